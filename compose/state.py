@@ -1,0 +1,87 @@
+"""What the lab remembers between commands: `.lab/state.json` and the other files in `.lab/`.
+
+Pure data: what runs is asked of the engine (`compose/nodes.py`), never read from here.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from compose.errors import StateError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LAB_DIR = REPOSITORY / ".lab"
+STATE_FILE = LAB_DIR / "state.json"
+SSH_CONFIG = LAB_DIR / "ssh_config"
+SSH_KEY = LAB_DIR / "ops_ed25519"
+KNOWN_HOSTS = LAB_DIR / "known_hosts"
+COMPOSE_OVERRIDE = LAB_DIR / "compose.yml"
+INVENTORY = REPOSITORY / "inventory" / "lab.yaml"
+
+PROJECT = "requorum-lab"
+CLUSTER = "lab"
+
+
+class Role(StrEnum):
+    """What a machine of the lab is for."""
+
+    MEMBER = "member"
+    CONFIGURATION_SERVER = "configuration-server"
+    QUERY = "query"
+    SPARE = "spare"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine: `ip` on the etcd network; `old_ip` before a readdress, else None."""
+
+    name: str
+    role: Role
+    ip: str
+    ssh_port: int = 0
+    old_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class LabState:
+    """One lab: `etcd` as given to `up`, `subnet` of the etcd network, `keys` loaded so far."""
+
+    etcd: str
+    image: str
+    subnet: str
+    machines: tuple[Machine, ...]
+    keys: int = 0
+
+    def of(self, role: Role) -> tuple[Machine, ...]:
+        """The machines of one role, in the order of their numbers."""
+        return tuple(machine for machine in self.machines if machine.role is role)
+
+    def with_machine(self, changed: Machine) -> "LabState":
+        """The same lab with one machine replaced by its namesake `changed`."""
+        return replace(
+            self,
+            machines=tuple(changed if m.name == changed.name else m for m in self.machines),
+        )
+
+    def write(self, path: Path = STATE_FILE) -> None:
+        """Write the state as a whole or not at all; the directory is 0700."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+
+    @classmethod
+    def read(cls, path: Path = STATE_FILE) -> "LabState":
+        """The state that `up` wrote; raises StateError when there is none or it is damaged."""
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            machines = tuple(Machine(**{**m, "role": Role(m["role"])}) for m in raw["machines"])
+            return cls(**{**raw, "machines": machines})
+        except FileNotFoundError:
+            raise StateError(f"no lab: {path} is missing; run `python -m compose.lab up`") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateError(
+                f"{path} is not a lab's state ({error}); run `python -m compose.lab down`, then up"
+            ) from error
