@@ -1,0 +1,121 @@
+"""The vendor's archives: is it safe to unpack, and does it hold what it must?
+
+Pure functions over what `tar` and `openssl` print on the configuration server. The layout of the vendor's archives
+is not public, so nothing here relies on it: a member's part is the directory of the `config.yaml` that names its
+address, a role's part is the directory of a file called `password`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+
+from requorum.command import LONG, Command, act, look
+from requorum.etcd import Certificate, MemberConfig
+from requorum.refusal import Refusal
+
+_ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")
+
+
+class ArchiveError(Refusal):
+    """An archive that must not be unpacked, or that lacks what it must hold."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of `tar -tv`. `kind` is tar's letter, `target` where a link points."""
+
+    kind: str
+    name: str
+    target: str = ""
+
+
+def ask_listing(host: str, archive: str) -> Command:
+    return look(
+        host, "tar", "--numeric-owner", "--quoting-style=escape", "-tvzf", archive,
+        why=f"what {archive} holds", accept=(0,),
+    )  # fmt: skip
+
+
+def parse_listing(archive: str, text: str) -> list[Entry]:
+    """Reads a listing. Raises `ArchiveError` for a member that would land, or point, outside."""
+    entries = []
+    for line in text.splitlines():
+        found = _ENTRY.match(line)
+        if not found:
+            raise ArchiveError(archive, f"tar's line {line!r} cannot be read", "unpack it by hand")
+        kind, name, target = found["kind"], found["name"], ""
+        for arrow in (" -> ", " link to "):
+            if kind in "lh" and arrow in name:
+                name, target = name.split(arrow, 1)
+        entries.append(Entry(kind, name, target))
+    for entry in entries:
+        _refuse_escape(archive, entry)
+    return entries
+
+
+def _refuse_escape(archive: str, entry: Entry) -> None:
+    remedy = "do not unpack it; generate it again and find out who changed it"
+    if entry.kind not in "-dlh":
+        raise ArchiveError(archive, f"holds {entry.name}, neither file, directory nor link", remedy)
+    if _escapes(entry.name):
+        raise ArchiveError(archive, f"holds {entry.name}, which would land outside", remedy)
+    if entry.target:
+        base = posixpath.dirname(entry.name) if entry.kind == "l" else ""
+        if entry.target.startswith("/") or _escapes(posixpath.join(base, entry.target)):
+            raise ArchiveError(archive, f"holds {entry.name}, a link that points outside: {entry.target}", remedy)
+
+
+def _escapes(name: str) -> bool:
+    return name.startswith("/") or ".." in posixpath.normpath(name).split("/")
+
+
+def top_level(entries: list[Entry]) -> list[str]:
+    """The names to give to tar so that a repacked archive spells its members as the first one did."""
+    if any(entry.name.startswith("./") or entry.name == "." for entry in entries):
+        return ["."]
+    return list(dict.fromkeys(entry.name.split("/")[0] for entry in entries))
+
+
+def role_directories(entries: list[Entry]) -> dict[str, str]:
+    """role → its directory in the archive."""
+    directories = [
+        posixpath.dirname(e.name) for e in entries if e.kind == "-" and posixpath.basename(e.name) == "password"
+    ]
+    return {posixpath.basename(directory): directory for directory in directories}
+
+
+def config_files(entries: list[Entry]) -> list[str]:
+    """Every `config.yaml` in the archive: one for each server number."""
+    return [e.name for e in entries if e.kind == "-" and posixpath.basename(e.name) == "config.yaml"]
+
+
+def unpack(host: str, archive: str, directory: str) -> list[Command]:
+    """Unpacks for reading and for changing, in staging; owners and modes as archived."""
+    return [
+        act(host, "rm", "-rf", directory, why="clear what an interrupted run left unfinished"),
+        act(host, "install", "-d", "-m", "700", directory, why="a place that only root reads"),
+        Command(host, ("tar", "-xpzf", archive, "-C", directory), f"unpack {archive}", deadline=LONG),
+    ]
+
+
+def repack(host: str, directory: str, names: list[str], archive: str) -> list[Command]:
+    part = f"{archive}.part"
+    return [
+        act(host, "install", "-m", "600", "/dev/null", part, why="a file that only root reads"),
+        Command(host, ("tar", "-czpf", part, "-C", directory, *names), f"pack {archive}", deadline=LONG),
+        act(host, "mv", "-fT", part, archive, why="the archive gets its name"),
+    ]
+
+
+def ask_certificate(host: str, directory: str, config: MemberConfig, ip: str, certificate: Certificate) -> Command:
+    """Whether an archived certificate chains to its CA, names the address and is valid now.
+
+    The configuration names files where they will be installed; in the archive they lie beside it.
+    """
+    ca, cert = (f"{directory}/{posixpath.basename(p)}" for p in (certificate.ca, certificate.cert))
+    return look(
+        host, "openssl", "verify", "-CAfile", ca, "-verify_ip", ip, cert,
+        why=f"certificate of {config.name} for {ip}",
+    )  # fmt: skip

@@ -1,0 +1,274 @@
+"""One run of the runbook together: who takes part, what is known, and the three verbs of a stage.
+
+`ask` gathers facts, `do` carries out a plan, `prove` asserts something about hosts in parallel. What a stage has
+established is kept here for the stages after it, and is established again by every rerun.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum import marker
+from requorum.command import Action, Command, Copy, Result
+from requorum.etcd import MemberConfig, Status, Tools
+from requorum.fleet import Fleet, Machine
+from requorum.inventory import Inventory
+from requorum.journal import Journal, now
+from requorum.marker import Marker, Phase
+from requorum.poll import until_holds
+from requorum.quorum import Verdict
+from requorum.refusal import Disproved, Refusal
+from requorum.snapshot import Source
+from requorum.terms import Terms
+
+
+@dataclass(frozen=True)
+class Options:
+    """The operator's words on the command line."""
+
+    snapshot: str | None = None
+    rebuild: bool = False
+    gone: tuple[str, ...] = ()
+    evidence: Path = Path("evidence")
+    concurrency: int | None = None
+    timeout_scale: float = 1.0
+    operator: str = "unknown"
+
+
+@dataclass
+class Known:
+    """What the stages have established so far, each field by the stage that its comment names."""
+
+    verdict: Verdict | None = None  # Step 0, diagnosis; None while an unfinished run is carried on
+    source: Source | None = None  # Step 0, or Step 1 for a handover
+    tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
+    new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
+    roles: tuple[str, ...] = ()  # Step 2
+    status: list[Status] = field(default_factory=list)  # Step 5
+    hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
+    keys: int | None = None  # Step 5
+    powered_on: float | None = None  # Step 5, seconds after the start
+
+
+@dataclass
+class Step:
+    """What a step took so far. Assertions are per host."""
+
+    name: str
+    seconds: float = 0.0
+    commands: int = 0
+    assertions: int = 0
+
+
+class Cluster:
+    """The cluster that is being recovered. Created once a session by `conftest.py`."""
+
+    def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
+        self.inventory = inventory
+        self.options = options
+        self.journal = journal
+        self.fleet = fleet
+        self.known = Known()
+        self.terms = Terms(inventory, _new_mark(inventory.cluster, options.operator), options.gone)
+        self.carrying_on = False
+        self.started = time.monotonic()
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+        self.touched: list[str] = []
+
+    # -- the run and its places ------------------------------------------------------------------------------
+
+    @property
+    def mark(self) -> Marker:
+        return self.terms.mark
+
+    def carry_on(self, mark: Marker) -> None:
+        """Takes over an unfinished run: its staging, its token, its snapshot."""
+        self.terms = replace(self.terms, mark=mark)
+        self.carrying_on = True
+        self.note(f"carrying on run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
+
+    def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
+        """Writes the run's mark on every host; never back to an earlier phase."""
+        mark = self.mark
+        if phase is not None and phase > mark.phase:
+            mark = replace(mark, phase=phase)
+        if source is not None:
+            mark = replace(mark, snapshot=source.sha256, origin=source.kind, taken=source.taken)
+        self.terms = replace(self.terms, mark=mark)
+        cluster = self.inventory.cluster
+        self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
+
+    @property
+    def source(self) -> Source:
+        if self.known.source is None:
+            raise Refusal("the runbook", "no snapshot was chosen", "run the runbook from its start")
+        return self.known.source
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.known.verdict
+
+    @property
+    def health_seconds(self) -> float:
+        return self.inventory.limits.health_seconds
+
+    # -- stages ----------------------------------------------------------------------------------------------
+
+    def begin(self, nodeid: str) -> None:
+        """A stage starts: its notes and hosts are its own."""
+        self.notes.clear()
+        self.touched.clear()
+        self.journal.record("stage", stage=nodeid)
+
+    def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
+        name = nodeid.split("::")[1]
+        if not self.steps or self.steps[-1].name != name:
+            self.steps.append(Step(name))
+        step = self.steps[-1]
+        step.seconds += seconds
+        step.commands = self.journal.commands - sum(s.commands for s in self.steps[:-1])
+        step.assertions = self.journal.assertions - sum(s.assertions for s in self.steps[:-1])
+        self.journal.record("stage ended", stage=nodeid, outcome=outcome, seconds=round(seconds, 3), why=why)
+
+    def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
+        """The last record and `summary.json`."""
+        self.journal.record("end", outcome=outcome, stopped_at=stopped_at)
+        return self.journal.summary(self.summary(outcome, stopped_at, started))
+
+    # -- the three verbs -------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """A line for the operator, shown below the stage."""
+        self.notes.append(text)
+        self.journal.record("note", text=text)
+
+    def ask(self, commands: Sequence[Command]) -> list[Result]:
+        """Facts: runs commands that change nothing, in parallel over hosts."""
+        changing = [command for command in commands if command.changes]
+        assert not changing, f"a question must not change anything: {changing}"
+        return self.fleet.run(commands)
+
+    def ask_by_host(self, commands: Sequence[Command]) -> dict[str, list[Result]]:
+        answers: dict[str, list[Result]] = {}
+        for result in self.ask(commands):
+            answers.setdefault(result.command.host, []).append(result)
+        return answers
+
+    def do(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
+        """Carries out a plan; an empty one was done already. Bookkeeping is not shown as a stage's work."""
+        for action in plan:
+            hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
+            if not bookkeeping:
+                self.touched += [host for host in hosts if host not in self.touched]
+            self.journal.planned(action)
+        started = time.monotonic()
+        try:
+            return self.fleet.run(plan)
+        finally:
+            self.journal.action_seconds += time.monotonic() - started
+
+    def prove(
+        self,
+        hosts: Iterable[str],
+        claim: str,
+        probe: Callable[[Machine], str | None],
+        remedy: str,
+        within: float = 0,
+    ) -> None:
+        """Asserts `claim` on every host in parallel, polling `within` seconds. `probe` gives None or what it found.
+
+        Raises `Disproved` that names every host where it does not hold, or the `Unreachable` of one that is silent.
+        """
+        hosts = tuple(hosts)
+        deadline = within * self.options.timeout_scale
+        outcomes = self.fleet.each(hosts, lambda m: until_holds(lambda: probe(m), deadline))
+        self.settle(claim, outcomes, remedy)
+
+    def settle(self, claim: str, outcomes: Mapping[str, str | Exception | None], remedy: str) -> None:
+        """Records the outcome on every host and raises what does not hold."""
+        self.touched += [host for host in outcomes if host not in self.touched]
+        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
+        findings = {host: found for host, found in outcomes.items() if isinstance(found, str)}
+        for host, found in outcomes.items():
+            self.journal.assertion(host, claim, None if found is None else str(found))
+        if errors:
+            raise errors[0]
+        if findings:
+            raise Disproved(claim, findings, remedy)
+
+    # -- evidence --------------------------------------------------------------------------------------------
+
+    def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
+        """`summary.json`, as DESIGN.md fixes it."""
+        total = self.known.powered_on or time.monotonic() - self.started
+        acting = min(self.journal.action_seconds, total)
+        source = self.known.source
+        return {
+            "schema": 1,
+            "cluster": self.inventory.cluster,
+            "run": self.mark.run,
+            "outcome": outcome,
+            "stopped_at": stopped_at,
+            "started": started,
+            "finished": now(),
+            "recovery_seconds": {
+                "total": round(total, 2),
+                "action_seconds": round(acting, 2),
+                "proof_seconds": round(total - acting, 2),
+            },
+            "snapshot": None
+            if source is None
+            else {
+                "source": "file" if source.kind == "file" else "live",
+                "host": source.host,
+                "revision": source.revision,
+                "sha256": source.sha256,
+                "bytes": source.bytes,
+                "keys": self.known.keys,
+                "taken": source.taken,
+            },
+            "data_loss": self._data_loss(),
+            "members": self._members(),
+            "gone": list(self.terms.gone),
+            "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
+        }
+
+    def _data_loss(self) -> dict[str, object]:
+        source = self.known.source
+        if source is None:
+            return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
+        if source.kind == "handover":
+            why = "saved after Deephaven was off and no client was connected: nothing is missing"
+            return {"certain": 0, "possible": 0, "why": why}
+        why = f"writes acknowledged after {source.taken}, when the snapshot was taken, are not in it"
+        return {"certain": None, "possible": None, "why": why}
+
+    def _members(self) -> list[dict[str, object]]:
+        by_ip = {member.ip: member for member in self.inventory.members}
+        rows: list[dict[str, object]] = []
+        for status in self.known.status:
+            ip = status.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
+            member = by_ip.get(ip)
+            revision, digest = self.known.hashes.get(status.endpoint, (status.revision, None))
+            rows.append(
+                {
+                    "name": member.name if member else None,
+                    "ip": ip,
+                    "version": status.version,
+                    "revision": revision,
+                    "hash": digest,
+                }
+            )
+        return rows
+
+
+def _new_mark(cluster: str, operator: str) -> Marker:
+    """A run of its own: its name is its UTC start and a few random digits, its token never used before."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
+    return Marker(run=stamp, token=f"{cluster.lower()}-{stamp}", phase=Phase.OPEN, by=operator)

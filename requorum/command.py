@@ -1,0 +1,102 @@
+"""One command for one host, as data: what to run, why, whether it changes anything, how long, how to stop it.
+
+Planners return these, `fleet` runs them, the plan prints them and unit tests compare them: one code path.
+Nothing here touches a host.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+
+# Two fixed deadlines, in seconds, spelled into the command line: a sudoers rule can name them literally.
+SHORT = 60
+LONG = 900
+
+REDACTED = "•••"
+
+
+@dataclass(frozen=True)
+class Command:
+    """`argv` for `host`, run as root unless `root` is false; `deadline` in seconds, enforced on the host.
+
+    `stdin` is never logged and never in argv: the way for secrets. `stop` is an argv that ends on the host what
+    this command started there, since killing the local ssh does not. `accept` lists the exit codes that are not
+    a failure (None: any, the caller reads it). `secret` keeps the output out of every message and record.
+    """
+
+    host: str
+    argv: tuple[str, ...]
+    why: str
+    changes: bool = True
+    root: bool = True
+    deadline: int = SHORT
+    stdin: bytes | None = field(default=None, repr=False)
+    stop: tuple[str, ...] = ()
+    accept: tuple[int, ...] | None = (0,)
+    secret: bool = False
+
+    def line(self) -> str:
+        """The exact shell line for the host. sudo stands outside so that the deadline can signal root's child."""
+        sudo = ("sudo", "-n") if self.root else ()
+        return shlex.join((*sudo, "timeout", "-k", "5", str(self.deadline), *self.argv))
+
+    def shown(self) -> str:
+        """The line as the plan and the journal show it: standard input is named, never shown."""
+        return self.line() + (f" < {REDACTED}" if self.stdin is not None else "")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file streamed through the operator's machine, never stored there.
+
+    `source_host` None means the operator's machine. Each target gets the file as `path`, owner root, mode 0600,
+    by way of `path.part`, and its SHA-256 must be the source's.
+    """
+
+    source: str
+    targets: tuple[tuple[str, str], ...]
+    why: str
+    source_host: str | None = None
+    sha256: str | None = None
+    deadline: int = LONG
+
+    def shown(self) -> str:
+        to = ", ".join(f"{host}:{path}" for host, path in self.targets)
+        return f"copy {self.source_host or 'this machine'}:{self.source} to {to}"
+
+
+Action = Command | Copy
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command gave. `seconds` includes the way there and back."""
+
+    command: Command
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.command.accept is None or self.code in self.command.accept
+
+    @property
+    def words(self) -> str:
+        """The last line of what it said, for a message; nothing of a secret command."""
+        if self.command.secret:
+            return "(output withheld)"
+        said = [line for line in (self.stderr + "\n" + self.stdout).splitlines() if line.strip()]
+        return said[-1].strip() if said else "(it printed nothing)"
+
+
+def look(host: str, *argv: str, why: str, root: bool = True, accept: tuple[int, ...] | None = None) -> Command:
+    """A command that changes nothing. Any exit code is an answer unless `accept` says otherwise."""
+    return Command(host, argv, why, changes=False, root=root, accept=accept)
+
+
+def act(host: str, *argv: str, why: str, accept: tuple[int, ...] = (0,)) -> Command:
+    """A command that changes the host, within the short deadline."""
+    return Command(host, argv, why, accept=accept)

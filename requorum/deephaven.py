@@ -1,0 +1,244 @@
+"""The vendor's commands and files: what to run, and how to read what they print.
+
+Each command's spelling is one line of the inventory; nothing else in the tree knows it. Pure functions only: they
+return `Command`s or parse output. Passwords stay on the hosts: they are copied from file to file, never read here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Mapping
+
+from requorum.command import LONG, Command, act, look
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+
+
+class DeephavenError(Refusal):
+    """A vendor's command or file is not what it must be."""
+
+
+def vendor(line: str, **values: str) -> tuple[str, ...]:
+    """One line of the inventory as argv. A placeholder's value never splits into two arguments."""
+    return tuple(word.format_map(values) for word in shlex.split(line))
+
+
+def executable(line: str) -> str:
+    """The file that a vendor's line runs: its first absolute word."""
+    words = shlex.split(line)
+    return next((word for word in words if word.startswith("/")), words[0])
+
+
+def etcdctl(inventory: Inventory, *arguments: str, why: str, changes: bool = False) -> Command:
+    """The vendor's etcdctl on the configuration server, as root."""
+    argv = (*vendor(inventory.deephaven.commands.etcdctl), *arguments)
+    return Command(inventory.deephaven.configuration_server, argv, why, changes=changes, accept=None)
+
+
+def etcdctl_as(inventory: Inventory, client: str, *arguments: str, why: str, host: str | None = None) -> Command:
+    """The vendor's etcdctl with the client configuration in the directory `client`."""
+    argv = (*vendor(inventory.deephaven.commands.etcdctl_as, client=client), *arguments)
+    return Command(host or inventory.deephaven.configuration_server, argv, why, changes=False, accept=None)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------
+
+_TABLE = re.compile(r"^\s*(?P<name>\S+)\s+(?P<status>\S.*?)\s+(?P<type>Process)\s*$")
+_LINES = re.compile(r"^\s*Process\s+'(?P<name>[^']+)'\s+(?P<status>\S.*?)\s*$")
+_UP = frozenset({"ok", "running", "accessible"})
+_OFF = frozenset({"not monitored", "stopped", "does not exist - stop pending"})
+
+
+def monit(inventory: Inventory, host: str, up: bool) -> Command:
+    """Turns all Deephaven processes of a host on or off and waits for it."""
+    commands = inventory.deephaven.commands
+    line = commands.monit_up if up else commands.monit_down
+    why = f"turn Deephaven {'on' if up else 'off'}"
+    return Command(host, vendor(line, admin_user=inventory.deephaven.admin_user), why, deadline=LONG)
+
+
+def ask_monit(inventory: Inventory, host: str) -> Command:
+    line = inventory.deephaven.commands.monit_status
+    return look(host, *vendor(line, admin_user=inventory.deephaven.admin_user), why="what monit supervises")
+
+
+def ask_etcd_in_monit(host: str) -> Command:
+    """monit's own summary, for a host that is not Deephaven's; silent where no monit runs."""
+    return look(
+        host, "sh", "-c", "! pgrep -x monit >/dev/null || monit -B summary",
+        why="whether monit supervises etcd",
+    )  # fmt: skip
+
+
+def parse_monit(text: str) -> dict[str, str]:
+    """process → its status, from monit's table or its older lines."""
+    found = [m for line in text.splitlines() for m in (_TABLE.match(line), _LINES.match(line)) if m]
+    return {match["name"]: match["status"] for match in found}
+
+
+def not_off(processes: Mapping[str, str]) -> list[str]:
+    return [f"{name} ({status})" for name, status in processes.items() if status.lower() not in _OFF]
+
+
+def not_up(processes: Mapping[str, str]) -> list[str]:
+    return [f"{name} ({status})" for name, status in processes.items() if status.lower() not in _UP]
+
+
+def supervised_etcd(processes: Mapping[str, str]) -> list[str]:
+    """Processes named after etcd that monit would bring back."""
+    return [
+        f"{name} ({status})"
+        for name, status in processes.items()
+        if "etcd" in name.lower() and status.lower() != "not monitored"
+    ]
+
+
+# -- client configuration and passwords --------------------------------------------------------------------------
+
+
+def ask_passwords(host: str, directory: str, deepest: int | None = 2) -> Command:
+    """SHA-256 of every role's password below `directory`, compared in memory and recorded nowhere."""
+    depth = () if deepest is None else ("-mindepth", "2", "-maxdepth", str(deepest))
+    return Command(
+        host,
+        (
+            "find", directory, *depth, "-type", "f", "-name", "password",
+            "-exec", "sha256sum", "{}", "+",
+        ),
+        "compare passwords without reading them", changes=False, accept=None, secret=True,
+    )  # fmt: skip
+
+
+def parse_passwords(text: str) -> dict[str, str]:
+    """role → SHA-256."""
+    found = {}
+    for line in text.splitlines():
+        digest, _, path = line.partition("  ")
+        if path.endswith("/password"):
+            found[posixpath.basename(posixpath.dirname(path))] = digest
+    return found
+
+
+def ask_endpoints(host: str, directory: str) -> Command:
+    """Every role's endpoints file, each line behind its path."""
+    return look(
+        host, "find", directory, "-mindepth", "2", "-maxdepth", "2", "-name", "endpoints",
+        "-exec", "grep", "-H", "", "{}", "+", why="which members the clients know",
+    )  # fmt: skip
+
+
+def parse_endpoints(text: str) -> dict[str, str]:
+    """role → its endpoints, as written."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        path, _, value = line.partition(":")
+        role = posixpath.basename(posixpath.dirname(path))
+        found[role] = f"{found.get(role, '')} {value}".strip()
+    return found
+
+
+def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
+    """What is wrong with a client's endpoints: exactly the new members must stand there."""
+    listed = set(re.findall(r"(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\]", endpoints))
+    listed = {address.strip("[]") for address in listed}
+    lacking, stale = set(new_ips) - listed, listed - set(new_ips)
+    if lacking:
+        return f"lacks {', '.join(sorted(lacking))}"
+    if stale:
+        return f"still names {', '.join(sorted(stale))}"
+    return None
+
+
+def ask_client_files(host: str, directory: str) -> Command:
+    """SHA-256 of every file of every role below `directory`, at any depth; compared in memory, recorded nowhere."""
+    return Command(
+        host, ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"),
+        "compare client configurations without reading them", changes=False, accept=None, secret=True,
+    )  # fmt: skip
+
+
+def parse_client_files(text: str) -> dict[str, str]:
+    """`role/file` → SHA-256, for the directories that hold a password."""
+    found = {}
+    for line in text.splitlines():
+        digest, _, path = line.partition("  ")
+        found["/".join(path.split("/")[-2:])] = digest
+    roles = {name.split("/")[0] for name in found if name.endswith("/password")}
+    return {name: digest for name, digest in found.items() if name.split("/")[0] in roles}
+
+
+def back_up_client(host: str, client: str, backup: str) -> list[Command]:
+    """Copies the whole client configuration once; the copy gets its name only when it is whole."""
+    part = f"{backup}.part"
+    return [
+        act(host, "rm", "-rf", part, why="clear what an interrupted backup left unfinished"),
+        act(host, "cp", "-a", client, part, why="back up the client configuration and passwords"),
+        act(host, "mv", "-nT", part, backup, why="the backup gets its name; it is never written again"),
+    ]
+
+
+def disagreements(found: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Roles whose password differs between hosts. Shape: host → role → SHA-256."""
+    by_role: dict[str, dict[str, list[str]]] = {}
+    for host, roles in found.items():
+        for role, digest in roles.items():
+            by_role.setdefault(role, {}).setdefault(digest, []).append(host)
+    return [
+        f"{role}: " + " differs from ".join("/".join(sorted(hosts)) for hosts in digests.values())
+        for role, digests in sorted(by_role.items())
+        if len(digests) > 1
+    ]
+
+
+def put_password(host: str, old: str, new: str, role: str) -> Command:
+    """Overwrites the content of `new` with that of `old`; owner and mode of `new` stay as the vendor made them."""
+    return act(host, "cp", "--no-preserve=all", old, new, why=f"the old password of {role} stays valid")
+
+
+# -- generating and unpacking ------------------------------------------------------------------------------------
+
+
+def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old_archive: str | None) -> list[Command]:
+    """Generates the new configuration and takes both archives into staging at once (`staged`: server, client).
+
+    `old_archive` is where an older server archive is set aside; None where there is none.
+    """
+    dh = inventory.deephaven
+    host = dh.configuration_server
+    ips = [member.ip for member in inventory.members]
+    values = {
+        "cluster_id": cluster_id,
+        "ips": " ".join(ips),
+        "ips_comma": ",".join(ips),
+        "admin_user": dh.admin_user,
+    }
+    plan = []
+    if old_archive:
+        plan.append(act(host, "mv", "-nT", dh.server_archive, old_archive, why="set the old archive aside"))
+    plan.append(
+        Command(
+            host, vendor(dh.commands.generate, **values),
+            "generate certificates and configuration for the new cluster", deadline=LONG,
+        )
+    )  # fmt: skip
+    client_archive = dh.client_archive.format(cluster_id=cluster_id)
+    for made, kept in zip((dh.server_archive, client_archive), staged, strict=True):
+        plan += [
+            act(host, "chmod", "600", made, why="for root only"),
+            act(host, "mv", "-fT", made, kept, why="take it into staging"),
+        ]
+    return plan
+
+
+def unpack_server(inventory: Inventory, host: str, archive: str, number: int) -> Command:
+    line = inventory.deephaven.commands.unpack_server
+    argv = vendor(line, archive=archive, number=str(number), admin_user=inventory.deephaven.admin_user)
+    return Command(host, argv, f"install the configuration of etcd server {number}", deadline=LONG)
+
+
+def unpack_client(inventory: Inventory, host: str, archive: str) -> Command:
+    line = inventory.deephaven.commands.unpack_client
+    argv = vendor(line, archive=archive, admin_user=inventory.deephaven.admin_user)
+    return Command(host, argv, "install the client configuration", deadline=LONG)

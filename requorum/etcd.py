@@ -1,0 +1,414 @@
+"""etcdctl, etcdutl and the unit, by version: what to run, and how to read what they print.
+
+Pure functions only: they return `Command`s or parse output. Shapes are etcd's own JSON (`-w json`); revisions are
+store revisions, member and cluster IDs unsigned integers. `quorum` decides with these facts, `fleet` acts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from requorum.command import LONG, Command, act, look
+from requorum.refusal import Refusal
+
+
+class EtcdError(Refusal):
+    """etcd's files or answers are not what they must be."""
+
+
+# -- what is installed -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that a configuration names, with its key and the CA that peers check it against."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True)
+class MemberConfig:
+    """What the runbook needs of a member's `config.yaml`. URLs as written, timeouts in seconds."""
+
+    name: str
+    token: str
+    data_dir: str
+    peer_url: str
+    client_urls: tuple[str, ...]
+    initial_cluster: str
+    metrics_url: str | None
+    client_cert: str | None
+    client_key: str | None
+    demands_client_cert: bool
+    election_seconds: float
+    certificates: tuple[Certificate, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Private keys that the member must be able to read."""
+        return tuple(dict.fromkeys(certificate.key for certificate in self.certificates))
+
+    @property
+    def health_url(self) -> str:
+        """Where `/health` and `/metrics` answer without login: the metrics listener, else a client URL."""
+        return self.metrics_url or self.client_urls[0]
+
+
+def parse_config(text: str, where: str) -> MemberConfig:
+    """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
+    if not isinstance(data, dict):
+        raise EtcdError(where, "holds no etcd configuration", "restore it")
+    wanted = ("name", "data-dir", "initial-cluster-token", "initial-cluster")
+    missing = [key for key in wanted if not data.get(key)]
+    if missing:
+        raise EtcdError(where, f"lacks {', '.join(missing)}", "restore it")
+    transport = data.get("client-transport-security") or {}
+    metrics = _urls(data.get("listen-metrics-urls"))
+    clients = _urls(data.get("advertise-client-urls")) or ("http://127.0.0.1:2379",)
+    return MemberConfig(
+        name=str(data["name"]),
+        token=str(data["initial-cluster-token"]),
+        data_dir=str(data["data-dir"]),
+        peer_url=(_urls(data.get("initial-advertise-peer-urls")) or ("",))[0],
+        client_urls=clients,
+        initial_cluster=str(data["initial-cluster"]),
+        metrics_url=metrics[0] if metrics else None,
+        client_cert=transport.get("cert-file"),
+        client_key=transport.get("key-file"),
+        demands_client_cert=bool(transport.get("client-cert-auth") or transport.get("trusted-ca-file")),
+        election_seconds=float(data.get("election-timeout") or 1000) / 1000,
+        certificates=_certificates(data),
+    )
+
+
+def _certificates(data: dict[str, object]) -> tuple[Certificate, ...]:
+    """Peer and client certificates. Where clients present none, servers are signed by the peers' CA."""
+    sections = [data.get(f"{kind}-transport-security") for kind in ("peer", "client")]
+    found = [section for section in sections if isinstance(section, dict)]
+    ca = next((str(s["trusted-ca-file"]) for s in found if s.get("trusted-ca-file")), "")
+    return tuple(
+        Certificate(str(s["cert-file"]), str(s["key-file"]), str(s.get("trusted-ca-file") or ca))
+        for s in found
+        if s.get("cert-file") and s.get("key-file")
+    )
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    return tuple(part.strip() for part in str(value).split(",") if part.strip()) if value else ()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """systemd's word on a unit. `fragment` is the unit file, "" where there is none."""
+
+    load: str
+    active: str
+    sub: str
+    enabled: str
+    fragment: str
+
+    @property
+    def running(self) -> bool:
+        return self.active in ("active", "activating", "reloading", "deactivating")
+
+    @property
+    def installed(self) -> bool:
+        return self.load in ("loaded", "masked")
+
+    def __str__(self) -> str:
+        return f"{self.load}, {self.active} ({self.sub}), {self.enabled or 'not installed'}"
+
+
+def ask_unit(host: str, unit: str) -> Command:
+    properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
+    return look(
+        host, "systemctl", "show", unit, *(f"--property={name}" for name in properties),
+        why=f"state of {unit}", root=False,
+    )  # fmt: skip
+
+
+def parse_unit(text: str) -> Unit:
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return Unit(
+        load=values.get("LoadState", "not-found"),
+        active=values.get("ActiveState", "inactive"),
+        sub=values.get("SubState", "dead"),
+        enabled=values.get("UnitFileState", ""),
+        fragment=values.get("FragmentPath", ""),
+    )
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The binaries that restore on a host. `bumps`: has --bump-revision and --mark-compacted."""
+
+    version: str
+    restorer: str
+    bumps: bool
+
+
+def ask_tools(host: str) -> list[Command]:
+    """Version, where the tools are, and what `restore` can do; capabilities are asked, not guessed from versions."""
+    return [
+        look(host, "etcd", "--version", why="version of etcd", root=False),
+        look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
+        look(
+            host, "sh", "-c", "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help",
+            why="what the tool can do", root=False,
+        ),
+    ]  # fmt: skip
+
+
+def parse_tools(host: str, version: str, where: str, usage: str) -> Tools:
+    found = re.search(r"etcd Version: (\S+)", version)
+    if not found:
+        raise EtcdError(host, "has no etcd in its PATH", "install the etcd that the other members run")
+    if not where.strip():
+        raise EtcdError(host, "has neither etcdutl nor etcdctl in its PATH", "install etcd's client tools")
+    return Tools(found.group(1), where.strip().splitlines()[0], "--bump-revision" in usage)
+
+
+# -- health without login ----------------------------------------------------------------------------------------
+
+
+def ask_leader(host: str, config: MemberConfig) -> Command:
+    """`/metrics` of the member, asked on its own host: answers without login and without consensus."""
+    cert = (
+        ("--cert", config.client_cert, "--key", config.client_key)
+        if config.demands_client_cert and config.client_cert and config.client_key
+        else ()
+    )
+    return look(
+        host, "curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/metrics",
+        why="whether the member has a leader",
+    )  # fmt: skip
+
+
+def parse_leader(metrics: str) -> bool | None:
+    """Whether the member sees a leader; None where it did not answer."""
+    found = re.search(r"^etcd_server_has_leader (\d)", metrics, re.M)
+    return None if found is None else found.group(1) == "1"
+
+
+# -- stopping and setting aside ----------------------------------------------------------------------------------
+
+
+def ask_files(host: str, *paths: str) -> Command:
+    """Which of these paths exist, links not followed: one line each."""
+    return look(
+        host, "find", *dict.fromkeys(paths), "-maxdepth", "0", "-printf", r"%p\n",
+        why="which of these files exist",
+    )  # fmt: skip
+
+
+def unit_files(unit: str, found: Unit) -> tuple[str, ...]:
+    """Where the unit may lie: in /etc (itself, a link or a mask), then the file that stands behind a mask."""
+    behind = f"/usr/lib/systemd/system/{unit}"
+    fragment = behind if found.fragment in ("", "/dev/null") else found.fragment
+    return tuple(dict.fromkeys((f"/etc/systemd/system/{unit}", fragment)))
+
+
+def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...], aside: str) -> list[Command]:
+    """Stops the unit and moves its `files` into `aside`, with a note of what it was. Nothing is deleted.
+
+    Nothing to do gives an empty list, so that a second run passes over it.
+    """
+    plan: list[Command] = []
+    if found.running:  # a large database takes its time to close
+        plan.append(Command(host, ("systemctl", "stop", unit), f"stop {unit}", deadline=LONG))
+    if not files:
+        return plan
+    note = f"{found.load} {found.active} {found.enabled} {found.fragment}\n"
+    reload = act(host, "systemctl", "daemon-reload", why="systemd forgets the old unit")
+    disable = act(host, "systemctl", "disable", unit, why=f"{unit} must not start by itself")
+    moves = [
+        act(host, "mv", "-nT", path, f"{aside}/{path.strip('/').replace('/', '_')}", why=f"set {path} aside")
+        for path in files
+    ]
+    plan += [
+        act(host, "mkdir", "-p", aside, why="where old things are kept"),
+        Command(host, ("dd", f"of={aside}/{unit}.was", "status=none"), f"note what {unit} was", stdin=note.encode()),
+    ]
+    if found.load == "masked" and len(moves) > 1:  # a masked unit cannot be disabled before its mask is away
+        plan += [moves.pop(0), reload, disable]
+    elif found.enabled == "enabled":
+        plan.append(disable)
+    plan += [*moves, reload]
+    if found.active == "failed":
+        plan.append(act(host, "systemctl", "reset-failed", unit, why="and its failure", accept=(0, 1, 5)))
+    return plan
+
+
+# -- restoring ---------------------------------------------------------------------------------------------------
+
+
+def restore(
+    host: str,
+    tools: Tools,
+    config: MemberConfig,
+    snapshot: str,
+    owner: str,
+    bump: int,
+    run: str,
+    note: tuple[str, str],
+) -> list[Command]:
+    """Restores `snapshot` into the member's data directory, which exists only once it is whole.
+
+    The work is done beside it and moved into place, so that an interruption leaves no half directory under the
+    final name. Flags come from the member's own `config.yaml`. `note` is (path, text): which snapshot it was.
+    """
+    part = f"{config.data_dir}.restoring"
+    scope = f"requorum-restore-{run}.service"
+    stop = ("systemctl", "stop", scope)
+    bumped = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
+    return [
+        act(host, *stop, why="end what an interrupted restore left running", accept=(0, 5)),
+        act(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
+        Command(
+            host,
+            (
+                "systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={scope}",
+                "--setenv=ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot,
+                f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
+                f"--initial-cluster-token={config.token}",
+                f"--initial-advertise-peer-urls={config.peer_url}",
+                f"--data-dir={part}", *bumped,
+            ),
+            "restore the snapshot", deadline=LONG, stop=stop,
+        ),
+        act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
+        act(host, "chmod", "700", part, why="and nobody else reads it"),
+        Command(host, ("dd", f"of={note[0]}", "conv=fsync", "status=none"),
+                "note which snapshot was restored", stdin=f"{note[1]}\n".encode()),
+        act(host, "mv", "-nT", part, config.data_dir, why="the restored data gets its name"),
+    ]  # fmt: skip
+
+
+def start(host: str, unit: str) -> list[Command]:
+    """Starts without waiting: a Type=notify unit is ready only when its peers are up too."""
+    return [
+        act(host, "systemctl", "enable", unit, why=f"{unit} starts with the machine"),
+        act(host, "systemctl", "start", "--no-block", unit, why=f"start {unit}"),
+    ]
+
+
+# -- what a running cluster says (asked through the vendor's etcdctl) --------------------------------------------
+
+
+@dataclass(frozen=True)
+class Status:
+    """One member's `endpoint status`, with its `hashkv` where that was asked."""
+
+    endpoint: str
+    cluster_id: int
+    member_id: int
+    leader: int
+    revision: int
+    version: str
+    errors: tuple[str, ...]
+
+
+def parse_status(text: str) -> list[Status]:
+    """`endpoint status -w json`: one entry for every endpoint that answered."""
+    found = []
+    for item in _json(text, "endpoint status"):
+        status = item["Status"]
+        header = status["header"]
+        found.append(
+            Status(
+                endpoint=item["Endpoint"],
+                cluster_id=header["cluster_id"],
+                member_id=header["member_id"],
+                leader=status.get("leader", 0),
+                revision=header.get("revision", 0),
+                version=status["version"],
+                errors=tuple(status.get("errors") or ()),
+            )
+        )
+    return found
+
+
+def parse_health(text: str) -> dict[str, str | None]:
+    """`endpoint health -w json`: endpoint → None when healthy, else its error."""
+    return {
+        item["endpoint"]: None if item["health"] else item.get("error", "unhealthy")
+        for item in _json(text, "endpoint health")
+    }
+
+
+def parse_hashes(text: str) -> dict[str, tuple[int, int]]:
+    """`endpoint hashkv -w json`: endpoint → (revision, hash)."""
+    return {
+        item["Endpoint"]: (item["HashKV"]["header"].get("revision", 0), item["HashKV"]["hash"])
+        for item in _json(text, "endpoint hashkv")
+    }
+
+
+def parse_count(text: str) -> int:
+    """`get … --keys-only --limit=1 -w json`: how many keys match, limit or not. 3.4's etcdctl has no --count-only."""
+    data = _json(text, "get")
+    return int(data.get("count", 0))
+
+
+@dataclass(frozen=True)
+class Permission:
+    """A range of keys [key, end) that a role may read; end b"" is the one key, b"\\0" everything from key on."""
+
+    key: bytes
+    end: bytes
+
+
+def parse_permissions(text: str) -> list[Permission]:
+    """`role get -w json`."""
+    return [
+        Permission(base64.b64decode(p.get("key", "")), base64.b64decode(p.get("range_end", "")))
+        for p in _json(text, "role get").get("perm") or ()
+    ]
+
+
+def parse_roles(text: str) -> list[str]:
+    """`user get -w json`: the roles of a user."""
+    return [str(role) for role in _json(text, "user get").get("roles") or ()]
+
+
+def key_outside(permissions: list[Permission]) -> str | None:
+    """A key that none of these permissions covers; None when they cover everything tried."""
+    for candidate in ("/requorum/outside", "requorum-outside", "~requorum", "!requorum"):
+        key = candidate.encode()
+        if not any(_covers(permission, key) for permission in permissions):
+            return candidate
+    return None
+
+
+def _covers(permission: Permission, key: bytes) -> bool:
+    if permission.end == b"":
+        return key == permission.key
+    return key >= permission.key and (permission.end == b"\0" or key < permission.end)
+
+
+def parse_snapshot_status(text: str) -> tuple[int, int]:
+    """`snapshot status -w json` → (revision, total keys as that version counts them)."""
+    data = _json(text, "snapshot status")
+    return int(data["revision"]), int(data["totalKey"])
+
+
+def _json(text: str, what: str):  # type: ignore[no-untyped-def]
+    """The JSON document in a tool's output; etcdctl may print warnings before it."""
+    for line in text.splitlines():
+        if line.startswith(("{", "[")):
+            try:
+                return json.loads(line)
+            except ValueError:
+                break
+    raise EtcdError("etcdctl", f"{what} gave no JSON: {text.strip()[-200:]!r}", "run it by hand and look")

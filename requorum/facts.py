@@ -1,0 +1,221 @@
+"""Facts from the hosts, gathered in parallel: what is asked and how the answers become fact sheets.
+
+Nothing here decides and nothing changes a host. Questions and parsers are `etcd`'s, `quorum`'s and `marker`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from requorum import archive, deephaven, etcd, marker, quorum
+from requorum.cluster import Cluster
+from requorum.command import Command, Result, look
+from requorum.etcd import MemberConfig, Tools, Unit
+from requorum.inventory import Member
+from requorum.marker import Marker
+from requorum.quorum import MemberFacts
+
+ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
+
+
+def by_host(cluster: Cluster, commands: list[Command]) -> dict[str, Result]:
+    """One answer a host."""
+    return {result.command.host: result for result in cluster.ask(commands)}
+
+
+def marks(cluster: Cluster) -> dict[str, Marker | None]:
+    answers = by_host(cluster, [marker.ask(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
+    return {host: marker.parse(host, result.stdout) for host, result in answers.items()}
+
+
+def tools(cluster: Cluster) -> dict[str, Tools]:
+    questions = [question for host in cluster.terms.member_hosts for question in etcd.ask_tools(host)]
+    return {
+        host: etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
+        for host, (version, where, usage) in cluster.ask_by_host(questions).items()
+    }
+
+
+def units(cluster: Cluster, hosts: Iterable[str]) -> dict[str, Unit]:
+    questions = [etcd.ask_unit(host, cluster.inventory.etcd.unit) for host in hosts]
+    return {host: etcd.parse_unit(r.stdout) for host, r in by_host(cluster, questions).items()}
+
+
+def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
+    """Each host's installed etcd configuration; None where there is none."""
+    path = cluster.inventory.etcd.config
+    answers = by_host(cluster, [look(host, "cat", path, why=f"read {path}") for host in hosts])
+    return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
+
+
+def files(cluster: Cluster, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Which of these paths exist. Shape: host → paths."""
+    answers = by_host(cluster, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
+    return {host: tuple(result.stdout.splitlines()) for host, result in answers.items()}
+
+
+def digests(cluster: Cluster, paths: dict[str, str]) -> dict[str, str]:
+    """host → SHA-256 of its file; "" where there is none."""
+    questions = [look(h, "sha256sum", path, why=f"SHA-256 of {path}") for h, path in paths.items()]
+    return {h: r.stdout.split(" ")[0] for h, r in by_host(cluster, questions).items()}
+
+
+def diagnose(cluster: Cluster) -> list[MemberFacts]:
+    """One fact sheet for each old member, watched for three election timeouts where one sees no leader."""
+    inventory = cluster.inventory
+    hosts = [member.host for member in cluster.terms.old_members]
+    found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
+    addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
+    data = files(
+        cluster,
+        {h: (f"{c.data_dir}/member/snap/db",) for h, c in found_configs.items() if c is not None},
+    )
+    leaders = _watch_leaders(cluster, {h: c for h, c in found_configs.items() if c is not None})
+    cut_off = _cut_off(cluster, inventory.old_members)
+    sheets = []
+    for member in inventory.old_members:
+        host = member.host
+        if host in cluster.terms.gone:
+            sheets.append(MemberFacts(member, gone=True))
+            continue
+        sheets.append(
+            MemberFacts(
+                member,
+                unit=found_units[host],
+                config=found_configs[host],
+                has_data=bool(data.get(host)),
+                addresses=quorum.parse_addresses(addresses[host].stdout),
+                has_leader=leaders.get(host),
+                cut_off_from=cut_off.get(host, ()),
+            )
+        )
+    return sheets
+
+
+def _watch_leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
+    """Whether each member sees a leader; a member counts as leaderless only if it never saw one."""
+
+    def sample() -> dict[str, bool | None]:
+        answers = by_host(cluster, [etcd.ask_leader(h, c) for h, c in configured.items()])
+        return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
+
+    seen = sample()
+    longest = max((config.election_seconds for config in configured.values()), default=1.0)
+    deadline = time.monotonic() + ELECTION_TIMEOUTS * longest
+    while any(leader is False for leader in seen.values()) and time.monotonic() < deadline:
+        time.sleep(longest / 4)
+        for host, leader in sample().items():
+            seen[host] = leader or seen[host] if leader is not None else None
+    return seen
+
+
+def _cut_off(cluster: Cluster, members: Iterable[Member]) -> dict[str, tuple[str, ...]]:
+    """host → other members' hosts that it cannot reach at all."""
+    members = tuple(members)
+    port = cluster.inventory.etcd.peer_port
+    questions, peers = [], []
+    for member in members:
+        for peer in members:
+            if peer is not member and not {member.host, peer.host} & set(cluster.terms.gone):
+                questions.append(quorum.ask_reach(member.host, peer.ip, port))
+                peers.append((member.host, peer.ip, peer.host))
+    answers = {(r.command.host, r.command.argv[-2]): r for r in cluster.ask(questions)}
+    found: dict[str, tuple[str, ...]] = {}
+    for host, ip, name in peers:
+        result = answers[host, ip]
+        if not quorum.reached(result.code, result.stderr):
+            found[host] = (*found.get(host, ()), name)
+    return found
+
+
+def cut_off_new_members(cluster: Cluster) -> dict[str, tuple[str, ...]]:
+    """The same for the cluster to build."""
+    return _cut_off(cluster, cluster.inventory.members)
+
+
+def passwords(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """host → role → SHA-256 of the password below `directory`; kept in memory only."""
+    answers = by_host(cluster, [deephaven.ask_passwords(host, directory) for host in hosts])
+    return {host: deephaven.parse_passwords(result.stdout) for host, result in answers.items()}
+
+
+def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> dict[str, str]:
+    """role → SHA-256, at any depth below `directory` on one host."""
+    question = deephaven.ask_passwords(host, directory, deepest=None)
+    return deephaven.parse_passwords(by_host(cluster, [question])[host].stdout)
+
+
+def client_files(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """host → `role/file` → SHA-256 of the client configuration below `directory`; kept in memory only."""
+    answers = by_host(cluster, [deephaven.ask_client_files(host, directory) for host in hosts])
+    return {host: deephaven.parse_client_files(result.stdout) for host, result in answers.items()}
+
+
+def packed_client_files(cluster: Cluster) -> dict[str, str]:
+    """The same of the query archive, as it was unpacked for reading."""
+    (packed,) = client_files(cluster, cluster.terms.place("read/query"), [cluster.terms.configuration_server]).values()
+    return packed
+
+
+def endpoints(cluster: Cluster, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """host → role → the endpoints it is configured with."""
+    client = cluster.inventory.deephaven.client_config
+    answers = by_host(cluster, [deephaven.ask_endpoints(host, client) for host in hosts])
+    return {host: deephaven.parse_endpoints(result.stdout) for host, result in answers.items()}
+
+
+def listings(cluster: Cluster, archives: Iterable[str]) -> list[list[archive.Entry]]:
+    """What each archive on the configuration server holds; refuses one that is not safe to unpack."""
+    host = cluster.terms.configuration_server
+    answers = cluster.ask([archive.ask_listing(host, path) for path in archives])
+    return [archive.parse_listing(r.command.argv[-1], r.stdout) for r in answers]
+
+
+def archived_configs(cluster: Cluster) -> dict[str, MemberConfig]:
+    """path → configuration, for every `config.yaml` in the server archive that was unpacked for reading."""
+    terms = cluster.terms
+    root = terms.place("read/server")
+    (names,) = cluster.ask(
+        [look(terms.configuration_server, "find", root, "-name", "config.yaml", why="what was generated")]
+    )
+    paths = sorted(names.stdout.split())
+    texts = cluster.ask([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
+    return {p: etcd.parse_config(t.stdout, p) for p, t in zip(paths, texts, strict=True)}
+
+
+def new_configs(cluster: Cluster) -> dict[str, MemberConfig]:
+    """Every new member's installed configuration; only asked once it was proven to be there."""
+    found = configs(cluster, cluster.terms.member_hosts)
+    return {host: config for host, config in found.items() if config is not None}
+
+
+def staged(cluster: Cluster) -> dict[str, str]:
+    """SHA-256 of the snapshot as each new member holds it."""
+    return digests(cluster, dict.fromkeys(cluster.terms.member_hosts, cluster.terms.snapshot_path))
+
+
+def staging(cluster: Cluster) -> tuple[str, ...]:
+    """What of the generated configuration lies on the configuration server already."""
+    terms, archived = cluster.terms, cluster.inventory.deephaven.server_archive
+    names = ("server.generated.tgz", "query.generated.tgz", "server.tgz", "query.tgz")
+    kept = f"{terms.aside}/{archived.strip('/').replace('/', '_')}"
+    wanted = (*map(terms.place, names), archived, kept)
+    return files(cluster, {terms.configuration_server: wanted})[terms.configuration_server]
+
+
+def archives(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """Both archives as every machine that needs them holds them. Shape: archive → host → SHA-256."""
+    terms = cluster.terms
+    needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
+    return {
+        name: digests(cluster, dict.fromkeys((terms.configuration_server, *hosts), terms.place(name)))
+        for name, hosts in needs.items()
+    }
+
+
+def live_and_backed_up_passwords(cluster: Cluster) -> tuple[dict[str, str], dict[str, str]]:
+    """The configuration server's own passwords, now and as backed up. Shape: role → SHA-256."""
+    host = cluster.terms.configuration_server
+    live = passwords(cluster, cluster.inventory.deephaven.client_config, [host])[host]
+    return live, passwords(cluster, cluster.terms.client_backup, [host])[host]

@@ -1,0 +1,324 @@
+"""Many hosts at once: the only module that acts.
+
+Runs commands and checks in parallel over hosts, one thread a host at a time, streams copies through this machine
+without storing them, and holds every deadline. It decides nothing: what to run comes from planners as `Command`s.
+testinfra objects for assertions come from `Machine.see`. ssh is multiplexed over one connection a host.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import testinfra
+from testinfra.host import Host as Seen
+
+from requorum.command import LONG, Action, Command, Copy, Result
+from requorum.inventory import Inventory
+from requorum.journal import Journal
+from requorum.refusal import Refusal
+from requorum.stream import StreamError, fan_out
+
+T = TypeVar("T")
+
+# What ssh and the way there may cost on top of a command's own deadline, in seconds.
+GRACE = 20
+
+
+class FleetError(Refusal):
+    """A host did not answer, or a command failed on it."""
+
+
+class Unreachable(FleetError):  # noqa: N818 - the operator's word for it
+    """The host did not answer, so nothing is known about it."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One host. `see` is testinfra's view of it; `ask` runs one command that changes nothing."""
+
+    name: str
+    prefix: tuple[str, ...]
+    see: Seen
+    lock: threading.Lock
+    ask: Callable[[Command], Result]
+
+
+class Fleet:
+    """All machines of an inventory. Use as a context manager: leaving it ends the shared connections."""
+
+    def __init__(self, inventory: Inventory, journal: Journal, concurrency: int | None = None) -> None:
+        self.inventory = inventory
+        self.journal = journal
+        self._sockets = Path(tempfile.mkdtemp(prefix="rq-"))
+        self._control_names: list[str] = []
+        self.machines = {name: self._machine(name) for name in inventory.hosts}
+        self._pool = ThreadPoolExecutor(
+            max_workers=concurrency or inventory.limits.concurrency, thread_name_prefix="fleet"
+        )
+        self._running: set[tuple[Command | None, subprocess.Popen[bytes]]] = set()
+        self._running_lock = threading.Lock()
+        self._interrupted = threading.Event()
+
+    # -- connections -----------------------------------------------------------------------------------------
+
+    def _machine(self, name: str) -> Machine:
+        transport = self.inventory.transport
+        address = self.inventory.address(name)
+        options: dict[str, str | int] = {}
+        if transport.backend == "ssh":
+            control = str(self._sockets / str(len(self._control_names)))
+            self._control_names.append(name)
+            options = {"controlpath": control, "controlpersist": 120, "timeout": 10}
+            config = ("-F", transport.ssh_config) if transport.ssh_config else ()
+            user = ("-o", f"User={transport.user}") if transport.user else ()
+            prefix: tuple[str, ...] = (
+                "ssh", *config, *user, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+                "-o", "ControlMaster=auto", "-o", "ControlPersist=120s",
+                "-o", f"ControlPath={control}", address,
+            )  # fmt: skip
+            if transport.ssh_config:
+                options["ssh_config"] = transport.ssh_config
+        elif transport.backend == "local":
+            prefix = ("sh", "-c")
+        else:
+            user = ("-u", transport.user) if transport.user else ()
+            prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
+        login = f"{transport.user}@" if transport.user else ""
+        seen = testinfra.get_host(f"{transport.backend}://{login}{address}", **options)
+        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._execute(self.machines[name], c))
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the shared ssh connections and the threads. Nothing of ours stays on this machine."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self.inventory.transport.backend == "ssh" and any(self._sockets.iterdir()):
+            enders = [
+                subprocess.Popen(
+                    (*machine.prefix[:-1], "-O", "exit", machine.prefix[-1]),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )
+                for machine in self.machines.values()
+            ]  # fmt: skip
+            for ender in enders:
+                ender.wait(timeout=GRACE)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def each(self, hosts: Iterable[str], work: Callable[[Machine], T]) -> dict[str, T | Exception]:
+        """`work` on every host at the same time; what it raised stands in place of what it gave."""
+
+        def guarded(name: str) -> T | Exception:
+            machine = self.machines[name]
+            try:
+                with machine.lock:
+                    return work(machine)
+            except RuntimeError as error:  # testinfra's word for "ssh ended with 255"
+                return Unreachable(name, f"did not answer: {_last_line(str(error))}", _REACH)
+            except Exception as error:
+                return error
+
+        names = list(dict.fromkeys(hosts))
+        futures = {name: self._pool.submit(guarded, name) for name in names}
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
+
+    def run(self, actions: Sequence[Action]) -> list[Result]:
+        """Runs a plan: each host's commands in their order, hosts in parallel, a copy only after all before it.
+
+        Raises `FleetError` that names every host that failed, after every other host has ended what it was at.
+        """
+        results: list[Result] = []
+        wave: list[Command] = []
+        for action in actions:
+            if isinstance(action, Copy):
+                results += self._wave(wave)
+                wave = []
+                self._copy(action)
+            else:
+                wave.append(action)
+        return results + self._wave(wave)
+
+    def _wave(self, commands: list[Command]) -> list[Result]:
+        queues: dict[str, list[Command]] = {}
+        for command in commands:
+            queues.setdefault(command.host, []).append(command)
+
+        def work(machine: Machine) -> list[Result]:
+            done: list[Result] = []
+            for command in queues[machine.name]:
+                done.append(self._execute(machine, command))
+                if not done[-1].ok:
+                    break
+            return done
+
+        outcomes = self.each(queues, work)
+        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
+        results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
+        failures = [_failure(result) for result in results if not result.ok]
+        _raise_all([*errors, *failures])
+        return results
+
+    def _execute(self, machine: Machine, command: Command) -> Result:
+        if self._interrupted.is_set():
+            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            (*machine.prefix, command.line()),
+            stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is ours to handle, not ssh's
+        )
+        entry = (command, process)
+        with self._running_lock:
+            self._running.add(entry)
+        try:
+            stdout, stderr = process.communicate(command.stdin, timeout=command.deadline + GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            stderr += b"\nno answer within the deadline"
+        finally:
+            with self._running_lock:
+                self._running.discard(entry)
+        result = Result(
+            command, process.returncode, stdout.decode(errors="replace"),
+            stderr.decode(errors="replace"), time.monotonic() - started,
+        )  # fmt: skip
+        self.journal.command(result)
+        if self._interrupted.is_set() and not result.ok:
+            raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
+        if self.inventory.transport.backend == "ssh" and result.code in (255, -9):
+            raise Unreachable(machine.name, f"did not answer: {_last_line(result.stderr)}", _REACH)
+        return result
+
+    def interrupt(self) -> None:
+        """Stops what was started on the hosts, then lets go of the connections. For Ctrl-C."""
+        self._interrupted.set()
+        with self._running_lock:
+            running = list(self._running)
+        for command, process in running:
+            if command is not None and command.stop:
+                ender = Command(command.host, command.stop, "stop what the interrupted run started")
+                subprocess.run(
+                    (*self.machines[command.host].prefix, ender.line()),
+                    stdin=subprocess.DEVNULL, capture_output=True, timeout=GRACE, check=False,
+                )  # fmt: skip
+            process.terminate()
+
+    # -- copies ----------------------------------------------------------------------------------------------
+
+    def _copy(self, copy: Copy) -> None:
+        """Streams one file to many hosts and proves each copy by its SHA-256 before it gets its name."""
+        parts = [
+            Command(host, ("install", "-D", "-m", "600", "/dev/null", f"{path}.part"), copy.why)
+            for host, path in copy.targets
+        ]
+        self._wave(parts)
+        reader = (
+            Command(copy.source_host, ("cat", copy.source), copy.why, changes=False, deadline=LONG)
+            if copy.source_host
+            else None
+        )
+        writers = {
+            host: Command(
+                host, ("dd", f"of={path}.part", "bs=1M", "conv=fsync", "status=none"),
+                copy.why, deadline=copy.deadline,
+            )
+            for host, path in copy.targets
+        }  # fmt: skip
+        started = time.monotonic()
+        try:
+            digest, size = fan_out(
+                (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
+                {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
+                timeout=copy.deadline + GRACE,
+            )
+        except StreamError as error:
+            raise FleetError(error.where, f"copy of {copy.source}: {error.what}", _AGAIN) from None
+        self.journal.record(
+            "copy", action=copy.shown(), why=copy.why, sha256=digest, bytes=size,
+            seconds=round(time.monotonic() - started, 3),
+        )  # fmt: skip
+        if copy.sha256 and digest != copy.sha256:
+            raise FleetError(
+                copy.source_host or "this machine",
+                f"{copy.source} changed while it was read: SHA-256 {digest}, expected {copy.sha256}",
+                "find out who writes to it, then run again",
+            )
+        self._prove_copies(copy, digest)
+
+    def _prove_copies(self, copy: Copy, digest: str) -> None:
+        sums = self._wave(
+            [
+                Command(h, ("sha256sum", f"{p}.part"), "the copy is whole", changes=False, deadline=LONG)
+                for h, p in copy.targets
+            ]
+        )
+        wrong = [r.command.host for r in sums if r.stdout.split(" ")[0].lstrip("\\") != digest]
+        for host in wrong:
+            self.journal.assertion(host, f"SHA-256 {digest} of {copy.source}", "another SHA-256")
+        if wrong:
+            raise FleetError(", ".join(wrong), f"the copy of {copy.source} arrived altered", "run again; check disk")
+        self._wave([Command(h, ("mv", "-fT", f"{p}.part", p), copy.why) for h, p in copy.targets])
+
+
+_REACH = "check the network, ssh and the host itself; if the machine is fenced or destroyed, say so with --gone=HOST"
+_AGAIN = "run the same command again: it carries on"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason was given"
+
+
+def _failure(result: Result) -> FleetError:
+    command = result.command
+    if command.root and "sudo:" in result.stderr and "password" in result.stderr:
+        return FleetError(
+            command.host,
+            "sudo asks for a password",
+            "give this login NOPASSWD for the runbook's commands, see sudoers in the README",
+        )
+    if result.code in (124, 137):
+        what = f"did not end within {command.deadline} s: {command.shown()}"
+    else:
+        what = f"exit code {result.code} from: {command.shown()}\n    it said: {result.words}"
+    return FleetError(command.host, f"{command.why}: {what}", "mend that on the host, then run again")
+
+
+def _raise_all(errors: Sequence[Exception]) -> None:
+    """Raises what went wrong, all of it, as one error. An error that nobody foresaw is raised as it is."""
+    if not errors:
+        return
+    unforeseen = [error for error in errors if not isinstance(error, Refusal)]
+    if unforeseen:
+        raise unforeseen[0]
+    if len(errors) == 1:
+        raise errors[0]
+    foreseen = [error for error in errors if isinstance(error, Refusal)]
+    kind = Unreachable if all(isinstance(e, Unreachable) for e in foreseen) else FleetError
+    raise kind(
+        ", ".join(e.where for e in foreseen),
+        "; ".join(f"{e.where}: {e.what}" for e in foreseen),
+        foreseen[0].remedy,
+    )

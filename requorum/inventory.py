@@ -1,0 +1,333 @@
+"""Who the hosts are: the inventory file, read, checked and frozen.
+
+Nothing here looks at a host. Every error names the file, the field, the value and the remedy, and is raised
+before any connection is made. `inventory/example.yaml` explains every field; `fleet` turns hosts into connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from requorum.refusal import Refusal
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+PLACEHOLDERS = frozenset({"cluster_id", "ips", "ips_comma", "archive", "number", "client", "admin_user"})
+
+
+class InventoryError(Refusal):
+    """The inventory cannot be used. Raised before any host is touched (exit code 4)."""
+
+
+def _name(value: str) -> str:
+    if not NAME.match(value):
+        raise ValueError("must be a plain name of letters, digits, dots, dashes or underscores")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("must be an absolute path without '..'")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+AbsolutePath = Annotated[str, BeforeValidator(_absolute)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Transport(_Model):
+    """How to reach the hosts. Backends are testinfra's; these four can also carry standard input."""
+
+    backend: Literal["ssh", "docker", "podman", "local"] = "ssh"
+    ssh_config: str | None = None
+    user: str | None = None
+
+
+class Host(_Model):
+    address: str | None = None
+
+
+class Member(_Model):
+    """One etcd member. `ip` is the address that the cluster uses, not the one the operator reaches."""
+
+    name: Name
+    host: str
+    ip: str
+
+    @field_validator("ip")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address, for example 10.0.0.11") from None
+
+
+class VendorCommands(_Model):
+    """The vendor's own commands, one line each. Split as a shell would, then placeholders are filled in,
+    so that a placeholder is always exactly one argument."""
+
+    etcdctl: str = "/usr/illumon/latest/bin/etcdctl.sh"
+    etcdctl_as: str = "env DH_ETCD_DIR={client} /usr/illumon/latest/bin/etcdctl.sh"
+    monit_down: str = "/usr/illumon/latest/bin/dh_monit down --block"
+    monit_up: str = "/usr/illumon/latest/bin/dh_monit up --block"
+    monit_status: str = "/usr/illumon/latest/bin/dh_monit summary"
+    generate: str = "/usr/illumon/latest/bin/config_generator.sh --cluster-id {cluster_id} --ips {ips}"
+    unpack_server: str = "/usr/illumon/latest/bin/unpack_etcd_server.sh {archive} {number}"
+    unpack_client: str = "/usr/illumon/latest/bin/unpack_etcd_client.sh {archive}"
+
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> VendorCommands:
+        for field, line in self:
+            unknown = set(re.findall(r"{([^}]*)}", line)) - PLACEHOLDERS
+            if unknown:
+                known = ", ".join(sorted(PLACEHOLDERS))
+                raise ValueError(f"{field} has the unknown placeholder {{{unknown.pop()}}}; known: {known}")
+        for field, needed in (
+            ("etcdctl_as", "client"),
+            ("generate", "cluster_id"),
+            ("unpack_server", "archive"),
+            ("unpack_server", "number"),
+            ("unpack_client", "archive"),
+        ):
+            if f"{{{needed}}}" not in getattr(self, field):
+                raise ValueError(f"{field} lacks the placeholder {{{needed}}}")
+        if "{ips}" not in self.generate and "{ips_comma}" not in self.generate:
+            raise ValueError("generate lacks the placeholder {ips} or {ips_comma}")
+        return self
+
+
+class Deephaven(_Model):
+    configuration_server: str
+    hosts: tuple[str, ...] = Field(min_length=1)
+    admin_user: Name = "irisadmin"
+    client_config: AbsolutePath = "/etc/sysconfig/deephaven/etcd/client"
+    server_archive: AbsolutePath = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
+    client_archive: AbsolutePath = "/tmp/{cluster_id}/dh_query.tgz"
+    commands: VendorCommands = VendorCommands()
+
+
+class Etcd(_Model):
+    unit: str = Field(default="dh-etcd.service", pattern=r"^[A-Za-z0-9@._-]+\.service$")
+    config: AbsolutePath = "/etc/etcd/dh/latest/config.yaml"
+    data_root: AbsolutePath = "/var/lib/etcd/dh"
+    user: Name = "etcd"
+    client_port: int = Field(default=2379, ge=1, le=65535)
+    peer_port: int = Field(default=2380, ge=1, le=65535)
+    revision_bump: int = Field(default=1_000_000_000, ge=0, lt=2**62)
+
+
+class Keep(_Model):
+    count: int = Field(default=14, ge=1)
+    days: int = Field(default=30, ge=1)
+
+
+class Snapshot(_Model):
+    file: str | None = None
+    directory: str | None = None
+    max_age_hours: float = Field(default=26, gt=0)
+    keep: Keep = Keep()
+
+
+class Range(_Model):
+    min: int = Field(default=0, ge=0)
+    max: int | None = Field(default=None, ge=0)
+
+
+class Expect(_Model):
+    min_keys: int = Field(default=1, ge=0)
+    prefixes: dict[str, Range] = {}
+
+
+class Limits(_Model):
+    concurrency: int = Field(default=32, ge=1, le=1024)
+    health_seconds: float = Field(default=60, gt=0)
+    clock_offset_seconds: float = Field(default=1, gt=0)
+    free_disk_ratio: float = Field(default=3, ge=1)
+
+
+class Inventory(_Model):
+    """The whole file. `members` are in server-number order; `old_members` default to them."""
+
+    cluster: Name
+    transport: Transport = Transport()
+    hosts: dict[Name, Host] = Field(min_length=1)
+    members: tuple[Member, ...] = Field(min_length=1)
+    old_members: tuple[Member, ...] = ()
+    deephaven: Deephaven
+    etcd: Etcd = Etcd()
+    snapshot: Snapshot = Snapshot()
+    expect: Expect = Expect()
+    limits: Limits = Limits()
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _bare_hosts(cls, value: object) -> object:
+        """`etcd-1:` with nothing behind it means a host that is reached by its name."""
+        if isinstance(value, dict):
+            return {name: {} if host is None else host for name, host in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Inventory:
+        if not self.old_members:
+            object.__setattr__(self, "old_members", self.members)
+        if len(self.members) % 2 == 0:
+            raise ValueError(
+                f"members: {len(self.members)} members; an even number tolerates no more losses "
+                "than one fewer, list 1, 3 or 5"
+            )
+        for field in ("members", "old_members"):
+            self._check_members(field, getattr(self, field))
+        _no_twice("hosts.address", (host.address or name for name, host in self.hosts.items()), "address")
+        known = set(self.hosts)
+        for field, names in (
+            ("deephaven.hosts", self.deephaven.hosts),
+            ("deephaven.configuration_server", (self.deephaven.configuration_server,)),
+        ):
+            _no_twice(field, names, "host")
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{field}: {name} is not among hosts; add it there")
+        if self.deephaven.configuration_server not in self.deephaven.hosts:
+            raise ValueError(
+                f"deephaven.hosts: lacks the configuration server {self.deephaven.configuration_server}; add it"
+            )
+        return self
+
+    def _check_members(self, field: str, members: tuple[Member, ...]) -> None:
+        _no_twice(field, (member.name for member in members), "name")
+        _no_twice(field, (member.ip for member in members), "address")
+        _no_twice(field, (member.host for member in members), "host")
+        for number, member in enumerate(members, start=1):
+            if member.host not in self.hosts:
+                raise ValueError(f"{field}: host {member.host} is not among hosts; add it there")
+            tail = re.search(r"-(\d+)$", member.name)
+            if field == "members" and tail and int(tail.group(1)) != number:
+                raise ValueError(
+                    f"members: {member.name} stands at place {number}, so the vendor's tools would "
+                    f"give it server number {number}; list members in server-number order, each once"
+                )
+
+    def number(self, member: Member) -> int:
+        """The vendor's 1-indexed server number."""
+        return self.members.index(member) + 1
+
+    def address(self, host: str) -> str:
+        return self.hosts[host].address or host
+
+
+def _no_twice(field: str, values: Iterable[str], kind: str) -> None:
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise ValueError(f"{field}: the {kind} {value} stands there {times} times; keep one")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice; plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the name {key} is given twice", key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def find(name: str, root: Path) -> Path:
+    """The file that `--hosts=NAME` means: a path, or a file's name in `inventory/` under `root`."""
+    candidates = [Path(name), root / "inventory" / f"{name}.yaml", root / "inventory" / name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise InventoryError(
+        f"--hosts={name}",
+        f"no such inventory: neither a file of that path nor {candidates[1].relative_to(root)}",
+        "copy inventory/example.yaml to inventory/NAME.yaml and fill it in, or correct the name",
+    )
+
+
+def load(path: Path) -> Inventory:
+    """Reads and checks an inventory. Raises `InventoryError` that names file, field, value and remedy."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InventoryError(
+            str(path), f"cannot be read as text: {error}", "check the path, its mode and its encoding"
+        ) from None
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise InventoryError(str(path), f"is not valid YAML: {_one_line(error)}", "correct that line") from None
+    if not isinstance(data, dict):
+        raise InventoryError(
+            str(path),
+            "is empty" if data is None else f"holds a {type(data).__name__}, not named fields",
+            "start from inventory/example.yaml",
+        )
+    try:
+        inventory = Inventory.model_validate(data)
+    except ValidationError as error:
+        raise InventoryError(str(path), *_first(error)) from None
+    return _relative_to(inventory, path.resolve().parent)
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """What is wrong, and the remedy. All findings are named, since each costs the operator a rerun."""
+    lines = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"]) or "inventory"
+        message = item["msg"].removeprefix("Value error, ")
+        value = item.get("input")
+        shown = f" (found {value!r})" if isinstance(value, str | int | float | bool) else ""
+        if item["type"] == "extra_forbidden":
+            message, shown = "is not a known field", ""
+        elif item["type"] == "missing":
+            message, shown = "is missing", ""
+        lines.append(message if not item["loc"] else f"{field} {message}{shown}")
+    return "; ".join(lines), "correct it; inventory/example.yaml explains every field"
+
+
+def _relative_to(inventory: Inventory, base: Path) -> Inventory:
+    """Paths on the operator's machine are relative to the inventory file, and `~` is the operator's home."""
+
+    def resolved(value: str | None) -> str | None:
+        return None if value is None else os.path.normpath(base / Path(value).expanduser())
+
+    snapshot = inventory.snapshot.model_copy(
+        update={
+            "file": resolved(inventory.snapshot.file),
+            "directory": resolved(inventory.snapshot.directory),
+        }
+    )
+    transport = inventory.transport.model_copy(update={"ssh_config": resolved(inventory.transport.ssh_config)})
+    return inventory.model_copy(update={"snapshot": snapshot, "transport": transport})

@@ -1,0 +1,272 @@
+"""The plan of every When: pure functions from terms and facts to what is to be run, in order.
+
+An empty plan means that the facts show it done: that is how an interrupted run is carried on. Nothing here touches a
+host, so what `--plan` prints, what unit tests compare and what `fleet` runs is one and the same list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from requorum import archive, deephaven, etcd
+from requorum.archive import Entry
+from requorum.command import LONG, Action, Command, Copy, act
+from requorum.etcd import MemberConfig, Tools, Unit
+from requorum.marker import Phase
+from requorum.quorum import State, Verdict
+from requorum.snapshot import Source
+from requorum.terms import Terms
+
+# -- Step 0 and the handover's save ------------------------------------------------------------------------------
+
+
+def save_from_survivors(terms: Terms, verdict: Verdict | None) -> list[Command]:
+    """Tries a save from each member that still answers without quorum; it works only where login needs no quorum."""
+    if verdict is None:
+        return []
+    return [
+        save(terms, facts.config.client_urls[0], f"live-{facts.member.name}.snap", patience=2)
+        for facts in verdict.members
+        if facts.state is State.LEADERLESS and facts.config
+    ]
+
+
+def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
+    """`snapshot save` from one member, by the vendor's etcdctl; `patience` in seconds is for the login."""
+    return Command(
+        terms.configuration_server,
+        (
+            *deephaven.vendor(terms.inventory.deephaven.commands.etcdctl),
+            f"--endpoints={endpoint}", f"--dial-timeout={patience}s",
+            "snapshot", "save", terms.place(name),
+        ),
+        f"save a snapshot from {endpoint}", deadline=LONG, accept=None,
+    )  # fmt: skip
+
+
+def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> list[Action]:
+    """Streams the snapshot to every new member that does not hold it yet. `present`: host → SHA-256."""
+    lacking = [host for host in terms.member_hosts if present.get(host) != source.sha256]
+    targets = tuple(
+        (host, terms.snapshot_path) for host in lacking if (host, terms.snapshot_path) != (source.host, source.path)
+    )
+    if not targets:
+        return []
+    return [Copy(source.path, targets, "the snapshot to every new member", source.host, source.sha256)]
+
+
+# -- Step 1 ------------------------------------------------------------------------------------------------------
+
+
+def turn_deephaven_off(terms: Terms) -> list[Command]:
+    """On every Deephaven host, unless the run is past the point of no return: then it is being turned on."""
+    if terms.mark.phase >= Phase.POWERING_ON:
+        return []
+    return [deephaven.monit(terms.inventory, host, up=False) for host in terms.deephaven_hosts]
+
+
+def stop_etcd(
+    terms: Terms,
+    units: Mapping[str, Unit],
+    files: Mapping[str, tuple[str, ...]],
+    configs: Mapping[str, MemberConfig | None],
+) -> list[Command]:
+    """Stops and sets aside the old unit everywhere; a unit of this run's own new cluster is left alone."""
+    return [
+        command
+        for host in terms.etcd_hosts
+        if not is_new(terms, configs[host])
+        for command in etcd.stop_and_set_aside(host, terms.inventory.etcd.unit, units[host], files[host], terms.aside)
+    ]
+
+
+def is_new(terms: Terms, config: MemberConfig | None) -> bool:
+    """Whether a host's installed configuration is the one that this run brought."""
+    return config is not None and config.token == terms.mark.token
+
+
+# -- Step 2 ------------------------------------------------------------------------------------------------------
+
+
+def back_up_passwords(terms: Terms, existing: Mapping[str, tuple[str, ...]]) -> list[Command]:
+    """Once for each host; where the backup exists nothing is done. `existing`: host → which of both are there."""
+    client = terms.inventory.deephaven.client_config
+    return [
+        command
+        for host in terms.deephaven_hosts
+        if client in existing[host] and terms.client_backup not in existing[host]
+        for command in deephaven.back_up_client(host, client, terms.client_backup)
+    ]
+
+
+def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
+    """Runs the vendor's generator unless both its archives are in staging already."""
+    staged = (terms.place("server.generated.tgz"), terms.place("query.generated.tgz"))
+    if set(staged) <= set(existing):
+        return []
+    kept = f"{terms.aside}/{terms.inventory.deephaven.server_archive.strip('/').replace('/', '_')}"
+    has_old = terms.inventory.deephaven.server_archive in existing and kept not in existing
+    place = act(terms.configuration_server, "mkdir", "-p", terms.aside, why="where old things are kept")
+    return [
+        place,
+        *deephaven.generate(terms.inventory, terms.mark.token, staged, kept if has_old else None),
+    ]
+
+
+def put_old_passwords(terms: Terms, server: list[Entry], query: list[Entry], existing: Sequence[str]) -> list[Command]:
+    """Makes `server.tgz` and `query.tgz` with the old passwords from what was generated; unpacks both for reading."""
+    host = terms.configuration_server
+    plan: list[Command] = []
+    for name, entries in (("server", server), ("query", query)):
+        final, work = terms.place(f"{name}.tgz"), terms.place(f"work/{name}")
+        if final not in existing:
+            plan += archive.unpack(host, terms.place(f"{name}.generated.tgz"), work)
+            plan += [
+                deephaven.put_password(
+                    host, f"{terms.client_backup}/{role}/password", f"{work}/{directory}/password", role
+                )
+                for role, directory in archive.role_directories(entries).items()
+            ]
+            plan += archive.repack(host, work, archive.top_level(entries), final)
+        plan += archive.unpack(host, final, terms.place(f"read/{name}"))
+    plan.append(
+        act(
+            host, "install", "-m", "600", terms.place("server.tgz"),
+            terms.inventory.deephaven.server_archive, why="the archive at the vendor's own place too",
+        )
+    )  # fmt: skip
+    return plan
+
+
+def put_live_passwords(terms: Terms, live: Mapping[str, str], backup: Mapping[str, str]) -> list[Command]:
+    """A generator may write into the configuration server's own client configuration: its old passwords go back."""
+    client = terms.inventory.deephaven.client_config
+    return [
+        deephaven.put_password(
+            terms.configuration_server,
+            f"{terms.client_backup}/{role}/password", f"{client}/{role}/password", role,
+        )
+        for role, digest in live.items()
+        if role in backup and backup[role] != digest
+    ]  # fmt: skip
+
+
+# -- Step 3 ------------------------------------------------------------------------------------------------------
+
+
+def distribute(terms: Terms, sums: Mapping[str, str], present: Mapping[str, Mapping[str, str]]) -> list[Action]:
+    """Both archives to all who need them. `sums`: archive → SHA-256; `present`: archive → host → SHA-256."""
+    needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
+    plan: list[Action] = []
+    for name, hosts in needs.items():
+        targets = tuple(
+            (host, terms.place(name))
+            for host in hosts
+            if present[name].get(host) != sums[name] and host != terms.configuration_server
+        )
+        if targets:
+            plan.append(
+                Copy(
+                    terms.place(name), targets, f"{name} to every machine that needs it",
+                    terms.configuration_server, sums[name],
+                )
+            )  # fmt: skip
+    return plan
+
+
+def install_servers(
+    terms: Terms,
+    units: Mapping[str, Unit],
+    configs: Mapping[str, MemberConfig | None],
+    files: Mapping[str, tuple[str, ...]],
+) -> list[Command]:
+    """The vendor's unpack on each new member whose etcd does not run yet; the old link is kept aside first.
+
+    Unpacked again after an interruption, since half of an archive can look like a whole one.
+    """
+    plan: list[Command] = []
+    for host in terms.member_hosts:
+        if is_new(terms, configs[host]) and units[host].active == "active":
+            continue
+        number = terms.inventory.number(terms.member_on(host))
+        latest, kept = latest_link(terms)
+        if latest in files[host] and kept not in files[host]:
+            plan += [
+                act(host, "mkdir", "-p", terms.aside, why="where old things are kept"),
+                act(host, "cp", "-aP", latest, kept, why="keep what was the latest configuration"),
+            ]
+        plan.append(deephaven.unpack_server(terms.inventory, host, terms.place("server.tgz"), number))
+    return plan
+
+
+def latest_link(terms: Terms) -> tuple[str, str]:
+    """The directory that the member's configuration is read from, and where its old self is kept."""
+    latest = terms.inventory.etcd.config.rsplit("/", 1)[0]
+    return latest, f"{terms.aside}/{latest.strip('/').replace('/', '_')}"
+
+
+def install_clients(terms: Terms, packed: Mapping[str, str], live: Mapping[str, Mapping[str, str]]) -> list[Command]:
+    """The vendor's unpack on each Deephaven host that lacks a file of the archive. Shape: `role/file` → SHA-256.
+
+    Endpoints alone do not tell: where the addresses stay, the CA is still another one.
+    """
+    return [
+        deephaven.unpack_client(terms.inventory, host, terms.place("query.tgz"))
+        for host in terms.deephaven_hosts
+        if not packed.items() <= live[host].items()
+    ]
+
+
+# -- Step 4 ------------------------------------------------------------------------------------------------------
+
+
+def restore(
+    terms: Terms,
+    tools: Mapping[str, Tools],
+    configs: Mapping[str, MemberConfig],
+    existing: Mapping[str, tuple[str, ...]],
+    sha256: str,
+) -> list[Command]:
+    """On every new member without its restored data. `existing`: host → data directories that are there."""
+    settings = terms.inventory.etcd
+    return [
+        command
+        for host in terms.member_hosts
+        if configs[host].data_dir not in existing[host]
+        for command in etcd.restore(
+            host, tools[host], configs[host], terms.snapshot_path, settings.user,
+            settings.revision_bump, terms.mark.run, (terms.place("restored"), sha256),
+        )
+    ]  # fmt: skip
+
+
+def start_etcd(terms: Terms, units: Mapping[str, Unit]) -> list[Command]:
+    return [
+        command
+        for host in terms.member_hosts
+        if units[host].active != "active" or units[host].enabled != "enabled"
+        for command in etcd.start(host, terms.inventory.etcd.unit)
+    ]
+
+
+# -- Step 5 ------------------------------------------------------------------------------------------------------
+
+
+def turn_deephaven_on(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    return [deephaven.monit(terms.inventory, host, up=True) for host in hosts]
+
+
+def tidy(terms: Terms) -> list[Command]:
+    """Removes scratch that holds secrets and is needed for nothing any more; what was set aside stays."""
+    generated = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token)
+    scratch = ("work", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
+    return [
+        act(
+            terms.configuration_server, "rm", "-rf", *(terms.place(name) for name in scratch),
+            why="remove scratch with copies of passwords and keys",
+        ),
+        act(
+            terms.configuration_server, "rmdir", generated.rsplit("/", 1)[0],
+            why="remove the generator's empty directory", accept=(0, 1),
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,424 @@
+"""Proofs about the new cluster: restored (Step 4), whole, consistent and guarded (Step 5).
+
+etcd is asked through the vendor's etcdctl on the configuration server, as Deephaven asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from requorum import deephaven, etcd, facts
+from requorum.cluster import Cluster
+from requorum.command import Command, act, look
+from requorum.etcd import Status
+from requorum.fleet import Machine
+from requorum.proofs.hosts import connected
+
+
+def no_data_is_in_the_way(cluster: Cluster) -> None:
+    """A data directory of the new token may only be one that this run restored, from this very snapshot."""
+    configs = facts.configs(cluster, cluster.terms.member_hosts)
+
+    def probe(machine: Machine) -> str | None:
+        config = configs[machine.name]
+        if config is None:
+            return f"no {cluster.inventory.etcd.config}"
+        there = machine.ask(etcd.ask_files(machine.name, config.data_dir)).stdout.strip()
+        if not there:
+            return None
+        noted = machine.ask(look(machine.name, "cat", cluster.terms.place("restored"), why="what was restored"))
+        if noted.stdout.strip() == cluster.source.sha256:
+            return None
+        return f"{config.data_dir} is there, and not from this snapshot"
+
+    cluster.prove(
+        cluster.terms.member_hosts,
+        "no data of the new token is in the way",
+        probe,
+        "move that directory aside by hand, or start a retry",
+    )
+
+
+def data_is_restored(cluster: Cluster) -> None:
+    settings = cluster.inventory.etcd
+    configs = facts.configs(cluster, cluster.terms.member_hosts)
+
+    def probe(machine: Machine) -> str | None:
+        config = configs[machine.name]
+        directory = config.data_dir if config else settings.data_root
+        database = f"{directory}/member/snap/db"
+        if not machine.ask(etcd.ask_files(machine.name, database)).stdout.strip():
+            return f"no {database}"
+        foreign = machine.ask(
+            look(
+                machine.name, "find", directory, "(", "!", "-user", settings.user, "-o", "-perm", "/007",
+                "!", "-path", f"{directory}/member/*", ")", why="whose files these are",
+            )
+        )  # fmt: skip
+        if foreign.stdout.strip():
+            return f"{foreign.stdout.split()[0]} is not {settings.user}'s alone"
+        return None
+
+    cluster.prove(
+        cluster.terms.member_hosts,
+        f"the restored data is whole and belongs to {settings.user} alone",
+        probe,
+        "run again: an unfinished restore is done again",
+    )
+
+
+def every_member_sees_a_leader(cluster: Cluster) -> None:
+    """Each member's own word, within health_seconds; then its unit is ready too."""
+    configs = facts.configs(cluster, cluster.terms.member_hosts)
+
+    def probe(machine: Machine) -> str | None:
+        config = configs[machine.name]
+        assert config is not None
+        answer = machine.ask(etcd.ask_leader(machine.name, config))
+        leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
+        if leader:
+            return None
+        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, cluster.inventory.etcd.unit)).stdout)
+        return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
+
+    cluster.prove(
+        cluster.terms.member_hosts,
+        "the member sees a leader",
+        probe,
+        f"read `journalctl --no-pager -u {cluster.inventory.etcd.unit}` there, then run again or retry",
+        within=cluster.health_seconds,
+    )
+
+
+# -- Step 5 ------------------------------------------------------------------------------------------------------
+
+
+def _etcdctl(cluster: Cluster, machine: Machine, *arguments: str, why: str) -> tuple[int, str, str]:
+    result = machine.ask(deephaven.etcdctl(cluster.inventory, *arguments, why=why))
+    return result.code, result.stdout, result.words
+
+
+def _on_configuration_server(
+    cluster: Cluster, claim: str, probe: Callable[[Machine], str | None], remedy: str, within: float = 0
+) -> None:
+    cluster.prove((cluster.terms.configuration_server,), claim, probe, remedy, within)
+
+
+def _endpoints(cluster: Cluster) -> str:
+    port = cluster.inventory.etcd.client_port
+    scheme = "https"
+    for config in cluster.known.new_configs.values():
+        scheme = config.client_urls[0].split(":")[0]
+    return ",".join(f"{scheme}://{_bracketed(ip)}:{port}" for ip in cluster.terms.new_ips)
+
+
+def _bracketed(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def every_member_is_healthy(cluster: Cluster) -> None:
+    """The guide's health check, as an authenticated user, member by member."""
+
+    def probe(machine: Machine) -> str | None:
+        _, out, words = _etcdctl(
+            cluster, machine, f"--endpoints={_endpoints(cluster)}", "endpoint", "health", "-w", "json",
+            why="health of every member",
+        )  # fmt: skip
+        try:
+            health = etcd.parse_health(out)
+        except etcd.EtcdError:
+            return words
+        sick = [f"{endpoint}: {error}" for endpoint, error in health.items() if error]
+        if len(health) != len(cluster.terms.new_ips):
+            sick.append(f"{len(health)} members answered")
+        return "; ".join(sick) or None
+
+    _on_configuration_server(
+        cluster,
+        f"all {len(cluster.terms.new_ips)} members are healthy for an authenticated user",
+        probe,
+        f"read the journal of {cluster.inventory.etcd.unit} on the member that is not",
+        within=cluster.health_seconds,
+    )
+
+
+def it_is_one_cluster(cluster: Cluster) -> None:
+    """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members."""
+
+    def probe(machine: Machine) -> str | None:
+        _, out, words = _etcdctl(
+            cluster, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
+        )
+        try:
+            found = etcd.parse_status(out)
+        except etcd.EtcdError:
+            return words
+        cluster.known.status = found
+        return _not_one_cluster(found, cluster.terms.new_ips)
+
+    _on_configuration_server(
+        cluster,
+        f"{len(cluster.terms.new_ips)} members form one cluster with one leader, one revision and no alarm",
+        probe,
+        "do not turn Deephaven on; run again, or retry with another snapshot",
+        within=cluster.health_seconds,
+    )
+
+
+def _not_one_cluster(found: list[Status], ips: tuple[str, ...]) -> str | None:
+    """Pure: what is wrong with these members, None if nothing."""
+    wrong = []
+    addresses = {s.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]") for s in found}
+    if addresses != set(ips):
+        wrong.append(f"the members are {', '.join(sorted(addresses))}")
+    if len({s.cluster_id for s in found}) != 1:
+        wrong.append("several cluster IDs")
+    leaders = {s.leader for s in found}
+    if len(leaders) != 1 or not leaders <= {s.member_id for s in found}:
+        wrong.append(f"leaders: {', '.join(f'{leader:x}' for leader in sorted(leaders))}")
+    if len({s.revision for s in found}) != 1:
+        wrong.append(f"revisions {sorted({s.revision for s in found})}")
+    if len({s.version for s in found}) != 1:
+        wrong.append(f"versions {sorted({s.version for s in found})}")
+    wrong += [f"{s.endpoint}: {error}" for s in found for error in s.errors]
+    return "; ".join(wrong) or None
+
+
+def hashes_are_equal(cluster: Cluster) -> None:
+    def probe(machine: Machine) -> str | None:
+        _, out, words = _etcdctl(
+            cluster, machine, "endpoint", "hashkv", "--cluster", "-w", "json", why="hash of every member's data"
+        )  # fmt: skip
+        try:
+            found = etcd.parse_hashes(out)
+        except etcd.EtcdError:
+            return words
+        cluster.known.hashes = found
+        if len(found) == len(cluster.terms.new_ips) and len(set(found.values())) == 1:
+            return None
+        return "; ".join(f"{e}: hash {h} at revision {r}" for e, (r, h) in sorted(found.items()))
+
+    _on_configuration_server(
+        cluster,
+        "hashkv is equal on all members at one revision",
+        probe,
+        "do not turn Deephaven on: the members hold different data; retry the restore",
+        within=5,
+    )
+
+
+def keys_are_there(cluster: Cluster) -> None:
+    """Counts in all and by prefix, as the inventory expects."""
+    expect = cluster.inventory.expect
+    wanted: dict[str, tuple[int, int | None]] = {"": (expect.min_keys, None)}
+    wanted |= {prefix: (span.min, span.max) for prefix, span in expect.prefixes.items()}
+
+    def probe(machine: Machine) -> str | None:
+        wrong = []
+        for prefix, (least, most) in wanted.items():
+            _, out, words = _etcdctl(
+                cluster, machine, "get", prefix, "--prefix", "--keys-only", "--limit=1", "-w", "json",
+                why=f"number of keys under {prefix or 'everything'}",
+            )  # fmt: skip
+            try:
+                count = etcd.parse_count(out)
+            except etcd.EtcdError:
+                wrong.append(f"{prefix or 'all keys'}: {words}")
+                continue
+            if prefix == "":
+                cluster.known.keys = count
+            cluster.note(f"{count:,} keys{f' under {prefix}' if prefix else ' in all'}")
+            if count < least or (most is not None and count > most):
+                wrong.append(f"{count} keys under {prefix or 'everything'}")
+        return "; ".join(wrong) or None
+
+    spans = "; ".join(
+        f"{prefix or 'in all'} {least} to {most}" if most else f"{prefix or 'in all'} at least {least}"
+        for prefix, (least, most) in wanted.items()
+    )
+    _on_configuration_server(
+        cluster,
+        f"as many keys as the inventory expects: {spans}",
+        probe,
+        "is this the right snapshot? Retry with another one, or correct expect in the inventory",
+    )
+
+
+def old_passwords_log_in(cluster: Cluster) -> None:
+    """Every role, with its own client configuration; a key outside its permissions stays closed to it."""
+    client = cluster.inventory.deephaven.client_config
+
+    def probe(machine: Machine) -> str | None:
+        wrong = []
+        for role in cluster.known.roles:
+            user = machine.ask(
+                look(machine.name, "cat", f"{client}/{role}/user", why=f"the user of {role}")
+            ).stdout.strip()
+            outside = _key_outside(cluster, machine, user)
+            arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
+            answer = machine.ask(
+                deephaven.etcdctl_as(cluster.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
+            )
+            denied = "permission denied" in answer.stderr.lower()
+            if answer.code != 0 and not denied:
+                wrong.append(f"{role} ({user}): {answer.words}")
+            elif outside and not denied:
+                wrong.append(f"{role} ({user}) may read {outside}, outside its permissions")
+        return "; ".join(wrong) or None
+
+    _on_configuration_server(
+        cluster,
+        f"every role's old password logs in, and opens no more than it may: {', '.join(cluster.known.roles)}",
+        probe,
+        "the passwords of that role do not belong to this snapshot; compare the backup with the vendor's vault",
+        within=5,
+    )
+
+
+def _key_outside(cluster: Cluster, machine: Machine, user: str) -> str | None:
+    """A key that this user may not read; None for root, and for one that may read everything."""
+    if user == "root":
+        return None
+    _, out, _ = _etcdctl(cluster, machine, "user", "get", user, "-w", "json", why=f"roles of {user}")
+    permissions = []
+    for role in etcd.parse_roles(out):
+        _, out, _ = _etcdctl(cluster, machine, "role", "get", role, "-w", "json", why=f"permissions of {role}")
+        permissions += etcd.parse_permissions(out)
+    return etcd.key_outside(permissions)
+
+
+def wrong_password_is_refused(cluster: Cluster) -> None:
+    """With a copy of a role's client configuration that holds a wrong password."""
+    host = cluster.terms.configuration_server
+    role = next((r for r in cluster.known.roles if r != "root"), cluster.known.roles[0])
+    client = f"{cluster.inventory.deephaven.client_config}/{role}"
+    scratch = cluster.terms.place("wrong")
+    cluster.do(
+        [
+            act(host, "rm", "-rf", scratch, why="clear what an interrupted run left"),
+            act(host, "cp", "-a", client, scratch, why="a client configuration to spoil"),
+            Command(host, ("dd", f"of={scratch}/password", "status=none"), "a password that is wrong",
+                    stdin=b"not-the-password\n"),
+        ]
+    )  # fmt: skip
+
+    def probe(machine: Machine) -> str | None:
+        answer = machine.ask(
+            deephaven.etcdctl_as(cluster.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
+        )
+        if answer.code != 0 and "authentication failed" in answer.stderr.lower():
+            return None
+        return "it was let in" if answer.code == 0 else f"another error: {answer.words}"
+
+    try:
+        _on_configuration_server(
+            cluster,
+            f"a wrong password of {role} is refused",
+            probe,
+            "authentication is off in the restored data: turn it on before Deephaven is",
+        )
+    finally:
+        cluster.do([act(host, "rm", "-rf", scratch, why="the spoiled copy is not needed any more")])
+
+
+def writes_reach_everyone(cluster: Cluster) -> None:
+    """One key written through each member, all read from each; then removed."""
+    endpoints = _endpoints(cluster).split(",")
+    prefix = f"/requorum/{cluster.mark.run}/"
+    cluster.do(
+        [
+            Command(
+                cluster.terms.configuration_server,
+                deephaven.etcdctl(
+                    cluster.inventory, f"--endpoints={endpoint}", "put", f"{prefix}{number}", endpoint, why=""
+                ).argv,
+                f"write through {endpoint}",
+            )
+            for number, endpoint in enumerate(endpoints, start=1)
+        ]
+    )  # fmt: skip
+
+    def probe(machine: Machine) -> str | None:
+        missing = []
+        for endpoint in endpoints:
+            _, out, words = _etcdctl(
+                cluster, machine, f"--endpoints={endpoint}", "get", prefix, "--prefix", "--print-value-only",
+                why=f"read through {endpoint}",
+            )  # fmt: skip
+            if out.split() != endpoints:
+                missing.append(f"{endpoint} gave {out.split() or words}")
+        return "; ".join(missing) or None
+
+    try:
+        _on_configuration_server(
+            cluster,
+            "what was written through each member is read from every other",
+            probe,
+            "do not turn Deephaven on; read the members' journals",
+            within=5,
+        )
+    finally:
+        remove = deephaven.etcdctl(cluster.inventory, "del", prefix, "--prefix", why="").argv
+        host = cluster.terms.configuration_server
+        cluster.do([Command(host, remove, "remove the probe's keys again")])
+
+
+def no_old_member_answers(cluster: Cluster) -> None:
+    """From every Deephaven host, no old address that is not a new one accepts clients."""
+    stale = [m.ip for m in cluster.inventory.old_members if m.ip not in cluster.terms.new_ips]
+    port = cluster.inventory.etcd.client_port
+
+    def probe(machine: Machine) -> str | None:
+        answering = [
+            ip
+            for ip in stale
+            if machine.ask(
+                look(machine.name, "timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
+                     why=f"whether the old {ip} still answers", root=False)
+            ).code == 0
+        ]  # fmt: skip
+        return f"{', '.join(answering)} still accept clients" if answering else None
+
+    cluster.prove(
+        cluster.terms.deephaven_hosts,
+        f"no old member answers: {', '.join(stale) or 'all old addresses are new members'}",
+        probe,
+        f"stop {cluster.inventory.etcd.unit} on that machine and retire it: it serves old configuration",
+    )
+
+
+def deephaven_is_up(cluster: Cluster, hosts: tuple[str, ...]) -> None:
+    def probe(machine: Machine) -> str | None:
+        result = machine.ask(deephaven.ask_monit(cluster.inventory, machine.name))
+        processes = deephaven.parse_monit(result.stdout)
+        if not processes:
+            return f"monit names no process: {result.words}"
+        down = deephaven.not_up(processes)
+        return f"not up: {', '.join(down)}" if down else None
+
+    cluster.prove(
+        hosts,
+        "every Deephaven process is up",
+        probe,
+        f"look at `{cluster.inventory.deephaven.commands.monit_status}` and the process's log there",
+        within=cluster.health_seconds,
+    )
+
+
+def deephaven_talks_to_etcd(cluster: Cluster) -> None:
+    """Every Deephaven host holds, or makes again and again, a connection to a new member."""
+    port = cluster.inventory.etcd.client_port
+
+    def probe(machine: Machine) -> str | None:
+        peers = connected(machine, "dport", port)
+        if peers & set(cluster.terms.new_ips):
+            return None
+        return f"connected to {', '.join(sorted(peers)) or 'no member'}"
+
+    cluster.prove(
+        cluster.terms.deephaven_hosts,
+        "Deephaven is connected to a new member",
+        probe,
+        "look at the log of the Deephaven processes there: they do not reach etcd",
+        within=cluster.health_seconds,
+    )

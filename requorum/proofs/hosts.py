@@ -1,0 +1,293 @@
+"""Proofs about machines: reachable, equipped, roomy (Step 0); quiet (Step 1)."""
+
+from __future__ import annotations
+
+import re
+
+from requorum import deephaven, etcd, facts, quorum
+from requorum.cluster import Cluster
+from requorum.command import Command, look
+from requorum.fleet import Machine
+from requorum.marker import Phase
+from requorum.plan import is_new
+from requorum.quorum import Kind
+
+# A new member writes two 64 MiB segments of write-ahead log before it holds any data.
+WAL_BYTES = 2 * 64 * 1024 * 1024
+# Shells and services that an administrator's account may run although Deephaven is off.
+NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
+
+
+def every_host_answers(cluster: Cluster) -> None:
+    """Reached, and root without a password. An `Unreachable` names the host and --gone."""
+
+    def probe(machine: Machine) -> str | None:
+        result = machine.ask(look(machine.name, "true", why="sudo works without a password"))
+        if result.code == 0:
+            return None
+        return f"sudo refused: {result.words}"
+
+    cluster.prove(
+        cluster.terms.everyone,
+        "takes commands as root without asking for a password (sudo -n)",
+        probe,
+        "give the login NOPASSWD for the runbook's commands",
+    )
+
+
+def vendor_commands_are_there(cluster: Cluster) -> None:
+    """Each vendor's command where it will run, the etcd account on new members, openssl and curl."""
+    commands = cluster.inventory.deephaven.commands
+    needed: dict[str, list[str]] = {host: [] for host in cluster.terms.everyone}
+    for host in cluster.terms.deephaven_hosts:
+        needed[host] += [commands.monit_down, commands.monit_up, commands.monit_status]
+        needed[host] += [commands.unpack_client]
+    for host in cluster.terms.member_hosts:
+        needed[host].append(commands.unpack_server)
+    needed[cluster.terms.configuration_server] += [
+        commands.etcdctl, commands.etcdctl_as, commands.generate,
+    ]  # fmt: skip
+
+    def probe(machine: Machine) -> str | None:
+        programs = dict.fromkeys(map(deephaven.executable, needed[machine.name]))
+        missing = [path for path in programs if not machine.see.file(path).exists]
+        if machine.name in cluster.terms.member_hosts:
+            account = cluster.inventory.etcd.user
+            if not machine.see.user(account).exists:
+                missing.append(f"the account {account}")
+        return f"missing: {', '.join(missing)}" if missing else None
+
+    cluster.prove(
+        cluster.terms.everyone,
+        "has the vendor's commands and accounts that the runbook needs here",
+        probe,
+        "install Deephaven's tools there, or correct deephaven.commands in the inventory",
+    )
+
+
+def new_members_reach_each_other(cluster: Cluster) -> None:
+    found = facts.cut_off_new_members(cluster)
+    cluster.settle(
+        "reaches every other new member's address",
+        {host: f"no way to {', '.join(found[host])}" if host in found else None for host in cluster.terms.member_hosts},
+        "mend the network between the members first: a cut-off etcd comes back by itself, "
+        "and a new cluster could not form either",
+    )
+
+
+def there_is_room(cluster: Cluster) -> None:
+    """Free bytes where the snapshot is staged and where the data will lie."""
+    source = cluster.known.source
+    size = source.bytes if source else 0
+    ratio = cluster.inventory.limits.free_disk_ratio
+    needed = int(size * ratio) + WAL_BYTES
+    root = cluster.inventory.etcd.data_root
+    parents = [root.rsplit("/", n)[0] or "/" for n in range(root.count("/"), -1, -1)]
+
+    def probe(machine: Machine) -> str | None:
+        result = machine.ask(look(machine.name, "df", "-P", "-B1", *dict.fromkeys(parents), why="free disk"))
+        rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
+        if not rows:
+            return f"no answer from df: {result.words}"
+        mount = machine.see.mount_point(rows[-1][5])
+        if mount.exists and "ro" in mount.options:
+            return f"{rows[-1][5]} is mounted read-only"
+        free = int(rows[-1][3])
+        return None if free >= needed else f"{free:,} bytes free in {rows[-1][5]}"
+
+    cluster.prove(
+        cluster.terms.member_hosts,
+        f"has {needed:,} bytes free for the data ({ratio:g} × the snapshot, and the write-ahead log)",
+        probe,
+        "make room there, or lower limits.free_disk_ratio if you know better",
+    )
+
+
+def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
+    """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
+    tools, path = cluster.known.tools, cluster.terms.snapshot_path
+    answers = cluster.ask(
+        [
+            look(
+                host, "env", "ETCDCTL_API=3", tools[host].restorer, "snapshot", "status", "-w", "json",
+                path, why="etcd can read the snapshot",
+            )
+            for host in cluster.terms.member_hosts
+        ]
+    )  # fmt: skip
+    found = {r.command.host: _status(r.code, r.stdout, r.words) for r in answers}
+    revisions = {value[0] for value in found.values() if isinstance(value, tuple)}
+    claim = "etcd reads the snapshot, at one revision on all members"
+    cluster.settle(
+        claim,
+        {
+            host: value if isinstance(value, str) else (None if len(revisions) == 1 else f"revision {value[0]}")
+            for host, value in found.items()
+        },
+        "use another snapshot: --snapshot=FILE",
+    )
+    first = next(iter(found.values()))
+    assert isinstance(first, tuple)
+    return first
+
+
+def _status(code: int, stdout: str, words: str) -> tuple[int, int] | str:
+    return etcd.parse_snapshot_status(stdout) if code == 0 else f"unreadable: {words}"
+
+
+# -- Step 1 ------------------------------------------------------------------------------------------------------
+
+
+def deephaven_is_off(cluster: Cluster) -> None:
+    """monit supervises no running process, and the admin account runs none."""
+    if cluster.mark.phase >= Phase.POWERING_ON:
+        return
+    admin = cluster.inventory.deephaven.admin_user
+
+    def probe(machine: Machine) -> str | None:
+        result = machine.ask(deephaven.ask_monit(cluster.inventory, machine.name))
+        left = deephaven.not_off(deephaven.parse_monit(result.stdout))
+        left += [
+            f"{process.comm} (process {process.pid})"
+            for process in machine.see.process.filter(user=admin)
+            if not NOT_DEEPHAVEN.match(process.comm)
+        ]
+        return f"still there: {', '.join(left)}" if left else None
+
+    cluster.prove(
+        cluster.terms.deephaven_hosts,
+        f"no Deephaven process is supervised or runs as {admin}",
+        probe,
+        "stop it there by the vendor's means, then run again",
+        within=30,
+    )
+
+
+def monit_supervises_no_etcd(cluster: Cluster) -> None:
+    hosts = cluster.terms.deephaven_hosts
+
+    def probe(machine: Machine) -> str | None:
+        question = (
+            deephaven.ask_monit(cluster.inventory, machine.name)
+            if machine.name in hosts
+            else deephaven.ask_etcd_in_monit(machine.name)
+        )
+        left = deephaven.supervised_etcd(deephaven.parse_monit(machine.ask(question).stdout))
+        return f"monit watches {', '.join(left)}" if left else None
+
+    cluster.prove(
+        cluster.terms.everyone,
+        "monit supervises no etcd, which it would bring back",
+        probe,
+        "run `monit unmonitor NAME` there, or take its file out of monit's configuration",
+    )
+
+
+def only_known_machines_are_connected(cluster: Cluster) -> None:
+    """Established connections to the client port. In a handover, none but the member's own."""
+    addresses = facts.by_host(cluster, [quorum.ask_addresses(host) for host in cluster.terms.everyone])
+    own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
+    everyone = {address for found in own.values() for address in found}
+    verdict = cluster.known.verdict
+    handover = verdict is not None and verdict.kind is Kind.INTACT
+    port = cluster.inventory.etcd.client_port
+
+    def probe(machine: Machine) -> str | None:
+        peers = connected(machine, "sport", port) - own[machine.name]
+        strangers = peers if handover else peers - everyone
+        return f"connected from {', '.join(sorted(strangers))}" if strangers else None
+
+    cluster.prove(
+        tuple(member.host for member in cluster.terms.old_members),
+        "nobody but the member itself is connected to etcd"
+        if handover
+        else "every client connected to etcd is a machine of the inventory",
+        probe,
+        "find out what runs there and stop it: it would go on writing, or reading old configuration",
+        within=10,
+    )
+
+
+def connected(machine: Machine, side: str, port: int) -> set[str]:
+    """Peers of established connections; `side` says whose port it is: "sport" the host's, "dport" the peer's."""
+    result = machine.ask(
+        look(
+            machine.name, "ss", "-Htn", "state", "established", side, "=", f":{port}",
+            why=f"who is connected with port {port}", root=False,
+        )
+    )  # fmt: skip
+    peers = (line.split()[-1].rsplit(":", 1)[0] for line in result.stdout.splitlines() if line.strip())
+    return {peer.strip("[]").removeprefix("::ffff:") for peer in peers}
+
+
+def old_etcd_is_gone(cluster: Cluster) -> None:
+    """No process, no unit that runs or would start, both ports closed; this run's own new etcd is exempt."""
+    settings = cluster.inventory.etcd
+    configs = facts.configs(cluster, cluster.terms.etcd_hosts)
+    hosts = [h for h in cluster.terms.etcd_hosts if not is_new(cluster.terms, configs[h])]
+
+    def probe(machine: Machine) -> str | None:
+        left = [f"process {p.pid}" for p in machine.see.process.filter(comm="etcd")]
+        service = machine.see.service(settings.unit)
+        if service.is_running:
+            left.append(f"{settings.unit} is running")
+        if service.exists and service.is_enabled:
+            left.append(f"{settings.unit} is enabled")
+        left += [
+            f"port {port} is open"
+            for port in (settings.client_port, settings.peer_port)
+            if machine.see.socket(f"tcp://{port}").is_listening
+            or any(f":{port}" in s for s in _listening(machine, port))
+        ]
+        return ", ".join(left) or None
+
+    cluster.prove(
+        hosts,
+        f"no etcd runs, {settings.unit} can not start, ports {settings.client_port} and "
+        f"{settings.peer_port} are closed",
+        probe,
+        "find out what started it there (another unit, monit, a shell) and stop it",
+        within=15,
+    )
+
+
+def _listening(machine: Machine, port: int) -> list[str]:
+    """Sockets listening on any address: testinfra's own check covers only the wildcard."""
+    return [s for s in machine.see.socket.get_listening_sockets() if s.endswith(f":{port}")]
+
+
+def no_member_went_past_the_save(cluster: Cluster) -> None:
+    """After a handover: the revision on each stopped member's disk is not above the saved one."""
+    source = cluster.known.source
+    if source is None or source.kind != "handover" or cluster.known.verdict is None:
+        return
+    saved = source.revision or 0
+    questions: list[Command] = []
+    for member in cluster.known.verdict.members:
+        if member.config is None or member.gone:
+            continue
+        host, copy = member.member.host, cluster.terms.place("after.db")
+        restorer = cluster.known.tools.get(host)
+        tool = restorer.restorer if restorer else "etcdctl"
+        database = f"{member.config.data_dir}/member/snap/db"
+        questions += [
+            Command(host, ("cp", database, copy), "read a copy, never the original"),
+            look(host, "env", "ETCDCTL_API=3", tool, "snapshot", "status", "-w", "json", copy,
+                 why="revision on the member's disk"),
+            Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
+        ]  # fmt: skip
+    answers = [r for r in cluster.do(questions) if not r.command.changes]
+    findings: dict[str, str | Exception | None] = {}
+    for result in answers:
+        status = _status(result.code, result.stdout, result.words)
+        if isinstance(status, str):
+            findings[result.command.host] = status
+        else:
+            past = status[0] > saved
+            findings[result.command.host] = f"revision {status[0]}" if past else None
+    cluster.settle(
+        f"no member holds more than the saved revision {saved}",
+        findings,
+        "somebody wrote after the save: start the old unit again from this run's aside directory, "
+        "stop that writer, and run again",
+    )

@@ -1,0 +1,161 @@
+"""Is quorum lost? The one decision that everything else waits for, as a pure function over facts.
+
+Facts come from each old member's own host: unit, configuration, data, addresses, and whether the member sees a
+leader. A host that could not be asked is unknown, and unknown is never lost: it could be the healthy half.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from requorum.command import Command, look
+from requorum.etcd import MemberConfig, Unit
+from requorum.inventory import Member
+from requorum.refusal import Disproved, Refusal
+
+
+class State(Enum):
+    """What is known of one old member."""
+
+    HEALTHY = "up, and sees a leader"
+    LEADERLESS = "up, without a leader"
+    STARTABLE = "down, with its data and its address in place"
+    LOST = "down, and cannot come back as it was"
+    GONE = "gone, by the operator's word"
+    UNKNOWN = "could not be asked"
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """What one old member's host says. `reached` False makes all other facts meaningless."""
+
+    member: Member
+    gone: bool = False
+    reached: bool = True
+    unit: Unit | None = None
+    config: MemberConfig | None = None
+    has_data: bool = False
+    addresses: tuple[str, ...] = ()
+    has_leader: bool | None = None
+    cut_off_from: tuple[str, ...] = ()
+
+    @property
+    def address_in_place(self) -> bool:
+        return self.member.ip in self.addresses
+
+    @property
+    def state(self) -> State:
+        if self.gone:
+            return State.GONE
+        if not self.reached:
+            return State.UNKNOWN
+        if self.has_leader is not None and self.address_in_place:
+            return State.HEALTHY if self.has_leader else State.LEADERLESS
+        startable = self.unit and self.unit.installed and self.config
+        if startable and self.has_data and self.address_in_place:
+            return State.STARTABLE
+        return State.LOST
+
+    def __str__(self) -> str:
+        """For the operator: the state and what it was read from."""
+        parts = [self.state.value]
+        if self.state in (State.STARTABLE, State.LOST):
+            parts.append(f"unit {self.unit}")
+            parts.append("data present" if self.has_data else "no data")
+            if not self.address_in_place:
+                parts.append(f"{self.member.ip} is not an address of this host any more")
+        if self.cut_off_from:
+            parts.append(f"cannot reach {', '.join(self.cut_off_from)}")
+        return "; ".join(parts)
+
+
+class Kind(Enum):
+    INTACT = "quorum is intact"
+    RESTARTABLE = "quorum only needs members to be started"
+    UNKNOWN = "it is unknown whether quorum is lost"
+    LOST = "quorum is lost"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision and what it rests on. `start` are the members whose start would bring quorum back."""
+
+    kind: Kind
+    members: tuple[MemberFacts, ...]
+    start: tuple[str, ...] = ()
+
+    def found(self) -> dict[str, str]:
+        return {facts.member.host: str(facts) for facts in self.members}
+
+
+def decide(members: Sequence[MemberFacts]) -> Verdict:
+    """Lost = a majority is positively down, or up and leaderless. Shape: one fact sheet for each old member."""
+    majority = len(members) // 2 + 1
+    states = [facts.state for facts in members]
+    healthy = states.count(State.HEALTHY)
+    leaderless = states.count(State.LEADERLESS)
+    startable = [facts for facts in members if facts.state is State.STARTABLE]
+    dead = states.count(State.LOST) + states.count(State.GONE) + len(startable)
+    everyone = tuple(members)
+    if healthy >= majority:
+        return Verdict(Kind.INTACT, everyone)
+    if dead + leaderless < majority:
+        return Verdict(Kind.UNKNOWN, everyone)
+    alive = healthy + leaderless
+    if startable and alive + len(startable) >= majority:
+        return Verdict(Kind.RESTARTABLE, everyone, tuple(f.member.host for f in startable))
+    return Verdict(Kind.LOST, everyone)
+
+
+def refusal(verdict: Verdict, rebuild: bool, unit: str) -> Refusal | None:
+    """Why the cluster must not be rebuilt, and what to do instead; None where the runbook may go on."""
+    if verdict.kind is Kind.UNKNOWN:
+        return Disproved(
+            "a majority of the old members is known to be down or without a leader",
+            verdict.found(),
+            "reach those machines first; unknown is not lost, it could be the healthy half. If a "
+            "machine is fenced or destroyed, say so with --gone=HOST",
+        )
+    if rebuild or verdict.kind is Kind.LOST:
+        return None
+    if verdict.kind is Kind.INTACT:
+        return Disproved(
+            "quorum is lost",
+            verdict.found(),
+            "nothing to rebuild: quorum is intact. To move a healthy cluster to new addresses or "
+            "machines, run again with --rebuild",
+        )
+    commands = f"systemctl unmask {unit}; systemctl start --no-block {unit}"
+    return Disproved(
+        "quorum is lost for good",
+        verdict.found(),
+        f"a majority has its data and address in place and only needs starting. On "
+        f"{', '.join(verdict.start)}: {commands}. If that was tried and failed, run again with --rebuild",
+    )
+
+
+# -- questions ---------------------------------------------------------------------------------------------------
+
+
+def ask_addresses(host: str) -> Command:
+    return look(host, "ip", "-o", "addr", "show", why="addresses of the host", root=False)
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\binet6? ([0-9a-fA-F.:]+)", text))
+
+
+def ask_reach(host: str, ip: str, port: int) -> Command:
+    """Whether an address can be reached at all; a refused connection is an answer too."""
+    return look(
+        host, "timeout", "3", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
+        why=f"reach {ip}:{port}", root=False,
+    )  # fmt: skip
+
+
+def reached(code: int, stderr: str) -> bool:
+    """Reads `ask_reach`: connected, or refused by a host that is there."""
+    return code == 0 or "refused" in stderr.lower()

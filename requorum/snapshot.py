@@ -1,0 +1,127 @@
+"""Snapshots on the operator's machine: find the one to use, and verify it before anything is touched.
+
+A snapshot of etcd is a bbolt database (whole pages of 512-byte blocks) followed by the 32-byte SHA-256 of all before
+it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. Ranking of several sources,
+salvage and the trial boot will join here; `Source` is the seam.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+from requorum.stream import BLOCK
+
+TRAILER = 32  # bytes of SHA-256 behind the database
+BOLT_MAGIC = bytes.fromhex("edda0ced")  # 0xED0CDAED, little endian, at byte 16 of the first page
+SUFFIXES = (".snap", ".db")
+
+
+class SnapshotError(Refusal):
+    """There is no snapshot that may be used."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data to restore. `kind`: "file"; "handover", saved from a healthy cluster that nobody wrote to; "survivor", saved
+    from a member without quorum. `host` None: on the operator's machine. `sha256` of the whole file, `taken` RFC 3339.
+
+    `revision` and `keys` are `snapshot status`' words, known once a host has looked at it.
+    """
+
+    kind: str
+    host: str | None
+    path: str
+    sha256: str
+    bytes: int
+    taken: str
+    revision: int | None = None
+    keys: int | None = None
+
+
+def find(inventory: Inventory, named: str | None) -> Path | None:
+    """The file to use: `--snapshot`, else the inventory's file, else the newest of its directory; None if none is set.
+
+    Raises `SnapshotError` where what is set does not exist, or the newest backup is older than the inventory allows.
+    """
+    if named:
+        return Path(named)
+    if inventory.snapshot.file:
+        return Path(inventory.snapshot.file)
+    if not inventory.snapshot.directory:
+        return None
+    directory = Path(inventory.snapshot.directory)
+    if not directory.is_dir():
+        raise SnapshotError(
+            str(directory),
+            "the inventory's snapshot.directory does not exist",
+            "correct it, or name a snapshot with --snapshot=FILE",
+        )
+    backups = [path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file()]
+    if not backups:
+        return None
+    newest = max(backups, key=lambda path: path.stat().st_mtime)
+    hours = (datetime.now(UTC).timestamp() - newest.stat().st_mtime) / 3600
+    if hours > inventory.snapshot.max_age_hours:
+        raise SnapshotError(
+            str(newest),
+            f"the newest backup is {hours:.0f} h old, more than snapshot.max_age_hours "
+            f"{inventory.snapshot.max_age_hours:g}",
+            f"find a newer one, or accept its age with --snapshot={newest}",
+        )
+    return newest
+
+
+def verify(path: Path) -> Source:
+    """Proves that a file is a whole snapshot: kind, size, database header and SHA-256. Memory: one block.
+
+    Raises `SnapshotError` naming the file and what is wrong with it.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from None
+    if stat.S_ISLNK(status.st_mode):
+        raise _refused(path, f"is a symbolic link to {path.readlink()}; name the file itself")
+    if not stat.S_ISREG(status.st_mode):
+        raise _refused(path, "is not a regular file")
+    size = status.st_size
+    if size == 0:
+        raise _refused(path, "is empty")
+    if size % 512 != TRAILER:
+        why = "without its hash, as if copied from a disk" if size % 512 == 0 else "cut off or altered"
+        raise _refused(path, f"has {size} bytes, not a multiple of 512 plus {TRAILER}: it is {why}")
+    try:
+        whole, database, trailer = _sums(path, size)
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from None
+    if database != trailer:
+        raise _refused(path, "does not match the SHA-256 at its end: it was altered or damaged")
+    taken = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    return Source("file", None, str(path), whole, size, taken.replace("+00:00", "Z"))
+
+
+def _sums(path: Path, size: int) -> tuple[str, bytes, bytes]:
+    """SHA-256 of the whole file, SHA-256 of the database in it, and the sum the file itself carries."""
+    whole, database = hashlib.sha256(), hashlib.sha256()
+    left = size - TRAILER
+    trailer = b""
+    with path.open("rb") as file:
+        if file.read(20)[16:] != BOLT_MAGIC:
+            raise _refused(path, "is not an etcd database")
+        file.seek(0)
+        while block := file.read(BLOCK):
+            whole.update(block)
+            database.update(block[:left])
+            trailer += block[left:]
+            left = max(left - len(block), 0)
+    return whole.hexdigest(), database.digest(), trailer
+
+
+def _refused(path: Path, what: str) -> SnapshotError:
+    return SnapshotError(str(path), what, "use another snapshot: --snapshot=FILE")

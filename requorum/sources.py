@@ -1,0 +1,115 @@
+"""Choosing the data to restore: the one place where Step 0 and the handover decide about snapshots.
+
+`snapshot` finds and verifies files on the operator's machine, `plan` says how to save and copy; here their results are
+put together. Ranking by lineage and revision, salvage and the trial boot will join here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from requorum import facts, plan, snapshot
+from requorum.cluster import Cluster
+from requorum.command import Result, look
+from requorum.etcd import parse_snapshot_status
+from requorum.journal import now
+from requorum.quorum import Kind, State
+from requorum.snapshot import SnapshotError, Source
+
+
+def from_files(cluster: Cluster) -> Source | None:
+    """The verified file to restore; None in a handover, where the healthy cluster itself will be saved.
+
+    A run that is carried on keeps to the data it began with. Raises `SnapshotError` otherwise when there is none.
+    """
+    mark = cluster.mark
+    if cluster.carrying_on and mark.snapshot:
+        return _of_this_run(cluster)
+    verdict = cluster.known.verdict
+    if verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.snapshot:
+        return None
+    path = snapshot.find(cluster.inventory, cluster.options.snapshot)
+    if path is not None:
+        return snapshot.verify(path)
+    if verdict is not None and not any(f.state is State.LEADERLESS for f in verdict.members):
+        raise _nothing()
+    return None
+
+
+def _of_this_run(cluster: Cluster) -> Source:
+    """What the unfinished run restores, found again by its SHA-256: staged on a host, or the operator's file."""
+    mark, terms = cluster.mark, cluster.terms
+    if cluster.options.snapshot:
+        named = snapshot.verify(Path(cluster.options.snapshot))
+        if named.sha256 != mark.snapshot:
+            raise SnapshotError(
+                named.path,
+                f"is not the snapshot that the unfinished run {mark.run} restores",
+                "leave --snapshot out to carry that run on",
+            )
+        return named
+    staged = facts.digests(cluster, dict.fromkeys(terms.member_hosts, terms.snapshot_path))
+    for host, digest in staged.items():
+        if digest == mark.snapshot:
+            size = cluster.ask([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
+            taken = mark.taken
+            return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
+    path = snapshot.find(cluster.inventory, None)
+    if path is not None:
+        source = snapshot.verify(path)
+        if source.sha256 == mark.snapshot:
+            return source
+    raise SnapshotError(
+        "the hosts",
+        f"hold no whole copy of the snapshot that the unfinished run {mark.run} restores",
+        "name the same file again with --snapshot=FILE",
+    )
+
+
+def better(cluster: Cluster, saves: list[Result]) -> Source | None:
+    """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
+    saved = [_saved(cluster, result, "survivor") for result in saves if result.code == 0]
+    held = cluster.known.source
+    handover = cluster.known.verdict is not None and cluster.known.verdict.kind is Kind.INTACT
+    if not saved:
+        if held is None and not handover:
+            raise _nothing()
+        return None
+    newest = max(saved, key=lambda source: source.revision or 0)
+    return newest if held is None or (newest.revision or 0) > (held.revision or 0) else None
+
+
+def _nothing() -> SnapshotError:
+    return SnapshotError(
+        "no snapshot",
+        "neither --snapshot, nor snapshot.file, nor a backup in snapshot.directory, and no surviving "
+        "member lets anybody log in",
+        "name a backup with --snapshot=FILE",
+    )
+
+
+def _saved(cluster: Cluster, result: Result, kind: str) -> Source:
+    """A snapshot that was just saved on the configuration server."""
+    host, path = result.command.host, result.command.argv[-1]
+    tool = 'ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
+    digest, size, status = cluster.ask(
+        [
+            look(host, "sha256sum", path, why="SHA-256 of the save", accept=(0,)),
+            look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
+            look(host, "sh", "-c", tool, path, why="its revision", accept=(0,)),
+        ]
+    )
+    revision, keys = parse_snapshot_status(status.stdout)
+    sha256 = digest.stdout.split(" ")[0]
+    return Source(kind, host, path, sha256, int(size.stdout), now(), revision, keys)
+
+
+def save_healthy_cluster(cluster: Cluster) -> Source:
+    """The handover's save: from the first healthy member, while nobody writes. Raises when it fails."""
+    verdict = cluster.known.verdict
+    assert verdict is not None
+    endpoints = [f.config.client_urls[0] for f in verdict.members if f.has_leader and f.config]
+    (result,) = cluster.do([plan.save(cluster.terms, endpoints[0], "live.snap", patience=10)])
+    if result.code != 0:
+        raise SnapshotError(endpoints[0], f"could not be saved: {result.words}", "Deephaven is off; run again")
+    return _saved(cluster, result, "handover")

@@ -1,0 +1,127 @@
+"""One source to many sinks, block by block: the copy routine of the tree.
+
+A source is a local file or a command's standard output, a sink a command's standard input. Nothing is stored on
+this machine and memory stays at one block, however large the file. `fleet` builds the commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+BLOCK = 1 << 20
+
+
+class StreamError(Exception):
+    """A copy did not arrive. `where` is the host that failed, or "source"."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where = where
+        self.what = what
+        super().__init__(f"{where}: {what}")
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """SHA-256 and size in bytes of a local file, read block by block."""
+    sha, size = hashlib.sha256(), 0
+    for block in _blocks_of_file(path):
+        sha.update(block)
+        size += len(block)
+    return sha.hexdigest(), size
+
+
+def _blocks_of_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def fan_out(source: Path | Sequence[str], sinks: Mapping[str, Sequence[str]], timeout: float) -> tuple[str, int]:
+    """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was read.
+
+    Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
+    """
+    writers = {
+        name: subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        for name, argv in sinks.items()
+    }  # fmt: skip
+    reader = (
+        None
+        if isinstance(source, Path)
+        else subprocess.Popen(
+            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    )  # fmt: skip
+    processes = [*writers.values(), *([reader] if reader else [])]
+    watchdog = threading.Timer(timeout, _kill, [processes])
+    watchdog.start()
+    try:
+        return _pump(source, reader, writers)
+    finally:
+        watchdog.cancel()
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe and not pipe.closed:
+                    _close(pipe)
+
+
+def _pump(
+    source: Path | Sequence[str],
+    reader: subprocess.Popen[bytes] | None,
+    writers: Mapping[str, subprocess.Popen[bytes]],
+) -> tuple[str, int]:
+    sha, size = hashlib.sha256(), 0
+    if reader is None:
+        assert isinstance(source, Path)
+        blocks = _blocks_of_file(source)
+    else:
+        assert reader.stdout
+        blocks = iter(lambda stdout=reader.stdout: stdout.read(BLOCK), b"")  # type: ignore[misc]
+    for block in blocks:
+        sha.update(block)
+        size += len(block)
+        for name, writer in writers.items():
+            assert writer.stdin
+            try:
+                writer.stdin.write(block)
+            except BrokenPipeError:
+                raise StreamError(name, _reason(writer)) from None
+    if reader is not None and reader.wait() != 0:
+        raise StreamError("source", _reason(reader))
+    for name, writer in writers.items():
+        assert writer.stdin
+        try:
+            writer.stdin.close()
+        except BrokenPipeError:
+            raise StreamError(name, _reason(writer)) from None
+    for name, writer in writers.items():
+        if writer.wait() != 0:
+            raise StreamError(name, _reason(writer))
+    return sha.hexdigest(), size
+
+
+def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+
+
+def _reason(process: subprocess.Popen[bytes]) -> str:
+    code = process.wait()
+    said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+    return f"exit code {code}: {said.splitlines()[-1] if said else 'it printed nothing'}"
+
+
+def _close(pipe: object) -> None:
+    with contextlib.suppress(OSError):
+        pipe.close()  # type: ignore[attr-defined]

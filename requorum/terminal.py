@@ -1,0 +1,118 @@
+"""How a run looks: a heading for each step, a line for each stage, the reason where it stopped.
+
+A pytest reporter that takes the place of the usual one for the runbook only. Plain text without a terminal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from rich.console import Console
+from rich.text import Text
+
+from requorum.journal import redact
+
+WORDS = {"given": "Given", "when": "When", "then": "Then"}
+STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
+MARKS = {"passed": "✓", "failed": "✗", "skipped": "·"}
+
+
+def sentence(nodeid: str) -> tuple[str, str]:
+    """`…::test_given_quorum_is_lost` → ("Given", "quorum is lost")."""
+    kind, _, rest = nodeid.rsplit("::", 1)[-1].removeprefix("test_").partition("_")
+    return WORDS.get(kind, kind.capitalize()), rest.replace("_", " ")
+
+
+class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checkers; replacing it is documented
+    """Draws the runbook. Counts and exit codes stay pytest's own."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(config)
+        self.console = Console(file=self._tw._file, highlight=False, soft_wrap=True)
+        self._step = ""
+        self._skipped: list[str] = []
+        self._failure: tuple[str, str] | None = None
+        self.live = self.console.is_terminal
+
+    # What pytest says about itself is of no use to an operator.
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+        self._items: list[pytest.Item] = []
+        self._session_start = _instant()
+
+    def pytest_collection(self) -> None: ...
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._items = session.items
+
+    def report_collect(self, final: bool = False) -> None: ...
+    def pytest_runtest_logfinish(self, nodeid: str) -> None: ...
+    def summary_failures(self) -> None: ...
+    def summary_warnings(self) -> None: ...
+    def short_test_summary(self) -> None: ...
+
+    def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
+        step = nodeid.split("::")[1]
+        if step != self._step and self._failure is None:
+            self._step = step
+            item = next(i for i in self._items if i.nodeid == nodeid)
+            doc = (getattr(item, "cls", None).__doc__ or step).strip().splitlines()[0]
+            self.console.print(f"\n[bold]{doc}[/bold]")
+        if self.live and self._failure is None:
+            word, text = sentence(nodeid)
+            self.console.print(Text(f"  {word:<6}{text} …", style="cyan"), end="\r")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        category, _, _ = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        self._add_stats(category, [report])
+        self._tests_ran = True
+        if report.when == "call" or report.outcome != "passed":
+            self._stage(report)
+
+    def _stage(self, report: pytest.TestReport) -> None:
+        properties: dict[str, Any] = dict(report.user_properties)
+        word, text = sentence(report.nodeid)
+        if report.skipped:
+            self._skipped.append(f"{word} {text}")
+            return
+        hosts = ", ".join(_brief(properties.get("hosts", [])))
+        line = Text(f"  {word:<6}")
+        line.append(f"{text:<58} ")
+        line.append(f"{hosts:<42} ", style="dim")
+        line.append(f"{report.duration:6.1f} s ")
+        line.append(MARKS[report.outcome], style=STYLES[report.outcome])
+        self.console.print(line, crop=False, overflow="ignore")
+        for note in properties.get("notes", []):
+            self.console.print(Text(f"           {note}", style="dim"))
+        if report.failed:
+            self._failure = (f"{word} {text}", redact(str(report.longrepr)))
+            self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
+
+    def summary_errors(self) -> None: ...
+
+    def summary_stats(self) -> None:
+        """How it ended, what did not run and why, where the evidence is."""
+        for line in self.closing:
+            self.console.print(line)
+        if self._skipped and self._failure:
+            self.console.print(f"Not run, since the runbook stopped at “{self._failure[0]}”:")
+            for stage in self._skipped:
+                self.console.print(Text(f"  · {stage}", style="dim"))
+        super().summary_stats()
+
+    @property
+    def closing(self) -> list[str]:
+        return list(getattr(self.config, "requorum_closing", []))
+
+
+def _brief(hosts: list[str]) -> list[str]:
+    """At most five names, then a number."""
+    return hosts if len(hosts) <= 5 else [*hosts[:4], f"and {len(hosts) - 4} more"]
+
+
+def _instant() -> Any:
+    from _pytest import timing
+
+    return timing.Instant()

@@ -1,0 +1,68 @@
+"""What a plan is made from besides facts: the inventory, the run's mark, and who takes part. No host is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from requorum import marker
+from requorum.inventory import Inventory, Member
+from requorum.marker import Marker
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`gone` are hosts that no longer exist, by the operator's word; they are left out of every list here."""
+
+    inventory: Inventory
+    mark: Marker
+    gone: tuple[str, ...] = ()
+
+    @cached_property
+    def old_members(self) -> tuple[Member, ...]:
+        return tuple(m for m in self.inventory.old_members if m.host not in self.gone)
+
+    @cached_property
+    def member_hosts(self) -> tuple[str, ...]:
+        return tuple(member.host for member in self.inventory.members)
+
+    @cached_property
+    def etcd_hosts(self) -> tuple[str, ...]:
+        """Old and new members' machines."""
+        old = (member.host for member in self.old_members)
+        return tuple(dict.fromkeys((*self.member_hosts, *old)))
+
+    @cached_property
+    def deephaven_hosts(self) -> tuple[str, ...]:
+        return tuple(h for h in self.inventory.deephaven.hosts if h not in self.gone)
+
+    @property
+    def configuration_server(self) -> str:
+        return self.inventory.deephaven.configuration_server
+
+    @cached_property
+    def everyone(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.etcd_hosts, *self.deephaven_hosts)))
+
+    @cached_property
+    def new_ips(self) -> tuple[str, ...]:
+        return tuple(member.ip for member in self.inventory.members)
+
+    def member_on(self, host: str) -> Member:
+        return next(member for member in self.inventory.members if member.host == host)
+
+    def place(self, name: str = "") -> str:
+        """A path in the run's own directory, the same on every host."""
+        return f"{marker.directory(self.inventory.cluster, self.mark.run)}/{name}".rstrip("/")
+
+    @property
+    def snapshot_path(self) -> str:
+        return self.place("snapshot.db")
+
+    @property
+    def aside(self) -> str:
+        return self.place("aside")
+
+    @property
+    def client_backup(self) -> str:
+        return self.place("client.before")

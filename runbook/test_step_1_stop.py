@@ -1,0 +1,62 @@
+"""Step 1 of the guide: Deephaven off everywhere, and the old etcd service away."""
+
+from __future__ import annotations
+
+from requorum import etcd, facts, plan, sources
+from requorum.cluster import Cluster
+from requorum.marker import Phase
+from requorum.proofs import hosts
+from requorum.quorum import Kind
+
+
+class TestStep1Stop:
+    """Step 1. Turn Deephaven off everywhere and take the old etcd service away.
+
+    Nothing may write while the data changes places, and nothing may bring the old cluster back. The old unit is
+    moved aside, not deleted.
+    """
+
+    def test_when_deephaven_is_turned_off(self, cluster: Cluster) -> None:
+        """The vendor's monit command on every Deephaven host, waiting until all processes have ended."""
+        cluster.advance(Phase.STOPPING)
+        cluster.do(plan.turn_deephaven_off(cluster.terms))
+
+    def test_then_no_deephaven_process_runs(self, cluster: Cluster) -> None:
+        """monit supervises none, and the admin account runs none."""
+        hosts.deephaven_is_off(cluster)
+
+    def test_then_monit_brings_no_etcd_back(self, cluster: Cluster) -> None:
+        """A monit that supervises etcd would restart what is stopped next."""
+        hosts.monit_supervises_no_etcd(cluster)
+
+    def test_then_only_known_machines_are_connected(self, cluster: Cluster) -> None:
+        """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""
+        hosts.only_known_machines_are_connected(cluster)
+
+    def test_when_a_healthy_cluster_is_saved(self, cluster: Cluster) -> None:
+        """Only with --rebuild on a cluster that has quorum: with nobody writing, the save is the whole truth."""
+        verdict = cluster.known.verdict
+        if verdict is None or verdict.kind is not Kind.INTACT or cluster.known.source:
+            return
+        cluster.known.source = sources.save_healthy_cluster(cluster)
+        cluster.note(f"saved at revision {cluster.known.source.revision}")
+        held = facts.staged(cluster)
+        cluster.do(plan.copy_snapshot(cluster.terms, cluster.known.source, held))
+        hosts.every_copy_is_readable(cluster)
+        cluster.advance(source=cluster.known.source)
+
+    def test_when_etcd_is_stopped_and_its_unit_set_aside(self, cluster: Cluster) -> None:
+        """On every old and new member."""
+        terms, unit = cluster.terms, cluster.inventory.etcd.unit
+        units = facts.units(cluster, terms.etcd_hosts)
+        files = facts.files(cluster, {h: etcd.unit_files(unit, u) for h, u in units.items()})
+        configs = facts.configs(cluster, terms.etcd_hosts)
+        cluster.do(plan.stop_etcd(terms, units, files, configs))
+
+    def test_then_no_etcd_runs_and_its_ports_are_closed(self, cluster: Cluster) -> None:
+        """No process, no unit that could start, nobody listening on the client and peer ports."""
+        hosts.old_etcd_is_gone(cluster)
+
+    def test_then_no_member_went_past_the_saved_revision(self, cluster: Cluster) -> None:
+        """After a handover: what the stopped members hold on disk is not newer than the save."""
+        hosts.no_member_went_past_the_save(cluster)

@@ -1,0 +1,51 @@
+"""Step 2 of the guide: new certificates and configuration, with the old passwords in them."""
+
+from __future__ import annotations
+
+from requorum import facts, plan
+from requorum.cluster import Cluster
+from requorum.proofs import configuration
+
+
+class TestStep2Generate:
+    """Step 2. Generate the new cluster's configuration, and put the old passwords into it.
+
+    Users and passwords live in the snapshot, so after a restore only the old passwords work. The generator invents
+    new ones: they are backed up once before it runs, and put back after it.
+    """
+
+    def test_when_the_old_passwords_are_backed_up(self, cluster: Cluster) -> None:
+        """Once per run, on each Deephaven host; a rerun never overwrites the backup."""
+        wanted = (cluster.inventory.deephaven.client_config, cluster.terms.client_backup)
+        there = facts.files(cluster, dict.fromkeys(cluster.terms.deephaven_hosts, wanted))
+        cluster.do(plan.back_up_passwords(cluster.terms, there))
+
+    def test_then_every_host_holds_the_same_passwords(self, cluster: Cluster) -> None:
+        """Role by role; a host that differs would lock its processes out."""
+        configuration.passwords_agree(cluster)
+
+    def test_when_the_new_configuration_is_generated(self, cluster: Cluster) -> None:
+        """The vendor's generator on the configuration server; both archives go into this run's own directory."""
+        cluster.do(plan.generate(cluster.terms, facts.staging(cluster)))
+
+    def test_when_the_old_passwords_are_put_into_the_archives(self, cluster: Cluster) -> None:
+        """Unpacked, patched and packed again on the configuration server."""
+        terms = cluster.terms
+        archives = [terms.place("server.generated.tgz"), terms.place("query.generated.tgz")]
+        server, query = facts.listings(cluster, archives)
+        configuration.every_role_has_an_old_password(cluster, server + query)
+        cluster.do(plan.put_old_passwords(terms, server, query, facts.staging(cluster)))
+        live, backup = facts.live_and_backed_up_passwords(cluster)
+        cluster.do(plan.put_live_passwords(terms, live, backup))
+
+    def test_then_every_server_number_is_present(self, cluster: Cluster) -> None:
+        """One configuration for each new member, with its address and a token never used before."""
+        configuration.every_server_number_is_present(cluster)
+
+    def test_then_the_certificates_chain_and_name_the_addresses(self, cluster: Cluster) -> None:
+        """openssl verifies each against its CA for the member's address."""
+        configuration.certificates_are_right(cluster)
+
+    def test_then_every_password_in_the_archives_is_the_old_one(self, cluster: Cluster) -> None:
+        """Read back from the packed archives, compared with the backup."""
+        configuration.archives_hold_the_old_passwords(cluster)

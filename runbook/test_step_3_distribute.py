@@ -1,0 +1,46 @@
+"""Step 3 of the guide: both archives to every machine that needs them."""
+
+from __future__ import annotations
+
+from requorum import facts, plan
+from requorum.cluster import Cluster
+from requorum.proofs import configuration
+
+
+class TestStep3Distribute:
+    """Step 3. Carry the new configuration to every machine and install it.
+
+    The server archive goes to every new member, the query archive to every Deephaven host, the configuration server
+    included. They pass through this machine in memory only.
+    """
+
+    def test_when_both_archives_are_copied(self, cluster: Cluster) -> None:
+        """Streamed; each copy's SHA-256 must be the original's."""
+        present = facts.archives(cluster)
+        sums = {name: held[cluster.terms.configuration_server] for name, held in present.items()}
+        cluster.do(plan.distribute(cluster.terms, sums, present))
+
+    def test_then_every_copy_is_the_same(self, cluster: Cluster) -> None:
+        """Compared once more where they lie."""
+        configuration.every_archive_is_the_same(cluster)
+
+    def test_when_the_server_configuration_is_installed(self, cluster: Cluster) -> None:
+        """Each new member by its server number."""
+        terms = cluster.terms
+        units, configs = facts.units(cluster, terms.member_hosts), facts.configs(cluster, terms.member_hosts)
+        files = facts.files(cluster, dict.fromkeys(terms.member_hosts, plan.latest_link(terms)))
+        cluster.do(plan.install_servers(terms, units, configs, files))
+
+    def test_when_the_client_configuration_is_installed(self, cluster: Cluster) -> None:
+        """On all Deephaven hosts."""
+        client, hosts = cluster.inventory.deephaven.client_config, cluster.terms.deephaven_hosts
+        live = facts.client_files(cluster, client, hosts)
+        cluster.do(plan.install_clients(cluster.terms, facts.packed_client_files(cluster), live))
+
+    def test_then_every_member_has_its_configuration(self, cluster: Cluster) -> None:
+        """Name, address and token are the new ones, and the etcd account can read its files, nobody else the keys."""
+        configuration.servers_are_installed(cluster)
+
+    def test_then_every_client_points_to_the_new_members(self, cluster: Cluster) -> None:
+        """New endpoints, old passwords, files that only their owner reads."""
+        configuration.clients_are_installed(cluster)

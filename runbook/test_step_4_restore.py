@@ -1,0 +1,39 @@
+"""Step 4 of the guide: restore on every member, and start only when all have succeeded."""
+
+from __future__ import annotations
+
+from requorum import facts, plan
+from requorum.cluster import Cluster
+from requorum.proofs import data
+
+
+class TestStep4Restore:
+    """Step 4. Restore the snapshot on every new member, then start them together.
+
+    A member that starts alone waits for the others; one that starts from other data must not exist. So nothing is
+    started before the last restore has succeeded.
+    """
+
+    def test_given_no_data_is_in_the_way(self, cluster: Cluster) -> None:
+        """The new token's data directory does not exist, or this run restored it from this snapshot."""
+        data.no_data_is_in_the_way(cluster)
+
+    def test_when_the_snapshot_is_restored_on_every_member(self, cluster: Cluster) -> None:
+        """In parallel, into the new token's directory."""
+        terms, configs = cluster.terms, facts.new_configs(cluster)
+        there = facts.files(cluster, {host: (c.data_dir,) for host, c in configs.items()})
+        cluster.do(plan.restore(terms, cluster.known.tools, configs, there, cluster.source.sha256))
+        if not all(tools.bumps for tools in cluster.known.tools.values()):
+            cluster.note("this etcd cannot bump revisions: watchers may miss changes until restarted")
+
+    def test_then_every_member_holds_restored_data(self, cluster: Cluster) -> None:
+        """Whole, owned by the etcd account, read by nobody else."""
+        data.data_is_restored(cluster)
+
+    def test_when_all_members_are_started(self, cluster: Cluster) -> None:
+        """Without waiting: a unit becomes ready only when its peers are up too."""
+        cluster.do(plan.start_etcd(cluster.terms, facts.units(cluster, cluster.terms.member_hosts)))
+
+    def test_then_every_member_sees_a_leader(self, cluster: Cluster) -> None:
+        """Within the inventory's health_seconds."""
+        data.every_member_sees_a_leader(cluster)
