@@ -1,0 +1,35 @@
+# Two commands for a newcomer: `make rehearse` and `make test`. Each sets up all it needs.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: rehearse test lint bench lab-up lab-down clean
+
+rehearse: .venv/ready            ## build the lab, destroy its quorum, run the runbook, prove the result (KEEP=1: leave it up)
+	KEEP=$(KEEP) sh compose/with-engine $(BIN)/python -m compose.rehearse
+
+test: .venv/ready lint           ## everything that must hold: units without a host, real recoveries in the lab
+	sh compose/with-engine $(BIN)/pytest $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready               ## the runbook beside a recovery by hand, interleaved (PAIRS=5)
+	sh compose/with-engine $(BIN)/python -m tests.benchmarks.bench --pairs $(or $(PAIRS),5)
+
+lab-up: .venv/ready              ## a lab to play with; it stays until lab-down
+	$(PYTHON) -m compose.engine start
+	$(BIN)/python -m compose.lab up $(ARGS)
+
+lab-down: .venv/ready
+	$(BIN)/python -m compose.lab down
+	$(PYTHON) -m compose.engine stop
+
+.venv/ready: requirements.txt compose/setup
+	sh compose/setup $(PYTHON)
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
