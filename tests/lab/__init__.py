@@ -1,0 +1,1 @@
+"""Real recoveries: the runbook as an operator runs it, against real etcd on real systemd hosts."""

@@ -1,0 +1,43 @@
+"""One lab for the whole session; it fails, never skips, where the lab cannot start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from compose import lab
+from compose.errors import LabError
+from tests.lab.rehearsal import Rehearsal
+
+REHEARSAL = pytest.StashKey[Rehearsal]()
+
+
+@pytest.fixture(scope="session")
+def _lab(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    rehearsal = Rehearsal(tmp_path_factory.mktemp("lab"))
+    pytestconfig.stash[REHEARSAL] = rehearsal
+    yield rehearsal
+    lab.down()
+
+
+@pytest.fixture
+def rehearsal(_lab: Rehearsal) -> Rehearsal:
+    """A healthy, loaded, backed-up cluster."""
+    try:
+        _lab.prepare()
+    except LabError as error:
+        pytest.fail(f"the lab does not start: {error}", pytrace=False)
+    return _lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/lab/" in item.nodeid:
+            item.add_marker(pytest.mark.lab)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rehearsal = config.stash.get(REHEARSAL, None)
+    if rehearsal is not None:
+        terminalreporter.write_line(f"real recoveries in the lab: {len(rehearsal.recoveries)}")

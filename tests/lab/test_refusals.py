@@ -1,0 +1,111 @@
+"""What must end with one clear message before anything of the cluster is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compose import faults
+from compose.nodes import Node
+from tests.lab.rehearsal import Rehearsal
+
+
+def test_a_healthy_cluster_is_not_rebuilt(rehearsal: Rehearsal) -> None:
+    run = rehearsal.run(rehearsal.inventory())
+    rehearsal.assert_untouched(run)
+    assert run.code == 1
+    assert "quorum is intact" in run.output
+    assert run.summary["outcome"] == "refused"
+
+
+def test_a_host_that_does_not_answer_is_unknown_not_lost(rehearsal: Rehearsal) -> None:
+    silent = rehearsal.nodes.by_name("etcd-3")
+    faults.power_off(silent)
+    try:
+        run = rehearsal.run(rehearsal.inventory())
+    finally:
+        faults.power_on(silent)
+        faults.await_quorum(rehearsal.nodes)
+    assert run.code == 1
+    assert "etcd-3: did not answer" in run.output
+    assert "--gone=HOST" in run.output
+    rehearsal.assert_untouched(run)
+
+
+def test_an_altered_snapshot_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    data = bytearray(rehearsal.snapshot.read_bytes())
+    data[len(data) // 2] ^= 1
+    altered = tmp_path / "altered.snap"
+    altered.write_bytes(data)
+    _refused_snapshot(rehearsal, altered, "does not match the SHA-256 at its end")
+
+
+def test_a_truncated_snapshot_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    truncated = tmp_path / "truncated.snap"
+    truncated.write_bytes(rehearsal.snapshot.read_bytes()[:-1000])
+    _refused_snapshot(rehearsal, truncated, "cut off or altered")
+
+
+def _refused_snapshot(rehearsal: Rehearsal, path: Path, why: str) -> None:
+    rehearsal.lose("stop")
+    run = rehearsal.run(rehearsal.inventory(), "--rebuild", f"--snapshot={path}")
+    assert run.code == 1
+    assert str(path) in run.output
+    assert why in run.output
+    assert "Traceback" not in run.output
+    assert _marks(rehearsal) == [], "nothing may have been written on any host"
+    for node in rehearsal.nodes.members[1:]:
+        node.run(["sh", "-c", "systemctl unmask dh-etcd.service; systemctl start --no-block dh-etcd.service"])
+    faults.await_quorum(rehearsal.nodes)
+    rehearsal.assert_data_is_back()
+    rehearsal.spoilt = False
+
+
+def _marks(rehearsal: Rehearsal) -> list[str]:
+    """Unfinished marks of a run on any host."""
+    script = "! grep -L DONE /var/lib/requorum/lab/run.json 2>/dev/null"
+    return [n.name for n in rehearsal.nodes.all if n.run(["sh", "-c", script], check=False).rc != 0]
+
+
+def test_a_sudo_that_asks_for_a_password_is_refused(rehearsal: Rehearsal) -> None:
+    node = rehearsal.nodes.by_name("query-1")
+    (rule,) = node.run(["sh", "-c", "grep -rl '^ops' /etc/sudoers.d"]).stdout.split()
+    node.run(["mv", rule, "/root/ops.sudoers"])
+    try:
+        run = rehearsal.run(rehearsal.inventory())
+    finally:
+        node.run(["mv", "/root/ops.sudoers", rule])
+    assert run.code == 1
+    assert "query-1" in run.output
+    assert "NOPASSWD" in run.output
+    rehearsal.assert_untouched(run)
+
+
+def test_too_little_disk_is_refused(rehearsal: Rehearsal) -> None:
+    rehearsal.lose("stop")
+    node = rehearsal.nodes.by_name("etcd-2")
+    _small_disk(node)
+    try:
+        run = rehearsal.run(rehearsal.inventory(), "--rebuild")
+    finally:
+        node.run(["umount", "/var/lib/etcd"])
+    assert run.code == 1
+    assert "etcd-2: found" in run.output
+    assert "bytes free" in run.output
+    assert _marks(rehearsal) == []
+    rehearsal.lose("stop")
+
+
+def _small_disk(node: Node) -> None:
+    node.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/var/lib/etcd"])
+
+
+def test_no_snapshot_at_all_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    def without_backups(content: dict[str, Any]) -> None:
+        content["snapshot"]["directory"] = str(tmp_path)
+
+    rehearsal.lose("stop", ("etcd-1", "etcd-2", "etcd-3"))
+    run = rehearsal.run(rehearsal.inventory(without_backups), "--rebuild")
+    assert run.code == 1
+    assert "--snapshot=FILE" in run.output
+    assert _marks(rehearsal) == []
