@@ -196,3 +196,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     else:
         outcome = "refused" if stopped_at and "step_0" in stopped_at else "stopped"
     cluster.close(outcome, stopped_at, config.stash[STARTED])
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if isinstance(reporter, Reporter):
+        reporter.closing = cluster.closing(outcome)

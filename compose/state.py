@@ -20,7 +20,8 @@ KNOWN_HOSTS = LAB_DIR / "known_hosts"
 COMPOSE_OVERRIDE = LAB_DIR / "compose.yml"
 INVENTORY = REPOSITORY / "inventory" / "lab.yaml"
 
-PROJECT = "requorum-lab"
+# Two checkouts on one machine can each have a lab, under another project name.
+PROJECT = os.environ.get("REQUORUM_LAB_PROJECT", "requorum-lab")
 CLUSTER = "lab"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from requorum import marker
 from requorum.command import Action, Command, Copy, Result
@@ -238,6 +239,21 @@ class Cluster:
             "gone": list(self.terms.gone),
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
+
+    def closing(self, outcome: str) -> list[str]:
+        """The last lines for the operator: what came of it, what is lost, where the evidence is."""
+        lines = []
+        content = self.summary(outcome, None, "")
+        if outcome == "recovered":
+            seconds = cast("dict[str, float]", content["recovery_seconds"])
+            lines.append(
+                f"Recovered in {seconds['total']:.1f} s: {seconds['action_seconds']:.1f} s acting, "
+                f"{seconds['proof_seconds']:.1f} s proving; {self.journal.assertions} assertions, "
+                f"{self.journal.commands} commands."
+            )
+            lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
+        lines.append(f"Evidence: {self.journal.directory}")
+        return lines
 
     def _data_loss(self) -> dict[str, object]:
         source = self.known.source

@@ -151,6 +151,20 @@ def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
     return None
 
 
+def ask_owners(host: str, directory: str) -> Command:
+    """Who owns each role's password below `directory`."""
+    return look(
+        host, "find", directory, "-mindepth", "2", "-maxdepth", "2", "-name", "password", "-printf", r"%P %u:%g %m\n",
+        why="who owns and reads the passwords",
+    )  # fmt: skip
+
+
+def parse_owners(text: str) -> dict[str, tuple[str, int]]:
+    """role → (user:group, mode)."""
+    rows = (line.rsplit(" ", 2) for line in text.splitlines())
+    return {name.split("/")[0]: (owner, int(mode, 8)) for name, owner, mode in rows}
+
+
 def ask_client_files(host: str, directory: str) -> Command:
     """SHA-256 of every file of every role below `directory`, at any depth; compared in memory, recorded nowhere."""
     return Command(

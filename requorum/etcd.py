@@ -213,10 +213,10 @@ def ask_files(host: str, *paths: str) -> Command:
 
 
 def unit_files(unit: str, found: Unit) -> tuple[str, ...]:
-    """Where the unit may lie: in /etc (itself, a link or a mask), then the file that stands behind a mask."""
-    behind = f"/usr/lib/systemd/system/{unit}"
-    fragment = behind if found.fragment in ("", "/dev/null") else found.fragment
-    return tuple(dict.fromkeys((f"/etc/systemd/system/{unit}", fragment)))
+    """Where the unit may lie: in /etc (itself, a link or a mask), where systemd found it, and behind a mask."""
+    fragment = f"/usr{found.fragment}" if found.fragment.startswith("/lib/") else found.fragment
+    places = (f"/etc/systemd/system/{unit}", fragment, f"/usr/lib/systemd/system/{unit}")
+    return tuple(dict.fromkeys(place for place in places if place and place != "/dev/null"))
 
 
 def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...], aside: str) -> list[Command]:

@@ -35,6 +35,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self._skipped: list[str] = []
         self._failure: tuple[str, str] | None = None
         self.live = self.console.is_terminal
+        self.closing: list[str] = []  # the last lines, set when the run has ended
 
     # What pytest says about itself is of no use to an operator.
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -94,17 +95,15 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
 
     def summary_stats(self) -> None:
         """How it ended, what did not run and why, where the evidence is."""
-        for line in self.closing:
-            self.console.print(line)
+        self.console.print()
         if self._skipped and self._failure:
             self.console.print(f"Not run, since the runbook stopped at “{self._failure[0]}”:")
             for stage in self._skipped:
                 self.console.print(Text(f"  · {stage}", style="dim"))
+            self.console.print()
+        for line in self.closing:
+            self.console.print(line)
         super().summary_stats()
-
-    @property
-    def closing(self) -> list[str]:
-        return list(getattr(self.config, "requorum_closing", []))
 
 
 def _brief(hosts: list[str]) -> list[str]:

@@ -168,11 +168,16 @@ def clients_are_installed(cluster: Cluster) -> None:
                 wrong.append(f"{role}/endpoints {problem}")
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
-        wide = machine.ask(
-            look(machine.name, "find", client, "-name", "password", "-perm", "/077",
-                 why="who reads the passwords")
-        )  # fmt: skip
-        wrong += [f"others can read {path}" for path in wide.stdout.split()]
+        now, before = (
+            deephaven.parse_owners(machine.ask(deephaven.ask_owners(machine.name, place)).stdout)
+            for place in (client, terms.client_backup)
+        )
+        wrong += [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]
+        wrong += [
+            f"{role}/password belongs to {owner}, before to {before[role][0]}"
+            for role, (owner, _) in now.items()
+            if role in before and owner != before[role][0]
+        ]
         return "; ".join(wrong) or None
 
     cluster.prove(

@@ -379,6 +379,11 @@ def no_old_member_answers(cluster: Cluster) -> None:
         ]  # fmt: skip
         return f"{', '.join(answering)} still accept clients" if answering else None
 
+    for host in cluster.terms.gone:
+        cluster.note(
+            f"{host} is gone by your word: if it is ever started again, first run there "
+            f"`systemctl mask --now {cluster.inventory.etcd.unit}`"
+        )
     cluster.prove(
         cluster.terms.deephaven_hosts,
         f"no old member answers: {', '.join(stale) or 'all old addresses are new members'}",

@@ -188,6 +188,7 @@ def only_known_machines_are_connected(cluster: Cluster) -> None:
     addresses = facts.by_host(cluster, [quorum.ask_addresses(host) for host in cluster.terms.everyone])
     own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
     everyone = {address for found in own.values() for address in found}
+    everyone |= {m.ip for m in (*cluster.inventory.members, *cluster.inventory.old_members)}  # moved away, known
     verdict = cluster.known.verdict
     handover = verdict is not None and verdict.kind is Kind.INTACT
     port = cluster.inventory.etcd.client_port
