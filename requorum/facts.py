@@ -49,6 +49,14 @@ def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | 
     return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
 
 
+def new_configuration_is_installed(cluster: Cluster) -> bool:
+    """Whether the run that is carried on got so far that a member has the new configuration."""
+    if not cluster.carrying_on:
+        return False
+    found = configs(cluster, cluster.terms.etcd_hosts)
+    return any(config is not None and config.token == cluster.mark.token for config in found.values())
+
+
 def files(cluster: Cluster, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
     answers = by_host(cluster, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
@@ -67,10 +75,7 @@ def diagnose(cluster: Cluster) -> list[MemberFacts]:
     hosts = [member.host for member in cluster.terms.old_members]
     found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
     addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
-    data = files(
-        cluster,
-        {h: (f"{c.data_dir}/member/snap/db",) for h, c in found_configs.items() if c is not None},
-    )
+    data = _database_sizes(cluster, {h: c for h, c in found_configs.items() if c is not None})
     leaders = _watch_leaders(cluster, {h: c for h, c in found_configs.items() if c is not None})
     cut_off = _cut_off(cluster, inventory.old_members)
     sheets = []
@@ -84,13 +89,23 @@ def diagnose(cluster: Cluster) -> list[MemberFacts]:
                 member,
                 unit=found_units[host],
                 config=found_configs[host],
-                has_data=bool(data.get(host)),
+                has_data=host in data,
+                data_bytes=data.get(host, 0),
                 addresses=quorum.parse_addresses(addresses[host].stdout),
                 has_leader=leaders.get(host),
                 cut_off_from=cut_off.get(host, ()),
             )
         )
     return sheets
+
+
+def _database_sizes(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, int]:
+    """host → bytes of the member's database, where there is one."""
+    questions = [
+        look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="whether the data is there")
+        for host, config in configured.items()
+    ]
+    return {host: int(r.stdout) for host, r in by_host(cluster, questions).items() if r.code == 0}
 
 
 def _watch_leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
@@ -140,10 +155,10 @@ def passwords(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[st
     return {host: deephaven.parse_passwords(result.stdout) for host, result in answers.items()}
 
 
-def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> dict[str, str]:
-    """role → SHA-256, at any depth below `directory` on one host."""
+def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> list[tuple[str, str]]:
+    """(role, SHA-256) of every password at any depth below `directory` on one host."""
     question = deephaven.ask_passwords(host, directory, deepest=None)
-    return deephaven.parse_passwords(by_host(cluster, [question])[host].stdout)
+    return deephaven.parse_all_passwords(by_host(cluster, [question])[host].stdout)
 
 
 def client_files(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -163,6 +178,14 @@ def endpoints(cluster: Cluster, hosts: Iterable[str]) -> dict[str, dict[str, str
     client = cluster.inventory.deephaven.client_config
     answers = by_host(cluster, [deephaven.ask_endpoints(host, client) for host in hosts])
     return {host: deephaven.parse_endpoints(result.stdout) for host, result in answers.items()}
+
+
+def archives_to_read(cluster: Cluster) -> list[str]:
+    """The server and the query archive: as generated, or as finished where a run was cut after its tidying."""
+    there = staging(cluster)
+    names = [(f"{name}.generated.tgz", f"{name}.tgz") for name in ("server", "query")]
+    places = [tuple(map(cluster.terms.place, pair)) for pair in names]
+    return [made if made in there else finished for made, finished in places]
 
 
 def listings(cluster: Cluster, archives: Iterable[str]) -> list[list[archive.Entry]]:

@@ -174,7 +174,7 @@ class Fleet:
         errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
         results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
         failures = [_failure(result) for result in results if not result.ok]
-        _raise_all([*errors, *failures])
+        raise_all([*errors, *failures])
         return results
 
     def _execute(self, machine: Machine, command: Command) -> Result:
@@ -306,7 +306,7 @@ def _failure(result: Result) -> FleetError:
     return FleetError(command.host, f"{command.why}: {what}", "mend that on the host, then run again")
 
 
-def _raise_all(errors: Sequence[Exception]) -> None:
+def raise_all(errors: Sequence[Exception]) -> None:
     """Raises what went wrong, all of it, as one error. An error that nobody foresaw is raised as it is."""
     if not errors:
         return

@@ -29,7 +29,7 @@ def passwords_agree(cluster: Cluster) -> None:
 
 
 def every_role_has_an_old_password(cluster: Cluster, entries: list[archive.Entry]) -> None:
-    missing = sorted(set(archive.role_directories(entries)) - set(cluster.known.roles))
+    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(cluster.known.roles))
     cluster.settle(
         "every role that was generated has an old password in the backup",
         {cluster.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
@@ -95,7 +95,7 @@ def archives_hold_the_old_passwords(cluster: Cluster) -> None:
     wrong = []
     for name, directory in places.items():
         found = facts.passwords_anywhere(cluster, host, directory)
-        wrong += [f"{role} in {name}" for role, digest in found.items() if backup.get(role) != digest]
+        wrong += [f"{role} in {name}" for role, digest in found if backup.get(role) != digest]
         if name == "the query archive" and not found:
             wrong.append("no password at all in the query archive")
     cluster.settle(
