@@ -169,7 +169,7 @@ class Cluster:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
-            self.journal.planned(action)
+        self.journal.planned(plan)
         started = time.monotonic()
         try:
             return self.fleet.run(plan)

@@ -201,6 +201,19 @@ def parse_leader(metrics: str) -> bool | None:
     return None if found is None else found.group(1) == "1"
 
 
+def ask_authentication(host: str, config: MemberConfig) -> Command:
+    """A read without login and without consensus, through the JSON gateway on the member's own host."""
+    return look(
+        host, "curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}',
+        f"{config.client_urls[0]}/v3/kv/range", why="whether reading needs a login", root=False,
+    )  # fmt: skip
+
+
+def demands_login(answer: str) -> bool:
+    """etcd's word to a read without a user where authentication is on."""
+    return "user name is empty" in answer
+
+
 # -- stopping and setting aside ----------------------------------------------------------------------------------
 
 
@@ -230,7 +243,7 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
     if not files:
         return [*plan, *([] if found.load == "not-found" else [reload])]
     note = f"{found.load} {found.active} {found.enabled} {found.fragment}\n"
-    disable = act(host, "systemctl", "disable", unit, why=f"{unit} must not start by itself")
+    disable = act(host, "systemctl", "disable", "--no-reload", unit, why=f"{unit} must not start by itself")
     moves = [
         act(host, "mv", "-nT", path, f"{aside}/{path.strip('/').replace('/', '_')}", why=f"set {path} aside")
         for path in files
@@ -299,8 +312,7 @@ def restore(
 def start(host: str, unit: str) -> list[Command]:
     """Starts without waiting: a Type=notify unit is ready only when its peers are up too."""
     return [
-        act(host, "systemctl", "enable", unit, why=f"{unit} starts with the machine"),
-        act(host, "systemctl", "start", "--no-block", unit, why=f"start {unit}"),
+        act(host, "systemctl", "enable", "--now", "--no-block", unit, why=f"start {unit}, now and with the machine")
     ]
 
 

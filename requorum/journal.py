@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,8 +110,10 @@ class Journal:
             **({} if result.ok else {"said": result.words}),
         )
 
-    def planned(self, action: Action) -> None:
-        self.record("planned", action=action.shown(), why=action.why)
+    def planned(self, plan: Sequence[Action]) -> None:
+        """The whole plan before its first command: what was meant, should the run end in the middle of it."""
+        if plan:
+            self.record("planned", actions=[{"action": action.shown(), "why": action.why} for action in plan])
 
     def assertion(self, host: str, expected: str, found: str | None) -> None:
         """`found` None: as expected."""

@@ -88,8 +88,7 @@ def parse(host: str, text: str) -> Marker | None:
 
 def to_carry_on(marks: dict[str, Marker | None]) -> Marker | None:
     """The unfinished run, if it changed anything: one that only diagnosed is left behind, and a new run is begun."""
-    mark = unfinished(marks)
-    return mark if mark and mark.phase > Phase.OPEN else None
+    return unfinished({host: mark for host, mark in marks.items() if mark and mark.phase > Phase.OPEN})
 
 
 def unfinished(marks: dict[str, Marker | None]) -> Marker | None:

@@ -13,21 +13,21 @@ from requorum.archive import Entry
 from requorum.command import LONG, Action, Command, Copy, act
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
-from requorum.quorum import State, Verdict
+from requorum.quorum import Kind, State, Verdict
 from requorum.snapshot import Source
 from requorum.terms import Terms
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
 
 
-def save_from_survivors(terms: Terms, verdict: Verdict | None) -> list[Command]:
-    """Tries a save from each member that still answers without quorum; it works only where login needs no quorum."""
-    if verdict is None:
+def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset[str] = frozenset()) -> list[Command]:
+    """Tries a save from each member that is up without quorum, unless `closed` says that nobody can log in there."""
+    if verdict is None or verdict.kind is Kind.INTACT:
         return []
     return [
         save(terms, facts.config.client_urls[0], f"live-{facts.member.name}.snap", patience=2)
         for facts in verdict.members
-        if facts.state is State.LEADERLESS and facts.config
+        if facts.state in (State.LEADERLESS, State.HEALTHY) and facts.config and facts.member.host not in closed
     ]
 
 

@@ -111,6 +111,12 @@ def decide(members: Sequence[MemberFacts]) -> Verdict:
     return Verdict(Kind.LOST, everyone)
 
 
+def majority_is_down(members: Sequence[MemberFacts]) -> bool:
+    """A majority is positively down, whatever the others see: the verdict cannot be "intact" any more."""
+    down = [facts for facts in members if facts.state in (State.LOST, State.GONE, State.STARTABLE)]
+    return len(down) >= len(members) // 2 + 1
+
+
 def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) -> Refusal | None:
     """Why the cluster must not be rebuilt, and what to do instead; None where the runbook may go on.
 

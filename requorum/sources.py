@@ -37,7 +37,7 @@ def from_files(cluster: Cluster) -> Source | None:
     if path is not None:
         return snapshot.verify(path)
     verdict = cluster.known.verdict
-    if verdict is not None and not any(f.state is State.LEADERLESS for f in verdict.members):
+    if verdict is not None and not any(f.state in (State.LEADERLESS, State.HEALTHY) for f in verdict.members):
         raise _nothing()
     return None
 

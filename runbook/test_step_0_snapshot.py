@@ -77,7 +77,8 @@ class TestStep0Snapshot:
 
     def test_when_survivors_are_saved_where_login_works(self, cluster: Cluster) -> None:
         """Without quorum a password cannot log in; a client certificate, or no authentication at all, can."""
-        saves = cluster.do(plan.save_from_survivors(cluster.terms, cluster.known.verdict))
+        closed = facts.closed_without_quorum(cluster, cluster.known.verdict)
+        saves = cluster.do(plan.save_from_survivors(cluster.terms, cluster.known.verdict, closed))
         newer = sources.better(cluster, saves)
         if newer:
             cluster.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")

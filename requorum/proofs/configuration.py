@@ -132,7 +132,7 @@ def servers_are_installed(cluster: Cluster) -> None:
             return f"{settings.config} is of the token {config.token if config else 'none'}"
         if _address(config) != member.ip:
             return f"{settings.config} is for {_address(config)}, not {member.ip}"
-        if not machine.see.service(settings.unit).exists:
+        if machine.see.service(settings.unit).systemd_properties["LoadState"] != "loaded":
             return f"no {settings.unit}"
         readable = ["test", "-r", settings.config]
         for key in config.keys:

@@ -237,16 +237,14 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
 
     def probe(machine: Machine) -> str | None:
         left = [f"process {p.pid}" for p in machine.see.process.filter(comm="etcd")]
-        service = machine.see.service(settings.unit)
-        if service.is_running:
-            left.append(f"{settings.unit} is running")
-        if service.exists and service.is_enabled:
+        unit = machine.see.service(settings.unit).systemd_properties
+        if unit["ActiveState"] not in ("inactive", "failed"):
+            left.append(f"{settings.unit} is {unit['ActiveState']}")
+        if unit.get("UnitFileState") == "enabled":
             left.append(f"{settings.unit} is enabled")
+        open_ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [
-            f"port {port} is open"
-            for port in (settings.client_port, settings.peer_port)
-            if machine.see.socket(f"tcp://{port}").is_listening
-            or any(f":{port}" in s for s in _listening(machine, port))
+            f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in open_ports
         ]
         return ", ".join(left) or None
 
@@ -258,11 +256,6 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
         "find out what started it there (another unit, monit, a shell) and stop it",
         within=15,
     )
-
-
-def _listening(machine: Machine, port: int) -> list[str]:
-    """Sockets listening on any address: testinfra's own check covers only the wildcard."""
-    return [s for s in machine.see.socket.get_listening_sockets() if s.endswith(f":{port}")]
 
 
 def no_member_went_past_the_save(cluster: Cluster) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from requorum import marker
@@ -69,3 +71,17 @@ class TestTheUnfinishedRun:
         with pytest.raises(MarkerError) as error:
             marker.unfinished(marks)
         assert f"etcd-1: run {build.RUN} by ops@desk; etcd-2: run {OTHER} by eve@elsewhere" in str(error.value)
+
+
+def test_a_run_that_only_diagnosed_is_left_behind_for_a_new_one() -> None:
+    assert marker.to_carry_on({"etcd-1": build.mark(Phase.OPEN), "etcd-2": None}) is None
+
+
+def test_a_run_that_began_to_stop_things_is_carried_on() -> None:
+    stopping = build.mark(Phase.STOPPING)
+    assert marker.to_carry_on({"etcd-1": build.mark(Phase.OPEN), "etcd-2": stopping}) == stopping
+
+
+def test_what_an_earlier_diagnosis_left_is_no_second_run() -> None:
+    left, stopping = replace(build.mark(Phase.OPEN), run=OTHER), build.mark(Phase.STOPPING)
+    assert marker.to_carry_on({"etcd-1": left, "etcd-2": stopping}) == stopping

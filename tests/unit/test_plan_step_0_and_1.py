@@ -133,7 +133,7 @@ class TestStoppingEtcd:
             f"etcd-1: {SHORT} mkdir -p {PLACE}/aside",
             f"etcd-1: {SHORT} dd of={PLACE}/aside/{UNIT}.was conv=excl status=none",
             f"etcd-1: {LONG} systemctl stop {UNIT}",
-            f"etcd-1: {SHORT} systemctl disable {UNIT}",
+            f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
             f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
@@ -157,7 +157,7 @@ class TestStoppingEtcd:
         assert self.stop(masked, LINK, FRAGMENT)[2:] == [
             f"etcd-1: {SHORT} mv -nT {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
-            f"etcd-1: {SHORT} systemctl disable {UNIT}",
+            f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
             f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
