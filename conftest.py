@@ -30,6 +30,7 @@ INVENTORY = pytest.StashKey[Inventory]()
 CLUSTER = pytest.StashKey[Cluster]()
 STARTED = pytest.StashKey[str]()
 STOPPED_AT = pytest.StashKey[str]()
+PASSED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -182,6 +183,8 @@ def pytest_runtest_makereport(
     cluster = config.stash.get(CLUSTER, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
         report.longrepr = str(call.excinfo.value)  # a sentence for the operator, not a traceback
+    if report.passed and report.when == "call":
+        config.stash[PASSED] = config.stash.get(PASSED, 0) + 1
     if report.failed and STOPPED_AT not in config.stash:
         config.stash[STOPPED_AT] = item.nodeid
     if cluster is not None and report.when == "call":
@@ -194,6 +197,11 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     config = session.config
     cluster = config.stash.get(CLUSTER, None)
+    collected_only = config.getoption("collectonly")
+    done = config.stash.get(PASSED, 0) == len(session.items) or collected_only
+    if INVENTORY in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
+        # --setup-only, --setup-plan and the like: nothing was carried out, so it must not look as if it had been
+        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     if cluster is None:
         return
     stopped_at = config.stash.get(STOPPED_AT, None)

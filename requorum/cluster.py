@@ -75,7 +75,7 @@ class Cluster:
         self.journal = journal
         self.fleet = fleet
         self.known = Known()
-        self.terms = Terms(inventory, _new_mark(inventory.cluster, options.operator), options.gone)
+        self.terms = Terms(inventory, _new_mark(inventory, options.operator), options.gone)
         self.carrying_on = False
         self.started = time.monotonic()
         self.stage: str | None = None
@@ -90,7 +90,14 @@ class Cluster:
         return self.terms.mark
 
     def carry_on(self, mark: Marker) -> None:
-        """Takes over an unfinished run: its staging, its token, its snapshot."""
+        """Takes over an unfinished run: its staging, token and snapshot. Raises `MarkerError` for another cluster."""
+        wanted = _spelled(self.inventory)
+        if mark.members != wanted:
+            raise marker.MarkerError(
+                "the inventory",
+                f"run {mark.run} of {mark.by} is unfinished, and it builds {mark.members}, not {wanted}",
+                "restore the inventory to carry that run on, or give it up (README) and start anew",
+            )
         self.terms = replace(self.terms, mark=mark)
         self.carrying_on = True
         self.note(f"carrying on run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
@@ -264,7 +271,7 @@ class Cluster:
         if source.kind == "handover":
             why = "saved after Deephaven was off and no client was connected: nothing is missing"
             return {"certain": 0, "possible": 0, "why": why}
-        why = f"writes acknowledged after {source.taken}, when the snapshot was taken, are not in it"
+        why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
         return {"certain": None, "possible": None, "why": why}
 
     def _members(self) -> list[dict[str, object]]:
@@ -283,10 +290,17 @@ class Cluster:
                     "hash": digest,
                 }
             )
-        return rows
+        order = [member.name for member in self.inventory.members]
+        return sorted(rows, key=lambda row: order.index(str(row["name"])) if row["name"] in order else len(order))
 
 
-def _new_mark(cluster: str, operator: str) -> Marker:
+def _spelled(inventory: Inventory) -> str:
+    """The cluster to build, as the mark keeps it."""
+    return " ".join(f"{member.name}={member.host}/{member.ip}" for member in inventory.members)
+
+
+def _new_mark(inventory: Inventory, operator: str) -> Marker:
     """A run of its own: its name is its UTC start and a few random digits, its token never used before."""
     stamp = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
-    return Marker(run=stamp, token=f"{cluster.lower()}-{stamp}", phase=Phase.OPEN, by=operator)
+    token = f"{inventory.cluster.lower()}-{stamp}"
+    return Marker(run=stamp, token=token, phase=Phase.OPEN, by=operator, members=_spelled(inventory))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 
-# Two fixed deadlines, in seconds, spelled into the command line: a sudoers rule can name them literally.
+# Three fixed deadlines, in seconds, spelled into the command line: a sudoers rule can name them literally.
 SHORT = 60
-LONG = 900
+LONG = 900  # the vendor's tools, a unit that stops
+HUGE = 7200  # whatever reads or writes the whole database: 8 GB on a slow disk, or over a thin line
 
 REDACTED = "•••"
 
@@ -59,7 +60,7 @@ class Copy:
     why: str
     source_host: str | None = None
     sha256: str | None = None
-    deadline: int = LONG
+    deadline: int = HUGE
 
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
@@ -92,9 +93,16 @@ class Result:
         return said[-1].strip() if said else "(it printed nothing)"
 
 
-def look(host: str, *argv: str, why: str, root: bool = True, accept: tuple[int, ...] | None = None) -> Command:
+def look(
+    host: str,
+    *argv: str,
+    why: str,
+    root: bool = True,
+    accept: tuple[int, ...] | None = None,
+    deadline: int = SHORT,
+) -> Command:
     """A command that changes nothing. Any exit code is an answer unless `accept` says otherwise."""
-    return Command(host, argv, why, changes=False, root=root, accept=accept)
+    return Command(host, argv, why, changes=False, root=root, accept=accept, deadline=deadline)
 
 
 def act(host: str, *argv: str, why: str, accept: tuple[int, ...] = (0,)) -> Command:

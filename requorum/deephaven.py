@@ -6,12 +6,13 @@ return `Command`s or parse output. Passwords stay on the hosts: they are copied 
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import re
 import shlex
 from collections.abc import Mapping
 
-from requorum.command import LONG, Command, act, look
+from requorum.command import LONG, SHORT, Command, act, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -31,15 +32,17 @@ def executable(line: str) -> str:
     return next((word for word in words if word.startswith("/")), words[0])
 
 
-def etcdctl(inventory: Inventory, *arguments: str, why: str, changes: bool = False) -> Command:
-    """The vendor's etcdctl on the configuration server, as root."""
-    argv = (*vendor(inventory.deephaven.commands.etcdctl), *arguments)
-    return Command(inventory.deephaven.configuration_server, argv, why, changes=changes, accept=None)
+def etcdctl(inventory: Inventory, *arguments: str, why: str, deadline: int = SHORT) -> Command:
+    """A question to etcd by the vendor's etcdctl on the configuration server, as root."""
+    argv = (*vendor(inventory.deephaven.commands.etcdctl, admin_user=inventory.deephaven.admin_user), *arguments)
+    host = inventory.deephaven.configuration_server
+    return Command(host, argv, why, changes=False, accept=None, deadline=deadline)
 
 
 def etcdctl_as(inventory: Inventory, client: str, *arguments: str, why: str, host: str | None = None) -> Command:
     """The vendor's etcdctl with the client configuration in the directory `client`."""
-    argv = (*vendor(inventory.deephaven.commands.etcdctl_as, client=client), *arguments)
+    line, admin = inventory.deephaven.commands.etcdctl_as, inventory.deephaven.admin_user
+    argv = (*vendor(line, client=client, admin_user=admin), *arguments)
     return Command(host or inventory.deephaven.configuration_server, argv, why, changes=False, accept=None)
 
 
@@ -47,6 +50,7 @@ def etcdctl_as(inventory: Inventory, client: str, *arguments: str, why: str, hos
 
 _TABLE = re.compile(r"^\s*(?P<name>\S+)\s+(?P<status>\S.*?)\s+(?P<type>Process)\s*$")
 _LINES = re.compile(r"^\s*Process\s+'(?P<name>[^']+)'\s+(?P<status>\S.*?)\s*$")
+_NO_MONIT = re.compile(r"not running|no daemon|nothing to do", re.I)
 _UP = frozenset({"ok", "running", "accessible"})
 _OFF = frozenset({"not monitored", "stopped", "does not exist - stop pending"})
 
@@ -84,6 +88,11 @@ def not_off(processes: Mapping[str, str]) -> list[str]:
 
 def not_up(processes: Mapping[str, str]) -> list[str]:
     return [f"{name} ({status})" for name, status in processes.items() if status.lower() not in _UP]
+
+
+def silent(code: int, text: str) -> bool:
+    """Whether monit said nothing that could be understood: then nothing is known of the processes."""
+    return (code != 0 or not parse_monit(text)) and not _NO_MONIT.search(text)
 
 
 def supervised_etcd(processes: Mapping[str, str]) -> list[str]:
@@ -141,11 +150,20 @@ def parse_endpoints(text: str) -> dict[str, str]:
     return found
 
 
+def _canonical(address: str) -> str:
+    """One spelling for an address, however many zeros were written."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address
+
+
 def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
     """What is wrong with a client's endpoints: exactly the new members must stand there."""
     listed = set(re.findall(r"(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\]", endpoints))
     listed = {address.strip("[]") for address in listed}
-    lacking, stale = set(new_ips) - listed, listed - set(new_ips)
+    listed, wanted = {_canonical(address) for address in listed}, {_canonical(address) for address in new_ips}
+    lacking, stale = wanted - listed, listed - wanted
     if lacking:
         return f"lacks {', '.join(sorted(lacking))}"
     if stale:
@@ -191,7 +209,7 @@ def back_up_client(host: str, client: str, backup: str) -> list[Command]:
     return [
         act(host, "rm", "-rf", part, why="clear what an interrupted backup left unfinished"),
         act(host, "cp", "-a", client, part, why="back up the client configuration and passwords"),
-        act(host, "mv", "-nT", part, backup, why="the backup gets its name; it is never written again"),
+        act(host, "mv", "-T", part, backup, why="the backup gets its name; it is never written again"),
     ]
 
 
@@ -232,7 +250,9 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
     }
     plan = []
     if old_archive:
-        plan.append(act(host, "mv", "-nT", dh.server_archive, old_archive, why="set the old archive aside"))
+        plan.append(
+            act(host, "mv", "--backup=numbered", "-T", dh.server_archive, old_archive, why="set the old archive aside")
+        )
     plan.append(
         Command(
             host, vendor(dh.commands.generate, **values),

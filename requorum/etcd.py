@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from requorum.command import LONG, Command, act, look
+from requorum.command import HUGE, LONG, Command, act, look
 from requorum.refusal import Refusal
 
 
@@ -138,6 +138,15 @@ def ask_unit(host: str, unit: str) -> Command:
     )  # fmt: skip
 
 
+def parse_files(text: str) -> tuple[str, ...]:
+    """`ask_files`' answer; of two names of the same file the first counts (/lib is a link where /usr is merged)."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        inode, _, path = line.partition(" ")
+        found.setdefault(inode, path)
+    return tuple(found.values())
+
+
 def parse_unit(text: str) -> Unit:
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return Unit(
@@ -220,15 +229,17 @@ def demands_login(answer: str) -> bool:
 def ask_files(host: str, *paths: str) -> Command:
     """Which of these paths exist, links not followed: one line each."""
     return look(
-        host, "find", *dict.fromkeys(paths), "-maxdepth", "0", "-printf", r"%p\n",
+        host, "find", *dict.fromkeys(paths), "-maxdepth", "0", "-printf", r"%D:%i %p\n",
         why="which of these files exist",
     )  # fmt: skip
 
 
+LIBS = ("/usr/lib", "/lib")  # one and the same directory where /usr is merged
+
+
 def unit_files(unit: str, found: Unit) -> tuple[str, ...]:
     """Where the unit may lie: in /etc (itself, a link or a mask), where systemd found it, and behind a mask."""
-    fragment = f"/usr{found.fragment}" if found.fragment.startswith("/lib/") else found.fragment
-    places = (f"/etc/systemd/system/{unit}", fragment, f"/usr/lib/systemd/system/{unit}")
+    places = (f"/etc/systemd/system/{unit}", found.fragment, *(f"{lib}/systemd/system/{unit}" for lib in LIBS))
     return tuple(dict.fromkeys(place for place in places if place and place != "/dev/null"))
 
 
@@ -245,7 +256,15 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
     note = f"{found.load} {found.active} {found.enabled} {found.fragment}\n"
     disable = act(host, "systemctl", "disable", "--no-reload", unit, why=f"{unit} must not start by itself")
     moves = [
-        act(host, "mv", "-nT", path, f"{aside}/{path.strip('/').replace('/', '_')}", why=f"set {path} aside")
+        act(
+            host,
+            "mv",
+            "--backup=numbered",
+            "-T",
+            path,
+            f"{aside}/{path.strip('/').replace('/', '_')}",
+            why=f"set {path} aside",
+        )
         for path in files
     ]
     plan = [
@@ -292,20 +311,21 @@ def restore(
         Command(
             host,
             (
-                "systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={scope}",
+                "systemd-run", "--quiet", "--wait", "--pipe", "--collect",
+                f"--property=RuntimeMaxSec={HUGE}", f"--unit={scope}",
                 "--setenv=ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot,
                 f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
                 f"--initial-cluster-token={config.token}",
                 f"--initial-advertise-peer-urls={config.peer_url}",
                 f"--data-dir={part}", *bumped,
             ),
-            "restore the snapshot", deadline=LONG, stop=stop,
+            "restore the snapshot", deadline=HUGE, stop=stop,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
         Command(host, ("dd", f"of={note[0]}", "conv=fsync", "status=none"),
                 "note which snapshot was restored", stdin=f"{note[1]}\n".encode()),
-        act(host, "mv", "-nT", part, config.data_dir, why="the restored data gets its name"),
+        act(host, "mv", "-T", part, config.data_dir, why="the restored data gets its name"),
     ]  # fmt: skip
 
 

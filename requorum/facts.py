@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from requorum import archive, deephaven, etcd, marker, quorum
 from requorum.cluster import Cluster
-from requorum.command import Command, Result, look
+from requorum.command import HUGE, Command, Result, look
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.inventory import Member
-from requorum.marker import Marker
-from requorum.quorum import MemberFacts, Verdict
+from requorum.marker import Marker, Phase
+from requorum.quorum import Kind, MemberFacts, Verdict
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
@@ -49,6 +49,18 @@ def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | 
     return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
 
 
+def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
+    """Past the point of no return a run is carried on only while its cluster is healthy: a new loss is a new run."""
+    if mark.phase < Phase.POWERING_ON:
+        return True
+    verdict = quorum.decide(_diagnose(cluster, cluster.inventory.members))
+    if verdict.kind is not Kind.INTACT:
+        cluster.note(
+            f"run {mark.run} had turned Deephaven on; what is lost now is a new incident, and a new run begins"
+        )
+    return verdict.kind is Kind.INTACT
+
+
 def new_configuration_is_installed(cluster: Cluster) -> bool:
     """Whether the run that is carried on got so far that a member has the new configuration."""
     if not cluster.carrying_on:
@@ -60,27 +72,30 @@ def new_configuration_is_installed(cluster: Cluster) -> bool:
 def files(cluster: Cluster, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
     answers = by_host(cluster, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
-    return {host: tuple(result.stdout.splitlines()) for host, result in answers.items()}
+    return {host: etcd.parse_files(result.stdout) for host, result in answers.items()}
 
 
 def digests(cluster: Cluster, paths: dict[str, str]) -> dict[str, str]:
     """host → SHA-256 of its file; "" where there is none."""
-    questions = [look(h, "sha256sum", path, why=f"SHA-256 of {path}") for h, path in paths.items()]
+    questions = [look(h, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE) for h, path in paths.items()]
     return {h: r.stdout.split(" ")[0] for h, r in by_host(cluster, questions).items()}
 
 
 def diagnose(cluster: Cluster) -> list[MemberFacts]:
     """One fact sheet for each old member, watched for three election timeouts where one sees no leader."""
-    inventory = cluster.inventory
-    hosts = [member.host for member in cluster.terms.old_members]
+    return _diagnose(cluster, cluster.inventory.old_members)
+
+
+def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts]:
+    hosts = [member.host for member in members if member.host not in cluster.terms.gone]
     found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
     addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
     data = _database_sizes(cluster, {h: c for h, c in found_configs.items() if c is not None})
-    cut_off = _cut_off(cluster, inventory.old_members)
+    cut_off = _cut_off(cluster, members)
     configured = {h: c for h, c in found_configs.items() if c is not None}
 
     def sheets_with(leaders: dict[str, bool | None]) -> list[MemberFacts]:
-        return [sheet(member, leaders) for member in inventory.old_members]
+        return [sheet(member, leaders) for member in members]
 
     def sheet(member: Member, leaders: dict[str, bool | None]) -> MemberFacts:
         host = member.host
@@ -121,14 +136,19 @@ def _leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str,
 def _watch_leaders(
     cluster: Cluster, configured: dict[str, MemberConfig], seen: dict[str, bool | None]
 ) -> dict[str, bool | None]:
-    """Goes on looking for three election timeouts; a member is leaderless only if it never saw a leader."""
+    """Goes on looking for three election timeouts, unless everybody sees a leader and nobody is said to be gone."""
     longest = max((config.election_seconds for config in configured.values()), default=1.0)
     deadline = time.monotonic() + ELECTION_TIMEOUTS * longest
-    while any(leader is False for leader in seen.values()) and time.monotonic() < deadline:
+    everyone_sees_one = len(seen) == len(cluster.inventory.old_members) and all(seen.values())
+    if everyone_sees_one and not cluster.terms.gone:
+        return seen
+    history = [seen]
+    while time.monotonic() < deadline:
         time.sleep(longest / 4)
-        now = _leaders(cluster, configured)
-        seen = {h: None if now[h] is None else bool(now[h] or seen[h]) for h in seen}
-    return seen
+        history.append(_leaders(cluster, configured))
+    # The last quarter counts: a member that had not noticed the loss yet has by then, an election has ended.
+    recent = history[-(len(history) // 4 or 1) :]
+    return {h: None if recent[-1][h] is None else any(sample[h] for sample in recent) for h in seen}
 
 
 def closed_without_quorum(cluster: Cluster, verdict: Verdict | None) -> frozenset[str]:

@@ -23,7 +23,7 @@ import testinfra
 from testinfra.host import Host as Seen
 
 from requorum import batch
-from requorum.command import LONG, Action, Command, Copy, Result
+from requorum.command import HUGE, Action, Command, Copy, Result
 from requorum.inventory import Inventory
 from requorum.journal import Journal
 from requorum.refusal import Refusal
@@ -276,7 +276,7 @@ class Fleet:
         ]
         self._wave(parts)
         reader = (
-            Command(copy.source_host, ("cat", copy.source), copy.why, changes=False, deadline=LONG)
+            Command(copy.source_host, ("cat", copy.source), copy.why, changes=False, deadline=HUGE)
             if copy.source_host
             else None
         )
@@ -311,7 +311,7 @@ class Fleet:
     def _prove_copies(self, copy: Copy, digest: str) -> None:
         sums = self._wave(
             [
-                Command(h, ("sha256sum", f"{p}.part"), "the copy is whole", changes=False, deadline=LONG)
+                Command(h, ("sha256sum", f"{p}.part"), "the copy is whole", changes=False, deadline=HUGE)
                 for h, p in copy.targets
             ]
         )

@@ -19,9 +19,17 @@ from pathlib import Path
 from requorum.command import REDACTED, Action, Result
 
 # What a tool may print of a secret even where it should not: URLs with a login, password=…, private keys.
+_VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\S+)"""
 _SECRETS = (
-    (re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+@"), rf"\1{REDACTED}@"),
-    (re.compile(r"(?i)\b(password|passwd|secret)(\s*[=:]\s*)\S+"), rf"\1\2{REDACTED}"),
+    (re.compile(r"(\w+://[^\s/:@]+:)\S+@"), rf"\1{REDACTED}@"),
+    # Not behind a slash: a file called password is named in many a path.
+    (
+        re.compile(rf"(?i)(?<!/)((?:password|passwd|passphrase|secret)s?[\"']?\s*(?:=>|[=:])\s*){_VALUE}"),
+        rf"\1{REDACTED}",
+    ),
+    (re.compile(rf"(?i)(--password\s+){_VALUE}"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)(?<!/)(\bpassword\s+)(?=\S*\d)\S+"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)((?:--user|_USER|\s-u)[=\s]+[^\s:]+:)\S+"), rf"\1{REDACTED}"),
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S),
         REDACTED,
@@ -70,6 +78,7 @@ class Journal:
     def create(cls, parent: Path, name: str) -> Journal:
         """A journal in a directory of its own below `parent`; a second run in the same second gets another name."""
         for attempt in range(1000):
+            parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory = parent / (f"{name}-{attempt}" if attempt else name)
             try:
                 return cls(directory)
@@ -124,6 +133,7 @@ class Journal:
         """Writes `summary.json` in one step, so that a reader never sees half of it."""
         path = self.directory / "summary.json"
         part = path.with_suffix(".part")
+        part.touch(mode=0o600)
         part.write_text(json.dumps(_redacted(content), indent=2, ensure_ascii=False) + "\n")
         part.replace(path)
         return path

@@ -25,8 +25,9 @@ class Phase(IntEnum):
 
     OPEN = 0  # diagnosed; nothing changed but staging
     STOPPING = 1  # Deephaven and the old etcd are being taken away
-    POWERING_ON = 2  # everything was proven; from here Deephaven may have written
-    DONE = 3
+    STARTED = 2  # every member was restored, the new etcd may run: from here nothing is restored any more
+    POWERING_ON = 3  # everything was proven; from here Deephaven may have written
+    DONE = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Marker:
     snapshot: str = ""
     origin: str = ""
     taken: str = ""
+    members: str = ""
 
     @property
     def finished(self) -> bool:
@@ -87,26 +89,31 @@ def parse(host: str, text: str) -> Marker | None:
 
 
 def to_carry_on(marks: dict[str, Marker | None]) -> Marker | None:
-    """The unfinished run, if it changed anything: one that only diagnosed is left behind, and a new run is begun."""
-    return unfinished({host: mark for host, mark in marks.items() if mark and mark.phase > Phase.OPEN})
-
-
-def unfinished(marks: dict[str, Marker | None]) -> Marker | None:
     """The one run that is under way, at the furthest phase that any host knows; None when there is none.
 
-    Raises `MarkerError` when the hosts name several unfinished runs. A finished mark of the same run on one host
-    and not on another means that the run was cut at its very end: it is still to be carried on.
+    Left behind are runs that changed nothing, runs that any host knows to be finished, and all that are older than a
+    finished one (a run's name begins with its UTC start). Raises `MarkerError` when several remain.
     """
     found = {host: mark for host, mark in marks.items() if mark is not None}
-    runs = {mark.run for mark in found.values() if not mark.finished}
-    if not runs:
-        return None
+    finished = max((mark.run for mark in found.values() if mark.finished), default="")
+    open_marks = {host: m for host, m in found.items() if m.phase > Phase.OPEN and not m.finished and m.run > finished}
+    runs = {mark.run for mark in open_marks.values()}
     if len(runs) > 1:
-        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in sorted(found.items()) if not m.finished)
+        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in sorted(open_marks.items()))
         raise MarkerError(
             "the hosts",
             f"carry marks of several unfinished runs: {named}",
             f"decide which run holds, then move the others' {BASE}/…/run.json away on their hosts",
         )
-    (run,) = runs
-    return max((mark for mark in found.values() if mark.run == run), key=lambda mark: mark.phase)
+    return max(open_marks.values(), key=lambda mark: mark.phase, default=None)
+
+
+def refuse_others(marks: dict[str, Marker | None], mine: Marker) -> None:
+    """Right before anything is changed: raises `MarkerError` if somebody else began to in the meantime."""
+    other = to_carry_on(marks)
+    if other is not None and other.run != mine.run:
+        raise MarkerError(
+            "the hosts",
+            f"run {other.run} of {other.by} has begun in the meantime",
+            "let that one finish, or end it first; then run again",
+        )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from requorum import archive, deephaven, etcd
 from requorum.archive import Entry
-from requorum.command import LONG, Action, Command, Copy, act
+from requorum.command import HUGE, Action, Command, Copy, act
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
 from requorum.quorum import Kind, State, Verdict
@@ -36,11 +36,11 @@ def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
     return Command(
         terms.configuration_server,
         (
-            *deephaven.vendor(terms.inventory.deephaven.commands.etcdctl),
+            *deephaven.etcdctl(terms.inventory, why="").argv,
             f"--endpoints={endpoint}", f"--dial-timeout={patience}s",
             "snapshot", "save", terms.place(name),
         ),
-        f"save a snapshot from {endpoint}", deadline=LONG, accept=None,
+        f"save a snapshot from {endpoint}", deadline=HUGE, accept=None,
     )  # fmt: skip
 
 
@@ -228,12 +228,17 @@ def restore(
     existing: Mapping[str, tuple[str, ...]],
     sha256: str,
 ) -> list[Command]:
-    """On every new member without its restored data. `existing`: host → data directories that are there."""
+    """On every new member without its restored data. `existing`: host → `member` directories that are there.
+
+    Never once the new etcd was started: its other members may hold newer writes then.
+    """
+    if terms.mark.phase >= Phase.STARTED:
+        return []
     settings = terms.inventory.etcd
     return [
         command
         for host in terms.member_hosts
-        if configs[host].data_dir not in existing[host]
+        if f"{configs[host].data_dir}/member" not in existing[host]
         for command in etcd.restore(
             host, tools[host], configs[host], terms.snapshot_path, settings.user,
             settings.revision_bump, terms.mark.run, (terms.place("restored"), sha256),

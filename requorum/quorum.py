@@ -53,8 +53,12 @@ class MemberFacts:
             return State.GONE
         if not self.reached:
             return State.UNKNOWN
-        if self.has_leader is not None and self.address_in_place:
-            return State.HEALTHY if self.has_leader else State.LEADERLESS
+        if self.has_leader:  # etcd's own word: somewhere there is a quorum
+            return State.HEALTHY
+        if self.unit and self.unit.running and self.has_leader is None and self.unit.sub != "auto-restart":
+            return State.UNKNOWN
+        if self.has_leader is False and self.address_in_place:
+            return State.LEADERLESS
         startable = self.unit and self.unit.installed and self.config
         if startable and self.has_data and self.address_in_place:
             return State.STARTABLE
@@ -63,6 +67,8 @@ class MemberFacts:
     def __str__(self) -> str:
         """For the operator: the state and what it was read from."""
         parts = [self.state.value]
+        if self.state is State.UNKNOWN and self.reached:
+            parts.append(f"unit {self.unit}, but /metrics gives no answer or {self.member.host} has no configuration")
         if self.state in (State.STARTABLE, State.LOST):
             parts.append(f"unit {self.unit}")
             parts.append("data present" if self.has_data else "no data")
@@ -93,7 +99,10 @@ class Verdict:
 
 
 def decide(members: Sequence[MemberFacts]) -> Verdict:
-    """Lost = a majority is positively down, or up and leaderless. Shape: one fact sheet for each old member."""
+    """Lost = a majority is positively down, or up and leaderless. Shape: one fact sheet for each old member.
+
+    One member that sees a leader is enough to say that quorum is intact, whatever is thought of the others.
+    """
     majority = len(members) // 2 + 1
     states = [facts.state for facts in members]
     healthy = states.count(State.HEALTHY)
@@ -101,7 +110,7 @@ def decide(members: Sequence[MemberFacts]) -> Verdict:
     startable = [facts for facts in members if facts.state is State.STARTABLE]
     dead = states.count(State.LOST) + states.count(State.GONE) + len(startable)
     everyone = tuple(members)
-    if healthy >= majority:
+    if healthy:
         return Verdict(Kind.INTACT, everyone)
     if dead + leaderless < majority:
         return Verdict(Kind.UNKNOWN, everyone)
@@ -112,7 +121,9 @@ def decide(members: Sequence[MemberFacts]) -> Verdict:
 
 
 def majority_is_down(members: Sequence[MemberFacts]) -> bool:
-    """A majority is positively down, whatever the others see: the verdict cannot be "intact" any more."""
+    """A majority is positively down and nobody claims to see a leader: watching longer cannot change the verdict."""
+    if any(facts.state is State.HEALTHY for facts in members):  # it may just not have noticed the loss yet
+        return False
     down = [facts for facts in members if facts.state in (State.LOST, State.GONE, State.STARTABLE)]
     return len(down) >= len(members) // 2 + 1
 
@@ -128,6 +139,15 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
             verdict.found(),
             "reach those machines first; unknown is not lost, it could be the healthy half. If a "
             "machine is fenced or destroyed, say so with --gone=HOST",
+        )
+    healthy = [facts for facts in verdict.members if facts.state is State.HEALTHY]
+    if verdict.kind is Kind.INTACT and len(healthy) <= len(verdict.members) // 2:
+        return Disproved(
+            "what is said of the old members agrees",
+            verdict.found(),
+            f"{', '.join(f.member.host for f in healthy)} sees a leader, so a majority of the old cluster lives "
+            "somewhere: look at the members that are said to be down. Perhaps their /metrics does not answer, or "
+            "old_members in the inventory is wrong (it defaults to members), or --gone names a machine that lives",
         )
     if rebuild or verdict.kind is Kind.LOST or (stopping and verdict.kind is Kind.RESTARTABLE):
         return None
@@ -161,7 +181,7 @@ def parse_addresses(text: str) -> tuple[str, ...]:
 def ask_reach(host: str, ip: str, port: int) -> Command:
     """Whether an address can be reached at all; a refused connection is an answer too."""
     return look(
-        host, "timeout", "3", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
+        host, "env", "LC_ALL=C", "timeout", "3", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
         why=f"reach {ip}:{port}", root=False,
     )  # fmt: skip
 

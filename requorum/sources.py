@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import facts, plan, snapshot
+from requorum import deephaven, facts, plan, snapshot
 from requorum.cluster import Cluster
-from requorum.command import Result, look
+from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
 from requorum.journal import now
 from requorum.quorum import Kind, State
@@ -31,7 +31,10 @@ def from_files(cluster: Cluster) -> Source | None:
     """
     if is_handover(cluster):
         return None
-    if cluster.mark.snapshot and (cluster.known.verdict is None or cluster.mark.origin == "handover"):
+    if cluster.mark.snapshot and cluster.known.verdict is None:
+        return _of_this_run(cluster)
+    if cluster.mark.origin == "handover":
+        _refuse_a_save_that_may_be_old(cluster)
         return _of_this_run(cluster)
     path = snapshot.find(cluster.inventory, cluster.options.snapshot)
     if path is not None:
@@ -40,6 +43,19 @@ def from_files(cluster: Cluster) -> Source | None:
     if verdict is not None and not any(f.state in (State.LEADERLESS, State.HEALTHY) for f in verdict.members):
         raise _nothing()
     return None
+
+
+def _refuse_a_save_that_may_be_old(cluster: Cluster) -> None:
+    """A handover's save holds only if nobody wrote after it: every old member was set aside, or its disk can tell."""
+    verdict = cluster.known.verdict
+    members = verdict.members if verdict else ()
+    unsure = [f.member.host for f in members if not f.has_data and (f.gone or (f.unit and f.unit.installed))]
+    if unsure:
+        raise SnapshotError(
+            ", ".join(unsure),
+            f"may have been written to after run {cluster.mark.run} saved the cluster at {cluster.mark.taken}",
+            "give that run up (README), and name the newest backup with --snapshot=FILE",
+        )
 
 
 def _of_this_run(cluster: Cluster) -> Source:
@@ -81,6 +97,11 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
             raise _nothing()
         return None
     newest = max(saved, key=lambda source: source.revision or 0)
+    if cluster.options.snapshot:
+        cluster.note(
+            f"{newest.host} could be saved at revision {newest.revision}; the named snapshot is used all the same"
+        )
+        return None
     return newest if held is None or (newest.revision or 0) > (held.revision or 0) else None
 
 
@@ -94,17 +115,19 @@ def _nothing() -> SnapshotError:
 
 
 def _saved(cluster: Cluster, result: Result, kind: str) -> Source:
-    """A snapshot that was just saved on the configuration server."""
+    """A snapshot that was just saved on the configuration server; its revision by the vendor's own etcdctl."""
     host, path = result.command.host, result.command.argv[-1]
-    tool = 'ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
-    digest, size, status = cluster.ask(
+    status = deephaven.etcdctl(
+        cluster.inventory, "snapshot", "status", path, "-w", "json", why="its revision", deadline=HUGE
+    )
+    digest, size, answer = cluster.ask(
         [
-            look(host, "sha256sum", path, why="SHA-256 of the save", accept=(0,)),
+            look(host, "sha256sum", path, why="SHA-256 of the save", accept=(0,), deadline=HUGE),
             look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
-            look(host, "sh", "-c", tool, path, why="its revision", accept=(0,)),
+            status,
         ]
     )
-    revision, keys = parse_snapshot_status(status.stdout)
+    revision, keys = parse_snapshot_status(answer.stdout) if answer.code == 0 else (None, None)
     sha256 = digest.stdout.split(" ")[0]
     return Source(kind, host, path, sha256, int(size.stdout), now(), revision, keys)
 

@@ -23,12 +23,13 @@ class TestStep0Snapshot:
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
         unfinished = marker.to_carry_on(facts.marks(cluster))
-        if unfinished:
+        if unfinished and facts.is_still_under_way(cluster, unfinished):
             cluster.carry_on(unfinished)
 
     def test_given_the_tools_are_there(self, cluster: Cluster) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""
         cluster.known.tools = facts.tools(cluster)
+        hosts.new_members_have_one_etcd(cluster)
         hosts.vendor_commands_are_there(cluster)
 
     def test_given_quorum_is_lost(self, cluster: Cluster) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import etcd, facts, plan, sources
+from dataclasses import replace
+
+from requorum import etcd, facts, marker, plan, sources
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts
@@ -17,6 +19,7 @@ class TestStep1Stop:
 
     def test_when_deephaven_is_turned_off(self, cluster: Cluster) -> None:
         """The vendor's monit command on every Deephaven host, waiting until all processes have ended."""
+        marker.refuse_others(facts.marks(cluster), cluster.mark)
         cluster.advance(Phase.STOPPING)
         cluster.do(plan.turn_deephaven_off(cluster.terms))
 
@@ -37,10 +40,11 @@ class TestStep1Stop:
         if not sources.is_handover(cluster):
             return
         cluster.known.source = sources.save_healthy_cluster(cluster)
-        cluster.note(f"saved at revision {cluster.known.source.revision}")
         held = facts.staged(cluster)
         cluster.do(plan.copy_snapshot(cluster.terms, cluster.known.source, held))
-        hosts.every_copy_is_readable(cluster)
+        revision, keys = hosts.every_copy_is_readable(cluster)
+        cluster.known.source = replace(cluster.known.source, revision=revision, keys=keys)
+        cluster.note(f"saved at revision {revision:,}")
         cluster.advance(source=cluster.known.source)
 
     def test_when_etcd_is_stopped_and_its_unit_set_aside(self, cluster: Cluster) -> None:

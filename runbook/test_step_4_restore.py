@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from requorum import facts, plan
 from requorum.cluster import Cluster
+from requorum.marker import Phase
 from requorum.proofs import data
 
 
@@ -21,7 +22,7 @@ class TestStep4Restore:
     def test_when_the_snapshot_is_restored_on_every_member(self, cluster: Cluster) -> None:
         """In parallel, into the new token's directory."""
         terms, configs = cluster.terms, facts.new_configs(cluster)
-        there = facts.files(cluster, {host: (c.data_dir,) for host, c in configs.items()})
+        there = facts.files(cluster, {host: (f"{c.data_dir}/member",) for host, c in configs.items()})
         cluster.do(plan.restore(terms, cluster.known.tools, configs, there, cluster.source.sha256))
         if not all(tools.bumps for tools in cluster.known.tools.values()):
             cluster.note("this etcd cannot bump revisions: watchers may miss changes until restarted")
@@ -32,6 +33,7 @@ class TestStep4Restore:
 
     def test_when_all_members_are_started(self, cluster: Cluster) -> None:
         """Without waiting: a unit becomes ready only when its peers are up too."""
+        cluster.advance(Phase.STARTED)
         cluster.do(plan.start_etcd(cluster.terms, facts.units(cluster, cluster.terms.member_hosts)))
 
     def test_then_every_member_sees_a_leader(self, cluster: Cluster) -> None:

@@ -12,18 +12,22 @@ from requorum.cluster import Cluster
 from requorum.command import Command, act, look
 from requorum.etcd import Status
 from requorum.fleet import Machine
-from requorum.proofs.hosts import connected
+from requorum.marker import Phase
+from requorum.proofs.hosts import account_of_etcd, connections
 
 
 def no_data_is_in_the_way(cluster: Cluster) -> None:
     """A data directory of the new token may only be one that this run restored, from this very snapshot."""
     configs = facts.configs(cluster, cluster.terms.member_hosts)
+    started = cluster.mark.phase >= Phase.STARTED
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
         if config is None:
             return f"no {cluster.inventory.etcd.config}"
-        there = machine.ask(etcd.ask_files(machine.name, config.data_dir)).stdout.strip()
+        there = machine.ask(etcd.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
+        if not there and started:
+            return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
             return None
         noted = machine.ask(look(machine.name, "cat", cluster.terms.place("restored"), why="what was restored"))
@@ -33,9 +37,11 @@ def no_data_is_in_the_way(cluster: Cluster) -> None:
 
     cluster.prove(
         cluster.terms.member_hosts,
-        "no data of the new token is in the way",
+        "the data that this run restored" if started else "no data of the new token is in the way",
         probe,
-        "move that directory aside by hand, then run again",
+        "find out who removed it, then give this run up (README): what is lost now is a new incident"
+        if started
+        else "move that directory aside by hand, then run again",
     )
 
 
@@ -145,6 +151,8 @@ def every_member_is_healthy(cluster: Cluster) -> None:
 def it_is_one_cluster(cluster: Cluster) -> None:
     """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members."""
 
+    quiet = cluster.mark.phase < Phase.POWERING_ON
+
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
             cluster, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
@@ -154,7 +162,7 @@ def it_is_one_cluster(cluster: Cluster) -> None:
         except etcd.EtcdError:
             return words
         cluster.known.status = found
-        return _not_one_cluster(found, cluster.terms.new_ips)
+        return not_one_cluster(found, cluster.terms.new_ips, quiet) or _not_of_this_snapshot(cluster, found)
 
     _on_configuration_server(
         cluster,
@@ -165,8 +173,8 @@ def it_is_one_cluster(cluster: Cluster) -> None:
     )
 
 
-def _not_one_cluster(found: list[Status], ips: tuple[str, ...]) -> str | None:
-    """Pure: what is wrong with these members, None if nothing."""
+def not_one_cluster(found: list[Status], ips: tuple[str, ...], quiet: bool) -> str | None:
+    """Pure: what is wrong with these members, None if nothing. `quiet`: nobody writes, so revisions must be equal."""
     wrong = []
     addresses = {s.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]") for s in found}
     if addresses != set(ips):
@@ -176,34 +184,48 @@ def _not_one_cluster(found: list[Status], ips: tuple[str, ...]) -> str | None:
     leaders = {s.leader for s in found}
     if len(leaders) != 1 or not leaders <= {s.member_id for s in found}:
         wrong.append(f"leaders: {', '.join(f'{leader:x}' for leader in sorted(leaders))}")
-    if len({s.revision for s in found}) != 1:
+    if quiet and len({s.revision for s in found}) != 1:
         wrong.append(f"revisions {sorted({s.revision for s in found})}")
-    if len({s.version for s in found}) != 1:
-        wrong.append(f"versions {sorted({s.version for s in found})}")
     wrong += [f"{s.endpoint}: {error}" for s in found for error in s.errors]
     return "; ".join(wrong) or None
 
 
+def _not_of_this_snapshot(cluster: Cluster, found: list[Status]) -> str | None:
+    """The revision ties the running cluster to the snapshot that was chosen: exactly at first, at least on a rerun."""
+    if cluster.source.revision is None:
+        return None
+    bumps = all(tools.bumps for tools in cluster.known.tools.values())
+    expected = cluster.source.revision + (cluster.inventory.etcd.revision_bump if bumps else 0)
+    lowest = min(status.revision for status in found)
+    if lowest == expected or (cluster.carrying_on and lowest > expected):
+        return None
+    return f"revision {lowest:,}, but the snapshot restored gives {expected:,}"
+
+
 def hashes_are_equal(cluster: Cluster) -> None:
+    """At the lowest revision that the members had: Deephaven may be writing already when a run is carried on."""
+    revision = min((status.revision for status in cluster.known.status), default=0)
+
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster, machine, "endpoint", "hashkv", "--cluster", "-w", "json", why="hash of every member's data"
+            cluster, machine, "--command-timeout=60s", "endpoint", "hashkv", "--cluster", f"--rev={revision}",
+            "-w", "json", why="hash of every member's data",
         )  # fmt: skip
         try:
-            found = etcd.parse_hashes(out)
+            found = {endpoint: digest for endpoint, (_, digest) in etcd.parse_hashes(out).items()}
         except etcd.EtcdError:
             return words
-        cluster.known.hashes = found
+        cluster.known.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
         if len(found) == len(cluster.terms.new_ips) and len(set(found.values())) == 1:
             return None
-        return "; ".join(f"{e}: hash {h} at revision {r}" for e, (r, h) in sorted(found.items()))
+        return "; ".join(f"{endpoint}: hash {digest}" for endpoint, digest in sorted(found.items()))
 
     _on_configuration_server(
         cluster,
-        "hashkv is equal on all members at one revision",
+        f"hashkv is equal on all members at revision {revision:,}",
         probe,
         "do not turn Deephaven on: the members hold different data. Give this run up (README) and start anew",
-        within=15,  # Deephaven may be writing already when a run is carried on
+        within=15,
     )
 
 
@@ -415,7 +437,8 @@ def deephaven_talks_to_etcd(cluster: Cluster) -> None:
     port = cluster.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        peers = connected(machine, "dport", port)
+        etcd_account = account_of_etcd(cluster, machine)
+        peers = {c.peer for c in connections(machine, port) if c.outgoing and c.uid != etcd_account}
         if peers & set(cluster.terms.new_ips):
             return None
         return f"connected to {', '.join(sorted(peers)) or 'no member'}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from requorum import deephaven, etcd, facts, marker, quorum, sources
 from requorum.cluster import Cluster
-from requorum.command import Command, look
+from requorum.command import HUGE, Command, look
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
 
+# How long nobody may be connected before a healthy cluster is saved, in seconds.
+QUIET_SECONDS = 3
 # A new member writes two 64 MiB segments of write-ahead log before it holds any data.
 WAL_BYTES = 2 * 64 * 1024 * 1024
 # Shells and services that an administrator's account may run although Deephaven is off.
@@ -67,6 +70,17 @@ def vendor_commands_are_there(cluster: Cluster) -> None:
     )
 
 
+def new_members_have_one_etcd(cluster: Cluster) -> None:
+    """One version on all new members: another would restore with other flags, or refuse to join."""
+    tools = cluster.known.tools
+    several = len({(t.version, t.bumps) for t in tools.values()}) > 1
+    cluster.settle(
+        "the same etcd as every other new member",
+        {host: f"etcd {t.version}" if several else None for host, t in tools.items()},
+        "install one and the same etcd on all new members",
+    )
+
+
 def new_members_reach_each_other(cluster: Cluster) -> None:
     found = facts.cut_off_new_members(cluster)
     cluster.settle(
@@ -119,7 +133,7 @@ def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
         [
             look(
                 host, "env", "ETCDCTL_API=3", tools[host].restorer, "snapshot", "status", "-w", "json",
-                path, why="etcd can read the snapshot",
+                path, why="etcd can read the snapshot", deadline=HUGE,
             )
             for host in cluster.terms.member_hosts
         ]
@@ -155,12 +169,16 @@ def deephaven_is_off(cluster: Cluster) -> None:
 
     def probe(machine: Machine) -> str | None:
         result = machine.ask(deephaven.ask_monit(cluster.inventory, machine.name))
+        if deephaven.silent(result.code, result.stdout + result.stderr):
+            return f"monit cannot be understood: {result.words}"
         left = deephaven.not_off(deephaven.parse_monit(result.stdout))
-        left += [
-            f"{process.comm} (process {process.pid})"
-            for process in machine.see.process.filter(user=admin)
-            if not NOT_DEEPHAVEN.match(process.comm)
-        ]
+        running = machine.ask(
+            look(machine.name, "ps", "-o", "pid=,comm=", "-u", admin, why=f"processes of {admin}, whoever may see them")
+        )
+        for row in running.stdout.splitlines():
+            pid, _, name = row.strip().partition(" ")
+            if not NOT_DEEPHAVEN.match(name.strip()):
+                left.append(f"{name.strip()} (process {pid})")
         return f"still there: {', '.join(left)}" if left else None
 
     cluster.prove(
@@ -181,7 +199,11 @@ def monit_supervises_no_etcd(cluster: Cluster) -> None:
             if machine.name in hosts
             else deephaven.ask_etcd_in_monit(machine.name)
         )
-        left = deephaven.supervised_etcd(deephaven.parse_monit(machine.ask(question).stdout))
+        answer = machine.ask(question)
+        text = answer.stdout + answer.stderr
+        if deephaven.silent(answer.code, text) if machine.name in hosts else answer.code != 0:
+            return f"monit cannot be understood: {answer.words}"
+        left = deephaven.supervised_etcd(deephaven.parse_monit(answer.stdout))
         return f"monit watches {', '.join(left)}" if left else None
 
     cluster.prove(
@@ -202,8 +224,11 @@ def only_known_machines_are_connected(cluster: Cluster) -> None:
     port = cluster.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        peers = connected(machine, "sport", port) - own[machine.name]
-        strangers = peers if handover else peers - everyone
+        seen = connections(machine, port, seconds=QUIET_SECONDS if handover else 0)
+        peers = {c.peer for c in seen if not c.outgoing} - own[machine.name]
+        etcd_account = account_of_etcd(cluster, machine)
+        local = {f"{machine.name} itself (account {c.uid})" for c in seen if c.outgoing and c.uid != etcd_account}
+        strangers = peers | local if handover else peers - everyone
         return f"connected from {', '.join(sorted(strangers))}" if strangers else None
 
     cluster.prove(
@@ -217,16 +242,43 @@ def only_known_machines_are_connected(cluster: Cluster) -> None:
     )
 
 
-def connected(machine: Machine, side: str, port: int) -> set[str]:
-    """Peers of established connections; `side` says whose port it is: "sport" the host's, "dport" the peer's."""
-    result = machine.ask(
-        look(
-            machine.name, "ss", "-Htn", "state", "established", side, "=", f":{port}",
-            why=f"who is connected with port {port}", root=False,
-        )
-    )  # fmt: skip
-    peers = (line.split()[-1].rsplit(":", 1)[0] for line in result.stdout.splitlines() if line.strip())
-    return {peer.strip("[]").removeprefix("::ffff:") for peer in peers}
+@dataclass(frozen=True)
+class Connection:
+    """One established connection of a host. `outgoing`: the port is the peer's; `uid` owns the host's own end."""
+
+    peer: str
+    outgoing: bool
+    uid: int
+
+
+_CONNECTION = re.compile(r"^\S+\s+\S+\s+\S+\s+(?P<peer>\S+)(?:.*\buid:(?P<uid>\d+))?")
+
+
+def connections(machine: Machine, port: int, seconds: int = 0) -> set[Connection]:
+    """Connections from and to a port; with `seconds`, all that were seen in so long a time, in one trip.
+
+    One look would miss a client that connects again and again. The owner is told by account, since a process's name
+    needs more rights than reading a socket.
+    """
+    once = f"ss -Htne state established '( sport = :{port} or dport = :{port} )'"
+    watch = f"end=$(($(date +%s) + {seconds})); while :; do {once}; [ $(date +%s) -lt $end ] || break; done | sort -u"
+    answer = machine.ask(look(machine.name, "sh", "-c", watch, why=f"who is connected with port {port}"))
+    found = set()
+    for line in answer.stdout.splitlines():
+        row = _CONNECTION.match(line.strip())
+        if row:
+            found.add(Connection(_address(row["peer"]), row["peer"].endswith(f":{port}"), int(row["uid"] or 0)))
+    return found
+
+
+def account_of_etcd(cluster: Cluster, machine: Machine) -> int | None:
+    """The user ID of the etcd account on a host; None where there is none."""
+    answer = machine.ask(look(machine.name, "id", "-u", cluster.inventory.etcd.user, why="etcd's account", root=False))
+    return int(answer.stdout) if answer.code == 0 and answer.stdout.strip().isdigit() else None
+
+
+def _address(endpoint: str) -> str:
+    return endpoint.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:")
 
 
 def old_etcd_is_gone(cluster: Cluster) -> None:
@@ -240,8 +292,8 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
         unit = machine.see.service(settings.unit).systemd_properties
         if unit["ActiveState"] not in ("inactive", "failed"):
             left.append(f"{settings.unit} is {unit['ActiveState']}")
-        if unit.get("UnitFileState") == "enabled":
-            left.append(f"{settings.unit} is enabled")
+        if unit["LoadState"] == "loaded":
+            left.append(f"{settings.unit} is still installed")
         open_ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [
             f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in open_ports
@@ -272,9 +324,9 @@ def no_member_went_past_the_save(cluster: Cluster) -> None:
         copy, database = cluster.terms.place("after.db"), f"{config.data_dir}/member/snap/db"
         tools = cluster.known.tools.get(host)
         questions += [
-            Command(host, ("cp", database, copy), "read a copy, never the original"),
+            Command(host, ("cp", database, copy), "read a copy, never the original", deadline=HUGE),
             look(host, "env", "ETCDCTL_API=3", tools.restorer if tools else "etcdctl", "snapshot", "status",
-                 "-w", "json", copy, why="revision on the member's disk"),
+                 "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
         ]  # fmt: skip
     answers = [r for r in cluster.do(questions) if not r.command.changes]

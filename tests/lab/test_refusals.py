@@ -63,7 +63,7 @@ def _refused_snapshot(rehearsal: Rehearsal, path: Path, why: str) -> None:
 
 def _marks(rehearsal: Rehearsal) -> list[str]:
     """Unfinished marks of a run on any host."""
-    script = "! grep -L DONE /var/lib/requorum/lab/run.json 2>/dev/null"
+    script = "test ! -e /var/lib/requorum/lab/run.json || grep -q DONE /var/lib/requorum/lab/run.json"
     return [n.name for n in rehearsal.nodes.all if n.run(["sh", "-c", script], check=False).rc != 0]
 
 

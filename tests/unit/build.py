@@ -26,6 +26,7 @@ ARCHIVE = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
 BIN = "/usr/illumon/latest/bin"
 SHORT = "sudo -n timeout -k 5 60"
 LONG = "sudo -n timeout -k 5 900"
+HUGE = "sudo -n timeout -k 5 7200"
 
 STOPPED = Unit("loaded", "inactive", "dead", "enabled", f"/usr/lib/systemd/system/{UNIT}")
 RUNNING = Unit("loaded", "active", "running", "enabled", f"/usr/lib/systemd/system/{UNIT}")

@@ -42,6 +42,41 @@ class TestMonit:
         assert deephaven.supervised_etcd({"etcd_server": "Not monitored"}) == []
 
 
+class TestASilentMonit:
+    """What could not be understood must not be taken for "no process is there"."""
+
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [
+            (0, ""),
+            (1, ""),
+            (0, "Status: 3 processes\n"),
+            (1, MONIT),
+            (127, "bash: dh_monit: command not found\n"),
+            (124, ""),
+            (1, "Cannot create socket to [localhost]:2812 -- Connection refused\n"),
+        ],
+        ids=["nothing", "failed", "unknown words", "a table, but failed", "no command", "too late", "no answer"],
+    )
+    def test_what_cannot_be_understood_is_silence(self, code: int, text: str) -> None:
+        assert deephaven.silent(code, text)
+
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [
+            (0, MONIT),
+            (0, MONIT_OFF),
+            (0, OLD_MONIT),
+            (1, "Monit daemon is not running\n"),
+            (1, "monit: no daemon process found\n"),
+            (0, "Nothing to do\n"),
+        ],
+        ids=["a table", "all off", "older lines", "not running", "no daemon", "nothing to do"],
+    )
+    def test_a_table_is_an_answer_and_no_monit_is_one_too(self, code: int, text: str) -> None:
+        assert not deephaven.silent(code, text)
+
+
 class TestPasswords:
     def test_a_role_is_the_directory_of_its_password(self) -> None:
         text = f"{DIGEST}  /etc/x/root/password\n{DIGEST}  /etc/x/root/user\n"
@@ -79,6 +114,22 @@ class TestEndpoints:
     def test_addresses_of_the_sixth_version_are_read_in_brackets(self) -> None:
         assert deephaven.wrong_endpoints("https://[fd00::2]:2379", ("fd00::2",)) is None
 
+    @pytest.mark.parametrize("written", ["fd00::2", "FD00::2", "fd00:0:0:0:0:0:0:2", "fd00:0000::0002"])
+    @pytest.mark.parametrize("wanted", ["fd00::2", "FD00:0::2", "fd00:0000:0000:0000:0000:0000:0000:0002"])
+    def test_one_address_in_two_spellings_is_one_address(self, written: str, wanted: str) -> None:
+        assert deephaven.wrong_endpoints(f"https://[{written}]:2379", (wanted,)) is None
+
+    @pytest.mark.parametrize(
+        ("written", "wrong"),
+        [
+            ("https://[fd00::20]:2379", "lacks fd00::2"),
+            ("https://[fd00::2]:2379,https://[FD00:0::3]:2379", "still names fd00::3"),
+            ("https://[fd00::2]:2379,https://10.0.0.11:2379", "still names 10.0.0.11"),
+        ],
+    )
+    def test_another_address_of_the_sixth_version_is_named(self, written: str, wrong: str) -> None:
+        assert deephaven.wrong_endpoints(written, ("fd00::2",)) == wrong
+
 
 class TestCommandLines:
     def test_a_placeholders_value_is_always_one_argument(self) -> None:
@@ -98,10 +149,17 @@ class TestCommandLines:
     def test_the_file_that_must_be_there(self, line: str, file: str) -> None:
         assert deephaven.executable(line) == file
 
-    def test_a_question_to_the_cluster_changes_nothing_unless_it_says_so(self) -> None:
+    def test_a_question_to_the_cluster_changes_nothing(self) -> None:
+        assert not deephaven.etcdctl(build.inventory(), "get", "x", why="x").changes
+
+    def test_a_question_has_the_deadline_that_it_is_given(self) -> None:
         inventory = build.inventory()
-        assert not deephaven.etcdctl(inventory, "get", "x", why="x").changes
-        assert deephaven.etcdctl(inventory, "put", "x", why="x", changes=True).changes
+        assert deephaven.etcdctl(inventory, "get", "x", why="x").deadline == 60
+        assert deephaven.etcdctl(inventory, "snapshot", "status", "x", why="x", deadline=7200).deadline == 7200
+
+    def test_the_administrators_account_can_be_named_in_the_line_of_etcdctl(self) -> None:
+        inventory = build.inventory(commands={"etcdctl": "su -s /bin/etcdctl {admin_user}"})
+        assert deephaven.etcdctl(inventory, "get", "x", why="x").argv[-3:] == ("irisadmin", "get", "x")
 
     def test_another_roles_client_directory_is_named_by_the_inventorys_line(self) -> None:
         inventory = build.inventory(commands=build.SECOND_DIALECT)

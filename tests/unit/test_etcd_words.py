@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from requorum import etcd
@@ -147,6 +150,35 @@ class TestUnits:
         unit = etcd.parse_unit("LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n")
         assert not unit.running
         assert not unit.installed
+
+
+class TestFiles:
+    def test_each_path_that_exists_in_the_order_of_the_question(self) -> None:
+        assert etcd.parse_files("2049:7 /etc/b\n2049:3 /etc/a\n") == ("/etc/b", "/etc/a")
+
+    def test_of_two_names_of_one_file_the_first_counts(self) -> None:
+        assert etcd.parse_files("8:9 /usr/lib/x.service\n8:9 /lib/x.service\n") == ("/usr/lib/x.service",)
+
+    def test_the_same_number_on_another_disk_is_another_file(self) -> None:
+        assert etcd.parse_files("8:9 /usr/lib/x.service\n9:9 /lib/x.service\n") == (
+            "/usr/lib/x.service", "/lib/x.service",
+        )  # fmt: skip
+
+    def test_a_path_may_hold_blanks(self) -> None:
+        assert etcd.parse_files("8:9 /var/lib/my etcd/member\n") == ("/var/lib/my etcd/member",)
+
+    def test_nothing_is_there(self) -> None:
+        assert etcd.parse_files("") == ()
+
+    def test_what_the_parser_reads_is_what_the_question_asks_for(self, tmp_path: Path) -> None:
+        """The real `find`: a link is not followed, and two names of one file are one."""
+        file, link, twin = tmp_path / "a file", tmp_path / "link", tmp_path / "twin"
+        file.touch()
+        link.symlink_to(file)
+        twin.hardlink_to(file)
+        question = etcd.ask_files("h", *map(str, (link, file, tmp_path / "absent", twin)))
+        said = subprocess.run(question.argv, capture_output=True, text=True, check=False).stdout
+        assert etcd.parse_files(said) == (str(link), str(file))
 
 
 class TestConfigurations:

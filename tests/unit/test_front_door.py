@@ -5,6 +5,7 @@ The real command in a process of its own. Every host of these inventories is por
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -130,3 +131,14 @@ def test_hosts_that_do_not_answer_stop_the_run_at_its_first_stage(inventory: Pat
     assert "did not answer" in ended.stdout and "--gone=HOST" in ended.stdout
     assert "the runbook stopped at “Given every host answers”" in ended.stdout
     assert (inventory.parent / "connected").exists(), "this test's own trap must be able to spring"
+
+
+@pytest.mark.parametrize("rest", [[], ["--rebuild"]])
+def test_a_run_whose_stages_were_only_set_up_recovered_nothing(inventory: Path, rest: list[str]) -> None:
+    evidence = inventory.parent / "evidence"
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={evidence}", "--setup-only", *rest)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert not (inventory.parent / "connected").exists()
+    (summary,) = evidence.glob("*/*/summary.json")
+    assert json.loads(summary.read_text())["outcome"] == "stopped"

@@ -119,6 +119,15 @@ class TestRedacting:
             ("Password: hunter2", "Password: •••"),
             ("the secret = hunter2.", "the secret = •••"),
             (f"before {KEY} after", "before ••• after"),
+            ("ETCDCTL_PASSWORD=abc etcdctl get x", "ETCDCTL_PASSWORD=••• etcdctl get x"),
+            ("ETCDCTL_USER=root:pw etcdctl", "ETCDCTL_USER=root:••• etcdctl"),
+            ("etcdctl --user root:pw get x", "etcdctl --user root:••• get x"),
+            ("etcdctl --user=root:p:w get x", "etcdctl --user=root:••• get x"),
+            ("--user=root --password=abc", "--user=root --password=•••"),
+            ('{"user": "root", "password": "x", "n": 1}', '{"user": "root", "password": •••, "n": 1}'),
+            ("{'password': 'x'}", "{'password': •••}"),
+            ("client_secret: abc", "client_secret: •••"),
+            ("with password hunter2", "with password •••"),
         ],
     )
     def test_what_looks_like_a_secret_is_replaced(self, text: str, shown: str) -> None:

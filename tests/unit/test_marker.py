@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum import marker
+from requorum.cluster import Cluster, Options
+from requorum.fleet import Fleet
+from requorum.inventory import Inventory
+from requorum.journal import Journal
 from requorum.marker import Marker, MarkerError, Phase
 from tests.unit import build
 
@@ -37,51 +44,124 @@ def test_a_mark_that_cannot_be_read_is_a_question_for_people(text: str) -> None:
         marker.parse("etcd-2", text)
 
 
-class TestTheUnfinishedRun:
+OLD, NEW = build.RUN, OTHER
+
+
+def carried_on(*marks: Marker | None) -> Marker | None:
+    return marker.to_carry_on({f"etcd-{number}": mark for number, mark in enumerate(marks, start=1)})
+
+
+class TestTheRunToCarryOn:
     def test_without_any_mark_there_is_none(self) -> None:
-        assert marker.unfinished({"etcd-1": None, "etcd-2": None}) is None
+        assert carried_on(None, None) is None
 
     def test_finished_runs_are_history(self) -> None:
-        marks: dict[str, Marker | None] = {"etcd-1": build.mark(Phase.DONE), "etcd-2": build.mark(Phase.DONE, OTHER)}
-        assert marker.unfinished(marks) is None
+        assert carried_on(build.mark(Phase.DONE), build.mark(Phase.DONE, NEW)) is None
+
+    def test_one_that_only_diagnosed_is_left_behind(self) -> None:
+        assert carried_on(build.mark(Phase.OPEN), None) is None
+
+    @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON])
+    def test_one_that_changed_anything_is_carried_on(self, phase: Phase) -> None:
+        assert carried_on(None, build.mark(Phase.OPEN), build.mark(phase)) == build.mark(phase)
 
     def test_it_is_carried_on_from_the_furthest_phase_that_any_host_knows(self) -> None:
-        marks: dict[str, Marker | None] = {
-            "a": build.mark(Phase.OPEN),
-            "b": build.mark(Phase.POWERING_ON),
-            "c": build.mark(Phase.STOPPING),
-        }
-        assert marker.unfinished(marks) == marks["b"]
+        phases = (Phase.OPEN, Phase.POWERING_ON, Phase.STARTED, Phase.STOPPING)
+        assert carried_on(*map(build.mark, phases)) == build.mark(Phase.POWERING_ON)
 
-    def test_a_host_that_was_not_marked_yet_does_not_hide_it(self) -> None:
-        assert marker.unfinished({"etcd-1": None, "etcd-2": build.mark()}) == build.mark()
+    def test_the_start_of_the_new_etcd_lies_between_stopping_and_power(self) -> None:
+        assert list(Phase) == sorted(Phase)
+        assert [phase.name for phase in Phase] == ["OPEN", "STOPPING", "STARTED", "POWERING_ON", "DONE"]
 
-    def test_an_older_finished_run_on_a_spare_does_not_disturb(self) -> None:
-        marks: dict[str, Marker | None] = {"etcd-1": build.mark(), "etcd-4": build.mark(Phase.DONE, OTHER)}
-        assert marker.unfinished(marks) == build.mark()
+    @pytest.mark.parametrize("left", [Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON])
+    def test_a_run_that_any_host_knows_to_be_finished_is_over(self, left: Phase) -> None:
+        assert carried_on(build.mark(left), build.mark(Phase.DONE), None) is None
 
-    def test_a_run_cut_while_it_was_closed_is_still_to_be_carried_on(self) -> None:
-        marks: dict[str, Marker | None] = {"etcd-1": build.mark(Phase.DONE), "etcd-2": build.mark(Phase.POWERING_ON)}
-        found = marker.unfinished(marks)
-        assert found is not None
-        assert found.run == build.RUN
+    @pytest.mark.parametrize("left", [Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON])
+    def test_whatever_is_older_than_a_finished_run_is_stale(self, left: Phase) -> None:
+        assert carried_on(build.mark(left, OLD), build.mark(Phase.DONE, NEW)) is None
+
+    @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON])
+    def test_a_run_begun_after_a_finished_one_is_carried_on(self, phase: Phase) -> None:
+        assert carried_on(build.mark(Phase.DONE, OLD), build.mark(phase, NEW)) == build.mark(phase, NEW)
+
+    def test_a_stale_mark_does_not_make_two_runs_of_one(self) -> None:
+        middle = "20260115t000000z-777777"
+        stale, done = build.mark(Phase.POWERING_ON, OLD), build.mark(Phase.DONE, middle)
+        assert carried_on(stale, done, build.mark(Phase.STARTED, NEW)) == build.mark(Phase.STARTED, NEW)
+
+    def test_what_an_earlier_diagnosis_left_is_no_second_run(self) -> None:
+        assert carried_on(build.mark(Phase.OPEN, NEW), build.mark(Phase.STOPPING)) == build.mark(Phase.STOPPING)
 
     def test_two_unfinished_runs_are_named_with_their_operators(self) -> None:
-        marks: dict[str, Marker | None] = {"etcd-1": build.mark(), "etcd-2": build.mark(run=OTHER, by="eve@elsewhere")}
         with pytest.raises(MarkerError) as error:
-            marker.unfinished(marks)
-        assert f"etcd-1: run {build.RUN} by ops@desk; etcd-2: run {OTHER} by eve@elsewhere" in str(error.value)
+            carried_on(build.mark(Phase.STARTED), build.mark(Phase.STOPPING, NEW, by="eve@elsewhere"))
+        assert f"etcd-1: run {OLD} by ops@desk; etcd-2: run {NEW} by eve@elsewhere" in str(error.value)
+
+    def test_a_run_that_only_diagnosed_is_not_named_among_them(self) -> None:
+        third = "20260303t000000z-999999"
+        with pytest.raises(MarkerError) as error:
+            carried_on(build.mark(Phase.STARTED), build.mark(Phase.STOPPING, NEW), build.mark(Phase.OPEN, third))
+        assert third not in str(error.value)
+
+    @given(st.lists(st.builds(build.mark, st.sampled_from(Phase), st.sampled_from([OLD, NEW])), max_size=5))
+    def test_the_order_of_hosts_does_not_matter(self, marks: list[Marker]) -> None:
+        def outcome(found: list[Marker]) -> Marker | str | None:
+            try:
+                return carried_on(*found)
+            except MarkerError:
+                return "several"
+
+        assert outcome(marks) == outcome(marks[::-1])
 
 
-def test_a_run_that_only_diagnosed_is_left_behind_for_a_new_one() -> None:
-    assert marker.to_carry_on({"etcd-1": build.mark(Phase.OPEN), "etcd-2": None}) is None
+class TestRefusingOthers:
+    MINE = build.mark(run=NEW)
+
+    def refuse(self, *marks: Marker | None) -> None:
+        marker.refuse_others({f"etcd-{n}": mark for n, mark in enumerate(marks, start=1)}, self.MINE)
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_ones_own_run_is_no_other(self, phase: Phase) -> None:
+        self.refuse(replace(self.MINE, phase=phase), self.MINE)
+
+    @pytest.mark.parametrize("left", [None, build.mark(Phase.OPEN), build.mark(Phase.DONE)])
+    def test_what_changes_nothing_any_more_is_no_hindrance(self, left: Marker | None) -> None:
+        self.refuse(left, self.MINE)
+
+    @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON])
+    @pytest.mark.parametrize("run", [OLD, "20260303t000000z-999999"])
+    def test_whoever_began_in_the_meantime_goes_first(self, run: str, phase: Phase) -> None:
+        with pytest.raises(MarkerError, match=rf"run {run} of eve@elsewhere has begun in the meantime"):
+            self.refuse(self.MINE, build.mark(phase, run, by="eve@elsewhere"))
 
 
-def test_a_run_that_began_to_stop_things_is_carried_on() -> None:
-    stopping = build.mark(Phase.STOPPING)
-    assert marker.to_carry_on({"etcd-1": build.mark(Phase.OPEN), "etcd-2": stopping}) == stopping
+class TestAnotherInventory:
+    def cluster(self, of: Inventory) -> Cluster:
+        cluster = Cluster(of, Options(operator="ops@desk"), cast(Journal, None), cast(Fleet, None))
+        cluster.note = lambda text: None  # type: ignore[method-assign]
+        return cluster
 
+    def test_the_mark_of_a_new_run_names_the_cluster_that_it_builds(self) -> None:
+        cluster = self.cluster(build.replaced())
+        assert cluster.mark.members == "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-4/10.0.0.14"
 
-def test_what_an_earlier_diagnosis_left_is_no_second_run() -> None:
-    left, stopping = replace(build.mark(Phase.OPEN), run=OTHER), build.mark(Phase.STOPPING)
-    assert marker.to_carry_on({"etcd-1": left, "etcd-2": stopping}) == stopping
+    def test_it_survives_being_written_and_read(self) -> None:
+        mark = self.cluster(build.inventory()).mark
+        assert marker.parse("etcd-1", written(mark)) == mark
+
+    def test_the_same_inventory_carries_on(self) -> None:
+        began = replace(self.cluster(build.inventory()).mark, phase=Phase.STARTED)
+        cluster = self.cluster(build.inventory())
+        cluster.carry_on(began)
+        assert cluster.carrying_on
+        assert cluster.mark == began
+
+    @pytest.mark.parametrize("was", [build.replaced(), None], ids=["another member", "a mark that names none"])
+    def test_another_one_does_not(self, was: Inventory | None) -> None:
+        began = self.cluster(was).mark if was else build.mark(Phase.STOPPING)
+        cluster = self.cluster(build.inventory())
+        with pytest.raises(MarkerError, match=rf"run {began.run} of ops@desk is unfinished, and it builds"):
+            cluster.carry_on(began)
+        assert not cluster.carrying_on
+        assert cluster.mark != began

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from requorum import etcd, marker, plan
-from requorum.command import LONG as LONG_SECONDS
+from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
 from requorum.etcd import Unit
 from requorum.inventory import Inventory
@@ -16,9 +16,10 @@ from requorum.quorum import MemberFacts, decide
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from tests.unit import build
-from tests.unit.build import ABSENT, BIN, LONG, PLACE, RUNNING, SHORT, STOPPED, UNIT, lines
+from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SHORT, STOPPED, UNIT, lines
 
 FRAGMENT = f"/usr/lib/systemd/system/{UNIT}"
+LIB = f"/lib/systemd/system/{UNIT}"
 LINK = f"/etc/systemd/system/{UNIT}"
 KEPT_FRAGMENT = f"{PLACE}/aside/usr_lib_systemd_system_{UNIT}"
 ALL = ("etcd-1", "etcd-2", "etcd-3")
@@ -41,7 +42,7 @@ class TestSavingFromSurvivors:
     def test_each_member_that_is_up_without_a_leader_is_asked_for_a_save(self) -> None:
         verdict = decide(facts(build.inventory(), None, False, False))
         assert lines(plan.save_from_survivors(build.terms(), verdict)) == [
-            f"infra-1: {LONG} {BIN}/etcdctl.sh --endpoints=https://10.0.0.{ip}:2379 --dial-timeout=2s"
+            f"infra-1: {HUGE} {BIN}/etcdctl.sh --endpoints=https://10.0.0.{ip}:2379 --dial-timeout=2s"
             f" snapshot save {PLACE}/live-etcd-{n}.snap"
             for n, ip in ((2, 12), (3, 13))
         ]
@@ -61,7 +62,7 @@ class TestSavingFromSurvivors:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
         assert lines([plan.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
             (
-                f"infra-1: {LONG} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
+                f"infra-1: {HUGE} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
                 f" --dial-timeout=10s snapshot save {PLACE}/live.snap"
             )
         ]
@@ -134,7 +135,7 @@ class TestStoppingEtcd:
             f"etcd-1: {SHORT} dd of={PLACE}/aside/{UNIT}.was conv=excl status=none",
             f"etcd-1: {LONG} systemctl stop {UNIT}",
             f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
-            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} mv --backup=numbered -T {FRAGMENT} {KEPT_FRAGMENT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
 
@@ -148,17 +149,17 @@ class TestStoppingEtcd:
     def test_a_mask_in_etc_is_set_aside_with_its_fragment(self) -> None:
         moved = [line for line in self.stop(STOPPED, FRAGMENT, LINK) if " mv " in line]
         assert moved == [
-            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
-            f"etcd-1: {SHORT} mv -nT {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
+            f"etcd-1: {SHORT} mv --backup=numbered -T {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} mv --backup=numbered -T {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
         ]
 
     def test_a_unit_behind_a_mask_is_disabled_once_the_mask_is_away(self) -> None:
         masked = Unit("masked", "inactive", "dead", "masked", "/dev/null")
         assert self.stop(masked, LINK, FRAGMENT)[2:] == [
-            f"etcd-1: {SHORT} mv -nT {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
+            f"etcd-1: {SHORT} mv --backup=numbered -T {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
             f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
-            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} mv --backup=numbered -T {FRAGMENT} {KEPT_FRAGMENT}",
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
 
@@ -185,11 +186,19 @@ class TestStoppingEtcd:
         assert self.stop(ABSENT) == []
 
     def test_what_stands_over_the_fragment_is_looked_for_first(self) -> None:
-        assert etcd.unit_files(UNIT, RUNNING) == (LINK, FRAGMENT)
+        assert etcd.unit_files(UNIT, RUNNING) == (LINK, FRAGMENT, LIB)
 
     @pytest.mark.parametrize("unit", [ABSENT, Unit("masked", "inactive", "dead", "masked", "/dev/null")])
     def test_a_file_behind_a_mask_is_looked_for_too(self, unit: Unit) -> None:
-        assert etcd.unit_files(UNIT, unit) == (LINK, FRAGMENT)
+        assert etcd.unit_files(UNIT, unit) == (LINK, FRAGMENT, LIB)
+
+    def test_where_usr_is_not_merged_both_places_are_looked_at_and_none_twice(self) -> None:
+        assert etcd.unit_files(UNIT, Unit("loaded", "active", "running", "enabled", LIB)) == (LINK, LIB, FRAGMENT)
+
+    def test_a_unit_that_systemd_found_elsewhere_is_looked_for_there(self) -> None:
+        elsewhere = f"/run/systemd/system/{UNIT}"
+        found = etcd.unit_files(UNIT, Unit("loaded", "active", "running", "enabled", elsewhere))
+        assert found == (LINK, elsewhere, FRAGMENT, LIB)
 
     def stop_all(self, terms: Terms, new: tuple[str, ...] = ()) -> set[str]:
         """Hosts on which something is stopped, where the hosts in `new` run this run's own cluster."""
@@ -226,12 +235,12 @@ class TestMarkingTheRun:
         (content,) = build.stdins(marker.write("etcd-1", "lab", build.mark(Phase.STOPPING)))
         assert json.loads(content) == {
             "run": build.RUN, "token": build.TOKEN, "phase": "STOPPING", "by": "ops@desk",
-            "snapshot": "", "origin": "", "taken": "",
+            "snapshot": "", "origin": "", "taken": "", "members": "",
         }  # fmt: skip
 
     def test_a_question_about_it_changes_nothing(self) -> None:
         assert not marker.ask("etcd-1", "lab").changes
 
 
-def test_a_restore_or_a_save_gets_the_long_deadline() -> None:
-    assert plan.save(build.terms(), "https://10.0.0.11:2379", "x", 2).deadline == LONG_SECONDS
+def test_a_save_gets_the_deadline_of_whatever_reads_the_whole_database() -> None:
+    assert plan.save(build.terms(), "https://10.0.0.11:2379", "x", 2).deadline == HUGE_SECONDS == 7200

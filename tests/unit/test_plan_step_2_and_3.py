@@ -26,7 +26,7 @@ class TestBackingUpPasswords:
         assert lines(plan.back_up_passwords(build.terms(), {"infra-1": (CLIENT,), "query-1": ()})) == [
             f"infra-1: {SHORT} rm -rf {BACKUP}.part",
             f"infra-1: {SHORT} cp -a {CLIENT} {BACKUP}.part",
-            f"infra-1: {SHORT} mv -nT {BACKUP}.part {BACKUP}",
+            f"infra-1: {SHORT} mv -T {BACKUP}.part {BACKUP}",
         ]
 
     def test_a_rerun_never_overwrites_the_backup(self) -> None:
@@ -57,7 +57,7 @@ class TestGenerating:
 
     def test_an_older_server_archive_is_set_aside_first(self) -> None:
         assert lines(plan.generate(build.terms(), [ARCHIVE]))[1] == (
-            f"infra-1: {SHORT} mv -nT {ARCHIVE} {KEPT_ARCHIVE}"
+            f"infra-1: {SHORT} mv --backup=numbered -T {ARCHIVE} {KEPT_ARCHIVE}"
         )
 
     def test_what_was_set_aside_is_never_overwritten_by_a_rerun(self) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from requorum import plan
 from requorum.command import Command, Result
 from requorum.etcd import MemberConfig, Tools, Unit
+from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build
-from tests.unit.build import BIN, LONG, PLACE, RUN, RUNNING, SHORT, STOPPED, TOKEN, UNIT, lines
+from tests.unit.build import BIN, HUGE, LONG, PLACE, RUN, RUNNING, SHORT, STOPPED, TOKEN, UNIT, lines
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
 DATA = f"/var/lib/etcd/dh/{TOKEN}"
+MEMBER = f"{DATA}/member"
 PEERS = "etcd-1=https://10.0.0.11:2380,etcd-2=https://10.0.0.12:2380,etcd-3=https://10.0.0.13:2380"
 SCOPE = f"requorum-restore-{RUN}.service"
 
@@ -30,15 +32,15 @@ class TestRestoring:
         return plan.restore(terms or build.terms(), dict.fromkeys(HOSTS, tools), configs, there, "5a5a")
 
     def only_etcd_2(self, tools: Tools = build.BUMPING, terms: Terms | None = None) -> list[Command]:
-        return self.restore({"etcd-1": (DATA,), "etcd-3": (DATA,)}, tools, terms)
+        return self.restore({"etcd-1": (MEMBER,), "etcd-3": (MEMBER,)}, tools, terms)
 
     def test_the_data_directory_gets_its_name_only_when_it_is_whole(self) -> None:
         assert lines(self.only_etcd_2()) == [
             f"etcd-2: {SHORT} systemctl stop {SCOPE}",
             f"etcd-2: {SHORT} rm -rf {DATA}.restoring",
             (
-                f"etcd-2: {LONG} systemd-run --quiet --wait --pipe --collect --unit={SCOPE}"
-                f" --setenv=ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
+                f"etcd-2: {HUGE} systemd-run --quiet --wait --pipe --collect --property=RuntimeMaxSec=7200"
+                f" --unit={SCOPE} --setenv=ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
                 f" --name=etcd-2 --initial-cluster={PEERS} --initial-cluster-token={TOKEN}"
                 f" --initial-advertise-peer-urls=https://10.0.0.12:2380 --data-dir={DATA}.restoring"
                 " --bump-revision=1000000000 --mark-compacted"
@@ -46,7 +48,7 @@ class TestRestoring:
             f"etcd-2: {SHORT} chown -R etcd:etcd {DATA}.restoring",
             f"etcd-2: {SHORT} chmod 700 {DATA}.restoring",
             f"etcd-2: {SHORT} dd of={PLACE}/restored conv=fsync status=none",
-            f"etcd-2: {SHORT} mv -nT {DATA}.restoring {DATA}",
+            f"etcd-2: {SHORT} mv -T {DATA}.restoring {DATA}",
         ]
 
     def test_the_sha256_of_a_snapshot_is_never_skipped(self) -> None:
@@ -63,10 +65,22 @@ class TestRestoring:
         assert {c.host for c in self.restore({})} == set(HOSTS)
 
     def test_nothing_is_restored_where_every_member_holds_its_data(self) -> None:
-        assert self.restore(dict.fromkeys(HOSTS, (DATA,))) == []
+        assert self.restore(dict.fromkeys(HOSTS, (MEMBER,))) == []
 
     def test_data_of_another_token_does_not_count(self) -> None:
-        assert {c.host for c in self.restore({"etcd-1": ("/var/lib/etcd/dh/old",)})} == set(HOSTS)
+        assert {c.host for c in self.restore({"etcd-1": ("/var/lib/etcd/dh/old/member",)})} == set(HOSTS)
+
+    def test_a_data_directory_without_a_member_in_it_is_not_yet_restored(self) -> None:
+        assert {c.host for c in self.restore(dict.fromkeys(HOSTS, (DATA,)))} == set(HOSTS)
+
+    @pytest.mark.parametrize("phase", [Phase.OPEN, Phase.STOPPING])
+    def test_before_the_start_a_member_that_lost_its_data_is_restored_again(self, phase: Phase) -> None:
+        assert {c.host for c in self.restore({"etcd-1": (MEMBER,)}, terms=build.terms(phase))} == {"etcd-2", "etcd-3"}
+
+    @pytest.mark.parametrize("phase", [Phase.STARTED, Phase.POWERING_ON, Phase.DONE])
+    @pytest.mark.parametrize("there", [(), (MEMBER,)])
+    def test_nothing_is_restored_once_the_new_etcd_was_started(self, phase: Phase, there: tuple[str, ...]) -> None:
+        assert self.restore(dict.fromkeys(HOSTS, there), terms=build.terms(phase)) == []
 
     def test_the_note_of_what_was_restored_goes_by_stdin(self) -> None:
         assert build.stdins(self.only_etcd_2()) == [b"5a5a\n"]

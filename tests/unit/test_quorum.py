@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import quorum
+from requorum.etcd import Unit
 from requorum.inventory import Member
 from requorum.quorum import Kind, MemberFacts, State, Verdict, decide
 from tests.unit import build
@@ -61,8 +62,33 @@ class TestTheStateOfAMember:
     def test_a_member_without_configuration_cannot_be_started(self) -> None:
         assert replace(self.plain, config=None).state is DEAD
 
-    def test_a_process_that_answers_under_a_lost_address_is_not_healthy(self) -> None:
-        assert replace(self.plain, addresses=(), has_leader=True).state is not UP
+    def test_a_process_that_sees_a_leader_is_healthy_whatever_its_address(self) -> None:
+        assert replace(self.plain, addresses=(), has_leader=True).state is UP
+
+    def test_a_process_without_a_leader_under_a_lost_address_cannot_come_back(self) -> None:
+        assert replace(sheet(1, MUTE), addresses=()).state is DEAD
+
+    @pytest.mark.parametrize("active", ["active", "activating", "deactivating", "reloading"])
+    def test_a_unit_that_runs_and_does_not_answer_is_unknown(self, active: str) -> None:
+        assert replace(self.plain, unit=Unit("loaded", active, "start", "enabled", "x")).state is DARK
+
+    @pytest.mark.parametrize("has_data", [True, False])
+    @pytest.mark.parametrize("addresses", [(), ("10.0.0.11",)])
+    def test_nothing_else_makes_it_known(self, has_data: bool, addresses: tuple[str, ...]) -> None:
+        facts = replace(self.plain, unit=build.RUNNING, has_data=has_data, addresses=addresses)
+        assert facts.state is DARK
+
+    def test_a_unit_that_runs_without_its_configuration_cannot_be_asked(self) -> None:
+        assert replace(self.plain, unit=build.RUNNING, config=None).state is DARK
+
+    @pytest.mark.parametrize(("has_data", "state"), [(True, DOWN), (False, DEAD)])
+    def test_a_unit_that_dies_again_and_again_is_down(self, has_data: bool, state: State) -> None:
+        looping = Unit("loaded", "activating", "auto-restart", "enabled", "x")
+        assert replace(self.plain, unit=looping, has_data=has_data).state is state
+
+    def test_what_does_not_answer_is_named_with_its_unit(self) -> None:
+        said = str(replace(self.plain, unit=build.RUNNING))
+        assert "loaded, active (running), enabled" in said and "/metrics gives no answer" in said
 
     def test_the_operators_word_outweighs_what_the_machine_says(self) -> None:
         assert replace(sheet(1, UP), gone=True).state is AWAY
@@ -100,7 +126,11 @@ class TestTheStateOfAMember:
         ("two dark", (MUTE, DARK, DARK), Kind.UNKNOWN),
         ("two dark, one wiped", (DEAD, DARK, DARK), Kind.UNKNOWN),
         ("all dark", (DARK, DARK, DARK), Kind.UNKNOWN),
-        ("one dark, one wiped", (UP, DARK, DEAD), Kind.UNKNOWN),
+        ("one sees a leader, one dark, one wiped", (UP, DARK, DEAD), Kind.INTACT),
+        ("one sees a leader, two wiped", (UP, DEAD, DEAD), Kind.INTACT),
+        ("one sees a leader, two gone", (UP, AWAY, AWAY), Kind.INTACT),
+        ("one sees a leader, two do not", (UP, MUTE, MUTE), Kind.INTACT),
+        ("one sees a leader, two stopped", (UP, DOWN, DOWN), Kind.INTACT),
         ("one dark, two wiped", (DARK, DEAD, DEAD), Kind.LOST),
         ("the only one up", (UP,), Kind.INTACT),
         ("the only one stopped", (DOWN,), Kind.RESTARTABLE),
@@ -126,6 +156,24 @@ def test_only_the_members_that_can_be_started_are_named() -> None:
     assert verdict(MUTE, DOWN, DEAD).start == ("etcd-2",)
 
 
+@pytest.mark.parametrize(
+    ("states", "down"),
+    [
+        ((MUTE, DEAD, DEAD), True),
+        ((DARK, AWAY, DOWN), True),
+        ((DOWN, DOWN, DOWN), True),
+        ((UP, DEAD, DEAD), False),
+        ((UP, AWAY, AWAY), False),
+        ((MUTE, MUTE, DEAD), False),
+        ((MUTE, DARK, DEAD), False),
+        ((UP, UP, UP), False),
+    ],
+)
+def test_watching_longer_is_needless_only_if_nobody_claims_a_leader(states: tuple[State, ...], down: bool) -> None:
+    sheets = [sheet(number, state) for number, state in enumerate(states, start=1)]
+    assert quorum.majority_is_down(sheets) is down
+
+
 class TestRefusal:
     def text(self, found: Verdict, rebuild: bool = False) -> str | None:
         refusal = quorum.refusal(found, rebuild, build.UNIT)
@@ -144,6 +192,20 @@ class TestRefusal:
 
     @pytest.mark.parametrize("states", [(UP, UP, UP), (DOWN, DOWN, DOWN)])
     def test_rebuild_overrides_both(self, states: tuple[State, ...]) -> None:
+        assert self.text(verdict(*states), rebuild=True) is None
+
+    @pytest.mark.parametrize("rebuild", [False, True])
+    @pytest.mark.parametrize("stopping", [False, True])
+    @pytest.mark.parametrize("states", [(UP, AWAY, AWAY), (UP, DEAD, DEAD), (UP, MUTE, MUTE), (UP, UP, DEAD, DEAD)])
+    def test_a_leader_that_too_few_see_is_a_contradiction_that_nothing_overrides(
+        self, states: tuple[State, ...], stopping: bool, rebuild: bool
+    ) -> None:
+        refusal = quorum.refusal(verdict(*states), rebuild, build.UNIT, stopping)
+        assert refusal is not None
+        assert "etcd-1" in str(refusal) and "sees a leader" in str(refusal) and "old_members" in str(refusal)
+
+    @pytest.mark.parametrize("states", [(UP, UP, AWAY), (UP, UP, DARK), (UP, UP, UP, DEAD, DEAD)])
+    def test_a_leader_that_a_majority_sees_is_no_contradiction(self, states: tuple[State, ...]) -> None:
         assert self.text(verdict(*states), rebuild=True) is None
 
     def test_rebuild_does_not_override_the_unknown(self) -> None:
@@ -188,6 +250,22 @@ class TestWhateverTheFacts:
         maybe = sum(f.state in (UP, DARK) for f in facts)
         if maybe > len(facts) // 2:
             assert decide(facts).kind in (Kind.INTACT, Kind.UNKNOWN)
+
+    @given(sheets)
+    def test_one_member_that_sees_a_leader_is_enough(self, facts: tuple[MemberFacts, ...]) -> None:
+        assert (decide(facts).kind is Kind.INTACT) == any(f.state is UP for f in facts)
+
+    @given(sheets, st.booleans(), st.booleans())
+    def test_nothing_goes_on_while_a_minority_sees_a_leader(
+        self, facts: tuple[MemberFacts, ...], rebuild: bool, stopping: bool
+    ) -> None:
+        if 0 < sum(f.state is UP for f in facts) <= len(facts) // 2:
+            assert quorum.refusal(decide(facts), rebuild, build.UNIT, stopping) is not None
+
+    @given(sheets)
+    def test_what_ends_the_watch_early_can_only_be_lost_or_restartable(self, facts: tuple[MemberFacts, ...]) -> None:
+        if quorum.majority_is_down(facts):
+            assert decide(facts).kind in (Kind.LOST, Kind.RESTARTABLE)
 
     @given(sheets)
     def test_lost_needs_a_majority_that_is_positively_down_or_leaderless(self, facts: tuple[MemberFacts, ...]) -> None:

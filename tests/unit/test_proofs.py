@@ -1,0 +1,128 @@
+"""Proofs as pure functions: who is connected, and whether the members form one cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from requorum.command import Command, Result
+from requorum.etcd import Status
+from requorum.fleet import Machine
+from requorum.proofs.data import not_one_cluster
+from requorum.proofs.hosts import Connection, connections
+
+IPS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
+
+
+class Answering:
+    """A machine that answers every question with `text` and keeps what it was asked."""
+
+    name = "etcd-1"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.asked: list[Command] = []
+
+    def ask(self, command: Command) -> Result:
+        self.asked.append(command)
+        return Result(command, 0, self.text, "", 0)
+
+
+def seen(text: str) -> set[Connection]:
+    return connections(cast(Machine, Answering(text)), 2379)
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        ("line", "connection"),
+        [
+            (
+                "0      0          10.0.0.11:2379       10.0.0.12:55555 uid:999 ino:0 sk:1860 cgroup:/x <->",
+                Connection("10.0.0.12", False, 999),
+            ),
+            (
+                "0 0 10.0.0.11:40000 10.0.0.12:2379 timer:(on,9sec,0) uid:1000",
+                Connection("10.0.0.12", True, 1000),
+            ),
+            ("0 0 [::ffff:10.0.0.11]:2379 [::ffff:10.0.0.12]:5 uid:999", Connection("10.0.0.12", False, 999)),
+            ("0 0 [fd00::1]:2379 [fd00::2]:40000 ino:4 sk:1", Connection("fd00::2", False, 0)),
+            ("0 0 [fd00::1]:40000 [fd00::2]:2379 uid:999", Connection("fd00::2", True, 999)),
+            ("0 0 10.0.0.11:2379 10.0.0.12:12379", Connection("10.0.0.12", False, 0)),
+        ],
+        ids=["from a client", "to a member", "mapped", "sixth version", "itself a client", "ports alike"],
+    )
+    def test_each_line_of_ss_is_read(self, line: str, connection: Connection) -> None:
+        assert seen(f"{line}\n") == {connection}
+
+    def test_both_ends_of_a_connection_within_one_machine_are_seen(self) -> None:
+        text = "0 0 127.0.0.1:2379 127.0.0.1:40000 uid:999 ino:1\n0 0 127.0.0.1:40000 127.0.0.1:2379 ino:2\n"
+        assert {(c.outgoing, c.uid) for c in seen(text)} == {(False, 999), (True, 0)}
+
+    @pytest.mark.parametrize("text", ["", "\n", "nonsense\n"])
+    def test_without_lines_nobody_is_connected(self, text: str) -> None:
+        assert seen(text) == set()
+
+    def test_the_same_client_on_many_ports_counts_once(self) -> None:
+        text = "".join(f"0 0 10.0.0.11:2379 10.0.0.12:{port}\n" for port in range(40000, 40009))
+        assert len(seen(text)) == 1
+
+    def test_looking_for_some_seconds_is_one_question_that_changes_nothing(self) -> None:
+        machine = Answering("")
+        connections(cast(Machine, machine), 2379, seconds=3)
+        (question,) = machine.asked
+        assert not question.changes
+        assert "+ 3)" in question.argv[-1] and "sport = :2379" in question.argv[-1]
+
+
+class TestOneCluster:
+    def members(self, *ips: str) -> list[Status]:
+        return [
+            Status(
+                endpoint=f"https://{f'[{ip}]' if ':' in ip else ip}:2379",
+                cluster_id=1, member_id=n, leader=1, revision=5, version="3.5.16", errors=(),
+            )
+            for n, ip in enumerate(ips, start=1)
+        ]  # fmt: skip
+
+    def wrong(self, quiet: bool = True, **second: object) -> str | None:
+        """What is found where the second member differs."""
+        first, other, third = self.members(*IPS)
+        return not_one_cluster([first, replace(other, **second), third], IPS, quiet)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("quiet", [True, False])
+    def test_members_that_agree_are_one_cluster(self, quiet: bool) -> None:
+        assert self.wrong(quiet) is None
+
+    def test_addresses_of_the_sixth_version_are_read_in_brackets(self) -> None:
+        assert not_one_cluster(self.members("fd00::1"), ("fd00::1",), True) is None
+
+    def test_while_nobody_writes_revisions_must_be_equal(self) -> None:
+        assert self.wrong(revision=6) == "revisions [5, 6]"
+
+    def test_once_deephaven_writes_they_may_differ(self) -> None:
+        assert self.wrong(quiet=False, revision=6) is None
+
+    @pytest.mark.parametrize("quiet", [True, False])
+    @pytest.mark.parametrize(
+        ("second", "says"),
+        [
+            ({"cluster_id": 2}, "several cluster IDs"),
+            ({"leader": 2}, "leaders: 1, 2"),
+            ({"leader": 0}, "leaders: 0, 1"),
+            ({"errors": ("NOSPACE",)}, "https://10.0.0.12:2379: NOSPACE"),
+            ({"endpoint": "https://10.0.0.99:2379"}, "the members are 10.0.0.11, 10.0.0.13, 10.0.0.99"),
+        ],
+        ids=["IDs", "leaders", "leaderless", "alarm", "a stranger"],
+    )
+    def test_everything_else_must_hold_whoever_writes(self, second: dict[str, object], says: str, quiet: bool) -> None:
+        assert self.wrong(quiet, **second) == says
+
+    def test_a_leader_that_is_no_member_is_none(self) -> None:
+        members = [replace(status, leader=9) for status in self.members(*IPS)]
+        assert not_one_cluster(members, IPS, True) == "leaders: 9"
+
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_every_member_must_be_there(self, count: int) -> None:
+        assert "the members are" in (not_one_cluster(self.members(*IPS[:count]), IPS, True) or "")
