@@ -155,6 +155,7 @@ def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Cluster]:
         pytestconfig.stash[CLUSTER] = cluster
         journal.record("run", cluster=inventory.cluster, run=cluster.mark.run, operator=options.operator)
         yield cluster
+        cluster.anchor()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import marker
+from requorum import anchor, marker
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
@@ -123,7 +123,9 @@ class Cluster:
     # -- stages ----------------------------------------------------------------------------------------------
 
     def begin(self, nodeid: str) -> None:
-        """A stage starts: its notes and hosts are its own."""
+        """A stage starts: its notes and hosts are its own. The first of a step anchors the step that ended."""
+        if self.steps and self.steps[-1].name != nodeid.split("::")[1]:
+            self.anchor()
         self.stage = nodeid
         self.notes.clear()
         self.touched.clear()
@@ -138,6 +140,10 @@ class Cluster:
         step.commands = self.journal.commands - sum(s.commands for s in self.steps[:-1])
         step.assertions = self.journal.assertions - sum(s.assertions for s in self.steps[:-1])
         self.journal.record("stage ended", stage=nodeid, outcome=outcome, seconds=round(seconds, 3), why=why)
+
+    def anchor(self) -> None:
+        """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
+        anchor.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
         """The last record and `summary.json`."""
