@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import anchor, marker
+from requorum import anchor, marker, report
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
@@ -82,6 +82,7 @@ class Cluster:
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.touched: list[str] = []
+        self._acted = 0.0  # the journal's action_seconds when the stage began
 
     # -- the run and its places ------------------------------------------------------------------------------
 
@@ -129,6 +130,7 @@ class Cluster:
         self.stage = nodeid
         self.notes.clear()
         self.touched.clear()
+        self._acted = self.journal.action_seconds
         self.journal.record("stage", stage=nodeid)
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
@@ -139,16 +141,20 @@ class Cluster:
         step.seconds += seconds
         step.commands = self.journal.commands - sum(s.commands for s in self.steps[:-1])
         step.assertions = self.journal.assertions - sum(s.assertions for s in self.steps[:-1])
-        self.journal.record("stage ended", stage=nodeid, outcome=outcome, seconds=round(seconds, 3), why=why)
+        acting = round(min(self.journal.action_seconds - self._acted, seconds), 3)
+        fields = {"outcome": outcome, "seconds": round(seconds, 3), "acting": acting, "why": why}
+        self.journal.record("stage ended", stage=nodeid, **fields)
 
     def anchor(self) -> None:
         """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
         anchor.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        """The last record and `summary.json`."""
+        """The last record, `summary.json` and `report.html`."""
         self.journal.record("end", outcome=outcome, stopped_at=stopped_at)
-        return self.journal.summary(self.summary(outcome, stopped_at, started))
+        path = self.journal.summary(self.summary(outcome, stopped_at, started))
+        report.attempt(self.journal.directory)
+        return path
 
     # -- the three verbs -------------------------------------------------------------------------------------
 
