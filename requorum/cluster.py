@@ -266,7 +266,7 @@ class Cluster:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
-        lines.append(f"Evidence: {self.journal.directory}")
+        lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 
     def _data_loss(self) -> dict[str, object]:

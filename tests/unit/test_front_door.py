@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from requorum import chain
 from tests.unit import build
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +131,18 @@ def test_hosts_that_do_not_answer_stop_the_run_at_its_first_stage(inventory: Pat
     assert "did not answer" in ended.stdout and "--gone=HOST" in ended.stdout
     assert "the runbook stopped at “Given every host answers”" in ended.stdout
     assert (inventory.parent / "connected").exists(), "this test's own trap must be able to spring"
+
+
+def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, inventory: Path) -> None:
+    """Every host is silent, so nothing can be anchored either: that must not hide what the run came to."""
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={tmp_path}/evidence")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    (place,) = (tmp_path / "evidence" / "lab").iterdir()
+    data = (place / "journal.jsonl").read_bytes()
+    assert chain.verdict(data).state is chain.State.WHOLE, chain.verdict(data)
+    assert "not anchored in every syslog" in data.decode()
+    page = (place / "report.html").read_text()
+    assert "Refused" in page and "did not answer" in page
+    verify = ("-m", "requorum.journal", "verify", str(place / "journal.jsonl"))
+    assert subprocess.run((sys.executable, *verify), cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run((sys.executable, *verify, f"--hosts={inventory}"), cwd=ROOT, check=False).returncode == 4
