@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup rehearse test lint bench lab-up lab-down clean
+.PHONY: setup rehearse test lint bench docs lab-up lab-down clean
 
 setup: .venv/ready               ## what an operator's machine needs: .venv with the pinned dependencies, no engine
 
@@ -20,6 +20,10 @@ lint: .venv/ready
 
 bench: .venv/ready               ## the runbook beside a recovery by hand, interleaved (PAIRS=5)
 	sh compose/with-engine $(BIN)/python -m tests.benchmarks.bench --pairs $(or $(PAIRS),5)
+
+docs: .venv/ready                ## docs/report.png: the report of the kept sample, or of EVIDENCE=DIRECTORY, as a browser shows it
+	$(BIN)/python -m requorum.report $(or $(EVIDENCE),docs/sample)
+	sh docs/screenshot $(or $(EVIDENCE),docs/sample)/report.html docs/report.png
 
 lab-up: .venv/ready              ## a lab to play with; it stays until lab-down
 	$(PYTHON) -m compose.engine start

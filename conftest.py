@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from requorum import inventory as inventories
-from requorum import snapshot, stages
+from requorum import opening, snapshot, stages
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -154,8 +154,9 @@ def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     with Fleet(inventory, journal, options.concurrency) as fleet:
         cluster = Cluster(inventory, options, journal, fleet)
         pytestconfig.stash[CLUSTER] = cluster
-        journal.record("run", cluster=inventory.cluster, run=cluster.mark.run, operator=options.operator)
+        journal.record("run", **opening.fields(cluster.terms, options.operator))
         yield cluster
+        cluster.anchor()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import marker
+from requorum import anchor, marker, report
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
@@ -82,6 +82,7 @@ class Cluster:
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.touched: list[str] = []
+        self._acted = 0.0  # the journal's action_seconds when the stage began
 
     # -- the run and its places ------------------------------------------------------------------------------
 
@@ -130,10 +131,13 @@ class Cluster:
     # -- stages ----------------------------------------------------------------------------------------------
 
     def begin(self, nodeid: str) -> None:
-        """A stage starts: its notes and hosts are its own."""
+        """A stage starts: its notes and hosts are its own. The first of a step anchors the step that ended."""
+        if self.steps and self.steps[-1].name != nodeid.split("::")[1]:
+            self.anchor()
         self.stage = nodeid
         self.notes.clear()
         self.touched.clear()
+        self._acted = self.journal.action_seconds
         self.journal.record("stage", stage=nodeid)
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
@@ -144,12 +148,21 @@ class Cluster:
         step.seconds += seconds
         step.commands = self.journal.commands - sum(s.commands for s in self.steps[:-1])
         step.assertions = self.journal.assertions - sum(s.assertions for s in self.steps[:-1])
-        self.journal.record("stage ended", stage=nodeid, outcome=outcome, seconds=round(seconds, 3), why=why)
+        acting = round(min(self.journal.action_seconds - self._acted, seconds), 3)
+        fields = {"outcome": outcome, "seconds": round(seconds, 3), "acting": acting, "why": why}
+        self.journal.record("stage ended", stage=nodeid, **fields)
+
+    def anchor(self) -> None:
+        """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
+        if self.steps:  # otherwise nothing was done, and no host needs to hear of it
+            anchor.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        """The last record and `summary.json`."""
+        """The last record, `summary.json` and `report.html`."""
         self.journal.record("end", outcome=outcome, stopped_at=stopped_at)
-        return self.journal.summary(self.summary(outcome, stopped_at, started))
+        path = self.journal.summary(self.summary(outcome, stopped_at, started))
+        report.attempt(self.journal.directory)
+        return path
 
     # -- the three verbs -------------------------------------------------------------------------------------
 
@@ -261,7 +274,7 @@ class Cluster:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
-        lines.append(f"Evidence: {self.journal.directory}")
+        lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 
     def _data_loss(self) -> dict[str, object]:

@@ -1,8 +1,10 @@
 """Evidence as it happens: one JSON record a line, flushed to the disk before the next thing is done.
 
-Each record carries the SHA-256 of the line before it, so that a changed line shows. `summary` is what a
-machine reads afterwards. Secrets never get here: commands are recorded by `Command.shown()`, and every text
-goes through `redact`.
+Each record carries the SHA-256 of the line before it (`previous`) and of itself (`seal`, over all that stands before
+it in the line), so that a changed line shows. `chain` reads that back: `python -m requorum.journal verify FILE`;
+`anchor` writes the head to the hosts' syslogs, so that a file rewritten as a whole shows too; `report` makes a page of
+it. `summary` is what a machine reads afterwards. Secrets never get here: commands are recorded by `Command.shown()`,
+and every text goes through `redact`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,7 +34,8 @@ _SECRETS = (
     (re.compile(r"(?i)(?<!/)(\bpassword\s+)(?=\S*\d)\S+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)((?:--user|_USER|\s-u)[=\s]+[^\s:]+:)\S+"), rf"\1{REDACTED}"),
     (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S),
+        # A key that was cut off is one too: what follows its beginning goes.
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S),
         REDACTED,
     ),
 )
@@ -44,20 +48,27 @@ def redact(text: str) -> str:
     return text
 
 
-def _redacted(value: object) -> object:
+def redacted(value: object) -> object:
     """`redact` for every text in a record, before it is encoded: afterwards a quote could be taken for a secret's."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {key: _redacted(item) for key, item in value.items()}
+        return {key: redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
+        return [redacted(item) for item in value]
     return value
 
 
 def now() -> str:
     """The time as RFC 3339 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def line_of(entry: dict[str, object], previous: str) -> bytes:
+    """One record as its line, with its end of line: `previous` and the seal of all that stands before it come last."""
+    text = json.dumps(redacted({**entry, "previous": previous}), ensure_ascii=False)
+    body = text[:-1].encode(errors="backslashreplace")
+    return b'%s, "seal": "%s"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
 
 
 class Journal:
@@ -69,6 +80,8 @@ class Journal:
         self.path = directory / "journal.jsonl"
         self._lock = threading.Lock()
         self._head = "0" * 64
+        self.name = ""  # the first 16 digits of the first line's SHA-256: what the hosts' syslogs know it by
+        self.records = 0
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self.commands = 0
         self.assertions = 0
@@ -94,12 +107,17 @@ class Journal:
     def record(self, kind: str, **fields: object) -> None:
         """Appends one record and waits until the disk has it."""
         with self._lock:
-            entry = {"time": now(), "kind": kind, **fields, "previous": self._head}
-            line = json.dumps(_redacted(entry), ensure_ascii=False) + "\n"
-            data = line.encode()
-            os.write(self._file, data)
+            line = line_of({"time": now(), "kind": kind, **fields}, self._head)
+            os.write(self._file, line)
             os.fdatasync(self._file)
-            self._head = hashlib.sha256(data).hexdigest()
+            self._head = hashlib.sha256(line).hexdigest()
+            self.name = self.name or self._head[:16]
+            self.records += 1
+
+    def anchor(self) -> tuple[str, int, str]:
+        """This journal's name, how many records it holds, and the newest one's SHA-256: three that belong together."""
+        with self._lock:
+            return self.name, self.records, self._head
 
     def _count(self, commands: int = 0, assertions: int = 0) -> None:
         with self._lock:
@@ -134,9 +152,15 @@ class Journal:
         path = self.directory / "summary.json"
         part = path.with_suffix(".part")
         part.touch(mode=0o600)
-        part.write_text(json.dumps(_redacted(content), indent=2, ensure_ascii=False) + "\n")
+        part.write_text(json.dumps(redacted(content), indent=2, ensure_ascii=False) + "\n")
         part.replace(path)
         return path
 
     def close(self) -> None:
         os.close(self._file)
+
+
+if __name__ == "__main__":
+    from requorum.chain import main  # it reads what this module writes; only here does the arrow point back
+
+    sys.exit(main())

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from requorum import chain
 from tests.unit import build
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,18 @@ def test_a_run_whose_stages_were_only_set_up_recovered_nothing(inventory: Path, 
     assert not (inventory.parent / "connected").exists()
     (summary,) = evidence.glob("*/*/summary.json")
     assert json.loads(summary.read_text())["outcome"] == "stopped"
+
+
+def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, inventory: Path) -> None:
+    """Every host is silent, so nothing can be anchored either: that must not hide what the run came to."""
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={tmp_path}/evidence")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    (place,) = (tmp_path / "evidence" / "lab").iterdir()
+    data = (place / "journal.jsonl").read_bytes()
+    assert chain.verdict(data).state is chain.State.WHOLE, chain.verdict(data)
+    assert "not anchored in every syslog" in data.decode()
+    page = (place / "report.html").read_text()
+    assert "Refused" in page and "did not answer" in page
+    verify = ("-m", "requorum.journal", "verify", str(place / "journal.jsonl"))
+    assert subprocess.run((sys.executable, *verify), cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run((sys.executable, *verify, f"--hosts={inventory}"), cwd=ROOT, check=False).returncode == 4

@@ -1,0 +1,85 @@
+"""The journal's head in every host's syslog: what makes a journal that was rewritten as a whole show.
+
+`write` and `ask` plan, `parse` reads; only `leave` and `read` act, through `fleet`. Written as root, and only root's
+lines are read back: any user may write to the syslog under any name. `chain.against` compares.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from requorum import inventory as inventories
+from requorum.command import Command, look
+from requorum.fleet import Fleet
+from requorum.journal import Journal
+from requorum.refusal import Refusal
+
+TAG = "requorum"
+_LINE = re.compile(r"journal (?P<journal>[0-9a-f]{16}) of \S+: (?P<records>[1-9]\d*) records, (?P<head>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """`head` is the SHA-256 of line `records` (from 1) of the journal whose first line's SHA-256 begins `journal`."""
+
+    journal: str
+    records: int
+    head: str
+
+
+def write(hosts: Iterable[str], cluster: str, anchor: Anchor) -> list[Command]:
+    """Tells each host's syslog. Any exit code will do: a host without `logger` or syslog must not stop a recovery.
+
+    It counts as a look: a line of syslog changes no more than the one that sudo writes for every look.
+    """
+    text = f"journal {anchor.journal} of {cluster}: {anchor.records} records, {anchor.head}"
+    return [look(host, "logger", "-t", TAG, text, why="anchor the journal in the syslog") for host in hosts]
+
+
+def ask(host: str) -> Command:
+    """Everything that root has told this host's syslog of journals."""
+    journalctl = ("journalctl", "-t", TAG, "_UID=0", "--no-pager", "-o", "cat")
+    return look(host, *journalctl, why="what the syslog was told of journals")
+
+
+def parse(text: str) -> list[Anchor]:
+    """The anchors in a syslog's lines, in their order; other lines are passed over."""
+    found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
+    return [Anchor(m["journal"], int(m["records"]), m["head"]) for m in found if m]
+
+
+def leave(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:
+    """Tells every host how far the journal is. Where that fails the journal says so and the recovery goes on."""
+    name, records, head = fleet.journal.anchor()
+    if not records:
+        return
+    try:
+        results = fleet.run(write(hosts, cluster, Anchor(name, records, head)))
+        lacking = "; ".join(f"{r.command.host}: {r.words}" for r in results if r.code)
+    except Refusal as refusal:
+        lacking = str(refusal)
+    if lacking:
+        fleet.journal.record("note", text=f"not anchored in every syslog: {lacking}")
+
+
+def read(name: str) -> dict[str, list[Anchor]]:
+    """By host, what its syslog was told; `name` is an inventory's, as for --hosts. Hosts that are silent are left out.
+
+    Raises `Refusal` when no host at all could tell.
+    """
+    inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
+    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
+        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(ask(machine.name)))
+    told = {
+        host: parse(answer.stdout)
+        for host, answer in answers.items()
+        if not isinstance(answer, Exception) and answer.code == 0
+    }
+    if not told:
+        why = "; ".join(f"{host}: {a if isinstance(a, Exception) else a.words}" for host, a in answers.items())
+        raise Refusal("the hosts", f"none could be asked for its syslog ({why})", "check ssh and sudo, then ask again")
+    return told
