@@ -29,17 +29,25 @@ def survivors(cluster: Cluster) -> list[Survivor]:
     if verdict is not None and verdict.kind is Kind.INTACT:
         return []
     if mark.origin == salvage.KIND or mark.phase >= Phase.POWERING_ON or (source and source.kind == "handover"):
+        _recall(cluster)
         return []
     members = {m.host: m for m in cluster.terms.old_members}
     configs = facts.configs(cluster, members)
     if any(plan.is_new(cluster.terms, config) for config in configs.values()):
-        cluster.note("decided by the run that is carried on")
+        _recall(cluster)
         return []
     found = {h: c for h, c in configs.items() if c is not None}
     questions = [q for h, c in found.items() for q in salvage.ask_disk(h, c.data_dir, BASE)]
     answers = cluster.ask_by_host(questions)
     disks = {h: salvage.parse_disk(*(r.stdout for r in results)) for h, results in answers.items()}
     return [Survivor(members[h], found[h], *disk) for h, disk in disks.items() if disk is not None]
+
+
+def _recall(cluster: Cluster) -> None:
+    """Decided already by the run that is carried on: what it found to be lost stays true."""
+    cluster.note("decided by the run that is carried on")
+    question = salvage.ask_loss(cluster.terms)
+    cluster.known.loss = salvage.parse_loss(facts.by_host(cluster, [question])[question.host].stdout)
 
 
 def salvage_survivors(cluster: Cluster) -> Salvaged | None:
@@ -119,8 +127,9 @@ def _together(
     left, told = list(sound), False
     while True:
         answers = _boot(cluster, host, left, members, force=False)
-        actual = dict(answers.members)
-        if answers.failed and actual and actual != members and "" not in actual and not told:
+        actual = salvage.told(answers.members, members)
+        if answers.failed and actual != members and not told:
+            cluster.note(f"the data knows other members than the configuration: {', '.join(actual.values())}")
             members, told = actual, True
             continue
         if answers.died and len(left) > 1 and answers.died[0] in {s.name for s in left}:
@@ -195,6 +204,7 @@ def choose(cluster: Cluster, salvaged: Salvaged) -> None:
             "name a backup with --snapshot=FILE",
         )
     cluster.known.loss = salvage.loss(chosen, salvaged)
+    cluster.do([salvage.note_loss(cluster.terms, cluster.known.loss)], bookkeeping=True)
     if source is None:
         cluster.note(f"salvage failed: {salvaged.failed}")
         cluster.note(f"the snapshot taken {chosen.taken} is restored instead")

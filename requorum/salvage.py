@@ -8,9 +8,10 @@ hold more entries that nobody acknowledged. The originals are only read. `choice
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from requorum import isolation
@@ -210,6 +211,16 @@ def membership(initial_cluster: str) -> dict[str, str]:
     return {name.strip(): url.strip() for name, url in reversed(list(pairs))}
 
 
+def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict[str, str]:
+    """The members as the data has them: name → peer URL. `said`: (name, URL), a name is empty where the data has none
+    yet; `configured` then names it by its URL. The configured members where the data says the same, or nothing."""
+    urls = {url for _, url in said}
+    if not urls or urls == set(configured.values()):
+        return dict(configured)
+    by_url = {url: name for name, url in configured.items()}
+    return {name or by_url.get(url, f"member-{n}"): url for n, (name, url) in enumerate(said, start=1)}
+
+
 def boots(
     survivors: Sequence[Survivor], members: Mapping[str, str], old_members: Sequence[Member], force: bool = False
 ) -> list[Boot]:
@@ -260,6 +271,25 @@ def ask_kept(terms: Terms, host: str) -> list[Command]:
 
 
 # -- what it may lose --------------------------------------------------------------------------------------------
+
+
+def note_loss(terms: Terms, found: Loss) -> Command:
+    """Kept on the configuration server for the report of a run that is carried on."""
+    content = json.dumps(asdict(found)) + "\n"
+    return Command(terms.configuration_server, ("dd", f"of={terms.place('loss.json')}", "status=none"),
+                   "note what is lost", stdin=content.encode())  # fmt: skip
+
+
+def ask_loss(terms: Terms) -> Command:
+    return look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+
+
+def parse_loss(text: str) -> Loss | None:
+    """None where nothing was noted."""
+    try:
+        return Loss(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
 
 
 def loss(chosen: Source, salvaged: Salvaged) -> Loss:
