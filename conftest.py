@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from requorum import inventory as inventories
-from requorum import stages
+from requorum import snapshot, stages
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -69,6 +69,12 @@ def _gone(config: pytest.Config) -> tuple[str, ...]:
 
 def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     """Whatever can be seen wrong with the command line without asking any host."""
+    config_file = inventory.transport.ssh_config
+    if config_file and not Path(config_file).is_file():
+        raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    named = config.getoption("snapshot") or inventory.snapshot.file
+    if named:
+        snapshot.verify(Path(named))
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
         raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
@@ -97,6 +103,8 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
         if any(nodeid.startswith("runbook/") for nodeid in collected):
             raise pytest.UsageError("the runbook needs --hosts=NAME, a file in inventory/")
         return
+    if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
+        raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
     difference = stages.difference(collected, ROOT)
     if difference:
         raise pytest.UsageError(
@@ -192,7 +200,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if int(exitstatus) == int(pytest.ExitCode.OK):
         outcome = "recovered"
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
-        outcome = "interrupted"
+        outcome, stopped_at = "interrupted", cluster.stage
     else:
         outcome = "refused" if stopped_at and "step_0" in stopped_at else "stopped"
     cluster.close(outcome, stopped_at, config.stash[STARTED])

@@ -28,7 +28,7 @@ def survivors(cluster: Cluster) -> list[Survivor]:
     mark, verdict, source = cluster.mark, cluster.known.verdict, cluster.known.source
     if verdict is not None and verdict.kind is Kind.INTACT:
         return []
-    if mark.origin == salvage.KIND or mark.phase >= Phase.POWERING_ON or (source and source.kind == "handover"):
+    if mark.phase >= Phase.POWERING_ON or (source is not None and source.kind in (salvage.KIND, "handover")):
         _recall(cluster)
         return []
     members = {m.host: m for m in cluster.terms.old_members}

@@ -62,7 +62,9 @@ def find(inventory: Inventory, named: str | None) -> Path | None:
             "the inventory's snapshot.directory does not exist",
             "correct it, or name a snapshot with --snapshot=FILE",
         )
-    backups = [path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file()]
+    backups = [
+        path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink()
+    ]
     if not backups:
         return None
     newest = max(backups, key=lambda path: path.stat().st_mtime)
