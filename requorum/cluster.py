@@ -24,8 +24,10 @@ from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
 from requorum.quorum import Verdict
 from requorum.refusal import Disproved, Refusal
+from requorum.salvage import Loss, Salvaged
 from requorum.snapshot import Source
 from requorum.terms import Terms
+from requorum.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,11 @@ class Known:
     verdict: Verdict | None = None  # Step 0, diagnosis; None while an unfinished run is carried on
     source: Source | None = None  # Step 0, or Step 1 for a handover
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
+    salvaged: Salvaged | None = None  # Step 1; None where no survivor has data
+    loss: Loss | None = None  # Step 1, where there was something to salvage
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
+    trial: Trial | None = None  # Step 2
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
@@ -248,7 +253,7 @@ class Cluster:
             "snapshot": None
             if source is None
             else {
-                "source": "file" if source.kind == "file" else "live",
+                "source": source.kind if source.kind in ("file", "salvage") else "live",
                 "host": source.host,
                 "revision": source.revision,
                 "sha256": source.sha256,
@@ -284,6 +289,8 @@ class Cluster:
         if source.kind == "handover":
             why = "saved after Deephaven was off and no client was connected: nothing is missing"
             return {"certain": 0, "possible": 0, "why": why}
+        if self.known.loss is not None:
+            return asdict(self.known.loss)
         why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
         return {"certain": None, "possible": None, "why": why}
 

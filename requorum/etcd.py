@@ -415,6 +415,11 @@ def parse_roles(text: str) -> list[str]:
     return [str(role) for role in _json(text, "user get").get("roles") or ()]
 
 
+def parse_names(text: str, key: str) -> tuple[str, ...]:
+    """`user list -w json` or `role list -w json`: the names under "users" or "roles", sorted."""
+    return tuple(sorted(str(name) for name in _json(text, f"{key} list").get(key) or ()))
+
+
 def key_outside(permissions: list[Permission]) -> str | None:
     """A key that none of these permissions covers; None when they cover everything tried."""
     for candidate in ("/requorum/outside", "requorum-outside", "~requorum", "!requorum"):

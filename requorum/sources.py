@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import deephaven, facts, plan, snapshot
+from requorum import choice, deephaven, facts, plan, snapshot
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
@@ -40,7 +40,8 @@ def from_files(cluster: Cluster) -> Source | None:
     if path is not None:
         return snapshot.verify(path)
     verdict = cluster.known.verdict
-    if verdict is not None and not any(f.state in (State.LEADERLESS, State.HEALTHY) for f in verdict.members):
+    alive = (State.LEADERLESS, State.HEALTHY)
+    if verdict is not None and not any(f.state in alive or f.has_data for f in verdict.members):
         raise _nothing()
     return None
 
@@ -76,6 +77,9 @@ def _of_this_run(cluster: Cluster) -> Source:
             size = cluster.ask([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
             taken = mark.taken
             return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
+    salvaged = choice.of_this_run(cluster)
+    if salvaged is not None:
+        return salvaged
     path = snapshot.find(cluster.inventory, None)
     if path is not None:
         source = snapshot.verify(path)
@@ -93,7 +97,7 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
     saved = [_saved(cluster, result, "survivor") for result in saves if result.code == 0]
     held, handover = cluster.known.source, is_handover(cluster)
     if not saved:
-        if held is None and not handover:
+        if held is None and not handover and not _salvageable(cluster):
             raise _nothing()
         return None
     newest = max(saved, key=lambda source: source.revision or 0)
@@ -103,6 +107,12 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
         )
         return None
     return newest if held is None or (newest.revision or 0) > (held.revision or 0) else None
+
+
+def _salvageable(cluster: Cluster) -> bool:
+    """Whether an old member's disk may hold what Step 1 can salvage; a run that is carried on finds out there."""
+    verdict = cluster.known.verdict
+    return verdict is None or any(facts.has_data for facts in verdict.members)
 
 
 def _nothing() -> SnapshotError:

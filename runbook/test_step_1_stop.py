@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import etcd, facts, marker, plan, sources
+from requorum import choice, etcd, facts, marker, plan, sources
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts
@@ -62,3 +62,12 @@ class TestStep1Stop:
     def test_then_no_member_went_past_the_saved_revision(self, cluster: Cluster) -> None:
         """After a handover: what the stopped members hold on disk is not newer than the save."""
         hosts.no_member_went_past_the_save(cluster)
+
+    def test_when_survivors_are_salvaged(self, cluster: Cluster) -> None:
+        """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
+        cluster.known.salvaged = choice.salvage_survivors(cluster)
+
+    def test_then_the_best_data_is_on_every_new_member(self, cluster: Cluster) -> None:
+        """Salvage beats a backup unless it failed; a snapshot that you named is used as named."""
+        if cluster.known.salvaged is not None:
+            choice.choose(cluster, cluster.known.salvaged)

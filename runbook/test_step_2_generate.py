@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum import facts, plan
+from requorum import facts, plan, trials
 from requorum.cluster import Cluster
 from requorum.proofs import configuration
 
@@ -48,3 +48,11 @@ class TestStep2Generate:
     def test_then_every_password_in_the_archives_is_the_old_one(self, cluster: Cluster) -> None:
         """Read back from the packed archives, compared with the backup."""
         configuration.archives_hold_the_old_passwords(cluster)
+
+    def test_when_the_snapshot_is_tried(self, cluster: Cluster) -> None:
+        """Restored on every new member into scratch with the very flags of Step 4, and booted where nobody sees it."""
+        cluster.known.trial = trials.hold(cluster)
+
+    def test_then_every_old_password_logs_in_to_the_trial(self, cluster: Cluster) -> None:
+        """All members hold the same data, with the keys to expect; what is found here, Step 5 must find again."""
+        trials.trial_is_good(cluster)

@@ -6,6 +6,7 @@ from requorum import plan
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import data
+from requorum.proofs import trial as tried
 
 
 class TestStep5PowerOn:
@@ -29,6 +30,10 @@ class TestStep5PowerOn:
     def test_then_the_keys_are_there(self, cluster: Cluster) -> None:
         """As many as the inventory expects, in all and by prefix."""
         data.keys_are_there(cluster)
+
+    def test_then_it_is_what_the_trial_found(self, cluster: Cluster) -> None:
+        """The same hash at the trial's revision, the same numbers of keys, the same users and roles."""
+        tried.it_is_what_the_trial_found(cluster)
 
     def test_then_every_old_password_logs_in(self, cluster: Cluster) -> None:
         """Every role; and none of them reads what it must not."""

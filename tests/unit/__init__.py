@@ -1,0 +1,1 @@
+"""The tools without any host."""

@@ -1,0 +1,211 @@
+"""Booting copies of etcd data on one host where nobody can see them: the plan, and how its answers are read.
+
+One transient systemd unit a boot, in a network namespace of its own (`PrivateNetwork`): stopping the unit ends every
+process and the namespace with it, and the unit ends by itself after `BOOT_SECONDS`. What runs in it is `isolation.sh`.
+`salvage` boots survivors' copies, `trial` boots restored data. Pure functions only: they return `Command`s or parse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from requorum.command import LONG, Command, act
+from requorum.refusal import Refusal
+
+PROGRAM = Path(__file__).with_name("isolation.sh")
+ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
+BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that waits for it
+LEADER_SECONDS = 60
+FIRST_PORT = 20001  # of the loopback listener of the first member; nothing else is in the namespace
+WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
+QUOTA_BYTES = 8 << 30  # a copy must not refuse what its own log holds
+
+
+class IsolationError(Refusal):
+    """The isolated boot printed what is not an answer."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One etcd of an isolated boot. `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after
+    the others; `force`: --force-new-cluster. `initial_cluster` as etcd spells it: NAME=URL,…"""
+
+    name: str
+    peer_url: str
+    address: str
+    initial_cluster: str
+    token: str
+    existing: bool = False
+    stand_in: bool = False
+    force: bool = False
+
+    @property
+    def host_name(self) -> str:
+        return urlsplit(self.peer_url).hostname or ""
+
+    def config(self, port: int) -> str:
+        """Its config.yaml: nothing secret, no TLS for clients since nobody else is in the namespace."""
+        peer_port = urlsplit(self.peer_url).port or 2380
+        scheme = urlsplit(self.peer_url).scheme
+        ip = f"[{self.address}]" if ":" in self.address else self.address
+        lines = [
+            f"name: {self.name}",
+            f"data-dir: {ROOM}/{self.name}",
+            f"listen-client-urls: http://127.0.0.1:{port}",
+            f"advertise-client-urls: http://127.0.0.1:{port}",
+            f"listen-peer-urls: {scheme}://{ip}:{peer_port}",
+            f"initial-advertise-peer-urls: {self.peer_url}",
+            f"initial-cluster: {self.initial_cluster}",
+            f"initial-cluster-token: {self.token}",
+            f"initial-cluster-state: {'existing' if self.existing else 'new'}",
+            f"quota-backend-bytes: {QUOTA_BYTES}",
+            "heartbeat-interval: 50",
+            "election-timeout: 500",  # loopback alone lies between them
+            "unsafe-no-fsync: true",  # a copy is thrown away; versions that do not know it ignore it
+        ]
+        if self.force:
+            lines.append("force-new-cluster: true")
+        if scheme == "https":
+            tls = {"cert-file": "peer.crt", "key-file": "peer.key", "trusted-ca-file": "peer.crt"}
+            lines += ["peer-transport-security:", "  client-cert-auth: true"]
+            lines += [f"  {key}: {ROOM}/tls/{name}" for key, name in tls.items()]
+        return "\n".join(lines) + "\n"
+
+
+def unit(kind: str, run: str) -> str:
+    """The unit's name. `kind`: "salvage" or "trial"."""
+    return f"requorum-{kind}-{run}.service"
+
+
+def stop(kind: str, run: str) -> tuple[str, ...]:
+    """Ends the boot on its host: every process, and the namespace with them."""
+    return ("systemctl", "stop", unit(kind, run))
+
+
+def clear(host: str, kind: str, run: str, scratch: str) -> list[Command]:
+    """Ends what an interrupted boot left running and removes its scratch; the same two commands tidy up afterwards."""
+    return [
+        Command(host, stop(kind, run), f"end the isolated {kind}, if one runs", accept=(0, 5)),
+        Command(host, ("rm", "-rf", scratch), f"remove the {kind}'s scratch", deadline=LONG),
+    ]
+
+
+def make_room(host: str, scratch: str, account: str) -> list[Command]:
+    """Scratch that root reads, with a room in it that the etcd account will see."""
+    return [
+        act(host, "install", "-d", "-m", "700", scratch, f"{scratch}/logins", why="scratch for root alone"),
+        act(
+            host, "install", "-d", "-m", "700", "-o", account, "-g", account, f"{scratch}/room",
+            why="what etcd will see of it",
+        ),
+    ]  # fmt: skip
+
+
+def boot(
+    host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], prefixes: Sequence[str] = ()
+) -> list[Command]:
+    """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
+    its exit code is not a failure here, since a copy that does not start is an answer."""
+    members = [
+        f"{b.name} {b.address} {FIRST_PORT + number} {'later' if b.stand_in else 'first'}"
+        for number, b in enumerate(boots)
+    ]
+    names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
+    files = {
+        "isolation.sh": PROGRAM.read_text(encoding="utf-8"),
+        "members": _lines(members),
+        "hosts": _lines(["127.0.0.1 localhost", *names]),
+        "prefixes": _lines(prefixes),
+        **{f"room/{b.name}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
+    }
+    plan = [
+        Command(host, ("dd", f"of={scratch}/{name}", "status=none"), f"write the {kind}'s {name}", stdin=text.encode())
+        for name, text in files.items()
+    ]
+    configs = [f"{scratch}/room/{b.name}.yaml" for b in boots]
+    plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
+    properties = (
+        "PrivateNetwork=yes", "PrivateTmp=yes", f"BindPaths={scratch}/room:{ROOM}",
+        "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
+        f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts", f"RuntimeMaxSec={BOOT_SECONDS}",
+    )  # fmt: skip
+    plan.append(
+        Command(
+            host,
+            (
+                "systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit(kind, run)}",
+                *(f"--property={p}" for p in properties),
+                "sh", f"{scratch}/isolation.sh", kind, scratch, account, str(LEADER_SECONDS),
+            ),
+            f"boot {', '.join(b.name for b in boots)} in isolation", deadline=LONG, stop=stop(kind, run), accept=None,
+        )
+    )  # fmt: skip
+    return plan
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "".join(f"{item}\n" for item in items)
+
+
+# -- what it says ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an isolated boot said. `hashes`: endpoint → (revision, hash); `logins`: role → "" or why it was refused;
+    `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
+    came to no good end, "" when all was asked."""
+
+    failed: str = ""
+    died: tuple[str, str] | None = None
+    saved: bool = False
+    members: tuple[tuple[str, str], ...] = ()  # (name, peer URL) as the data has them
+    hashes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    logins: dict[str, str] = field(default_factory=dict)
+
+
+def parse(stdout: str, words: str) -> Answers:
+    """Reads the program's output; `words` is what is shown of a boot that ended without a word of its own.
+
+    Raises `IsolationError` for a line that is not JSON.
+    """
+    found: dict[str, Any] = {"hashes": {}, "logins": {}, "counts": ()}
+    done = False
+    for line in stdout.splitlines():
+        try:
+            event = json.loads(line)
+            name, answer = event["event"], event.get("answer")
+            if name == "members":
+                found["members"] = tuple((m.get("name", ""), m["peerURLs"][0]) for m in answer)
+            elif name == "hashes":
+                found["hashes"] = {
+                    a["Endpoint"]: (a["HashKV"]["header"].get("revision", 0), a["HashKV"]["hash"]) for a in answer
+                }
+            elif name in ("users", "roles"):
+                found[name] = tuple(sorted(answer.get(name) or ()))
+            elif name == "count":
+                found["counts"] = (*found["counts"], int(answer.get("count", 0)))
+            elif name == "login":
+                found["logins"][event["role"]] = event["why"]
+            elif name == "died":
+                found["died"] = (event["member"], event["why"])
+                found["failed"] = f"the copy of {event['member']} ended: {event['why']}"
+            elif name == "failed":
+                found["failed"] = event["why"]
+            elif name in ("saved", "done"):
+                found["saved"] = found.get("saved", False) or name == "saved"
+                done = name == "done"
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise IsolationError("the isolated boot", f"said what is no answer: {line[:200]!r}", "run again") from None
+    if not done and not found.get("failed"):
+        refused = "; ".join(f"{role} does not log in: {why}" for role, why in found["logins"].items() if why)
+        found["failed"] = refused or f"it ended early: {words}"
+    return Answers(**found)

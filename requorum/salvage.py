@@ -1,0 +1,319 @@
+"""Salvage: the newest data there is, from what the survivors' disks still hold. Planners and parsers only.
+
+Copies of all survivors' whole data directories start together in `isolation`, with just the empty stand-ins that quorum
+lacks, and Raft decides what was committed; nobody here compares survivors by revision, since an isolated old leader can
+hold more entries that nobody acknowledged. The originals are only read. `choice` carries this out and decides.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from requorum import isolation
+from requorum.command import LONG, Action, Command, Copy, act, look
+from requorum.etcd import MemberConfig
+from requorum.inventory import Member
+from requorum.isolation import WAL_BYTES, Boot
+from requorum.refusal import Refusal
+from requorum.snapshot import Source
+from requorum.terms import Terms
+
+KIND = "salvage"
+
+
+class SalvageError(Refusal):
+    """The survivors' data cannot be salvaged; the text says why."""
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """An old member with data on its disk. Bytes: of its data directory as allocated, and free where scratch lies."""
+
+    member: Member
+    config: MemberConfig
+    size: int
+    free: int
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def host(self) -> str:
+        return self.member.host
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """What came of it. `source` None: nothing, and `failed` says why. `how`: "together", or "alone" for a copy that was
+    forced into a cluster of its own. `survivors` (names) whose data it holds, `members` the lost cluster's size.
+    `on_disk`: the highest revision that a survivor's own database shows as applied; None where none can be read."""
+
+    source: Source | None
+    how: str = ""
+    survivors: tuple[str, ...] = ()
+    members: int = 0
+    on_disk: int | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
+
+    certain: int | None
+    possible: int | None
+    why: str
+
+
+# -- who survived ------------------------------------------------------------------------------------------------
+
+
+def ask_disk(host: str, data_dir: str, scratch_parent: str) -> list[Command]:
+    """Whether a write-ahead log and a database are there, how large the data is, how much room there is for a copy."""
+    return [
+        look(host, "find", f"{data_dir}/member/wal", f"{data_dir}/member/snap/db", "-maxdepth", "0",
+             why="whether the member's data is on its disk"),
+        look(host, "du", "-sB1", data_dir, why="size of the data", accept=None),
+        look(host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
+    ]  # fmt: skip
+
+
+def parse_disk(found: str, du: str, df: str) -> tuple[int, int] | None:
+    """(size, free) in bytes; None where the data is not whole or nothing could be measured."""
+    rows = [line.split() for line in df.splitlines()[1:] if line.strip()]
+    if len(found.splitlines()) != 2 or not du.split() or not rows:
+        return None
+    return int(du.split()[0]), int(rows[-1][3])
+
+
+def lineage(survivors: Sequence[Survivor]) -> tuple[list[Survivor], str]:
+    """The survivors of the lost cluster, and a word on those that are left out. Their configurations' token tells.
+
+    Raises `SalvageError` where two clusters have equally many survivors: neither is then "the" lost one.
+    """
+    tokens = Counter(s.config.token for s in survivors).most_common()
+    if len(tokens) > 1 and tokens[0][1] == tokens[1][1]:
+        named = ", ".join(f"{s.name} of {s.config.token}" for s in survivors)
+        raise SalvageError("the survivors", f"are of different clusters: {named}", "name a backup with --snapshot=FILE")
+    kept = [s for s in survivors if s.config.token == tokens[0][0]] if tokens else []
+    others = [f"{s.name} is of {s.config.token}" for s in survivors if s not in kept]
+    return kept, "; ".join(others)
+
+
+def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
+    """The survivor with most room takes all copies. Raises `SalvageError` where one has too little.
+
+    Needed there: every copy as an archive and unpacked, the stand-ins' data, and the saved snapshot.
+    """
+    stand_ins = max(members // 2 + 1 - len(survivors), 0)
+    largest = max(s.size for s in survivors)
+    needed = 2 * sum(s.size for s in survivors) + stand_ins * (largest + WAL_BYTES) + largest
+    best = max(survivors, key=lambda s: s.free)
+    short = [f"{s.host} has {s.free:,} of {s.size:,} bytes" for s in survivors if s.free < s.size]
+    if best.free < needed:
+        short.append(f"{best.host} has {best.free:,} of {needed:,} bytes")
+    if short:
+        raise SalvageError("no room for copies", "; ".join(short), "make room below /var/lib/requorum, then run again")
+    return best
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------
+
+
+def scratch(terms: Terms) -> str:
+    return terms.place(KIND)
+
+
+def kept(terms: Terms) -> str:
+    """Where the salvaged snapshot stays, on the host that made it."""
+    return terms.place("salvage.snap")
+
+
+def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    return [command for host in hosts for command in isolation.clear(host, KIND, terms.mark.run, scratch(terms))]
+
+
+def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) -> list[Action]:
+    """Copies each survivor's data where it lies, brings all copies to `host`, and root's login with them.
+
+    `client` is the configuration server's client configuration that holds the old passwords.
+    """
+    place = scratch(terms)
+    plan: list[Action] = [*clear(terms, [s.host for s in survivors])]
+    plan += isolation.make_room(host, place, terms.inventory.etcd.user)
+    for survivor in survivors:
+        archive = f"{place}/{survivor.name}.tar"
+        plan += [
+            act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
+            Command(
+                survivor.host,
+                ("tar", "--create", "--sparse", f"--file={archive}", f"--directory={survivor.config.data_dir}", "."),
+                "copy the whole data directory; the original is only read", deadline=LONG,
+            ),
+        ]  # fmt: skip
+    for survivor in survivors:
+        archive = f"{place}/{survivor.name}.tar"
+        if survivor.host != host:
+            why = f"the copy of {survivor.name} to where all are gathered"
+            plan.append(Copy(archive, ((host, archive),), why, survivor.host))
+            plan.append(act(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
+    plan += [
+        Copy(f"{client}/root/{name}", ((host, f"{place}/logins/root/{name}"),), f"root's old {name}",
+             terms.configuration_server)
+        for name in ("user", "password")
+    ]  # fmt: skip
+    return plan
+
+
+def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
+    """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too."""
+    place, account = scratch(terms), terms.inventory.etcd.user
+    plan = [
+        act(host, *isolation.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
+        act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
+        Command(
+            host, ("rm", "-rf", f"{place}/room", f"{place}/salvage.snap"), "clear an attempt before", deadline=LONG
+        ),
+        *isolation.make_room(host, place, account),
+    ]
+    for name in names:
+        plan += [
+            act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
+            Command(host, ("tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}"),
+                    f"unpack the copy of {name}", deadline=LONG),
+            Command(host, ("chown", "-R", f"{account}:", f"{place}/room/{name}"), f"{account} owns it", deadline=LONG),
+        ]  # fmt: skip
+    return plan
+
+
+def ask_databases(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
+    """`snapshot status` of each copy's database: its revision, and whether its pages hang together."""
+    return [ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
+
+
+def ask_status(host: str, path: str) -> Command:
+    tool = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
+    return Command(
+        host, ("env", "ETCDCTL_API=3", "sh", "-c", tool, path), f"revision and pages of {path.rsplit('/', 1)[-1]}",
+        changes=False, deadline=LONG, accept=None,
+    )  # fmt: skip
+
+
+def membership(initial_cluster: str) -> dict[str, str]:
+    """name → peer URL, as etcd spells it: NAME=URL,NAME=URL."""
+    pairs = (part.split("=", 1) for part in initial_cluster.split(",") if "=" in part)
+    return {name.strip(): url.strip() for name, url in reversed(list(pairs))}
+
+
+def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict[str, str]:
+    """The members as the data has them: name → peer URL. `said`: (name, URL), a name is empty where the data has none
+    yet; `configured` then names it by its URL. The configured members where the data says the same, or nothing."""
+    urls = {url for _, url in said}
+    if not urls or urls == set(configured.values()):
+        return dict(configured)
+    by_url = {url: name for name, url in configured.items()}
+    return {name or by_url.get(url, f"member-{n}"): url for n, (name, url) in enumerate(said, start=1)}
+
+
+def boots(
+    survivors: Sequence[Survivor], members: Mapping[str, str], old_members: Sequence[Member], force: bool = False
+) -> list[Boot]:
+    """The survivors' copies as they are, and the empty stand-ins that quorum lacks, under dead members' names.
+
+    `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own.
+    Raises `SalvageError` where a name stands for no address.
+    """
+    known = {member.name: member.ip for member in old_members}
+    own = {s.name: s.config.peer_url for s in survivors}
+    urls = {**dict(sorted(members.items())), **{name: members.get(name, url) for name, url in own.items()}}
+    initial = ",".join(f"{name}={url}" for name, url in urls.items())
+    token = survivors[0].config.token
+
+    def made(name: str, stand_in: bool) -> Boot:
+        url = urls[name]
+        host = urlsplit(url).hostname or ""
+        try:
+            address = str(ipaddress.ip_address(host))
+        except ValueError:
+            if name not in known:
+                raise SalvageError(
+                    name, f"has the peer URL {url}, of an unknown address", "list it in old_members"
+                ) from None
+            address = known[name]
+        return Boot(name, url, address, initial, token, existing=True, stand_in=stand_in, force=force)
+
+    lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
+    dead = [name for name in urls if name not in own]
+    return [*(made(s.name, False) for s in survivors), *(made(name, True) for name in dead[: max(lacking, 0)])]
+
+
+def keep(terms: Terms, host: str) -> list[Command]:
+    """Gives the saved snapshot its name, and takes its measures."""
+    made = f"{scratch(terms)}/salvage.snap"
+    return [
+        act(host, "chmod", "600", made, why="for root only"),
+        act(host, "mv", "-fT", made, kept(terms), why="the salvaged snapshot gets its name"),
+    ]
+
+
+def ask_kept(terms: Terms, host: str) -> list[Command]:
+    return [
+        Command(host, ("sha256sum", kept(terms)), "SHA-256 of the salvage", changes=False, deadline=LONG),
+        look(host, "stat", "-c", "%s", kept(terms), why="its size", accept=(0,)),
+        ask_status(host, kept(terms)),
+    ]
+
+
+# -- what it may lose --------------------------------------------------------------------------------------------
+
+
+def note_loss(terms: Terms, found: Loss) -> Command:
+    """Kept on the configuration server for the report of a run that is carried on."""
+    content = json.dumps(asdict(found)) + "\n"
+    return Command(terms.configuration_server, ("dd", f"of={terms.place('loss.json')}", "status=none"),
+                   "note what is lost", stdin=content.encode())  # fmt: skip
+
+
+def ask_loss(terms: Terms) -> Command:
+    return look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+
+
+def parse_loss(text: str) -> Loss | None:
+    """None where nothing was noted."""
+    try:
+        return Loss(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def loss(chosen: Source, salvaged: Salvaged) -> Loss:
+    """What is lost when `chosen` is restored, in acknowledged revisions, and why that is all that can be said."""
+    held, members = len(salvaged.survivors), salvaged.members
+    if chosen.kind == KIND:
+        if salvaged.how == "alone":
+            why = (
+                "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
+                "are dropped (1 to 5 in 4 of 13 trials)"
+            )
+            return Loss(None, None, why)
+        if held > members // 2:
+            why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
+            return Loss(0, 0, why)
+        why = (
+            f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
+            "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
+        )
+        return Loss(None, None, why)
+    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
+    certain = max(newest - chosen.revision, 0) if newest is not None and chosen.revision is not None else None
+    if salvaged.source:
+        reason = f"a snapshot was named, and the salvage at revision {newest:,} was not used"
+    else:
+        reason = f"salvage failed: {salvaged.failed}"
+    return Loss(certain, None, f"{reason}; writes acknowledged after {chosen.taken} are not in the snapshot")

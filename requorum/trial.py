@@ -1,0 +1,145 @@
+"""The trial: the chosen snapshot, restored and booted before anything is committed. Planners and parsers only.
+
+Every new member restores into scratch with the very flags of Step 4 (`etcd.restore` with another data directory); all
+results are gathered on one of them and booted in `isolation`. What is found there, Step 5 must find in the real
+cluster. `trials` carries this out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from requorum import etcd, isolation
+from requorum.command import LONG, Action, Command, Copy, act
+from requorum.etcd import MemberConfig, Tools
+from requorum.isolation import WAL_BYTES, Answers, Boot
+from requorum.terms import Terms
+
+KIND = "trial"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the trial found: `hash` of all members' data at `revision` (the bumped one where the tool bumps), `counts`
+    of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
+    why it is not good and the rest is empty; "" if it is good."""
+
+    snapshot: str
+    revision: int
+    hash: int
+    counts: dict[str, int]
+    users: tuple[str, ...]
+    roles: tuple[str, ...]
+    problem: str = ""
+
+
+def scratch(terms: Terms) -> str:
+    return terms.place(KIND)
+
+
+def bytes_needed(snapshot: int, members: int, gathers: bool) -> int:
+    """Room for one restored member; where all are gathered, for each of them as an archive and unpacked too."""
+    one = snapshot + WAL_BYTES
+    return one * (1 + 2 * members) if gathers else 2 * one
+
+
+def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    return [command for host in hosts for command in isolation.clear(host, KIND, terms.mark.run, scratch(terms))]
+
+
+def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, MemberConfig]) -> list[Command]:
+    """On every new member, as Step 4 will do it; only the place differs."""
+    place, settings = scratch(terms), terms.inventory.etcd
+    plan = clear(terms, terms.member_hosts)
+    for host in terms.member_hosts:
+        config = replace(configs[host], data_dir=f"{place}/{configs[host].name}")
+        plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
+        plan += etcd.restore(
+            host, tools[host], config, terms.snapshot_path, settings.user,
+            settings.revision_bump, terms.mark.run, (f"{place}/restored", "for the trial"),
+        )  # fmt: skip
+    return plan
+
+
+def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: Sequence[str]) -> list[Action]:
+    """Brings what was restored to `host`, and each role's old login from the backup of Step 2."""
+    place, account = scratch(terms), terms.inventory.etcd.user
+    plan: list[Action] = [*isolation.make_room(host, place, account)]
+    names = {member: configs[member].name for member in terms.member_hosts}
+    for member, name in names.items():
+        archive = f"{place}/{name}.tar"
+        plan.append(
+            Command(member, ("tar", "--create", "--sparse", f"--file={archive}", f"--directory={place}", name),
+                    "pack what was restored", deadline=LONG)
+        )  # fmt: skip
+    for member, name in names.items():
+        archive = f"{place}/{name}.tar"
+        if member != host:
+            plan.append(Copy(archive, ((host, archive),), f"{name}'s trial data to where all are gathered", member))
+            plan.append(Command(member, ("rm", "-rf", place), "remove the trial's scratch", deadline=LONG))
+        plan += [
+            Command(host, ("tar", "--extract", f"--file={archive}", f"--directory={place}/room"),
+                    f"unpack {name}'s trial data", deadline=LONG),
+            Command(host, ("chown", "-R", f"{account}:", f"{place}/room/{name}"), f"{account} owns it", deadline=LONG),
+        ]  # fmt: skip
+    plan += [
+        Copy(f"{terms.client_backup}/{role}/{name}", ((host, f"{place}/logins/{role}/{name}"),),
+             f"{role}'s old {name}", terms.configuration_server)
+        for role in roles for name in ("user", "password")
+    ]  # fmt: skip
+    return plan
+
+
+def boots(terms: Terms, configs: Mapping[str, MemberConfig]) -> list[Boot]:
+    """All new members, as they are configured."""
+    return [
+        Boot(c.name, c.peer_url, terms.member_on(host).ip, c.initial_cluster, c.token)
+        for host, c in ((host, configs[host]) for host in terms.member_hosts)
+    ]
+
+
+def prefixes(terms: Terms) -> tuple[str, ...]:
+    """What is counted: all keys, and the prefixes that the inventory expects something of."""
+    return ("", *terms.inventory.expect.prefixes)
+
+
+def problem(answers: Answers, members: int) -> str | None:
+    """Why the trial is not good; None if it is. A refused password is named first: it is what people can mend."""
+    refused = [f"{role}: {why}" for role, why in answers.logins.items() if why]
+    if refused:
+        return f"an old password does not log in: {'; '.join(refused)}"
+    if answers.failed:
+        return answers.failed
+    if len(answers.hashes) != members or len(set(answers.hashes.values())) != 1:
+        return f"the members hold different data: {answers.hashes}"
+    return None
+
+
+def result(snapshot: str, wanted: Sequence[str], answers: Answers, members: int) -> Trial:
+    """What the trial found."""
+    wrong = problem(answers, members)
+    if wrong is not None:
+        return Trial(snapshot, 0, 0, {}, (), (), wrong)
+    (found,) = set(answers.hashes.values())
+    counts = dict(zip(wanted, answers.counts, strict=True))
+    return Trial(snapshot, *found, counts, answers.users, answers.roles)
+
+
+def note(terms: Terms, host: str, trial: Trial) -> Command:
+    """Kept on a host, so that a run which is carried on need not hold it again."""
+    content = json.dumps(asdict(trial)) + "\n"
+    path = terms.place("trial.json")
+    return Command(host, ("dd", f"of={path}", "conv=fsync", "status=none"), "note what the trial found",
+                   stdin=content.encode())  # fmt: skip
+
+
+def parse_note(text: str, snapshot: str, wanted: Sequence[str]) -> Trial | None:
+    """The noted trial; None where there is none, or it was held with another snapshot or for other prefixes."""
+    try:
+        data = json.loads(text)
+        trial = Trial(**{**data, "users": tuple(data["users"]), "roles": tuple(data["roles"])})
+    except (ValueError, KeyError, TypeError):
+        return None
+    return trial if trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None

@@ -1,0 +1,188 @@
+"""What survivors' disks still hold comes back; where they are damaged, the backup does, and the report says why."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from compose import etcd_client, lab, load, poll
+from compose.nodes import Node
+from tests.lab.rehearsal import Rehearsal
+from tests.lab.test_interruption import await_stage
+from tests.lab.writers import PREFIX, data_dir, digests, leftovers, on_disk, writing
+
+ALL = ("etcd-1", "etcd-2", "etcd-3")
+
+
+def kill_all_while_writing(rehearsal: Rehearsal) -> list[str]:
+    """SIGKILL for every member in full flow; the keys whose write was acknowledged."""
+    with writing(rehearsal.nodes) as writers:
+        rehearsal.lose("kill", ALL)
+    return list(writers.acknowledged)
+
+
+def missing(rehearsal: Rehearsal, keys: list[str] | set[str]) -> list[str]:
+    there = etcd_client.read_all(rehearsal.nodes, PREFIX)
+    return sorted(key for key in keys if there.get(key.encode()) != key.encode())
+
+
+def test_all_that_reached_the_one_survivors_disk_is_back(rehearsal: Rehearsal) -> None:
+    acknowledged = kill_all_while_writing(rehearsal)
+    rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    directory = data_dir(survivor)
+    held, before = on_disk(survivor, directory) & set(acknowledged), digests(survivor, directory)
+
+    run = rehearsal.run(rehearsal.inventory())
+
+    assert run.recovered, run.output
+    assert len(held) > 100
+    assert missing(rehearsal, held) == []
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert run.summary["data_loss"]["certain"] is None
+    assert "salvaged from 1 of 3 members (etcd-1)" in run.summary["data_loss"]["why"]
+    assert digests(survivor, directory) == before, "the survivor's own data is only read"
+    assert leftovers(rehearsal.nodes) == []
+    rehearsal.assert_recovered(run)
+
+
+def test_with_a_majority_of_disks_no_acknowledged_write_is_lost(rehearsal: Rehearsal) -> None:
+    acknowledged = kill_all_while_writing(rehearsal)
+    rehearsal.lose("wipe", ("etcd-1",))
+
+    run = rehearsal.run(rehearsal.inventory(), "--rebuild")
+
+    assert run.recovered, run.output
+    assert missing(rehearsal, acknowledged) == []
+    assert (run.summary["data_loss"]["certain"], run.summary["data_loss"]["possible"]) == (0, 0)
+    rehearsal.assert_recovered(run)
+
+
+def test_without_any_backup_the_survivor_alone_brings_everything_back(rehearsal: Rehearsal) -> None:
+    rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
+    empty = rehearsal.scratch / "no-backups"
+    empty.mkdir(exist_ok=True)
+    inventory = rehearsal.inventory(lambda content: content["snapshot"].update(directory=str(empty)))
+    run = rehearsal.run(inventory)
+    rehearsal.assert_recovered(run)
+    assert run.summary["snapshot"]["source"] == "salvage"
+
+
+def truncate_log(node: Node, directory: str) -> None:
+    """Leaves the first half of the log: etcd would mend it and go on, behind its own database."""
+    logs = node.run(["sh", "-c", 'ls "$0"/member/wal/*.wal', directory]).stdout.split()
+    written = len(node.get(logs[0]).rstrip(b"\0"))  # etcd lays segments out in full, zeroes to the end
+    node.run(["truncate", "-s", str(written // 2), logs[0]])
+    if logs[1:]:
+        node.run(["rm", *logs[1:]])
+
+
+def damage_pages(node: Node, directory: str) -> None:
+    """Random bytes where the database keeps keys."""
+    for offset in _offsets(node, directory, load.key(150, load.KEYS).encode()):
+        where = f"seek={max(offset // 4096 - 2, 2)}"
+        file = f"of={directory}/member/snap/db"
+        node.run(["dd", "if=/dev/urandom", file, "bs=4096", where, "count=4", "conv=notrunc", "status=none"])
+
+
+def flip_one_byte(node: Node, directory: str) -> None:
+    """One value, one byte: every page still hangs together. The log tells, since it holds the write whole."""
+    for offset in _offsets(node, directory, load.value(150)):
+        file = f"of={directory}/member/snap/db"
+        node.run(["dd", file, "bs=1", f"seek={offset}", "conv=notrunc", "status=none"], stdin=b"~")
+
+
+def _offsets(node: Node, directory: str, what: bytes) -> list[int]:
+    data = node.get(f"{directory}/member/snap/db")
+    found, at = [], data.find(what)
+    while at >= 0:
+        found.append(at)
+        at = data.find(what, at + 1)
+    assert found, "the database holds it"
+    return found
+
+
+@pytest.mark.parametrize("damage", [truncate_log, damage_pages, flip_one_byte])
+def test_a_survivor_whose_data_is_damaged_gives_way_to_the_backup(rehearsal: Rehearsal, damage: object) -> None:
+    assert callable(damage)
+    etcd_client.put(rehearsal.nodes, "/status/late", "written after the backup")
+    rehearsal.lose("kill", ALL)
+    rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    directory = data_dir(survivor)
+    damage(survivor, directory)
+    before = digests(survivor, directory)
+
+    run = rehearsal.run(rehearsal.inventory())
+
+    rehearsal.assert_recovered(run)
+    assert run.summary["snapshot"]["source"] == "file"
+    assert run.summary["data_loss"]["why"].startswith("salvage failed: ")
+    assert "salvage failed: " in run.output
+    assert digests(survivor, directory) == before
+    assert leftovers(rehearsal.nodes) == []
+
+
+def test_a_named_snapshot_is_used_as_named_and_the_salvage_is_mentioned(rehearsal: Rehearsal) -> None:
+    for number in range(3):
+        etcd_client.put(rehearsal.nodes, f"/status/late/{number}", "written after the backup")
+    rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
+    run = rehearsal.run(rehearsal.inventory(), f"--snapshot={rehearsal.snapshot}")
+    rehearsal.assert_recovered(run)
+    assert run.summary["snapshot"]["source"] == "file"
+    assert "salvage is newer: revision" in run.output
+    assert run.summary["data_loss"]["certain"] >= 3
+
+
+@pytest.mark.parametrize("kind", ["salvage", "trial"])
+def test_an_isolated_boot_that_is_killed_half_way_is_cleared_by_the_next_run(rehearsal: Rehearsal, kind: str) -> None:
+    rehearsal.lose("kill", ALL)
+    rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    directory = data_dir(survivor)
+    before = digests(survivor, directory)
+    inventory = rehearsal.inventory()
+    stage = {"salvage": "test_when_survivors_are_salvaged", "trial": "test_when_the_snapshot_is_tried"}[kind]
+
+    process, evidence = rehearsal.start(inventory)
+    try:
+        await_stage(process, evidence, stage)
+        poll.until(lambda: _boots(survivor, kind), seconds=60, every=0.1, what=f"the isolated {kind} runs")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert leftovers(rehearsal.nodes) != [], "it was really killed half way"
+
+    run = rehearsal.run(inventory)
+
+    rehearsal.assert_recovered(run)
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert digests(survivor, directory) == before
+    assert leftovers(rehearsal.nodes) == []
+
+
+def _boots(node: Node, kind: str) -> bool:
+    script = 'systemctl is-active --quiet "requorum-$0-*" && pgrep -f /tmp/requorum/ >/dev/null'
+    return node.run(["sh", "-c", script, kind], check=False).rc == 0
+
+
+def test_etcd_3_4_salvages_too(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    lab.down()
+    other = Rehearsal(tmp_path, etcd="3.4", spares=0)
+    try:
+        other.prepare()
+        acknowledged = kill_all_while_writing(other)
+        other.lose("wipe", ("etcd-2", "etcd-3"))
+        survivor = other.nodes.by_name("etcd-1")
+        held = on_disk(survivor, data_dir(survivor)) & set(acknowledged)
+        run = other.run(other.inventory())
+        assert run.recovered, run.output
+        assert missing(other, held) == []
+        assert run.summary["snapshot"]["source"] == "salvage"
+        assert leftovers(other.nodes) == []
+        other.assert_recovered(run)
+    finally:
+        lab.down()

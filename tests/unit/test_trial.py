@@ -1,0 +1,97 @@
+"""The plan of a trial, as data: the flags of Step 4 in another place, and how its answers are judged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from requorum import plan, trial
+from requorum.command import Command, Copy
+from requorum.etcd import MemberConfig, Tools
+from requorum.isolation import Answers
+from requorum.trial import Trial
+from tests.unit.test_salvage import initial_cluster, ip, terms
+
+HOSTS = ("etcd-1", "etcd-2", "etcd-3")
+SCRATCH = "/var/lib/requorum/prod/r1/trial"
+
+
+def configs() -> dict[str, MemberConfig]:
+    return {
+        f"etcd-{n}": MemberConfig(
+            f"etcd-{n}", "prod-r1", "/var/lib/etcd/dh/prod-r1", f"https://{ip(n)}:2380", (), initial_cluster(3),
+            None, None, None, False, 1.0,
+        )
+        for n in (1, 2, 3)
+    }  # fmt: skip
+
+
+def flags(commands: list[Command]) -> list[list[str]]:
+    """Every restore, without where it puts the data."""
+    return [
+        [word for word in c.argv if not word.startswith("--data-dir=")]
+        for c in commands
+        if "restore" in c.argv and "systemd-run" in c.argv
+    ]
+
+
+def test_the_trial_restores_with_the_very_flags_of_step_4() -> None:
+    tools = dict.fromkeys(HOSTS, Tools("3.5.16", "/usr/bin/etcdutl", bumps=True))
+    tried = trial.restore(terms(), tools, configs())
+    real = plan.restore(terms(), tools, configs(), dict.fromkeys(HOSTS, ()), "sha")
+    assert len(flags(tried)) == 3
+    assert flags(tried) == flags(real)
+    assert not [c for c in tried if any("/var/lib/etcd" in word for word in c.argv)], "only scratch is written"
+
+
+def test_everything_is_gathered_on_one_member_with_every_roles_login() -> None:
+    actions = trial.gather(terms(), configs(), "etcd-1", ("config", "root"))
+    copies = [(a.source_host, a.source) for a in actions if isinstance(a, Copy)]
+    assert copies[:2] == [("etcd-2", f"{SCRATCH}/etcd-2.tar"), ("etcd-3", f"{SCRATCH}/etcd-3.tar")]
+    assert [path.split("client.before/")[1] for _, path in copies[2:]] == [
+        "config/user", "config/password", "root/user", "root/password",
+    ]  # fmt: skip
+    assert {target for a in actions if isinstance(a, Copy) for target, _ in a.targets} == {"etcd-1"}
+
+
+def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
+    for host in HOSTS:
+        stop, remove = [c.argv for c in trial.clear(terms(), HOSTS) if c.host == host]
+        assert stop == ("systemctl", "stop", "requorum-trial-r1.service")
+        assert remove == ("rm", "-rf", SCRATCH)
+
+
+GOOD = {"a": (7, 3), "b": (7, 3), "c": (7, 3)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        (Answers(hashes=GOOD, logins={"root": ""}), None),
+        (Answers(hashes=GOOD, logins={"config": "invalid"}), "an old password does not log in: config: invalid"),
+        (Answers(failed="root does not log in: x", logins={"root": "x"}), "an old password does not log in: root: x"),
+        (Answers(failed="no leader within 60 s"), "no leader within 60 s"),
+        (Answers(hashes={**GOOD, "c": (7, 4)}), "different data"),
+        (Answers(hashes={"a": (7, 3)}), "different data"),
+    ],
+)
+def test_a_trial_is_good_when_all_members_agree_and_every_role_gets_in(answers: Answers, problem: str | None) -> None:
+    found = trial.problem(answers, 3)
+    assert found is None if problem is None else problem in str(found)
+
+
+def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
+    answers = Answers(hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5))
+    found = trial.result("sha", ("", "/main"), answers, 3)
+    assert found == Trial("sha", 7, 3, {"": 20, "/main": 5}, ("root",), ("root",))
+    noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
+    assert json.loads(noted)["hash"] == 3
+    assert trial.parse_note(noted, "sha", ("", "/main")) == found
+    assert trial.parse_note(noted, "other", ("", "/main")) is None
+    assert trial.parse_note(noted, "sha", ("",)) is None
+    assert trial.parse_note("", "sha", ("",)) is None
+
+
+def test_room_is_counted_for_what_is_gathered() -> None:
+    assert trial.bytes_needed(100, 3, gathers=True) > 3 * trial.bytes_needed(100, 3, gathers=False)
