@@ -1,14 +1,14 @@
 """Choosing the data to restore: the one place where Step 0 and the handover decide about snapshots.
 
 `snapshot` finds and verifies files on the operator's machine, `plan` says how to save and copy; here their results are
-put together. Ranking by lineage and revision, salvage and the trial boot will join here.
+put together. `catalogue` holds all sources and has them ranked.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import facts, plan, snapshot
+from requorum import catalogue, facts, plan, snapshot
 from requorum.cluster import Cluster
 from requorum.command import Result, look
 from requorum.etcd import parse_snapshot_status
@@ -22,15 +22,16 @@ def from_files(cluster: Cluster) -> Source | None:
 
     A run that is carried on keeps to the data it began with. Raises `SnapshotError` otherwise when there is none.
     """
+    catalogue.recall(cluster)
     mark = cluster.mark
     if cluster.carrying_on and mark.snapshot:
         return _of_this_run(cluster)
     verdict = cluster.known.verdict
     if verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.snapshot:
         return None
-    path = snapshot.find(cluster.inventory, cluster.options.snapshot)
-    if path is not None:
-        return snapshot.verify(path)
+    chosen = catalogue.choose_file(cluster)
+    if chosen is not None:
+        return chosen
     if verdict is not None and not any(f.state is State.LEADERLESS for f in verdict.members):
         raise _nothing()
     return None
@@ -54,11 +55,9 @@ def _of_this_run(cluster: Cluster) -> Source:
             size = cluster.ask([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
             taken = mark.taken
             return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
-    path = snapshot.find(cluster.inventory, None)
-    if path is not None:
-        source = snapshot.verify(path)
-        if source.sha256 == mark.snapshot:
-            return source
+    source = catalogue.by_sha256(cluster.inventory, mark.snapshot)
+    if source is not None:
+        return source
     raise SnapshotError(
         "the hosts",
         f"hold no whole copy of the snapshot that the unfinished run {mark.run} restores",
@@ -69,14 +68,18 @@ def _of_this_run(cluster: Cluster) -> Source:
 def better(cluster: Cluster, saves: list[Result]) -> Source | None:
     """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
     saved = [_saved(cluster, result, "survivor") for result in saves if result.code == 0]
+    for result in saves:
+        if result.code != 0:
+            why = f"could not be saved: {result.words}"
+            catalogue.failed(cluster, "survivor", result.command.host, result.command.argv[-1], why)
     held = cluster.known.source
     handover = cluster.known.verdict is not None and cluster.known.verdict.kind is Kind.INTACT
     if not saved:
         if held is None and not handover:
             raise _nothing()
         return None
-    newest = max(saved, key=lambda source: source.revision or 0)
-    return newest if held is None or (newest.revision or 0) > (held.revision or 0) else None
+    best = catalogue.offer(cluster, saved)
+    return best if best is not None and (held is None or best.sha256 != held.sha256) else None
 
 
 def _nothing() -> SnapshotError:
