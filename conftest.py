@@ -9,9 +9,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not __debug__:
         raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
     try:
+        if not hosts and not config.getoption("snapshot"):
+            raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
         if hosts:
             inventory = inventories.load(inventories.find(hosts, ROOT))
             _check_options(config, inventory)
@@ -143,6 +146,18 @@ def _confirm(config: pytest.Config, cluster: str) -> None:
 def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     with opened(pytestconfig, pytestconfig.stash[INVENTORY]) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def named_inventory(pytestconfig: pytest.Config) -> Inventory | None:
+    """The inventory that `--hosts` names; None where a procedure does without."""
+    return pytestconfig.stash.get(INVENTORY, None)
+
+
+@pytest.fixture(scope="session")
+def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], AbstractContextManager[Cluster]]:
+    """For a procedure that runs on other machines than the named inventory's: `opened`, with its evidence's name."""
+    return partial(opened, pytestconfig)
 
 
 def options_of(config: pytest.Config) -> Options:

@@ -52,6 +52,7 @@ class Known:
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
     sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover
+    unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
@@ -258,6 +259,7 @@ class Cluster:
                 "taken": source.taken,
             },
             "sources": [candidate.row() for candidate in self.known.sources],
+            "unproven": list(self.known.unproven),
             "data_loss": self._data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),

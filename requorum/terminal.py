@@ -19,6 +19,7 @@ from requorum.journal import redact
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
+TABLE_WIDTH = 160  # columns that a table takes where the terminal has fewer; it then wraps
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "·"}
 
 
@@ -91,7 +92,8 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         for note in properties.get("notes", []):
             self.console.print(Text(f"           {note}", style="dim"))
         if properties.get("table"):
-            self.console.print(drawn(properties["table"]), width=max(self.console.width, 160), soft_wrap=False)
+            wide = Console(file=self.console.file, highlight=False, width=max(self.console.width, TABLE_WIDTH))
+            wide.print(drawn(properties["table"]), crop=False)
         if report.failed:
             self._failure = (f"{word} {text}", redact(str(report.longrepr)))
             self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
@@ -116,7 +118,7 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
     for name in rows[0]:
         table.add_column(name, justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
-                         overflow="fold", no_wrap=name in ("taken", "hash"))  # fmt: skip
+                         overflow="fold", no_wrap=name in ("host", "taken", "revision", "size", "hash"))  # fmt: skip
     for row in rows:
         cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]
         style = "bold" if str(row.get("verdict", "")).startswith("chosen") else "dim"
