@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from requorum import bolt, catalogue, manifest
+from requorum import bolt, catalogue, manifest, marker
 from requorum.cluster import Options
+from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
 from requorum.lineage import Family
 from requorum.manifest import ManifestError
 from requorum.ranking import Candidate
 from requorum.snapshot import SnapshotError, Source
+from requorum.terms import Terms
 
 
 @dataclass
@@ -66,6 +68,13 @@ def inventory_of(lab: Inventory, exercise: Drill, named: Inventory | None) -> In
     expect = named.expect if named else Expect()
     snapshot = lab.snapshot.model_copy(update={"file": exercise.source.path, "directory": None})
     return lab.model_copy(update={"expect": expect, "snapshot": snapshot})
+
+
+def places(terms: Terms) -> list[Command]:
+    """The drill's own directory on every machine of the lab. No mark: nobody is to carry a drill on."""
+    directories = (marker.BASE, marker.directory(terms.inventory.cluster), terms.place())
+    why = "a place for this drill, for root only"
+    return [act(host, "install", "-d", "-m", "700", *directories, why=why) for host in terms.everyone]
 
 
 def options(given: Options, exercise: Drill) -> Options:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum import etcd, facts, plan
+from requorum import drill, etcd, facts, plan
 from requorum.cluster import Cluster
 from requorum.drill import Drill
 from requorum.proofs import data, drills, hosts
@@ -38,9 +38,9 @@ class TestDrill:
         """As in Step 0."""
         hosts.there_is_room(cluster)
 
-    def test_when_the_labs_own_cluster_is_taken_away(self, cluster: Cluster) -> None:
+    def test_when_the_cluster_of_the_lab_is_taken_away(self, cluster: Cluster) -> None:
         """As in Step 1: Deephaven off, etcd stopped, its unit set aside."""
-        cluster.do(plan.turn_deephaven_off(cluster.terms))
+        cluster.do([*drill.places(cluster.terms), *plan.turn_deephaven_off(cluster.terms)])
         terms, unit = cluster.terms, cluster.inventory.etcd.unit
         units = facts.units(cluster, terms.etcd_hosts)
         files = facts.files(cluster, {h: etcd.unit_files(unit, u) for h, u in units.items()})
@@ -65,6 +65,7 @@ class TestDrill:
         """Steps 2 and 3, with the lab's own passwords in it."""
         second, third = Step2(), Step3()
         second.test_when_the_old_passwords_are_backed_up(cluster)
+        second.test_then_every_host_holds_the_same_passwords(cluster)
         second.test_when_the_new_configuration_is_generated(cluster)
         second.test_when_the_old_passwords_are_put_into_the_archives(cluster)
         third.test_when_both_archives_are_copied(cluster)
