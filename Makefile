@@ -3,7 +3,9 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: rehearse test lint bench lab-up lab-down clean
+.PHONY: setup rehearse test lint bench lab-up lab-down clean
+
+setup: .venv/ready               ## what an operator's machine needs: .venv with the pinned dependencies, no engine
 
 rehearse: .venv/ready            ## build the lab, destroy its quorum, run the runbook, prove the result (KEEP=1: leave it up)
 	KEEP=$(KEEP) sh compose/with-engine $(BIN)/python -m compose.rehearse

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from requorum import inventory as inventories
-from requorum import stages
+from requorum import snapshot, stages
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not __debug__:
         raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
+    config.stash[PROCEDURE] = procedure or stages.PROCEDURES[0]
     try:
         if not hosts and not config.getoption("snapshot"):
             raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
@@ -64,7 +65,6 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[INVENTORY] = inventory
     except Refusal as refusal:
         raise pytest.UsageError(str(refusal)) from None
-    config.stash[PROCEDURE] = procedure or stages.PROCEDURES[0]
     plain = config.pluginmanager.getplugin("terminalreporter")
     if plain is not None:
         config.pluginmanager.unregister(plain)
@@ -77,6 +77,12 @@ def _gone(config: pytest.Config) -> tuple[str, ...]:
 
 def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     """Whatever can be seen wrong with the command line without asking any host."""
+    config_file = inventory.transport.ssh_config
+    if config_file and not Path(config_file).is_file():
+        raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    named = config.getoption("snapshot") or inventory.snapshot.file
+    if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
+        snapshot.verify(Path(named))
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
         raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
@@ -112,6 +118,8 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
         if any(nodeid.startswith("runbook/") for nodeid in collected):
             raise pytest.UsageError("the runbook needs --hosts=NAME, a file in inventory/")
         return
+    if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
+        raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
     difference = stages.difference(collected, ROOT)
     if difference:
         directory = config.stash[PROCEDURE].directory
@@ -231,7 +239,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if int(exitstatus) == int(pytest.ExitCode.OK):
         outcome = config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
-        outcome = "interrupted"
+        outcome, stopped_at = "interrupted", cluster.stage
     else:
         outcome = "refused" if stopped_at and "step_0" in stopped_at else "stopped"
     cluster.close(outcome, stopped_at, config.stash[STARTED])

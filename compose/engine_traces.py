@@ -1,4 +1,4 @@
-"""What a dockerd changes in the machine's network, recorded before and undone after it.
+"""What our dockerd and its nodes change in the machine, recorded before and undone after it.
 
 dockerd leaves on its end: the bridge docker0, its chains and rules in iptables, the forward
 policy, IP forwarding and empty control groups. Only what names docker is removed, since others
@@ -13,6 +13,10 @@ import subprocess
 from pathlib import Path
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+# Each node's systemd takes about six inotify instances of root's, and a kernel's default of 128 ends at 20 nodes:
+# the next one does not boot. Raised while our engine runs.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_WANTED = 1024
 BRIDGE = "docker0"
 CGROUPS = Path("/sys/fs/cgroup")
 TABLES = ("filter", "nat")
@@ -44,9 +48,12 @@ def record(path: Path) -> None:
         return
     before = {
         "ip_forward": IP_FORWARD.read_text(encoding="utf-8").strip(),
+        "inotify": INOTIFY.read_text(encoding="utf-8").strip(),
         **{iptables: _forward_policy(iptables) for iptables in COMMANDS},
     }
     path.write_text(json.dumps(before), encoding="utf-8")
+    with contextlib.suppress(OSError):
+        INOTIFY.write_text(str(max(INOTIFY_WANTED, int(before["inotify"]))), encoding="utf-8")
 
 
 def remove(path: Path) -> str:
@@ -65,6 +72,8 @@ def remove(path: Path) -> str:
     with contextlib.suppress(OSError):
         if "ip_forward" in before:
             IP_FORWARD.write_text(before["ip_forward"], encoding="utf-8")
+        if "inotify" in before:
+            INOTIFY.write_text(before["inotify"], encoding="utf-8")
     return _remains()
 
 

@@ -141,6 +141,7 @@ def down() -> str:
             removed = provision.remove()
         lab_inventory.remove()
     shutil.rmtree(state.LAB_DIR, ignore_errors=True)
+    shutil.rmtree(state.REPOSITORY / "backups" / state.CLUSTER, ignore_errors=True)  # of a cluster that is no more
     return f"down: {removed} containers and networks removed" if removed else "down: there was none"
 
 

@@ -18,6 +18,9 @@ from requorum.refusal import Refusal
 _ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")
 
 
+_REMEDY = "do not unpack it; generate it again and find out who changed it"
+
+
 class ArchiveError(Refusal):
     """An archive that must not be unpacked, or that lacks what it must hold."""
 
@@ -46,9 +49,11 @@ def parse_listing(archive: str, text: str) -> list[Entry]:
         if not found:
             raise ArchiveError(archive, f"tar's line {line!r} cannot be read", "unpack it by hand")
         kind, name, target = found["kind"], found["name"], ""
-        for arrow in (" -> ", " link to "):
-            if kind in "lh" and arrow in name:
-                name, target = name.split(arrow, 1)
+        arrow = {"l": " -> ", "h": " link to "}.get(kind)
+        if arrow:
+            if name.count(arrow) != 1:
+                raise ArchiveError(archive, f"holds {name}, a link whose target cannot be told", _REMEDY)
+            name, target = name.split(arrow)
         entries.append(Entry(kind, name, target))
     for entry in entries:
         _refuse_escape(archive, entry)
@@ -56,19 +61,22 @@ def parse_listing(archive: str, text: str) -> list[Entry]:
 
 
 def _refuse_escape(archive: str, entry: Entry) -> None:
-    remedy = "do not unpack it; generate it again and find out who changed it"
     if entry.kind not in "-dlh":
-        raise ArchiveError(archive, f"holds {entry.name}, neither file, directory nor link", remedy)
-    if _escapes(entry.name):
-        raise ArchiveError(archive, f"holds {entry.name}, which would land outside", remedy)
-    if entry.target:
-        base = posixpath.dirname(entry.name) if entry.kind == "l" else ""
-        if entry.target.startswith("/") or _escapes(posixpath.join(base, entry.target)):
-            raise ArchiveError(archive, f"holds {entry.name}, a link that points outside: {entry.target}", remedy)
+        raise ArchiveError(archive, f"holds {entry.name}, neither file, directory nor link", _REMEDY)
+    if entry.name.startswith("/") or ".." in entry.name.split("/"):
+        raise ArchiveError(archive, f"holds {entry.name}, which would land outside", _REMEDY)
+    base = posixpath.dirname(entry.name) if entry.kind == "l" else ""
+    if entry.target and _points_outside(base, entry.target):
+        raise ArchiveError(archive, f"holds {entry.name}, a link that points outside: {entry.target}", _REMEDY)
 
 
-def _escapes(name: str) -> bool:
-    return name.startswith("/") or ".." in posixpath.normpath(name).split("/")
+def _points_outside(base: str, target: str) -> bool:
+    """`..` may only stand at a target's beginning: behind a name it could climb out through another link."""
+    parts = target.split("/")
+    climbs = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    if target.startswith("/") or ".." in parts[climbs:]:
+        return True
+    return posixpath.normpath(posixpath.join(base, target)).split("/")[0] == ".."
 
 
 def top_level(entries: list[Entry]) -> list[str]:
@@ -78,12 +86,12 @@ def top_level(entries: list[Entry]) -> list[str]:
     return list(dict.fromkeys(entry.name.split("/")[0] for entry in entries))
 
 
-def role_directories(entries: list[Entry]) -> dict[str, str]:
-    """role → its directory in the archive."""
+def role_directories(entries: list[Entry]) -> list[tuple[str, str]]:
+    """(role, its directory in the archive); a role may have several."""
     directories = [
         posixpath.dirname(e.name) for e in entries if e.kind == "-" and posixpath.basename(e.name) == "password"
     ]
-    return {posixpath.basename(directory): directory for directory in directories}
+    return [(posixpath.basename(directory), directory) for directory in directories]
 
 
 def config_files(entries: list[Entry]) -> list[str]:
@@ -104,7 +112,7 @@ def repack(host: str, directory: str, names: list[str], archive: str) -> list[Co
     part = f"{archive}.part"
     return [
         act(host, "install", "-m", "600", "/dev/null", part, why="a file that only root reads"),
-        Command(host, ("tar", "-czpf", part, "-C", directory, *names), f"pack {archive}", deadline=LONG),
+        Command(host, ("tar", "-czpf", part, "-C", directory, "--", *names), f"pack {archive}", deadline=LONG),
         act(host, "mv", "-fT", part, archive, why="the archive gets its name"),
     ]
 

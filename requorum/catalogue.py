@@ -73,7 +73,7 @@ def choose_file(cluster: Cluster) -> Source | None:
     for candidate in found:
         if candidate.problem:
             cluster.note(f"skipped: {candidate.path} {candidate.problem}")
-    _check_age(cluster.inventory, chosen)
+    refuse_if_too_old(cluster.inventory, chosen)
     if chosen.named and cluster.known.family.line and not _of_family(chosen, cluster.known.family):
         cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
@@ -118,7 +118,8 @@ def _of_family(candidate: Candidate, family: Family) -> bool:
     return candidate.lineage is not None and family.generation(candidate.lineage) is not None
 
 
-def _check_age(inventory: Inventory, chosen: Candidate) -> None:
+def refuse_if_too_old(inventory: Inventory, chosen: Candidate) -> None:
+    """Raises `SnapshotError` for a backup that was chosen by itself and is older than `snapshot.max_age_hours`."""
     if chosen.kind != "file" or chosen.named:
         return
     hours = (datetime.now(UTC) - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600

@@ -17,7 +17,7 @@ from typing import cast
 from requorum import lineage, marker
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
-from requorum.fleet import Fleet, Machine
+from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now
 from requorum.lineage import Birth, Family
@@ -84,6 +84,7 @@ class Cluster:
         self.terms = Terms(inventory, _new_mark(inventory.cluster, options.operator), options.gone)
         self.carrying_on = False
         self.started = time.monotonic()
+        self.stage: str | None = None
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.touched: list[str] = []
@@ -146,6 +147,7 @@ class Cluster:
 
     def begin(self, nodeid: str) -> None:
         """A stage starts: its notes and hosts are its own."""
+        self.stage = nodeid
         self.notes.clear()
         self.touched.clear()
         self.table = []
@@ -191,7 +193,7 @@ class Cluster:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
-            self.journal.planned(action)
+        self.journal.planned(plan)
         started = time.monotonic()
         try:
             return self.fleet.run(plan)
@@ -223,7 +225,7 @@ class Cluster:
         for host, found in outcomes.items():
             self.journal.assertion(host, claim, None if found is None else str(found))
         if errors:
-            raise errors[0]
+            raise_all(errors)
         if findings:
             raise Disproved(claim, findings, remedy)
 

@@ -111,14 +111,16 @@ def ask_passwords(host: str, directory: str, deepest: int | None = 2) -> Command
     )  # fmt: skip
 
 
+def parse_all_passwords(text: str) -> list[tuple[str, str]]:
+    """(role, SHA-256); a role may stand in several places."""
+    rows = [line.partition("  ") for line in text.splitlines()]
+    found = [(posixpath.dirname(path), digest) for digest, _, path in rows if path.endswith("/password")]
+    return [(posixpath.basename(directory), digest) for directory, digest in found]
+
+
 def parse_passwords(text: str) -> dict[str, str]:
-    """role → SHA-256."""
-    found = {}
-    for line in text.splitlines():
-        digest, _, path = line.partition("  ")
-        if path.endswith("/password"):
-            found[posixpath.basename(posixpath.dirname(path))] = digest
-    return found
+    """role → SHA-256, where each role has one directory."""
+    return dict(parse_all_passwords(text))
 
 
 def ask_endpoints(host: str, directory: str) -> Command:

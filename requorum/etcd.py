@@ -201,6 +201,19 @@ def parse_leader(metrics: str) -> bool | None:
     return None if found is None else found.group(1) == "1"
 
 
+def ask_authentication(host: str, config: MemberConfig) -> Command:
+    """A read without login and without consensus, through the JSON gateway on the member's own host."""
+    return look(
+        host, "curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}',
+        f"{config.client_urls[0]}/v3/kv/range", why="whether reading needs a login", root=False,
+    )  # fmt: skip
+
+
+def demands_login(answer: str) -> bool:
+    """etcd's word to a read without a user where authentication is on."""
+    return "user name is empty" in answer
+
+
 # -- stopping and setting aside ----------------------------------------------------------------------------------
 
 
@@ -224,22 +237,23 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
 
     Nothing to do gives an empty list, so that a second run passes over it.
     """
-    plan: list[Command] = []
-    if found.running:  # a large database takes its time to close
-        plan.append(Command(host, ("systemctl", "stop", unit), f"stop {unit}", deadline=LONG))
-    if not files:
-        return plan
-    note = f"{found.load} {found.active} {found.enabled} {found.fragment}\n"
+    stop = Command(host, ("systemctl", "stop", unit), f"stop {unit}", deadline=LONG)  # a large database takes its time
+    plan = [stop] if found.running else []
     reload = act(host, "systemctl", "daemon-reload", why="systemd forgets the old unit")
-    disable = act(host, "systemctl", "disable", unit, why=f"{unit} must not start by itself")
+    if not files:
+        return [*plan, *([] if found.load == "not-found" else [reload])]
+    note = f"{found.load} {found.active} {found.enabled} {found.fragment}\n"
+    disable = act(host, "systemctl", "disable", "--no-reload", unit, why=f"{unit} must not start by itself")
     moves = [
         act(host, "mv", "-nT", path, f"{aside}/{path.strip('/').replace('/', '_')}", why=f"set {path} aside")
         for path in files
     ]
-    plan += [
+    plan = [
         act(host, "mkdir", "-p", aside, why="where old things are kept"),
-        Command(host, ("dd", f"of={aside}/{unit}.was", "status=none"), f"note what {unit} was", stdin=note.encode()),
-    ]
+        Command(host, ("dd", f"of={aside}/{unit}.was", "conv=excl", "status=none"),
+                f"note what {unit} was, once", stdin=note.encode(), accept=(0, 1)),
+        *plan,
+    ]  # fmt: skip
     if found.load == "masked" and len(moves) > 1:  # a masked unit cannot be disabled before its mask is away
         plan += [moves.pop(0), reload, disable]
     elif found.enabled == "enabled":
@@ -298,8 +312,7 @@ def restore(
 def start(host: str, unit: str) -> list[Command]:
     """Starts without waiting: a Type=notify unit is ready only when its peers are up too."""
     return [
-        act(host, "systemctl", "enable", unit, why=f"{unit} starts with the machine"),
-        act(host, "systemctl", "start", "--no-block", unit, why=f"start {unit}"),
+        act(host, "systemctl", "enable", "--now", "--no-block", unit, why=f"start {unit}, now and with the machine")
     ]
 
 
@@ -404,11 +417,13 @@ def parse_snapshot_status(text: str) -> tuple[int, int]:
 
 
 def _json(text: str, what: str):  # type: ignore[no-untyped-def]
-    """The JSON document in a tool's output; etcdctl may print warnings before it."""
+    """The JSON document in a tool's output. Warnings may stand before it, and those are JSON too."""
     for line in text.splitlines():
         if line.startswith(("{", "[")):
             try:
-                return json.loads(line)
+                found = json.loads(line)
             except ValueError:
-                break
+                continue
+            if not (isinstance(found, dict) and {"level", "msg"} <= found.keys()):
+                return found
     raise EtcdError("etcdctl", f"{what} gave no JSON: {text.strip()[-200:]!r}", "run it by hand and look")

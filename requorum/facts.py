@@ -14,7 +14,7 @@ from requorum.command import Command, Result, look
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.inventory import Member
 from requorum.marker import Marker
-from requorum.quorum import MemberFacts
+from requorum.quorum import MemberFacts, Verdict
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
@@ -49,6 +49,14 @@ def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | 
     return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
 
 
+def new_configuration_is_installed(cluster: Cluster) -> bool:
+    """Whether the run that is carried on got so far that a member has the new configuration."""
+    if not cluster.carrying_on:
+        return False
+    found = configs(cluster, cluster.terms.etcd_hosts)
+    return any(config is not None and config.token == cluster.mark.token for config in found.values())
+
+
 def files(cluster: Cluster, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
     answers = by_host(cluster, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
@@ -67,47 +75,79 @@ def diagnose(cluster: Cluster) -> list[MemberFacts]:
     hosts = [member.host for member in cluster.terms.old_members]
     found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
     addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
-    data = files(
-        cluster,
-        {h: (f"{c.data_dir}/member/snap/db",) for h, c in found_configs.items() if c is not None},
-    )
-    leaders = _watch_leaders(cluster, {h: c for h, c in found_configs.items() if c is not None})
+    data = _database_sizes(cluster, {h: c for h, c in found_configs.items() if c is not None})
     cut_off = _cut_off(cluster, inventory.old_members)
-    sheets = []
-    for member in inventory.old_members:
+    configured = {h: c for h, c in found_configs.items() if c is not None}
+
+    def sheets_with(leaders: dict[str, bool | None]) -> list[MemberFacts]:
+        return [sheet(member, leaders) for member in inventory.old_members]
+
+    def sheet(member: Member, leaders: dict[str, bool | None]) -> MemberFacts:
         host = member.host
         if host in cluster.terms.gone:
-            sheets.append(MemberFacts(member, gone=True))
-            continue
-        sheets.append(
-            MemberFacts(
-                member,
-                unit=found_units[host],
-                config=found_configs[host],
-                has_data=bool(data.get(host)),
-                addresses=quorum.parse_addresses(addresses[host].stdout),
-                has_leader=leaders.get(host),
-                cut_off_from=cut_off.get(host, ()),
-            )
+            return MemberFacts(member, gone=True)
+        return MemberFacts(
+            member,
+            unit=found_units[host],
+            config=found_configs[host],
+            has_data=host in data,
+            data_bytes=data.get(host, 0),
+            addresses=quorum.parse_addresses(addresses[host].stdout),
+            has_leader=leaders.get(host),
+            cut_off_from=cut_off.get(host, ()),
         )
-    return sheets
+
+    leaders = _leaders(cluster, configured)
+    if quorum.majority_is_down(sheets_with(leaders)):  # then it does not matter whether the others see a leader
+        return sheets_with(leaders)
+    return sheets_with(_watch_leaders(cluster, configured, leaders))
 
 
-def _watch_leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
-    """Whether each member sees a leader; a member counts as leaderless only if it never saw one."""
+def _database_sizes(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, int]:
+    """host → bytes of the member's database, where there is one."""
+    questions = [
+        look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="whether the data is there")
+        for host, config in configured.items()
+    ]
+    return {host: int(r.stdout) for host, r in by_host(cluster, questions).items() if r.code == 0}
 
-    def sample() -> dict[str, bool | None]:
-        answers = by_host(cluster, [etcd.ask_leader(h, c) for h, c in configured.items()])
-        return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
 
-    seen = sample()
+def _leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
+    """Whether each member sees a leader now; None where it does not answer."""
+    answers = by_host(cluster, [etcd.ask_leader(h, c) for h, c in configured.items()])
+    return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
+
+
+def _watch_leaders(
+    cluster: Cluster, configured: dict[str, MemberConfig], seen: dict[str, bool | None]
+) -> dict[str, bool | None]:
+    """Goes on looking for three election timeouts; a member is leaderless only if it never saw a leader."""
     longest = max((config.election_seconds for config in configured.values()), default=1.0)
     deadline = time.monotonic() + ELECTION_TIMEOUTS * longest
     while any(leader is False for leader in seen.values()) and time.monotonic() < deadline:
         time.sleep(longest / 4)
-        for host, leader in sample().items():
-            seen[host] = leader or seen[host] if leader is not None else None
+        now = _leaders(cluster, configured)
+        seen = {h: None if now[h] is None else bool(now[h] or seen[h]) for h in seen}
     return seen
+
+
+def closed_without_quorum(cluster: Cluster, verdict: Verdict | None) -> frozenset[str]:
+    """Hosts of members where nobody can log in without quorum: authentication is on, and only passwords are known."""
+    if verdict is None or _has_client_key(cluster):
+        return frozenset()
+    up = [facts for facts in verdict.members if facts.config and facts.has_leader is not None]
+    answers = by_host(cluster, [etcd.ask_authentication(f.member.host, f.config) for f in up if f.config])
+    return frozenset(host for host, result in answers.items() if etcd.demands_login(result.stdout))
+
+
+def _has_client_key(cluster: Cluster) -> bool:
+    """Whether root's client configuration holds a private key: with one, a login needs no consensus."""
+    client = f"{cluster.inventory.deephaven.client_config}/root"
+    question = look(
+        cluster.terms.configuration_server, "find", client, "-name", "*key*", why="whether root has a client key"
+    )
+    (answer,) = cluster.ask([question])
+    return bool(answer.stdout.strip())
 
 
 def _cut_off(cluster: Cluster, members: Iterable[Member]) -> dict[str, tuple[str, ...]]:
@@ -140,10 +180,10 @@ def passwords(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[st
     return {host: deephaven.parse_passwords(result.stdout) for host, result in answers.items()}
 
 
-def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> dict[str, str]:
-    """role → SHA-256, at any depth below `directory` on one host."""
+def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> list[tuple[str, str]]:
+    """(role, SHA-256) of every password at any depth below `directory` on one host."""
     question = deephaven.ask_passwords(host, directory, deepest=None)
-    return deephaven.parse_passwords(by_host(cluster, [question])[host].stdout)
+    return deephaven.parse_all_passwords(by_host(cluster, [question])[host].stdout)
 
 
 def client_files(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -163,6 +203,14 @@ def endpoints(cluster: Cluster, hosts: Iterable[str]) -> dict[str, dict[str, str
     client = cluster.inventory.deephaven.client_config
     answers = by_host(cluster, [deephaven.ask_endpoints(host, client) for host in hosts])
     return {host: deephaven.parse_endpoints(result.stdout) for host, result in answers.items()}
+
+
+def archives_to_read(cluster: Cluster) -> list[str]:
+    """The server and the query archive: as generated, or as finished where a run was cut after its tidying."""
+    there = staging(cluster)
+    names = [(f"{name}.generated.tgz", f"{name}.tgz") for name in ("server", "query")]
+    places = [tuple(map(cluster.terms.place, pair)) for pair in names]
+    return [made if made in there else finished for made, finished in places]
 
 
 def listings(cluster: Cluster, archives: Iterable[str]) -> list[list[archive.Entry]]:

@@ -7,6 +7,7 @@ testinfra objects for assertions come from `Machine.see`. ssh is multiplexed ove
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from typing import TypeVar
 import testinfra
 from testinfra.host import Host as Seen
 
+from requorum import batch
 from requorum.command import LONG, Action, Command, Copy, Fetch, Result
 from requorum.inventory import Inventory
 from requorum.journal import Journal
@@ -64,7 +66,7 @@ class Fleet:
         self._pool = ThreadPoolExecutor(
             max_workers=concurrency or inventory.limits.concurrency, thread_name_prefix="fleet"
         )
-        self._running: set[tuple[Command | None, subprocess.Popen[bytes]]] = set()
+        self._running: set[tuple[Command, subprocess.Popen[bytes] | subprocess.Popen[str]]] = set()
         self._running_lock = threading.Lock()
         self._interrupted = threading.Event()
 
@@ -164,8 +166,8 @@ class Fleet:
 
         def work(machine: Machine) -> list[Result]:
             done: list[Result] = []
-            for command in queues[machine.name]:
-                done.append(self._execute(machine, command))
+            for group in batch.batches(queues[machine.name]):
+                done += self._together(machine, group) if len(group) > 1 else [self._execute(machine, group[0])]
                 if not done[-1].ok:
                     break
             return done
@@ -174,7 +176,7 @@ class Fleet:
         errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
         results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
         failures = [_failure(result) for result in results if not result.ok]
-        _raise_all([*errors, *failures])
+        raise_all([*errors, *failures])
         return results
 
     def _execute(self, machine: Machine, command: Command) -> Result:
@@ -211,13 +213,52 @@ class Fleet:
             raise Unreachable(machine.name, f"did not answer: {_last_line(result.stderr)}", _REACH)
         return result
 
+    def _together(self, machine: Machine, commands: list[Command]) -> list[Result]:
+        """One trip for several commands; each is recorded as its result arrives."""
+        if self._interrupted.is_set():
+            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
+        mark = secrets.token_hex(16)
+        process = subprocess.Popen(
+            (*machine.prefix, batch.script(commands, mark)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, text=True, errors="replace",
+        )  # fmt: skip
+        assert process.stdout and process.stderr
+        entry = (commands[0], process)
+        with self._running_lock:
+            self._running.add(entry)
+        watchdog = threading.Timer(sum(command.deadline for command in commands) + GRACE, process.kill)
+        watchdog.start()
+        results: list[Result] = []
+        before = time.monotonic()
+        try:
+            with process.stdout, process.stderr:
+                for command, frame in zip(commands, batch.frames(process.stdout, mark), strict=False):
+                    now = time.monotonic()
+                    results.append(Result(command, frame.code, frame.stdout, frame.stderr, now - before))
+                    self.journal.command(results[-1])
+                    before = now
+                said = process.stderr.read()
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+            with self._running_lock:
+                self._running.discard(entry)
+        if results and (len(results) == len(commands) or not results[-1].ok):
+            return results
+        if self._interrupted.is_set():
+            raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
+        cut = Result(commands[len(results)], code, "", said or "the connection ended", time.monotonic() - before)
+        self.journal.command(cut)
+        raise Unreachable(machine.name, f"did not answer: {_last_line(cut.stderr)}", _REACH)
+
     def interrupt(self) -> None:
         """Stops what was started on the hosts, then lets go of the connections. For Ctrl-C."""
         self._interrupted.set()
         with self._running_lock:
             running = list(self._running)
         for command, process in running:
-            if command is not None and command.stop:
+            if command.stop:
                 ender = Command(command.host, command.stop, "stop what the interrupted run started")
                 subprocess.run(
                     (*self.machines[command.host].prefix, ender.line()),
@@ -331,7 +372,7 @@ def _failure(result: Result) -> FleetError:
     return FleetError(command.host, f"{command.why}: {what}", "mend that on the host, then run again")
 
 
-def _raise_all(errors: Sequence[Exception]) -> None:
+def raise_all(errors: Sequence[Exception]) -> None:
     """Raises what went wrong, all of it, as one error. An error that nobody foresaw is raised as it is."""
     if not errors:
         return

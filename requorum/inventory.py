@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -28,20 +30,34 @@ from pydantic import (
 from requorum.refusal import Refusal
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-PLACEHOLDERS = frozenset({"cluster_id", "ips", "ips_comma", "archive", "number", "client", "admin_user"})
+# Which placeholders each of the vendor's lines may use, and which it cannot do without.
+PLACEHOLDERS = {
+    "etcdctl": ((), ("admin_user",)),
+    "etcdctl_as": (("client",), ("admin_user",)),
+    "monit_down": ((), ("admin_user",)),
+    "monit_up": ((), ("admin_user",)),
+    "monit_status": ((), ("admin_user",)),
+    "generate": (("cluster_id",), ("ips", "ips_comma", "admin_user")),
+    "unpack_server": (("archive", "number"), ("admin_user",)),
+    "unpack_client": (("archive",), ("admin_user",)),
+}
 
 
 class InventoryError(Refusal):
     """The inventory cannot be used. Raised before any host is touched (exit code 4)."""
 
 
-def _name(value: str) -> str:
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {value!r}; put it in quotes")
     if not NAME.match(value):
         raise ValueError("must be a plain name of letters, digits, dots, dashes or underscores")
     return value
 
 
-def _absolute(value: str) -> str:
+def _absolute(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a path, not {value!r}")
     if not value.startswith("/") or ".." in value.split("/"):
         raise ValueError("must be an absolute path without '..'")
     return value
@@ -64,7 +80,9 @@ class Transport(_Model):
 
 
 class Host(_Model):
-    address: str | None = None
+    """`address`: a name or an IP address to reach it by; a leading dash would be an option of ssh."""
+
+    address: str | None = Field(default=None, pattern=r"^[^-\s]\S*$")
 
 
 class Member(_Model):
@@ -97,24 +115,36 @@ class VendorCommands(_Model):
     unpack_client: str = "/usr/illumon/latest/bin/unpack_etcd_client.sh {archive}"
 
     @model_validator(mode="after")
-    def _placeholders_are_known(self) -> VendorCommands:
+    def _lines_can_run(self) -> VendorCommands:
         for field, line in self:
-            unknown = set(re.findall(r"{([^}]*)}", line)) - PLACEHOLDERS
-            if unknown:
-                known = ", ".join(sorted(PLACEHOLDERS))
-                raise ValueError(f"{field} has the unknown placeholder {{{unknown.pop()}}}; known: {known}")
-        for field, needed in (
-            ("etcdctl_as", "client"),
-            ("generate", "cluster_id"),
-            ("unpack_server", "archive"),
-            ("unpack_server", "number"),
-            ("unpack_client", "archive"),
-        ):
-            if f"{{{needed}}}" not in getattr(self, field):
-                raise ValueError(f"{field} lacks the placeholder {{{needed}}}")
-        if "{ips}" not in self.generate and "{ips_comma}" not in self.generate:
+            needed, optional = PLACEHOLDERS[field]
+            _check_template(field, line, needed, (*needed, *optional))
+            try:
+                words = shlex.split(line)
+            except ValueError as error:
+                raise ValueError(f"{field} is no command line: {error}") from None
+            if not words:
+                raise ValueError(f"{field} is empty")
+        if not {"ips", "ips_comma"} & _placeholders(self.generate):
             raise ValueError("generate lacks the placeholder {ips} or {ips_comma}")
         return self
+
+
+def _placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+
+
+def _check_template(field: str, template: str, needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raises ValueError for a template that could never be filled in."""
+    try:
+        found = _placeholders(template)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}; a brace that is meant is written twice") from None
+    for name in sorted(found - set(known)):
+        raise ValueError(f"{field} has the unknown placeholder {{{name}}}; known: {', '.join(sorted(known))}")
+    for name in needed:
+        if name not in found:
+            raise ValueError(f"{field} lacks the placeholder {{{name}}}")
 
 
 class Deephaven(_Model):
@@ -125,6 +155,11 @@ class Deephaven(_Model):
     server_archive: AbsolutePath = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
     client_archive: AbsolutePath = "/tmp/{cluster_id}/dh_query.tgz"
     commands: VendorCommands = VendorCommands()
+
+    @model_validator(mode="after")
+    def _archive_can_be_found(self) -> Deephaven:
+        _check_template("client_archive", self.client_archive, (), ("cluster_id",))
+        return self
 
 
 class Etcd(_Model):
@@ -152,6 +187,12 @@ class Snapshot(_Model):
 class Range(_Model):
     min: int = Field(default=0, ge=0)
     max: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Range:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max {self.max} is below min {self.min}")
+        return self
 
 
 class Expect(_Model):

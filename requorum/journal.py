@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from requorum.command import REDACTED, Action, Result
 # What a tool may print of a secret even where it should not: URLs with a login, password=…, private keys.
 _SECRETS = (
     (re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+@"), rf"\1{REDACTED}@"),
-    (re.compile(r"(?i)\b(password|passwd|token|secret)(\s*[=:]\s*)\S+"), rf"\1\2{REDACTED}"),
+    (re.compile(r"(?i)\b(password|passwd|secret)(\s*[=:]\s*)\S+"), rf"\1\2{REDACTED}"),
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S),
         REDACTED,
@@ -33,6 +34,17 @@ def redact(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _redacted(value: object) -> object:
+    """`redact` for every text in a record, before it is encoded: afterwards a quote could be taken for a secret's."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
 
 
 def now() -> str:
@@ -74,14 +86,19 @@ class Journal:
         """Appends one record and waits until the disk has it."""
         with self._lock:
             entry = {"time": now(), "kind": kind, **fields, "previous": self._head}
-            line = redact(json.dumps(entry, ensure_ascii=False, sort_keys=False)) + "\n"
+            line = json.dumps(_redacted(entry), ensure_ascii=False) + "\n"
             data = line.encode()
             os.write(self._file, data)
             os.fdatasync(self._file)
             self._head = hashlib.sha256(data).hexdigest()
 
+    def _count(self, commands: int = 0, assertions: int = 0) -> None:
+        with self._lock:
+            self.commands += commands
+            self.assertions += assertions
+
     def command(self, result: Result) -> None:
-        self.commands += 1
+        self._count(commands=1)
         self.record(
             "command",
             host=result.command.host,
@@ -93,19 +110,21 @@ class Journal:
             **({} if result.ok else {"said": result.words}),
         )
 
-    def planned(self, action: Action) -> None:
-        self.record("planned", action=action.shown(), why=action.why)
+    def planned(self, plan: Sequence[Action]) -> None:
+        """The whole plan before its first command: what was meant, should the run end in the middle of it."""
+        if plan:
+            self.record("planned", actions=[{"action": action.shown(), "why": action.why} for action in plan])
 
     def assertion(self, host: str, expected: str, found: str | None) -> None:
         """`found` None: as expected."""
-        self.assertions += 1
+        self._count(assertions=1)
         self.record("assertion", host=host, expected=expected, holds=found is None, found=found or "as expected")
 
     def summary(self, content: dict[str, object]) -> Path:
         """Writes `summary.json` in one step, so that a reader never sees half of it."""
         path = self.directory / "summary.json"
         part = path.with_suffix(".part")
-        part.write_text(redact(json.dumps(content, indent=2, ensure_ascii=False)) + "\n")
+        part.write_text(json.dumps(_redacted(content), indent=2, ensure_ascii=False) + "\n")
         part.replace(path)
         return path
 

@@ -86,6 +86,11 @@ def parse(host: str, text: str) -> Marker | None:
         ) from None
 
 
+def to_carry_on(marks: dict[str, Marker | None]) -> Marker | None:
+    """The unfinished run, if it changed anything: one that only diagnosed is left behind, and a new run is begun."""
+    return unfinished({host: mark for host, mark in marks.items() if mark and mark.phase > Phase.OPEN})
+
+
 def unfinished(marks: dict[str, Marker | None]) -> Marker | None:
     """The one run that is under way, at the furthest phase that any host knows; None when there is none.
 
@@ -97,7 +102,7 @@ def unfinished(marks: dict[str, Marker | None]) -> Marker | None:
     if not runs:
         return None
     if len(runs) > 1:
-        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in sorted(found.items()))
+        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in sorted(found.items()) if not m.finished)
         raise MarkerError(
             "the hosts",
             f"carry marks of several unfinished runs: {named}",

@@ -13,21 +13,21 @@ from requorum.archive import Entry
 from requorum.command import LONG, Action, Command, Copy, act
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
-from requorum.quorum import State, Verdict
+from requorum.quorum import Kind, State, Verdict
 from requorum.snapshot import Source
 from requorum.terms import Terms
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
 
 
-def save_from_survivors(terms: Terms, verdict: Verdict | None) -> list[Command]:
-    """Tries a save from each member that still answers without quorum; it works only where login needs no quorum."""
-    if verdict is None:
+def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset[str] = frozenset()) -> list[Command]:
+    """Tries a save from each member that is up without quorum, unless `closed` says that nobody can log in there."""
+    if verdict is None or verdict.kind is Kind.INTACT:
         return []
     return [
         save(terms, facts.config.client_urls[0], f"live-{facts.member.name}.snap", patience=2)
         for facts in verdict.members
-        if facts.state is State.LEADERLESS and facts.config
+        if facts.state in (State.LEADERLESS, State.HEALTHY) and facts.config and facts.member.host not in closed
     ]
 
 
@@ -102,7 +102,8 @@ def back_up_passwords(terms: Terms, existing: Mapping[str, tuple[str, ...]]) -> 
 def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
     """Runs the vendor's generator unless both its archives are in staging already."""
     staged = (terms.place("server.generated.tgz"), terms.place("query.generated.tgz"))
-    if set(staged) <= set(existing):
+    finished = {terms.place("server.tgz"), terms.place("query.tgz")}
+    if set(staged) <= set(existing) or finished <= set(existing):
         return []
     kept = f"{terms.aside}/{terms.inventory.deephaven.server_archive.strip('/').replace('/', '_')}"
     has_old = terms.inventory.deephaven.server_archive in existing and kept not in existing
@@ -125,7 +126,7 @@ def put_old_passwords(terms: Terms, server: list[Entry], query: list[Entry], exi
                 deephaven.put_password(
                     host, f"{terms.client_backup}/{role}/password", f"{work}/{directory}/password", role
                 )
-                for role, directory in archive.role_directories(entries).items()
+                for role, directory in archive.role_directories(entries)
             ]
             plan += archive.repack(host, work, archive.top_level(entries), final)
         plan += archive.unpack(host, final, terms.place(f"read/{name}"))
@@ -258,15 +259,15 @@ def turn_deephaven_on(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 
 def tidy(terms: Terms) -> list[Command]:
     """Removes scratch that holds secrets and is needed for nothing any more; what was set aside stays."""
-    generated = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token)
+    parent = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token).rsplit("/", 1)[0]
     scratch = ("work", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
-    return [
+    plan = [
         act(
             terms.configuration_server, "rm", "-rf", *(terms.place(name) for name in scratch),
             why="remove scratch with copies of passwords and keys",
-        ),
-        act(
-            terms.configuration_server, "rmdir", generated.rsplit("/", 1)[0],
-            why="remove the generator's empty directory", accept=(0, 1),
-        ),
+        )
     ]  # fmt: skip
+    if terms.mark.token in parent:  # the generator's own directory, empty now; never somebody else's
+        why = "remove the generator's empty directory"
+        plan.append(act(terms.configuration_server, "rmdir", parent, why=why, accept=(0, 1)))
+    return plan

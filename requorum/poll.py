@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-INTERVAL = 0.2  # seconds between two looks; one look over multiplexed ssh costs about a fifth of it
+INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
 
 
 def until_holds(

@@ -38,6 +38,7 @@ class MemberFacts:
     unit: Unit | None = None
     config: MemberConfig | None = None
     has_data: bool = False
+    data_bytes: int = 0
     addresses: tuple[str, ...] = ()
     has_leader: bool | None = None
     cut_off_from: tuple[str, ...] = ()
@@ -110,8 +111,17 @@ def decide(members: Sequence[MemberFacts]) -> Verdict:
     return Verdict(Kind.LOST, everyone)
 
 
-def refusal(verdict: Verdict, rebuild: bool, unit: str) -> Refusal | None:
-    """Why the cluster must not be rebuilt, and what to do instead; None where the runbook may go on."""
+def majority_is_down(members: Sequence[MemberFacts]) -> bool:
+    """A majority is positively down, whatever the others see: the verdict cannot be "intact" any more."""
+    down = [facts for facts in members if facts.state in (State.LOST, State.GONE, State.STARTABLE)]
+    return len(down) >= len(members) // 2 + 1
+
+
+def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) -> Refusal | None:
+    """Why the cluster must not be rebuilt, and what to do instead; None where the runbook may go on.
+
+    `stopping`: an unfinished run has begun to stop members itself, so that they could be started proves nothing.
+    """
     if verdict.kind is Kind.UNKNOWN:
         return Disproved(
             "a majority of the old members is known to be down or without a leader",
@@ -119,7 +129,7 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str) -> Refusal | None:
             "reach those machines first; unknown is not lost, it could be the healthy half. If a "
             "machine is fenced or destroyed, say so with --gone=HOST",
         )
-    if rebuild or verdict.kind is Kind.LOST:
+    if rebuild or verdict.kind is Kind.LOST or (stopping and verdict.kind is Kind.RESTARTABLE):
         return None
     if verdict.kind is Kind.INTACT:
         return Disproved(

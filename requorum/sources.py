@@ -17,22 +17,28 @@ from requorum.quorum import Kind, State
 from requorum.snapshot import SnapshotError, Source
 
 
+def is_handover(cluster: Cluster) -> bool:
+    """Whether a healthy cluster is being rebuilt from itself: it is saved anew on every run until it is stopped."""
+    verdict = cluster.known.verdict
+    return verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.snapshot
+
+
 def from_files(cluster: Cluster) -> Source | None:
     """The verified file to restore; None in a handover, where the healthy cluster itself will be saved.
 
-    A run that is carried on keeps to the data it began with. Raises `SnapshotError` otherwise when there is none.
+    A run that is carried on keeps to its data once that could be restored somewhere, or when it is a healthy cluster's
+    save, which cannot be made again; before that the choice is made anew. Raises `SnapshotError` when there is none.
     """
     catalogue.recall(cluster)
-    mark = cluster.mark
-    if cluster.carrying_on and mark.snapshot:
-        return _of_this_run(cluster)
-    verdict = cluster.known.verdict
-    if verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.snapshot:
+    if is_handover(cluster):
         return None
+    if cluster.mark.snapshot and (cluster.known.verdict is None or cluster.mark.origin == "handover"):
+        return _of_this_run(cluster)
     chosen = catalogue.choose_file(cluster)
     if chosen is not None:
         return chosen
-    if verdict is not None and not any(f.state is State.LEADERLESS for f in verdict.members):
+    verdict = cluster.known.verdict
+    if verdict is not None and not any(f.state in (State.LEADERLESS, State.HEALTHY) for f in verdict.members):
         raise _nothing()
     return None
 
@@ -72,8 +78,7 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
         if result.code != 0:
             why = f"could not be saved: {result.words}"
             catalogue.failed(cluster, "survivor", result.command.host, result.command.argv[-1], why)
-    held = cluster.known.source
-    handover = cluster.known.verdict is not None and cluster.known.verdict.kind is Kind.INTACT
+    held, handover = cluster.known.source, is_handover(cluster)
     if not saved:
         if held is None and not handover:
             raise _nothing()

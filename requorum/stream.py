@@ -35,9 +35,12 @@ def digest_of(path: Path) -> tuple[str, int]:
 
 
 def _blocks_of_file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            yield block
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                yield block
+    except OSError as error:
+        raise StreamError("this machine", f"{path} cannot be read: {error.strerror}") from None
 
 
 def fan_out(source: Path | Sequence[str], sinks: Mapping[str, Sequence[str]], timeout: float) -> tuple[str, int]:
@@ -61,10 +64,15 @@ def fan_out(source: Path | Sequence[str], sinks: Mapping[str, Sequence[str]], ti
         )
     )  # fmt: skip
     processes = [*writers.values(), *([reader] if reader else [])]
-    watchdog = threading.Timer(timeout, _kill, [processes])
+    late = threading.Event()
+    watchdog = threading.Timer(timeout, _kill, [processes, late])
     watchdog.start()
     try:
         return _pump(source, reader, writers)
+    except StreamError as error:
+        if late.is_set():
+            raise StreamError(error.where, f"did not end within {timeout:g} s") from None
+        raise
     finally:
         watchdog.cancel()
         for process in processes:
@@ -111,7 +119,8 @@ def _pump(
     return sha.hexdigest(), size
 
 
-def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _kill(processes: Sequence[subprocess.Popen[bytes]], late: threading.Event) -> None:
+    late.set()
     for process in processes:
         process.kill()
 

@@ -5,6 +5,8 @@ A pytest reporter that takes the place of the usual one for the runbook only. Pl
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -36,7 +38,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         super().__init__(config)
         self.console = Console(file=self._tw._file, highlight=False, soft_wrap=True)
         self._step = ""
-        self._skipped: list[str] = []
+        self._skipped: list[tuple[str, str]] = []
         self._failure: tuple[str, str] | None = None
         self.live = self.console.is_terminal
         self.closing: list[str] = []  # the last lines, set when the run has ended
@@ -80,9 +82,12 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         properties: dict[str, Any] = dict(report.user_properties)
         word, text = sentence(report.nodeid)
         if report.skipped:
-            self._skipped.append(f"{word} {text}")
+            self._skipped.append((report.nodeid.split("::")[1], f"{word} {text}"))
             return
         hosts = ", ".join(_brief(properties.get("hosts", [])))
+        if not hosts and word != "Given" and report.passed:
+            self.console.print(Text(f"  {word:<6}{text:<58} not needed here", style="dim"))
+            return
         line = Text(f"  {word:<6}")
         line.append(f"{text:<58} ")
         line.append(f"{hosts:<42} ", style="dim")
@@ -98,6 +103,10 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self._failure = (f"{word} {text}", redact(str(report.longrepr)))
             self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
 
+    def _report_keyboardinterrupt(self) -> None:
+        """Ctrl-C: the stages' own word, not a Python path."""
+        self.console.print(Text("\nInterrupted. Run the same command again: it carries on.", style="bold"))
+
     def summary_errors(self) -> None: ...
 
     def summary_stats(self) -> None:
@@ -105,8 +114,9 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self.console.print()
         if self._skipped and self._failure:
             self.console.print(f"Not run, since the runbook stopped at “{self._failure[0]}”:")
-            for stage in self._skipped:
-                self.console.print(Text(f"  · {stage}", style="dim"))
+            for step, stages in groupby(self._skipped, key=lambda skipped: skipped[0]):
+                names = "; ".join(stage for _, stage in stages)
+                self.console.print(Text(f"  {_words(step)}: {names}", style="dim"))
             self.console.print()
         for line in self.closing:
             self.console.print(line)
@@ -129,6 +139,11 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
 def _brief(hosts: list[str]) -> list[str]:
     """At most five names, then a number."""
     return hosts if len(hosts) <= 5 else [*hosts[:4], f"and {len(hosts) - 4} more"]
+
+
+def _words(step: str) -> str:
+    """`TestStep1Stop` → `Step 1`."""
+    return re.sub(r"^Test(\D+)(\d+).*", r"\1 \2", step)
 
 
 def _instant() -> Any:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from requorum import facts, marker, plan, quorum, sources
 from requorum.cluster import Cluster
+from requorum.marker import Phase
 from requorum.proofs import hosts
 
 
@@ -21,7 +22,7 @@ class TestStep0Snapshot:
 
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
-        unfinished = marker.unfinished(facts.marks(cluster))
+        unfinished = marker.to_carry_on(facts.marks(cluster))
         if unfinished:
             cluster.carry_on(unfinished)
 
@@ -32,14 +33,15 @@ class TestStep0Snapshot:
 
     def test_given_quorum_is_lost(self, cluster: Cluster) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
-        if cluster.carrying_on:
-            cluster.note("decided by the run that is carried on")
+        if facts.new_configuration_is_installed(cluster):
+            cluster.note("decided by the run that is carried on: its new configuration is installed")
             return
         verdict = quorum.decide(facts.diagnose(cluster))
         cluster.known.verdict = verdict
         for host, found in verdict.found().items():
             cluster.note(f"{host}: {found}")
-        refusal = quorum.refusal(verdict, cluster.options.rebuild, cluster.inventory.etcd.unit)
+        stopping = cluster.mark.phase >= Phase.STOPPING
+        refusal = quorum.refusal(verdict, cluster.options.rebuild, cluster.inventory.etcd.unit, stopping)
         if refusal:
             raise refusal
         cluster.note(f"verdict: {verdict.kind.value}")
@@ -75,7 +77,8 @@ class TestStep0Snapshot:
 
     def test_when_survivors_are_saved_where_login_works(self, cluster: Cluster) -> None:
         """Without quorum a password cannot log in; a client certificate, or no authentication at all, can."""
-        saves = cluster.do(plan.save_from_survivors(cluster.terms, cluster.known.verdict))
+        closed = facts.closed_without_quorum(cluster, cluster.known.verdict)
+        saves = cluster.do(plan.save_from_survivors(cluster.terms, cluster.known.verdict, closed))
         newer = sources.better(cluster, saves)
         if newer:
             cluster.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")

@@ -31,8 +31,7 @@ class TestStep2Generate:
     def test_when_the_old_passwords_are_put_into_the_archives(self, cluster: Cluster) -> None:
         """Unpacked, patched and packed again on the configuration server."""
         terms = cluster.terms
-        archives = [terms.place("server.generated.tgz"), terms.place("query.generated.tgz")]
-        server, query = facts.listings(cluster, archives)
+        server, query = facts.listings(cluster, facts.archives_to_read(cluster))
         configuration.every_role_has_an_old_password(cluster, server + query)
         cluster.do(plan.put_old_passwords(terms, server, query, facts.staging(cluster)))
         live, backup = facts.live_and_backed_up_passwords(cluster)

@@ -29,7 +29,7 @@ def passwords_agree(cluster: Cluster) -> None:
 
 
 def every_role_has_an_old_password(cluster: Cluster, entries: list[archive.Entry]) -> None:
-    missing = sorted(set(archive.role_directories(entries)) - set(cluster.known.roles))
+    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(cluster.known.roles))
     cluster.settle(
         "every role that was generated has an old password in the backup",
         {cluster.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
@@ -95,7 +95,7 @@ def archives_hold_the_old_passwords(cluster: Cluster) -> None:
     wrong = []
     for name, directory in places.items():
         found = facts.passwords_anywhere(cluster, host, directory)
-        wrong += [f"{role} in {name}" for role, digest in found.items() if backup.get(role) != digest]
+        wrong += [f"{role} in {name}" for role, digest in found if backup.get(role) != digest]
         if name == "the query archive" and not found:
             wrong.append("no password at all in the query archive")
     cluster.settle(
@@ -132,7 +132,7 @@ def servers_are_installed(cluster: Cluster) -> None:
             return f"{settings.config} is of the token {config.token if config else 'none'}"
         if _address(config) != member.ip:
             return f"{settings.config} is for {_address(config)}, not {member.ip}"
-        if not machine.see.service(settings.unit).exists:
+        if machine.see.service(settings.unit).systemd_properties["LoadState"] != "loaded":
             return f"no {settings.unit}"
         readable = ["test", "-r", settings.config]
         for key in config.keys:

@@ -35,7 +35,7 @@ def no_data_is_in_the_way(cluster: Cluster) -> None:
         cluster.terms.member_hosts,
         "no data of the new token is in the way",
         probe,
-        "move that directory aside by hand, or start a retry",
+        "move that directory aside by hand, then run again",
     )
 
 
@@ -85,7 +85,7 @@ def every_member_sees_a_leader(cluster: Cluster) -> None:
         cluster.terms.member_hosts,
         "the member sees a leader",
         probe,
-        f"read `journalctl --no-pager -u {cluster.inventory.etcd.unit}` there, then run again or retry",
+        f"read `journalctl --no-pager -u {cluster.inventory.etcd.unit}` there, then run again",
         within=cluster.health_seconds,
     )
 
@@ -160,7 +160,7 @@ def it_is_one_cluster(cluster: Cluster) -> None:
         cluster,
         f"{len(cluster.terms.new_ips)} members form one cluster with one leader, one revision and no alarm",
         probe,
-        "do not turn Deephaven on; run again, or retry with another snapshot",
+        "do not turn Deephaven on; run again. If it stays so, give this run up (README) and use another snapshot",
         within=cluster.health_seconds,
     )
 
@@ -202,8 +202,8 @@ def hashes_are_equal(cluster: Cluster) -> None:
         cluster,
         "hashkv is equal on all members at one revision",
         probe,
-        "do not turn Deephaven on: the members hold different data; retry the restore",
-        within=5,
+        "do not turn Deephaven on: the members hold different data. Give this run up (README) and start anew",
+        within=15,  # Deephaven may be writing already when a run is carried on
     )
 
 
@@ -240,7 +240,7 @@ def keys_are_there(cluster: Cluster) -> None:
         cluster,
         f"as many keys as the inventory expects: {spans}",
         probe,
-        "is this the right snapshot? Retry with another one, or correct expect in the inventory",
+        "is this the right snapshot? Correct expect in the inventory, or give this run up (README) and name another",
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-from requorum import deephaven, etcd, facts, quorum
+from requorum import deephaven, etcd, facts, marker, quorum, sources
 from requorum.cluster import Cluster
 from requorum.command import Command, look
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
-from requorum.quorum import Kind
 
 # A new member writes two 64 MiB segments of write-ahead log before it holds any data.
 WAL_BYTES = 2 * 64 * 1024 * 1024
@@ -44,6 +43,8 @@ def vendor_commands_are_there(cluster: Cluster) -> None:
         needed[host] += [commands.unpack_client]
     for host in cluster.terms.member_hosts:
         needed[host].append(commands.unpack_server)
+    tools = {host: ["ip", "ss"] + (["curl"] if host in cluster.terms.etcd_hosts else []) for host in needed}
+    tools[cluster.terms.configuration_server] += ["openssl", "tar"]
     needed[cluster.terms.configuration_server] += [
         commands.etcdctl, commands.etcdctl_as, commands.generate,
     ]  # fmt: skip
@@ -51,6 +52,7 @@ def vendor_commands_are_there(cluster: Cluster) -> None:
     def probe(machine: Machine) -> str | None:
         programs = dict.fromkeys(map(deephaven.executable, needed[machine.name]))
         missing = [path for path in programs if not machine.see.file(path).exists]
+        missing += [tool for tool in tools[machine.name] if not machine.see.exists(tool)]
         if machine.name in cluster.terms.member_hosts:
             account = cluster.inventory.etcd.user
             if not machine.see.user(account).exists:
@@ -77,23 +79,25 @@ def new_members_reach_each_other(cluster: Cluster) -> None:
 
 def there_is_room(cluster: Cluster) -> None:
     """Free bytes where the snapshot is staged and where the data will lie."""
-    source = cluster.known.source
-    size = source.bytes if source else 0
+    source, verdict = cluster.known.source, cluster.known.verdict
+    size = source.bytes if source else max((m.data_bytes for m in verdict.members), default=0) if verdict else 0
     ratio = cluster.inventory.limits.free_disk_ratio
     needed = int(size * ratio) + WAL_BYTES
-    root = cluster.inventory.etcd.data_root
-    parents = [root.rsplit("/", n)[0] or "/" for n in range(root.count("/"), -1, -1)]
+    places = (cluster.inventory.etcd.data_root, marker.BASE)
 
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(look(machine.name, "df", "-P", "-B1", *dict.fromkeys(parents), why="free disk"))
-        rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
-        if not rows:
-            return f"no answer from df: {result.words}"
-        mount = machine.see.mount_point(rows[-1][5])
-        if mount.exists and "ro" in mount.options:
-            return f"{rows[-1][5]} is mounted read-only"
-        free = int(rows[-1][3])
-        return None if free >= needed else f"{free:,} bytes free in {rows[-1][5]}"
+        for place in places:
+            result = machine.ask(look(machine.name, "df", "-P", "-B1", *_with_parents(place), why="free disk"))
+            rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
+            if not rows:
+                return f"no answer from df: {result.words}"
+            free, directory = int(rows[-1][3]), rows[-1][5]
+            mount = machine.see.mount_point(directory)
+            if mount.exists and "ro" in mount.options:
+                return f"{directory} is mounted read-only"
+            if free < needed:
+                return f"{free:,} bytes free in {directory}"
+        return None
 
     cluster.prove(
         cluster.terms.member_hosts,
@@ -101,6 +105,11 @@ def there_is_room(cluster: Cluster) -> None:
         probe,
         "make room there, or lower limits.free_disk_ratio if you know better",
     )
+
+
+def _with_parents(path: str) -> list[str]:
+    """A path after all its parents: df's last answer is for the deepest one that exists."""
+    return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
 
 
 def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
@@ -189,8 +198,7 @@ def only_known_machines_are_connected(cluster: Cluster) -> None:
     own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
     everyone = {address for found in own.values() for address in found}
     everyone |= {m.ip for m in (*cluster.inventory.members, *cluster.inventory.old_members)}  # moved away, known
-    verdict = cluster.known.verdict
-    handover = verdict is not None and verdict.kind is Kind.INTACT
+    handover = sources.is_handover(cluster)
     port = cluster.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
@@ -229,16 +237,14 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
 
     def probe(machine: Machine) -> str | None:
         left = [f"process {p.pid}" for p in machine.see.process.filter(comm="etcd")]
-        service = machine.see.service(settings.unit)
-        if service.is_running:
-            left.append(f"{settings.unit} is running")
-        if service.exists and service.is_enabled:
+        unit = machine.see.service(settings.unit).systemd_properties
+        if unit["ActiveState"] not in ("inactive", "failed"):
+            left.append(f"{settings.unit} is {unit['ActiveState']}")
+        if unit.get("UnitFileState") == "enabled":
             left.append(f"{settings.unit} is enabled")
+        open_ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [
-            f"port {port} is open"
-            for port in (settings.client_port, settings.peer_port)
-            if machine.see.socket(f"tcp://{port}").is_listening
-            or any(f":{port}" in s for s in _listening(machine, port))
+            f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in open_ports
         ]
         return ", ".join(left) or None
 
@@ -252,29 +258,23 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
     )
 
 
-def _listening(machine: Machine, port: int) -> list[str]:
-    """Sockets listening on any address: testinfra's own check covers only the wildcard."""
-    return [s for s in machine.see.socket.get_listening_sockets() if s.endswith(f":{port}")]
-
-
 def no_member_went_past_the_save(cluster: Cluster) -> None:
     """After a handover: the revision on each stopped member's disk is not above the saved one."""
     source = cluster.known.source
-    if source is None or source.kind != "handover" or cluster.known.verdict is None:
+    if source is None or source.kind != "handover":
         return
     saved = source.revision or 0
+    configs = facts.configs(cluster, [member.host for member in cluster.terms.old_members])
     questions: list[Command] = []
-    for member in cluster.known.verdict.members:
-        if member.config is None or member.gone:
+    for host, config in configs.items():
+        if config is None or is_new(cluster.terms, config):
             continue
-        host, copy = member.member.host, cluster.terms.place("after.db")
-        restorer = cluster.known.tools.get(host)
-        tool = restorer.restorer if restorer else "etcdctl"
-        database = f"{member.config.data_dir}/member/snap/db"
+        copy, database = cluster.terms.place("after.db"), f"{config.data_dir}/member/snap/db"
+        tools = cluster.known.tools.get(host)
         questions += [
             Command(host, ("cp", database, copy), "read a copy, never the original"),
-            look(host, "env", "ETCDCTL_API=3", tool, "snapshot", "status", "-w", "json", copy,
-                 why="revision on the member's disk"),
+            look(host, "env", "ETCDCTL_API=3", tools.restorer if tools else "etcdctl", "snapshot", "status",
+                 "-w", "json", copy, why="revision on the member's disk"),
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
         ]  # fmt: skip
     answers = [r for r in cluster.do(questions) if not r.command.changes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compose import etcd_client, poll
 from compose.nodes import Node
 from tests.lab.rehearsal import Rehearsal
+from tests.lab.test_interruption import await_stage
 
 # A Deephaven process of its own kind: writes as fast as it can and notes what etcd acknowledged.
 WRITER = r"""#!/bin/bash
@@ -57,6 +58,21 @@ def test_a_handover_is_refused_while_a_stranger_is_connected(rehearsal: Rehearsa
     assert "nobody but the member itself is connected to etcd" in stopped.output
     assert f"connected from {node.ip}" in stopped.output
     rehearsal.assert_recovered(rehearsal.run(rehearsal.inventory(), "--rebuild"))
+
+
+def test_a_handover_cut_before_its_save_takes_the_writes_that_came_after(rehearsal: Rehearsal) -> None:
+    """Killed when Deephaven is being turned off: etcd still runs, so the next run must save it anew."""
+    inventory = rehearsal.inventory()
+    process, evidence = rehearsal.start(inventory, "--rebuild")
+    await_stage(process, evidence, "test_when_deephaven_is_turned_off")
+    process.kill()
+    rehearsal.finish(process, evidence)
+    etcd_client.put(rehearsal.nodes, "/status/late", "acknowledged after the first run died")
+    again = rehearsal.run(inventory, "--rebuild")
+    assert again.recovered, again.output
+    there = etcd_client.read_all(rehearsal.nodes, "/status/late")
+    assert there == {b"/status/late": b"acknowledged after the first run died"}
+    rehearsal.assert_recovered(again)
 
 
 def _start_writer(node: Node) -> None:

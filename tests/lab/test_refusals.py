@@ -49,7 +49,7 @@ def test_a_truncated_snapshot_is_refused(rehearsal: Rehearsal, tmp_path: Path) -
 def _refused_snapshot(rehearsal: Rehearsal, path: Path, why: str) -> None:
     rehearsal.lose("stop")
     run = rehearsal.run(rehearsal.inventory(), "--rebuild", f"--snapshot={path}")
-    assert run.code == 1
+    assert run.code == 4, run.output
     assert str(path) in run.output
     assert why in run.output
     assert "Traceback" not in run.output

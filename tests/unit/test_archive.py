@@ -1,0 +1,143 @@
+"""Which archives may be unpacked, on real archives as the system's own tar lists them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from requorum import archive
+from requorum.archive import ArchiveError, Entry
+from requorum.etcd import Certificate
+from tests.unit import build
+
+
+def item(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def listed(place: Path, *members: tarfile.TarInfo) -> list[Entry]:
+    """Makes an archive of these and reads it with the very command that the hosts run."""
+    path = place / "a.tgz"
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(b""))
+    argv = archive.ask_listing("infra-1", str(path)).argv
+    text = subprocess.run(argv, capture_output=True, text=True, check=True, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"})
+    return archive.parse_listing(str(path), text.stdout)
+
+
+def link(name: str, target: str) -> tarfile.TarInfo:
+    return item(name, tarfile.SYMTYPE, target)
+
+
+def hard(name: str, target: str) -> tarfile.TarInfo:
+    return item(name, tarfile.LNKTYPE, target)
+
+
+FOLDER = item("dh", tarfile.DIRTYPE)
+FILE = item("dh/config.yaml")
+
+
+class TestWhatIsAccepted:
+    def test_files_directories_and_links_inside_are_read_as_they_are(self, tmp_path: Path) -> None:
+        members = [FOLDER, FILE, link("dh/latest", "config.yaml"), hard("copy", "dh/config.yaml")]
+        assert listed(tmp_path, *members) == [
+            Entry("d", "dh/"),
+            Entry("-", "dh/config.yaml"),
+            Entry("l", "dh/latest", "config.yaml"),
+            Entry("h", "copy", "dh/config.yaml"),
+        ]
+
+    def test_a_link_may_climb_as_long_as_it_stays_inside(self, tmp_path: Path) -> None:
+        assert listed(tmp_path, link("dh/a/b", "../../c"))[0].target == "../../c"
+
+    @pytest.mark.parametrize("name", ["with space", " leading", "two  spaces", "a..b", "...", "dots../x"])
+    def test_odd_but_harmless_names_are_kept_to_the_letter(self, tmp_path: Path, name: str) -> None:
+        assert listed(tmp_path, item(name))[0].name == name
+
+    def test_a_name_with_a_line_break_is_one_entry(self, tmp_path: Path) -> None:
+        assert len(listed(tmp_path, item("a\nb"))) == 1
+
+    def test_an_empty_archive_holds_nothing(self, tmp_path: Path) -> None:
+        assert listed(tmp_path) == []
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        ("member", "says"),
+        [
+            (item("/etc/passwd"), "would land outside"),
+            (item("../passwd"), "would land outside"),
+            (item("dh/../../passwd"), "would land outside"),
+            (item(".."), "would land outside"),
+            (link("dh/x", "/etc/passwd"), "a link that points outside"),
+            (link("dh/x", "../../etc/passwd"), "a link that points outside"),
+            (link("x", ".."), "a link that points outside"),
+            (item("tty", tarfile.CHRTYPE), "neither file, directory nor link"),
+            (item("sda", tarfile.BLKTYPE), "neither file, directory nor link"),
+            (item("pipe", tarfile.FIFOTYPE), "neither file, directory nor link"),
+        ],
+        ids=lambda value: f"{value.name} {value.linkname}" if isinstance(value, tarfile.TarInfo) else "",
+    )
+    def test_what_would_land_or_point_outside(self, tmp_path: Path, member: tarfile.TarInfo, says: str) -> None:
+        with pytest.raises(ArchiveError, match=says) as error:
+            listed(tmp_path, FILE, member)
+        assert str(error.value).startswith(f"{tmp_path}/a.tgz: ") and "do not unpack it" in str(error.value)
+
+    @pytest.mark.parametrize("target", ["/etc/passwd", "../etc/passwd"])
+    def test_a_hard_link_to_the_outside_is_refused_where_tar_does_not_bend_it_inside(self, target: str) -> None:
+        line = f"hrw-r--r-- 0/0               0 1970-01-01 00:00 dh/x link to {target}"
+        with pytest.raises(ArchiveError, match="a link that points outside"):
+            archive.parse_listing("a.tgz", line)
+
+    def test_a_link_whose_name_looks_like_an_arrow(self, tmp_path: Path) -> None:
+        with pytest.raises(ArchiveError):
+            listed(tmp_path, link("x -> ok", "/etc"))
+
+    def test_a_link_that_climbs_out_through_another_link(self, tmp_path: Path) -> None:
+        with pytest.raises(ArchiveError):
+            listed(tmp_path, link("s", "."), link("t", "s/../x"))
+
+    def test_dots_inside_a_name_although_they_cancel_out(self, tmp_path: Path) -> None:
+        with pytest.raises(ArchiveError):
+            listed(tmp_path, item("dh/../config.yaml"))
+
+    def test_a_name_that_tar_would_take_for_an_option(self, tmp_path: Path) -> None:
+        entries = listed(tmp_path, item("--checkpoint-action=exec=id"))
+        names = archive.top_level(entries)
+        argv = archive.repack("infra-1", "/work", names, "/a.tgz")[1].argv
+        assert "--" in argv or not any(word.startswith("--checkpoint") for word in argv)
+
+    def test_a_line_that_is_not_tars(self) -> None:
+        with pytest.raises(ArchiveError, match="cannot be read"):
+            archive.parse_listing("a.tgz", "tar: Removing leading `/' from member names")
+
+
+class TestFindingTheParts:
+    def test_a_role_is_the_directory_of_a_password(self) -> None:
+        entries = [Entry("-", "client/root/password"), Entry("-", "client/root/user"), Entry("d", "x/password/")]
+        assert archive.role_directories(entries) == [("root", "client/root")]
+
+    def test_a_member_is_the_directory_of_a_configuration(self) -> None:
+        entries = [Entry("-", "1/config.yaml"), Entry("-", "2/config.yaml"), Entry("-", "2/config.yaml.bak")]
+        assert archive.config_files(entries) == ["1/config.yaml", "2/config.yaml"]
+
+    @pytest.mark.parametrize(
+        ("names", "top"),
+        [(["./", "./a"], ["."]), (["a/", "a/b", "c"], ["a", "c"]), (["."], ["."])],
+    )
+    def test_a_repacked_archive_spells_its_members_as_the_first_did(self, names: list[str], top: list[str]) -> None:
+        assert archive.top_level([Entry("-", name) for name in names]) == top
+
+    def test_a_certificate_is_checked_beside_its_ca_for_the_members_address(self) -> None:
+        config = build.config(2)
+        certificate = Certificate("/etc/etcd/peer.crt", "/etc/etcd/peer.key", "/etc/etcd/ca.crt")
+        assert archive.ask_certificate("infra-1", "/read/2", config, "10.0.0.12", certificate).argv == (
+            "openssl", "verify", "-CAfile", "/read/2/ca.crt", "-verify_ip", "10.0.0.12", "/read/2/peer.crt",
+        )  # fmt: skip

@@ -1,0 +1,192 @@
+"""Reading etcd's own words: outputs of etcd 3.4.23 and 3.5.16 as they were printed, kept to the letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum import etcd
+from requorum.etcd import EtcdError, Permission, Unit
+
+HEADER = '"header":{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":5,"raft_term":2}'
+STATUS_34 = (
+    '[{"Endpoint":"http://127.0.0.1:23790","Status":{' + HEADER + ',"version":"3.4.23","dbSize":20480,'
+    '"leader":12428976124636271536,"raftIndex":17,"raftTerm":2,"raftAppliedIndex":17,"dbSizeInUse":20480}}]\n'
+)
+STATUS_35_LEADERLESS = (
+    '[{"Endpoint":"http://127.0.0.1:24200","Status":{"header":{"cluster_id":4980989695189683639,'
+    '"member_id":13090316253379577607,"revision":1,"raft_term":2},"version":"3.5.16","dbSize":20480,'
+    '"raftIndex":6,"raftTerm":2,"raftAppliedIndex":6,"errors":["etcdserver: no leader"],"dbSizeInUse":20480}}]\n'
+)
+HEALTH = (
+    '[{"endpoint":"http://127.0.0.1:23790","health":true,"took":"4.824136ms"},'
+    '{"endpoint":"http://127.0.0.1:1","health":false,"took":"2.000702955s","error":"context deadline exceeded"}]\n'
+)
+WARNING = (
+    '{"level":"warn","ts":"2026-11-23T04:53:25.650149Z","logger":"client","caller":"v3/retry_interceptor.go:63",'
+    '"msg":"retrying of unary invoker failed","attempt":0}\n'
+)
+HASHES = '[{"Endpoint":"http://127.0.0.1:23790","HashKV":{' + HEADER + ',"hash":4140272142,"compact_revision":-1}}]\n'
+COUNT = (
+    "{" + HEADER + ',"kvs":[{"key":"L21haW4vY29uZmlnL3Byb3BzLzE=","create_revision":2,"mod_revision":2,'
+    '"version":1}],"more":true,"count":3}\n'
+)
+ROLE = '{%s,"perm":[{"permType":2,"key":"L21haW4=","range_end":"L21haW8="},{"key":"L3NpbmdsZQ=="}]}\n' % HEADER  # noqa: UP031
+ROLE_ALL = '{%s,"perm":[{"permType":2,"key":"AA==","range_end":"AA=="}]}\n' % HEADER  # noqa: UP031
+NOTHING = "{" + HEADER + "}\n"
+USER = "{" + HEADER + ',"roles":["dh"]}\n'
+METRICS = (
+    "# HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n"
+    "# TYPE etcd_server_has_leader gauge\netcd_server_has_leader {}\n"
+)
+VERSION = "etcd Version: 3.4.23\nGit SHA: Not provided (use ./build instead of go build)\nGo Version: go1.19.8\n"
+USAGE_34 = 'NAME:\n\tsnapshot restore - Restores an etcd member snapshot\n\nOPTIONS:\n      --data-dir=""\t\tPath\n'
+USAGE_35 = "Flags:\n      --bump-revision uint   How much to increase the latest revision after restore\n"
+
+
+class TestStatus:
+    def test_one_entry_for_each_endpoint_that_answered(self) -> None:
+        (status,) = etcd.parse_status(STATUS_34)
+        assert (status.endpoint, status.cluster_id, status.leader, status.revision, status.version) == (
+            "http://127.0.0.1:23790", 10144879847569953045, 12428976124636271536, 5, "3.4.23",
+        )  # fmt: skip
+
+    def test_without_a_leader_there_is_none_and_the_error_says_so(self) -> None:
+        (status,) = etcd.parse_status(STATUS_35_LEADERLESS)
+        assert (status.leader, status.errors) == (0, ("etcdserver: no leader",))
+
+    def test_nobody_answered(self) -> None:
+        assert etcd.parse_status("[]\n") == []
+
+    @pytest.mark.parametrize("text", ["", "Error: context deadline exceeded\n", "[{\n"])
+    def test_what_is_no_json_is_quoted_in_the_error(self, text: str) -> None:
+        with pytest.raises(EtcdError, match="endpoint status gave no JSON"):
+            etcd.parse_status(text)
+
+    def test_words_before_the_json_are_passed_over(self) -> None:
+        assert len(etcd.parse_status("Deprecated: Use `etcdutl`.\n\n" + STATUS_34)) == 1
+
+    def test_a_warning_that_is_json_itself_is_passed_over(self) -> None:
+        assert len(etcd.parse_status(WARNING + STATUS_34)) == 1
+
+
+class TestOtherAnswers:
+    def test_health_gives_each_endpoints_error(self) -> None:
+        assert etcd.parse_health(HEALTH) == {
+            "http://127.0.0.1:23790": None, "http://127.0.0.1:1": "context deadline exceeded",
+        }  # fmt: skip
+
+    def test_a_hash_comes_with_its_revision(self) -> None:
+        assert etcd.parse_hashes(HASHES) == {"http://127.0.0.1:23790": (5, 4140272142)}
+
+    @pytest.mark.parametrize(("text", "count"), [(COUNT, 3), (NOTHING, 0)])
+    def test_all_matching_keys_are_counted_although_one_is_given(self, text: str, count: int) -> None:
+        assert etcd.parse_count(text) == count
+
+    @pytest.mark.parametrize(("text", "roles"), [(USER, ["dh"]), (NOTHING, [])])
+    def test_the_roles_of_a_user(self, text: str, roles: list[str]) -> None:
+        assert etcd.parse_roles(text) == roles
+
+    @pytest.mark.parametrize(("digit", "leader"), [("1", True), ("0", False)])
+    def test_metrics_tell_whether_there_is_a_leader(self, digit: str, leader: bool) -> None:
+        assert etcd.parse_leader(METRICS.format(digit)) is leader
+
+    @pytest.mark.parametrize("text", ["", "curl: (7) Failed to connect", "# TYPE etcd_server_has_leader gauge"])
+    def test_no_answer_is_not_the_same_as_no_leader(self, text: str) -> None:
+        assert etcd.parse_leader(text) is None
+
+    def test_the_status_of_a_snapshot(self) -> None:
+        text = '{"hash":2634397866,"revision":5,"totalKey":15,"totalSize":24576}\n'
+        assert etcd.parse_snapshot_status(text) == (5, 15)
+
+
+class TestPermissions:
+    def test_a_prefix_and_a_single_key(self) -> None:
+        assert etcd.parse_permissions(ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
+
+    @pytest.mark.parametrize(("text", "outside"), [(ROLE, "/requorum/outside"), (NOTHING, "/requorum/outside")])
+    def test_a_key_that_is_not_covered_is_found(self, text: str, outside: str) -> None:
+        assert etcd.key_outside(etcd.parse_permissions(text)) == outside
+
+    def test_everything_leaves_nothing_outside(self) -> None:
+        assert etcd.key_outside(etcd.parse_permissions(ROLE_ALL)) is None
+
+    def test_where_all_paths_are_covered_another_kind_of_key_is_tried(self) -> None:
+        assert etcd.key_outside([Permission(b"/", b"0")]) == "requorum-outside"
+
+    def test_the_end_of_a_range_is_outside(self) -> None:
+        assert etcd.key_outside([Permission(b"/", b"/requorum/outside")]) == "/requorum/outside"
+
+
+class TestTools:
+    def test_what_can_bump_is_asked_of_the_tool_not_guessed(self) -> None:
+        assert etcd.parse_tools("etcd-1", VERSION, "/usr/bin/etcdctl\n", USAGE_34) == etcd.Tools(
+            "3.4.23", "/usr/bin/etcdctl", bumps=False
+        )
+        assert etcd.parse_tools("etcd-1", VERSION, "/usr/bin/etcdutl\n", USAGE_35).bumps
+
+    def test_a_host_without_etcd_is_named(self) -> None:
+        with pytest.raises(EtcdError, match="etcd-2: has no etcd in its PATH"):
+            etcd.parse_tools("etcd-2", "", "/usr/bin/etcdctl", USAGE_35)
+
+    def test_a_host_without_client_tools_is_named(self) -> None:
+        with pytest.raises(EtcdError, match="etcd-2: has neither etcdutl nor etcdctl"):
+            etcd.parse_tools("etcd-2", VERSION, "\n", USAGE_35)
+
+
+class TestUnits:
+    def test_systemds_properties(self) -> None:
+        text = (
+            "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
+            "FragmentPath=/etc/systemd/system/dh-etcd.service\n"
+        )
+        assert etcd.parse_unit(text) == Unit(
+            "loaded", "active", "running", "enabled", "/etc/systemd/system/dh-etcd.service"
+        )
+
+    def test_a_machine_that_never_had_it(self) -> None:
+        unit = etcd.parse_unit("LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n")
+        assert not unit.running
+        assert not unit.installed
+
+
+class TestConfigurations:
+    TEXT = """
+name: etcd-1
+data-dir: /var/lib/etcd/dh/lab
+initial-cluster-token: lab
+initial-cluster: etcd-1=https://10.0.0.11:2380
+initial-advertise-peer-urls: https://10.0.0.11:2380
+advertise-client-urls: https://10.0.0.11:2379,https://127.0.0.1:2379
+election-timeout: 2500
+client-transport-security: {cert-file: /c/server.crt, key-file: /c/server.key}
+peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted-ca-file: /c/ca.crt}
+"""
+
+    def test_what_the_runbook_needs_is_read(self) -> None:
+        config = etcd.parse_config(self.TEXT, "etcd-1")
+        assert (config.token, config.peer_url, config.client_urls[0], config.election_seconds) == (
+            "lab", "https://10.0.0.11:2380", "https://10.0.0.11:2379", 2.5,
+        )  # fmt: skip
+
+    def test_both_keys_must_be_readable_and_both_certificates_have_a_ca(self) -> None:
+        config = etcd.parse_config(self.TEXT, "etcd-1")
+        assert set(config.keys) == {"/c/server.key", "/c/peer.key"}
+        assert {certificate.ca for certificate in config.certificates} == {"/c/ca.crt"}
+
+    def test_health_is_asked_where_metrics_are_served(self) -> None:
+        assert etcd.parse_config(self.TEXT, "x").health_url == "https://10.0.0.11:2379"
+        metrics = self.TEXT + "listen-metrics-urls: http://127.0.0.1:2381\n"
+        assert etcd.parse_config(metrics, "x").health_url == "http://127.0.0.1:2381"
+
+    def test_a_certificate_is_shown_only_where_one_is_demanded(self) -> None:
+        demanding = self.TEXT.replace("server.key}", "server.key, client-cert-auth: true}")
+        assert "--cert" not in etcd.ask_leader("h", etcd.parse_config(self.TEXT, "x")).argv
+        assert "/c/server.crt" in etcd.ask_leader("h", etcd.parse_config(demanding, "x")).argv
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [("a: [", "is not YAML"), ("words", "holds no etcd configuration"), ("name: x", "lacks data-dir")],
+    )
+    def test_what_is_none_is_named(self, text: str, says: str) -> None:
+        with pytest.raises(EtcdError, match=f"etcd-1:/etc/x: {says}"):
+            etcd.parse_config(text, "etcd-1:/etc/x")

@@ -1,0 +1,103 @@
+"""Acting on hosts, on this very machine by the `local` backend and without root."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from requorum.command import Command
+from requorum.fleet import Fleet, FleetError, Machine
+from requorum.journal import Journal
+from tests.unit import build
+
+HOSTS = ("etcd-1", "etcd-2", "etcd-3")
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    inventory = build.inventory(transport={"backend": "local"})
+    with Fleet(inventory, Journal(tmp_path / "evidence")) as fleet:
+        yield fleet
+
+
+def command(host: str, line: str, stdin: bytes | None = None, accept: tuple[int, ...] | None = (0,)) -> Command:
+    return Command(host, ("sh", "-c", line), "test", root=False, stdin=stdin, accept=accept, deadline=60)
+
+
+def test_each_hosts_commands_run_in_their_order(fleet: Fleet, tmp_path: Path) -> None:
+    plan = [command(host, f"echo {n} >> {tmp_path}/{host}") for n in range(3) for host in HOSTS]
+    fleet.run(plan)
+    assert [(tmp_path / host).read_text() for host in HOSTS] == ["0\n1\n2\n"] * 3
+
+
+def test_hosts_are_worked_on_at_the_same_time(fleet: Fleet) -> None:
+    started = time.monotonic()
+    fleet.run([command(host, "sleep 0.5") for host in HOSTS])
+    assert time.monotonic() - started < 1.4
+
+
+def test_what_a_command_says_comes_back_with_it(fleet: Fleet) -> None:
+    (result,) = fleet.run([command("etcd-1", "cat; echo warn >&2; exit 7", stdin=b"hunter2", accept=None)])
+    assert (result.code, result.stdout, result.stderr) == (7, "hunter2", "warn\n")
+
+
+def test_after_a_failure_the_same_host_does_nothing_more(fleet: Fleet, tmp_path: Path) -> None:
+    with pytest.raises(FleetError):
+        fleet.run([command("etcd-1", "exit 1"), command("etcd-1", f"touch {tmp_path}/after")])
+    assert not (tmp_path / "after").exists()
+
+
+def test_after_a_failure_the_other_hosts_end_what_they_were_at(fleet: Fleet, tmp_path: Path) -> None:
+    with pytest.raises(FleetError):
+        fleet.run([command("etcd-1", "exit 1"), command("etcd-2", f"sleep 0.2; touch {tmp_path}/done")])
+    assert (tmp_path / "done").exists()
+
+
+def test_every_host_that_failed_is_named_with_its_words(fleet: Fleet) -> None:
+    with pytest.raises(FleetError) as error:
+        fleet.run([command("etcd-1", "echo disk full >&2; exit 1"), command("etcd-3", "exit 4")])
+    text = str(error.value)
+    assert text.startswith("etcd-1, etcd-3: ") and "disk full" in text and "exit code 4" in text
+
+
+def test_a_sudo_that_asks_for_a_password_is_told_in_words(fleet: Fleet) -> None:
+    asks = Command("etcd-1", ("true",), "x", deadline=60)
+    fake = fleet.machines["etcd-1"]
+    prefix = ("sh", "-c", "echo 'sudo: a password is required' >&2; exit 1")
+    fleet.machines["etcd-1"] = Machine("etcd-1", prefix, fake.see, fake.lock, fake.ask)
+    with pytest.raises(FleetError, match="etcd-1: sudo asks for a password\n    → give this login NOPASSWD"):
+        fleet.run([asks])
+
+
+def test_a_command_past_its_deadline_is_ended_on_the_host(fleet: Fleet) -> None:
+    late = Command("etcd-1", ("sleep", "30"), "wait", root=False, deadline=1)
+    with pytest.raises(FleetError, match="wait: did not end within 1 s"):
+        fleet.run([late])
+
+
+def test_everything_that_ran_is_in_the_journal(fleet: Fleet) -> None:
+    fleet.run([command(host, "true") for host in HOSTS])
+    records = [json.loads(line) for line in fleet.journal.path.read_text().splitlines()]
+    assert sorted(record["host"] for record in records) == list(HOSTS)
+
+
+def test_what_one_host_raises_stands_beside_what_the_others_gave(fleet: Fleet) -> None:
+    def work(machine: Machine) -> str:
+        if machine.name == "etcd-2":
+            raise FleetError("etcd-2", "no", "mend it")
+        return machine.name
+
+    outcomes = fleet.each(HOSTS, work)
+    assert (outcomes["etcd-1"], outcomes["etcd-3"]) == ("etcd-1", "etcd-3")
+    assert isinstance(outcomes["etcd-2"], FleetError)
+
+
+def test_after_an_interruption_nothing_more_is_started(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.interrupt()
+    with pytest.raises(FleetError, match="the run was interrupted"):
+        fleet.run([command("etcd-1", f"touch {tmp_path}/started")])
+    assert not (tmp_path / "started").exists()

@@ -1,0 +1,132 @@
+"""What the front door refuses before any host is asked: exit code 4, one message, no traceback, no connection.
+
+The real command in a process of its own. Every host of these inventories is port 1 of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit import build
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """A valid inventory whose ssh leads nowhere and leaves a trace if it is ever used."""
+    (tmp_path / "ssh_config").write_text(
+        f"Host *\n  HostName 127.0.0.1\n  Port 1\n  ProxyCommand sh -c 'touch {tmp_path}/connected; exit 1'\n"
+    )
+    path = tmp_path / "nowhere.yaml"
+    data = build.document(transport={"backend": "ssh", "ssh_config": str(tmp_path / "ssh_config")})
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """pytest as an operator starts it, without a terminal."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONOPTIMIZE"))}
+    return subprocess.run(
+        (sys.executable, "-m", "pytest", *arguments),
+        cwd=ROOT, env={**inherited, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60, start_new_session=True, check=False,
+    )  # fmt: skip
+
+
+def refused(place: Path, *arguments: str, **environment: str) -> str:
+    """The message of a run that must be refused before anything is connected to."""
+    ended = run(*arguments, f"--evidence={place}/evidence", **environment)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 4, said
+    assert "Traceback" not in said, said
+    assert not (place / "connected").exists(), "a host was connected to"
+    assert not (place / "evidence").exists(), "a refusal needs no evidence folder"
+    assert said.count("ERROR: ") == 1, said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("members: [", "is not valid YAML"),
+        (yaml.safe_dump(build.document(members=[build.member(1), build.member(2)])), "an even number"),
+        (yaml.safe_dump(build.document(surprise=1)), "surprise is not a known field"),
+    ],
+    ids=["empty", "malformed", "even", "unknown field"],
+)
+def test_a_bad_inventory_ends_in_one_message(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    said = refused(tmp_path, "runbook", f"--hosts={path}", "--confirm=lab")
+    assert f"ERROR: {path}: " in said and says in said
+
+
+def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    assert "--hosts=nowhere-1: no such inventory" in refused(tmp_path, "runbook", "--hosts=nowhere-1", "--confirm=x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--confirm=prod"], "--confirm: 'prod' is not the name of this cluster"),
+        (["--confirm="], "--confirm: '' is not the name of this cluster"),
+        ([], "nobody is there to confirm"),
+        (["--confirm=lab", "--gone=etcd-9"], "--gone=etcd-9: is no host of the inventory"),
+        (["--confirm=lab", "--gone=query-1,etcd-2"], "--gone=etcd-2: is a member of the cluster to build"),
+        (["--confirm=lab", "--gone=infra-1"], "--gone=infra-1: is the configuration server"),
+        (["--confirm=lab", "--concurrency=0"], "--concurrency=0: must be at least 1"),
+        (["--confirm=lab", "--timeout-scale=0"], "must be above 0"),
+        (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),
+        (["--confirm=lab", "-k", "no_such_stage"], "nothing was collected"),
+        (["--confirm=lab", "--deselect=runbook/test_step_0_snapshot.py"], "stage 1 is deephaven"),
+        (["--confirm=lab", "tests/unit/test_poll.py"], "the stages must be exactly the runbook's"),
+    ],
+    ids=lambda value: " ".join(value) or "no --confirm" if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_ends_in_one_message(inventory: Path, arguments: list[str], says: str) -> None:
+    said = refused(inventory.parent, "runbook", f"--hosts={inventory}", *arguments)
+    assert says.replace("deephaven", "test_when_deephaven") in said
+
+
+def test_a_single_stage_cannot_be_run_alone(inventory: Path) -> None:
+    stage = "runbook/test_step_4_restore.py::TestStep4Restore::test_when_all_members_are_started"
+    said = refused(inventory.parent, stage, f"--hosts={inventory}", "--confirm=lab")
+    assert "the stages must be exactly the runbook's" in said
+
+
+def test_the_order_of_stages_cannot_be_changed(inventory: Path) -> None:
+    files = sorted((str(p.relative_to(ROOT)) for p in (ROOT / "runbook").glob("test_*.py")), reverse=True)
+    said = refused(inventory.parent, *files, f"--hosts={inventory}", "--confirm=lab")
+    assert "the stages must be exactly the runbook's" in said
+
+
+def test_options_smuggled_in_by_the_environment_are_seen_too(inventory: Path) -> None:
+    arguments = ("runbook", f"--hosts={inventory}", "--confirm=lab")
+    assert "stages must be exactly" in refused(inventory.parent, *arguments, PYTEST_ADDOPTS="-k restore")
+
+
+def test_python_that_strips_assertions_is_refused(inventory: Path) -> None:
+    arguments = ("runbook", f"--hosts={inventory}", "--confirm=lab")
+    assert "PYTHONOPTIMIZE" in refused(inventory.parent, *arguments, PYTHONOPTIMIZE="1")
+
+
+def test_the_runbook_needs_an_inventory(tmp_path: Path) -> None:
+    assert "the runbook needs --hosts=NAME" in refused(tmp_path, "runbook")
+
+
+def test_hosts_that_do_not_answer_stop_the_run_at_its_first_stage(inventory: Path) -> None:
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/evidence")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "raise " not in ended.stdout and ".py:" not in ended.stdout, "the operator reads no source code"
+    assert "did not answer" in ended.stdout and "--gone=HOST" in ended.stdout
+    assert "the runbook stopped at “Given every host answers”" in ended.stdout
+    assert (inventory.parent / "connected").exists(), "this test's own trap must be able to spring"

@@ -1,0 +1,203 @@
+"""Every refusal of an inventory, each with file, field, value and remedy in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from requorum import inventory
+from requorum.inventory import InventoryError
+from tests.unit import build
+from tests.unit.build import member
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def refused(path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(InventoryError) as error:
+        inventory.load(path)
+    return str(error.value)
+
+
+def set_in(*way: str | int, to: object) -> Change:
+    def change(data: Any) -> None:
+        for key in way[:-1]:
+            data = data.setdefault(key, {}) if isinstance(data, dict) else data[key]
+        data[way[-1]] = to
+
+    return change
+
+
+def command(field: str, line: str) -> Change:
+    return set_in("deephaven", "commands", field, to=line)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("# nothing but a comment\n", "is empty"),
+        ("- etcd-1\n", "holds a list, not named fields"),
+        ("just words\n", "holds a str, not named fields"),
+        ("members: [\n", "is not valid YAML"),
+        ("cluster: lab\n\tmembers: 3\n", "line 2"),
+        ("cluster: lab\ncluster: prod\n", "the name cluster is given twice"),
+        ("hosts:\n  etcd-1: {}\n  etcd-1: {}\n", "the name etcd-1 is given twice"),
+    ],
+)
+def test_a_file_that_is_no_inventory_is_named(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.yaml"
+    message = refused(path, text)
+    assert message.startswith(f"{path}: ") and says in message and "→" in message
+
+
+def test_a_missing_inventory_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match=r"--hosts=prod: .*inventory/prod\.yaml\n    → copy"):
+        inventory.find("prod", tmp_path)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InventoryError, match="cannot be read as text"):
+        inventory.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (set_in("cluster", to="my cluster"), "cluster must be a plain name"),
+        (set_in("cluster", to="../x"), "(found '../x')"),
+        (lambda d: d.pop("cluster"), "cluster is missing"),
+        (lambda d: d.pop("members"), "members is missing"),
+        (lambda d: d.pop("deephaven"), "deephaven is missing"),
+        (set_in("members", to=[]), "members"),
+        (set_in("hosts", to={}), "hosts"),
+        (set_in("membres", to=[]), "membres is not a known field"),
+        (set_in("etcd", "unti", to="x"), "etcd.unti is not a known field"),
+        (set_in("members", to=[member(1), member(2)]), "members: 2 members; an even number"),
+        (set_in("members", 1, to=member(2, ip="10.0.0.11")), "members: the address 10.0.0.11 stands there 2 times"),
+        (set_in("members", 1, to=member(1, "etcd-2", "10.0.0.12")), "members: the name etcd-1 stands there 2 times"),
+        (set_in("members", 1, to=member(2, "etcd-1")), "members: the host etcd-1 stands there 2 times"),
+        (set_in("members", to=[member(2), member(1), member(3)]), "etcd-2 stands at place 1"),
+        (set_in("members", 1, to=member(4, "etcd-2")), "etcd-4 stands at place 2"),
+        (set_in("members", 2, to=member(3, "etcd-9")), "members: host etcd-9 is not among hosts; add it"),
+        (set_in("members", 0, "ip", to="10.0.0.256"), "members.0.ip must be an IP address"),
+        (set_in("members", 0, "ip", to="etcd-1.prod"), "(found 'etcd-1.prod')"),
+        (set_in("members", 0, "ip", to="10.0.0.11/24"), "(found '10.0.0.11/24')"),
+        (set_in("old_members", to=[member(1), member(1)]), "old_members: the name etcd-1 stands there 2 times"),
+        (set_in("old_members", to=[member(1, "etcd-9")]), "old_members: host etcd-9 is not among hosts"),
+        (set_in("hosts", "etcd-2", "address", to="etcd-1.invalid"), "hosts.address: the address etcd-1.invalid"),
+        (set_in("deephaven", "hosts", to=["infra-1", "quarry-1"]), "deephaven.hosts: quarry-1 is not among hosts"),
+        (set_in("deephaven", "hosts", to=["infra-1", "infra-1"]), "the host infra-1 stands there 2 times"),
+        (set_in("deephaven", "hosts", to=["query-1"]), "lacks the configuration server infra-1"),
+        (set_in("deephaven", "client_config", to="etc/x"), "must be an absolute path"),
+        (set_in("deephaven", "client_config", to="/etc/../x"), "(found '/etc/../x')"),
+        (set_in("etcd", "unit", to="dh-etcd"), "etcd.unit"),
+        (set_in("etcd", "client_port", to=70000), "etcd.client_port"),
+        (set_in("transport", "backend", to="paramiko"), "transport.backend"),
+        (set_in("limits", "concurrency", to=0), "limits.concurrency"),
+        (set_in("snapshot", "max_age_hours", to=-1), "snapshot.max_age_hours"),
+        (command("etcdctl", "dhctl {token}"), "etcdctl has the unknown placeholder {token}; known: admin_user"),
+        (command("unpack_server", "x {archive}"), "unpack_server lacks the placeholder {number}"),
+        (command("unpack_client", "x"), "unpack_client lacks the placeholder {archive}"),
+        (command("generate", "x {cluster_id}"), "generate lacks the placeholder {ips} or {ips_comma}"),
+        (command("generate", "x {ips}"), "generate lacks the placeholder {cluster_id}"),
+        (command("etcdctl_as", "x"), "etcdctl_as lacks the placeholder {client}"),
+        (command("etcdctll", "x"), "etcdctll is not a known field"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named_with_its_field_value_and_remedy(tmp_path: Path, change: Change, says: str) -> None:
+    data = build.document()
+    change(data)
+    message = refused(tmp_path / "bad.yaml", yaml.safe_dump(data))
+    assert message.startswith(f"{tmp_path}/bad.yaml: ")
+    assert says in message
+    assert message.endswith("→ correct it; inventory/example.yaml explains every field")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in("cluster", to=2024),
+        set_in("hosts", 7, to={}),
+        set_in("members", 0, "name", to=1),
+        set_in("deephaven", "client_config", to=5),
+        set_in("etcd", "user", to=["etcd"]),
+    ],
+    ids=["cluster", "hosts", "name", "path", "user"],
+)
+def test_a_number_where_a_name_belongs_is_refused_in_words(tmp_path: Path, change: Change) -> None:
+    data = build.document()
+    change(data)
+    refused(tmp_path / "bad.yaml", yaml.safe_dump(data))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        command("etcdctl", "dhctl 'unclosed"),
+        command("etcdctl", ""),
+        command("monit_down", "x {"),
+        command("etcdctl", "x {cluster_id}"),
+        set_in("deephaven", "client_archive", to="/tmp/{cluster}/dh_query.tgz"),
+    ],
+    ids=["open quote", "empty", "open brace", "a placeholder of another command", "archive's placeholder"],
+)
+def test_a_line_that_could_never_run_is_refused_before_any_host(tmp_path: Path, change: Change) -> None:
+    data = build.document()
+    change(data)
+    refused(tmp_path / "bad.yaml", yaml.safe_dump(data))
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    data = build.document(cluster="my cluster", nonsense=1)
+    message = refused(tmp_path / "bad.yaml", yaml.safe_dump(data))
+    assert "cluster must" in message and "nonsense is not a known field" in message
+
+
+class TestWhatIsAccepted:
+    def test_the_old_members_default_to_the_members(self) -> None:
+        found = build.inventory()
+        assert found.old_members == found.members
+
+    @pytest.mark.parametrize("count", [1, 3, 5])
+    def test_one_three_and_five_members_are_clusters(self, count: int) -> None:
+        hosts = {f"etcd-{n}": None for n in range(1, count + 1)} | {"infra-1": None, "query-1": None}
+        members = [member(n) for n in range(1, count + 1)]
+        assert len(build.inventory(hosts=hosts, members=members).members) == count
+
+    def test_server_numbers_are_places_in_the_list(self) -> None:
+        found = build.replaced()
+        assert [found.number(m) for m in found.members] == [1, 2, 3]
+
+    def test_a_host_without_an_address_is_reached_by_its_name(self) -> None:
+        assert build.replaced().address("etcd-4") == "etcd-4"
+
+    def test_a_name_in_the_inventory_folder_is_found(self, tmp_path: Path) -> None:
+        (tmp_path / "inventory").mkdir()
+        path = tmp_path / "inventory" / "prod.yaml"
+        path.write_text("x")
+        assert inventory.find("prod", tmp_path) == path
+
+    def test_paths_on_this_machine_are_relative_to_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.yaml"
+        data = build.document(snapshot={"directory": "../b"}, transport={"ssh_config": "~/x"})
+        path.write_text(yaml.safe_dump(data))
+        found = inventory.load(path)
+        assert (found.snapshot.directory, found.transport.ssh_config) == (
+            str(tmp_path.parent / "b"), str(Path("~/x").expanduser()),
+        )  # fmt: skip
+
+    def test_it_cannot_be_changed_afterwards(self) -> None:
+        with pytest.raises(ValueError, match="frozen"):
+            build.inventory().cluster = "other"  # type: ignore[misc]
+
+    def test_the_example_is_valid(self) -> None:
+        root = Path(__file__).parents[2]
+        assert inventory.load(inventory.find("example", root)).cluster

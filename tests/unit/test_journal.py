@@ -1,0 +1,144 @@
+"""Evidence: every record names the one before it, nothing secret gets in, nothing is ever half written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from requorum.command import Command, Result
+from requorum.journal import Journal, redact
+
+KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
+
+
+def records(journal: Journal) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in journal.path.read_text().splitlines()]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "run")
+
+
+class TestTheChain:
+    def test_the_first_record_names_nothing_before_it(self, journal: Journal) -> None:
+        journal.record("run")
+        assert records(journal)[0]["previous"] == "0" * 64
+
+    def test_each_record_names_the_line_before_it(self, journal: Journal) -> None:
+        for number in range(4):
+            journal.record("note", text=f"line {number}")
+        lines = journal.path.read_bytes().splitlines(keepends=True)
+        named = [json.loads(line)["previous"] for line in lines]
+        assert named[1:] == [hashlib.sha256(line).hexdigest() for line in lines[:-1]]
+
+    def test_the_head_is_the_newest_line(self, journal: Journal) -> None:
+        journal.record("note", text="ü")
+        assert journal.head == hashlib.sha256(journal.path.read_bytes()).hexdigest()
+
+    def test_many_threads_write_one_chain(self, journal: Journal) -> None:
+        def write() -> None:
+            for _ in range(10):
+                journal.record("x")
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines = journal.path.read_bytes().splitlines(keepends=True)
+        assert [json.loads(line)["previous"] for line in lines[1:]] == [
+            hashlib.sha256(line).hexdigest() for line in lines[:-1]
+        ]
+
+
+class TestWhatIsRecorded:
+    def test_a_command_is_recorded_as_it_ran_with_its_exit_code(self, journal: Journal) -> None:
+        journal.command(Result(Command("etcd-1", ("true",), "why"), 0, "", "", 0.1234))
+        (record,) = records(journal)
+        assert (record["host"], record["argv"], record["exit_code"], record["seconds"]) == (
+            "etcd-1", "sudo -n timeout -k 5 60 true", 0, 0.123,
+        )  # fmt: skip
+
+    def test_only_a_failure_carries_what_was_said(self, journal: Journal) -> None:
+        journal.command(Result(Command("h", ("a",), "w"), 1, "", "no such thing\n", 0))
+        journal.command(Result(Command("h", ("a",), "w"), 0, "fine", "", 0))
+        assert [record.get("said") for record in records(journal)] == ["no such thing", None]
+
+    def test_standard_input_is_never_recorded(self, journal: Journal) -> None:
+        journal.command(Result(Command("h", ("a",), "w", stdin=b"hunter2"), 1, "", "", 0))
+        assert "hunter2" not in journal.path.read_text()
+
+    def test_a_secret_commands_words_are_never_recorded(self, journal: Journal) -> None:
+        journal.command(Result(Command("h", ("a",), "w", secret=True), 1, "hunter2", "hunter2", 0))
+        assert "hunter2" not in journal.path.read_text()
+
+    @pytest.mark.parametrize(("found", "holds", "word"), [(None, True, "as expected"), ("two", False, "two")])
+    def test_an_assertion_says_what_was_expected_and_found(
+        self, journal: Journal, found: str | None, holds: bool, word: str
+    ) -> None:
+        journal.assertion("etcd-1", "one leader", found)
+        (record,) = records(journal)
+        assert (record["expected"], record["holds"], record["found"]) == ("one leader", holds, word)
+
+    def test_commands_and_assertions_are_counted(self, journal: Journal) -> None:
+        journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        journal.assertion("h", "x", None)
+        journal.assertion("h", "x", "y")
+        assert (journal.commands, journal.assertions) == (1, 2)
+
+
+class TestItsFiles:
+    def test_only_its_owner_reads_it(self, journal: Journal) -> None:
+        modes = [path.stat().st_mode & 0o777 for path in (journal.directory, journal.path)]
+        assert modes == [0o700, 0o600]
+
+    def test_a_second_run_in_the_same_second_gets_a_place_of_its_own(self, tmp_path: Path) -> None:
+        paths = {Journal.create(tmp_path, "2026-01-01T000000Z").path for _ in range(3)}
+        assert len(paths) == 3
+
+    def test_a_summary_leaves_no_half_of_itself(self, journal: Journal) -> None:
+        path = journal.summary({"schema": 1, "gone": []})
+        assert json.loads(path.read_text()) == {"schema": 1, "gone": []}
+        assert {p.name for p in journal.directory.iterdir()} == {"summary.json", "journal.jsonl"}
+
+
+class TestRedacting:
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("https://root:hunter2@10.0.0.11:2379", "https://root:•••@10.0.0.11:2379"),
+            ("password=hunter2 next", "password=••• next"),
+            ("Password: hunter2", "Password: •••"),
+            ("the secret = hunter2.", "the secret = •••"),
+            (f"before {KEY} after", "before ••• after"),
+        ],
+    )
+    def test_what_looks_like_a_secret_is_replaced(self, text: str, shown: str) -> None:
+        assert redact(text) == shown
+
+    @pytest.mark.parametrize(
+        "text", ["https://10.0.0.11:2379", "the old password of root stays valid", "ssh ops@etcd-1", "3 tokens"]
+    )
+    def test_what_is_none_stays_readable(self, text: str) -> None:
+        assert redact(text) == text
+
+    def test_a_private_key_on_several_lines_never_reaches_the_file(self, journal: Journal) -> None:
+        journal.record("note", text=KEY)
+        assert "MHcCAQEE" not in journal.path.read_text()
+
+    @pytest.mark.parametrize("text", ["password: hunter2", "etcd --initial-cluster-token=lab-1", "secret=a\\"])
+    def test_a_redacted_record_is_still_json(self, journal: Journal, text: str) -> None:
+        journal.record("note", text=text, more="kept")
+        assert records(journal)[0]["more"] == "kept"
+
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def test_redacting_twice_changes_nothing_more(self, text: str) -> None:
+        assert redact(redact(text)) == redact(text)

@@ -1,0 +1,237 @@
+"""Steps 0 and 1 as data: what is saved, copied, turned off, stopped and set aside, command by command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from requorum import etcd, marker, plan
+from requorum.command import LONG as LONG_SECONDS
+from requorum.command import Copy
+from requorum.etcd import Unit
+from requorum.inventory import Inventory
+from requorum.marker import Phase
+from requorum.quorum import MemberFacts, decide
+from requorum.snapshot import Source
+from requorum.terms import Terms
+from tests.unit import build
+from tests.unit.build import ABSENT, BIN, LONG, PLACE, RUNNING, SHORT, STOPPED, UNIT, lines
+
+FRAGMENT = f"/usr/lib/systemd/system/{UNIT}"
+LINK = f"/etc/systemd/system/{UNIT}"
+KEPT_FRAGMENT = f"{PLACE}/aside/usr_lib_systemd_system_{UNIT}"
+ALL = ("etcd-1", "etcd-2", "etcd-3")
+SHA = "ab" * 32
+
+
+def source(host: str | None = None, path: str = "/backups/etcd.snap") -> Source:
+    return Source("file", host, path, SHA, 4128, "2026-01-01T00:00:00Z")
+
+
+def facts(inventory: Inventory, *leaders: bool | None) -> list[MemberFacts]:
+    """One old member a leader answer; None is a member that is down without data."""
+    return [
+        MemberFacts(m, unit=STOPPED, config=build.config(n), addresses=(m.ip,), has_leader=leader)
+        for n, (m, leader) in enumerate(zip(inventory.old_members, leaders, strict=True), start=1)
+    ]
+
+
+class TestSavingFromSurvivors:
+    def test_each_member_that_is_up_without_a_leader_is_asked_for_a_save(self) -> None:
+        verdict = decide(facts(build.inventory(), None, False, False))
+        assert lines(plan.save_from_survivors(build.terms(), verdict)) == [
+            f"infra-1: {LONG} {BIN}/etcdctl.sh --endpoints=https://10.0.0.{ip}:2379 --dial-timeout=2s"
+            f" snapshot save {PLACE}/live-etcd-{n}.snap"
+            for n, ip in ((2, 12), (3, 13))
+        ]
+
+    def test_a_failing_save_is_an_answer_not_a_failure(self) -> None:
+        verdict = decide(facts(build.inventory(), None, False, None))
+        assert [c.accept for c in plan.save_from_survivors(build.terms(), verdict)] == [None]
+
+    def test_members_that_are_down_are_not_asked(self) -> None:
+        verdict = decide(facts(build.inventory(), None, None, None))
+        assert plan.save_from_survivors(build.terms(), verdict) == []
+
+    def test_a_run_that_is_carried_on_saves_nothing_again(self) -> None:
+        assert plan.save_from_survivors(build.terms(), None) == []
+
+    def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
+        terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
+        assert lines([plan.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
+            (
+                f"infra-1: {LONG} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
+                f" --dial-timeout=10s snapshot save {PLACE}/live.snap"
+            )
+        ]
+
+
+class TestCopyingTheSnapshot:
+    def test_it_is_streamed_to_every_new_member(self) -> None:
+        targets = tuple((host, f"{PLACE}/snapshot.db") for host in ALL)
+        assert plan.copy_snapshot(build.terms(), source(), {}) == [
+            Copy("/backups/etcd.snap", targets, "the snapshot to every new member", None, SHA)
+        ]
+
+    def test_nothing_is_copied_where_every_member_holds_it(self) -> None:
+        assert plan.copy_snapshot(build.terms(), source(), dict.fromkeys(ALL, SHA)) == []
+
+    def test_after_a_cut_only_those_without_a_whole_copy_get_it(self) -> None:
+        present = {"etcd-1": SHA, "etcd-2": "another", "etcd-3": ""}
+        (copy,) = plan.copy_snapshot(build.terms(), source(), present)
+        assert isinstance(copy, Copy)
+        assert [host for host, _ in copy.targets] == ["etcd-2", "etcd-3"]
+
+    def test_a_file_is_never_copied_onto_itself(self) -> None:
+        terms = build.terms()
+        (copy,) = plan.copy_snapshot(terms, source("etcd-1", terms.snapshot_path), {"etcd-2": SHA})
+        assert isinstance(copy, Copy)
+        assert [host for host, _ in copy.targets] == ["etcd-3"]
+
+    def test_nothing_is_copied_when_only_the_source_itself_seems_to_lack_it(self) -> None:
+        terms = build.terms()
+        held = {"etcd-2": SHA, "etcd-3": SHA}
+        assert plan.copy_snapshot(terms, source("etcd-1", terms.snapshot_path), held) == []
+
+    def test_a_spare_gets_it_and_the_destroyed_machine_does_not(self) -> None:
+        terms = build.terms(gone=("etcd-3",), of=build.replaced())
+        (copy,) = plan.copy_snapshot(terms, source(), {})
+        assert isinstance(copy, Copy)
+        assert [host for host, _ in copy.targets] == ["etcd-1", "etcd-2", "etcd-4"]
+
+
+class TestTurningDeephavenOff:
+    def test_the_vendors_command_runs_on_every_deephaven_host(self) -> None:
+        assert lines(plan.turn_deephaven_off(build.terms())) == [
+            f"infra-1: {LONG} {BIN}/dh_monit down --block",
+            f"query-1: {LONG} {BIN}/dh_monit down --block",
+        ]
+
+    def test_a_host_that_is_gone_is_left_out(self) -> None:
+        assert lines(plan.turn_deephaven_off(build.terms(gone=("query-1",)))) == [
+            f"infra-1: {LONG} {BIN}/dh_monit down --block"
+        ]
+
+    @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
+    def test_past_the_point_of_no_return_it_is_not_turned_off_again(self, phase: Phase) -> None:
+        assert plan.turn_deephaven_off(build.terms(phase)) == []
+
+    def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
+        terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT), gone=("query-1",))
+        assert lines(plan.turn_deephaven_off(terms)) == [
+            f"infra-1: {LONG} /opt/vendor2/bin/monitctl --user irisadmin halt"
+        ]
+
+
+class TestStoppingEtcd:
+    def stop(self, unit: Unit, *files: str) -> list[str]:
+        return lines(etcd.stop_and_set_aside("etcd-1", UNIT, unit, files, f"{PLACE}/aside"))
+
+    def test_a_running_unit_is_stopped_noted_disabled_and_moved_aside(self) -> None:
+        assert self.stop(RUNNING, FRAGMENT) == [
+            f"etcd-1: {SHORT} mkdir -p {PLACE}/aside",
+            f"etcd-1: {SHORT} dd of={PLACE}/aside/{UNIT}.was conv=excl status=none",
+            f"etcd-1: {LONG} systemctl stop {UNIT}",
+            f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
+            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} systemctl daemon-reload",
+        ]
+
+    def test_what_the_unit_was_goes_by_stdin(self) -> None:
+        commands = etcd.stop_and_set_aside("etcd-1", UNIT, RUNNING, (FRAGMENT,), f"{PLACE}/aside")
+        assert build.stdins(commands) == [f"loaded active enabled {FRAGMENT}\n".encode()]
+
+    def test_nothing_is_deleted(self) -> None:
+        assert not [line for line in self.stop(RUNNING, FRAGMENT, LINK) if " rm " in line]
+
+    def test_a_mask_in_etc_is_set_aside_with_its_fragment(self) -> None:
+        moved = [line for line in self.stop(STOPPED, FRAGMENT, LINK) if " mv " in line]
+        assert moved == [
+            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} mv -nT {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
+        ]
+
+    def test_a_unit_behind_a_mask_is_disabled_once_the_mask_is_away(self) -> None:
+        masked = Unit("masked", "inactive", "dead", "masked", "/dev/null")
+        assert self.stop(masked, LINK, FRAGMENT)[2:] == [
+            f"etcd-1: {SHORT} mv -nT {LINK} {PLACE}/aside/etc_systemd_system_{UNIT}",
+            f"etcd-1: {SHORT} systemctl daemon-reload",
+            f"etcd-1: {SHORT} systemctl disable --no-reload {UNIT}",
+            f"etcd-1: {SHORT} mv -nT {FRAGMENT} {KEPT_FRAGMENT}",
+            f"etcd-1: {SHORT} systemctl daemon-reload",
+        ]
+
+    def test_a_mask_with_nothing_behind_it_leaves_nothing_to_disable(self) -> None:
+        masked = Unit("masked", "inactive", "dead", "masked", "/dev/null")
+        assert not [line for line in self.stop(masked, LINK) if "disable" in line]
+
+    def test_a_stopped_unit_is_not_stopped_again(self) -> None:
+        assert self.stop(STOPPED, FRAGMENT)[0] == f"etcd-1: {SHORT} mkdir -p {PLACE}/aside"
+
+    def test_a_failed_unit_is_forgotten_by_systemd_last(self) -> None:
+        failed = Unit("loaded", "failed", "failed", "disabled", FRAGMENT)
+        assert self.stop(failed, FRAGMENT)[-1] == f"etcd-1: {SHORT} systemctl reset-failed {UNIT}"
+
+    @pytest.mark.parametrize("active", ["active", "activating", "deactivating", "reloading"])
+    def test_a_unit_on_its_way_up_or_down_counts_as_running(self, active: str) -> None:
+        unit = Unit("loaded", active, "x", "disabled", "")
+        assert self.stop(unit)[0] == f"etcd-1: {LONG} systemctl stop {UNIT}"
+
+    def test_a_run_cut_between_moving_and_reloading_reloads(self) -> None:
+        assert self.stop(STOPPED) == [f"etcd-1: {SHORT} systemctl daemon-reload"]
+
+    def test_nothing_is_done_where_no_unit_is_left(self) -> None:
+        assert self.stop(ABSENT) == []
+
+    def test_what_stands_over_the_fragment_is_looked_for_first(self) -> None:
+        assert etcd.unit_files(UNIT, RUNNING) == (LINK, FRAGMENT)
+
+    @pytest.mark.parametrize("unit", [ABSENT, Unit("masked", "inactive", "dead", "masked", "/dev/null")])
+    def test_a_file_behind_a_mask_is_looked_for_too(self, unit: Unit) -> None:
+        assert etcd.unit_files(UNIT, unit) == (LINK, FRAGMENT)
+
+    def stop_all(self, terms: Terms, new: tuple[str, ...] = ()) -> set[str]:
+        """Hosts on which something is stopped, where the hosts in `new` run this run's own cluster."""
+        hosts = terms.etcd_hosts
+        configs = {h: build.config(token=build.TOKEN if h in new else "old") for h in hosts}
+        units, files = dict.fromkeys(hosts, RUNNING), dict.fromkeys(hosts, (FRAGMENT,))
+        return {c.host for c in plan.stop_etcd(terms, units, files, configs)}
+
+    def test_every_old_and_new_members_machine_is_stopped(self) -> None:
+        assert self.stop_all(build.terms(of=build.replaced())) == {*ALL, "etcd-4"}
+
+    def test_a_destroyed_machine_is_left_out(self) -> None:
+        assert self.stop_all(build.terms(gone=("etcd-3",), of=build.replaced())) == {
+            "etcd-1", "etcd-2", "etcd-4",
+        }  # fmt: skip
+
+    def test_the_new_cluster_of_this_very_run_is_never_stopped(self) -> None:
+        assert self.stop_all(build.terms(), new=("etcd-1", "etcd-3")) == {"etcd-2"}
+
+    def test_a_machine_without_any_configuration_is_not_taken_for_new(self) -> None:
+        assert not plan.is_new(build.terms(), None)
+
+
+class TestMarkingTheRun:
+    def test_the_mark_is_written_beside_and_moved_into_place(self) -> None:
+        base = "/var/lib/requorum"
+        assert lines(marker.write("etcd-1", "lab", build.mark())) == [
+            f"etcd-1: {SHORT} install -d -m 700 {base} {base}/lab {PLACE}",
+            f"etcd-1: {SHORT} dd of={base}/lab/run.json.part conv=fsync status=none",
+            f"etcd-1: {SHORT} mv -fT {base}/lab/run.json.part {base}/lab/run.json",
+        ]
+
+    def test_its_content_goes_by_stdin(self) -> None:
+        (content,) = build.stdins(marker.write("etcd-1", "lab", build.mark(Phase.STOPPING)))
+        assert json.loads(content) == {
+            "run": build.RUN, "token": build.TOKEN, "phase": "STOPPING", "by": "ops@desk",
+            "snapshot": "", "origin": "", "taken": "",
+        }  # fmt: skip
+
+    def test_a_question_about_it_changes_nothing(self) -> None:
+        assert not marker.ask("etcd-1", "lab").changes
+
+
+def test_a_restore_or_a_save_gets_the_long_deadline() -> None:
+    assert plan.save(build.terms(), "https://10.0.0.11:2379", "x", 2).deadline == LONG_SECONDS

@@ -1,0 +1,270 @@
+"""Steps 2 and 3 as data: passwords kept, configuration generated, distributed and installed, command by command."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum import archive, deephaven, plan
+from requorum.archive import Entry
+from requorum.command import Action, Copy
+from requorum.etcd import MemberConfig, Unit
+from requorum.terms import Terms
+from tests.unit import build
+from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SHORT, STOPPED, TOKEN, lines
+
+BACKUP = f"{PLACE}/client.before"
+GENERATED = (f"{PLACE}/server.generated.tgz", f"{PLACE}/query.generated.tgz")
+FINAL = (f"{PLACE}/server.tgz", f"{PLACE}/query.tgz")
+KEPT_ARCHIVE = f"{PLACE}/aside/etc_sysconfig_deephaven_etcd_dh_etcd_config.tgz"
+MEMBERS = ("etcd-1", "etcd-2", "etcd-3")
+SERVER = [Entry("d", "dh/"), Entry("-", "dh/1/config.yaml"), Entry("-", "dh/root/password")]
+QUERY = [Entry("d", "./"), Entry("-", "./client/query/password"), Entry("-", "./client/query/user")]
+
+
+class TestBackingUpPasswords:
+    def test_each_deephaven_host_copies_its_client_configuration_once(self) -> None:
+        assert lines(plan.back_up_passwords(build.terms(), {"infra-1": (CLIENT,), "query-1": ()})) == [
+            f"infra-1: {SHORT} rm -rf {BACKUP}.part",
+            f"infra-1: {SHORT} cp -a {CLIENT} {BACKUP}.part",
+            f"infra-1: {SHORT} mv -nT {BACKUP}.part {BACKUP}",
+        ]
+
+    def test_a_rerun_never_overwrites_the_backup(self) -> None:
+        there = dict.fromkeys(("infra-1", "query-1"), (CLIENT, BACKUP))
+        assert plan.back_up_passwords(build.terms(), there) == []
+
+    def test_after_a_cut_only_the_hosts_without_a_backup_go_on(self) -> None:
+        there = {"infra-1": (CLIENT, BACKUP), "query-1": (CLIENT,)}
+        assert {c.host for c in plan.back_up_passwords(build.terms(), there)} == {"query-1"}
+
+
+class TestGenerating:
+    def test_the_generator_runs_for_the_new_addresses_and_both_archives_go_into_staging(self) -> None:
+        assert lines(plan.generate(build.terms(), [])) == [
+            f"infra-1: {SHORT} mkdir -p {PLACE}/aside",
+            f"infra-1: {LONG} {BIN}/config_generator.sh --cluster-id {TOKEN} --ips '10.0.0.11 10.0.0.12 10.0.0.13'",
+            f"infra-1: {SHORT} chmod 600 {ARCHIVE}",
+            f"infra-1: {SHORT} mv -fT {ARCHIVE} {GENERATED[0]}",
+            f"infra-1: {SHORT} chmod 600 /tmp/{TOKEN}/dh_query.tgz",
+            f"infra-1: {SHORT} mv -fT /tmp/{TOKEN}/dh_query.tgz {GENERATED[1]}",
+        ]
+
+    def test_nothing_is_generated_where_both_archives_are_staged(self) -> None:
+        assert plan.generate(build.terms(), GENERATED) == []
+
+    def test_one_archive_alone_is_an_interruption_and_both_are_made_again(self) -> None:
+        assert plan.generate(build.terms(), GENERATED[:1]) == plan.generate(build.terms(), [])
+
+    def test_an_older_server_archive_is_set_aside_first(self) -> None:
+        assert lines(plan.generate(build.terms(), [ARCHIVE]))[1] == (
+            f"infra-1: {SHORT} mv -nT {ARCHIVE} {KEPT_ARCHIVE}"
+        )
+
+    def test_what_was_set_aside_is_never_overwritten_by_a_rerun(self) -> None:
+        rerun = plan.generate(build.terms(), [ARCHIVE, KEPT_ARCHIVE])
+        assert rerun == plan.generate(build.terms(), [])
+
+    def test_nothing_is_generated_once_the_finished_archives_exist(self) -> None:
+        assert plan.generate(build.terms(), [*FINAL, ARCHIVE]) == []
+
+    def test_a_spares_address_takes_the_place_of_the_destroyed_machines(self) -> None:
+        terms = build.terms(gone=("etcd-3",), of=build.replaced())
+        assert "--ips '10.0.0.11 10.0.0.12 10.0.0.14'" in lines(plan.generate(terms, []))[1]
+
+    def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
+        terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
+        assert lines(plan.generate(terms, []))[1] == (
+            f"infra-1: {LONG} /opt/vendor2/bin/make_etcd_config 10.0.0.11,10.0.0.12,10.0.0.13 --name={TOKEN}"
+        )
+
+
+class TestPuttingOldPasswordsBack:
+    WORK = f"{PLACE}/work/server"
+    READ = f"{PLACE}/read/server"
+
+    def test_an_archive_is_unpacked_patched_packed_and_read_again(self) -> None:
+        assert lines(plan.put_old_passwords(build.terms(), SERVER, QUERY, FINAL[1:]))[:8] == [
+            f"infra-1: {SHORT} rm -rf {self.WORK}",
+            f"infra-1: {SHORT} install -d -m 700 {self.WORK}",
+            f"infra-1: {LONG} tar -xpzf {GENERATED[0]} -C {self.WORK}",
+            f"infra-1: {SHORT} cp --no-preserve=all {BACKUP}/root/password {self.WORK}/dh/root/password",
+            f"infra-1: {SHORT} install -m 600 /dev/null {FINAL[0]}.part",
+            f"infra-1: {LONG} tar -czpf {FINAL[0]}.part -C {self.WORK} -- dh",
+            f"infra-1: {SHORT} mv -fT {FINAL[0]}.part {FINAL[0]}",
+            f"infra-1: {SHORT} rm -rf {self.READ}",
+        ]
+
+    def test_members_keep_the_spelling_they_had_in_the_archive(self) -> None:
+        packs = [li for li in lines(plan.put_old_passwords(build.terms(), SERVER, QUERY, ())) if "-czpf" in li]
+        assert [line.rsplit(" ", 1)[1] for line in packs] == ["dh", "."]
+
+    def test_finished_archives_are_only_unpacked_for_reading(self) -> None:
+        assert lines(plan.put_old_passwords(build.terms(), SERVER, QUERY, FINAL)) == [
+            f"infra-1: {SHORT} rm -rf {PLACE}/read/server",
+            f"infra-1: {SHORT} install -d -m 700 {PLACE}/read/server",
+            f"infra-1: {LONG} tar -xpzf {FINAL[0]} -C {PLACE}/read/server",
+            f"infra-1: {SHORT} rm -rf {PLACE}/read/query",
+            f"infra-1: {SHORT} install -d -m 700 {PLACE}/read/query",
+            f"infra-1: {LONG} tar -xpzf {FINAL[1]} -C {PLACE}/read/query",
+            f"infra-1: {SHORT} install -m 600 {FINAL[0]} {ARCHIVE}",
+        ]
+
+    def test_a_password_goes_from_file_to_file_and_never_through_a_command_line(self) -> None:
+        plans = plan.put_old_passwords(build.terms(), SERVER, QUERY, ())
+        moved = [c for c in plans if "old password" in c.why]
+        assert [c.argv[:2] for c in moved] == [("cp", "--no-preserve=all")] * 2
+        assert all(c.stdin is None for c in plans)
+
+    def test_a_role_whose_live_password_was_changed_gets_its_old_one_back(self) -> None:
+        live, backup = {"root": "new", "query": "same"}, {"root": "old", "query": "same"}
+        assert lines(plan.put_live_passwords(build.terms(), live, backup)) == [
+            f"infra-1: {SHORT} cp --no-preserve=all {BACKUP}/root/password {CLIENT}/root/password"
+        ]
+
+    def test_a_role_without_a_backup_keeps_what_the_generator_gave_it(self) -> None:
+        assert plan.put_live_passwords(build.terms(), {"fresh": "x"}, {}) == []
+
+
+class TestDistributing:
+    SUMS = {"server.tgz": "s", "query.tgz": "q"}  # noqa: RUF012
+
+    def distribute(self, terms: Terms, present: dict[str, dict[str, str]]) -> list[Action]:
+        return plan.distribute(terms, self.SUMS, present)
+
+    def test_servers_go_to_members_and_queries_to_deephaven_hosts(self) -> None:
+        assert self.distribute(build.terms(), {"server.tgz": {}, "query.tgz": {}}) == [
+            Copy(
+                FINAL[0], tuple((h, FINAL[0]) for h in MEMBERS),
+                "server.tgz to every machine that needs it", "infra-1", "s",
+            ),
+            Copy(
+                FINAL[1], (("query-1", FINAL[1]),),
+                "query.tgz to every machine that needs it", "infra-1", "q",
+            ),
+        ]  # fmt: skip
+
+    def test_nothing_is_copied_where_everybody_holds_both(self) -> None:
+        present = {"server.tgz": dict.fromkeys(MEMBERS, "s"), "query.tgz": {"query-1": "q"}}
+        assert self.distribute(build.terms(), present) == []
+
+    def test_after_a_cut_only_those_with_another_sum_get_theirs(self) -> None:
+        present = {"server.tgz": {"etcd-1": "s", "etcd-2": "half"}, "query.tgz": {"query-1": "q"}}
+        (copy,) = self.distribute(build.terms(), present)
+        assert isinstance(copy, Copy)
+        assert [host for host, _ in copy.targets] == ["etcd-2", "etcd-3"]
+
+    def test_a_query_host_that_is_gone_gets_nothing(self) -> None:
+        present = {"server.tgz": dict.fromkeys(MEMBERS, "s"), "query.tgz": {}}
+        assert self.distribute(build.terms(gone=("query-1",)), present) == []
+
+
+class TestInstallingServers:
+    LATEST = ("/etc/etcd/dh/latest", f"{PLACE}/aside/etc_etcd_dh_latest")
+
+    def install(
+        self,
+        terms: Terms,
+        tokens: dict[str, str],
+        units: dict[str, Unit] | None = None,
+        files: tuple[str, ...] = (),
+    ) -> list[str]:
+        hosts = terms.member_hosts
+        configs: dict[str, MemberConfig | None] = {
+            host: build.config(token=tokens[host]) if host in tokens else None for host in hosts
+        }
+        found = {**dict.fromkeys(hosts, STOPPED), **(units or {})}
+        return lines(plan.install_servers(terms, found, configs, dict.fromkeys(hosts, files)))
+
+    def test_each_member_unpacks_by_its_server_number(self) -> None:
+        assert self.install(build.terms(), {}) == [
+            f"etcd-{n}: {LONG} {BIN}/unpack_etcd_server.sh {FINAL[0]} {n}" for n in (1, 2, 3)
+        ]
+
+    def test_a_spare_takes_the_number_of_the_place_it_fills(self) -> None:
+        terms = build.terms(gone=("etcd-3",), of=build.replaced())
+        assert self.install(terms, {})[-1] == f"etcd-4: {LONG} {BIN}/unpack_etcd_server.sh {FINAL[0]} 3"
+
+    def test_the_old_latest_link_is_kept_first(self) -> None:
+        installed = dict.fromkeys(MEMBERS[1:], TOKEN)
+        assert self.install(build.terms(), installed, files=self.LATEST[:1])[:2] == [
+            f"etcd-1: {SHORT} mkdir -p {PLACE}/aside",
+            f"etcd-1: {SHORT} cp -aP {self.LATEST[0]} {self.LATEST[1]}",
+        ]
+
+    def test_a_kept_link_is_not_kept_again_by_a_rerun(self) -> None:
+        assert len(self.install(build.terms(), {}, files=self.LATEST)) == 3
+
+    def test_nothing_is_done_where_this_runs_etcd_is_up(self) -> None:
+        installed = dict.fromkeys(MEMBERS, TOKEN)
+        assert self.install(build.terms(), installed, dict.fromkeys(MEMBERS, RUNNING)) == []
+
+    @pytest.mark.parametrize("unit", [ABSENT, STOPPED], ids=["no unit", "not started"])
+    def test_a_configuration_may_be_half_until_its_etcd_is_up_so_it_is_unpacked_again(self, unit: Unit) -> None:
+        units = {**dict.fromkeys(MEMBERS, RUNNING), "etcd-2": unit}
+        cut = self.install(build.terms(), dict.fromkeys(MEMBERS, TOKEN), units)
+        assert [line.split(":")[0] for line in cut] == ["etcd-2"]
+
+    def test_an_etcd_that_is_up_with_other_configuration_is_no_reason_to_pass_over_it(self) -> None:
+        units = dict.fromkeys(MEMBERS, RUNNING)
+        assert len(self.install(build.terms(), {}, units)) == 3
+
+    def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
+        terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
+        assert self.install(terms, {})[1] == (
+            f"etcd-2: {LONG} /opt/vendor2/bin/install_server --number=2 -f {FINAL[0]}"
+        )
+
+
+class TestInstallingClients:
+    PACKED = {"query/ca.crt": "1", "query/endpoints": "2", "query/password": "3"}  # noqa: RUF012
+
+    def install(self, infra: dict[str, str], query: dict[str, str]) -> list[str]:
+        live = {"infra-1": infra, "query-1": query}
+        return lines(plan.install_clients(build.terms(), self.PACKED, live))
+
+    def test_every_deephaven_host_unpacks_the_configuration_server_included(self) -> None:
+        assert self.install({}, {}) == [
+            f"{host}: {LONG} {BIN}/unpack_etcd_client.sh {FINAL[1]}" for host in ("infra-1", "query-1")
+        ]
+
+    def test_nothing_is_done_where_every_file_of_the_archive_is_installed(self) -> None:
+        assert self.install(self.PACKED, self.PACKED) == []
+
+    def test_files_of_other_roles_beside_them_are_no_reason_to_unpack(self) -> None:
+        assert self.install({**self.PACKED, "root/password": "9"}, self.PACKED) == []
+
+    @pytest.mark.parametrize("file", PACKED)
+    @pytest.mark.parametrize("found", [None, "old"], ids=["lacking", "old"])
+    def test_one_file_that_differs_was_cut_and_is_unpacked_again(self, file: str, found: str | None) -> None:
+        live = {name: digest for name, digest in self.PACKED.items() if name != file}
+        if found:
+            live[file] = found
+        assert [line.split(":")[0] for line in self.install(self.PACKED, live)] == ["query-1"]
+
+    def test_a_host_that_is_gone_is_left_out(self) -> None:
+        terms = build.terms(gone=("query-1",))
+        assert [c.host for c in plan.install_clients(terms, self.PACKED, {"infra-1": {}})] == ["infra-1"]
+
+    def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
+        terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT), gone=("query-1",))
+        assert lines(plan.install_clients(terms, self.PACKED, {"infra-1": {}})) == [
+            f"infra-1: {LONG} /opt/vendor2/bin/install_client -f {FINAL[1]}"
+        ]
+
+
+class TestLookingWithoutTouching:
+    @pytest.mark.parametrize(
+        "question",
+        [
+            archive.ask_listing("infra-1", FINAL[0]),
+            deephaven.ask_passwords("infra-1", CLIENT),
+            deephaven.ask_endpoints("infra-1", CLIENT),
+            deephaven.ask_etcd_in_monit("etcd-1"),
+        ],
+        ids=lambda command: command.why,
+    )
+    def test_a_question_changes_nothing(self, question: object) -> None:
+        assert not getattr(question, "changes", True)
+
+    def test_even_the_digests_of_passwords_stay_out_of_every_record(self) -> None:
+        assert deephaven.ask_passwords("infra-1", CLIENT).secret

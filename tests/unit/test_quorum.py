@@ -1,0 +1,235 @@
+"""Is quorum lost? The decision as a table over what five kinds of faults leave behind, and as properties."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from requorum import quorum
+from requorum.inventory import Member
+from requorum.quorum import Kind, MemberFacts, State, Verdict, decide
+from tests.unit import build
+
+UP, MUTE, DOWN, DEAD, AWAY, DARK = (
+    State.HEALTHY, State.LEADERLESS, State.STARTABLE, State.LOST, State.GONE, State.UNKNOWN,
+)  # fmt: skip
+
+
+def sheet(number: int, state: State) -> MemberFacts:
+    """A fact sheet that is in `state`."""
+    member = Member(name=f"etcd-{number}", host=f"etcd-{number}", ip=f"10.0.0.{10 + number}")
+    plain = MemberFacts(member, unit=build.STOPPED, config=build.config(number), has_data=True, addresses=(member.ip,))
+    return {
+        State.HEALTHY: replace(plain, unit=build.RUNNING, has_leader=True),
+        State.LEADERLESS: replace(plain, unit=build.RUNNING, has_leader=False),
+        State.STARTABLE: plain,
+        State.LOST: replace(plain, has_data=False),
+        State.GONE: MemberFacts(member, gone=True),
+        State.UNKNOWN: MemberFacts(member, reached=False),
+    }[state]
+
+
+def verdict(*states: State) -> Verdict:
+    return decide([sheet(number, state) for number, state in enumerate(states, start=1)])
+
+
+class TestTheStateOfAMember:
+    plain = sheet(1, DOWN)
+
+    @pytest.mark.parametrize("state", State)
+    def test_each_state_can_be_told_from_its_facts(self, state: State) -> None:
+        assert sheet(1, state).state is state
+
+    def test_wiped_data_cannot_come_back(self) -> None:
+        assert replace(self.plain, has_data=False).state is DEAD
+
+    def test_a_machine_with_another_address_cannot_come_back_as_it_was(self) -> None:
+        assert replace(self.plain, addresses=("10.0.9.9",)).state is DEAD
+
+    def test_an_address_that_only_begins_alike_is_not_in_place(self) -> None:
+        assert replace(self.plain, addresses=("10.0.0.111", "110.0.0.11")).state is DEAD
+
+    def test_a_member_without_a_unit_cannot_be_started(self) -> None:
+        assert replace(self.plain, unit=build.ABSENT).state is DEAD
+
+    def test_a_masked_unit_can_be_unmasked_and_started(self) -> None:
+        assert replace(self.plain, unit=replace(build.STOPPED, load="masked")).state is DOWN
+
+    def test_a_member_without_configuration_cannot_be_started(self) -> None:
+        assert replace(self.plain, config=None).state is DEAD
+
+    def test_a_process_that_answers_under_a_lost_address_is_not_healthy(self) -> None:
+        assert replace(self.plain, addresses=(), has_leader=True).state is not UP
+
+    def test_the_operators_word_outweighs_what_the_machine_says(self) -> None:
+        assert replace(sheet(1, UP), gone=True).state is AWAY
+
+    def test_nothing_is_believed_of_a_host_that_did_not_answer(self) -> None:
+        assert replace(sheet(1, UP), reached=False).state is DARK
+
+    def test_what_the_operator_reads_names_the_reasons(self) -> None:
+        facts = replace(self.plain, has_data=False, addresses=(), cut_off_from=("etcd-2",))
+        assert str(facts) == (
+            "down, and cannot come back as it was; unit loaded, inactive (dead), enabled; no data; "
+            "10.0.0.11 is not an address of this host any more; cannot reach etcd-2"
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "states", "kind"),
+    [
+        ("nothing", (UP, UP, UP), Kind.INTACT),
+        ("one killed", (UP, UP, DOWN), Kind.INTACT),
+        ("one dark", (UP, UP, DARK), Kind.INTACT),
+        ("one wiped", (UP, UP, DEAD), Kind.INTACT),
+        ("two killed", (MUTE, DOWN, DOWN), Kind.RESTARTABLE),
+        ("all stopped", (DOWN, DOWN, DOWN), Kind.RESTARTABLE),
+        ("one wiped, two stopped", (DEAD, DOWN, DOWN), Kind.RESTARTABLE),
+        ("two wiped", (MUTE, DEAD, DEAD), Kind.LOST),
+        ("two wiped, the third stopped", (DOWN, DEAD, DEAD), Kind.LOST),
+        ("all wiped", (DEAD, DEAD, DEAD), Kind.LOST),
+        ("partition: each alone", (MUTE, MUTE, MUTE), Kind.LOST),
+        ("partition: one cut off", (UP, UP, MUTE), Kind.INTACT),
+        ("readdress of two", (MUTE, DEAD, DEAD), Kind.LOST),
+        ("two gone", (MUTE, AWAY, AWAY), Kind.LOST),
+        ("one gone", (UP, UP, AWAY), Kind.INTACT),
+        ("one gone, one stopped", (MUTE, DOWN, AWAY), Kind.RESTARTABLE),
+        ("two dark", (MUTE, DARK, DARK), Kind.UNKNOWN),
+        ("two dark, one wiped", (DEAD, DARK, DARK), Kind.UNKNOWN),
+        ("all dark", (DARK, DARK, DARK), Kind.UNKNOWN),
+        ("one dark, one wiped", (UP, DARK, DEAD), Kind.UNKNOWN),
+        ("one dark, two wiped", (DARK, DEAD, DEAD), Kind.LOST),
+        ("the only one up", (UP,), Kind.INTACT),
+        ("the only one stopped", (DOWN,), Kind.RESTARTABLE),
+        ("the only one wiped", (DEAD,), Kind.LOST),
+        ("the only one dark", (DARK,), Kind.UNKNOWN),
+        ("five: three wiped", (MUTE, MUTE, DEAD, DEAD, DEAD), Kind.LOST),
+        ("five: two wiped", (UP, UP, UP, DEAD, DEAD), Kind.INTACT),
+        ("five: two wiped, one stopped", (MUTE, MUTE, DOWN, DEAD, DEAD), Kind.RESTARTABLE),
+        ("five: three dark", (MUTE, MUTE, DARK, DARK, DARK), Kind.UNKNOWN),
+        ("five: two dark, two gone", (MUTE, DARK, DARK, AWAY, AWAY), Kind.LOST),
+    ],
+)
+def test_each_fault_gets_its_verdict(fault: str, states: tuple[State, ...], kind: Kind) -> None:
+    assert verdict(*states).kind is kind
+
+
+@pytest.mark.parametrize("states", [(MUTE, DEAD), (MUTE, MUTE, DEAD, DEAD)])
+def test_half_of_an_even_old_cluster_is_enough_to_lose_quorum(states: tuple[State, ...]) -> None:
+    assert verdict(*states).kind is Kind.LOST
+
+
+def test_only_the_members_that_can_be_started_are_named() -> None:
+    assert verdict(MUTE, DOWN, DEAD).start == ("etcd-2",)
+
+
+class TestRefusal:
+    def text(self, found: Verdict, rebuild: bool = False) -> str | None:
+        refusal = quorum.refusal(found, rebuild, build.UNIT)
+        return None if refusal is None else str(refusal)
+
+    def test_a_lost_quorum_lets_the_runbook_go_on(self) -> None:
+        assert self.text(verdict(MUTE, DEAD, DEAD)) is None
+
+    def test_an_intact_quorum_is_refused_and_says_what_to_add(self) -> None:
+        text = self.text(verdict(UP, UP, DOWN))
+        assert text and "quorum is intact" in text and "--rebuild" in text
+
+    def test_a_restart_is_named_host_by_host(self) -> None:
+        text = self.text(verdict(MUTE, DOWN, DOWN))
+        assert text and f"On etcd-2, etcd-3: systemctl unmask {build.UNIT}; systemctl start" in text
+
+    @pytest.mark.parametrize("states", [(UP, UP, UP), (DOWN, DOWN, DOWN)])
+    def test_rebuild_overrides_both(self, states: tuple[State, ...]) -> None:
+        assert self.text(verdict(*states), rebuild=True) is None
+
+    def test_rebuild_does_not_override_the_unknown(self) -> None:
+        text = self.text(verdict(DARK, DARK, DEAD), rebuild=True)
+        assert text and "unknown is not lost" in text and "--gone=HOST" in text
+
+    def test_a_run_that_stopped_members_itself_is_not_told_to_start_them(self) -> None:
+        assert quorum.refusal(verdict(DOWN, DOWN, DOWN), False, build.UNIT, stopping=True) is None
+
+    @pytest.mark.parametrize("states", [(UP, UP, DOWN), (DARK, DARK, DOWN)])
+    def test_having_stopped_members_excuses_nothing_else(self, states: tuple[State, ...]) -> None:
+        assert quorum.refusal(verdict(*states), False, build.UNIT, stopping=True) is not None
+
+    def test_every_host_is_named_with_what_was_found_on_it(self) -> None:
+        text = self.text(verdict(UP, UP, DARK))
+        assert text and all(f"etcd-{n}: found " in text for n in (1, 2, 3))
+
+
+sheets = st.sampled_from([1, 3, 5]).flatmap(
+    lambda size: st.tuples(
+        *(
+            st.builds(
+                MemberFacts,
+                member=st.just(sheet(number, DOWN).member),
+                gone=st.booleans(),
+                reached=st.booleans(),
+                unit=st.sampled_from([None, build.STOPPED, build.RUNNING, build.ABSENT]),
+                config=st.sampled_from([None, build.config(number)]),
+                has_data=st.booleans(),
+                addresses=st.sampled_from([(), (f"10.0.0.{10 + number}",)]),
+                has_leader=st.sampled_from([None, True, False]),
+            )
+            for number in range(1, size + 1)
+        )
+    )
+)
+
+
+class TestWhateverTheFacts:
+    @given(sheets)
+    def test_a_possible_healthy_majority_is_never_called_lost(self, facts: tuple[MemberFacts, ...]) -> None:
+        maybe = sum(f.state in (UP, DARK) for f in facts)
+        if maybe > len(facts) // 2:
+            assert decide(facts).kind in (Kind.INTACT, Kind.UNKNOWN)
+
+    @given(sheets)
+    def test_lost_needs_a_majority_that_is_positively_down_or_leaderless(self, facts: tuple[MemberFacts, ...]) -> None:
+        if decide(facts).kind is Kind.LOST:
+            assert sum(f.state in (MUTE, DOWN, DEAD, AWAY) for f in facts) > len(facts) // 2
+
+    @given(sheets)
+    def test_a_restart_that_is_named_would_really_bring_a_majority(self, facts: tuple[MemberFacts, ...]) -> None:
+        found = decide(facts)
+        if found.kind is Kind.RESTARTABLE:
+            alive = sum(f.state in (UP, MUTE) for f in facts)
+            assert found.start and alive + len(found.start) > len(facts) // 2
+
+    @given(sheets)
+    def test_without_rebuild_only_lost_goes_on(self, facts: tuple[MemberFacts, ...]) -> None:
+        found = decide(facts)
+        assert (quorum.refusal(found, False, build.UNIT) is None) == (found.kind is Kind.LOST)
+
+    @given(sheets)
+    def test_the_order_of_members_does_not_matter(self, facts: tuple[MemberFacts, ...]) -> None:
+        assert decide(facts).kind is decide(facts[::-1]).kind
+
+
+class TestReadingAddresses:
+    TEXT = (
+        "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
+        "1: lo    inet6 ::1/128 scope host \\       valid_lft forever preferred_lft forever\n"
+        "4: eth0    inet 10.0.0.11/24 brd 10.0.0.255 scope global eth0\\       valid_lft forever\n"
+        "4: eth0    inet6 fd00::2/64 scope global nodad \\       valid_lft forever\n"
+    )
+
+    def test_both_families_are_read_without_their_prefix_lengths(self) -> None:
+        assert quorum.parse_addresses(self.TEXT) == ("127.0.0.1", "::1", "10.0.0.11", "fd00::2")
+
+    @pytest.mark.parametrize(
+        ("code", "said", "there"),
+        [
+            (0, "", True),
+            (1, "bash: connect: Connection refused", True),
+            (1, "bash: connect: No route to host", False),
+            (124, "", False),
+        ],
+    )
+    def test_a_refused_connection_proves_that_somebody_is_there(self, code: int, said: str, there: bool) -> None:
+        assert quorum.reached(code, said) is there

@@ -1,0 +1,97 @@
+"""One source to many sinks, with real processes of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from requorum.stream import BLOCK, StreamError, digest_of, fan_out
+
+DATA = os.urandom(BLOCK * 2 + 12345)
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(DATA)
+    return path
+
+
+def into(path: Path) -> tuple[str, ...]:
+    return ("dd", f"of={path}", "bs=1M", "status=none")
+
+
+def children() -> list[str]:
+    """Processes that this one started and that still exist, zombies included."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [pid for task in tasks for pid in task.read_text().split()]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> object:
+    before = set(children())
+    yield
+    assert set(children()) <= before
+
+
+def test_a_file_arrives_whole_and_its_digest_is_the_files(source: Path, tmp_path: Path) -> None:
+    assert fan_out(source, {"a": into(tmp_path / "a")}, 30) == (SHA, len(DATA))
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_a_command_can_be_the_source(source: Path, tmp_path: Path) -> None:
+    assert fan_out(("cat", str(source)), {"a": into(tmp_path / "a")}, 30) == (SHA, len(DATA))
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
+def test_many_sinks_all_get_all_of_it(source: Path, tmp_path: Path) -> None:
+    sinks = {str(n): into(tmp_path / str(n)) for n in range(12)}
+    fan_out(source, sinks, 30)
+    assert {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in sinks} == {SHA}
+
+
+def test_an_empty_file_is_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert fan_out(tmp_path / "empty", {"a": into(tmp_path / "a")}, 30) == (hashlib.sha256().hexdigest(), 0)
+    assert (tmp_path / "a").read_bytes() == b""
+
+
+def test_the_digest_of_a_local_file_is_the_same_sum(source: Path) -> None:
+    assert digest_of(source) == (SHA, len(DATA))
+
+
+@pytest.mark.parametrize(
+    "dying",
+    ["exec <&-; echo disk full >&2; exit 3", "head -c 9 >/dev/null; echo disk full >&2; exit 3",
+     "cat >/dev/null; echo disk full >&2; exit 3"],
+    ids=["at once", "midway", "at the end"],
+)  # fmt: skip
+def test_a_sink_that_dies_is_named_with_its_last_words(source: Path, tmp_path: Path, dying: str) -> None:
+    with pytest.raises(StreamError) as error:
+        fan_out(source, {"good": into(tmp_path / "good"), "bad": ("sh", "-c", dying)}, 30)
+    assert (error.value.where, error.value.what) == ("bad", "exit code 3: disk full")
+
+
+def test_a_source_that_fails_is_named_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(StreamError) as error:
+        fan_out(("sh", "-c", "echo half; echo gone away >&2; exit 5"), {"a": into(tmp_path / "a")}, 30)
+    assert (error.value.where, error.value.what) == ("source", "exit code 5: gone away")
+
+
+@pytest.mark.parametrize("stuck", ["source", "sink"])
+def test_what_hangs_is_ended_at_the_deadline(source: Path, stuck: str) -> None:
+    started = time.monotonic()
+    reader = ("sleep", "60") if stuck == "source" else source
+    with pytest.raises(StreamError):
+        fan_out(reader, {"a": ("cat",) if stuck == "source" else ("sleep", "60")}, 0.3)
+    assert time.monotonic() - started < 10
+
+
+def test_a_file_that_vanished_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StreamError):
+        fan_out(tmp_path / "none", {"a": ("cat",)}, 30)
