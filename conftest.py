@@ -9,8 +9,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from requorum.refusal import Refusal
 from requorum.terminal import Reporter
 
 ROOT = Path(__file__).parent
+PROCEDURE = pytest.StashKey[stages.Procedure]()
 INVENTORY = pytest.StashKey[Inventory]()
 CLUSTER = pytest.StashKey[Cluster]()
 STARTED = pytest.StashKey[str]()
@@ -47,17 +50,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
     hosts = config.getoption("hosts")
-    if not hosts:
+    if not hosts and (procedure is None or procedure.needs_hosts):
         return
     if not __debug__:
         raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
+    config.stash[PROCEDURE] = procedure or stages.PROCEDURES[0]
     try:
-        inventory = inventories.load(inventories.find(hosts, ROOT))
-        _check_options(config, inventory)
+        if not hosts and not config.getoption("snapshot"):
+            raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
+        if hosts:
+            inventory = inventories.load(inventories.find(hosts, ROOT))
+            _check_options(config, inventory)
+            config.stash[INVENTORY] = inventory
     except Refusal as refusal:
         raise pytest.UsageError(str(refusal)) from None
-    config.stash[INVENTORY] = inventory
     plain = config.pluginmanager.getplugin("terminalreporter")
     if plain is not None:
         config.pluginmanager.unregister(plain)
@@ -74,7 +82,7 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
     named = config.getoption("snapshot") or inventory.snapshot.file
-    if named:
+    if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
         snapshot.verify(Path(named))
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
@@ -95,12 +103,19 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
             raise Refusal(f"--gone={host}", "is the configuration server", "name its replacement in the inventory")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A procedure below `runbook/` is collected only when it is named: `pytest runbook` is the recovery alone."""
+    if ROOT / "runbook" not in collection_path.parents:
+        return None
+    return stages.is_unnamed(collection_path, config.args, config.invocation_params.dir, ROOT) or None
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, None]:
     yield
     config = session.config
     collected = [item.nodeid for item in session.items]
-    if INVENTORY not in config.stash:
+    if PROCEDURE not in config.stash:
         if any(nodeid.startswith("runbook/") for nodeid in collected):
             raise pytest.UsageError("the runbook needs --hosts=NAME, a file in inventory/")
         return
@@ -108,11 +123,12 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
         raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
     difference = stages.difference(collected, ROOT)
     if difference:
+        directory = config.stash[PROCEDURE].directory
         raise pytest.UsageError(
             f"the stages must be exactly the runbook's, in its order: {difference}\n"
-            "    → run `pytest runbook --hosts=NAME` without options that select, sort or repeat stages"
+            f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
-    if not config.getoption("collectonly"):
+    if config.stash[PROCEDURE].confirms and not config.getoption("collectonly"):
         _confirm(config, config.stash[INVENTORY].cluster)
 
 
@@ -137,23 +153,45 @@ def _confirm(config: pytest.Config, cluster: str) -> None:
 
 @pytest.fixture(scope="session", name="_run")
 def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    inventory = pytestconfig.stash[INVENTORY]
-    started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    evidence = Path(pytestconfig.getoption("evidence"))
-    options = Options(
-        snapshot=pytestconfig.getoption("snapshot"),
-        rebuild=pytestconfig.getoption("rebuild"),
-        gone=_gone(pytestconfig),
-        evidence=evidence,
-        concurrency=pytestconfig.getoption("concurrency"),
-        timeout_scale=pytestconfig.getoption("timeout_scale"),
+    with opened(pytestconfig, pytestconfig.stash[INVENTORY]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def named_inventory(pytestconfig: pytest.Config) -> Inventory | None:
+    """The inventory that `--hosts` names; None where a procedure does without."""
+    return pytestconfig.stash.get(INVENTORY, None)
+
+
+@pytest.fixture(scope="session")
+def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], AbstractContextManager[Cluster]]:
+    """For a procedure that runs on other machines than the named inventory's: `opened`, with its evidence's name."""
+    return partial(opened, pytestconfig)
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The operator's words as one value."""
+    return Options(
+        snapshot=config.getoption("snapshot"),
+        rebuild=config.getoption("rebuild"),
+        gone=_gone(config),
+        evidence=Path(config.getoption("evidence")),
+        concurrency=config.getoption("concurrency"),
+        timeout_scale=config.getoption("timeout_scale"),
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
     )
-    journal = Journal.create(evidence / inventory.cluster, started)
-    pytestconfig.stash[STARTED] = now()
+
+
+@contextmanager
+def opened(config: pytest.Config, inventory: Inventory, name: str | None = None) -> Iterator[Cluster]:
+    """One run on the machines of `inventory`, with evidence under `name` (default: the cluster's)."""
+    options = options_of(config)
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    journal = Journal.create(options.evidence / (name or inventory.cluster), started)
+    config.stash[STARTED] = now()
     with Fleet(inventory, journal, options.concurrency) as fleet:
         cluster = Cluster(inventory, options, journal, fleet)
-        pytestconfig.stash[CLUSTER] = cluster
+        config.stash[CLUSTER] = cluster
         journal.record("run", **opening.fields(cluster.terms, options.operator))
         yield cluster
         cluster.anchor()
@@ -179,7 +217,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     config = item.config
-    if INVENTORY not in config.stash:
+    if PROCEDURE not in config.stash:
         return report
     cluster = config.stash.get(CLUSTER, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
@@ -190,6 +228,7 @@ def pytest_runtest_makereport(
         config.stash[STOPPED_AT] = item.nodeid
     if cluster is not None and report.when == "call":
         report.user_properties += [("hosts", list(cluster.touched)), ("notes", list(cluster.notes))]
+        report.user_properties += [("table", list(cluster.table))]
         cluster.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
     return report
 
@@ -200,14 +239,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     cluster = config.stash.get(CLUSTER, None)
     collected_only = config.getoption("collectonly")
     done = config.stash.get(PASSED, 0) == len(session.items) or collected_only
-    if INVENTORY in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
+    if PROCEDURE in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
         # --setup-only, --setup-plan and the like: nothing was carried out, so it must not look as if it had been
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     if cluster is None:
         return
     stopped_at = config.stash.get(STOPPED_AT, None)
     if int(exitstatus) == int(pytest.ExitCode.OK):
-        outcome = "recovered"
+        outcome = config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", cluster.stage
     else:

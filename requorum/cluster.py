@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import anchor, marker, report
+from requorum import anchor, lineage, marker, report
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now
+from requorum.lineage import Birth, Family
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
 from requorum.quorum import Verdict
+from requorum.ranking import Candidate
 from requorum.refusal import Disproved, Refusal
 from requorum.salvage import Loss, Salvaged
 from requorum.snapshot import Source
@@ -48,7 +50,11 @@ class Known:
     """What the stages have established so far, each field by the stage that its comment names."""
 
     verdict: Verdict | None = None  # Step 0, diagnosis; None while an unfinished run is carried on
+    family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
+    birth: Birth | None = None  # Step 0: what this run's new cluster comes from
+    sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover
+    unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
     salvaged: Salvaged | None = None  # Step 1; None where no survivor has data
     loss: Loss | None = None  # Step 1, where there was something to salvage
@@ -88,6 +94,8 @@ class Cluster:
         self.notes: list[str] = []
         self.touched: list[str] = []
         self._acted = 0.0  # the journal's action_seconds when the stage began
+        self.last_words: list[str] = []  # what a procedure wants to say at its end
+        self.table: list[dict[str, object]] = []  # drawn below the stage
 
     # -- the run and its places ------------------------------------------------------------------------------
 
@@ -117,7 +125,22 @@ class Cluster:
             mark = replace(mark, snapshot=source.sha256, origin=source.kind, taken=source.taken)
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
-        self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
+        plan = [c for host in self.terms.everyone for c in marker.write(host, cluster, mark)]
+        self.known.birth = self._birth(source)
+        if self.known.birth is not None:
+            birth = self.known.birth
+            plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
+        self.do(plan, bookkeeping=True)
+
+    def _birth(self, source: Source | None) -> Birth | None:
+        """From which data this run's cluster comes; None until that is chosen."""
+        mark, birth, family = self.mark, self.known.birth, self.known.family
+        if source is not None and (birth is None or birth.sha256 != source.sha256):
+            parent = source.lineage or family.lost
+            bumped = source.bumps if source.lineage else family.bump(parent)
+            bump = self.inventory.etcd.revision_bump if all(t.bumps for t in self.known.tools.values()) else 0
+            return Birth(mark.token, mark.run, mark.phase, source.sha256, parent, bumped + bump)
+        return replace(birth, phase=max(birth.phase, mark.phase)) if birth is not None else None
 
     @property
     def source(self) -> Source:
@@ -143,6 +166,7 @@ class Cluster:
         self.notes.clear()
         self.touched.clear()
         self._acted = self.journal.action_seconds
+        self.table = []
         self.journal.record("stage", stage=nodeid)
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
@@ -261,6 +285,8 @@ class Cluster:
                 "keys": self.known.keys,
                 "taken": source.taken,
             },
+            "sources": [candidate.row() for candidate in self.known.sources],
+            "unproven": list(self.known.unproven),
             "data_loss": self._data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
@@ -269,7 +295,7 @@ class Cluster:
 
     def closing(self, outcome: str) -> list[str]:
         """The last lines for the operator: what came of it, what is lost, where the evidence is."""
-        lines = []
+        lines = list(self.last_words)
         content = self.summary(outcome, None, "")
         if outcome == "recovered":
             seconds = cast("dict[str, float]", content["recovery_seconds"])

@@ -67,7 +67,22 @@ class Copy:
         return f"copy {self.source_host or 'this machine'}:{self.source} to {to}"
 
 
-Action = Command | Copy
+@dataclass(frozen=True)
+class Fetch:
+    """A file of a host streamed to `target` on the operator's machine, mode 0600; its SHA-256 must be `sha256`."""
+
+    host: str
+    source: str
+    target: str
+    why: str
+    sha256: str
+    deadline: int = LONG
+
+    def shown(self) -> str:
+        return f"fetch {self.host}:{self.source} to this machine:{self.target}"
+
+
+Action = Command | Copy | Fetch
 
 
 @dataclass(frozen=True)

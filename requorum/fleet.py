@@ -23,7 +23,7 @@ import testinfra
 from testinfra.host import Host as Seen
 
 from requorum import batch
-from requorum.command import HUGE, Action, Command, Copy, Result
+from requorum.command import HUGE, Action, Command, Copy, Fetch, Result
 from requorum.inventory import Inventory
 from requorum.journal import Journal
 from requorum.refusal import Refusal
@@ -151,10 +151,10 @@ class Fleet:
         results: list[Result] = []
         wave: list[Command] = []
         for action in actions:
-            if isinstance(action, Copy):
+            if isinstance(action, Copy | Fetch):
                 results += self._wave(wave)
                 wave = []
-                self._copy(action)
+                self._copy(action) if isinstance(action, Copy) else self._fetch(action)
             else:
                 wave.append(action)
         return results + self._wave(wave)
@@ -307,6 +307,31 @@ class Fleet:
                 "find out who writes to it, then run again",
             )
         self._prove_copies(copy, digest)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
+        reader = Command(fetch.host, ("cat", fetch.source), fetch.why, changes=False, deadline=fetch.deadline)
+        started = time.monotonic()
+        target = Path(fetch.target)
+        target.touch(mode=0o600)
+        try:
+            digest, size = fan_out(
+                (*self.machines[fetch.host].prefix, reader.line()),
+                {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
+                timeout=fetch.deadline + GRACE,
+            )
+        except StreamError as error:
+            target.unlink(missing_ok=True)
+            where = fetch.host if error.where == "source" else error.where
+            raise FleetError(where, f"fetch of {fetch.source}: {error.what}", _AGAIN) from None
+        self.journal.record(
+            "fetch", action=fetch.shown(), why=fetch.why, sha256=digest, bytes=size,
+            seconds=round(time.monotonic() - started, 3),
+        )  # fmt: skip
+        if digest != fetch.sha256:
+            target.unlink(missing_ok=True)
+            what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
+            raise FleetError(fetch.host, what, _AGAIN)
 
     def _prove_copies(self, copy: Copy, digest: str) -> None:
         sums = self._wave(

@@ -1,8 +1,8 @@
-"""Snapshots on the operator's machine: find the one to use, and verify it before anything is touched.
+"""Snapshots on the operator's machine: verified before anything is touched.
 
 A snapshot of etcd is a bbolt database (whole pages of 512-byte blocks) followed by the 32-byte SHA-256 of all before
-it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. Ranking of several sources,
-salvage and the trial boot will join here; `Source` is the seam.
+it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. `catalogue` finds and lists
+them, `ranking` chooses; `Source` is what they hand on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.inventory import Inventory
+from requorum.lineage import Lineage
 from requorum.refusal import Refusal
 from requorum.stream import BLOCK
 
@@ -31,7 +31,8 @@ class Source:
     """Data to restore. `kind`: "file"; "handover", saved from a healthy cluster that nobody wrote to; "survivor", saved
     from a member without quorum. `host` None: on the operator's machine. `sha256` of the whole file, `taken` RFC 3339.
 
-    `revision` and `keys` are `snapshot status`' words, known once a host has looked at it.
+    `revision` and `keys` are `snapshot status`' words, known once a host has looked at it. `bumps` is what our own runs
+    added to the revision.
     """
 
     kind: str
@@ -42,41 +43,8 @@ class Source:
     taken: str
     revision: int | None = None
     keys: int | None = None
-
-
-def find(inventory: Inventory, named: str | None) -> Path | None:
-    """The file to use: `--snapshot`, else the inventory's file, else the newest of its directory; None if none is set.
-
-    Raises `SnapshotError` where what is set does not exist, or the newest backup is older than the inventory allows.
-    """
-    if named:
-        return Path(named)
-    if inventory.snapshot.file:
-        return Path(inventory.snapshot.file)
-    if not inventory.snapshot.directory:
-        return None
-    directory = Path(inventory.snapshot.directory)
-    if not directory.is_dir():
-        raise SnapshotError(
-            str(directory),
-            "the inventory's snapshot.directory does not exist",
-            "correct it, or name a snapshot with --snapshot=FILE",
-        )
-    backups = [
-        path for path in directory.iterdir() if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink()
-    ]
-    if not backups:
-        return None
-    newest = max(backups, key=lambda path: path.stat().st_mtime)
-    hours = (datetime.now(UTC).timestamp() - newest.stat().st_mtime) / 3600
-    if hours > inventory.snapshot.max_age_hours:
-        raise SnapshotError(
-            str(newest),
-            f"the newest backup is {hours:.0f} h old, more than snapshot.max_age_hours "
-            f"{inventory.snapshot.max_age_hours:g}",
-            f"find a newer one, or accept its age with --snapshot={newest}",
-        )
-    return newest
+    lineage: Lineage | None = None
+    bumps: int = 0
 
 
 def verify(path: Path) -> Source:

@@ -1,14 +1,14 @@
 """Choosing the data to restore: the one place where Step 0 and the handover decide about snapshots.
 
 `snapshot` finds and verifies files on the operator's machine, `plan` says how to save and copy; here their results are
-put together. Ranking by lineage and revision, salvage and the trial boot will join here.
+put together. `catalogue` holds all sources and has them ranked.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import choice, deephaven, facts, plan, snapshot
+from requorum import catalogue, choice, deephaven, facts, plan, snapshot
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
@@ -29,6 +29,7 @@ def from_files(cluster: Cluster) -> Source | None:
     A run that is carried on keeps to its data once that could be restored somewhere, or when it is a healthy cluster's
     save, which cannot be made again; before that the choice is made anew. Raises `SnapshotError` when there is none.
     """
+    catalogue.recall(cluster)
     if is_handover(cluster):
         return None
     if cluster.mark.snapshot and cluster.known.verdict is None:
@@ -36,9 +37,9 @@ def from_files(cluster: Cluster) -> Source | None:
     if cluster.mark.origin == "handover":
         _refuse_a_save_that_may_be_old(cluster)
         return _of_this_run(cluster)
-    path = snapshot.find(cluster.inventory, cluster.options.snapshot)
-    if path is not None:
-        return snapshot.verify(path)
+    chosen = catalogue.choose_file(cluster)
+    if chosen is not None:
+        return chosen
     verdict = cluster.known.verdict
     alive = (State.LEADERLESS, State.HEALTHY)
     if verdict is not None and not any(f.state in alive or f.has_data for f in verdict.members):
@@ -80,11 +81,9 @@ def _of_this_run(cluster: Cluster) -> Source:
     salvaged = choice.of_this_run(cluster)
     if salvaged is not None:
         return salvaged
-    path = snapshot.find(cluster.inventory, None)
-    if path is not None:
-        source = snapshot.verify(path)
-        if source.sha256 == mark.snapshot:
-            return source
+    source = catalogue.by_sha256(cluster.inventory, mark.snapshot)
+    if source is not None:
+        return source
     raise SnapshotError(
         "the hosts",
         f"hold no whole copy of the snapshot that the unfinished run {mark.run} restores",
@@ -95,18 +94,17 @@ def _of_this_run(cluster: Cluster) -> Source:
 def better(cluster: Cluster, saves: list[Result]) -> Source | None:
     """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
     saved = [_saved(cluster, result, "survivor") for result in saves if result.code == 0]
+    for result in saves:
+        if result.code != 0:
+            why = f"could not be saved: {result.words}"
+            catalogue.failed(cluster, "survivor", result.command.host, result.command.argv[-1], why)
     held, handover = cluster.known.source, is_handover(cluster)
     if not saved:
         if held is None and not handover and not _salvageable(cluster):
             raise _nothing()
         return None
-    newest = max(saved, key=lambda source: source.revision or 0)
-    if cluster.options.snapshot:
-        cluster.note(
-            f"{newest.host} could be saved at revision {newest.revision}; the named snapshot is used all the same"
-        )
-        return None
-    return newest if held is None or (newest.revision or 0) > (held.revision or 0) else None
+    best = catalogue.offer(cluster, saved)
+    return best if best is not None and (held is None or best.sha256 != held.sha256) else None
 
 
 def _salvageable(cluster: Cluster) -> bool:

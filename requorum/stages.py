@@ -1,4 +1,4 @@
-"""Which stages the runbook has, read from its own files: what pytest collects must be exactly that, in that order.
+"""Which procedures there are, and which stages each has: what pytest collects must be exactly those, in that order.
 
 This one comparison takes the place of lists of forbidden options (-k, --lf, --deselect, random order, node IDs, …).
 """
@@ -7,7 +7,48 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+
+    directory: str
+    outcome: str
+    confirms: bool = True
+    needs_hosts: bool = True
+
+
+PROCEDURES = (
+    Procedure("runbook", "recovered"),
+    Procedure("runbook/backup", "backed-up", confirms=False),
+    Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
+)
+
+
+def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
+    """The procedure that pytest's arguments name; None where they name none. `base`: what they are relative to.
+
+    The innermost directory counts, so that `runbook` itself is only meant by its own name or by its modules'.
+    """
+    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
+    for procedure in sorted(PROCEDURES, key=lambda p: -len(p.directory)):
+        directory = root / procedure.directory
+        if any(path == directory or directory in path.parents for path in paths):
+            return procedure
+    return None
+
+
+def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
+    """Whether `path` belongs to a procedure of its own below `runbook/` that no argument names: it is not collected."""
+    directory = root / "runbook" / path.relative_to(root / "runbook").parts[0]
+    if not directory.is_dir():
+        return False
+    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
+    return not any(argument == directory or directory in argument.parents for argument in paths)
 
 
 def expected(directory: Path, root: Path) -> list[str]:

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from requorum.journal import redact
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
+TABLE_WIDTH = 160  # columns that a table takes where the terminal has fewer; it then wraps
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "·"}
 
 
@@ -92,6 +96,9 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self.console.print(line, crop=False, overflow="ignore")
         for note in properties.get("notes", []):
             self.console.print(Text(f"           {note}", style="dim"))
+        if properties.get("table"):
+            wide = Console(file=self.console.file, highlight=False, width=max(self.console.width, TABLE_WIDTH))
+            wide.print(drawn(properties["table"]), crop=False)
         if report.failed:
             self._failure = (f"{word} {text}", redact(str(report.longrepr)))
             self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
@@ -114,6 +121,19 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         for line in self.closing:
             self.console.print(line)
         super().summary_stats()
+
+
+def drawn(rows: list[dict[str, Any]]) -> Padding:
+    """Rows with the same fields as a table; numbers with separators, to the right."""
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
+                         overflow="fold", no_wrap=name in ("host", "taken", "revision", "size", "hash"))  # fmt: skip
+    for row in rows:
+        cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]
+        style = "bold" if str(row.get("verdict", "")).startswith("chosen") else "dim"
+        table.add_row(*(Text(redact(cell)) for cell in cells), style=style)
+    return Padding(table, (0, 0, 0, 8))
 
 
 def _brief(hosts: list[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import snapshot
-from requorum.inventory import Inventory
 from requorum.snapshot import SnapshotError, Source
 from requorum.stream import BLOCK
 from tests.unit import build
@@ -132,49 +130,3 @@ class TestWhatIsNoFile:
     def test_a_symbolic_link_even_to_a_whole_snapshot(self, tmp_path: Path) -> None:
         (tmp_path / "latest.snap").symlink_to(build.snapshot(tmp_path))
         assert "is a symbolic link to" in refusal(tmp_path / "latest.snap")
-
-
-class TestChoosing:
-    def inventory(self, **fields: object) -> Inventory:
-        return build.inventory(snapshot={"max_age_hours": 2, **fields})
-
-    def backup(self, place: Path, name: str, hours: float) -> Path:
-        path = build.snapshot(place, name)
-        then = time.time() - hours * 3600
-        os.utime(path, (then, then))
-        return path
-
-    def test_the_operators_word_comes_first(self) -> None:
-        assert snapshot.find(self.inventory(file="/a", directory="/b"), "/c") == Path("/c")
-
-    def test_the_inventorys_file_comes_before_its_directory(self) -> None:
-        assert snapshot.find(self.inventory(file="/a", directory="/b"), None) == Path("/a")
-
-    def test_of_a_directory_the_newest_is_chosen(self, tmp_path: Path) -> None:
-        self.backup(tmp_path, "z.snap", hours=1)
-        newest = self.backup(tmp_path, "a.db", hours=0.5)
-        assert snapshot.find(self.inventory(directory=str(tmp_path)), None) == newest
-
-    @pytest.mark.parametrize("name", ["new.snap.part", "new.json", "new"])
-    def test_other_files_beside_them_are_not_backups(self, tmp_path: Path, name: str) -> None:
-        whole = self.backup(tmp_path, "a.snap", hours=1)
-        (tmp_path / name).touch()
-        assert snapshot.find(self.inventory(directory=str(tmp_path)), None) == whole
-
-    def test_a_newest_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(self, tmp_path: Path) -> None:
-        path = self.backup(tmp_path, "a.snap", hours=3)
-        with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
-            snapshot.find(self.inventory(directory=str(tmp_path)), None)
-        assert f"--snapshot={path}" in str(error.value)
-
-    def test_an_age_just_inside_the_limit_is_allowed(self, tmp_path: Path) -> None:
-        path = self.backup(tmp_path, "a.snap", hours=1.99)
-        assert snapshot.find(self.inventory(directory=str(tmp_path)), None) == path
-
-    def test_a_directory_that_does_not_exist_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(SnapshotError, match=r"snapshot\.directory does not exist"):
-            snapshot.find(self.inventory(directory=str(tmp_path / "none")), None)
-
-    def test_an_empty_directory_or_none_at_all_offers_nothing(self, tmp_path: Path) -> None:
-        assert snapshot.find(self.inventory(directory=str(tmp_path)), None) is None
-        assert snapshot.find(self.inventory(), None) is None

@@ -1,0 +1,213 @@
+"""The nightly backup: from which member, by which commands, and what its manifest says.
+
+The planners are pure; `vault` keeps the files on the operator's machine. Nothing of the cluster is changed: what is
+written on a host is the save itself, in a directory of its own that is removed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum import deephaven, etcd, facts, lineage, marker
+from requorum.cluster import Cluster
+from requorum.command import LONG, Action, Command, Fetch, Result, act, look
+from requorum.etcd import EtcdError, Status
+from requorum.fleet import Fleet
+from requorum.inventory import Inventory
+from requorum.journal import now
+from requorum.lineage import Lineage
+from requorum.manifest import Manifest
+from requorum.refusal import Refusal
+from requorum.terms import Terms
+from requorum.vault import BackupError, Vault
+
+ABANDONED_MINUTES = 60  # no backup's commands live so long on a host: each ends after LONG seconds
+
+
+# -- from which member -------------------------------------------------------------------------------------------
+
+
+def healthiest(statuses: Sequence[Status], health: Mapping[str, str | None]) -> Status:
+    """The member to save from: healthy for an authenticated user, without alarm, highest revision, rather no leader.
+
+    `health`: endpoint → None or its error. Raises `BackupError` that names each member's state.
+    """
+    healthy = [status for status in statuses if health.get(status.endpoint, "no answer") is None]
+    if not healthy:
+        endpoints = dict.fromkeys([*health, *(status.endpoint for status in statuses)])
+        found = "; ".join(f"{e}: {health.get(e, 'no answer') or 'healthy, but without a status'}" for e in endpoints)
+        raise BackupError(
+            "etcd",
+            f"no member is healthy for an authenticated user: {found or 'none answered'}",
+            "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",
+        )
+    return max(healthy, key=lambda s: (not s.errors, s.revision, s.member_id != s.leader, s.endpoint))
+
+
+def ask_health(inventory: Inventory) -> list[Command]:
+    """Health, then status of every member of the running cluster, asked as Deephaven's root."""
+    return [
+        deephaven.etcdctl(inventory, "endpoint", question, "--cluster", "-w", "json", why=f"{question} of every member")
+        for question in ("health", "status")
+    ]
+
+
+def ip_of(endpoint: str) -> str:
+    """https://[fd00::1]:2379 → fd00::1"""
+    return endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
+
+
+# -- on the configuration server ---------------------------------------------------------------------------------
+
+
+def staging(terms: Terms) -> str:
+    """This run's own directory on the configuration server; nothing else is written on any host."""
+    return marker.directory(terms.inventory.cluster, f"backup-{terms.mark.run}")
+
+
+def save(terms: Terms, endpoint: str) -> list[Command]:
+    """Saves into staging, after what a killed run left behind has been cleared."""
+    host, place = terms.configuration_server, staging(terms)
+    base = marker.directory(terms.inventory.cluster)
+    return [
+        act(host, "install", "-d", "-m", "700", marker.BASE, base, place, why="a place for the save, for root only"),
+        act(host, "find", base, "-mindepth", "1", "-maxdepth", "1", "-name", "backup-*", "-mmin",
+            f"+{ABANDONED_MINUTES}", "-exec", "rm", "-rf", "{}", "+", why="clear what a killed backup left"),
+        Command(
+            host,
+            (*deephaven.vendor(terms.inventory.deephaven.commands.etcdctl), f"--endpoints={endpoint}",
+             "snapshot", "save", f"{place}/snapshot.db"),
+            f"save a snapshot from {endpoint}", deadline=LONG, stop=("rm", "-rf", place),
+        ),
+    ]  # fmt: skip
+
+
+def ask_save(terms: Terms) -> list[Command]:
+    """SHA-256, size and etcd's own reading of the save."""
+    host, path = terms.configuration_server, f"{staging(terms)}/snapshot.db"
+    tool = 'ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
+    return [
+        Command(host, ("sha256sum", path), "SHA-256 of the save", changes=False, deadline=LONG),
+        look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
+        Command(host, ("sh", "-c", tool, path), "etcd can read the save", changes=False, deadline=LONG),
+    ]
+
+
+def clear(terms: Terms) -> list[Command]:
+    """Removes this run's staging; the cluster's own directory stays where marks or other runs lie in it."""
+    host, place = terms.configuration_server, staging(terms)
+    return [
+        act(host, "rm", "-rf", place, why="nothing of the backup stays on the host"),
+        act(host, "rmdir", "--ignore-fail-on-non-empty", marker.directory(terms.inventory.cluster), marker.BASE,
+            why="nor an empty directory", accept=(0, 1)),
+    ]  # fmt: skip
+
+
+def ask_left(terms: Terms) -> Command:
+    return look(terms.configuration_server, "ls", "-d", staging(terms), why="whether anything was left")
+
+
+def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str, str | None]]:
+    """The answers to `ask_health`. Raises `BackupError` with etcdctl's own words where there is no answer at all."""
+    try:
+        return etcd.parse_status(status.stdout), etcd.parse_health(health.stdout)
+    except EtcdError:
+        raise BackupError(
+            health.command.host,
+            f"no member answers an authenticated user: {health.words}",
+            "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",
+        ) from None
+
+
+def describe(cluster: Cluster, member: Status) -> Manifest:
+    """The manifest of the save that lies in staging. The token is asked from the member's own host."""
+    terms, inventory = cluster.terms, cluster.inventory
+    digest, size, status = cluster.ask(ask_save(terms))
+    revision, keys = etcd.parse_snapshot_status(status.stdout)
+    hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
+    token = None
+    try:
+        for config in facts.configs(cluster, hosts).values():
+            token = config.token if config else None
+    except Refusal as refusal:
+        cluster.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
+    asked = [terms.configuration_server, *(hosts if token else [])]
+    births = lineage.furthest(
+        birth
+        for result in cluster.ask([lineage.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
+        for birth in lineage.parse_births(result.stdout)
+    )
+    return Manifest(
+        cluster=inventory.cluster,
+        sha256=digest.stdout.split(" ")[0],
+        bytes=int(size.stdout),
+        lineage=Lineage(token, member.cluster_id),
+        bumps=births[token].bumps if token in births else 0,
+        revision=revision,
+        keys=keys,
+        etcd=member.version,
+        taken=now(),
+        member=member.endpoint,
+    )
+
+
+def fetch(terms: Terms, tonight: Tonight) -> list[Action]:
+    """The save to this machine, beside its final name."""
+    note = tonight.kept
+    return [
+        Fetch(
+            terms.configuration_server, f"{staging(terms)}/snapshot.db", str(tonight.vault.part(note.taken)),
+            "the save to this machine", note.sha256,
+        )
+    ]  # fmt: skip
+
+
+def sweep(cluster: Cluster, tonight: Tonight) -> None:
+    """However the backup ended: nothing stays on the host, no half file here. For the end of a run, so it never raises.
+
+    Over connections of its own, since an interrupted fleet starts nothing any more.
+    """
+    tonight.vault.clear_parts()
+    if tonight.cleared:
+        return
+    try:
+        with Fleet(cluster.inventory, cluster.journal) as fleet:
+            fleet.run(clear(cluster.terms))
+    except Refusal as refusal:
+        cluster.journal.record("note", text=f"the next backup clears what is left: {refusal}")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+# -- on the operator's machine -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Tonight:
+    """What the stages of one backup have established so far."""
+
+    vault: Vault
+    member: Status | None = None
+    note: Manifest | None = None
+    path: Path | None = None
+    cleared: bool = False
+
+    @property
+    def saved_from(self) -> Status:
+        assert self.member is not None
+        return self.member
+
+    @property
+    def kept(self) -> Manifest:
+        assert self.note is not None
+        return self.note
+
+    @property
+    def written(self) -> Path:
+        assert self.path is not None
+        return self.path

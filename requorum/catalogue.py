@@ -1,0 +1,204 @@
+"""Every source of data there is, gathered: files on this machine, what the hosts say, saves and salvage as they come.
+
+`ranking` decides, `sources` hands the decision to the stages; here facts are asked for and the table is kept up to
+date in `cluster.known`. Whoever has made a further source (a save, a salvage) calls `offer`, or `failed` when it could
+not be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum import bolt, facts, lineage, manifest, ranking, snapshot
+from requorum.cluster import Cluster
+from requorum.command import look
+from requorum.etcd import MemberConfig
+from requorum.inventory import Inventory
+from requorum.lineage import Family, Lineage
+from requorum.manifest import Manifest, ManifestError
+from requorum.ranking import Candidate
+from requorum.snapshot import SUFFIXES, SnapshotError, Source
+
+
+def recall(cluster: Cluster) -> None:
+    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `cluster.known`."""
+    hosts = [member.host for member in cluster.terms.old_members]
+    configs = {host: config for host, config in facts.configs(cluster, hosts).items() if config is not None}
+    heads = facts.by_host(cluster, [lineage.ask_wal(host, config.data_dir) for host, config in configs.items()])
+    births = lineage.furthest(
+        birth
+        for result in cluster.ask([lineage.ask_births(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
+        for birth in lineage.parse_births(result.stdout)
+    )
+    on_disk = {h: Lineage(c.token, lineage.parse_wal(heads[h].stdout)) for h, c in configs.items()}
+    cluster.known.family = lineage.family(on_disk, births)
+    cluster.known.birth = births.get(cluster.mark.token)
+    cluster.known.sources = tuple(_on_disk(cluster, configs, on_disk))
+
+
+def _on_disk(cluster: Cluster, configs: dict[str, MemberConfig], on_disk: dict[str, Lineage]) -> list[Candidate]:
+    """Members' own databases, found by the configuration. Only listed: no hash tells whether one is whole."""
+    questions = [
+        look(host, "stat", "-c", "%Y %s %n", f"{config.data_dir}/member/snap/db", why="whether the data is there")
+        for host, config in configs.items()
+    ]
+    found = []
+    for host, result in facts.by_host(cluster, questions).items():
+        if result.code == 0:
+            seconds, size, path = result.stdout.strip().split(" ", 2)
+            taken = _rfc3339(float(seconds))
+            found.append(Candidate("on-disk", host, path, taken, int(size), lineage=on_disk[host],
+                                   problem="last resort: used only when you say so"))  # fmt: skip
+    return found
+
+
+def choose_file(cluster: Cluster) -> Source | None:
+    """The file to restore, out of all on this machine; None where none may be chosen by itself.
+
+    Raises `SnapshotError` for a named file that is bad, a directory that is not there, or a newest backup that is
+    older than the inventory allows.
+    """
+    found = of_files(cluster.inventory, cluster.options.snapshot, cluster.known.family)
+    for candidate in found:
+        if candidate.named and candidate.problem:
+            raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
+    chosen = _rank(cluster, [*found, *cluster.known.sources])
+    if chosen is None:
+        for candidate in cluster.known.sources:
+            if candidate.kind == "file":
+                cluster.note(f"not used: {candidate.path}: {candidate.verdict}")
+        return None
+    for candidate in found:
+        if candidate.problem:
+            cluster.note(f"skipped: {candidate.path} {candidate.problem}")
+    refuse_if_too_old(cluster.inventory, chosen)
+    if chosen.named and cluster.known.family.line and not _of_family(chosen, cluster.known.family):
+        cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
+    return chosen.source
+
+
+def offer(cluster: Cluster, sources: list[Source]) -> Source | None:
+    """Adds what was just made to the table, and chooses again. Returns the chosen one, None where there is none.
+
+    A source without a lineage is the lost cluster's own: it was taken from its members.
+    """
+    lost = cluster.known.family.lost
+    owned = [
+        replace(s, lineage=lost, bumps=cluster.known.family.bump(lost)) if s.lineage is None else s for s in sources
+    ]
+    chosen = _rank(cluster, [*map(ranking.of, owned), *cluster.known.sources])
+    return chosen.source if chosen else None
+
+
+def failed(cluster: Cluster, kind: str, host: str | None, path: str, why: str) -> None:
+    """Adds a source that could have been and is not, with the reason."""
+    taken = _rfc3339(datetime.now(UTC).timestamp())
+    _rank(cluster, [Candidate(kind, host, path, taken, problem=why), *cluster.known.sources])
+
+
+def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
+    """The file on this machine that has this SHA-256, whole; for a run that is carried on."""
+    for candidate in of_files(inventory, None, Family()):
+        if candidate.source and candidate.source.sha256 == sha256:
+            return candidate.source
+    return None
+
+
+def _rank(cluster: Cluster, candidates: list[Candidate]) -> Candidate | None:
+    chosen, rows = ranking.rank(candidates, cluster.known.family)
+    cluster.known.sources = rows
+    cluster.table = [row.row() for row in rows]
+    cluster.journal.record("sources", lost=str(cluster.known.family.lost or "unknown"), sources=cluster.table)
+    return chosen
+
+
+def _of_family(candidate: Candidate, family: Family) -> bool:
+    return candidate.lineage is not None and family.generation(candidate.lineage) is not None
+
+
+def refuse_if_too_old(inventory: Inventory, chosen: Candidate) -> None:
+    """Raises `SnapshotError` for a backup that was chosen by itself and is older than `snapshot.max_age_hours`."""
+    if chosen.kind != "file" or chosen.named:
+        return
+    hours = (datetime.now(UTC) - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600
+    if hours > inventory.snapshot.max_age_hours:
+        raise SnapshotError(
+            chosen.path,
+            f"the newest backup is {hours:.0f} h old, more than snapshot.max_age_hours "
+            f"{inventory.snapshot.max_age_hours:g}",
+            f"find a newer one, or accept its age with --snapshot={chosen.path}",
+        )
+
+
+# -- files on this machine ---------------------------------------------------------------------------------------
+
+
+def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Candidate]:
+    """`--snapshot`, else the inventory's file, and every backup in its directory; each is verified.
+
+    Raises `SnapshotError` where the directory does not exist and nothing is named.
+    """
+    settings = inventory.snapshot
+    word = named or settings.file
+    first = Path(word) if word else None
+    found = [of_file(first, family, named=True)] if first else []
+    directory = Path(settings.directory) if settings.directory else None
+    if directory is None:
+        return found
+    if not directory.is_dir():
+        if first:
+            return found
+        raise SnapshotError(
+            str(directory),
+            "the inventory's snapshot.directory does not exist",
+            "correct it, or name a snapshot with --snapshot=FILE",
+        )
+    same = first.resolve() if first else None
+    backups = [path for path in sorted(directory.iterdir()) if path.suffix in SUFFIXES and path.resolve() != same]
+    return found + [of_file(path, family) for path in backups]
+
+
+def of_file(path: Path, family: Family, named: bool = False) -> Candidate:
+    """One file, verified: whole by its own SHA-256, readable, and as its manifest says where it has one."""
+    try:
+        source = snapshot.verify(path)
+        contents = bolt.read(path)
+    except (SnapshotError, bolt.BoltError, OSError) as error:
+        why = error.what if isinstance(error, SnapshotError) else str(error)
+        return Candidate("file", None, str(path), _modified(path), problem=why, hash="bad", named=named)
+    try:
+        note = manifest.read(path)
+    except ManifestError:
+        note = None  # the file proves itself; its members tell the lineage
+    derived = lineage.of_members(contents.members, (*family.line, *family.unborn))
+    if note is None:
+        source = replace(source, revision=contents.revision, lineage=derived, bumps=family.bump(derived))
+        return ranking.of(source, named)
+    problem = _contradiction(source, contents, note)
+    source = replace(
+        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps
+    )
+    found = ranking.of(source, named)
+    return replace(found, problem=problem, hash="bad", source=None) if problem else found
+
+
+def _contradiction(source: Source, contents: bolt.Contents, note: Manifest) -> str | None:
+    """How a whole file differs from the manifest beside it; None where it does not."""
+    if source.sha256 != note.sha256:
+        return "is not the file that its manifest describes: another SHA-256"
+    if contents.revision != note.revision:
+        return f"is at revision {contents.revision}, and its manifest says {note.revision}"
+    return None
+
+
+def _modified(path: Path) -> str:
+    try:
+        return _rfc3339(path.lstat().st_mtime)
+    except OSError:
+        return ""
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,61 @@
+"""The note beside a backup, `NAME.snap.json`: what it is, so that a night later nobody has to guess.
+
+It never makes a bad file good: `snapshot.verify` and the file's own contents come first, and a manifest that
+contradicts them is a finding. Written before the backup gets its name, so that no backup stands there without one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from requorum.lineage import Lineage
+from requorum.refusal import Refusal
+
+SCHEMA = 1
+
+
+class ManifestError(Refusal):
+    """A manifest is there and cannot be read."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as `snapshot status` of
+    `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`."""
+
+    cluster: str
+    sha256: str
+    bytes: int
+    lineage: Lineage
+    bumps: int
+    revision: int
+    keys: int
+    etcd: str
+    taken: str
+    member: str
+
+    def text(self) -> str:
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
+
+
+def path_of(snapshot: Path) -> Path:
+    return snapshot.with_name(f"{snapshot.name}.json")
+
+
+def read(snapshot: Path) -> Manifest | None:
+    """The manifest of a snapshot; None where there is none. Raises `ManifestError` for one that cannot be read."""
+    path = path_of(snapshot)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        schema = data.pop("schema")
+        if schema != SCHEMA:
+            raise ValueError(f"schema {schema}")
+        return Manifest(**{**data, "lineage": Lineage(**data["lineage"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(
+            str(path), f"cannot be read: {error}", "move it aside: the snapshot itself can still be verified"
+        ) from None

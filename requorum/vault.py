@@ -1,0 +1,128 @@
+"""The backup directory on the operator's machine: how a file gets its final name there, and how old ones leave.
+
+It changes this machine only, one backup at a time, and never shows half a file under a final name. Which backups may
+go is `rotation`'s to say, what a manifest holds `manifest`'s; `backup` brings the files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum import catalogue, manifest, rotation
+from requorum.inventory import Inventory
+from requorum.lineage import Family
+from requorum.manifest import Manifest
+from requorum.refusal import Refusal
+from requorum.rotation import Backup
+
+NAMES = "{cluster}-{stamp}.snap"
+
+
+class BackupError(Refusal):
+    """There is no backup tonight."""
+
+
+class Vault:
+    """The inventory's backup directory. Created 0700; files are 0600; a lock keeps a second backup out."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        if not inventory.snapshot.directory:
+            raise BackupError("snapshot.directory", "is not set in the inventory", "name a directory for backups there")
+        self.inventory = inventory
+        self.directory = Path(inventory.snapshot.directory)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One backup at a time. Raises `BackupError` when another is under way or the directory cannot be used."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.directory.stat().st_mode & 0o077:
+                self.directory.chmod(0o700)
+            lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise BackupError(
+                str(self.directory), f"cannot be used: {error.strerror}", "mend that, or its owner"
+            ) from None
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                where = str(self.directory)
+                raise BackupError(where, "another backup is under way", "wait for it, then run again") from None
+            yield
+        finally:
+            os.close(lock)
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize
+
+    def part(self, taken: str) -> Path:
+        """Where the backup arrives."""
+        return self._final(taken).with_name(f"{self._final(taken).name}.part")
+
+    def _final(self, taken: str) -> Path:
+        stamp = re.sub(r"[:.]", "", taken)
+        return self.directory / NAMES.format(cluster=self.inventory.cluster, stamp=stamp)
+
+    def clear_parts(self) -> list[Path]:
+        """Removes what an interrupted backup left: half files, and manifests whose snapshot never got its name."""
+        prefix = f"{self.inventory.cluster}-"
+        names = {path.name for path in self.directory.iterdir()}
+        left = [n for n in names if n.startswith(prefix) and n.endswith((".snap.part", ".snap.json.part"))]
+        left += [n for n in names if n.startswith(prefix) and n.endswith(".snap.json") and n[:-5] not in names]
+        for name in left:
+            (self.directory / name).unlink()
+        return [self.directory / name for name in sorted(left)]
+
+    def keep(self, note: Manifest) -> Path:
+        """Gives the verified part its final name, its manifest first, both on the disk before they show."""
+        final, part = self._final(note.taken), self.part(note.taken)
+        described = manifest.path_of(final)
+        draft = described.with_name(f"{described.name}.part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(note.text())
+            file.flush()
+            os.fsync(file.fileno())
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(described)
+        part.replace(final)
+        self._sync()
+        return final
+
+    def rotate(self, now: datetime) -> list[Path]:
+        """Removes what may go by the inventory's count and age. Only this cluster's own backups are looked at."""
+        keep = self.inventory.snapshot.keep
+        names = rotation.expired(self.backups(), now, keep.count, keep.days)
+        for name in names:
+            # The snapshot first: one without its manifest is still told by its contents, never the other way round.
+            (self.directory / name).unlink()
+            manifest.path_of(self.directory / name).unlink(missing_ok=True)
+        self._sync()
+        return [self.directory / name for name in names]
+
+    def backups(self) -> list[Backup]:
+        """Every backup under a final name that this procedure made, verified. Files without a manifest are others'."""
+        found = []
+        for path in sorted(self.directory.glob(f"{self.inventory.cluster}-*.snap")):
+            if not manifest.path_of(path).exists():
+                continue
+            candidate = catalogue.of_file(path, Family())
+            taken = datetime.fromisoformat(candidate.taken or datetime.now(UTC).isoformat())
+            found.append(Backup(path.name, taken, candidate.source is not None))
+        return found
+
+    def _sync(self) -> None:
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

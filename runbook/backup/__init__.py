@@ -1,0 +1,1 @@
+"""The nightly backup: collected only when it is named."""

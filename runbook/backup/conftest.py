@@ -1,0 +1,23 @@
+"""What the stages of one backup share, and that it leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from requorum.backup import Tonight, sweep
+from requorum.cluster import Cluster
+from requorum.vault import Vault
+
+
+@pytest.fixture(scope="session")
+def tonight(_run: Cluster) -> Iterator[Tonight]:
+    """The locked backup directory, and what tonight's stages have established."""
+    vault = Vault(_run.inventory)
+    with vault.locked():
+        tonight = Tonight(vault)
+        try:
+            yield tonight
+        finally:
+            sweep(_run, tonight)

@@ -1,0 +1,1 @@
+"""The drill: a real backup restored into the lab. Collected only when it is named."""

@@ -1,0 +1,36 @@
+"""What the stages of one drill share: the lab instead of the inventory's machines, which no drill ever touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from requorum import drill
+from requorum.cluster import Cluster
+from requorum.drill import Drill
+from requorum.inventory import Inventory
+from runbook.drill import lab
+
+
+@pytest.fixture(scope="session")
+def exercise(pytestconfig: pytest.Config, named_inventory: Inventory | None) -> Drill:
+    """The snapshot that is drilled, verified before a lab is made."""
+    return drill.choose(pytestconfig.getoption("snapshot"), named_inventory)
+
+
+@pytest.fixture(scope="session", name="_run")
+def _run_fixture(
+    exercise: Drill,
+    named_inventory: Inventory | None,
+    open_run: Callable[[Inventory, str | None], AbstractContextManager[Cluster]],
+) -> Iterator[Cluster]:
+    """The run on the lab's machines, with evidence under the name of the cluster whose backup it is."""
+    members = len(named_inventory.members) if named_inventory else 3
+    with lab.there(members, exercise.etcd) as ground:
+        inventory = drill.inventory_of(ground.inventory, exercise, named_inventory)
+        with open_run(inventory, exercise.cluster or "drill") as cluster:
+            cluster.options = drill.options(cluster.options, exercise)
+            exercise.made = ground.made
+            yield cluster

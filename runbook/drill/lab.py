@@ -1,0 +1,62 @@
+"""The drill's way to the lab: the one place below `runbook/` that knows `compose`.
+
+A lab that is up is used as it is and stays up, with the drilled data in it; else one is made and taken down again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from compose import image, lab, state
+from compose.errors import LabError, StateError
+from compose.state import LabState, Role
+from requorum import inventory as inventories
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+
+
+class DrillError(Refusal):
+    """The drill cannot be held."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The lab's machines, and whether this drill made them."""
+
+    inventory: Inventory
+    made: bool
+
+
+@contextmanager
+def there(members: int, etcd_version: str | None) -> Iterator[Ground]:
+    """A lab that is up. `members` and the version (of production's etcd, as "3.5.16") count only where one is made.
+
+    Raises `DrillError` where no lab can be had.
+    """
+    try:
+        try:
+            found = LabState.read()
+            made = False
+            counts = {role: len(found.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY)}
+            lab.up(
+                members=counts[Role.MEMBER], spares=counts[Role.SPARE], hosts=counts[Role.QUERY], etcd=found.etcd
+            )  # fmt: skip
+        except StateError:
+            made = True
+            lab.up(members=members, etcd=suite(etcd_version))
+        ground = Ground(inventories.load(state.INVENTORY), made)
+    except LabError as error:
+        raise DrillError("the lab", str(error), "mend that, or run `python -m compose.lab down` first") from None
+    try:
+        yield ground
+    finally:
+        if ground.made:
+            lab.down()
+
+
+def suite(version: str | None) -> str:
+    """The lab's etcd that is nearest to production's: the same minor version, else the newest there is."""
+    minor = ".".join((version or "3.5").split(".")[:2])
+    return minor if minor in image.SUITES else "testing"

@@ -1,0 +1,137 @@
+"""What is found on this machine, and what each file turns out to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from requorum import catalogue, manifest, ranking, snapshot
+from requorum.inventory import Inventory
+from requorum.lineage import Family, Lineage
+from requorum.manifest import Manifest
+from requorum.snapshot import SnapshotError
+from tests.unit import build
+from tests.unit.test_bolt import MEMBER, database
+
+# The lineage of the one member in `database`, by etcd's own arithmetic: its cluster ID is SHA-1 of the member's ID.
+OURS = Lineage(None, int.from_bytes(hashlib.sha1((7).to_bytes(8, "big")).digest()[:8], "big"))
+
+
+def inventory(**fields: object) -> Inventory:
+    return build.inventory(snapshot={"max_age_hours": 2, **fields})
+
+
+def backup(place: Path, name: str, revision: int = 10, hours: float = 0) -> Path:
+    path = build.snapshot(place, name, database([1, revision]))
+    then = time.time() - hours * 3600
+    os.utime(path, (then, then))
+    return path
+
+
+def note(path: Path, **fields: object) -> Manifest:
+    source = snapshot.verify(path)
+    values: dict[str, object] = {
+        "cluster": "lab", "sha256": source.sha256, "bytes": source.bytes, "lineage": Lineage("prod-1", 161),
+        "bumps": 0, "revision": 10, "keys": 3, "etcd": "3.5.16", "taken": "2026-01-01T00:00:00Z", "member": "m",
+    }  # fmt: skip
+    made = Manifest(**{**values, **fields})  # type: ignore[arg-type]
+    manifest.path_of(path).write_text(made.text())
+    return made
+
+
+def names(found: list[ranking.Candidate]) -> list[str]:
+    return [Path(candidate.path).name for candidate in found]
+
+
+def test_what_is_named_stands_first_and_the_directory_is_listed_too(tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir()
+    named = backup(tmp_path / "else", "named.snap")
+    backup(tmp_path, "a.snap")
+    found = catalogue.of_files(inventory(file="/nowhere", directory=str(tmp_path)), str(named), Family())
+    assert names(found) == ["named.snap", "a.snap"]
+    assert [candidate.named for candidate in found] == [True, False]
+
+
+def test_the_inventorys_file_counts_as_named(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    found = catalogue.of_files(inventory(file=str(path), directory=str(tmp_path)), None, Family())
+    assert names(found) == ["a.snap"]
+    assert found[0].named
+
+
+@pytest.mark.parametrize("name", ["new.snap.part", "new.snap.json", "new"])
+def test_other_files_beside_them_are_not_backups(tmp_path: Path, name: str) -> None:
+    backup(tmp_path, "a.snap")
+    (tmp_path / name).touch()
+    assert names(catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())) == ["a.snap"]
+
+
+def test_every_backup_is_verified_and_a_bad_one_says_why(tmp_path: Path) -> None:
+    backup(tmp_path, "a.snap")
+    (tmp_path / "b.snap").write_bytes(b"")
+    (tmp_path / "c.db").mkdir()
+    (tmp_path / "d.snap").symlink_to(tmp_path / "a.snap")
+    found = catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())
+    problems = {name: c.problem for name, c in zip(names(found), found, strict=True)}
+    assert problems["a.snap"] is None
+    assert problems["b.snap"] == "is empty"
+    assert problems["c.db"] == "is not a regular file"
+    assert "d.snap" not in problems or "symbolic link" in str(problems["d.snap"])
+    assert all(c.hash == "bad" for c in found if c.problem)
+
+
+def test_without_a_manifest_revision_and_lineage_are_read_from_the_file(tmp_path: Path) -> None:
+    found = catalogue.of_file(backup(tmp_path, "a.snap", 42), Family())
+    assert found.revision == 42
+    assert found.lineage == OURS
+
+
+def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    made = note(path, bumps=5)
+    found = catalogue.of_file(path, Family())
+    assert (found.lineage, found.keys, found.bumps) == (made.lineage, 3, 5)
+    assert found.taken == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(("field", "value"), [("sha256", "00"), ("revision", 11)])
+def test_a_manifest_of_another_file_makes_it_bad(tmp_path: Path, field: str, value: object) -> None:
+    path = backup(tmp_path, "a.snap")
+    note(path, **{field: value})
+    found = catalogue.of_file(path, Family())
+    assert found.source is None
+    assert "its manifest" in str(found.problem)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"schema": 99}), json.dumps(MEMBER)])
+def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path: Path, text: str) -> None:
+    path = backup(tmp_path, "a.snap")
+    manifest.path_of(path).write_text(text)
+    assert catalogue.of_file(path, Family()).lineage == OURS
+
+
+def test_a_chosen_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(tmp_path: Path) -> None:
+    old = catalogue.of_file(backup(tmp_path, "a.snap", hours=3), Family())
+    with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
+        catalogue.refuse_if_too_old(inventory(), old)
+    assert f"--snapshot={old.path}" in str(error.value)
+    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named=True))
+
+
+def test_an_age_just_inside_the_limit_is_allowed(tmp_path: Path) -> None:
+    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family()))
+
+
+def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=r"snapshot\.directory does not exist"):
+        catalogue.of_files(inventory(directory=str(tmp_path / "none")), None, Family())
+
+
+def test_an_empty_directory_or_none_at_all_offers_nothing(tmp_path: Path) -> None:
+    assert catalogue.of_files(inventory(directory=str(tmp_path)), None, Family()) == []
+    assert catalogue.of_files(inventory(), None, Family()) == []

@@ -1,0 +1,236 @@
+"""Only the lost cluster's lineage competes; the highest revision of it wins, our own bumps subtracted."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from requorum import lineage, ranking
+from requorum.bolt import Member
+from requorum.lineage import Birth, Family, Lineage
+from requorum.marker import Phase
+from requorum.ranking import Candidate
+from requorum.snapshot import Source
+
+OURS = Lineage("prod-1", 0xA1)
+OTHER = Lineage("staging-1", 0xB2)
+BUMP = 1_000_000_000
+# A head of a WAL and the cluster IDs, tokens and peer URLs beside it: measured on etcd 3.5.16.
+WAL = """04000000000000840804100000000000200000000000000008011 0c6bfef9b0b1a1608fc97d69de7e0d28de70110f389
+b1f5fff7b39c8a010e00000000000082"""
+MEASURED = 9959938999448257779
+MEMBERS = [
+    Member(5620752190837648690, "etcd-3", ("https://10.89.37.13:2380",)),
+    Member(6647847241077095058, "etcd-2", ("https://10.89.37.12:2380",)),
+    Member(16652986538215705596, "etcd-1", ("https://10.89.37.11:2380",)),
+]
+TOKEN = "lab-20261123t051651"
+
+
+def source(revision: int, of: Lineage | None = OURS, kind: str = "file", bumps: int = 0, taken: str = "1") -> Source:
+    return Source(kind, None, f"/backups/{kind}-{revision}.snap", "00", 544, taken, revision, 1, of, bumps)
+
+
+def candidate(revision: int, of: Lineage | None = OURS, kind: str = "file", bumps: int = 0) -> Candidate:
+    return ranking.of(source(revision, of, kind, bumps))
+
+
+def birth(token: str, phase: Phase, parent: Lineage | None = OURS, bumps: int = BUMP) -> Birth:
+    return Birth(token, f"run-{token}", phase, "00", parent, bumps)
+
+
+# -- what etcd itself says ---------------------------------------------------------------------------------------
+
+
+def test_the_cluster_id_is_read_from_a_real_wal() -> None:
+    raw = bytes.fromhex("".join(WAL.split()))
+    assert lineage.parse_wal(base64.b64encode(raw).decode()) == MEASURED
+
+
+@given(st.binary(max_size=300))
+def test_a_damaged_wal_gives_a_number_or_nothing_and_never_an_error(raw: bytes) -> None:
+    found = lineage.parse_wal(base64.b64encode(raw).decode())
+    assert found is None or isinstance(found, int)
+
+
+def test_member_and_cluster_ids_are_etcds_own() -> None:
+    assert [lineage.member_id(m.peer_urls, TOKEN) for m in MEMBERS] == [m.id for m in MEMBERS]
+    assert lineage.cluster_id(m.id for m in MEMBERS) == MEASURED
+
+
+def test_a_snapshot_without_a_manifest_is_told_by_its_members() -> None:
+    ours = Lineage(TOKEN, None)
+    assert lineage.of_members(MEMBERS, [OTHER, ours]) == ours
+    assert lineage.of_members(MEMBERS, [OTHER]) == Lineage(None, MEASURED)
+    assert lineage.of_members([], [ours]) is None
+
+
+def test_one_member_that_was_replaced_since_changes_nothing() -> None:
+    replaced = [replace(MEMBERS[0], id=7), *MEMBERS[1:]]
+    assert lineage.of_members(replaced, [Lineage(TOKEN, MEASURED)]) == Lineage(TOKEN, MEASURED)
+
+
+def test_a_birth_survives_being_written_and_read() -> None:
+    born = birth("prod-2", Phase.POWERING_ON)
+    content = lineage.write_birth("etcd-1", "prod", born)[0].stdin
+    assert content is not None
+    assert lineage.parse_births("not JSON\n" + content.decode() + "{}\n") == [born]
+
+
+# -- which cluster was lost --------------------------------------------------------------------------------------
+
+
+def test_wiped_members_vote_with_their_configuration() -> None:
+    found = lineage.family({"a": OURS, "b": Lineage("prod-1"), "c": Lineage("prod-1")}, {})
+    assert found.lost == OURS
+
+
+def test_members_that_contradict_each_other_equally_tell_nothing() -> None:
+    assert lineage.family({"a": OURS, "b": OTHER}, {}).lost is None
+
+
+def test_a_failed_runs_cluster_counts_as_the_one_it_was_restored_from() -> None:
+    births = {"prod-2": birth("prod-2", Phase.STOPPING)}
+    found = lineage.family(dict.fromkeys("abc", Lineage("prod-2", 0xC3)), births)
+    assert found.line == (OURS,)
+    assert found.is_unborn(Lineage("prod-2", 0xC3))
+
+
+def test_a_recovered_cluster_remembers_what_it_was_restored_from() -> None:
+    births = {"prod-2": birth("prod-2", Phase.DONE), "prod-3": birth("prod-3", Phase.DONE, Lineage("prod-2"), 2 * BUMP)}
+    found = lineage.family(dict.fromkeys("abc", Lineage("prod-3", 0xC3)), births)
+    assert found.line == (Lineage("prod-3", 0xC3), Lineage("prod-2"), OURS)
+    assert found.bump(Lineage("prod-3")) == 2 * BUMP
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from(Phase)), max_size=8))
+def test_births_in_a_circle_end_too(found: list[tuple[int, int, Phase]]) -> None:
+    births = {f"t{own}": birth(f"t{own}", phase, Lineage(f"t{parent}")) for own, parent, phase in found}
+    line = lineage.family({"a": Lineage("t0"), "b": Lineage("t0")}, births).line
+    assert len(line) == len(set(line))
+
+
+# -- which source is chosen --------------------------------------------------------------------------------------
+
+FAMILY = Family((OURS, Lineage("prod-0")), (Lineage("prod-2"),), (("prod-1", BUMP), ("prod-2", 2 * BUMP)))
+
+lineages = st.sampled_from([OURS, Lineage("prod-1"), Lineage("prod-0"), OTHER, Lineage("prod-2"), Lineage(), None])
+candidates = st.lists(
+    st.builds(
+        lambda revision, of, kind, bad: (
+            replace(candidate(revision, of, kind), problem="cut off", source=None, hash="bad")
+            if bad
+            else candidate(revision, of, kind)
+        ),
+        st.integers(0, 10**10),
+        lineages,
+        st.sampled_from(["file", "survivor", "on-disk", "salvage"]),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@given(candidates)
+def test_nothing_foreign_bad_or_of_a_last_resort_is_ever_chosen_by_itself(found: list[Candidate]) -> None:
+    chosen, rows = ranking.rank(found, FAMILY)
+    assert len(rows) == len(found)
+    if chosen is None:
+        return
+    assert chosen.problem is None
+    assert chosen.kind != "on-disk"
+    assert chosen.lineage is not None
+    assert FAMILY.generation(chosen.lineage) is not None
+    assert not FAMILY.is_unborn(chosen.lineage)
+
+
+@given(candidates)
+def test_one_is_chosen_wherever_one_may_be(found: list[Candidate]) -> None:
+    chosen, _ = ranking.rank(found, FAMILY)
+    possible = [
+        c for c in found if c.source and c.kind != "on-disk" and c.lineage and FAMILY.generation(c.lineage) is not None
+    ]
+    assert (chosen is None) == (not possible)
+
+
+@given(candidates)
+def test_every_row_says_why_and_exactly_one_is_chosen_and_stands_first(found: list[Candidate]) -> None:
+    chosen, rows = ranking.rank(found, FAMILY)
+    assert all(row.verdict for row in rows)
+    assert [row.verdict.startswith("chosen") for row in rows].count(True) == (chosen is not None)
+    assert chosen is None or rows[0] == chosen
+
+
+@given(candidates, st.randoms(use_true_random=False))
+def test_the_order_of_what_was_found_does_not_matter(found: list[Candidate], random: object) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    first, second = ranking.rank(found, FAMILY)[0], ranking.rank(shuffled, FAMILY)[0]
+    assert (first and (first.kind, first.own_revision)) == (second and (second.kind, second.own_revision))
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=10))
+def test_among_backups_of_one_lineage_the_highest_revision_wins(revisions: list[int]) -> None:
+    chosen, _ = ranking.rank([candidate(r) for r in revisions], FAMILY)
+    assert chosen is not None
+    assert chosen.revision == max(revisions)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_our_own_bumps_do_not_count(plain: int, bumped: int) -> None:
+    assume(plain != bumped)
+    chosen, _ = ranking.rank([candidate(plain), candidate(bumped + BUMP, bumps=BUMP)], FAMILY)
+    assert chosen is not None
+    assert chosen.own_revision == max(plain, bumped)
+
+
+def test_a_backup_of_the_recovered_cluster_beats_one_of_its_ancestor_at_a_higher_revision() -> None:
+    own, before = candidate(900 + BUMP, OURS, bumps=BUMP), candidate(1000, Lineage("prod-0"))
+    chosen, rows = ranking.rank([before, own], FAMILY)
+    assert chosen is not None
+    assert chosen.path == own.path
+    assert "went on" in rows[1].verdict
+
+
+def test_salvage_beats_a_backup_of_a_higher_revision() -> None:
+    chosen, rows = ranking.rank([candidate(2000), candidate(10, kind="salvage")], FAMILY)
+    assert chosen is not None
+    assert chosen.kind == "salvage"
+    assert "salvage" in rows[1].verdict
+
+
+@pytest.mark.parametrize("of", [OTHER, Lineage("prod-2"), Lineage(), None])
+def test_what_is_named_is_used_whatever_it_is(of: Lineage | None) -> None:
+    named = replace(candidate(1, of), named=True)
+    chosen, rows = ranking.rank([candidate(5), named, candidate(9, kind="salvage")], FAMILY)
+    assert chosen is not None
+    assert chosen.path == named.path
+    assert chosen.verdict == "chosen: named by you"
+    assert {row.verdict for row in rows[1:]} == {"another one was named"}
+
+
+def test_a_named_file_that_is_bad_is_not_replaced_by_another() -> None:
+    bad = replace(candidate(1), named=True, problem="is empty", source=None, hash="bad")
+    chosen, _ = ranking.rank([bad, candidate(5)], FAMILY)
+    assert chosen is None
+
+
+def test_where_no_host_tells_what_was_lost_a_single_lineage_is_used_and_two_are_not() -> None:
+    nothing = Family()
+    chosen, _ = ranking.rank([candidate(5), candidate(7)], nothing)
+    assert chosen is not None
+    assert chosen.revision == 7
+    chosen, rows = ranking.rank([candidate(5), candidate(7, OTHER)], nothing)
+    assert chosen is None
+    assert all("several" in row.verdict for row in rows)
+
+
+def test_a_failed_runs_data_is_not_used_either_where_no_host_tells_what_was_lost() -> None:
+    chosen, rows = ranking.rank([candidate(5), candidate(7 + BUMP, Lineage("prod-2"))], Family((), FAMILY.unborn))
+    assert chosen is not None
+    assert chosen.revision == 5
+    assert "earlier run that failed" in rows[1].verdict

@@ -1,0 +1,43 @@
+"""A procedure below `runbook/` is collected only when it is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from requorum import stages
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory"),
+    [
+        (["runbook"], "runbook"),
+        (["runbook/test_step_1_stop.py::TestStep1Stop"], "runbook"),
+        (["runbook/backup"], "runbook/backup"),
+        (["runbook/drill/test_drill.py"], "runbook/drill"),
+        (["tests"], None),
+        ([], None),
+        (["runbook-of-others"], None),
+    ],
+)
+def test_the_procedure_is_what_the_arguments_name(arguments: list[str], directory: str | None) -> None:
+    found = stages.named(arguments, ROOT, ROOT)
+    assert (found.directory if found else None) == directory
+
+
+@pytest.mark.parametrize("path", ["runbook/backup", "runbook/backup/test_backup.py", "runbook/drill"])
+def test_a_procedure_that_is_not_named_is_not_collected(path: str) -> None:
+    assert stages.is_unnamed(ROOT / path, ["runbook"], ROOT, ROOT)
+    assert stages.is_unnamed(ROOT / path, ["."], ROOT, ROOT)
+    assert not stages.is_unnamed(ROOT / path, [path], ROOT, ROOT)
+
+
+def test_the_steps_are_collected_always() -> None:
+    assert not stages.is_unnamed(ROOT / "runbook/test_step_1_stop.py", ["runbook"], ROOT, ROOT)
+
+
+def test_only_the_recovery_asks_for_the_clusters_name() -> None:
+    assert [p.directory for p in stages.PROCEDURES if p.confirms] == ["runbook"]
