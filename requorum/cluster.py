@@ -290,7 +290,7 @@ class Cluster:
                     "hash": digest,
                 }
             )
-        return rows
+        return sorted(rows, key=lambda row: str(row["name"]))  # etcd lists them by ID, in another order for every token
 
 
 def _new_mark(cluster: str, operator: str) -> Marker:
