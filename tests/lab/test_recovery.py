@@ -16,7 +16,7 @@ def test_wiped_members_are_rebuilt_with_every_key(rehearsal: Rehearsal) -> None:
     rehearsal.lose("wipe", LOST)
     run = rehearsal.run(rehearsal.inventory())
     rehearsal.assert_recovered(run)
-    assert run.summary["snapshot"]["source"] == "file"
+    assert run.summary["snapshot"]["source"] == "salvage"
     assert [member["name"] for member in run.summary["members"]] == ["etcd-1", "etcd-2", "etcd-3"]
     assert len({member["hash"] for member in run.summary["members"]}) == 1
 
