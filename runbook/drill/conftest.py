@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def _run_fixture(
 ) -> Iterator[Cluster]:
     """The run on the lab's machines, with evidence under the name of the cluster whose backup it is."""
     members = len(named_inventory.members) if named_inventory else 3
-    with lab.there(members, exercise.etcd) as ground:
+    with lab.there(members, exercise.etcd, Path(exercise.source.path)) as ground:
         inventory = drill.inventory_of(ground.inventory, exercise, named_inventory)
         with open_run(inventory, exercise.cluster or "drill") as cluster:
             cluster.options = drill.options(cluster.options, exercise)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from compose import image, lab, state
 from compose.errors import LabError, StateError
@@ -15,6 +16,8 @@ from compose.state import LabState, Role
 from requorum import inventory as inventories
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
+
+OWN_BACKUPS = state.REPOSITORY / "backups" / state.CLUSTER
 
 
 class DrillError(Refusal):
@@ -30,10 +33,10 @@ class Ground:
 
 
 @contextmanager
-def there(members: int, etcd_version: str | None) -> Iterator[Ground]:
+def there(members: int, etcd_version: str | None, snapshot: Path) -> Iterator[Ground]:
     """A lab that is up. `members` and the version (of production's etcd, as "3.5.16") count only where one is made.
 
-    Raises `DrillError` where no lab can be had.
+    Raises `DrillError` where no lab can be had, or where taking it down would remove the `snapshot` itself.
     """
     try:
         try:
@@ -45,6 +48,12 @@ def there(members: int, etcd_version: str | None) -> Iterator[Ground]:
             )  # fmt: skip
         except StateError:
             made = True
+            if OWN_BACKUPS in snapshot.resolve().parents:
+                raise DrillError(
+                    str(snapshot),
+                    "lies among the lab's own backups, which are removed with the lab that this drill would make",
+                    "copy it, and its .json, to another directory first; or run `python -m compose.lab up` before",
+                ) from None
             lab.up(members=members, etcd=suite(etcd_version))
         ground = Ground(inventories.load(state.INVENTORY), made)
     except LabError as error:

@@ -44,6 +44,19 @@ def test_a_backup_whose_passwords_nobody_knows_is_restored_in_a_lab_of_its_own_w
     assert not state.STATE_FILE.exists(), "a lab that the drill made is taken down"
 
 
+def test_a_drill_never_takes_its_own_snapshot_down_with_the_lab(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    own = state.REPOSITORY / "backups" / state.CLUSTER / "drilled.snap"
+    lab.down()
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_bytes(rehearsal.snapshot.read_bytes())
+    run = procedures.run(rehearsal.scratch, "drill", f"--snapshot={own}")
+    assert run.code == 1
+    assert "removed with the lab" in run.output
+    assert own.exists()
+    assert not state.STATE_FILE.exists()
+    own.unlink()
+
+
 def test_a_bad_backup_is_refused_before_a_lab_is_made(rehearsal: Rehearsal, tmp_path: Path) -> None:
     bad = tmp_path / "bad.snap"
     data = bytearray(rehearsal.snapshot.read_bytes())
