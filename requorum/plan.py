@@ -119,7 +119,7 @@ def put_old_passwords(terms: Terms, server: list[Entry], query: list[Entry], exi
     host = terms.configuration_server
     plan: list[Command] = []
     for name, entries in (("server", server), ("query", query)):
-        final, work = terms.place(f"{name}.tgz"), terms.place(f"work/{name}")
+        final, work = terms.place(f"{name}.tgz"), terms.place(f"patch/{name}")
         if final not in existing:
             plan += archive.unpack(host, terms.place(f"{name}.generated.tgz"), work)
             plan += [
@@ -265,7 +265,7 @@ def turn_deephaven_on(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 def tidy(terms: Terms) -> list[Command]:
     """Removes scratch that holds secrets and is needed for nothing any more; what was set aside stays."""
     parent = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token).rsplit("/", 1)[0]
-    scratch = ("work", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
+    scratch = ("patch", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
     plan = [
         act(
             terms.configuration_server, "rm", "-rf", *(terms.place(name) for name in scratch),

@@ -85,7 +85,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self._skipped.append((report.nodeid.split("::")[1], f"{word} {text}"))
             return
         hosts = ", ".join(_brief(properties.get("hosts", [])))
-        if not hosts and word != "Given" and report.passed:
+        if not hosts and not properties.get("notes") and word != "Given" and report.passed:
             self.console.print(Text(f"  {word:<6}{text:<58} not needed here", style="dim"))
             return
         line = Text(f"  {word:<6}")

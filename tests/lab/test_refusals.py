@@ -104,8 +104,8 @@ def test_no_snapshot_at_all_is_refused(rehearsal: Rehearsal, tmp_path: Path) -> 
     def without_backups(content: dict[str, Any]) -> None:
         content["snapshot"]["directory"] = str(tmp_path)
 
-    rehearsal.lose("stop", ("etcd-1", "etcd-2", "etcd-3"))
-    run = rehearsal.run(rehearsal.inventory(without_backups), "--rebuild")
+    rehearsal.lose("wipe", ("etcd-1", "etcd-2", "etcd-3"))  # otherwise the disks would be salvaged
+    run = rehearsal.run(rehearsal.inventory(without_backups))
     assert run.code == 1
     assert "--snapshot=FILE" in run.output
     assert _marks(rehearsal) == []

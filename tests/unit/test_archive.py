@@ -111,7 +111,7 @@ class TestWhatIsRefused:
     def test_a_name_that_tar_would_take_for_an_option(self, tmp_path: Path) -> None:
         entries = listed(tmp_path, item("--checkpoint-action=exec=id"))
         names = archive.top_level(entries)
-        argv = archive.repack("infra-1", "/work", names, "/a.tgz")[1].argv
+        argv = archive.repack("infra-1", "/patched", names, "/a.tgz")[1].argv
         assert "--" in argv or not any(word.startswith("--checkpoint") for word in argv)
 
     def test_a_line_that_is_not_tars(self) -> None:

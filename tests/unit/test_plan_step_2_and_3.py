@@ -79,7 +79,7 @@ class TestGenerating:
 
 
 class TestPuttingOldPasswordsBack:
-    WORK = f"{PLACE}/work/server"
+    WORK = f"{PLACE}/patch/server"
     READ = f"{PLACE}/read/server"
 
     def test_an_archive_is_unpacked_patched_packed_and_read_again(self) -> None:

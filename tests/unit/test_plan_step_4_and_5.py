@@ -126,7 +126,7 @@ class TestPoweringOnAndTidying:
     def test_scratch_with_secrets_goes_and_what_was_set_aside_stays(self) -> None:
         removed = plan.tidy(build.terms())[0]
         assert removed.argv[:2] == ("rm", "-rf")
-        assert f"{PLACE}/work" in removed.argv
+        assert f"{PLACE}/patch" in removed.argv
         assert not [path for path in removed.argv if "aside" in path or "client.before" in path]
 
     def test_only_paths_inside_the_runs_own_directory_are_removed(self) -> None:
