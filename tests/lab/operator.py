@@ -29,6 +29,8 @@ NEEDED = [
     "mdurl",
     "packaging",
     "pluggy",
+    "jinja2",
+    "markupsafe",
     "pydantic",
     "pydantic-core",
     "pygments",
