@@ -275,8 +275,15 @@ def _move(client: docker.DockerClient, node: Node, new_ip: str) -> None:
 
 def _without_unit(nodes: Nodes) -> str:
     """ "" when the cluster was formed; else what is missing."""
-    missing = [m.name for m in cluster.state(nodes).members if m.unit == "absent"]
-    return f"{UNIT} is not on {', '.join(missing)}" if missing else ""
+
+    def missing() -> list[str]:
+        return [m.name for m in cluster.state(nodes).members if m.unit == "absent"]
+
+    try:  # an engine under load may give an empty answer once: absent is what stays absent
+        poll.until(lambda: not missing(), seconds=5, every=0.5, what=f"{UNIT} is on every member", error=FaultError)
+    except FaultError:
+        return f"{UNIT} is not on {', '.join(missing())}"
+    return ""
 
 
 def _shell(targets: Sequence[Node], script: str, *arguments: str) -> None:
