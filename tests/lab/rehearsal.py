@@ -59,9 +59,12 @@ class Rehearsal:
     def _fill(self) -> None:
         nodes = lab.up(spares=self.spares, etcd=self.etcd)
         lab.load_keys(load.KEYS)
-        problems = [str(member) for member in cluster.state(nodes).members if not member.healthy]
-        if problems:
-            raise LabError(f"not healthy: {problems}")
+        poll.until(
+            lambda: all(member.healthy for member in cluster.state(nodes).members),
+            seconds=30,
+            what="every member is healthy",
+            why_not=lambda: "; ".join(str(m) for m in cluster.state(nodes).members if not m.healthy),
+        )
         self.snapshot = rehearse.back_up(nodes, self.scratch / "backups")
 
     @property
