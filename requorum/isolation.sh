@@ -86,19 +86,20 @@ reason() {
     grep -E '"level":"(fatal|panic|error)"|^panic:|^[^{]* [CE] \|' "$scratch/$1.log" | grep -v '^goroutine' | tail -n 1
 }
 
+# The shell has no local names, and this is called from every wait: these two are nobody else's.
 check_alive() {
-    while read -r name _ _ when; do
-        [ -e "$scratch/$name.pid" ] || continue
-        kill -0 "$(cat "$scratch/$name.pid")" 2>/dev/null && continue
+    while read -r alive _ _ turn; do
+        [ -e "$scratch/$alive.pid" ] || continue
+        kill -0 "$(cat "$scratch/$alive.pid")" 2>/dev/null && continue
         # A stand-in asks the copies who the members are, and ends when they do not answer at once.
-        if [ "$when" = later ] && [ "$restarts" -lt 10 ]; then
+        if [ "$turn" = later ] && [ "$restarts" -lt 10 ]; then
             restarts=$((restarts + 1))
-            rm -rf "${room:?}/$name"
-            start "$name"
+            rm -rf "${room:?}/$alive"
+            start "$alive"
             continue
         fi
-        why=$(reason "$name" | plain)
-        say "{\"event\": \"died\", \"member\": \"$name\", \"when\": \"$when\", \"why\": \"${why:-no reason in its log}\"}"
+        why=$(reason "$alive" | plain)
+        say "{\"event\": \"died\", \"member\": \"$alive\", \"when\": \"$turn\", \"why\": \"${why:-no reason in its log}\"}"
         exit 10
     done <"$scratch/members"
 }
@@ -177,12 +178,15 @@ event() { # NAME ENDPOINTS ARGUMENTS…
     say "{\"event\": \"$name\", \"answer\": $answer}"
 }
 
+# No deadline of etcdctl's own: a database takes the time it takes.
+saves() { # ENDPOINT
+    etcdctl --endpoints="$1" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1
+}
+
 ask_salvage() {
     first=$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
     login root "$first" || fail "root does not log in: $why"
-    # No deadline of etcdctl's own: a database takes the time it takes.
-    etcdctl --endpoints="$first" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1 ||
-        fail "the save failed: $(tail -n 1 "$scratch/etcdctl.log")"
+    await 20 saves "$first" || fail "the save failed: $(tail -n 1 "$scratch/etcdctl.log")"
     say '{"event": "saved"}'
     for port in $(cut -d ' ' -f 3 "$scratch/members"); do
         await 60 logs_in "$home:$port" || fail "a copy does not follow: $why"
@@ -190,7 +194,7 @@ ask_salvage() {
     event hashes "$all" endpoint hashkv -w json
     # A log that ends before what the database holds is a torn one: etcd would skip what is written next.
     await 20 asks "$first" put /requorum-probe "$kind" || fail "what is written is not kept: $why"
-    asks "$first" get /requorum-probe --print-value-only && [ "$answer" = "$kind" ] ||
+    await 20 asks "$first" get /requorum-probe --print-value-only && [ "$answer" = "$kind" ] ||
         fail "what was written is not there: its log ends before what its database holds"
 }
 
