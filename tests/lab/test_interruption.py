@@ -1,66 +1,144 @@
-"""A run that is cut anywhere stops with a clear message, and the same command finishes it."""
+"""A run that is killed or cut off anywhere is finished by the same command.
+
+Where that can be, the stages tell themselves: `make test` interrupts one incident once in every step, `make
+rehearse-matrix` kills the runbook in and after every single When, and again while it carries on.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compose import poll
 from compose.nodes import Node
+from compose.state import REPOSITORY
+from requorum import stages
 from tests.lab.rehearsal import Rehearsal
+from tests.lab.writers import leftovers
 
-# One cut in every step: the host whose ssh is cut, and the stage whose start it is cut at.
+WHENS = [node for node in stages.expected(REPOSITORY / "runbook", REPOSITORY) if "::test_when_" in node]
+
+# One stage in every step at which the runbook is killed, and one at which a host's ssh is cut.
+KILLED = (
+    "test_when_the_snapshot_is_copied_to_every_new_member",
+    "test_when_etcd_is_stopped_and_its_unit_set_aside",
+    "test_when_the_old_passwords_are_put_into_the_archives",
+    "test_when_the_server_configuration_is_installed",
+    "test_when_the_snapshot_is_restored_on_every_member",
+    "test_when_deephaven_is_turned_on_at_the_configuration_server",
+)
 CUTS = {
-    "step-0": ("etcd-2", "test_when_the_snapshot_is_copied_to_every_new_member"),
-    "step-1": ("etcd-3", "test_when_deephaven_is_turned_off"),
-    "step-2": ("infra-1", "test_when_the_new_configuration_is_generated"),
-    "step-3": ("query-1", "test_when_both_archives_are_copied"),
-    "step-4": ("etcd-2", "test_when_the_snapshot_is_restored_on_every_member"),
-    "step-5": ("infra-1", "test_then_every_old_password_logs_in"),
+    "test_when_the_snapshot_is_copied_to_every_new_member": "etcd-2",
+    "test_when_deephaven_is_turned_off": "etcd-3",
+    "test_when_the_new_configuration_is_generated": "infra-1",
+    "test_when_both_archives_are_copied": "query-1",
+    "test_when_the_snapshot_is_restored_on_every_member": "etcd-2",
+    "test_then_every_old_password_logs_in": "infra-1",
 }
 
 
-@pytest.mark.parametrize("step", CUTS)
-def test_a_run_whose_ssh_is_cut_stops_clearly_and_the_same_command_finishes(rehearsal: Rehearsal, step: str) -> None:
-    name, stage = CUTS[step]
-    node = rehearsal.nodes.by_name(name)
+def test_a_run_that_is_killed_once_in_every_step_is_carried_on_each_time(rehearsal: Rehearsal) -> None:
+    assert _steps(KILLED) == _steps(WHENS), "there is a kill in every step"
     rehearsal.lose("wipe")
     inventory = rehearsal.inventory()
-    process, evidence = rehearsal.start(inventory)
-    try:
-        await_stage(process, evidence, stage)
-        cut_ssh(node)
-        cut = rehearsal.finish(process, evidence)
-    finally:
-        process.kill()
-        mend_ssh(node)
-    assert cut.code == 1, cut.output
-    assert f"{name}: " in cut.output
-    assert "did not answer" in cut.output
-    assert "Traceback" not in cut.output
-    assert cut.summary["stopped_at"]
-
+    for stage in KILLED:
+        kill(rehearsal, inventory, stage, acts)
     again = rehearsal.run(inventory)
     rehearsal.assert_recovered(again)
-    assert again.summary["run"] == cut.summary["run"] or step == "step-0"
+    assert leftovers(rehearsal.nodes) == []
 
 
-def await_stage(process: subprocess.Popen[str], evidence: Path, stage: str) -> None:
-    """Waits until the run's own journal says that the stage has begun."""
+def test_a_run_whose_ssh_is_cut_in_every_step_stops_clearly_and_is_carried_on(rehearsal: Rehearsal) -> None:
+    rehearsal.lose("wipe")
+    inventory, runs = rehearsal.inventory(), []
+    for stage, name in CUTS.items():
+        node = rehearsal.nodes.by_name(name)
+        process, evidence = rehearsal.start(inventory)
+        try:
+            await_stage(process, evidence, stage)
+            cut_ssh(node)
+            cut = rehearsal.finish(process, evidence)
+        finally:
+            process.kill()
+            mend_ssh(node)
+        assert cut.code == 1, cut.output
+        assert f"{name}: " in cut.output
+        assert "did not answer" in cut.output
+        assert "Traceback" not in cut.output
+        assert cut.summary["stopped_at"]
+        runs.append(cut.summary["run"])
+    again = rehearsal.run(inventory)
+    rehearsal.assert_recovered(again)
+    assert {again.summary["run"]} == set(runs[1:]), "one run from the first mark to the end"
 
-    def begun() -> bool:
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("when", WHENS, ids=lambda node: node.rsplit("::", 1)[-1].removeprefix("test_"))
+def test_a_run_that_is_killed_in_and_after_a_when_is_carried_on(rehearsal: Rehearsal, when: str) -> None:
+    stage = when.rsplit("::", 1)[-1]
+    healthy = stage == "test_when_a_healthy_cluster_is_saved"  # it acts in a handover only
+    if not healthy:
+        rehearsal.lose("wipe")
+    inventory, words = rehearsal.inventory(), ("--rebuild",) if healthy else ()
+    for moment in (acts, acts, ends):
+        kill(rehearsal, inventory, stage, moment, *words)
+    rehearsal.assert_recovered(rehearsal.run(inventory, *words))
+    assert leftovers(rehearsal.nodes) == []
+
+
+def _steps(names: tuple[str, ...] | list[str]) -> list[str]:
+    """The modules of these stages, each once."""
+    return list(dict.fromkeys(node.split("::")[0] for node in WHENS if node.rsplit("::", 1)[-1] in str(names)))
+
+
+# -- moments -----------------------------------------------------------------------------------------------------
+
+Moment = Callable[[list[dict[str, Any]]], bool]
+
+
+def begins(records: list[dict[str, Any]]) -> bool:
+    """The stage has begun. `records`: the journal from the stage's beginning on."""
+    return bool(records)
+
+
+def acts(records: list[dict[str, Any]]) -> bool:
+    """Its commands are on their way, or there was nothing to do."""
+    return any(record["kind"] in ("planned", "stage ended") for record in records)
+
+
+def ends(records: list[dict[str, Any]]) -> bool:
+    """It has ended, and the next one has not acted yet."""
+    return any(record["kind"] == "stage ended" for record in records)
+
+
+def kill(rehearsal: Rehearsal, inventory: Path, stage: str, moment: Moment, *words: str) -> None:
+    """Runs the runbook and kills it, with SIGKILL, at that moment; a run that is past it already may end well."""
+    process, evidence = rehearsal.start(inventory, *words)
+    try:
+        await_stage(process, evidence, stage, moment)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def await_stage(process: subprocess.Popen[str], evidence: Path, stage: str, moment: Moment = begins) -> None:
+    """Waits until the run's own journal says that the moment of the stage has come."""
+
+    def come() -> bool:
         assert process.poll() is None, "the run ended before the stage began"
-        return any(
-            json.loads(line).get("stage", "").endswith(stage)
-            for journal in evidence.glob("*/journal.jsonl")
-            for line in journal.read_text().splitlines()
-            if '"kind": "stage"' in line
-        )
+        lines = [line for journal in evidence.glob("*/journal.jsonl") for line in journal.read_text().splitlines(True)]
+        records = [json.loads(line) for line in lines if line.endswith("\n")]
+        first = next((n for n, r in enumerate(records) if r["kind"] == "stage" and r["stage"].endswith(stage)), None)
+        return first is not None and moment(records[first:])
 
-    poll.until(begun, seconds=120, every=0.02, what=f"the stage {stage} begins")
+    poll.until(come, seconds=180, every=0.02, what=f"{moment.__name__}: {stage}")
 
 
 CUT = """
