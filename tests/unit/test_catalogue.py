@@ -54,14 +54,14 @@ def test_what_is_named_stands_first_and_the_directory_is_listed_too(tmp_path: Pa
     backup(tmp_path, "a.snap")
     found = catalogue.of_files(inventory(file="/nowhere", directory=str(tmp_path)), str(named), Family())
     assert names(found) == ["named.snap", "a.snap"]
-    assert [candidate.named for candidate in found] == [True, False]
+    assert [candidate.named for candidate in found] == ["by you", ""]
 
 
 def test_the_inventorys_file_counts_as_named(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
     found = catalogue.of_files(inventory(file=str(path), directory=str(tmp_path)), None, Family())
     assert names(found) == ["a.snap"]
-    assert found[0].named
+    assert found[0].named == "in the inventory"
 
 
 @pytest.mark.parametrize("name", ["new.snap.part", "new.snap.json", "new"])
@@ -120,7 +120,7 @@ def test_a_chosen_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(tm
     with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
         catalogue.refuse_if_too_old(inventory(), old)
     assert f"--snapshot={old.path}" in str(error.value)
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named=True))
+    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), ranking.BY_YOU))
 
 
 def test_an_age_just_inside_the_limit_is_allowed(tmp_path: Path) -> None:
