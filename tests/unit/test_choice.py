@@ -80,6 +80,7 @@ def test_a_failed_runs_data_is_never_salvaged_by_itself() -> None:
     (row,) = [row for row in disks.listed(alone, family(*alone), None) if row.kind == "salvage"]
     assert row.problem == "data of an earlier run that failed: --salvage=failed"
     assert row.host == "etcd-1, etcd-2, etcd-3"
+    assert disks.salvageable(alone, Family((), (Lineage("failed"),)), None) == [], "nor where no host tells of a parent"
 
 
 def test_once_deephaven_could_write_into_it_that_cluster_is_the_lost_one() -> None:

@@ -230,7 +230,7 @@ def test_the_inventorys_file_stands_before_other_backups_and_not_before_salvage(
 
 def said(revision: int) -> Candidate:
     """A database from a disk, which the operator allowed with --skip-hash."""
-    return replace(candidate(revision, kind="on-disk"), named=ranking.BY_YOU)
+    return replace(candidate(revision, kind="on-disk"), named=ranking.BY_YOU, taken="2")  # later than all else
 
 
 @pytest.mark.parametrize(
