@@ -186,8 +186,9 @@ def of_file(path: Path, family: Family, named: str = "") -> Candidate:
         return ranking.of(source, named)
     problem = _contradiction(source, contents, note)
     source = replace(
-        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps
-    )
+        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps,
+        fingerprint=note.fingerprint,
+    )  # fmt: skip
     found = ranking.of(source, named)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found
 

@@ -391,6 +391,14 @@ def parse_hashes(text: str) -> dict[str, tuple[int, int]]:
     }
 
 
+def parse_fingerprints(text: str) -> dict[str, tuple[int, int]]:
+    """`endpoint hashkv --rev=N -w json`: endpoint → (hash, up to which revision the data is compacted)."""
+    return {
+        item["Endpoint"]: (item["HashKV"]["hash"], item["HashKV"].get("compact_revision", 0))
+        for item in _json(text, "endpoint hashkv")
+    }
+
+
 def parse_count(text: str) -> int:
     """`get … --keys-only --limit=1 -w json`: how many keys match, limit or not. 3.4's etcdctl has no --count-only."""
     data = _json(text, "get")

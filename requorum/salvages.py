@@ -7,12 +7,14 @@ from dataclasses import replace
 from requorum import attempts, disks, facts, isolation, loss, salvage, staged
 from requorum.attempts import Tried
 from requorum.cluster import Cluster
+from requorum.command import look
 from requorum.etcd import EtcdError
 from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
 from requorum.marker import BASE
 from requorum.quorum import Kind
 from requorum.salvage import Salvaged, SalvageError, Survivor
+from requorum.snapshot import Fingerprint
 from requorum.staged import Origin
 
 
@@ -62,14 +64,15 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
     cluster.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
     cluster.do(salvage.gather(terms, found, host, _client(cluster)))
     cluster.do(salvage.unpack(terms, host, names))
-    copies = attempts.judge(found, cluster.ask(salvage.ask_databases(terms, host, names)))
+    told = _expected(cluster, host, nothing)
+    copies = attempts.judge(found, cluster.ask(salvage.ask_databases(terms, host, names)), told)
     for line in copies.damage:
         cluster.note(line)
     tried: list[Tried] = []
     while (attempt := attempts.following(copies, configured, tried)) is not None:
         if attempt.why:
             cluster.note(attempt.why)
-        answer = cluster.do(attempts.boot(terms, host, attempt))[-1]
+        answer = cluster.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
         tried.append((attempt, isolation.parse(answer.stdout, answer.words)))
     outcome = attempts.outcome(nothing, copies, tried)
     if outcome.failed:
@@ -78,6 +81,14 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
     path, origin = salvage.kept(terms), Origin(salvage.KIND, nothing.lineage, nothing.bumps, now())
     made = staged.parse(origin, host, path, cluster.ask(staged.ask(host, path)))
     return replace(outcome, failed=f"what was saved {made}") if isinstance(made, str) else replace(outcome, source=made)
+
+
+def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | None:
+    """What the newest backup says of the data. Data that was named is taken as it is."""
+    if cluster.options.salvage or nothing.lineage is None:
+        return None
+    (version,) = cluster.ask([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
+    return attempts.expected(cluster.known.sources, nothing.lineage, version.stdout)
 
 
 def _client(cluster: Cluster) -> str:

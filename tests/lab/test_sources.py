@@ -194,3 +194,21 @@ def test_a_database_without_its_log_is_restored_only_on_the_operators_word(
     assert (run.summary["snapshot"]["source"], run.summary["snapshot"]["host"]) == ("on-disk", "etcd-1")
     assert "restored without a hash" in run.summary["data_loss"]["why"]
     assert digests(survivor, directory) == before, "the member's own data is only read"
+
+
+def test_a_value_that_rotted_on_the_only_survivor_is_noticed_by_the_hash_that_the_backup_recorded(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    late(rehearsal, 0)
+    back_up(rehearsal, tmp_path)
+    rehearsal.lose("kill", ("etcd-1", "etcd-2", "etcd-3"))
+    rehearsal.lose("wipe")
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    database = f"{data_dir(survivor)}/member/snap/db"
+    rotten = survivor.get(database).replace(b"written late", b"Written late")
+    survivor.run(["dd", f"of={database}", "conv=notrunc", "status=none"], stdin=rotten)
+
+    run = rehearsal.run(rehearsal.inventory(into(tmp_path)))
+    assert run.summary["data_loss"]["why"].startswith("salvage failed: a value has rotted on disk"), run.output
+    assert run.summary["snapshot"]["source"] == "file"
+    assert_recovered_with(rehearsal, run, {0})

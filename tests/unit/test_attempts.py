@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from requorum import attempts, salvage
+from requorum import attempts, ranking, salvage
 from requorum.attempts import Attempt, Copies
 from requorum.command import Command, Result
 from requorum.isolation import Answers
+from requorum.lineage import Lineage
 from requorum.salvage import Salvaged
+from requorum.snapshot import Fingerprint, Source
 from tests.unit.test_salvage import initial_cluster, survivor, terms
 
 CONFIGURED = salvage.membership(initial_cluster(3))
@@ -82,6 +84,55 @@ def test_no_copy_is_started_where_no_database_hangs_together() -> None:
     assert found.failed == "the database of etcd-1 is damaged: page 7"
 
 
+TOLD = Fingerprint(7, 3, 111, "3.5.16")
+FIRST, SECOND = "http://127.0.0.1:20001", "http://127.0.0.1:20002"  # etcd-2 and etcd-1, in the order of COPIES
+TOLD_COPIES = Copies(COPIES.sound, COPIES.databases, (), TOLD)
+SAME = GOOD.hashes
+
+
+def test_a_value_that_rotted_on_every_survivor_is_noticed_by_what_the_backup_recorded() -> None:
+    rotten = Answers(hashes=SAME, then={FIRST: (999, 3), SECOND: (999, 3)})
+    (_,), found = run(TOLD_COPIES, rotten)
+    assert found.failed == (
+        "a value has rotted on disk: at revision 7 the data is not what the backup of then says; "
+        "--salvage=lost takes it nevertheless"
+    )
+
+
+def test_the_survivor_whose_value_rotted_is_left_out() -> None:
+    mixed = Answers(hashes={FIRST: (9, 1), SECOND: (9, 2)}, then={FIRST: (999, 3), SECOND: (111, 3)})
+    (_, second), found = run(TOLD_COPIES, mixed, Answers(hashes=SAME, then={FIRST: (111, 3)}))
+    assert second.names == ("etcd-1",)
+    assert "etcd-2 is left out" in second.why
+    assert (found.survivors, found.failed) == (("etcd-1",), "")
+
+
+@pytest.mark.parametrize("then", [{FIRST: (111, 3), SECOND: (111, 3)}, {FIRST: (999, 5), SECOND: (999, 5)}, {}])
+def test_data_that_was_compacted_since_or_never_got_there_cannot_tell(then: dict[str, tuple[int, int]]) -> None:
+    (_,), found = run(TOLD_COPIES, Answers(hashes=SAME, then=then))
+    assert found.failed == ""
+
+
+@pytest.mark.parametrize(
+    ("lineage", "version", "expected"),
+    [
+        (Lineage("lost"), "etcd Version: 3.5.16\nGit SHA: x\n", 20),
+        (Lineage("lost"), "etcd Version: 3.5.1\n", None),
+        (Lineage("other"), "etcd Version: 3.5.16\n", None),
+    ],
+)
+def test_the_newest_backup_of_the_same_cluster_and_etcd_is_compared_with(
+    lineage: Lineage, version: str, expected: int | None
+) -> None:
+    def backup(revision: int, told: bool = True) -> ranking.Candidate:
+        fingerprint = Fingerprint(revision, 0, 1, "3.5.16") if told else None
+        ours = Lineage("lost", 1)
+        return ranking.of(Source("file", None, "/x", "0", 1, "now", revision, 1, ours, 0, fingerprint))
+
+    found = attempts.expected([backup(10), backup(20), backup(30, told=False)], lineage, version)
+    assert (found.revision if found else None) == expected
+
+
 def test_each_copy_is_judged_by_its_own_database_and_the_most_advanced_stands_first() -> None:
     def answer(code: int, said: str) -> Result:
         return Result(Command("etcd-1", ("etcdutl",), ""), code, said, "", 0.0)
@@ -99,3 +150,10 @@ def test_every_attempt_starts_from_fresh_copies() -> None:
     assert plan[0].argv[:2] == ("systemctl", "stop")
     assert any("--extract" in command.argv for command in plan)
     assert plan[-1].argv[0] == "systemd-run"
+
+
+@pytest.mark.parametrize("revision", [None, 7])
+def test_the_hash_of_the_backups_revision_is_asked_for(revision: int | None) -> None:
+    plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED), revision)
+    (written,) = [command.stdin for command in plan if any(word.endswith("/revision") for word in command.argv)]
+    assert written == (b"7" if revision else b"")

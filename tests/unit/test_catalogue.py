@@ -14,7 +14,7 @@ from requorum import catalogue, manifest, ranking, snapshot
 from requorum.inventory import Inventory
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest
-from requorum.snapshot import SnapshotError
+from requorum.snapshot import Fingerprint, SnapshotError
 from tests.unit import build
 from tests.unit.test_bolt import MEMBER, database
 
@@ -97,6 +97,22 @@ def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
     found = catalogue.of_file(path, Family())
     assert (found.lineage, found.keys, found.bumps) == (made.lineage, 3, 5)
     assert found.taken == "2026-01-01T00:00:00Z"
+
+
+def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    told = Fingerprint(10, 3, 111, "3.5.16")
+    made = note(path, fingerprint=told)
+    assert manifest.read(path) == made
+    found = catalogue.of_file(path, Family()).source
+    assert found is not None
+    assert found.fingerprint == told
+    older = json.loads(made.text())
+    del older["fingerprint"]
+    manifest.path_of(path).write_text(json.dumps(older))
+    read = manifest.read(path)
+    assert read is not None
+    assert read.fingerprint is None
 
 
 @pytest.mark.parametrize(("field", "value"), [("sha256", "00"), ("revision", 11)])
