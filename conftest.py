@@ -41,6 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("requorum", "the runbook")
     group.addoption("--confirm", metavar="CLUSTER", help="the cluster's name, instead of being asked for it")
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
+    group.addoption("--salvage", metavar="TOKEN", help="the cluster whose data on members' disks is salvaged")
+    group.addoption("--skip-hash", metavar="HOST", help="the member whose own database may be restored without a hash")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
@@ -84,6 +86,7 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     named = config.getoption("snapshot") or inventory.snapshot.file
     if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
         snapshot.verify(Path(named))
+    _check_data(config, inventory)
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
         raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
@@ -101,6 +104,18 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
             )
         if host == inventory.deephaven.configuration_server:
             raise Refusal(f"--gone={host}", "is the configuration server", "name its replacement in the inventory")
+
+
+def _check_data(config: pytest.Config, inventory: Inventory) -> None:
+    """At most one word on which data is restored; --skip-hash names an old member that is there."""
+    given = [name for name in ("snapshot", "salvage", "skip_hash") if config.getoption(name)]
+    if len(given) > 1:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise Refusal(named, "each say which data is restored", "leave one of them out")
+    host, members = config.getoption("skip_hash"), [member.host for member in inventory.old_members]
+    if host and (host not in members or host in _gone(config)):
+        there = ", ".join(name for name in members if name not in _gone(config))
+        raise Refusal(f"--skip-hash={host}", "is no old member that is there", f"one of {there}")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -173,6 +188,8 @@ def options_of(config: pytest.Config) -> Options:
     """The operator's words as one value."""
     return Options(
         snapshot=config.getoption("snapshot"),
+        salvage=config.getoption("salvage"),
+        skip_hash=config.getoption("skip_hash"),
         rebuild=config.getoption("rebuild"),
         gone=_gone(config),
         evidence=Path(config.getoption("evidence")),

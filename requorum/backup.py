@@ -21,6 +21,7 @@ from requorum.journal import now
 from requorum.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal
+from requorum.snapshot import Fingerprint
 from requorum.terms import Terms
 from requorum.vault import BackupError, Vault
 
@@ -151,7 +152,23 @@ def describe(cluster: Cluster, member: Status) -> Manifest:
         etcd=member.version,
         taken=now(),
         member=member.endpoint,
+        fingerprint=_fingerprint(cluster, member, revision),
     )
+
+
+def _fingerprint(cluster: Cluster, member: Status, revision: int) -> Fingerprint | None:
+    """What the member says of its data at the saved revision, so that a copy of it can be compared one night."""
+    question = deephaven.etcdctl(
+        cluster.inventory, f"--endpoints={member.endpoint}", "endpoint", "hashkv", f"--rev={revision}", "-w", "json",
+        why="hash of all data at the saved revision", deadline=LONG,
+    )  # fmt: skip
+    (answer,) = cluster.ask([question])
+    try:
+        ((hash_, compacted),) = etcd.parse_fingerprints(answer.stdout).values()
+    except EtcdError:
+        cluster.note(f"no hash of all data: {answer.words}")
+        return None
+    return Fingerprint(revision, compacted, hash_, member.version)
 
 
 def fetch(terms: Terms, tonight: Tonight) -> list[Action]:

@@ -11,47 +11,49 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import bolt, facts, lineage, manifest, ranking, snapshot
+from requorum import bolt, disks, facts, lineage, manifest, ranking, snapshot
 from requorum.cluster import Cluster
-from requorum.command import look
-from requorum.etcd import MemberConfig
+from requorum.disks import Disk
 from requorum.inventory import Inventory
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest, ManifestError
-from requorum.ranking import Candidate
+from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
 
 
 def recall(cluster: Cluster) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `cluster.known`."""
-    hosts = [member.host for member in cluster.terms.old_members]
-    configs = {host: config for host, config in facts.configs(cluster, hosts).items() if config is not None}
-    heads = facts.by_host(cluster, [lineage.ask_wal(host, config.data_dir) for host, config in configs.items()])
+    known = cluster.known
     births = lineage.furthest(
         birth
         for result in cluster.ask([lineage.ask_births(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
         for birth in lineage.parse_births(result.stdout)
     )
-    on_disk = {h: Lineage(c.token, lineage.parse_wal(heads[h].stdout)) for h, c in configs.items()}
-    cluster.known.family = lineage.family(on_disk, births)
-    cluster.known.birth = births.get(cluster.mark.token)
-    cluster.known.sources = tuple(_on_disk(cluster, configs, on_disk))
+    known.disks = _disks(cluster)
+    known.family = lineage.family({disk.host: disk.lineage for disk in known.disks if disk.installed}, births)
+    known.birth = births.get(cluster.mark.token)
 
 
-def _on_disk(cluster: Cluster, configs: dict[str, MemberConfig], on_disk: dict[str, Lineage]) -> list[Candidate]:
-    """Members' own databases, found by the configuration. Only listed: no hash tells whether one is whole."""
-    questions = [
-        look(host, "stat", "-c", "%Y %s %n", f"{config.data_dir}/member/snap/db", why="whether the data is there")
-        for host, config in configs.items()
+def _disks(cluster: Cluster) -> tuple[Disk, ...]:
+    """Every cluster's data on every old member, the installed configuration's first."""
+    members = {member.host: member for member in cluster.terms.old_members}
+    path, name = cluster.inventory.etcd.config, cluster.inventory.cluster
+    installed = facts.configs(cluster, members)
+    earlier = facts.by_host(cluster, [disks.ask_earlier(host, path, name) for host in members])
+    there = [
+        (host, config)
+        for host in members
+        for config in disks.clusters(installed[host], disks.parse_earlier(host, earlier[host].stdout))
     ]
-    found = []
-    for host, result in facts.by_host(cluster, questions).items():
-        if result.code == 0:
-            seconds, size, path = result.stdout.strip().split(" ", 2)
-            taken = _rfc3339(float(seconds))
-            found.append(Candidate("on-disk", host, path, taken, int(size), lineage=on_disk[host],
-                                   problem="last resort: used only when you say so"))  # fmt: skip
-    return found
+    heads = cluster.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
+    data = cluster.ask([disks.ask_data(host, config.data_dir) for host, config in there])
+    return tuple(
+        disks.parse_data(
+            members[host], config, Lineage(config.token, lineage.parse_wal(head.stdout)),
+            config is installed[host], found.stdout,
+        )
+        for (host, config), head, found in zip(there, heads, data, strict=True)
+    )  # fmt: skip
 
 
 def choose_file(cluster: Cluster) -> Source | None:
@@ -60,13 +62,14 @@ def choose_file(cluster: Cluster) -> Source | None:
     Raises `SnapshotError` for a named file that is bad, a directory that is not there, or a newest backup that is
     older than the inventory allows.
     """
-    found = of_files(cluster.inventory, cluster.options.snapshot, cluster.known.family)
+    known, options = cluster.known, cluster.options
+    found = of_files(cluster.inventory, options.snapshot, known.family)
     for candidate in found:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
-    chosen = _rank(cluster, [*found, *cluster.known.sources])
+    chosen = _rank(cluster, [*found, *disks.listed(known.disks, known.family, options.salvage)])
     if chosen is None:
-        for candidate in cluster.known.sources:
+        for candidate in known.sources:
             if candidate.kind == "file":
                 cluster.note(f"not used: {candidate.path}: {candidate.verdict}")
         return None
@@ -74,7 +77,7 @@ def choose_file(cluster: Cluster) -> Source | None:
         if candidate.problem:
             cluster.note(f"skipped: {candidate.path} {candidate.problem}")
     refuse_if_too_old(cluster.inventory, chosen)
-    if chosen.named and cluster.known.family.line and not _of_family(chosen, cluster.known.family):
+    if chosen.named and known.family.line and not _of_family(chosen, known.family):
         cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
 
@@ -108,10 +111,15 @@ def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
 
 def _rank(cluster: Cluster, candidates: list[Candidate]) -> Candidate | None:
     chosen, rows = ranking.rank(candidates, cluster.known.family)
+    show(cluster, rows)
+    return chosen
+
+
+def show(cluster: Cluster, rows: tuple[Candidate, ...]) -> None:
+    """The table as it is now: below the stage, in the journal, and kept for `summary.json`."""
     cluster.known.sources = rows
     cluster.table = [row.row() for row in rows]
     cluster.journal.record("sources", lost=str(cluster.known.family.lost or "unknown"), sources=cluster.table)
-    return chosen
 
 
 def _of_family(candidate: Candidate, family: Family) -> bool:
@@ -143,7 +151,7 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     settings = inventory.snapshot
     word = named or settings.file
     first = Path(word) if word else None
-    found = [of_file(first, family, named=True)] if first else []
+    found = [of_file(first, family, BY_YOU if named else IN_INVENTORY)] if first else []
     directory = Path(settings.directory) if settings.directory else None
     if directory is None:
         return found
@@ -160,7 +168,7 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     return found + [of_file(path, family) for path in backups]
 
 
-def of_file(path: Path, family: Family, named: bool = False) -> Candidate:
+def of_file(path: Path, family: Family, named: str = "") -> Candidate:
     """One file, verified: whole by its own SHA-256, readable, and as its manifest says where it has one."""
     try:
         source = snapshot.verify(path)
@@ -178,8 +186,9 @@ def of_file(path: Path, family: Family, named: bool = False) -> Candidate:
         return ranking.of(source, named)
     problem = _contradiction(source, contents, note)
     source = replace(
-        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps
-    )
+        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps,
+        fingerprint=note.fingerprint,
+    )  # fmt: skip
     found = ranking.of(source, named)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found
 

@@ -16,17 +16,19 @@ from typing import cast
 
 from requorum import anchor, lineage, marker, report
 from requorum.command import Action, Command, Copy, Result
+from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now
 from requorum.lineage import Birth, Family
+from requorum.loss import Loss
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
 from requorum.quorum import Verdict
-from requorum.ranking import Candidate
+from requorum.ranking import ON_DISK, SALVAGE, Candidate
 from requorum.refusal import Disproved, Refusal
-from requorum.salvage import Loss, Salvaged
+from requorum.salvage import Salvaged
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from requorum.trial import Trial
@@ -37,12 +39,24 @@ class Options:
     """The operator's words on the command line."""
 
     snapshot: str | None = None
+    salvage: str | None = None  # a token
+    skip_hash: str | None = None  # a host
     rebuild: bool = False
     gone: tuple[str, ...] = ()
     evidence: Path = Path("evidence")
     concurrency: int | None = None
     timeout_scale: float = 1.0
     operator: str = "unknown"
+
+    @property
+    def names_data(self) -> bool:
+        """Whether the operator says which data is restored, so that a healthy cluster's own is not."""
+        return bool(self.snapshot or self.from_disk)
+
+    @property
+    def from_disk(self) -> bool:
+        """Whether that data is found in Step 1, on members' disks."""
+        return bool(self.salvage or self.skip_hash)
 
 
 @dataclass
@@ -52,12 +66,14 @@ class Known:
     verdict: Verdict | None = None  # Step 0, diagnosis; None while an unfinished run is carried on
     family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
+    disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
     sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover
     unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
-    salvaged: Salvaged | None = None  # Step 1; None where no survivor has data
-    loss: Loss | None = None  # Step 1, where there was something to salvage
+    salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
+    last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
+    loss: Loss | None = None  # Step 1; None where the data was decided before
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
@@ -277,7 +293,7 @@ class Cluster:
             "snapshot": None
             if source is None
             else {
-                "source": source.kind if source.kind in ("file", "salvage") else "live",
+                "source": source.kind if source.kind in ("file", SALVAGE, ON_DISK) else "live",
                 "host": source.host,
                 "revision": source.revision,
                 "sha256": source.sha256,

@@ -15,7 +15,7 @@ from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
 from requorum.lineage import Family
 from requorum.manifest import ManifestError
-from requorum.ranking import Candidate
+from requorum.ranking import BY_YOU, Candidate
 from requorum.snapshot import SnapshotError, Source
 from requorum.terms import Terms
 
@@ -41,7 +41,7 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
     Raises `SnapshotError` for a file that is bad, or where there is none.
     """
     if named:
-        found = [catalogue.of_file(Path(named), Family(), named=True)]
+        found = [catalogue.of_file(Path(named), Family(), BY_YOU)]
     elif inventory:
         found = catalogue.of_files(inventory, None, Family())
     else:

@@ -295,16 +295,19 @@ def restore(
     bump: int,
     run: str,
     note: tuple[str, str],
+    skip_hash: bool = False,
 ) -> list[Command]:
     """Restores `snapshot` into the member's data directory, which exists only once it is whole.
 
     The work is done beside it and moved into place, so that an interruption leaves no half directory under the
     final name. Flags come from the member's own `config.yaml`. `note` is (path, text): which snapshot it was.
+    `skip_hash`: it is a database from a disk, which carries none.
     """
     part = f"{config.data_dir}.restoring"
     scope = f"requorum-restore-{run}.service"
     stop = ("systemctl", "stop", scope)
-    bumped = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
+    flags: tuple[str, ...] = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
+    flags += ("--skip-hash-check",) if skip_hash else ()
     return [
         act(host, *stop, why="end what an interrupted restore left running", accept=(0, 5)),
         act(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
@@ -317,9 +320,9 @@ def restore(
                 f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
                 f"--initial-cluster-token={config.token}",
                 f"--initial-advertise-peer-urls={config.peer_url}",
-                f"--data-dir={part}", *bumped,
+                f"--data-dir={part}", *flags,
             ),
-            "restore the snapshot", deadline=HUGE, stop=stop,
+            "restore the snapshot" + (", whose hash is not checked" if skip_hash else ""), deadline=HUGE, stop=stop,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
@@ -384,6 +387,14 @@ def parse_hashes(text: str) -> dict[str, tuple[int, int]]:
     """`endpoint hashkv -w json`: endpoint → (revision, hash)."""
     return {
         item["Endpoint"]: (item["HashKV"]["header"].get("revision", 0), item["HashKV"]["hash"])
+        for item in _json(text, "endpoint hashkv")
+    }
+
+
+def parse_fingerprints(text: str) -> dict[str, tuple[int, int]]:
+    """`endpoint hashkv --rev=N -w json`: endpoint → (hash, up to which revision the data is compacted)."""
+    return {
+        item["Endpoint"]: (item["HashKV"]["hash"], item["HashKV"].get("compact_revision", 0))
         for item in _json(text, "endpoint hashkv")
     }
 

@@ -107,7 +107,14 @@ def make_room(host: str, scratch: str, account: str) -> list[Command]:
 
 
 def boot(
-    host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], prefixes: Sequence[str] = ()
+    host: str,
+    kind: str,
+    run: str,
+    scratch: str,
+    account: str,
+    boots: Sequence[Boot],
+    prefixes: Sequence[str] = (),
+    revision: int | None = None,
 ) -> list[Command]:
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer."""
@@ -121,6 +128,7 @@ def boot(
         "members": _lines(members),
         "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
+        "revision": str(revision or ""),
         **{f"room/{b.name}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
     }
     plan = [
@@ -158,6 +166,7 @@ def _lines(items: Sequence[str]) -> str:
 @dataclass(frozen=True)
 class Answers:
     """What an isolated boot said. `hashes`: endpoint → (revision, hash); `logins`: role → "" or why it was refused;
+    `then`: endpoint → (hash at the revision of a backup, compacted up to);
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
     came to no good end, "" when all was asked."""
 
@@ -166,6 +175,7 @@ class Answers:
     saved: bool = False
     members: tuple[tuple[str, str], ...] = ()  # (name, peer URL) as the data has them
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    then: dict[str, tuple[int, int]] = field(default_factory=dict)
     users: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
@@ -188,6 +198,10 @@ def parse(stdout: str, words: str) -> Answers:
             elif name == "hashes":
                 found["hashes"] = {
                     a["Endpoint"]: (a["HashKV"]["header"].get("revision", 0), a["HashKV"]["hash"]) for a in answer
+                }
+            elif name == "then":
+                found["then"] = {
+                    a["Endpoint"]: (a["HashKV"]["hash"], a["HashKV"].get("compact_revision", 0)) for a in answer
                 }
             elif name in ("users", "roles"):
                 found[name] = tuple(sorted(answer.get(name) or ()))

@@ -8,6 +8,7 @@
 #                room/       NAME.yaml and NAME/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
 #                logins/     ROLE/user and ROLE/password, for root only
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
+#                revision    (salvage) the revision of a backup, or nothing
 # Standard output is one JSON document a line, an "event" each. Exit codes: 0 all was asked, 10 it was not, and the
 # last event says why.
 set -u
@@ -192,6 +193,9 @@ ask_salvage() {
         await 60 logs_in "$home:$port" || fail "a copy does not follow: $why"
     done
     event hashes "$all" endpoint hashkv -w json
+    # The hash that a backup recorded; not told where that revision is compacted, or was never reached.
+    [ ! -s "$scratch/revision" ] || ! asks "$all" endpoint hashkv --rev="$(cat "$scratch/revision")" -w json ||
+        say "{\"event\": \"then\", \"answer\": $answer}"
     # A log that ends before what the database holds is a torn one: etcd would skip what is written next.
     await 20 asks "$first" put /requorum-probe "$kind" || fail "what is written is not kept: $why"
     await 20 asks "$first" get /requorum-probe --print-value-only && [ "$answer" = "$kind" ] ||

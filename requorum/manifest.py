@@ -12,6 +12,7 @@ from pathlib import Path
 
 from requorum.lineage import Lineage
 from requorum.refusal import Refusal
+from requorum.snapshot import Fingerprint
 
 SCHEMA = 1
 
@@ -23,7 +24,8 @@ class ManifestError(Refusal):
 @dataclass(frozen=True)
 class Manifest:
     """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as `snapshot status` of
-    `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`."""
+    `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`.
+    `fingerprint`: what that member said of its data at that revision; None where it did not say."""
 
     cluster: str
     sha256: str
@@ -35,6 +37,7 @@ class Manifest:
     etcd: str
     taken: str
     member: str
+    fingerprint: Fingerprint | None = None
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -52,7 +55,9 @@ def read(snapshot: Path) -> Manifest | None:
         schema = data.pop("schema")
         if schema != SCHEMA:
             raise ValueError(f"schema {schema}")
-        return Manifest(**{**data, "lineage": Lineage(**data["lineage"])})
+        told = data.get("fingerprint")  # younger than the rest: many a backup has none
+        fingerprint = Fingerprint(**told) if told else None
+        return Manifest(**{**data, "lineage": Lineage(**data["lineage"]), "fingerprint": fingerprint})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -241,7 +241,7 @@ def restore(
         if f"{configs[host].data_dir}/member" not in existing[host]
         for command in etcd.restore(
             host, tools[host], configs[host], terms.snapshot_path, settings.user,
-            settings.revision_bump, terms.mark.run, (terms.place("restored"), sha256),
+            settings.revision_bump, terms.mark.run, (terms.place("restored"), sha256), terms.skips_hash,
         )
     ]  # fmt: skip
 

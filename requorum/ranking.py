@@ -1,8 +1,10 @@
 """Every source of data in one table, and which of them is restored. A pure function over what `catalogue` has found.
 
-The order, from DESIGN.md's "Sources": what the operator names is used as named; salvage before backups; only the lost
-cluster's family competes; its own data before that of the cluster it was once restored from, since Deephaven went on
-writing after that; then the highest revision, our own bumps subtracted. What cannot be restored is listed with why.
+The order, from DESIGN.md's "Sources": what the operator names is used as named; salvage before backups, unless it ends
+before one; only the lost cluster's family competes; its own data before that of the cluster it was once restored from,
+since Deephaven went on writing after that; then the highest revision, our own bumps subtracted. A database without its
+hash competes only when the operator says so, and gives way to salvage and to a whole snapshot that holds as much. What
+cannot be restored is listed with why.
 """
 
 from __future__ import annotations
@@ -14,13 +16,19 @@ from typing import Literal
 from requorum.lineage import Family, Lineage
 from requorum.snapshot import Source
 
-LAST_RESORTS = ("on-disk",)
+SALVAGE = "salvage"
+ON_DISK = "on-disk"
+BY_YOU = "by you"  # with --snapshot or --salvage
+IN_INVENTORY = "in the inventory"  # snapshot.file: before other backups, not before salvage
+NAME_SALVAGE = "--salvage="
+LAST_RESORT = "no hash tells whether it is whole; the last resort, where salvage fails: --skip-hash="
 COLUMNS = ("source", "host", "lineage", "taken", "revision", "keys", "size", "hash", "verdict")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that could be restored. `source` None: it cannot, `problem` says why. `named`: by the operator.
+    """Something that could be restored. `source` None: it cannot, `problem` says why. `named`: `BY_YOU`,
+    `IN_INVENTORY`, or "" where it was found.
 
     `host` None: on the operator's machine. `bytes`, `revision`, `keys` None: not known. `hash` says whether the SHA-256
     that the snapshot carries was found right: "none" where a file carries none.
@@ -37,7 +45,7 @@ class Candidate:
     bumps: int = 0
     hash: Literal["good", "bad", "none"] = "none"
     problem: str | None = None
-    named: bool = False
+    named: str = ""
     source: Source | None = None
     verdict: str = ""
 
@@ -61,11 +69,11 @@ class Candidate:
         }
 
 
-def of(source: Source, named: bool = False) -> Candidate:
-    """A candidate that is whole."""
+def of(source: Source, named: str = "") -> Candidate:
+    """A candidate that is whole, as far as can be told."""
     return Candidate(
         source.kind, source.host, source.path, source.taken, source.bytes, source.revision, source.keys,
-        source.lineage, source.bumps, "good", None, named, source,
+        source.lineage, source.bumps, "none" if source.kind == ON_DISK else "good", None, named, source,
     )  # fmt: skip
 
 
@@ -86,59 +94,96 @@ def _why_not(candidate: Candidate, candidates: Sequence[Candidate], family: Fami
     """Why this one cannot be chosen; None where it competes."""
     if candidate.problem or candidate.source is None:
         return candidate.problem or "cannot be restored"
-    if candidate.named:
+    if candidate.kind == ON_DISK and not candidate.named:
+        return f"{LAST_RESORT}{candidate.host}"
+    if _named(candidate):
         return None
-    if any(other.named for other in candidates):
+    if any(map(_named, candidates)):
         return "another one was named"
-    if candidate.kind in LAST_RESORTS:
-        return "last resort: used only when you say so"
-    return _foreign(candidate, candidates, family)
+    if candidate.named == IN_INVENTORY:
+        return None
+    if candidate.kind not in (SALVAGE, ON_DISK) and any(other.named == IN_INVENTORY for other in candidates):
+        return "another one was named"
+    return _foreign(candidate, candidates, family) or _behind(candidate, candidates, family)
+
+
+def _named(candidate: Candidate) -> bool:
+    """Whether the operator wants this one and no other; --skip-hash only lets one compete."""
+    return candidate.named == BY_YOU and candidate.kind != ON_DISK
+
+
+def stranger(lineage: Lineage | None, family: Family) -> str:
+    """Why data of this lineage does not compete by itself, whatever else there is."""
+    if lineage is None or lineage == Lineage():
+        return "of unknown lineage"
+    if family.is_unborn(lineage):
+        return "data of an earlier run that failed"
+    if not family.line:
+        return "no host tells which cluster was lost"
+    return "of another cluster" if family.generation(lineage) is None else "the lost cluster was restored from it once"
 
 
 def _foreign(candidate: Candidate, candidates: Sequence[Candidate], family: Family) -> str | None:
     lineage = candidate.lineage
-    if lineage is None or lineage == Lineage():
-        return "of unknown lineage: used only when named"
-    if family.is_unborn(lineage):
-        return "data of an earlier run that failed: used only when named"
+    known = lineage is not None and lineage != Lineage() and not family.is_unborn(lineage)
+    if lineage is None or not known or (family.line and family.generation(lineage) is None):
+        return f"{stranger(lineage, family)}: used only when named"
     if family.line:
-        return None if family.generation(lineage) is not None else "of another cluster: used only when named"
-    others = [c.lineage for c in candidates if c.source and c.kind not in LAST_RESORTS and c.lineage]
+        return None
+    others = [c.lineage for c in candidates if c.source and c.kind != ON_DISK and c.lineage]
     if all(lineage.agrees(other) for other in others if not family.is_unborn(other)):
         return None  # no host tells what was lost, and there is only one lineage it can be
-    return "no host tells which cluster was lost, and there are several here: used only when named"
+    return f"{stranger(lineage, family)}, and there are several here: used only when named"
 
 
-def _worth(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int, str]:
+def _behind(candidate: Candidate, candidates: Sequence[Candidate], family: Family) -> str | None:
+    """Whether a salvage ends before a whole snapshot of the same cluster: it misses what was committed when that was
+    taken, as where only a member survives that had been away for long."""
+    if candidate.kind != SALVAGE or candidate.lineage is None:
+        return None
+    generation = family.generation(candidate.lineage)
+    for other in sorted(candidates, key=lambda c: -c.own_revision):
+        same = other.lineage is not None and family.generation(other.lineage) == generation
+        ahead = other.own_revision > candidate.own_revision
+        if other.source and other.kind not in (SALVAGE, ON_DISK) and not other.problem and same and ahead:
+            return (
+                f"the survivors' data ends at revision {candidate.revision or 0:,}, before the {other.kind} "
+                f"at {other.revision or 0:,}"
+            )
+    return None
+
+
+def _worth(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int, bool, str]:
     """Sorts competitors; the highest is restored."""
     generation = family.generation(candidate.lineage) if candidate.lineage else None
     return (
-        candidate.named,
-        candidate.kind == "salvage",
+        _named(candidate),
+        candidate.kind == SALVAGE,
         -(generation or 0),
         candidate.own_revision,
+        candidate.kind != ON_DISK,
         candidate.taken,
     )
 
 
 def _negated(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int]:
-    named, salvage, generation, revision, _ = _worth(candidate, family)
+    named, salvage, generation, revision, *_ = _worth(candidate, family)
     return (not named, not salvage, -generation, -revision)
 
 
 def _verdict(candidate: Candidate, chosen: Candidate | None, candidates: Sequence[Candidate], family: Family) -> str:
     if candidate is chosen:
-        return "chosen: named by you" if candidate.named else "chosen"
+        return f"chosen: named {candidate.named}" if candidate.named else "chosen"
     why = _why_not(candidate, candidates, family)
     if why is not None or chosen is None:
         return why or ""
-    if chosen.named:
+    if _named(chosen):
         return "another one was named"
-    if chosen.kind == "salvage" and candidate.kind != "salvage":
+    if chosen.kind == SALVAGE and candidate.kind != SALVAGE:
         return "salvage has all of it and may have more"
     ours, theirs = _worth(candidate, family), _worth(chosen, family)
     if ours[2] < theirs[2]:
         return "older: the lost cluster was restored from such data once, and went on"
     if ours[3] < theirs[3]:
         return f"older: {chosen.own_revision - candidate.own_revision:,} revisions behind"
-    return "holds the same"
+    return "holds the same" + (", without a hash" if candidate.kind == ON_DISK else "")

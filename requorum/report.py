@@ -70,7 +70,8 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
         broke=sum("said" in record for record in commands),
         proofs=len(proofs), held=sum(bool(record.get("holds")) for record in proofs),
         hosts=sorted({host for record in commands for host in record["hosts"]}),
-        members=_members(content), retire=_retire(content, run), drawing=_drawing(entries, steps, length),
+        sources=_sources(content, entries), members=_members(content), retire=_retire(content, run),
+        drawing=_drawing(entries, steps, length),
         longest=max((step.seconds for step in steps), default=0) or 1, checked=checked, count=len(entries),
         started=content.get("started") or run.get("time"), finished=content.get("finished") or end.get("time"),
     )  # fmt: skip
@@ -91,6 +92,13 @@ def _unstaged(entries: Sequence[Record]) -> list[str]:
 
 def _members(content: Mapping[str, Any]) -> list[Record]:
     return sorted(content.get("members") or [], key=lambda member: str(member.get("name")))
+
+
+def _sources(content: Mapping[str, Any], entries: Sequence[Record]) -> list[Record]:
+    """Every source of data with its verdict, as it was last known."""
+    told = [record.get("sources") for record in entries if record.get("kind") == "sources"]
+    found: list[Record] = content.get("sources") or (told[-1] if told else None) or []
+    return found
 
 
 def _retire(content: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, list[Record]]:

@@ -2,28 +2,30 @@
 
 Copies of all survivors' whole data directories start together in `isolation`, with just the empty stand-ins that quorum
 lacks, and Raft decides what was committed; nobody here compares survivors by revision, since an isolated old leader can
-hold more entries that nobody acknowledged. The originals are only read. `choice` carries this out and decides.
+hold more entries that nobody acknowledged. The originals are only read. `disks` says who survived, `attempts` what is
+started next, `salvages` carries it out, and `choice` decides whether it is used.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from requorum import isolation
+from requorum import isolation, staged
 from requorum.command import LONG, Action, Command, Copy, act, look
+from requorum.disks import Disk
 from requorum.etcd import MemberConfig
 from requorum.inventory import Member
 from requorum.isolation import WAL_BYTES, Boot
+from requorum.lineage import Lineage
+from requorum.ranking import SALVAGE
 from requorum.refusal import Refusal
 from requorum.snapshot import Source
 from requorum.terms import Terms
 
-KIND = "salvage"
+KIND = SALVAGE
 
 
 class SalvageError(Refusal):
@@ -50,60 +52,43 @@ class Survivor:
 
 @dataclass(frozen=True)
 class Salvaged:
-    """What came of it. `source` None: nothing, and `failed` says why. `how`: "together", or "alone" for a copy that was
-    forced into a cluster of its own. `survivors` (names) whose data it holds, `members` the lost cluster's size.
-    `on_disk`: the highest revision that a survivor's own database shows as applied; None where none can be read."""
+    """What came of it. `source` None: nothing; `failed` says why, and is "" where there was nothing to salvage. `how`:
+    "together", or "alone" for a copy that was forced into a cluster of its own. `survivors` (names) whose data it
+    holds, `members` the lost cluster's size. `databases`: (host, the revision that its own database shows as applied),
+    where it can be read. `hosts` whose disks hold the data, `lineage` whose it is, `bumps` as `Source` has it."""
 
     source: Source | None
     how: str = ""
     survivors: tuple[str, ...] = ()
     members: int = 0
-    on_disk: int | None = None
+    databases: tuple[tuple[str, int], ...] = ()
     failed: str = ""
+    hosts: tuple[str, ...] = ()
+    lineage: Lineage | None = None
+    bumps: int = 0
 
-
-@dataclass(frozen=True)
-class Loss:
-    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
-
-    certain: int | None
-    possible: int | None
-    why: str
+    @property
+    def on_disk(self) -> int | None:
+        """The highest revision that a database shows; None where none can be read."""
+        return max((revision for _, revision in self.databases), default=None)
 
 
 # -- who survived ------------------------------------------------------------------------------------------------
 
 
-def ask_disk(host: str, data_dir: str, scratch_parent: str) -> list[Command]:
-    """Whether a write-ahead log and a database are there, how large the data is, how much room there is for a copy."""
+def ask_size(disk: Disk, scratch_parent: str) -> list[Command]:
+    """How large the data is, and how much room there is for a copy."""
     return [
-        look(host, "find", f"{data_dir}/member/wal", f"{data_dir}/member/snap/db", "-maxdepth", "0",
-             why="whether the member's data is on its disk"),
-        look(host, "du", "-sB1", data_dir, why="size of the data", accept=None),
-        look(host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
-    ]  # fmt: skip
+        look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data"),
+        look(disk.host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
+    ]
 
 
-def parse_disk(found: str, du: str, df: str) -> tuple[int, int] | None:
-    """(size, free) in bytes; None where the data is not whole or nothing could be measured."""
+def survivor(disk: Disk, du: str, df: str) -> Survivor:
+    """What cannot be measured counts as nothing: then the copying itself fails, and says so."""
     rows = [line.split() for line in df.splitlines()[1:] if line.strip()]
-    if len(found.splitlines()) != 2 or not du.split() or not rows:
-        return None
-    return int(du.split()[0]), int(rows[-1][3])
-
-
-def lineage(survivors: Sequence[Survivor]) -> tuple[list[Survivor], str]:
-    """The survivors of the lost cluster, and a word on those that are left out. Their configurations' token tells.
-
-    Raises `SalvageError` where two clusters have equally many survivors: neither is then "the" lost one.
-    """
-    tokens = Counter(s.config.token for s in survivors).most_common()
-    if len(tokens) > 1 and tokens[0][1] == tokens[1][1]:
-        named = ", ".join(f"{s.name} of {s.config.token}" for s in survivors)
-        raise SalvageError("the survivors", f"are of different clusters: {named}", "name a backup with --snapshot=FILE")
-    kept = [s for s in survivors if s.config.token == tokens[0][0]] if tokens else []
-    others = [f"{s.name} is of {s.config.token}" for s in survivors if s not in kept]
-    return kept, "; ".join(others)
+    size, free = int(du.split()[0]) if du.split() else 0, int(rows[-1][3]) if rows else 0
+    return Survivor(disk.member, disk.config, size, free)
 
 
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
@@ -194,15 +179,7 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
 
 def ask_databases(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     """`snapshot status` of each copy's database: its revision, and whether its pages hang together."""
-    return [ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
-
-
-def ask_status(host: str, path: str) -> Command:
-    tool = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
-    return Command(
-        host, ("env", "ETCDCTL_API=3", "sh", "-c", tool, path), f"revision and pages of {path.rsplit('/', 1)[-1]}",
-        changes=False, deadline=LONG, accept=None,
-    )  # fmt: skip
+    return [staged.ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
 
 
 def membership(initial_cluster: str) -> dict[str, str]:
@@ -254,66 +231,9 @@ def boots(
 
 
 def keep(terms: Terms, host: str) -> list[Command]:
-    """Gives the saved snapshot its name, and takes its measures."""
+    """Gives the saved snapshot its name."""
     made = f"{scratch(terms)}/salvage.snap"
     return [
         act(host, "chmod", "600", made, why="for root only"),
         act(host, "mv", "-fT", made, kept(terms), why="the salvaged snapshot gets its name"),
     ]
-
-
-def ask_kept(terms: Terms, host: str) -> list[Command]:
-    return [
-        Command(host, ("sha256sum", kept(terms)), "SHA-256 of the salvage", changes=False, deadline=LONG),
-        look(host, "stat", "-c", "%s", kept(terms), why="its size", accept=(0,)),
-        ask_status(host, kept(terms)),
-    ]
-
-
-# -- what it may lose --------------------------------------------------------------------------------------------
-
-
-def note_loss(terms: Terms, found: Loss) -> Command:
-    """Kept on the configuration server for the report of a run that is carried on."""
-    content = json.dumps(asdict(found)) + "\n"
-    return Command(terms.configuration_server, ("dd", f"of={terms.place('loss.json')}", "status=none"),
-                   "note what is lost", stdin=content.encode())  # fmt: skip
-
-
-def ask_loss(terms: Terms) -> Command:
-    return look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
-
-
-def parse_loss(text: str) -> Loss | None:
-    """None where nothing was noted."""
-    try:
-        return Loss(**json.loads(text))
-    except (ValueError, TypeError):
-        return None
-
-
-def loss(chosen: Source, salvaged: Salvaged) -> Loss:
-    """What is lost when `chosen` is restored, in acknowledged revisions, and why that is all that can be said."""
-    held, members = len(salvaged.survivors), salvaged.members
-    if chosen.kind == KIND:
-        if salvaged.how == "alone":
-            why = (
-                "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
-                "are dropped (1 to 5 in 4 of 13 trials)"
-            )
-            return Loss(None, None, why)
-        if held > members // 2:
-            why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
-            return Loss(0, 0, why)
-        why = (
-            f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
-            "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
-        )
-        return Loss(None, None, why)
-    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
-    certain = max(newest - chosen.revision, 0) if newest is not None and chosen.revision is not None else None
-    if salvaged.source:
-        reason = f"a snapshot was named, and the salvage at revision {newest:,} was not used"
-    else:
-        reason = f"salvage failed: {salvaged.failed}"
-    return Loss(certain, None, f"{reason}; writes acknowledged after {chosen.taken} are not in the snapshot")

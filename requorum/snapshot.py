@@ -27,12 +27,23 @@ class SnapshotError(Refusal):
 
 
 @dataclass(frozen=True)
+class Fingerprint:
+    """What the running cluster said of its data when it was backed up: `hash` is hashkv at `revision`, when everything
+    up to `compacted` was compacted. Only an etcd of the same version computes the same."""
+
+    revision: int
+    compacted: int
+    hash: int
+    etcd: str
+
+
+@dataclass(frozen=True)
 class Source:
     """Data to restore. `kind`: "file"; "handover", saved from a healthy cluster that nobody wrote to; "survivor", saved
     from a member without quorum. `host` None: on the operator's machine. `sha256` of the whole file, `taken` RFC 3339.
 
     `revision` and `keys` are `snapshot status`' words, known once a host has looked at it. `bumps` is what our own runs
-    added to the revision.
+    added to the revision. `fingerprint` is the manifest's, where it has one.
     """
 
     kind: str
@@ -45,6 +56,7 @@ class Source:
     keys: int | None = None
     lineage: Lineage | None = None
     bumps: int = 0
+    fingerprint: Fingerprint | None = None
 
 
 def verify(path: Path) -> Source:

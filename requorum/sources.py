@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import catalogue, choice, deephaven, facts, plan, snapshot
+from requorum import catalogue, choice, deephaven, disks, facts, ondisk, plan, salvage, snapshot
+from requorum.choice import Decision
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
 from requorum.journal import now
 from requorum.quorum import Kind, State
+from requorum.ranking import ON_DISK, SALVAGE
+from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 
 
 def is_handover(cluster: Cluster) -> bool:
     """Whether a healthy cluster is being rebuilt from itself: it is saved anew on every run until it is stopped."""
     verdict = cluster.known.verdict
-    return verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.snapshot
+    return verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.names_data
 
 
 def from_files(cluster: Cluster) -> Source | None:
@@ -37,13 +40,19 @@ def from_files(cluster: Cluster) -> Source | None:
     if cluster.mark.origin == "handover":
         _refuse_a_save_that_may_be_old(cluster)
         return _of_this_run(cluster)
+    refused = disks.refusal(
+        cluster.known.disks, cluster.known.family, cluster.options.salvage, cluster.options.skip_hash
+    )
+    if refused:
+        raise SnapshotError(*refused)
     chosen = catalogue.choose_file(cluster)
     if chosen is not None:
         return chosen
     verdict = cluster.known.verdict
     alive = (State.LEADERLESS, State.HEALTHY)
-    if verdict is not None and not any(f.state in alive or f.has_data for f in verdict.members):
-        raise _nothing()
+    lets_save = verdict is not None and any(f.state in alive for f in verdict.members)
+    if not lets_save and not _on_disks(cluster):
+        raise _nothing(cluster)
     return None
 
 
@@ -78,9 +87,9 @@ def _of_this_run(cluster: Cluster) -> Source:
             size = cluster.ask([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
             taken = mark.taken
             return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
-    salvaged = choice.of_this_run(cluster)
-    if salvaged is not None:
-        return salvaged
+    made = _made_by_this_run(cluster)
+    if made is not None:
+        return made
     source = catalogue.by_sha256(cluster.inventory, mark.snapshot)
     if source is not None:
         return source
@@ -89,6 +98,19 @@ def _of_this_run(cluster: Cluster) -> Source:
         f"hold no whole copy of the snapshot that the unfinished run {mark.run} restores",
         "name the same file again with --snapshot=FILE",
     )
+
+
+def _made_by_this_run(cluster: Cluster) -> Source | None:
+    """The salvage, or the copied database, that the run which is carried on chose; found on the host that made it."""
+    mark, places = cluster.mark, {SALVAGE: salvage.kept, ON_DISK: ondisk.kept}
+    if mark.origin not in places:
+        return None
+    path = places[mark.origin](cluster.terms)
+    for host, digest in facts.digests(cluster, dict.fromkeys(cluster.terms.etcd_hosts, path)).items():
+        if digest == mark.snapshot:
+            (size,) = cluster.ask([look(host, "stat", "-c", "%s", path, why="its size", accept=(0,))])
+            return Source(mark.origin, host, path, digest, int(size.stdout), mark.taken)
+    return None
 
 
 def better(cluster: Cluster, saves: list[Result]) -> Source | None:
@@ -100,26 +122,37 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
             catalogue.failed(cluster, "survivor", result.command.host, result.command.argv[-1], why)
     held, handover = cluster.known.source, is_handover(cluster)
     if not saved:
-        if held is None and not handover and not _salvageable(cluster):
-            raise _nothing()
+        if held is None and not handover and not _on_disks(cluster):
+            raise _nothing(cluster)
         return None
     best = catalogue.offer(cluster, saved)
     return best if best is not None and (held is None or best.sha256 != held.sha256) else None
 
 
-def _salvageable(cluster: Cluster) -> bool:
-    """Whether an old member's disk may hold what Step 1 can salvage; a run that is carried on finds out there."""
-    verdict = cluster.known.verdict
-    return verdict is None or any(facts.has_data for facts in verdict.members)
+def _on_disks(cluster: Cluster) -> bool:
+    """Whether Step 1 may find data on old members' disks; a run that is carried on finds out there."""
+    known, options = cluster.known, cluster.options
+    if known.verdict is None or options.skip_hash:
+        return True
+    return bool(disks.salvageable(known.disks, known.family, options.salvage))
 
 
-def _nothing() -> SnapshotError:
-    return SnapshotError(
-        "no snapshot",
-        "neither --snapshot, nor snapshot.file, nor a backup in snapshot.directory, and no surviving "
-        "member lets anybody log in",
-        "name a backup with --snapshot=FILE",
+def _nothing(cluster: Cluster) -> SnapshotError:
+    return choice.nothing(
+        "neither --snapshot, nor snapshot.file, nor a backup in snapshot.directory, no surviving member lets anybody "
+        "log in, and no old member's disk holds a whole log and database of the lost cluster",
+        cluster.known.sources,
     )
+
+
+def decide(cluster: Cluster, salvaged: Salvaged) -> Decision:
+    """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing."""
+    known = cluster.known
+    found = choice.Found(
+        known.sources, known.disks, known.family, known.source, salvaged, cluster.options.salvage, known.last_resort
+    )
+    catalogue.show(cluster, choice.table(found)[1])
+    return choice.decide(found)
 
 
 def _saved(cluster: Cluster, result: Result, kind: str) -> Source:

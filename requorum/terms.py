@@ -8,6 +8,7 @@ from functools import cached_property
 from requorum import marker
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker
+from requorum.ranking import ON_DISK
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Terms:
     @property
     def snapshot_path(self) -> str:
         return self.place("snapshot.db")
+
+    @property
+    def skips_hash(self) -> bool:
+        """Whether what this run restores carries no hash: a database from a member's disk, the last resort."""
+        return self.mark.origin == ON_DISK
 
     @property
     def aside(self) -> str:

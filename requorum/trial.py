@@ -58,7 +58,7 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
         plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
         plan += etcd.restore(
             host, tools[host], config, terms.snapshot_path, settings.user,
-            settings.revision_bump, terms.mark.run, (f"{place}/restored", "for the trial"),
+            settings.revision_bump, terms.mark.run, (f"{place}/restored", "for the trial"), terms.skips_hash,
         )  # fmt: skip
     return plan
 

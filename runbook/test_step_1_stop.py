@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import choice, etcd, facts, marker, plan, sources
+from requorum import etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts
@@ -65,9 +65,31 @@ class TestStep1Stop:
 
     def test_when_survivors_are_salvaged(self, cluster: Cluster) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
-        cluster.known.salvaged = choice.salvage_survivors(cluster)
+        if salvages.is_decided(cluster):
+            salvages.recall(cluster)
+        else:
+            cluster.known.salvaged = salvages.hold(cluster)
+
+    def test_when_a_database_without_a_hash_is_copied(self, cluster: Cluster) -> None:
+        """The last resort: only where salvage failed, and only from the member that you named with --skip-hash."""
+        known, terms = cluster.known, cluster.terms
+        disk = ondisk.wanted(known.disks, known.family, cluster.options.skip_hash, known.salvaged)
+        if disk:
+            cluster.do(ondisk.copy(terms, disk))
+            answers = cluster.ask(staged.ask(disk.host, ondisk.kept(terms)))
+            known.last_resort = ondisk.candidate(terms, disk, known.family.bump(disk.lineage), answers)
 
     def test_then_the_best_data_is_on_every_new_member(self, cluster: Cluster) -> None:
-        """Salvage beats a backup unless it failed; a snapshot that you named is used as named."""
-        if cluster.known.salvaged is not None:
-            choice.choose(cluster, cluster.known.salvaged)
+        """Salvage beats a backup unless it failed; what you named is used as named."""
+        if cluster.known.salvaged is None:
+            return
+        decision = sources.decide(cluster, cluster.known.salvaged)
+        for line in decision.notes:
+            cluster.note(line)
+        cluster.known.source, cluster.known.loss = decision.source, decision.loss
+        cluster.do([loss.note(cluster.terms, decision.loss)], bookkeeping=True)
+        if decision.new:
+            cluster.advance(source=decision.source)  # before it is copied: a run that is cut here finds it by this mark
+            hosts.there_is_room(cluster)
+            cluster.do(plan.copy_snapshot(cluster.terms, decision.source, facts.staged(cluster)))
+            hosts.every_copy_is_readable(cluster)

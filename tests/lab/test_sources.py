@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,8 @@ from compose import etcd_client
 from requorum import bolt, manifest, snapshot
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal, Run
+from tests.lab.test_interruption import await_stage
+from tests.lab.writers import data_dir, digests
 
 LATE = "/main/late"
 
@@ -93,3 +99,116 @@ def test_the_highest_revision_wins_over_the_newest_time_with_and_without_a_manif
     assert verdicts(run)[older.name].startswith("older:")
     assert run.summary["snapshot"]["revision"] == bolt.read(newer).revision
     assert_recovered_with(rehearsal, run, {0, 1})
+
+
+def test_a_failed_runs_data_is_used_only_when_named_and_the_lost_clusters_own_comes_back(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    directory = tmp_path / "nightly"
+    late(rehearsal, 0)
+    good = back_up(rehearsal, directory)
+    late(rehearsal, 1)
+    rehearsal.lose("wipe")
+    inventory = rehearsal.inventory(into(directory))
+
+    # A run ends in Step 5, its new cluster up and bumped. Somebody writes into that and backs it up; it is given up.
+    cut(rehearsal, inventory, "test_then_every_member_is_healthy")
+    token = data_dir(rehearsal.nodes.by_name("etcd-1")).rsplit("/", 1)[1]
+    late(rehearsal, 2)
+    bumped = back_up(rehearsal, directory)
+    foreign = of_another_cluster(bumped)
+    give_up(rehearsal)
+    rehearsal.lose("wipe")
+
+    # Named, it is salvaged.
+    rows = cut(rehearsal, inventory, "test_when_the_old_passwords_are_backed_up", f"--salvage={token}")
+    (chosen,) = [row for row in rows if row["verdict"] == "chosen: named by you"]
+    assert chosen["source"].startswith("salvage ")
+    assert chosen["lineage"].startswith(token)
+    assert chosen["revision"] > 1_000_000_000
+    give_up(rehearsal)
+
+    # Not named, it is listed, and what the same disk still holds of the lost cluster itself is salvaged.
+    run = rehearsal.run(inventory)
+    rows = run.summary["sources"]
+    said = {row["lineage"].split(" ")[0]: row["verdict"] for row in rows if row["source"].startswith("salvage ")}
+    assert said.pop(token) == f"data of an earlier run that failed: --salvage={token}"
+    assert "chosen" in said.values()
+    assert verdicts(run)[bumped.name].startswith("data of an earlier run that failed")
+    assert verdicts(run)[foreign.name].startswith("of another cluster")
+    assert verdicts(run)[good.name].startswith("salvage has all of it")
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert run.summary["snapshot"]["revision"] < 1_000_000_000
+    assert_recovered_with(rehearsal, run, {0, 1})
+
+
+def cut(rehearsal: Rehearsal, inventory: Path, stage: str, *arguments: str) -> list[dict[str, Any]]:
+    """A run that is killed as this stage begins; the table of sources, as its journal has it."""
+    process, evidence = rehearsal.start(inventory, *arguments)
+    try:
+        await_stage(process, evidence, stage)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (journal,) = evidence.glob("*/journal.jsonl")
+    tables = [json.loads(line) for line in journal.read_text().splitlines() if '"kind": "sources"' in line]
+    rows: list[dict[str, Any]] = tables[-1]["sources"]
+    return rows
+
+
+def of_another_cluster(backup: Path) -> Path:
+    """The same file with a manifest that says it is of another cluster."""
+    foreign = backup.with_name("of-another-cluster.snap")
+    shutil.copy(backup, foreign)
+    note = json.loads(manifest.path_of(backup).read_text())
+    note["lineage"] = {"token": "another", "cluster_id": 7}
+    manifest.path_of(foreign).write_text(json.dumps(note))
+    assert manifest.read(foreign) is not None
+    return foreign
+
+
+def give_up(rehearsal: Rehearsal) -> None:
+    """As the README says."""
+    for node in rehearsal.nodes.all:
+        node.run(["rm", "-f", "/var/lib/requorum/lab/run.json"])
+
+
+def test_a_database_without_its_log_is_restored_only_on_the_operators_word(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    rehearsal.lose("kill", ("etcd-1", "etcd-2", "etcd-3"))
+    rehearsal.lose("wipe")
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    directory = data_dir(survivor)
+    survivor.run(["sh", "-c", 'rm "$0"/member/wal/*', directory])
+    before = digests(survivor, directory)
+    inventory = rehearsal.inventory(into(tmp_path))
+
+    refused = rehearsal.run(inventory)
+    assert refused.summary["outcome"] == "refused", refused.output
+    assert "or, as the last resort" in refused.output
+    assert "--skip-hash=etcd-1" in refused.output
+
+    run = rehearsal.run(inventory, "--skip-hash=etcd-1")
+    rehearsal.assert_recovered(run)
+    assert (run.summary["snapshot"]["source"], run.summary["snapshot"]["host"]) == ("on-disk", "etcd-1")
+    assert "restored without a hash" in run.summary["data_loss"]["why"]
+    assert digests(survivor, directory) == before, "the member's own data is only read"
+
+
+def test_a_value_that_rotted_on_the_only_survivor_is_noticed_by_the_hash_that_the_backup_recorded(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    late(rehearsal, 0)
+    back_up(rehearsal, tmp_path)
+    rehearsal.lose("kill", ("etcd-1", "etcd-2", "etcd-3"))
+    rehearsal.lose("wipe")
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    database = f"{data_dir(survivor)}/member/snap/db"
+    rotten = survivor.get(database).replace(b"written late", b"Written late")
+    survivor.run(["dd", f"of={database}", "conv=notrunc", "status=none"], stdin=rotten)
+
+    run = rehearsal.run(rehearsal.inventory(into(tmp_path)))
+    assert run.summary["data_loss"]["why"].startswith("salvage failed: a value has rotted on disk"), run.output
+    assert run.summary["snapshot"]["source"] == "file"
+    assert_recovered_with(rehearsal, run, {0})

@@ -14,7 +14,7 @@ from requorum import catalogue, manifest, ranking, snapshot
 from requorum.inventory import Inventory
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest
-from requorum.snapshot import SnapshotError
+from requorum.snapshot import Fingerprint, SnapshotError
 from tests.unit import build
 from tests.unit.test_bolt import MEMBER, database
 
@@ -54,14 +54,14 @@ def test_what_is_named_stands_first_and_the_directory_is_listed_too(tmp_path: Pa
     backup(tmp_path, "a.snap")
     found = catalogue.of_files(inventory(file="/nowhere", directory=str(tmp_path)), str(named), Family())
     assert names(found) == ["named.snap", "a.snap"]
-    assert [candidate.named for candidate in found] == [True, False]
+    assert [candidate.named for candidate in found] == ["by you", ""]
 
 
 def test_the_inventorys_file_counts_as_named(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
     found = catalogue.of_files(inventory(file=str(path), directory=str(tmp_path)), None, Family())
     assert names(found) == ["a.snap"]
-    assert found[0].named
+    assert found[0].named == "in the inventory"
 
 
 @pytest.mark.parametrize("name", ["new.snap.part", "new.snap.json", "new"])
@@ -99,6 +99,22 @@ def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
     assert found.taken == "2026-01-01T00:00:00Z"
 
 
+def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    told = Fingerprint(10, 3, 111, "3.5.16")
+    made = note(path, fingerprint=told)
+    assert manifest.read(path) == made
+    found = catalogue.of_file(path, Family()).source
+    assert found is not None
+    assert found.fingerprint == told
+    older = json.loads(made.text())
+    del older["fingerprint"]
+    manifest.path_of(path).write_text(json.dumps(older))
+    read = manifest.read(path)
+    assert read is not None
+    assert read.fingerprint is None
+
+
 @pytest.mark.parametrize(("field", "value"), [("sha256", "00"), ("revision", 11)])
 def test_a_manifest_of_another_file_makes_it_bad(tmp_path: Path, field: str, value: object) -> None:
     path = backup(tmp_path, "a.snap")
@@ -120,7 +136,7 @@ def test_a_chosen_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(tm
     with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
         catalogue.refuse_if_too_old(inventory(), old)
     assert f"--snapshot={old.path}" in str(error.value)
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named=True))
+    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), ranking.BY_YOU))
 
 
 def test_an_age_just_inside_the_limit_is_allowed(tmp_path: Path) -> None:

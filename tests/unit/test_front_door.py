@@ -84,6 +84,8 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (["--confirm=lab", "--gone=etcd-9"], "--gone=etcd-9: is no host of the inventory"),
         (["--confirm=lab", "--gone=query-1,etcd-2"], "--gone=etcd-2: is a member of the cluster to build"),
         (["--confirm=lab", "--gone=infra-1"], "--gone=infra-1: is the configuration server"),
+        (["--confirm=lab", "--skip-hash=infra-1"], "--skip-hash=infra-1: is no old member that is there"),
+        (["--confirm=lab", "--skip-hash=etcd-1", "--salvage=lab-1"], "--salvage and --skip-hash: each say which data"),
         (["--confirm=lab", "--concurrency=0"], "--concurrency=0: must be at least 1"),
         (["--confirm=lab", "--timeout-scale=0"], "must be above 0"),
         (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),

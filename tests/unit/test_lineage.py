@@ -196,16 +196,66 @@ def test_a_backup_of_the_recovered_cluster_beats_one_of_its_ancestor_at_a_higher
     assert "went on" in rows[1].verdict
 
 
-def test_salvage_beats_a_backup_of_a_higher_revision() -> None:
-    chosen, rows = ranking.rank([candidate(2000), candidate(10, kind="salvage")], FAMILY)
+def test_salvage_beats_a_backup_that_holds_as_much() -> None:
+    chosen, rows = ranking.rank([candidate(10), candidate(10, kind="salvage")], FAMILY)
     assert chosen is not None
     assert chosen.kind == "salvage"
     assert "salvage" in rows[1].verdict
 
 
+def test_salvage_that_ends_before_a_backup_of_the_same_cluster_gives_way_to_it() -> None:
+    chosen, rows = ranking.rank([candidate(11), candidate(10, kind="salvage")], FAMILY)
+    assert chosen is not None
+    assert chosen.kind == "file"
+    assert rows[1].verdict == "the survivors' data ends at revision 10, before the file at 11"
+
+
+@pytest.mark.parametrize("of", [Lineage("prod-0"), OTHER])
+def test_salvage_does_not_give_way_to_another_clusters_revisions(of: Lineage) -> None:
+    chosen, _ = ranking.rank([candidate(2000, of), candidate(10, kind="salvage")], FAMILY)
+    assert chosen is not None
+    assert chosen.kind == "salvage"
+
+
+def test_the_inventorys_file_stands_before_other_backups_and_not_before_salvage() -> None:
+    listed = replace(candidate(5), named=ranking.IN_INVENTORY)
+    chosen, rows = ranking.rank([candidate(7), listed], FAMILY)
+    assert chosen is not None
+    assert (chosen.path, chosen.verdict) == (listed.path, "chosen: named in the inventory")
+    assert rows[1].verdict == "another one was named"
+    chosen, rows = ranking.rank([candidate(7), listed, candidate(9, kind="salvage")], FAMILY)
+    assert chosen is not None
+    assert chosen.kind == "salvage"
+
+
+def said(revision: int) -> Candidate:
+    """A database from a disk, which the operator allowed with --skip-hash."""
+    return replace(candidate(revision, kind="on-disk"), named=ranking.BY_YOU, taken="2")  # later than all else
+
+
+@pytest.mark.parametrize(
+    ("others", "wins"),
+    [
+        ([], "on-disk"),
+        ([candidate(9)], "on-disk"),
+        ([candidate(10)], "file"),
+        ([candidate(9), candidate(1, kind="salvage")], "on-disk"),
+        ([candidate(11, kind="salvage")], "salvage"),
+        ([replace(candidate(9), named=ranking.IN_INVENTORY)], "on-disk"),
+    ],
+)
+def test_a_database_without_a_hash_wins_only_where_it_was_allowed_and_holds_most(
+    others: list[Candidate], wins: str
+) -> None:
+    chosen, rows = ranking.rank([*others, said(10)], FAMILY)
+    assert chosen is not None
+    assert chosen.kind == wins
+    assert next(row.hash for row in rows if row.kind == "on-disk") == "none"
+
+
 @pytest.mark.parametrize("of", [OTHER, Lineage("prod-2"), Lineage(), None])
 def test_what_is_named_is_used_whatever_it_is(of: Lineage | None) -> None:
-    named = replace(candidate(1, of), named=True)
+    named = replace(candidate(1, of), named=ranking.BY_YOU)
     chosen, rows = ranking.rank([candidate(5), named, candidate(9, kind="salvage")], FAMILY)
     assert chosen is not None
     assert chosen.path == named.path
@@ -214,7 +264,7 @@ def test_what_is_named_is_used_whatever_it_is(of: Lineage | None) -> None:
 
 
 def test_a_named_file_that_is_bad_is_not_replaced_by_another() -> None:
-    bad = replace(candidate(1), named=True, problem="is empty", source=None, hash="bad")
+    bad = replace(candidate(1), named=ranking.BY_YOU, problem="is empty", source=None, hash="bad")
     chosen, _ = ranking.rank([bad, candidate(5)], FAMILY)
     assert chosen is None
 

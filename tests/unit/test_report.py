@@ -102,6 +102,21 @@ class TestARecovery:
     def test_it_shows(self, words: str) -> None:
         assert words in page().text
 
+    def test_every_source_of_data_is_there_with_its_verdict(self) -> None:
+        rows: list[dict[str, Any]] = [
+            {"source": "salvage salvage.snap", "host": "etcd-1", "lineage": "lab-1 7", "taken": "2026-11-23T05:29:25Z",
+             "revision": 1262, "keys": 21652, "size": 10600000, "hash": "good", "verdict": "chosen"},
+            {"source": "salvage lab-2", "host": "etcd-1", "lineage": "lab-2 8", "taken": "", "revision": None,
+             "keys": None, "size": None, "hash": "none", "verdict": "failed: <torn>"},
+        ]  # fmt: skip
+        wanted = [
+            "salvage.snap etcd-1 lab-1 7 2026-11-23 05:29:25 UTC 1,262 21,652 10.6 MB good chosen",
+            "failed: <torn>",
+        ]
+        record = {"kind": "sources", "sources": rows}
+        for found in (page({**SUMMARY, "sources": rows}), page(None, [*RECORDS, record])):
+            assert all(words in found.text for words in wanted)
+
     def test_every_proof_is_there_with_its_hosts_and_what_was_found(self) -> None:
         found = page()
         for record in RECORDS:

@@ -1,4 +1,4 @@
-"""The plan of a salvage, as data: who boots, under which name, in which order, and what is said to be lost."""
+"""The plan of a salvage, as data: who boots, under which name, in which order, and what a boot says."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from requorum import choice, isolation, salvage
+from requorum import isolation, salvage
 from requorum.command import Command, Copy
 from requorum.etcd import MemberConfig
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker, Phase
-from requorum.salvage import Salvaged, SalvageError, Survivor
-from requorum.snapshot import Source
+from requorum.salvage import SalvageError, Survivor
 from requorum.terms import Terms
 
 GIB = 1 << 30
@@ -122,14 +121,6 @@ def test_the_data_is_right_where_it_knows_other_members_than_the_configuration()
     }  # fmt: skip
 
 
-def test_only_the_lost_clusters_lineage_is_started() -> None:
-    kept, others = salvage.lineage([survivor(1), survivor(2, token="earlier"), survivor(3)])
-    assert [s.name for s in kept] == ["etcd-1", "etcd-3"]
-    assert others == "etcd-2 is of earlier"
-    with pytest.raises(SalvageError, match="different clusters"):
-        salvage.lineage([survivor(1), survivor(2, token="earlier")])
-
-
 def test_the_copies_are_gathered_where_most_room_is() -> None:
     roomy = survivor(3, free=200 * GIB)
     assert salvage.gathering_host([survivor(1), roomy], 3) is roomy
@@ -162,39 +153,6 @@ def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
     for wanted in ("PrivateNetwork=yes", "PrivateTmp=yes", "RuntimeMaxSec=870", "BindPaths=/s/room:/tmp/requorum"):
         assert f"--property={wanted}" in command.argv
-
-
-def source(kind: str, revision: int | None) -> Source:
-    return Source(kind, "etcd-1", "/x", "0", 1, "2026-01-01T00:00:00Z", revision, 1)
-
-
-@pytest.mark.parametrize(
-    ("chosen", "salvaged", "certain", "possible", "why"),
-    [
-        (source("salvage", 9), Salvaged(source("salvage", 9), "together", ("a", "b"), 3), 0, 0, "nothing is missing"),
-        (source("salvage", 9), Salvaged(source("salvage", 9), "together", ("a",), 3), None, None, "1 of 3 members (a)"),
-        (source("salvage", 9), Salvaged(source("salvage", 9), "together", ("a", "b"), 5), None, None, "2 of 5"),
-        (source("salvage", 9), Salvaged(source("salvage", 9), "alone", ("a",), 3), None, None, "commit index"),
-        (source("file", 5), Salvaged(None, members=3, on_disk=9, failed="torn"), 4, None, "salvage failed: torn"),
-        (source("file", 5), Salvaged(None, members=3, failed="torn"), None, None, "2026-01-01"),
-        (source("file", 5), Salvaged(source("salvage", 9), "together", ("a",), 3), 4, None, "was named"),
-    ],
-)
-def test_the_loss_is_a_number_where_one_is_known(
-    chosen: Source, salvaged: Salvaged, certain: int | None, possible: int | None, why: str
-) -> None:
-    found = salvage.loss(chosen, salvaged)
-    assert (found.certain, found.possible) == (certain, possible)
-    assert why in found.why
-
-
-def test_a_salvage_that_ends_before_the_backup_counts_as_failed() -> None:
-    made = Salvaged(source("salvage", 5), "together", ("a",), 3)
-    assert choice.older_than(source("file", 5), made).source is made.source
-    assert choice.older_than(None, made).source is made.source
-    stale = choice.older_than(source("file", 6), made)
-    assert stale.source is None
-    assert "ends at revision 5, before the backup at 6" in stale.failed
 
 
 def test_the_boots_words_are_read() -> None:

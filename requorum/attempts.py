@@ -1,0 +1,149 @@
+"""Which survivors' copies are started next, and what came of all of it: how a salvage goes on from what was answered.
+
+All copies together, without those that do not start, then one alone; each attempt only where the one before failed.
+Pure functions over what was tried so far; `salvage` says how an attempt is booted, `salvages` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from requorum import isolation, salvage
+from requorum.command import Command, Result
+from requorum.etcd import EtcdError, parse_snapshot_status
+from requorum.isolation import FIRST_PORT, Answers
+from requorum.lineage import Lineage
+from requorum.ranking import NAME_SALVAGE, Candidate
+from requorum.salvage import Salvaged, Survivor
+from requorum.snapshot import Fingerprint
+from requorum.terms import Terms
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One boot: these survivors' copies as part of a cluster of `members` (name → peer URL). `force`: the one copy
+    becomes a cluster of its own. `why`: what led to it, for the operator."""
+
+    survivors: tuple[Survivor, ...]
+    members: dict[str, str]
+    force: bool = False
+    why: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(survivor.name for survivor in self.survivors)
+
+
+Tried = tuple[Attempt, Answers]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The gathered copies: the `sound` ones, most advanced first; (host, revision) that their databases show; what is
+    wrong with the others, a sentence each. `expected`: what a backup says of the data that they must hold too."""
+
+    sound: tuple[Survivor, ...]
+    databases: tuple[tuple[str, int], ...]
+    damage: tuple[str, ...]
+    expected: Fingerprint | None = None
+
+
+def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Fingerprint | None:
+    """What the newest backup of this lineage says of the data; None where none does, or of another etcd.
+
+    `version`: what `etcd --version` prints where the copies are started.
+    """
+    found = [row for row in rows if row.source and row.source.fingerprint and row.lineage and not row.problem]
+    ours = [row for row in found if row.lineage and row.lineage.agrees(lineage)]
+    newest = max(ours, key=lambda row: row.own_revision, default=None)
+    told = newest.source.fingerprint if newest and newest.source else None
+    return told if told and f"etcd Version: {told.etcd}" in version.splitlines() else None
+
+
+def judge(found: Sequence[Survivor], answers: Sequence[Result], told: Fingerprint | None = None) -> Copies:
+    """Which copies' databases hang together. `answers`: their `snapshot status`, in the same order."""
+    revisions: dict[str, int] = {}
+    damage = []
+    for survivor, answer in zip(found, answers, strict=True):
+        try:
+            if answer.code != 0:
+                raise EtcdError(survivor.name, answer.words, "")
+            revisions[survivor.host] = parse_snapshot_status(answer.stdout)[0]
+        except EtcdError as error:
+            damage.append(f"the database of {survivor.name} is damaged: {error.what}")
+    sound = sorted((s for s in found if s.host in revisions), key=lambda s: -revisions[s.host])
+    return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told)
+
+
+def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]) -> Attempt | None:
+    """The next attempt; None where there is none left, or none needed. `configured`: name → peer URL.
+
+    A copy that does not start is left out and the rest tried again, and so is one in which a value has rotted; where
+    the data knows other members than the configuration says, the data is right, once. Where the copies differ, all have
+    rotted, or nobody can log in, forcing one would pick blindly or fail the same way.
+    """
+    if not tried:
+        return Attempt(copies.sound, configured) if copies.sound else None
+    last, answers = tried[-1]
+    failed, rotten = _failure(last, answers, copies.expected), _rotten(last, answers, copies.expected)
+    if not failed or last.force:
+        return None
+    actual = salvage.told(answers.members, last.members)
+    if answers.failed and actual != last.members and last.members == configured:
+        why = f"the data knows other members than the configuration: {', '.join(actual.values())}"
+        return Attempt(last.survivors, actual, why=why)
+    if answers.died and len(last.survivors) > 1 and answers.died[0] in last.names:
+        left = tuple(s for s in last.survivors if s.name != answers.died[0])
+        return Attempt(left, last.members, why=f"{answers.failed}; it is left out")
+    if rotten:
+        left = tuple(s for s in last.survivors if s.name not in rotten)
+        return Attempt(left, last.members, why=f"{failed}: {', '.join(rotten)} is left out") if left else None
+    if "different data" in failed or "authentication failed" in failed:
+        return None
+    why = f"together it failed: {failed}; one copy is forced into a cluster of its own"
+    return Attempt(last.survivors[:1], last.members, force=True, why=why)
+
+
+def _rotten(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> list[str]:
+    """Copies that hold other data than the backup says they held then; those that were compacted since cannot tell."""
+    names = dict(zip((f":{FIRST_PORT + n}" for n in range(len(attempt.survivors))), attempt.names, strict=True))
+    return [
+        name
+        for port, name in names.items()
+        for endpoint, (found, compacted) in answers.then.items()
+        if told and endpoint.endswith(port) and compacted == told.compacted and found != told.hash
+    ]
+
+
+def _failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> str:
+    if answers.failed:
+        return answers.failed
+    if told and _rotten(attempt, answers, told):
+        return f"a value has rotted on disk: at revision {told.revision:,} the data is not what the backup of then says"
+    return "" if len(set(answers.hashes.values())) == 1 else f"the copies hold different data: {answers.hashes}"
+
+
+def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
+    """Fresh copies, started; the last command's output is for `isolation.parse`. `revision`: of the hash to ask for."""
+    boots = salvage.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
+    place, account = salvage.scratch(terms), terms.inventory.etcd.user
+    return [
+        *salvage.unpack(terms, host, attempt.names),
+        *isolation.boot(host, salvage.KIND, terms.mark.run, place, account, boots, revision=revision),
+    ]
+
+
+def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvaged:
+    """What came of all attempts. `nothing` holds what was known before them; `source` is still to be measured."""
+    found = replace(nothing, databases=copies.databases)
+    failures = [_failure(attempt, answers, copies.expected) for attempt, answers in tried]
+    if not tried or failures[-1]:
+        last = [f"alone: {failures[-1]}"] if len(tried) > 1 and tried[-1][0].force else failures[-1:]
+        if tried and _rotten(*tried[-1], copies.expected):
+            last.append(f"{NAME_SALVAGE}{tried[-1][0].survivors[0].config.token} takes it nevertheless")
+        together = failures[-2:-1] if len(tried) > 1 and tried[-1][0].force else []
+        return replace(found, failed="; ".join([*copies.damage, *together, *last]))
+    attempt = tried[-1][0]
+    how = "alone" if attempt.force else "together"
+    return replace(found, how=how, survivors=attempt.names, members=len(attempt.members))

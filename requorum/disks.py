@@ -1,0 +1,180 @@
+"""What old members' disks hold: a `Disk` for each configuration that is found there, installed or earlier.
+
+A rebuilt cluster lies beside the one before it, under another token: so the disk of one machine may hold the lost
+cluster's data and that of a run that failed. Pure functions: questions, their answers, and which of it is whose;
+`catalogue` asks, `salvage` and `ondisk` use what is picked here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from requorum import marker
+from requorum.command import Command, look
+from requorum.etcd import EtcdError, MemberConfig, parse_config
+from requorum.inventory import Member
+from requorum.lineage import Family, Lineage
+from requorum.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One cluster's data on one old member. `installed`: by the configuration that its unit reads. `bytes` and `taken`
+    (RFC 3339) are the database's, None and "" where there is none; `logged`: a write-ahead log is there."""
+
+    member: Member
+    config: MemberConfig
+    lineage: Lineage
+    installed: bool
+    logged: bool = False
+    bytes: int | None = None
+    taken: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.member.host
+
+    @property
+    def database(self) -> str:
+        return f"{self.config.data_dir}/member/snap/db"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be salvaged: neither log nor database is missing."""
+        return self.logged and self.bytes is not None
+
+
+# -- questions ---------------------------------------------------------------------------------------------------
+
+
+def ask_earlier(host: str, config: str, cluster: str) -> Command:
+    """Configurations beside the installed one, and those that runs of ours set aside; one a line, in base64."""
+    latest, name = config.rsplit("/", 1)
+    script = (
+        'for file in "$0"/*/"$1" "$2"/*/aside/"$3"/"$1"; do '
+        '[ ! -f "$file" ] || { base64 -w 0 <"$file"; printf \' %s\\n\' "$file"; }; done'
+    )
+    aside = latest.strip("/").replace("/", "_")
+    return look(host, "sh", "-c", script, latest.rsplit("/", 1)[0], name, marker.directory(cluster), aside,
+                why="configurations of earlier clusters")  # fmt: skip
+
+
+def parse_earlier(host: str, text: str) -> list[MemberConfig]:
+    """What of it are configurations of a member; anything else beside them is nobody's concern."""
+    found = []
+    for line in text.splitlines():
+        encoded, _, path = line.partition(" ")
+        try:
+            found.append(parse_config(base64.b64decode(encoded, validate=True).decode(), f"{host}:{path}"))
+        except (ValueError, EtcdError):
+            continue
+    return found
+
+
+def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) -> list[MemberConfig]:
+    """One configuration for each data directory, the installed one first."""
+    found: dict[str, MemberConfig] = {}
+    for config in (*([installed] if installed else []), *earlier):
+        found.setdefault(config.data_dir, config)
+    return list(found.values())
+
+
+def ask_data(host: str, data_dir: str) -> Command:
+    """The database and the files of the write-ahead log, a line each: name, seconds, bytes."""
+    return look(
+        host, "find", f"{data_dir}/member/snap/db", f"{data_dir}/member/wal", "-maxdepth", "1", "-type", "f",
+        "-printf", r"%f %T@ %s\n", why="whether the member's data is on its disk",
+    )  # fmt: skip
+
+
+def parse_data(member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str) -> Disk:
+    logged, size, taken = False, None, ""
+    for line in text.splitlines():
+        name, seconds, length = line.rsplit(" ", 2)
+        if name == "db":
+            size = int(length)
+            moment = datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")
+            taken = moment.replace("+00:00", "Z")
+        logged = logged or name.endswith(".wal")
+    return Disk(member, config, lineage, installed, logged, size, taken)
+
+
+# -- whose it is -------------------------------------------------------------------------------------------------
+
+
+def salvageable(disks: Sequence[Disk], family: Family, named: str | None) -> list[Disk]:
+    """What is salvaged: the named token's data, else the lost cluster's; [] where there is none of it, or where no host
+    tells which cluster was lost and there are several."""
+    whole = [disk for disk in disks if disk.whole]
+    if named:
+        return [disk for disk in whole if disk.config.token == named]
+    if family.line:
+        return [disk for disk in whole if family.generation(disk.lineage) == 0]
+    known = [disk for disk in whole if not family.is_unborn(disk.lineage)]
+    return known if len({disk.config.token for disk in known}) == 1 else []
+
+
+def last_resort(disks: Sequence[Disk], family: Family, host: str) -> Disk | None:
+    """The database on `host` that may be restored without its hash: the lost cluster's, no other one."""
+    found = [disk for disk in disks if disk.host == host and disk.bytes is not None]
+    if family.line:
+        return next((disk for disk in found if family.generation(disk.lineage) == 0), None)
+    return next((disk for disk in found if disk.installed and not family.is_unborn(disk.lineage)), None)
+
+
+def listed(disks: Sequence[Disk], family: Family, named: str | None) -> list[Candidate]:
+    """Rows for the table, none of which can be restored yet: what Step 1 salvages, what is salvaged only when named,
+    and every database that may be the last resort. Clusters further back than the lost one's own origin are left out.
+    """
+    chosen = salvageable(disks, family, named)
+    rows = []
+    for token, group in _by_token(disk for disk in disks if disk.whole).items():
+        first = max(group, key=lambda disk: disk.lineage.cluster_id is not None)
+        generation = family.generation(first.lineage)
+        if first in chosen:
+            why = "salvaged in Step 1, once etcd is stopped"
+        elif named:
+            why = "another one was named"
+        else:
+            why = f"{stranger(first.lineage, family)}: {NAME_SALVAGE}{token}"
+        if first in chosen or generation in (None, 0, 1):
+            hosts = ", ".join(disk.host for disk in group)
+            taken = max(disk.taken for disk in group)
+            rows.append(Candidate(SALVAGE, hosts, token, taken, lineage=first.lineage, problem=why))
+    for host in dict.fromkeys(disk.host for disk in disks):
+        disk = last_resort(disks, family, host)
+        if disk is not None:
+            rows.append(
+                Candidate(ON_DISK, host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage,
+                          problem=f"{LAST_RESORT}{host}")
+            )  # fmt: skip
+    return rows
+
+
+def _by_token(disks: Iterable[Disk]) -> Mapping[str, list[Disk]]:
+    found: dict[str, list[Disk]] = {}
+    for disk in disks:
+        found.setdefault(disk.config.token, []).append(disk)
+    return found
+
+
+def refusal(
+    disks: Sequence[Disk], family: Family, salvage: str | None, skip_hash: str | None
+) -> tuple[str, str, str] | None:
+    """Why what the operator named is not there: where, what, remedy; None where it is."""
+    if salvage and not salvageable(disks, family, salvage):
+        there = "; ".join(
+            f"{token} on {', '.join(disk.host for disk in group)}"
+            for token, group in _by_token(disk for disk in disks if disk.whole).items()
+        )
+        return f"{NAME_SALVAGE}{salvage}", "no old member's disk holds this cluster's data", (
+            f"there is: {there}" if there else "there is no such data at all: leave it out"
+        )  # fmt: skip
+    if skip_hash and last_resort(disks, family, skip_hash) is None:
+        there = ", ".join(d for d in dict.fromkeys(disk.host for disk in disks) if last_resort(disks, family, d))
+        what = "has no database of the lost cluster on its disk"
+        return f"--skip-hash={skip_hash}", what, f"{there} has" if there else "no old member has: leave it out"
+    return None

@@ -1,0 +1,52 @@
+"""The last resort: a member's own database, restored without the hash that a snapshot carries.
+
+Nothing tells whether such a file is whole, and what was only in the write-ahead log is not in it. So it is taken only
+where the operator names the member (--skip-hash=HOST) and salvage failed, and `ranking` lets it give way to a whole
+snapshot that holds as much. A copy is used, the original is only read. Pure functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from requorum import disks, staged
+from requorum.command import HUGE, Command, Result, act
+from requorum.disks import Disk
+from requorum.lineage import Family
+from requorum.ranking import BY_YOU, ON_DISK, Candidate
+from requorum.salvage import Salvaged
+from requorum.snapshot import Source
+from requorum.staged import Origin
+from requorum.terms import Terms
+
+
+def wanted(found: Sequence[Disk], family: Family, host: str | None, salvaged: Salvaged | None) -> Disk | None:
+    """The disk whose database is taken; None where nobody asked for one, salvage did not fail, or all was decided."""
+    failed = salvaged is not None and salvaged.source is None
+    return disks.last_resort(found, family, host) if host and failed else None
+
+
+def kept(terms: Terms) -> str:
+    """Where the copy lies, on the member's host."""
+    return terms.place("on-disk.snap")
+
+
+def copy(terms: Terms, disk: Disk) -> list[Command]:
+    part = f"{kept(terms)}.part"
+    return [
+        Command(disk.host, ("install", "-m", "600", disk.database, part), "copy the database, never the original",
+                deadline=HUGE),
+        act(disk.host, "mv", "-fT", part, kept(terms), why="the copy is whole"),
+    ]  # fmt: skip
+
+
+def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -> Candidate:
+    """`answers`: to `staged.ask` of the copy."""
+    origin = Origin(ON_DISK, disk.lineage, bumps, disk.taken)
+    source = staged.parse(origin, disk.host, kept(terms), answers)
+    if isinstance(source, Source):
+        return Candidate(
+            ON_DISK, disk.host, disk.database, source.taken, source.bytes, source.revision, source.keys,
+            disk.lineage, bumps, "none", None, BY_YOU, source,
+        )  # fmt: skip
+    return Candidate(ON_DISK, disk.host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage, problem=source)

@@ -1,0 +1,159 @@
+"""Which copies are started after which answers, and what is said to have come of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from requorum import attempts, ranking, salvage
+from requorum.attempts import Attempt, Copies
+from requorum.command import Command, Result
+from requorum.isolation import Answers
+from requorum.lineage import Lineage
+from requorum.salvage import Salvaged
+from requorum.snapshot import Fingerprint, Source
+from tests.unit.test_salvage import initial_cluster, survivor, terms
+
+CONFIGURED = salvage.membership(initial_cluster(3))
+ONE, TWO = survivor(1), survivor(2)
+COPIES = Copies((TWO, ONE), (("etcd-1", 5), ("etcd-2", 9)), ())
+NOTHING = Salvaged(None, members=3, hosts=("etcd-1", "etcd-2"))
+GOOD = Answers(hashes={"a": (9, 1), "b": (9, 1)}, saved=True)
+TORN = Answers(failed="the copy of etcd-2 ended: crc", died=("etcd-2", "crc"))
+LEADERLESS = Answers(failed="no leader within 60 s")
+
+
+def run(copies: Copies, *answers: Answers) -> tuple[list[Attempt], Salvaged]:
+    """The attempts that follow when these are the answers, one after the other, and what came of them."""
+    given = list(answers)
+    tried: list[tuple[Attempt, Answers]] = []
+    while (attempt := attempts.following(copies, CONFIGURED, tried)) is not None:
+        tried.append((attempt, given.pop(0)))
+    assert not given, "every answer was asked for"
+    return [attempt for attempt, _ in tried], attempts.outcome(NOTHING, copies, tried)
+
+
+def test_all_sound_copies_start_together_and_a_good_answer_ends_it() -> None:
+    (only,), found = run(COPIES, GOOD)
+    assert (only.names, only.members, only.force) == (("etcd-2", "etcd-1"), CONFIGURED, False)
+    assert (found.how, found.survivors, found.failed) == ("together", ("etcd-2", "etcd-1"), "")
+    assert found.on_disk == 9
+
+
+def test_a_copy_that_does_not_start_is_left_out_and_the_rest_tried_again() -> None:
+    (_, second), found = run(COPIES, TORN, GOOD)
+    assert second.names == ("etcd-1",)
+    assert "it is left out" in second.why
+    assert (found.how, found.survivors) == ("together", ("etcd-1",))
+
+
+def test_one_copy_is_forced_only_where_all_together_failed() -> None:
+    (_, forced), found = run(COPIES, LEADERLESS, GOOD)
+    assert (forced.names, forced.force) == (("etcd-2",), True)
+    assert "one copy is forced" in forced.why
+    assert (found.how, found.survivors) == ("alone", ("etcd-2",))
+
+
+def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> None:
+    _, found = run(COPIES, LEADERLESS, Answers(failed="no space"))
+    assert found.failed == "no leader within 60 s; alone: no space"
+    assert found.source is None
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [Answers(hashes={"a": (9, 1), "b": (9, 2)}), Answers(failed="root does not log in: authentication failed")],
+)
+def test_no_copy_is_forced_where_that_would_pick_blindly_or_fail_the_same_way(answers: Answers) -> None:
+    (_,), found = run(COPIES, answers)
+    assert found.failed
+
+
+def test_the_data_is_right_about_the_members_once() -> None:
+    told = (("etcd-1", "https://10.0.0.11:2380"), ("etcd-2", "https://10.0.0.99:2380"))
+    moved = Answers(failed="no leader within 60 s", members=told)
+    (_, second, forced), _ = run(COPIES, moved, moved, GOOD)
+    assert second.members == dict(told)
+    assert forced.force
+
+
+def test_no_copy_is_started_where_no_database_hangs_together() -> None:
+    tried, found = run(Copies((), (), ("the database of etcd-1 is damaged: page 7",)))
+    assert tried == []
+    assert found.failed == "the database of etcd-1 is damaged: page 7"
+
+
+TOLD = Fingerprint(7, 3, 111, "3.5.16")
+FIRST, SECOND = "http://127.0.0.1:20001", "http://127.0.0.1:20002"  # etcd-2 and etcd-1, in the order of COPIES
+TOLD_COPIES = Copies(COPIES.sound, COPIES.databases, (), TOLD)
+SAME = GOOD.hashes
+
+
+def test_a_value_that_rotted_on_every_survivor_is_noticed_by_what_the_backup_recorded() -> None:
+    rotten = Answers(hashes=SAME, then={FIRST: (999, 3), SECOND: (999, 3)})
+    (_,), found = run(TOLD_COPIES, rotten)
+    assert found.failed == (
+        "a value has rotted on disk: at revision 7 the data is not what the backup of then says; "
+        "--salvage=lost takes it nevertheless"
+    )
+
+
+def test_the_survivor_whose_value_rotted_is_left_out() -> None:
+    mixed = Answers(hashes={FIRST: (9, 1), SECOND: (9, 2)}, then={FIRST: (999, 3), SECOND: (111, 3)})
+    (_, second), found = run(TOLD_COPIES, mixed, Answers(hashes=SAME, then={FIRST: (111, 3)}))
+    assert second.names == ("etcd-1",)
+    assert "etcd-2 is left out" in second.why
+    assert (found.survivors, found.failed) == (("etcd-1",), "")
+
+
+@pytest.mark.parametrize("then", [{FIRST: (111, 3), SECOND: (111, 3)}, {FIRST: (999, 5), SECOND: (999, 5)}, {}])
+def test_data_that_was_compacted_since_or_never_got_there_cannot_tell(then: dict[str, tuple[int, int]]) -> None:
+    (_,), found = run(TOLD_COPIES, Answers(hashes=SAME, then=then))
+    assert found.failed == ""
+
+
+@pytest.mark.parametrize(
+    ("lineage", "version", "expected"),
+    [
+        (Lineage("lost"), "etcd Version: 3.5.16\nGit SHA: x\n", 20),
+        (Lineage("lost"), "etcd Version: 3.5.1\n", None),
+        (Lineage("other"), "etcd Version: 3.5.16\n", None),
+    ],
+)
+def test_the_newest_backup_of_the_same_cluster_and_etcd_is_compared_with(
+    lineage: Lineage, version: str, expected: int | None
+) -> None:
+    def backup(revision: int, told: bool = True) -> ranking.Candidate:
+        fingerprint = Fingerprint(revision, 0, 1, "3.5.16") if told else None
+        ours = Lineage("lost", 1)
+        return ranking.of(Source("file", None, "/x", "0", 1, "now", revision, 1, ours, 0, fingerprint))
+
+    found = attempts.expected([backup(10), backup(20), backup(30, told=False)], lineage, version)
+    assert (found.revision if found else None) == expected
+
+
+def test_each_copy_is_judged_by_its_own_database_and_the_most_advanced_stands_first() -> None:
+    def answer(code: int, said: str) -> Result:
+        return Result(Command("etcd-1", ("etcdutl",), ""), code, said, "", 0.0)
+
+    status = [json.dumps({"revision": revision, "totalKey": 1}) for revision in (5, 9)]
+    three = survivor(3)
+    found = attempts.judge([ONE, three, TWO], [answer(0, status[0]), answer(1, "page 7 is bad"), answer(0, status[1])])
+    assert [copy.name for copy in found.sound] == ["etcd-2", "etcd-1"]
+    assert found.databases == (("etcd-1", 5), ("etcd-2", 9))
+    assert found.damage == ("the database of etcd-3 is damaged: page 7 is bad",)
+
+
+def test_every_attempt_starts_from_fresh_copies() -> None:
+    plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED))
+    assert plan[0].argv[:2] == ("systemctl", "stop")
+    assert any("--extract" in command.argv for command in plan)
+    assert plan[-1].argv[0] == "systemd-run"
+
+
+@pytest.mark.parametrize("revision", [None, 7])
+def test_the_hash_of_the_backups_revision_is_asked_for(revision: int | None) -> None:
+    plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED), revision)
+    (written,) = [command.stdin for command in plan if any(word.endswith("/revision") for word in command.argv)]
+    assert written == (b"7" if revision else b"")

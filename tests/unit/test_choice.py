@@ -1,0 +1,308 @@
+"""What is restored out of all that was found, what the table says, and what is said to be lost."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from requorum import choice, disks, lineage, loss, ondisk, plan, ranking, staged, trial
+from requorum.choice import Found
+from requorum.command import Command, Result
+from requorum.disks import Disk
+from requorum.lineage import Birth, Family, Lineage
+from requorum.marker import Phase
+from requorum.ranking import Candidate
+from requorum.salvage import Salvaged
+from requorum.snapshot import SnapshotError, Source
+from tests.unit import build
+
+LOST, FAILED, OTHER = Lineage("lost", 1), Lineage("failed", 2), Lineage("other", 3)
+BUMP = 1_000_000_000
+BIRTHS = {"failed": Birth("failed", "run", Phase.STARTED, "00", LOST, BUMP)}
+
+
+def disk(number: int, of: Lineage, installed: bool = True, logged: bool = True, size: int | None = 512) -> Disk:
+    config = build.config(number, of.token or "")
+    member = build.inventory().members[number - 1]
+    return Disk(member, config, of, installed, logged, size, "2026-01-01T00:00:00Z")
+
+
+def family(*found: Disk) -> Family:
+    return lineage.family({d.host: d.lineage for d in found if d.installed}, BIRTHS)
+
+
+# The lost cluster's data beside that of a run that failed, as on a survivor after the run was given up.
+BOTH = (disk(1, FAILED), disk(1, LOST, installed=False))
+
+
+def backup(revision: int, of: Lineage = LOST, named: str = "") -> Candidate:
+    path = f"/backups/{revision}.snap"
+    return ranking.of(
+        Source("file", None, path, f"sha-{revision}", 544, "2026-01-01T00:00:00Z", revision, 1, of), named
+    )
+
+
+def salvaged(revision: int, of: Lineage = LOST, names: tuple[str, ...] = ("etcd-1",), bumps: int = 0) -> Salvaged:
+    source = Source("salvage", "etcd-1", "/run/salvage.snap", "sha", 544, "now", revision, 1, of, bumps)
+    hosts = ("etcd-1",)
+    return Salvaged(source, "together", names, 3, (("etcd-1", revision - 1),), "", hosts, of, bumps)
+
+
+def torn(revision: int | None = None) -> Salvaged:
+    shown = () if revision is None else (("etcd-1", revision),)
+    return Salvaged(None, members=3, databases=shown, failed="torn", hosts=("etcd-1",), lineage=LOST)
+
+
+def found(rows: tuple[Candidate, ...], outcome: Salvaged, there: tuple[Disk, ...] = BOTH, **words: object) -> Found:
+    held = next((row.source for row in rows if row.source), None)
+    values = {"rows": rows, "disks": there, "family": family(*there), "held": held, "salvaged": outcome, **words}
+    return Found(**values)  # type: ignore[arg-type]
+
+
+def verdicts(rows: tuple[Candidate, ...]) -> dict[tuple[str, str], str]:
+    """(kind, token) → verdict."""
+    return {(row.kind, (row.lineage and row.lineage.token) or ""): row.verdict for row in rows}
+
+
+# -- whose data is salvaged --------------------------------------------------------------------------------------
+
+
+def test_the_lost_clusters_data_is_salvaged_where_a_failed_runs_lies_beside_it() -> None:
+    picked = disks.salvageable(BOTH, family(*BOTH), None)
+    assert [d.lineage for d in picked] == [LOST]
+
+
+def test_a_failed_runs_data_is_never_salvaged_by_itself() -> None:
+    alone = (disk(1, FAILED), disk(2, FAILED), disk(3, FAILED))
+    assert disks.salvageable(alone, family(*alone), None) == []
+    (row,) = [row for row in disks.listed(alone, family(*alone), None) if row.kind == "salvage"]
+    assert row.problem == "data of an earlier run that failed: --salvage=failed"
+    assert row.host == "etcd-1, etcd-2, etcd-3"
+    assert disks.salvageable(alone, Family((), (Lineage("failed"),)), None) == [], "nor where no host tells of a parent"
+
+
+def test_once_deephaven_could_write_into_it_that_cluster_is_the_lost_one() -> None:
+    born = {"failed": replace(BIRTHS["failed"], phase=Phase.POWERING_ON)}
+    line = lineage.family({"etcd-1": FAILED}, born)
+    assert [d.lineage for d in disks.salvageable(BOTH, line, None)] == [FAILED]
+
+
+def test_what_is_named_is_salvaged_whatever_it_is() -> None:
+    assert [d.lineage for d in disks.salvageable(BOTH, family(*BOTH), "failed")] == [FAILED]
+
+
+def test_survivors_of_two_clusters_of_which_none_is_known_to_be_lost_wait_for_a_word() -> None:
+    two = (disk(1, LOST), disk(2, OTHER))
+    assert disks.salvageable(two, family(*two), None) == []
+    rows = [row for row in disks.listed(two, family(*two), None) if row.kind == "salvage"]
+    assert {row.problem for row in rows} == {
+        "no host tells which cluster was lost: --salvage=lost",
+        "no host tells which cluster was lost: --salvage=other",
+    }
+
+
+@pytest.mark.parametrize("part", [{"logged": False}, {"size": None}])
+def test_a_disk_without_log_or_database_is_not_salvaged(part: dict[str, None]) -> None:
+    torn = disk(1, LOST, **part)  # type: ignore[arg-type]
+    assert disks.salvageable([torn], family(torn), None) == []
+
+
+def test_what_is_named_and_not_there_is_refused_with_what_is() -> None:
+    where, _, remedy = disks.refusal(BOTH, family(*BOTH), "mistyped", None) or ("", "", "")
+    assert where == "--salvage=mistyped"
+    assert remedy == "there is: failed on etcd-1; lost on etcd-1"
+    where, _, remedy = disks.refusal(BOTH, family(*BOTH), None, "etcd-2") or ("", "", "")
+    assert where == "--skip-hash=etcd-2"
+    assert remedy == "etcd-1 has"
+    assert disks.refusal(BOTH, family(*BOTH), "failed", None) is None
+    assert disks.refusal(BOTH, family(*BOTH), None, "etcd-1") is None
+
+
+def test_earlier_configurations_are_found_and_each_data_directory_counts_once() -> None:
+    text = "name: etcd-1\ndata-dir: /data/{0}\ninitial-cluster-token: {0}\ninitial-cluster: etcd-1=https://a:1\n"
+    lines = [f"{base64.b64encode(text.format(t).encode()).decode()} /etc/etcd/dh/{t}/c" for t in ("new", "old", "new")]
+    earlier = disks.parse_earlier("etcd-1", "\n".join([*lines, "bm8gWUFNTA== /etc/etcd/dh/x", "%%% y"]))
+    installed = earlier[0]
+    assert [c.token for c in disks.clusters(installed, earlier)] == ["new", "old"]
+    assert disks.clusters(installed, earlier)[0].token == "new"
+    assert [c.token for c in disks.clusters(None, earlier)] == ["new", "old"]
+
+
+def test_a_disk_is_read_from_one_answer() -> None:
+    said = "db 1767225600.5 4096\n0000000000000000-0000000000000000.wal 1767225600.0 64000000\n"
+    blank = disk(1, LOST)
+    seen = disks.parse_data(blank.member, blank.config, LOST, True, said)
+    assert (seen.bytes, seen.logged, seen.taken, seen.whole) == (4096, True, "2026-01-01T00:00:00Z", True)
+    assert not disks.parse_data(blank.member, blank.config, LOST, True, "db 1.0 4096\n").whole
+
+
+# -- the decision ------------------------------------------------------------------------------------------------
+
+
+def test_salvage_is_in_the_table_with_all_that_is_known_of_it() -> None:
+    decision = choice.decide(found((backup(5),), salvaged(9)))
+    assert decision.new
+    assert decision.source.kind == "salvage"
+    row = decision.rows[0].row()
+    assert row == {
+        "source": "salvage salvage.snap", "host": "etcd-1", "lineage": "lost 1", "taken": "now", "revision": 9,
+        "keys": 1, "size": 544, "hash": "good", "verdict": "chosen",
+    }  # fmt: skip
+    said = verdicts(decision.rows)
+    assert said["salvage", "failed"] == "data of an earlier run that failed: --salvage=failed"
+    assert said["file", "lost"] == "salvage has all of it and may have more"
+    assert any(line.startswith("salvaged at revision 9, the backup is at 5") for line in decision.notes)
+
+
+def test_failed_salvage_is_in_the_table_with_the_reason_and_the_backup_is_restored() -> None:
+    decision = choice.decide(found((backup(5),), torn(9)))
+    assert not decision.new
+    assert decision.source.path == "/backups/5.snap"
+    assert verdicts(decision.rows)["salvage", "lost"] == "failed: torn"
+    assert next(row.revision for row in decision.rows if row.kind == "on-disk") == 9
+    assert (decision.loss.certain, decision.loss.possible) == (4, None)
+    assert "4 revisions more" in decision.notes[-1]
+    assert "--skip-hash=etcd-1" in decision.notes[-1]
+
+
+def test_salvage_that_ends_before_the_backup_gives_way_and_the_report_says_so() -> None:
+    decision = choice.decide(found((backup(9),), salvaged(5)))
+    assert decision.source.kind == "file"
+    assert "the salvage ends at revision 5, before this snapshot" in decision.loss.why
+    assert decision.loss.certain == 0
+
+
+def test_a_named_salvage_is_restored_although_a_backup_competes() -> None:
+    made = salvaged(BUMP + 3, FAILED, bumps=BUMP)
+    decision = choice.decide(found((backup(5),), made, named="failed"))
+    assert decision.source.kind == "salvage"
+    assert decision.rows[0].verdict == "chosen: named by you"
+    assert {row.verdict for row in decision.rows if row.kind == "file"} == {"another one was named"}
+    assert (decision.loss.certain, decision.loss.possible) == (None, None)
+    assert decision.loss.why.startswith("the data of failed 2 was named: ")
+
+
+def test_a_named_salvage_that_fails_is_replaced_by_nothing() -> None:
+    failed = replace(torn(), lineage=FAILED)
+    with pytest.raises(SnapshotError, match="--salvage=failed: salvage failed: torn"):
+        choice.decide(found((backup(5),), failed, named="failed"))
+
+
+def test_a_named_snapshot_is_used_and_a_newer_salvage_is_mentioned() -> None:
+    decision = choice.decide(found((backup(5, named=ranking.BY_YOU),), salvaged(9)))
+    assert decision.source.kind == "file"
+    assert decision.notes[0].startswith("salvage is newer: revision 9 against 5")
+    assert decision.loss.certain == 4
+
+
+def test_without_anything_the_last_resort_is_named() -> None:
+    there = tuple(disks.listed(BOTH, family(*BOTH), None))
+    with pytest.raises(SnapshotError, match="there is no backup, and salvage failed: torn") as error:
+        choice.decide(found(there, torn()))
+    assert error.value.remedy == (
+        "name a backup with --snapshot=FILE; "
+        "or have another cluster's data in the table above salvaged: --salvage=TOKEN; "
+        "or, as the last resort, have the database on etcd-1 restored without a hash: --skip-hash=etcd-1"
+    )
+
+
+# -- the last resort ---------------------------------------------------------------------------------------------
+
+
+def resort(revision: int | None) -> Candidate:
+    status = Result(
+        Command("etcd-1", (), ""), 0 if revision else 1, f'{{"revision": {revision}, "totalKey": 7}}', "", 0
+    )
+    plain = [Result(Command("etcd-1", (), ""), 0, said, "", 0) for said in ("sha  x", "4096", "aa\nbb  -\n")]
+    answers = [*plain[:2], status, plain[2]]
+    return ondisk.candidate(build.terms(), BOTH[1], 0, answers)
+
+
+def test_the_last_resort_is_taken_only_where_it_was_asked_for_and_salvage_failed() -> None:
+    line = family(*BOTH)
+    taken = ondisk.wanted(BOTH, line, "etcd-1", torn())
+    assert taken is not None
+    assert taken.lineage == LOST, "the lost cluster's database, not the failed run's"
+    assert ondisk.wanted(BOTH, line, None, torn()) is None
+    assert ondisk.wanted(BOTH, line, "etcd-1", salvaged(9)) is None
+    assert ondisk.wanted(BOTH, line, "etcd-1", None) is None
+
+
+def test_the_original_database_is_only_read() -> None:
+    touching = [c.argv for c in ondisk.copy(build.terms(), BOTH[1]) if BOTH[1].database in c.argv]
+    assert touching == [("install", "-m", "600", BOTH[1].database, f"{build.PLACE}/on-disk.snap.part")]
+
+
+@pytest.mark.parametrize(("held", "kind"), [(None, "on-disk"), (8, "on-disk"), (9, "file"), (10, "file")])
+def test_the_last_resort_gives_way_to_a_whole_snapshot_that_holds_as_much(held: int | None, kind: str) -> None:
+    rows = () if held is None else (backup(held),)
+    decision = choice.decide(found(rows, torn(), resort=resort(9)))
+    assert decision.source.kind == kind
+    row = next(row for row in decision.rows if row.kind == "on-disk")
+    assert (row.revision, row.keys, row.bytes, row.hash) == (9, 7, 4096, "none")
+    if kind == "on-disk":
+        assert (decision.loss.certain, decision.loss.possible) == (None, None)
+        assert "1 to 78 acknowledged ones" in decision.loss.why
+        assert "restored without a hash" in decision.loss.why
+
+
+def test_a_database_that_cannot_be_read_is_no_last_resort() -> None:
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        choice.decide(found((), torn(), resort=resort(None)))
+
+
+def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else() -> None:
+    hosts = ("etcd-1", "etcd-2", "etcd-3")
+    tools, configs = dict.fromkeys(hosts, build.BUMPING), {h: build.config(n) for n, h in enumerate(hosts, start=1)}
+    for origin in ("on-disk", "file", "salvage", "handover", "survivor", ""):
+        terms = replace(build.terms(), mark=build.mark(origin=origin))
+        tried = trial.restore(terms, tools, configs)
+        real = plan.restore(terms, tools, configs, dict.fromkeys(hosts, ()), "sha")
+        for restores in (tried, real):
+            flags = ["--skip-hash-check" in c.argv for c in restores if "restore" in c.argv and "--pipe" in c.argv]
+            assert flags == [origin == "on-disk"] * 3, origin
+
+
+@pytest.mark.parametrize(("ends", "good"), [("aa\naa  -\n", True), ("aa\nbb  -\n", False)])
+def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) -> None:
+    said = ("sha  x", "544", '{"revision": 9, "totalKey": 7}', ends)
+    answers = [Result(Command("etcd-1", (), ""), 0, text, "", 0) for text in said]
+    made = staged.parse(staged.Origin("salvage", LOST, 0, "now"), "etcd-1", "/x", answers)
+    assert isinstance(made, Source) == good
+
+
+# -- what is lost ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chosen", "outcome", "certain", "possible", "why"),
+    [
+        (None, salvaged(9, names=("a", "b")), 0, 0, "nothing is missing"),
+        (None, salvaged(9, names=("a",)), None, None, "1 of 3 members (a)"),
+        (None, replace(salvaged(9, names=("a", "b")), members=5), None, None, "2 of 5"),
+        (None, replace(salvaged(9), how="alone"), None, None, "commit index"),
+        (backup(5), torn(9), 4, None, "salvage failed: torn"),
+        (backup(5), torn(), None, None, "2026-01-01"),
+        (backup(5, named=ranking.BY_YOU), salvaged(9), 4, None, "was named"),
+        (backup(5), Salvaged(None, members=3), None, None, "no disk holds anything to salvage"),
+        (backup(5), replace(torn(9 + BUMP), bumps=BUMP), 4, None, "torn"),
+    ],
+)
+def test_the_loss_is_a_number_where_one_is_known(
+    chosen: Candidate | None, outcome: Salvaged, certain: int | None, possible: int | None, why: str
+) -> None:
+    made = ranking.of(outcome.source) if chosen is None and outcome.source else chosen
+    assert made is not None
+    lost = loss.of(made, outcome)
+    assert (lost.certain, lost.possible) == (certain, possible)
+    assert why in lost.why
+
+
+def test_the_loss_survives_being_noted() -> None:
+    lost = loss.of(backup(5), torn(9))
+    content = loss.note(build.terms(), lost).stdin
+    assert content is not None
+    assert loss.parse(content.decode()) == lost
+    assert loss.parse("") is None
