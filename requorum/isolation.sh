@@ -170,11 +170,11 @@ login() { # ROLE ENDPOINT: asks until that is settled; true if it works, else $w
 }
 
 event() { # NAME ENDPOINTS ARGUMENTS…
-    name=$1
+    asked=$1 # not `name`: a shell has one of each, and whoever waits looks at every member by its name
     shift
     # A token may not be known at once to a member that has just caught up.
-    await 20 asks "$@" || fail "$name: $why"
-    say "{\"event\": \"$name\", \"answer\": $answer}"
+    await 20 asks "$@" || fail "$asked: $why"
+    say "{\"event\": \"$asked\", \"answer\": $answer}"
 }
 
 ask_salvage() {
