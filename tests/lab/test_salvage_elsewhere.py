@@ -149,7 +149,8 @@ def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_waits
     stopped = other.run(other.inventory())
 
     assert stopped.summary["snapshot"]["source"] == "salvage", stopped.output
-    assert "authentication is off in the restored data: turn it on before Deephaven is" in stopped.output
+    assert "test_then_every_old_password_logs_in" in stopped.summary["stopped_at"]
+    assert "authentication is off in the restored data, turn it on before Deephaven is" in stopped.output
     server.run([ETCDCTL, "auth", "enable"])
     run = other.run(other.inventory())
     assert run.recovered, run.output
