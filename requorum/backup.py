@@ -79,22 +79,29 @@ def save(terms: Terms, endpoint: str) -> list[Command]:
             f"+{ABANDONED_MINUTES}", "-exec", "rm", "-rf", "{}", "+", why="clear what a killed backup left"),
         Command(
             host,
-            (*deephaven.vendor(terms.inventory.deephaven.commands.etcdctl), f"--endpoints={endpoint}",
-             "snapshot", "save", f"{place}/snapshot.db"),
+            (*_etcdctl(terms), f"--endpoints={endpoint}", "snapshot", "save", f"{place}/snapshot.db"),
             f"save a snapshot from {endpoint}", deadline=LONG, stop=("rm", "-rf", place),
         ),
     ]  # fmt: skip
 
 
 def ask_save(terms: Terms) -> list[Command]:
-    """SHA-256, size and etcd's own reading of the save."""
+    """SHA-256, size and etcd's own reading of the save: by etcdutl where the configuration server has it (3.6
+    leaves that to it alone), else by the vendor's etcdctl. No etcdctl needs to be in the PATH there."""
     host, path = terms.configuration_server, f"{staging(terms)}/snapshot.db"
-    tool = 'ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
+    tool = 'command -v etcdutl >/dev/null && set -- etcdutl; exec "$@" snapshot status -w json "$0"'
     return [
         Command(host, ("sha256sum", path), "SHA-256 of the save", changes=False, deadline=LONG),
         look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
-        Command(host, ("sh", "-c", tool, path), "etcd can read the save", changes=False, deadline=LONG),
+        Command(
+            host, ("sh", "-c", tool, path, *_etcdctl(terms)), "etcd can read the save", changes=False, deadline=LONG
+        ),
     ]
+
+
+def _etcdctl(terms: Terms) -> tuple[str, ...]:
+    said = terms.inventory.deephaven
+    return deephaven.vendor(said.commands.etcdctl, admin_user=said.admin_user)
 
 
 def clear(terms: Terms) -> list[Command]:

@@ -292,7 +292,9 @@ def old_passwords_log_in(cluster: Cluster) -> None:
         cluster,
         f"every role's old password logs in, and opens no more than it may: {', '.join(cluster.known.roles)}",
         probe,
-        "the passwords of that role do not belong to this snapshot; compare the backup with the vendor's vault",
+        "a password that is refused does not belong to this snapshot: compare the backup with the vendor's vault. "
+        "Where a role may read too much, authentication is off in the restored data, turn it on before Deephaven is; "
+        "or the role was granted too much",
         within=5,
     )
 

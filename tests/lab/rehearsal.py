@@ -39,6 +39,7 @@ class Rehearsal:
     scratch: Path
     etcd: str = "3.5"
     spares: int = 2
+    members: int = 3
     recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
     _number: int = 0
@@ -57,7 +58,7 @@ class Rehearsal:
         self.spoilt = True  # until the test has ended well
 
     def _fill(self) -> None:
-        nodes = lab.up(spares=self.spares, etcd=self.etcd)
+        nodes = lab.up(members=self.members, spares=self.spares, etcd=self.etcd)
         lab.load_keys(load.KEYS)
         poll.until(
             lambda: all(member.healthy for member in cluster.state(nodes).members),

@@ -15,15 +15,16 @@ PREFIX = "/status/writer/"
 
 
 class Writers:
-    """Writes as fast as etcd acknowledges, until it does not any more."""
+    """Writes as fast as etcd acknowledges, until it does not any more. Their keys are numbered after `first`."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, first: int = 0) -> None:
         self.acknowledged: list[str] = []
+        self._first = first
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._write, args=(nodes, n), daemon=True) for n in range(WRITERS)]
 
     def _write(self, nodes: Nodes, writer: int) -> None:
-        number = 0
+        number = self._first
         member = nodes.members[writer % len(nodes.members)]
         with suppress(LabError), etcd_client.connect(nodes, member=member) as client:
             while not self._stop.is_set():
@@ -43,9 +44,9 @@ class Writers:
 
 
 @contextmanager
-def writing(nodes: Nodes, at_least: int = 300) -> Iterator[Writers]:
+def writing(nodes: Nodes, at_least: int = 300, first: int = 0) -> Iterator[Writers]:
     """Yields once the writers are in full flow; they are ended at the end, dead members or not."""
-    writers = Writers(nodes)
+    writers = Writers(nodes, first)
     writers.start()
     try:
         poll.until(lambda: len(writers.acknowledged) >= at_least, seconds=60, what="the writers write")

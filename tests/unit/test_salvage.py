@@ -182,7 +182,7 @@ def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> Non
     assert isolation.parse(said, "killed").failed == failed
 
 
-@pytest.mark.parametrize("said", ["what", '{"event": "", "answer": []}'])
+@pytest.mark.parametrize("said", ["what", '{"event": "", "answer": []}', '{"event": "hashes", "answer": null}'])
 def test_words_that_are_no_answer_are_an_error(said: str) -> None:
     with pytest.raises(isolation.IsolationError, match="no answer"):
         isolation.parse(said, "")

@@ -1,0 +1,184 @@
+"""Salvage in labs of another shape than the shared one: each test makes its own and takes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from compose import cluster, etcd_client, faults, lab, poll
+from compose.errors import LabError
+from compose.nodes import Node, Nodes, on_each
+from tests.lab.rehearsal import Rehearsal
+from tests.lab.test_salvage import ALL, kill_all_while_writing, missing
+from tests.lab.writers import PREFIX, data_dir, leftovers, on_disk, writing
+
+ETCDCTL = "/usr/illumon/latest/bin/etcdctl.sh"
+IN_FLIGHT = 64  # so many writes are under way at any moment, and stay unacknowledged where the leader is cut off
+LATE = tuple(f"{PREFIX}99/{number:06d}." for number in range(10))
+
+Own = Callable[..., Rehearsal]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    """Makes a healthy, loaded, backed-up cluster of the shape that is asked for."""
+
+    def make(**shape: str | int) -> Rehearsal:
+        other = Rehearsal(tmp_path, **{"spares": 0, **shape})  # type: ignore[arg-type]
+        other.prepare()
+        return other
+
+    lab.down()
+    try:
+        yield make
+    finally:
+        lab.down()
+
+
+# -- an old leader that was cut off ------------------------------------------------------------------------------
+
+
+def leader(nodes: Nodes) -> Node:
+    """The member that leads, by its own word."""
+    script = "curl -s http://127.0.0.1:2381/metrics | grep -q '^etcd_server_is_leader 1'"
+    answers = on_each(nodes.members, lambda node: node.run(["sh", "-c", script], check=False).rc)
+    return next(node for node, code in zip(nodes.members, answers, strict=True) if code == 0)
+
+
+@contextmanager
+def crowd(nodes: Nodes, member: Node) -> Iterator[list[str]]:
+    """Yields the acknowledged keys of writers that all write to `member`; at its end all of them were refused."""
+    acknowledged: list[str] = []
+
+    def write(writer: int) -> None:
+        number = 0
+        with suppress(LabError):
+            while True:
+                number += 1
+                key = f"{PREFIX}{writer}/{number:06d}."
+                client.put(key.encode(), key.encode())
+                acknowledged.append(key)
+
+    with etcd_client.connect(nodes, member=member) as client, ThreadPoolExecutor(IN_FLIGHT) as pool:
+        for writer in range(IN_FLIGHT):
+            pool.submit(write, writer)
+        poll.until(lambda: len(acknowledged) > 300, seconds=60, what="the writers write")
+        yield acknowledged
+
+
+def write_late(nodes: Nodes, members: tuple[Node, ...]) -> None:
+    """Writes `LATE`, acknowledged by `members`, and waits until the last of them has applied it."""
+    names = {node.name for node in members}
+
+    def all_of_them(holds: Callable[[cluster.MemberState], bool]) -> bool:
+        return all(holds(state) for state in cluster.state(nodes).members if state.name in names)
+
+    poll.until(lambda: all_of_them(lambda state: state.healthy), seconds=30, what="a majority goes on without it")
+    with etcd_client.connect(nodes, member=members[0]) as client:
+        revision = max(client.put(key.encode(), key.encode()) for key in LATE)
+    poll.until(lambda: all_of_them(lambda state: state.revision >= revision), seconds=30, what="each has applied it")
+
+
+def test_an_isolated_old_leader_gives_way_to_what_was_acknowledged_without_it(own: Own) -> None:
+    """Two of five survive: the old leader, whose log holds more, and a follower, who knows what came later."""
+    other = own(members=5, etcd="testing")
+    nodes = other.nodes
+    old = leader(nodes)
+    others = tuple(node for node in nodes.members if node != old)
+    follower = others[-1]
+    with crowd(nodes, old) as acknowledged:
+        other.lose("partition", (old.name,))
+    write_late(nodes, others)
+    other.lose("kill", tuple(node.name for node in nodes.members))
+    other.lose("wipe", tuple(node.name for node in others[:-1]))
+    faults.by_name("partition").heal(nodes, [old])
+    on_old, on_follower = on_disk(old, data_dir(old)), on_disk(follower, data_dir(follower))
+    unacknowledged = on_old - on_follower
+    assert on_follower >= {*acknowledged, *LATE} and not on_old & set(LATE), "the follower knows what came later"
+    assert len(unacknowledged) > len(LATE), "the old leader's log holds more"
+
+    run = other.run(other.inventory())
+
+    assert run.recovered, run.output
+    assert run.summary["snapshot"]["source"] == "salvage", run.output
+    assert missing(other, [*acknowledged, *LATE]) == []
+    assert not unacknowledged & {key.decode() for key in etcd_client.read_all(nodes, PREFIX)}
+    assert "salvaged from 2 of 5 members" in run.summary["data_loss"]["why"]
+    assert leftovers(nodes) == []
+    other.assert_recovered(run)
+
+
+# -- other versions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("etcd", ["3.4", pytest.param("testing", marks=pytest.mark.matrix)])
+def test_other_versions_of_etcd_salvage_too(own: Own, etcd: str) -> None:
+    other = own(etcd=etcd)
+    acknowledged = kill_all_while_writing(other)
+    other.lose("wipe", ("etcd-2", "etcd-3"))
+    survivor = other.nodes.by_name("etcd-1")
+    held = on_disk(survivor, data_dir(survivor)) & set(acknowledged)
+
+    run = other.run(other.inventory())
+
+    assert run.recovered, run.output
+    assert missing(other, held) == []
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert leftovers(other.nodes) == []
+    other.assert_recovered(run)
+
+
+# -- other circumstances -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.matrix
+def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_waits_until_it_is_on(own: Own) -> None:
+    other = own()
+    server = other.nodes.configuration_server
+    with writing(other.nodes) as writers:
+        server.run([ETCDCTL, "auth", "disable"])
+        other.lose("kill", ALL)
+    other.lose("wipe", ("etcd-2", "etcd-3"))
+    survivor = other.nodes.by_name("etcd-1")
+    held = on_disk(survivor, data_dir(survivor)) & set(writers.acknowledged)
+
+    stopped = other.run(other.inventory())
+
+    assert stopped.summary["snapshot"]["source"] == "salvage", stopped.output
+    assert "test_then_every_old_password_logs_in" in stopped.summary["stopped_at"]
+    assert "authentication is off in the restored data, turn it on before Deephaven is" in stopped.output
+    server.run([ETCDCTL, "auth", "enable"])
+    run = other.run(other.inventory())
+    assert run.recovered, run.output
+    assert missing(other, held) == []
+    assert leftovers(other.nodes) == []
+    other.assert_recovered(run)
+
+
+@pytest.mark.matrix
+def test_where_copies_cannot_be_started_together_one_is_forced_into_a_cluster_of_its_own(own: Own) -> None:
+    """A dead member had two peer URLs: the data names both, so a stand-in that comes with one is turned away."""
+    other = own()
+    nodes = other.nodes
+    dead = nodes.by_name("etcd-2")
+    listed = nodes.configuration_server.run([ETCDCTL, "member", "list"]).stdout.splitlines()
+    (number,) = [line.split(",")[0] for line in listed if ", etcd-2, " in line]
+    urls = f"--peer-urls=https://{dead.ip}:2380,https://{dead.ip}:2390"
+    nodes.configuration_server.run([ETCDCTL, "member", "update", number, urls])
+    write_late(nodes, nodes.members)
+    other.lose("kill", ALL)
+    other.lose("wipe", ("etcd-2", "etcd-3"))
+
+    run = other.run(other.inventory())
+
+    assert run.recovered, run.output
+    assert "together it failed: " in run.output, "the first way was tried"
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert "salvaged by forcing one survivor into a cluster of its own" in run.summary["data_loss"]["why"]
+    assert missing(other, LATE) == []
+    assert leftovers(nodes) == []
+    other.assert_recovered(run)
