@@ -85,9 +85,9 @@ def save(terms: Terms, endpoint: str) -> list[Command]:
     ]  # fmt: skip
 
 
-def ask_save(terms: Terms) -> list[Command]:
-    """SHA-256, size and etcd's own reading of the save."""
-    host, path = terms.configuration_server, f"{staging(terms)}/snapshot.db"
+def ask_save(terms: Terms, path: str) -> list[Command]:
+    """SHA-256, size and etcd's own reading of the save at `path` on the configuration server."""
+    host = terms.configuration_server
     tool = 'ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
     return [
         Command(host, ("sha256sum", path), "SHA-256 of the save", changes=False, deadline=LONG),
@@ -122,10 +122,10 @@ def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str,
         ) from None
 
 
-def describe(cluster: Cluster, member: Status) -> Manifest:
-    """The manifest of the save that lies in staging. The token is asked from the member's own host."""
+def describe(cluster: Cluster, member: Status, path: str | None = None) -> Manifest:
+    """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
     terms, inventory = cluster.terms, cluster.inventory
-    digest, size, status = cluster.ask(ask_save(terms))
+    digest, size, status = cluster.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
     revision, keys = etcd.parse_snapshot_status(status.stdout)
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None
