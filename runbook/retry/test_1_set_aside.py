@@ -25,8 +25,9 @@ class TestRetry:
         """Unfinished, its new configuration is on every member, and Deephaven was never turned on."""
         mark = marker.to_carry_on(facts.marks(cluster), cluster.options.hosts)
         refusal = retry.refusal(mark, cluster.options.snapshot, cluster.options.hosts)
-        if refusal or mark is None:
-            raise refusal or AssertionError
+        if refusal:
+            raise refusal
+        assert mark is not None
         cluster.carry_on(mark, "trying again")
         configs = facts.configs(cluster, cluster.terms.member_hosts)
         refusal = retry.not_installed(cluster.terms, configs, cluster.options.hosts)
