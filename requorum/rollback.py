@@ -18,6 +18,7 @@ from requorum.inventory import Inventory
 from requorum.marker import Marker, Phase, Undone
 from requorum.plan import is_new
 from requorum.refusal import Refusal
+from requorum.salvage import Loss
 from requorum.terms import Terms
 
 
@@ -200,6 +201,13 @@ def nothing_to_save(mark: Marker, hosts: str) -> RollbackError:
         "runs nowhere, so what Deephaven wrote into it cannot be saved",
         f"start its etcd again; if its quorum is lost, that is a new incident: pytest runbook --hosts={hosts}",
     )
+
+
+def loss(kept: str | None) -> Loss:
+    """What going back loses. `kept`: where the discarded cluster was saved; None before the point of no return."""
+    if kept is None:
+        return Loss(0, 0, "Deephaven was off from the run's beginning until its rollback, so nothing was written")
+    return Loss(None, None, f"what was written since Deephaven was turned on is in {kept} alone")
 
 
 def cannot_be_saved(endpoint: str, words: str) -> RollbackError:

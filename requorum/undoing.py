@@ -16,7 +16,6 @@ from requorum.command import HUGE, Command, Fetch
 from requorum.fleet import Machine
 from requorum.marker import Phase, Undone
 from requorum.proofs import backups
-from requorum.salvage import Loss
 from requorum.vault import Vault
 
 ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
@@ -96,6 +95,7 @@ def save_what_is_discarded(cluster: Cluster) -> None:
         if cluster.mark.undone < Undone.SAVED:
             raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
         cluster.note("saved before this rollback was interrupted")
+        cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")
         return
     vault = Vault(cluster.inventory, "discarded")
     with vault.locked():
@@ -120,5 +120,5 @@ def save_what_is_discarded(cluster: Cluster) -> None:
 
 def _say(cluster: Cluster, path: Path, kept: str, revision: int) -> None:
     cluster.note(f"{path}, revision {revision:,}; on {cluster.terms.configuration_server}: {kept}")
-    cluster.known.loss = Loss(None, None, f"what was written since Deephaven was turned on is in {path} alone")
+    cluster.known.loss = rollback.loss(str(path))
     cluster.last_words.append(f"The discarded cluster: {path}, revision {revision:,}. It is used only when named.")

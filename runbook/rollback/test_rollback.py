@@ -108,6 +108,7 @@ class TestRollback:
 
     def test_when_the_run_is_closed(self, cluster: Cluster) -> None:
         """Its mark says that it was rolled back: the next recovery is a run of its own."""
+        cluster.known.loss = cluster.known.loss or rollback.loss(None)
         cluster.do(rollback.close(cluster.terms))
         cluster.remark(replace(cluster.mark, undone=Undone.ROLLED_BACK))
         cluster.last_words.append(f"Rolled back run {cluster.mark.run}: every host is as it was before.")
