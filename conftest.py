@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--skip-hash", metavar="HOST", help="the member whose own database may be restored without a hash")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
+    group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
@@ -84,9 +85,11 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
     named = config.getoption("snapshot") or inventory.snapshot.file
-    if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
+    if named and config.stash[PROCEDURE].directory == "runbook":  # only the recovery takes it to the machines
         snapshot.verify(Path(named))
     _check_data(config, inventory)
+    if config.getoption("discard_new_writes") and config.stash[PROCEDURE].outcome != "rolled-back":
+        raise Refusal("--discard-new-writes", "is for the rollback alone", "leave it out")
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
         raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
@@ -144,16 +147,16 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
     if config.stash[PROCEDURE].confirms and not config.getoption("collectonly"):
-        _confirm(config, config.stash[INVENTORY].cluster)
+        _confirm(config, config.stash[INVENTORY].cluster, config.stash[PROCEDURE].does)
 
 
-def _confirm(config: pytest.Config, cluster: str) -> None:
+def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
     """The cluster's name from --confirm or from the terminal; a wrong one ends the run before any host is asked."""
     word = config.getoption("confirm")
     if word is None:
         try:
             with Path("/dev/tty").open("r+b", buffering=0) as tty:
-                tty.write(f"\nThis rebuilds the etcd cluster. Type its name to go on ({cluster}): ".encode())
+                tty.write(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ".encode())
                 word = tty.readline().decode(errors="replace").strip()
         except OSError:
             raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}") from None
@@ -196,6 +199,8 @@ def options_of(config: pytest.Config) -> Options:
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
+        hosts=config.getoption("hosts") or "NAME",
+        discard=config.getoption("discard_new_writes"),
     )
 
 
@@ -267,7 +272,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", cluster.stage
     else:
-        outcome = "refused" if stopped_at and "step_0" in stopped_at else "stopped"
+        refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
+        outcome = "refused" if refused else "stopped"
     cluster.close(outcome, stopped_at, config.stash[STARTED])
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if isinstance(reporter, Reporter):

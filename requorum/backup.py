@@ -85,10 +85,10 @@ def save(terms: Terms, endpoint: str) -> list[Command]:
     ]  # fmt: skip
 
 
-def ask_save(terms: Terms) -> list[Command]:
-    """SHA-256, size and etcd's own reading of the save: by etcdutl where the configuration server has it (3.6
-    leaves that to it alone), else by the vendor's etcdctl. No etcdctl needs to be in the PATH there."""
-    host, path = terms.configuration_server, f"{staging(terms)}/snapshot.db"
+def ask_save(terms: Terms, path: str) -> list[Command]:
+    """SHA-256, size and etcd's own reading of the save at `path`: by etcdutl where the configuration server has it
+    (3.6 leaves that to it alone), else by the vendor's etcdctl. No etcdctl needs to be in the PATH there."""
+    host = terms.configuration_server
     tool = 'command -v etcdutl >/dev/null && set -- etcdutl; exec "$@" snapshot status -w json "$0"'
     return [
         Command(host, ("sha256sum", path), "SHA-256 of the save", changes=False, deadline=LONG),
@@ -130,10 +130,10 @@ def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str,
         ) from None
 
 
-def describe(cluster: Cluster, member: Status) -> Manifest:
-    """The manifest of the save that lies in staging. The token is asked from the member's own host."""
+def describe(cluster: Cluster, member: Status, path: str | None = None) -> Manifest:
+    """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
     terms, inventory = cluster.terms, cluster.inventory
-    digest, size, status = cluster.ask(ask_save(terms))
+    digest, size, status = cluster.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
     revision, keys = etcd.parse_snapshot_status(status.stdout)
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None

@@ -47,6 +47,8 @@ class Options:
     concurrency: int | None = None
     timeout_scale: float = 1.0
     operator: str = "unknown"
+    hosts: str = "NAME"  # what --hosts was, for commands to paste
+    discard: bool = False
 
     @property
     def names_data(self) -> bool:
@@ -119,8 +121,8 @@ class Cluster:
     def mark(self) -> Marker:
         return self.terms.mark
 
-    def carry_on(self, mark: Marker) -> None:
-        """Takes over an unfinished run: its staging, token and snapshot. Raises `MarkerError` for another cluster."""
+    def carry_on(self, mark: Marker, doing: str = "carrying on") -> None:
+        """Takes over an earlier run: its staging, token and snapshot. Raises `MarkerError` for another cluster."""
         wanted = _spelled(self.inventory)
         if mark.members != wanted:
             raise marker.MarkerError(
@@ -130,10 +132,10 @@ class Cluster:
             )
         self.terms = replace(self.terms, mark=mark)
         self.carrying_on = True
-        self.note(f"carrying on run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
+        self.note(f"{doing} run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
 
     def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        """Writes the run's mark on every host; never back to an earlier phase."""
+        """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase."""
         mark = self.mark
         if phase is not None and phase > mark.phase:
             mark = replace(mark, phase=phase)
@@ -147,6 +149,12 @@ class Cluster:
             birth = self.known.birth
             plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
         self.do(plan, bookkeeping=True)
+
+    def remark(self, mark: Marker) -> None:
+        """Writes another mark of this run on every host, the mark alone: for a rollback and a retry, which undo."""
+        self.terms = replace(self.terms, mark=mark)
+        cluster = self.inventory.cluster
+        self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
 
     def _birth(self, source: Source | None) -> Birth | None:
         """From which data this run's cluster comes; None until that is chosen."""
@@ -326,6 +334,8 @@ class Cluster:
 
     def _data_loss(self) -> dict[str, object]:
         source = self.known.source
+        if source is None and self.known.loss is not None:  # a rollback that discards the new cluster
+            return asdict(self.known.loss)
         if source is None:
             return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
         if source.kind == "handover":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from requorum import archive, deephaven, etcd, marker, quorum
+from requorum import archive, deephaven, etcd, incident, lineage, marker, quorum
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Command, Result, look
 from requorum.etcd import MemberConfig, Tools, Unit
@@ -192,6 +192,20 @@ def _cut_off(cluster: Cluster, members: Iterable[Member]) -> dict[str, tuple[str
 def cut_off_new_members(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     """The same for the cluster to build."""
     return _cut_off(cluster, cluster.inventory.members)
+
+
+def earlier_backups(cluster: Cluster) -> dict[str, str]:
+    """host → the passwords that an earlier run of this incident backed up there."""
+    name, hosts = cluster.inventory.cluster, cluster.terms.deephaven_hosts
+    questions = [question for h in hosts for question in (incident.ask_runs(h, name), lineage.ask_births(h, name))]
+    found = {}
+    for host, (runs, births) in cluster.ask_by_host(questions).items():
+        first = incident.first_backup(
+            cluster.mark.run, *incident.parse_runs(runs.stdout), lineage.parse_births(births.stdout)
+        )
+        if first:
+            found[host] = f"{marker.directory(name, first)}/{incident.BACKUP}"
+    return found
 
 
 def passwords(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:

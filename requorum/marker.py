@@ -7,7 +7,7 @@ in `/var/lib/requorum/<cluster>/run.json`, beside it a directory a run with all 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 
 from requorum.command import Command, act, look
@@ -30,6 +30,15 @@ class Phase(IntEnum):
     DONE = 4
 
 
+class Undone(IntEnum):
+    """How far a rollback of the run got. Beside the phase, which stays what it was: it says what may be lost."""
+
+    NO = 0
+    BEGUN = 1  # from here the run can not be carried on, only undone
+    SAVED = 2  # past the point of no return: the new cluster was saved, and may be taken away
+    ROLLED_BACK = 3  # every host was proven to be as before the run: the next run starts anew
+
+
 @dataclass(frozen=True)
 class Marker:
     """`snapshot` is the SHA-256 of the data that this run restores, "" until it is chosen; `origin` its kind."""
@@ -42,10 +51,21 @@ class Marker:
     origin: str = ""
     taken: str = ""
     members: str = ""
+    undone: Undone = Undone.NO
 
     @property
     def finished(self) -> bool:
         return self.phase is Phase.DONE
+
+    @property
+    def closed(self) -> bool:
+        """Nothing of it is to be carried on: it came to its end, or was undone whole."""
+        return self.undone is Undone.ROLLED_BACK or (self.finished and self.undone is Undone.NO)
+
+    def rollback(self, hosts: str) -> str:
+        """The command that goes back, to be pasted. `hosts`: what `--hosts` was."""
+        discard = " --discard-new-writes" if self.phase >= Phase.POWERING_ON else ""
+        return f"pytest runbook/rollback --hosts={hosts}{discard}"
 
 
 def directory(cluster: str, run: str = "") -> str:
@@ -63,7 +83,7 @@ def ask(host: str, cluster: str) -> Command:
 def write(host: str, cluster: str, marker: Marker) -> list[Command]:
     """Writes the mark in one step: a reader sees the old one or the new one, never half of one."""
     part = f"{path(cluster)}.part"
-    content = json.dumps({**asdict(marker), "phase": marker.phase.name}) + "\n"
+    content = json.dumps({**asdict(marker), "phase": marker.phase.name, "undone": marker.undone.name}) + "\n"
     return [
         act(host, "install", "-d", "-m", "700", BASE, directory(cluster),
             directory(cluster, marker.run), why="a place for this run, for root only"),
@@ -79,7 +99,8 @@ def parse(host: str, text: str) -> Marker | None:
         return None
     try:
         data = json.loads(text)
-        return Marker(**{**data, "phase": Phase[data["phase"]]})
+        data = {"undone": "NO", **data}
+        return Marker(**{**data, "phase": Phase[data["phase"]], "undone": Undone[data["undone"]]})
     except (ValueError, KeyError, TypeError):
         raise MarkerError(
             host,
@@ -88,29 +109,60 @@ def parse(host: str, text: str) -> Marker | None:
         ) from None
 
 
-def to_carry_on(marks: dict[str, Marker | None]) -> Marker | None:
+def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME") -> Marker | None:
     """The one run that is under way, at the furthest phase that any host knows; None when there is none.
 
-    Left behind are runs that changed nothing, runs that any host knows to be finished, and all that are older than a
-    finished one (a run's name begins with its UTC start). Raises `MarkerError` when several remain.
+    Left behind are runs that changed nothing, runs that any host knows to be finished or undone, and all that are older
+    than one of these (a run's name begins with its UTC start). Raises `MarkerError` when several remain, and for a run
+    whose rollback has begun: `hosts`, what `--hosts` was, is for the command that finishes it.
     """
-    found = {host: mark for host, mark in marks.items() if mark is not None}
-    finished = max((mark.run for mark in found.values() if mark.finished), default="")
-    open_marks = {host: m for host, m in found.items() if m.phase > Phase.OPEN and not m.finished and m.run > finished}
-    runs = {mark.run for mark in open_marks.values()}
-    if len(runs) > 1:
-        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in sorted(open_marks.items()))
+    mark = _under_way(marks)
+    if mark is not None and mark.undone is not Undone.NO:
+        raise MarkerError(
+            "the hosts",
+            f"run {mark.run} of {mark.by} is being rolled back, and that is not finished",
+            f"finish it first: {mark.rollback(hosts)}",
+        )
+    return mark
+
+
+def to_roll_back(marks: dict[str, Marker | None]) -> Marker | None:
+    """The run that a rollback undoes: the one under way, else the newest that any host knows; None without any mark."""
+    runs = _runs(marks)
+    return _under_way(marks) or (runs[max(runs)] if runs else None)
+
+
+def _under_way(marks: dict[str, Marker | None]) -> Marker | None:
+    runs = _runs(marks)
+    closed = max((run for run, mark in runs.items() if mark.closed), default="")
+    begun = [mark for mark in runs.values() if (mark.phase > Phase.OPEN or mark.undone) and mark.run > closed]
+    if len(begun) > 1:
+        names = {mark.run for mark in begun}
+        told = sorted(
+            (host, m) for host, m in marks.items() if m is not None and m.run in names and m.phase > Phase.OPEN
+        )
+        named = "; ".join(f"{host}: run {m.run} by {m.by}" for host, m in told)
         raise MarkerError(
             "the hosts",
             f"carry marks of several unfinished runs: {named}",
             f"decide which run holds, then move the others' {BASE}/…/run.json away on their hosts",
         )
-    return max(open_marks.values(), key=lambda mark: mark.phase, default=None)
+    return begun[0] if begun else None
 
 
-def refuse_others(marks: dict[str, Marker | None], mine: Marker) -> None:
+def _runs(marks: dict[str, Marker | None]) -> dict[str, Marker]:
+    """Each run that any host knows, at the furthest phase, and at the furthest that its rollback got."""
+    found: dict[str, Marker] = {}
+    for mark in filter(None, marks.values()):
+        known = found.get(mark.run, mark)
+        furthest = max(known, mark, key=lambda m: m.phase)
+        found[mark.run] = replace(furthest, undone=max(known.undone, mark.undone))
+    return found
+
+
+def refuse_others(marks: dict[str, Marker | None], mine: Marker, hosts: str = "NAME") -> None:
     """Right before anything is changed: raises `MarkerError` if somebody else began to in the meantime."""
-    other = to_carry_on(marks)
+    other = to_carry_on(marks, hosts)
     if other is not None and other.run != mine.run:
         raise MarkerError(
             "the hosts",

@@ -88,14 +88,19 @@ def is_new(terms: Terms, config: MemberConfig | None) -> bool:
 # -- Step 2 ------------------------------------------------------------------------------------------------------
 
 
-def back_up_passwords(terms: Terms, existing: Mapping[str, tuple[str, ...]]) -> list[Command]:
-    """Once for each host; where the backup exists nothing is done. `existing`: host → which of both are there."""
+def back_up_passwords(
+    terms: Terms, existing: Mapping[str, tuple[str, ...]], earlier: Mapping[str, str]
+) -> list[Command]:
+    """Once for each host and incident; where the backup exists nothing is done.
+
+    `existing`: host → which of both are there; `earlier`: host → the backup of an earlier run of this incident.
+    """
     client = terms.inventory.deephaven.client_config
     return [
         command
         for host in terms.deephaven_hosts
         if client in existing[host] and terms.client_backup not in existing[host]
-        for command in deephaven.back_up_client(host, client, terms.client_backup)
+        for command in deephaven.back_up_client(host, earlier.get(host, client), terms.client_backup)
     ]
 
 

@@ -14,19 +14,30 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
+    `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed."""
 
     directory: str
     outcome: str
     confirms: bool = True
     needs_hosts: bool = True
+    refuses: str = "step_0"
+    does: str = "rebuilds the etcd cluster"
 
 
 PROCEDURES = (
     Procedure("runbook", "recovered"),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
-)
+    Procedure(
+        "runbook/rollback", "rolled-back", refuses="::test_given_",
+        does="takes the new etcd cluster away and puts back what was before the run",
+    ),
+    Procedure(
+        "runbook/retry", "recovered", refuses="::TestRetry::test_given_",
+        does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
+    ),
+)  # fmt: skip
 
 
 def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
@@ -52,18 +63,31 @@ def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> 
 
 
 def expected(directory: Path, root: Path) -> list[str]:
-    """Node IDs of all stages directly in a procedure's directory, modules by name, stages as written."""
+    """Node IDs of all stages directly in a procedure's directory, modules by name, stages as written.
+
+    A module may import a class of stages from another module of the runbook: then it runs those very stages.
+    """
     nodes = []
     for module in sorted(directory.glob("test_*.py")):
         name = module.relative_to(root).as_posix()
         for item in ast.parse(module.read_text(encoding="utf-8")).body:
-            if isinstance(item, ast.ClassDef) and item.name.startswith("Test"):
-                nodes += [
-                    f"{name}::{item.name}::{stage.name}"
-                    for stage in item.body
-                    if isinstance(stage, ast.FunctionDef) and stage.name.startswith("test_")
-                ]
+            if isinstance(item, ast.ImportFrom) and (item.module or "").startswith("runbook."):
+                source = root / f"{(item.module or '').replace('.', '/')}.py"
+                borrowed = [alias.name for alias in item.names if (alias.asname or alias.name).startswith("Test")]
+                nodes += [f"{name}::{node}" for node in _stages(source) if node.split("::")[0] in borrowed]
+        nodes += [f"{name}::{node}" for node in _stages(module)]
     return nodes
+
+
+def _stages(module: Path) -> list[str]:
+    """`class::stage` of all stages that a module defines."""
+    return [
+        f"{item.name}::{stage.name}"
+        for item in ast.parse(module.read_text(encoding="utf-8")).body
+        if isinstance(item, ast.ClassDef) and item.name.startswith("Test")
+        for stage in item.body
+        if isinstance(stage, ast.FunctionDef) and stage.name.startswith("test_")
+    ]
 
 
 def difference(collected: Sequence[str], root: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from requorum import marker
+from requorum import incident, marker
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker
 from requorum.ranking import ON_DISK
@@ -70,5 +70,10 @@ class Terms:
         return self.place("aside")
 
     @property
+    def brought(self) -> str:
+        """Where a rollback keeps what the run brought."""
+        return self.place("brought")
+
+    @property
     def client_backup(self) -> str:
-        return self.place("client.before")
+        return self.place(incident.BACKUP)

@@ -29,13 +29,14 @@ class BackupError(Refusal):
 
 
 class Vault:
-    """The inventory's backup directory. Created 0700; files are 0600; a lock keeps a second backup out."""
+    """The inventory's backup directory, or `below` it, where nothing is ever chosen by itself or rotated. Created 0700;
+    files are 0600; a lock keeps a second backup out."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, below: str = "") -> None:
         if not inventory.snapshot.directory:
             raise BackupError("snapshot.directory", "is not set in the inventory", "name a directory for backups there")
         self.inventory = inventory
-        self.directory = Path(inventory.snapshot.directory)
+        self.directory = Path(inventory.snapshot.directory, below)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

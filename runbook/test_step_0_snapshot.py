@@ -22,7 +22,7 @@ class TestStep0Snapshot:
 
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
-        unfinished = marker.to_carry_on(facts.marks(cluster))
+        unfinished = marker.to_carry_on(facts.marks(cluster), cluster.options.hosts)
         if unfinished and facts.is_still_under_way(cluster, unfinished):
             cluster.carry_on(unfinished)
 

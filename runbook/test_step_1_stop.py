@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged
+from requorum import before, etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts
@@ -18,8 +18,9 @@ class TestStep1Stop:
     """
 
     def test_when_deephaven_is_turned_off(self, cluster: Cluster) -> None:
-        """The vendor's monit command on every Deephaven host, waiting until all processes have ended."""
-        marker.refuse_others(facts.marks(cluster), cluster.mark)
+        """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
+        marker.refuse_others(facts.marks(cluster), cluster.mark, cluster.options.hosts)
+        cluster.do(before.record(cluster.terms, undoing.as_it_is(cluster)))
         cluster.advance(Phase.STOPPING)
         cluster.do(plan.turn_deephaven_off(cluster.terms))
 

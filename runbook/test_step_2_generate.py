@@ -15,10 +15,13 @@ class TestStep2Generate:
     """
 
     def test_when_the_old_passwords_are_backed_up(self, cluster: Cluster) -> None:
-        """Once per run, on each Deephaven host; a rerun never overwrites the backup."""
+        """Once per incident, on each Deephaven host; what an earlier run of it backed up there is taken over."""
         wanted = (cluster.inventory.deephaven.client_config, cluster.terms.client_backup)
         there = facts.files(cluster, dict.fromkeys(cluster.terms.deephaven_hosts, wanted))
-        cluster.do(plan.back_up_passwords(cluster.terms, there))
+        earlier = facts.earlier_backups(cluster)
+        cluster.do(plan.back_up_passwords(cluster.terms, there, earlier))
+        for path in dict.fromkeys(earlier.values()):
+            cluster.note(f"taken over from a run that did not come to its end: {path}")
 
     def test_then_every_host_holds_the_same_passwords(self, cluster: Cluster) -> None:
         """Role by role; a host that differs would lock its processes out."""

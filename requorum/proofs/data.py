@@ -39,7 +39,8 @@ def no_data_is_in_the_way(cluster: Cluster) -> None:
         cluster.terms.member_hosts,
         "the data that this run restored" if started else "no data of the new token is in the way",
         probe,
-        "find out who removed it, then give this run up (README): what is lost now is a new incident"
+        "if a retry was interrupted, run that again: pytest runbook/retry --hosts=NAME. Else find out who removed it, "
+        "then give this run up (README): what is lost now is a new incident"
         if started
         else "move that directory aside by hand, then run again",
     )

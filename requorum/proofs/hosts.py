@@ -162,9 +162,13 @@ def _status(code: int, stdout: str, words: str) -> tuple[int, int] | str:
 
 
 def deephaven_is_off(cluster: Cluster) -> None:
+    """Unless the run is past the point of no return: then it is being turned on."""
+    if cluster.mark.phase < Phase.POWERING_ON:
+        no_deephaven_process_runs(cluster)
+
+
+def no_deephaven_process_runs(cluster: Cluster) -> None:
     """monit supervises no running process, and the admin account runs none."""
-    if cluster.mark.phase >= Phase.POWERING_ON:
-        return
     admin = cluster.inventory.deephaven.admin_user
 
     def probe(machine: Machine) -> str | None:

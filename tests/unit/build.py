@@ -82,7 +82,7 @@ def replaced(**fields: Any) -> Inventory:
     return inventory(hosts=hosts, members=members, old_members=old, **fields)
 
 
-def mark(phase: Phase = Phase.OPEN, run: str = RUN, by: str = "ops@desk", **fields: str) -> Marker:
+def mark(phase: Phase = Phase.OPEN, run: str = RUN, by: str = "ops@desk", **fields: Any) -> Marker:
     return Marker(run=run, token=f"lab-{run}", phase=phase, by=by, **fields)
 
 

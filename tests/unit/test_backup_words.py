@@ -31,7 +31,7 @@ def read_with(tmp_path: Path, *tools: str) -> str:
         tool.write_text(f'#!/bin/sh\necho {name} "$@"\n')
         tool.chmod(0o700 if name in (*tools, "vendor") else 0o600)
     terms = build.terms(of=build.inventory({"etcdctl": f"{tmp_path}/vendor --as {{admin_user}}"}))
-    *_, question = backup.ask_save(terms)
+    *_, question = backup.ask_save(terms, f"{backup.staging(terms)}/snapshot.db")
     shell, *words = question.argv
     assert shell == "sh"
     return subprocess.check_output(["/bin/sh", *words], env={"PATH": str(tmp_path)}, text=True)

@@ -88,6 +88,7 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (["--confirm=lab", "--skip-hash=etcd-1", "--salvage=lab-1"], "--salvage and --skip-hash: each say which data"),
         (["--confirm=lab", "--concurrency=0"], "--concurrency=0: must be at least 1"),
         (["--confirm=lab", "--timeout-scale=0"], "must be above 0"),
+        (["--confirm=lab", "--discard-new-writes"], "--discard-new-writes: is for the rollback alone"),
         (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),
         (["--confirm=lab", "-k", "no_such_stage"], "nothing was collected"),
         (["--confirm=lab", "--deselect=runbook/test_step_0_snapshot.py"], "stage 1 is deephaven"),

@@ -235,7 +235,7 @@ class TestMarkingTheRun:
         (content,) = build.stdins(marker.write("etcd-1", "lab", build.mark(Phase.STOPPING)))
         assert json.loads(content) == {
             "run": build.RUN, "token": build.TOKEN, "phase": "STOPPING", "by": "ops@desk",
-            "snapshot": "", "origin": "", "taken": "", "members": "",
+            "snapshot": "", "origin": "", "taken": "", "members": "", "undone": "NO",
         }  # fmt: skip
 
     def test_a_question_about_it_changes_nothing(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import archive, deephaven, plan
+from requorum import archive, deephaven, incident, plan
 from requorum.archive import Entry
 from requorum.command import Action, Copy
 from requorum.etcd import MemberConfig, Unit
+from requorum.lineage import Birth
+from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build
 from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SHORT, STOPPED, TOKEN, lines
@@ -23,7 +25,7 @@ QUERY = [Entry("d", "./"), Entry("-", "./client/query/password"), Entry("-", "./
 
 class TestBackingUpPasswords:
     def test_each_deephaven_host_copies_its_client_configuration_once(self) -> None:
-        assert lines(plan.back_up_passwords(build.terms(), {"infra-1": (CLIENT,), "query-1": ()})) == [
+        assert lines(plan.back_up_passwords(build.terms(), {"infra-1": (CLIENT,), "query-1": ()}, {})) == [
             f"infra-1: {SHORT} rm -rf {BACKUP}.part",
             f"infra-1: {SHORT} cp -a {CLIENT} {BACKUP}.part",
             f"infra-1: {SHORT} mv -T {BACKUP}.part {BACKUP}",
@@ -31,11 +33,48 @@ class TestBackingUpPasswords:
 
     def test_a_rerun_never_overwrites_the_backup(self) -> None:
         there = dict.fromkeys(("infra-1", "query-1"), (CLIENT, BACKUP))
-        assert plan.back_up_passwords(build.terms(), there) == []
+        assert plan.back_up_passwords(build.terms(), there, {"infra-1": "/earlier"}) == []
 
     def test_after_a_cut_only_the_hosts_without_a_backup_go_on(self) -> None:
         there = {"infra-1": (CLIENT, BACKUP), "query-1": (CLIENT,)}
-        assert {c.host for c in plan.back_up_passwords(build.terms(), there)} == {"query-1"}
+        assert {c.host for c in plan.back_up_passwords(build.terms(), there, {})} == {"query-1"}
+
+    def test_what_an_earlier_run_of_the_incident_backed_up_is_taken_over(self) -> None:
+        there = dict.fromkeys(("infra-1", "query-1"), (CLIENT,))
+        earlier = f"/var/lib/requorum/lab/{EARLIER}/client.before"
+        said = lines(plan.back_up_passwords(build.terms(), there, {"infra-1": earlier}))
+        assert f"infra-1: {SHORT} cp -a {earlier} {BACKUP}.part" in said
+        assert f"query-1: {SHORT} cp -a {CLIENT} {BACKUP}.part" in said
+
+
+EARLIER, MIDDLE, NOW = "20260101t000000z-aaaaaa", "20260102t000000z-bbbbbb", "20260103t000000z-cccccc"
+
+
+def birth(run: str, phase: Phase) -> Birth:
+    return Birth(f"lab-{run}", run, phase, "ab", None, 0)
+
+
+class TestOneBackupForAnIncident:
+    """A run that was given up after the generator has left new passwords in place: the next must not back those up."""
+
+    def test_the_first_run_that_backed_up_knows_the_old_passwords(self) -> None:
+        births = [birth(EARLIER, Phase.STOPPING), birth(MIDDLE, Phase.STARTED)]
+        assert incident.first_backup(NOW, [EARLIER, MIDDLE, NOW], [], births) == EARLIER
+
+    def test_a_run_that_chose_no_data_yet_counts_too(self) -> None:
+        assert incident.first_backup(NOW, [EARLIER], [], []) == EARLIER
+
+    @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
+    def test_what_was_before_a_run_that_came_to_power_on_is_another_incident(self, phase: Phase) -> None:
+        births = [birth(EARLIER, Phase.STOPPING), birth(MIDDLE, phase)]
+        assert incident.first_backup(NOW, [EARLIER, MIDDLE], [], births) is None
+
+    def test_a_run_that_was_rolled_back_left_the_old_passwords_in_place(self) -> None:
+        assert incident.first_backup(NOW, [EARLIER], [EARLIER], []) is None
+
+    def test_the_answer_of_a_host_tells_both(self) -> None:
+        text = f"{EARLIER}/client.before\n{EARLIER}/rolled-back\n{MIDDLE}/client.before\n"
+        assert incident.parse_runs(text) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
 
 
 class TestGenerating:

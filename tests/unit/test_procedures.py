@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (["runbook"], "runbook"),
         (["runbook/test_step_1_stop.py::TestStep1Stop"], "runbook"),
         (["runbook/backup"], "runbook/backup"),
+        (["runbook/rollback"], "runbook/rollback"),
+        (["runbook/retry"], "runbook/retry"),
         (["runbook/drill/test_drill.py"], "runbook/drill"),
         (["tests"], None),
         ([], None),
@@ -39,5 +41,12 @@ def test_the_steps_are_collected_always() -> None:
     assert not stages.is_unnamed(ROOT / "runbook/test_step_1_stop.py", ["runbook"], ROOT, ROOT)
 
 
-def test_only_the_recovery_asks_for_the_clusters_name() -> None:
-    assert [p.directory for p in stages.PROCEDURES if p.confirms] == ["runbook"]
+def test_whatever_changes_the_cluster_asks_for_its_name() -> None:
+    assert {p.directory for p in stages.PROCEDURES if p.confirms} == {"runbook", "runbook/rollback", "runbook/retry"}
+
+
+def test_a_retry_runs_the_runbooks_very_own_stages_after_its_own() -> None:
+    steps = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook", ROOT)]
+    retry = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook/retry", ROOT)]
+    assert retry[-len(steps) :] == steps
+    assert retry[-len(steps) - 1] == "TestRetry::test_then_no_member_holds_data_of_the_run"

@@ -49,6 +49,17 @@ def test_modules_are_read_by_name_in_whatever_order_a_disk_lists_them(tmp_path: 
     assert [node[5] for node in stages.expected(tmp_path, tmp_path)] == list("abcdefgh")
 
 
+def test_a_class_of_stages_that_is_imported_from_the_runbook_runs_as_the_modules_own(tmp_path: Path) -> None:
+    (tmp_path / "runbook").mkdir()
+    (tmp_path / "runbook/one.py").write_text(
+        "class TestA:\n    def test_a(self): ...\nclass TestB:\n    def test_b(self): ...\n"
+    )
+    (tmp_path / "test_x.py").write_text(
+        "from runbook.one import TestB\nfrom runbook.one import TestA as A\nfrom elsewhere import TestC\n"
+    )
+    assert stages.expected(tmp_path, tmp_path) == ["test_x.py::TestB::test_b"]
+
+
 def test_stages_are_read_as_written_not_sorted(tmp_path: Path) -> None:
     (tmp_path / "test_b.py").write_text("class TestB:\n    def test_z(self): ...\n    def test_a(self): ...\n")
     (tmp_path / "test_a.py").write_text("class Helper:\n    def test_no(self): ...\ndef test_no(): ...\n")

@@ -1,0 +1,240 @@
+"""What every host was before a run changed it, and how it differs from that now. Pure functions only.
+
+Recorded at the start of Step 1 into the run's own directory, on the host: a listing of exactly the places that the
+runbook or the vendor's commands may touch, the unit's state, whether Deephaven was on, and a copy of all that is small.
+Old data is only listed, never read: a new token has a new directory. `rollback` makes a host equal to it again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+
+from requorum import deephaven, etcd
+from requorum.command import LONG, SHORT, Command, Result, act, look
+from requorum.etcd import Unit
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+from requorum.terms import Terms
+
+
+class RecordError(Refusal):
+    """What a host was before the run cannot be told."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path. `kind` is find's letter (f, d, l, …), `mode` octal, `owner` user:group, `target` where a link points,
+    `sha256` of a file's content; "" where it was not read."""
+
+    path: str
+    kind: str
+    mode: str
+    owner: str
+    target: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One host before the run. `deephaven`: whether any of its processes was supervised; None where that is unknown."""
+
+    entries: tuple[Entry, ...]
+    enabled: str
+    running: bool
+    deephaven: bool | None
+
+
+# -- which places ------------------------------------------------------------------------------------------------
+
+
+def roots(terms: Terms) -> tuple[str, ...]:
+    """What may be touched on any host, whole; the same list everywhere, since what is not there is a fact too."""
+    settings, vendor = terms.inventory.etcd, terms.inventory.deephaven
+    made = vendor.client_archive.format(cluster_id=terms.mark.token)
+    parent = made.rsplit("/", 1)[0]
+    units = (f"{lib}/systemd/system/{settings.unit}" for lib in ("/etc", *etcd.LIBS))
+    own = parent if terms.mark.token in parent else made  # the generator's directory is this run's alone, or it is /tmp
+    return (_configurations(terms.inventory), vendor.client_config, vendor.server_archive, own, *units)
+
+
+def _configurations(inventory: Inventory) -> str:
+    """The directory of all tokens' configurations with the `latest` link; the link alone where that would be too much:
+    a directory of the system's, or one with data in it."""
+    latest = PurePosixPath(inventory.etcd.config).parent
+    parent, data = latest.parent, PurePosixPath(inventory.etcd.data_root)
+    return str(latest if len(parent.parts) < 3 or parent == data or parent in data.parents else parent)
+
+
+# $0: the data root, listed one level deep; $1: the unit, whose links in /etc count; then the places. The answer has
+# "kind mode owner", path and target of each, and "SHA-256  path" of each file, all ended by NUL.
+_LIST = r"""
+unit=$1; shift
+entry='%y %m %u:%g\0%p\0%l\0'
+real() { parent=$(realpath "$(dirname "$1")") || exit 1; place=${parent%/}/$(basename "$1"); }
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+if there "$0"; then find -H "$0" -maxdepth 1 -printf "$entry" || exit 1; fi
+for path in "$@" /etc/systemd/system/*/"$unit"; do
+    there "$path" || continue
+    real "$path"
+    find "$place" -printf "$entry" -type f -exec sha256sum -z {} + || exit 1
+done
+"""
+_STAT = re.compile(r"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>\S+:\S+)$")
+_SUM = re.compile(r"^(?P<sum>[0-9a-f]{64}) [ *](?P<path>/.*)$", re.S)
+
+
+def ask_listing(host: str, terms: Terms) -> Command:
+    """Path, mode, owner, link and content of all that may be touched. Compared in memory: passwords are among it."""
+    settings = terms.inventory.etcd
+    return Command(
+        host, ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms)),
+        "list what the runbook may touch", changes=False, secret=True,
+    )  # fmt: skip
+
+
+def parse_listing(text: str) -> tuple[Entry, ...]:
+    """Entries by path; of a place that was listed twice, by two of its names, one."""
+    words = iter(text.split("\0"))
+    found: dict[str, Entry] = {}
+    sums: dict[str, str] = {}
+    for word in words:
+        stat, digest = _STAT.match(word), _SUM.match(word)
+        if stat:
+            path, target = next(words), next(words)
+            found[path] = Entry(path, stat["kind"], stat["mode"] if stat["kind"] != "l" else "", stat["owner"], target)
+        elif digest:
+            sums[digest["path"]] = digest["sum"]
+        elif word:
+            raise RecordError("the listing of a host", f"has a line that is none of it: {word[:60]!r}", "run again")
+    whole = {path: Entry(**{**asdict(e), "sha256": sums.get(path, "")}) for path, e in found.items()}
+    return tuple(whole[path] for path in sorted(whole))
+
+
+def topmost(paths: Iterable[str]) -> list[str]:
+    """These paths without those that lie below another of them."""
+    kept: list[str] = []
+    for path in sorted(paths, key=lambda p: p.split("/")):
+        if not kept or not path.startswith(f"{kept[-1]}/"):
+            kept.append(path)
+    return kept
+
+
+# -- recording ---------------------------------------------------------------------------------------------------
+
+
+def place(terms: Terms, name: str = "") -> str:
+    return terms.place(f"before/{name}".rstrip("/"))
+
+
+def copy_of(terms: Terms, path: str) -> str:
+    """Where the copy of a path is kept."""
+    return place(terms, f"tree{path}")
+
+
+def of_host(listing: Result, unit: Unit, monit: Result | None) -> Record:
+    """The answers about one host as its record; `monit` None where Deephaven has no business."""
+    return Record(parse_listing(listing.stdout), unit.enabled, unit.running, supervised(monit) if monit else None)
+
+
+def supervised(monit: Result) -> bool | None:
+    """Whether Deephaven is on, by monit's word: any process of it is not off. None where that cannot be understood."""
+    if deephaven.silent(monit.code, monit.stdout + monit.stderr):
+        return None
+    return bool(deephaven.not_off(deephaven.parse_monit(monit.stdout)))
+
+
+def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
+    """Keeps each host's record and a copy of what was listed, data excepted, on that host, once, for root alone."""
+    part, data = f"{place(terms)}.part", terms.inventory.etcd.data_root
+    plan: list[Command] = []
+    for host, found in records.items():
+        paths = topmost(e.path for e in found.entries if not is_data(e.path, data))
+        plan.append(act(host, "rm", "-rf", part, why="clear what an interrupted run left unfinished"))
+        plan.append(act(host, "install", "-d", "-m", "700", part, f"{part}/tree", why="where the state before is kept"))
+        if paths:
+            copy = ("cp", "-a", "--parents", "--", *paths, f"{part}/tree")
+            plan.append(Command(host, copy, "keep all that may be changed as it is", deadline=LONG))
+        plan += [
+            Command(host, ("dd", f"of={part}/record.json", "conv=fsync", "status=none"), "and a record of it",
+                    stdin=(json.dumps(asdict(found)) + "\n").encode()),
+            act(host, "mv", "-T", part, place(terms), why="the record gets its name; it is never written again"),
+        ]  # fmt: skip
+    return plan
+
+
+def is_data(path: str, data_root: str) -> bool:
+    """Whether a path is listed and never copied."""
+    return path == data_root or path.startswith(f"{data_root}/")
+
+
+def ask_record(host: str, terms: Terms) -> Command:
+    return Command(host, ("cat", place(terms, "record.json")), "what the host was before the run",
+                   changes=False, accept=None, secret=True)  # fmt: skip
+
+
+def parse_record(host: str, text: str) -> Record | None:
+    """None where nothing was recorded. Raises `RecordError` for a record that cannot be read."""
+    if not text.strip():
+        return None
+    try:
+        data = json.loads(text)
+        return Record(**{**data, "entries": tuple(Entry(**entry) for entry in data["entries"])})
+    except (ValueError, KeyError, TypeError):
+        raise RecordError(host, "the record of what it was before the run cannot be read", "go back by hand") from None
+
+
+# -- comparing ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a host differs from its record. `brought`: what is there and was not, or was another; `lacking`: what was
+    there and is not, or is another; both topmost paths. `retouched`: directories with another mode or owner, as they
+    were."""
+
+    brought: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    retouched: tuple[Entry, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.brought or self.lacking or self.retouched)
+
+    def __str__(self) -> str:
+        said = [f"{word} {', '.join(paths)}" for word, paths in (("new:", self.brought), ("missing:", self.lacking))
+                if paths]  # fmt: skip
+        if self.retouched:
+            said.append(f"another mode or owner: {', '.join(entry.path for entry in self.retouched)}")
+        return "; ".join(said)
+
+
+def difference(before: Sequence[Entry], now: Sequence[Entry]) -> Difference:
+    was, found = {entry.path: entry for entry in before}, {entry.path: entry for entry in now}
+    changed = {path for path in was.keys() & found.keys() if was[path] != found[path]}
+    retouched = {path for path in changed if was[path].kind == found[path].kind == "d"}
+    other = changed - retouched
+    return Difference(
+        tuple(topmost((found.keys() - was.keys()) | other)),
+        tuple(topmost((was.keys() - found.keys()) | other)),
+        tuple(was[path] for path in sorted(retouched)),
+    )
+
+
+# -- commands that a run left running ----------------------------------------------------------------------------
+
+_OURS = re.compile(rf"\btimeout -k 5 (?:{SHORT}|{LONG}|7200) ")
+_QUESTION = "ps -ww -eo pid=,args="
+
+
+def ask_left_running(host: str) -> Command:
+    """All processes; a killed runbook's commands are told by their deadline, which stands in every one of them."""
+    return look(host, *_QUESTION.split(), why="whether a command of a run still runs", accept=(0,))
+
+
+def left_running(text: str) -> list[str]:
+    """`ask_left_running`'s answer: the commands of a run, without this very question."""
+    rows = (line.strip() for line in text.splitlines())
+    return [row for row in rows if _OURS.search(row) and _QUESTION not in row]

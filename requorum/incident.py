@@ -1,0 +1,39 @@
+"""The old passwords are backed up once for each incident, not for each run. Pure functions only.
+
+A run that was given up by hand after the vendor's generator may have left new passwords in the live configuration. The
+next run of the same incident takes over what the first one backed up. A wrong guess is harmless: the trial refuses a
+password that does not log in, before anything is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from requorum import marker
+from requorum.command import Command, look
+from requorum.lineage import Birth
+
+BACKUP = "client.before"
+UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is as before
+
+
+def ask_runs(host: str, cluster: str) -> Command:
+    """Which runs have a backup of the passwords on this host, and which were rolled back."""
+    return look(
+        host, "find", marker.directory(cluster), "-mindepth", "2", "-maxdepth", "2",
+        "(", "-name", BACKUP, "-o", "-name", UNDONE, ")", "-printf", r"%P\n", why="which passwords earlier runs kept",
+    )  # fmt: skip
+
+
+def parse_runs(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """`ask_runs`' answer: runs with a backup, runs that were rolled back."""
+    rows = [line.partition("/") for line in text.splitlines()]
+    kept, undone = (frozenset(run for run, _, name in rows if name == wanted) for wanted in (BACKUP, UNDONE))
+    return kept, undone
+
+
+def first_backup(run: str, kept: Iterable[str], undone: Iterable[str], births: Iterable[Birth]) -> str | None:
+    """The run whose backup `run` takes over on this host: the first one that has any since the last run that came to
+    power on, and was not rolled back; None where there is none. A run's name begins with its UTC start."""
+    over = max((birth.run for birth in births if birth.alive), default="")
+    return min((other for other in set(kept) - set(undone) if over < other < run), default=None)

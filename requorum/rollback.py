@@ -1,0 +1,214 @@
+"""Going back: what undoes a run on every host, as data. Pure planners; what a host was is `before`'s to say.
+
+Nothing is deleted here either: what the run brought goes into its own directory, and what was there before is put back
+from the copy that was made before the run changed anything. A host that is as it was gives an empty plan, so that an
+interrupted rollback is carried on by the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from requorum import before, deephaven, incident
+from requorum.before import Difference, Record
+from requorum.command import HUGE, LONG, Command, act, look
+from requorum.etcd import MemberConfig, Unit
+from requorum.inventory import Inventory
+from requorum.loss import Loss
+from requorum.marker import Marker, Phase, Undone
+from requorum.plan import is_new
+from requorum.refusal import Refusal
+from requorum.terms import Terms
+
+
+class RollbackError(Refusal):
+    """This run cannot be rolled back, or not yet."""
+
+
+# -- may it be -----------------------------------------------------------------------------------------------------
+
+
+def refusal(mark: Marker, discard: bool, hosts: str) -> RollbackError | None:
+    """Why this run may not be rolled back now; None if it may. `hosts`: what `--hosts` was."""
+    if mark.undone is Undone.ROLLED_BACK:
+        return RollbackError(
+            f"run {mark.run}",
+            "was rolled back already",
+            f"nothing is left to do; a recovery is a new run: pytest runbook --hosts={hosts}",
+        )
+    if mark.phase >= Phase.POWERING_ON and not discard:
+        return RollbackError(
+            f"run {mark.run} of {mark.by}",
+            "had turned Deephaven on, so the new cluster may hold writes that the old one has not",
+            f"to save the new cluster to a file, then go back without those writes: {mark.rollback(hosts)}",
+        )
+    return None
+
+
+def without_record(mark: Marker, records: Mapping[str, Record | None]) -> dict[str, str | Exception | None]:
+    """host → what is wrong with its record. A run that changed nothing yet needs none."""
+    needed = mark.phase > Phase.OPEN
+    return {host: "no record of it" if found is None and needed else None for host, found in records.items()}
+
+
+# -- the new cluster goes ------------------------------------------------------------------------------------------
+
+
+def end_what_runs(terms: Terms) -> list[Command]:
+    """Ends what a killed run left running in units of its own: a restore, a salvage, a trial."""
+    units = f"requorum-*-{terms.mark.run}.service"
+    return [
+        Command(host, ("systemctl", "stop", units), "end what the run left running", deadline=LONG, accept=(0, 5))
+        for host in terms.everyone
+    ]
+
+
+def turn_deephaven_off(terms: Terms, differences: Mapping[str, Difference]) -> list[Command]:
+    """Before anything is taken away; not where nothing is left to undo."""
+    if not any(differences.values()):
+        return []
+    return [deephaven.monit(terms.inventory, host, up=False) for host in terms.deephaven_hosts]
+
+
+def stop_etcd(inventory: Inventory, units: Mapping[str, Unit], differences: Mapping[str, Difference]) -> list[Command]:
+    """On every host that is not as it was; an old etcd that the run never touched goes on."""
+    unit = inventory.etcd.unit
+    return [
+        Command(host, ("systemctl", "stop", unit), f"stop {unit}", deadline=LONG)
+        for host, found in differences.items()
+        if found and units[host].running
+    ]
+
+
+def set_aside(terms: Terms, differences: Mapping[str, Difference]) -> list[Command]:
+    """Moves what the run brought into the run's directory: unit, configuration, links, data, archives."""
+    plan: list[Command] = []
+    for host, found in differences.items():
+        if found.brought:
+            plan.append(act(host, "mkdir", "-p", terms.brought, why="where what the run brought is kept"))
+        plan += [away(host, path, terms.brought) for path in found.brought]
+        if found.brought:
+            plan.append(act(host, "systemctl", "daemon-reload", why="systemd forgets the new unit"))
+    return plan
+
+
+def away(host: str, path: str, kept: str) -> Command:
+    """One path moved into the directory `kept`, named after where it was. Data may have to go to another disk."""
+    argv = ("mv", "--backup=numbered", "-T", path, f"{kept}/{path.strip('/').replace('/', '_')}")
+    return Command(host, argv, f"set {path} aside", deadline=HUGE)
+
+
+# -- the old state comes back --------------------------------------------------------------------------------------
+
+
+def put_back(terms: Terms, differences: Mapping[str, Difference], records: Mapping[str, Record]) -> list[Command]:
+    """Copies what is lacking from the run's record, with owner and mode. Old data was never touched."""
+    plan: list[Command] = []
+    for host, found in differences.items():
+        recorded = {
+            entry.path
+            for entry in records[host].entries
+            if not before.is_data(entry.path, terms.inventory.etcd.data_root)
+        }
+        back = [path for path in found.lacking if path in recorded]
+        plan += [
+            Command(host, ("cp", "-a", "-T", before.copy_of(terms, path), path), f"put {path} back", deadline=LONG)
+            for path in back
+        ]
+        for entry in found.retouched:
+            plan.append(act(host, "chown", entry.owner, entry.path, why=f"{entry.path} belongs to whom it did"))
+            plan.append(act(host, "chmod", entry.mode, entry.path, why="with its mode"))
+        if back:
+            plan.append(act(host, "systemctl", "daemon-reload", why="systemd learns the old unit"))
+    return plan
+
+
+def start_etcd(inventory: Inventory, units: Mapping[str, Unit], records: Mapping[str, Record]) -> list[Command]:
+    """Where it ran before. Without waiting: a member without quorum never gets ready, as it was before the run."""
+    unit = inventory.etcd.unit
+    return [
+        act(host, "systemctl", "start", "--no-block", unit, why=f"{unit} ran before the run")
+        for host, record in records.items()
+        if record.running and not units[host].running
+    ]
+
+
+def turn_deephaven_back(terms: Terms, on: Mapping[str, bool | None], records: Mapping[str, Record]) -> list[Command]:
+    """On where it was on, the configuration server first. The exit code tells nothing: the old etcd may be dead."""
+    hosts = sorted(terms.deephaven_hosts, key=lambda host: host != terms.configuration_server)
+    return [
+        Command(up.host, up.argv, "turn Deephaven on again, as before the run", deadline=up.deadline, accept=None)
+        for up in (deephaven.monit(terms.inventory, host, up=True) for host in hosts)
+        if up.host in records and records[up.host].deephaven and on[up.host] is False
+    ]
+
+
+def close(terms: Terms) -> list[Command]:
+    """Notes in the run's own directory that it was undone, which outlasts its mark."""
+    why = "note that the run was rolled back"
+    return [act(host, "touch", terms.place(incident.UNDONE), why=why) for host in terms.everyone]
+
+
+# -- room ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that must move to another disk when something is set aside, and how many are free there."""
+
+    moving: int
+    free: int
+
+    @property
+    def lacks(self) -> str | None:
+        return f"{self.free:,} of {self.moving:,} bytes" if self.moving > self.free else None
+
+
+# $0: the run's directory; then what will be moved there. Prints what is free, then the size of what lies elsewhere.
+_SIZES = r"""
+df -P -B1 "$0" | awk 'NR == 2 { print $4 }'
+home=$(stat -c %d "$0") || exit 1
+for path; do
+    [ -e "$path" ] && [ ! -L "$path" ] && [ "$(stat -c %d "$path")" != "$home" ] || continue
+    du -s -B1 "$path" | cut -f 1
+done
+"""
+
+
+def ask_disk(terms: Terms, host: str, paths: Sequence[str]) -> Command:
+    return look(host, "sh", "-c", _SIZES, terms.place(), *paths, why="room for what is set aside", accept=(0,))
+
+
+def parse_disk(text: str) -> Disk:
+    free, *moving = (int(word) for word in text.split())
+    return Disk(sum(moving), free)
+
+
+# -- the new cluster is saved, past the point of no return ---------------------------------------------------------
+
+
+def runs_the_new_cluster(
+    terms: Terms, units: Mapping[str, Unit], configs: Mapping[str, MemberConfig | None]
+) -> tuple[str, ...]:
+    """Hosts where the run's new etcd runs."""
+    return tuple(host for host in terms.member_hosts if is_new(terms, configs[host]) and units[host].running)
+
+
+def nothing_to_save(mark: Marker, hosts: str) -> RollbackError:
+    return RollbackError(
+        "the new cluster",
+        "runs nowhere, so what Deephaven wrote into it cannot be saved",
+        f"start its etcd again; if its quorum is lost, that is a new incident: pytest runbook --hosts={hosts}",
+    )
+
+
+def loss(kept: str | None) -> Loss:
+    """What going back loses. `kept`: where the discarded cluster was saved; None before the point of no return."""
+    if kept is None:
+        return Loss(0, 0, "Deephaven was off from the run's beginning until its rollback, so nothing was written")
+    return Loss(None, None, f"what was written since Deephaven was turned on is in {kept} alone")
+
+
+def cannot_be_saved(endpoint: str, words: str) -> RollbackError:
+    return RollbackError(endpoint, f"could not be saved: {words}", "nothing was taken away yet; run the same again")

@@ -1,0 +1,124 @@
+"""Facts for going back, and the save of a cluster that is discarded: the one thing here that is not a look.
+
+`before` says what is asked, `rollback` what is run; the save's planners are the backup's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from requorum import backup, before, deephaven, etcd, facts, plan, rollback
+from requorum.backup import Tonight
+from requorum.before import Difference, Record
+from requorum.cluster import Cluster
+from requorum.command import HUGE, Command, Fetch
+from requorum.fleet import Machine
+from requorum.marker import Phase, Undone
+from requorum.proofs import backups
+from requorum.vault import Vault
+
+ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
+
+
+def as_it_is(cluster: Cluster) -> dict[str, Record]:
+    """Every host as it is now, for the record of a run that is about to change it; {} once the run has begun to."""
+    if cluster.mark.phase > Phase.OPEN:
+        return {}
+    terms = cluster.terms
+    questions = [question for host in terms.everyone for question in _questions(cluster, host)]
+    found = {}
+    for host, (listing, unit, *monit) in cluster.ask_by_host(questions).items():
+        found[host] = before.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
+    return found
+
+
+def _questions(cluster: Cluster, host: str) -> list[Command]:
+    questions = [before.ask_listing(host, cluster.terms), etcd.ask_unit(host, cluster.inventory.etcd.unit)]
+    if host in cluster.terms.deephaven_hosts:
+        questions.append(deephaven.ask_monit(cluster.inventory, host))
+    return questions
+
+
+def records(cluster: Cluster) -> dict[str, Record | None]:
+    """What every host was before the run; None where nothing was recorded."""
+    answers = facts.by_host(cluster, [before.ask_record(host, cluster.terms) for host in cluster.terms.everyone])
+    return {host: before.parse_record(host, result.stdout) for host, result in answers.items()}
+
+
+def differences(cluster: Cluster, known: Mapping[str, Record]) -> dict[str, Difference]:
+    """How every host that has a record differs from it now."""
+    answers = facts.by_host(cluster, [before.ask_listing(host, cluster.terms) for host in known])
+    return {h: before.difference(known[h].entries, before.parse_listing(r.stdout)) for h, r in answers.items()}
+
+
+def deephaven_is_on(cluster: Cluster) -> dict[str, bool | None]:
+    """Whether any process is supervised on each Deephaven host; None where monit cannot be understood."""
+    hosts = cluster.terms.deephaven_hosts
+    answers = facts.by_host(cluster, [deephaven.ask_monit(cluster.inventory, host) for host in hosts])
+    return {host: before.supervised(result) for host, result in answers.items()}
+
+
+def disks(cluster: Cluster, paths: Mapping[str, Iterable[str]]) -> dict[str, rollback.Disk]:
+    """What would have to move to another disk to be set aside. Shape: host → paths."""
+    questions = [rollback.ask_disk(cluster.terms, host, tuple(found)) for host, found in paths.items()]
+    return {host: rollback.parse_disk(r.stdout) for host, r in facts.by_host(cluster, questions).items()}
+
+
+def no_command_is_left(cluster: Cluster) -> None:
+    """Commands of a killed runbook run on until they end; beside one nothing could be proven."""
+
+    def probe(machine: Machine) -> str | None:
+        left = before.left_running(machine.ask(before.ask_left_running(machine.name)).stdout)
+        return f"still running: {'; '.join(row[:120] for row in left)}" if left else None
+
+    cluster.prove(
+        cluster.terms.everyone,
+        "no command of a run is at work any more",
+        probe,
+        "let it end, or end it there by its number; then run the same again",
+        within=ENDING_SECONDS,
+    )
+
+
+# -- past the point of no return ---------------------------------------------------------------------------------
+
+
+def save_what_is_discarded(cluster: Cluster) -> None:
+    """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine.
+
+    Done again as long as the new cluster runs; once it was taken away the earlier save is the last word.
+    """
+    terms, hosts = cluster.terms, cluster.terms.member_hosts
+    running = rollback.runs_the_new_cluster(terms, facts.units(cluster, hosts), facts.configs(cluster, hosts))
+    if not running:
+        if cluster.mark.undone < Undone.SAVED:
+            raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
+        cluster.note("saved before this rollback was interrupted")
+        cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")
+        return
+    vault = Vault(cluster.inventory, "discarded")
+    with vault.locked():
+        tonight = Tonight(vault)
+        health, status = cluster.ask(backup.ask_health(cluster.inventory))
+        tonight.member = backup.healthiest(*backup.read_health(health, status))
+        (result,) = cluster.do([plan.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
+        if result.code != 0:
+            raise rollback.cannot_be_saved(tonight.member.endpoint, result.words)
+        kept = terms.place("discarded.snap")
+        tonight.note = backup.describe(cluster, tonight.member, kept)
+        backups.the_save_is_up_to_date(cluster, tonight)
+        backups.there_is_room_here(cluster, tonight)
+        part = str(vault.part(tonight.note.taken))
+        why = "the save of the cluster that is discarded to this machine"
+        cluster.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
+        backups.the_part_is_whole(cluster, tonight)
+        tonight.path = vault.keep(tonight.note)
+        backups.the_backup_is_whole(cluster, tonight)
+    _say(cluster, tonight.path, kept, tonight.note.revision)
+
+
+def _say(cluster: Cluster, path: Path, kept: str, revision: int) -> None:
+    cluster.note(f"{path}, revision {revision:,}; on {cluster.terms.configuration_server}: {kept}")
+    cluster.known.loss = rollback.loss(str(path))
+    cluster.last_words.append(f"The discarded cluster: {path}, revision {revision:,}. It is used only when named.")

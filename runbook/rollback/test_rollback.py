@@ -1,0 +1,115 @@
+"""Every host as it was before the run: what the run brought is set aside everywhere, then what was there comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from requorum import facts, marker, rollback, undoing
+from requorum.cluster import Cluster
+from requorum.marker import Phase, Undone
+from requorum.proofs import hosts, undone
+from requorum.refusal import Refusal
+from runbook.rollback.conftest import Past
+
+
+class TestRollback:
+    """Rollback. Take the new cluster away everywhere, then put back exactly what was there before the run.
+
+    What was there may have been a dead cluster: equality is proven, not health. Nothing is deleted, old data was never
+    touched. Run the same command again after any interruption.
+    """
+
+    def test_given_every_host_answers(self, cluster: Cluster) -> None:
+        """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
+        hosts.every_host_answers(cluster)
+
+    def test_given_a_run_may_be_rolled_back(self, cluster: Cluster) -> None:
+        """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
+        mark = marker.to_roll_back(facts.marks(cluster))
+        if mark is None:
+            raise Refusal("the hosts", "carry no mark of any run", "there is nothing to roll back")
+        refusal = rollback.refusal(mark, cluster.options.discard, cluster.options.hosts)
+        if refusal:
+            raise refusal
+        cluster.carry_on(mark, "rolling back")
+
+    def test_given_what_was_before_is_recorded(self, cluster: Cluster, past: Past) -> None:
+        """On every host, by the run itself before it changed anything; a run that never did needs none."""
+        found = undoing.records(cluster)
+        undone.every_host_has_a_record(cluster, found)
+        past.records = {host: record for host, record in found.items() if record is not None}
+
+    def test_given_there_is_room_for_what_is_set_aside(self, cluster: Cluster, past: Past) -> None:
+        """Where data lies on another disk than the run's directory it must move there."""
+        brought = {host: found.brought for host, found in undoing.differences(cluster, past.records).items()}
+        undone.there_is_room_aside(cluster, brought)
+
+    def test_when_what_the_run_left_running_is_ended(self, cluster: Cluster) -> None:
+        """From here the run can only be undone. A restore, a salvage or a trial that is still at work is stopped."""
+        cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.BEGUN)))
+        cluster.do(rollback.end_what_runs(cluster.terms))
+
+    def test_then_no_command_of_a_run_is_left(self, cluster: Cluster) -> None:
+        """A killed runbook's commands run on until they end."""
+        undoing.no_command_is_left(cluster)
+
+    def test_when_deephaven_is_turned_off(self, cluster: Cluster, past: Past) -> None:
+        """So that nobody writes into a cluster that is taken away; not where no host has changed."""
+        found = undoing.differences(cluster, past.records)
+        cluster.do(rollback.turn_deephaven_off(cluster.terms, found))
+        if any(found.values()):
+            hosts.no_deephaven_process_runs(cluster)
+
+    def test_when_the_new_cluster_is_saved(self, cluster: Cluster) -> None:
+        """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
+        if cluster.mark.phase >= Phase.POWERING_ON:
+            undoing.save_what_is_discarded(cluster)
+            cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.SAVED)))
+
+    def test_when_the_new_etcd_is_stopped(self, cluster: Cluster, past: Past) -> None:
+        """On every host that is not as it was; an old etcd that the run never touched goes on."""
+        found, units = undoing.differences(cluster, past.records), facts.units(cluster, past.records)
+        cluster.do(rollback.stop_etcd(cluster.inventory, units, found))
+        undone.no_new_etcd_runs(cluster, [host for host, difference in found.items() if difference])
+
+    def test_when_what_the_run_brought_is_set_aside(self, cluster: Cluster, past: Past) -> None:
+        """Unit, configuration, links, data and archives, on all hosts before anything is put back on any."""
+        cluster.do(rollback.set_aside(cluster.terms, undoing.differences(cluster, past.records)))
+
+    def test_then_nothing_of_it_is_left_in_place(self, cluster: Cluster, past: Past) -> None:
+        """It is in the run's own directory now, below `brought`."""
+        undone.nothing_brought_is_left(cluster, past.records)
+
+    def test_when_what_was_there_before_is_put_back(self, cluster: Cluster, past: Past) -> None:
+        """From the run's own copy: units, links, configuration, passwords, archives."""
+        cluster.do(rollback.put_back(cluster.terms, undoing.differences(cluster, past.records), past.records))
+
+    def test_then_every_host_is_as_before(self, cluster: Cluster, past: Past) -> None:
+        """Paths, modes, owners, links and contents are equal to the listing made before the run; units as enabled."""
+        undone.every_host_is_as_before(cluster, past.records)
+
+    def test_when_etcd_is_started_where_it_ran(self, cluster: Cluster, past: Past) -> None:
+        """Without waiting: a member that had no quorum will not get ready now either."""
+        units = facts.units(cluster, past.records)
+        cluster.do(rollback.start_etcd(cluster.inventory, units, past.records))
+
+    def test_then_etcd_runs_where_it_ran(self, cluster: Cluster, past: Past) -> None:
+        """And nowhere else."""
+        undone.etcd_is_as_before(cluster, past.records)
+
+    def test_when_deephaven_is_turned_on_where_it_was_on(self, cluster: Cluster, past: Past) -> None:
+        """The configuration server first. Its processes may find a dead etcd, as they did before the run."""
+        on = undoing.deephaven_is_on(cluster)
+        cluster.do(rollback.turn_deephaven_back(cluster.terms, on, past.records))
+
+    def test_then_deephaven_is_on_where_it_was_on(self, cluster: Cluster, past: Past) -> None:
+        """Where that was known."""
+        undone.deephaven_is_as_before(cluster, past.records)
+
+    def test_when_the_run_is_closed(self, cluster: Cluster) -> None:
+        """Its mark says that it was rolled back: the next recovery is a run of its own."""
+        cluster.known.loss = cluster.known.loss or rollback.loss(None)
+        cluster.do(rollback.close(cluster.terms))
+        cluster.remark(replace(cluster.mark, undone=Undone.ROLLED_BACK))
+        cluster.last_words.append(f"Rolled back run {cluster.mark.run}: every host is as it was before.")
+        cluster.last_words.append(f"What it brought is in {cluster.terms.brought} there, in case it is needed.")

@@ -1,0 +1,212 @@
+"""Going back and trying again as data: what is refused, what is taken away, what comes back, command by command."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum import retry, rollback
+from requorum.before import Difference, Record
+from requorum.etcd import Unit
+from requorum.marker import Marker, MarkerError, Phase, Undone, to_carry_on, to_roll_back
+from tests.unit import build
+from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUN, RUNNING, SHORT, STOPPED, TOKEN, UNIT, lines
+from tests.unit.test_before import DATA, HOST, LATEST, OLD, UNIT_FILE
+
+LATER = "20260202t000000z-012345"
+NEW = Difference(("/etc/etcd/dh/latest", "/etc/etcd/dh/new", f"/var/lib/etcd/dh/{TOKEN}"), ("/etc/etcd/dh/latest",))
+SAME = Difference()
+BEFORE = {"etcd-1": Record(HOST, "enabled", True, None), "etcd-2": Record(HOST, "disabled", False, None)}
+STARTING = Unit("loaded", "activating", "start", "enabled", "")
+
+
+class TestMayItBe:
+    @pytest.mark.parametrize("phase", [Phase.OPEN, Phase.STOPPING, Phase.STARTED])
+    def test_before_power_on_nothing_can_be_lost(self, phase: Phase) -> None:
+        assert rollback.refusal(build.mark(phase), False, "prod") is None
+
+    @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
+    def test_after_it_only_with_the_operators_word(self, phase: Phase) -> None:
+        refusal = rollback.refusal(build.mark(phase), False, "prod")
+        assert refusal is not None
+        assert "pytest runbook/rollback --hosts=prod --discard-new-writes" in str(refusal)
+        assert rollback.refusal(build.mark(phase), True, "prod") is None
+
+    @pytest.mark.parametrize("undone", [Undone.BEGUN, Undone.SAVED])
+    def test_an_interrupted_one_needs_the_word_again(self, undone: Undone) -> None:
+        assert rollback.refusal(build.mark(Phase.DONE, undone=undone), False, "prod") is not None
+        assert rollback.refusal(build.mark(Phase.STARTED, undone=undone), False, "prod") is None
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_what_was_rolled_back_is_not_rolled_back_again(self, phase: Phase) -> None:
+        refusal = rollback.refusal(build.mark(phase, undone=Undone.ROLLED_BACK), True, "prod")
+        assert "was rolled back already" in str(refusal)
+
+    def test_a_host_without_a_record_stops_it_once_the_run_changed_anything(self) -> None:
+        found: dict[str, Record | None] = {"etcd-1": BEFORE["etcd-1"], "etcd-2": None}
+        assert rollback.without_record(build.mark(Phase.STOPPING), found) == {
+            "etcd-1": None,
+            "etcd-2": "no record of it",
+        }
+        assert not any(rollback.without_record(build.mark(Phase.OPEN), found).values())
+
+
+class TestTakingAway:
+    def test_deephaven_is_turned_off_on_all_its_hosts_as_soon_as_one_host_has_changed(self) -> None:
+        plan = rollback.turn_deephaven_off(build.terms(), {"etcd-1": NEW, "infra-1": SAME})
+        assert lines(plan) == [f"{host}: {LONG} {BIN}/dh_monit down --block" for host in ("infra-1", "query-1")]
+
+    def test_it_stays_on_where_nothing_is_to_be_undone(self) -> None:
+        assert rollback.turn_deephaven_off(build.terms(), {"etcd-1": SAME, "infra-1": SAME}) == []
+
+    def test_past_the_point_of_no_return_it_is_turned_off_too(self) -> None:
+        assert len(rollback.turn_deephaven_off(build.terms(Phase.DONE), {"etcd-1": NEW})) == 2
+
+    def test_an_old_etcd_that_was_never_touched_goes_on(self) -> None:
+        units = {"etcd-1": RUNNING, "etcd-2": RUNNING, "etcd-3": STOPPED}
+        plan = rollback.stop_etcd(build.inventory(), units, {"etcd-1": NEW, "etcd-2": SAME, "etcd-3": NEW})
+        assert lines(plan) == [f"etcd-1: {LONG} systemctl stop {UNIT}"]
+
+    def test_what_the_run_brought_is_moved_never_deleted(self) -> None:
+        assert lines(rollback.set_aside(build.terms(), {"etcd-1": NEW, "etcd-2": SAME})) == [
+            f"etcd-1: {SHORT} mkdir -p {PLACE}/brought",
+            f"etcd-1: {HUGE} mv --backup=numbered -T /etc/etcd/dh/latest {PLACE}/brought/etc_etcd_dh_latest",
+            f"etcd-1: {HUGE} mv --backup=numbered -T /etc/etcd/dh/new {PLACE}/brought/etc_etcd_dh_new",
+            f"etcd-1: {HUGE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} {PLACE}/brought/var_lib_etcd_dh_{TOKEN}",
+            f"etcd-1: {SHORT} systemctl daemon-reload",
+        ]
+
+    def test_units_of_the_run_that_still_work_are_ended_everywhere(self) -> None:
+        plan = rollback.end_what_runs(build.terms())
+        assert lines(plan)[0] == f"etcd-1: {LONG} systemctl stop 'requorum-*-{RUN}.service'"
+        assert len(plan) == 5
+
+
+class TestPuttingBack:
+    def test_it_is_copied_from_the_record_and_systemd_is_told(self) -> None:
+        lacking = Difference((), (LATEST.path, UNIT_FILE.path), ())
+        assert lines(rollback.put_back(build.terms(), {"etcd-1": lacking}, BEFORE)) == [
+            f"etcd-1: {LONG} cp -a -T {PLACE}/before/tree/etc/etcd/dh/latest /etc/etcd/dh/latest",
+            f"etcd-1: {LONG} cp -a -T {PLACE}/before/tree/usr/lib/systemd/system/{UNIT} /usr/lib/systemd/system/{UNIT}",
+            f"etcd-1: {SHORT} systemctl daemon-reload",
+        ]
+
+    def test_a_directory_gets_its_owner_and_mode_again_in_place(self) -> None:
+        assert lines(rollback.put_back(build.terms(), {"etcd-1": Difference(retouched=(OLD,))}, BEFORE)) == [
+            f"etcd-1: {SHORT} chown root:etcd {OLD.path}",
+            f"etcd-1: {SHORT} chmod 750 {OLD.path}",
+        ]
+
+    def test_data_was_never_copied_so_it_is_left_to_the_proof(self) -> None:
+        assert rollback.put_back(build.terms(), {"etcd-1": Difference((), (DATA[1].path,))}, BEFORE) == []
+
+    def test_a_host_as_it_was_needs_nothing(self) -> None:
+        assert rollback.put_back(build.terms(), {"etcd-1": SAME}, BEFORE) == []
+
+    def test_etcd_starts_where_it_ran_and_is_not_started_twice(self) -> None:
+        plan = rollback.start_etcd(build.inventory(), {"etcd-1": STOPPED, "etcd-2": STOPPED}, BEFORE)
+        assert lines(plan) == [f"etcd-1: {SHORT} systemctl start --no-block {UNIT}"]
+        assert rollback.start_etcd(build.inventory(), {"etcd-1": STARTING, "etcd-2": ABSENT}, BEFORE) == []
+
+    def test_deephaven_comes_back_where_it_was_on_the_configuration_server_first(self) -> None:
+        on, off, unknown = (Record((), "", False, known) for known in (True, False, None))
+        terms = build.terms(of=build.inventory())
+        both = rollback.turn_deephaven_back(terms, {"infra-1": False, "query-1": False}, {"query-1": on, "infra-1": on})
+        assert lines(both) == [f"{host}: {LONG} {BIN}/dh_monit up --block" for host in ("infra-1", "query-1")]
+        assert all(command.accept is None for command in both), "the old etcd may be dead"
+        for record in (off, unknown):
+            same = {"infra-1": record, "query-1": record}
+            assert rollback.turn_deephaven_back(terms, {"infra-1": False, "query-1": False}, same) == []
+        already = rollback.turn_deephaven_back(
+            terms, {"infra-1": True, "query-1": True}, {"infra-1": on, "query-1": on}
+        )
+        assert already == []
+
+
+class TestRoom:
+    def test_only_what_lies_on_another_disk_needs_any(self) -> None:
+        assert rollback.parse_disk("1000\n").lacks is None
+        assert rollback.parse_disk("1000\n400\n600\n").lacks is None
+        assert rollback.parse_disk("1000\n400\n601\n").lacks == "1,000 of 1,001 bytes"
+
+
+def marks(*found: Marker | None) -> dict[str, Marker | None]:
+    return {f"etcd-{number}": mark for number, mark in enumerate(found, start=1)}
+
+
+class TestMarks:
+    @pytest.mark.parametrize("phase", Phase)
+    @pytest.mark.parametrize("undone", [Undone.BEGUN, Undone.SAVED])
+    def test_while_a_rollback_is_unfinished_nobody_recovers(self, phase: Phase, undone: Undone) -> None:
+        mark = build.mark(phase, undone=undone)
+        with pytest.raises(MarkerError) as error:
+            to_carry_on(marks(None, build.mark(phase), mark), "prod")
+        assert f"finish it first: {mark.rollback('prod')}" in str(error.value)
+        assert to_roll_back(marks(None, build.mark(phase), mark)) == mark
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_a_run_that_any_host_knows_to_be_rolled_back_is_over(self, phase: Phase) -> None:
+        over = build.mark(phase, undone=Undone.ROLLED_BACK)
+        assert to_carry_on(marks(over, build.mark(phase, undone=Undone.BEGUN), build.mark(phase))) is None
+        assert to_roll_back(marks(over, build.mark(phase, undone=Undone.BEGUN))) == over
+
+    def test_the_run_under_way_is_rolled_back_rather_than_a_newer_diagnosis(self) -> None:
+        under_way = build.mark(Phase.STARTED)
+        assert to_roll_back(marks(build.mark(Phase.OPEN, LATER), under_way)) == under_way
+
+    def test_without_one_it_is_the_newest(self) -> None:
+        assert to_roll_back(marks(build.mark(Phase.DONE), build.mark(Phase.DONE, LATER), None)) == build.mark(
+            Phase.DONE, LATER
+        )
+
+    def test_several_unfinished_runs_are_a_question_for_people(self) -> None:
+        with pytest.raises(MarkerError, match="several unfinished runs"):
+            to_roll_back(marks(build.mark(Phase.STARTED), build.mark(Phase.STOPPING, LATER)))
+
+    def test_without_any_mark_there_is_nothing(self) -> None:
+        assert to_roll_back(marks(None, None)) is None
+
+
+CONFIGS = {f"etcd-{n}": build.config(n, TOKEN) for n in (1, 2, 3)}
+
+
+class TestTryingAgain:
+    def test_a_run_before_power_on_may_be_tried_again(self) -> None:
+        assert retry.refusal(build.mark(Phase.STOPPING), None, "prod") is None
+        assert retry.refusal(build.mark(Phase.STARTED), None, "prod") is None
+
+    @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
+    def test_never_after_the_point_of_no_return(self, phase: Phase) -> None:
+        assert "had turned Deephaven on" in str(retry.refusal(build.mark(phase), None, "prod"))
+
+    def test_without_an_unfinished_run_there_is_nothing_to_try(self) -> None:
+        assert "pytest runbook --hosts=prod" in str(retry.refusal(None, None, "prod"))
+
+    def test_another_snapshot_means_going_back_first(self) -> None:
+        refusal = retry.refusal(build.mark(Phase.STARTED), "other.snap", "prod")
+        assert "pytest runbook/rollback --hosts=prod" in str(refusal)
+
+    def test_a_run_that_did_not_get_to_step_4_is_only_carried_on(self) -> None:
+        terms = build.terms(Phase.STOPPING)
+        assert retry.not_installed(terms, CONFIGS, "prod") is None
+        refusal = retry.not_installed(terms, {**CONFIGS, "etcd-2": build.config(2, "old"), "etcd-3": None}, "prod")
+        assert refusal is not None and refusal.where == "etcd-2, etcd-3"
+
+    def test_every_member_stops_and_stays_down(self) -> None:
+        failed = Unit("loaded", "failed", "failed", "enabled", "")
+        units = {"etcd-1": RUNNING, "etcd-2": STARTING, "etcd-3": failed}
+        assert lines(retry.stop_etcd(build.terms(), units)) == [
+            f"etcd-1: {SHORT} systemctl disable {UNIT}",
+            f"etcd-1: {LONG} systemctl stop {UNIT}",
+            f"etcd-2: {SHORT} systemctl disable {UNIT}",
+            f"etcd-2: {LONG} systemctl stop {UNIT}",
+            f"etcd-3: {SHORT} systemctl disable {UNIT}",
+            f"etcd-3: {SHORT} systemctl reset-failed {UNIT}",
+        ]
+
+    def test_restored_and_half_restored_data_is_moved_never_deleted(self) -> None:
+        data = retry.data_of(build.terms(), CONFIGS)
+        assert data["etcd-1"] == (f"/var/lib/etcd/dh/{TOKEN}", f"/var/lib/etcd/dh/{TOKEN}.restoring")
+        assert lines(retry.set_aside(build.terms(), {"etcd-1": data["etcd-1"][:1], "etcd-2": ()})) == [
+            f"etcd-1: {SHORT} mkdir -p {PLACE}/tried",
+            f"etcd-1: {HUGE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} {PLACE}/tried/var_lib_etcd_dh_{TOKEN}",
+        ]
