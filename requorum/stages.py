@@ -14,16 +14,19 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
+    `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it."""
 
     directory: str
     outcome: str
     confirms: bool = True
     needs_hosts: bool = True
+    looks: bool = False
 
 
 PROCEDURES = (
     Procedure("runbook", "recovered"),
+    Procedure("runbook/check", "checked", confirms=False, looks=True),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
 )
@@ -51,27 +54,35 @@ def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> 
     return not any(argument == directory or directory in argument.parents for argument in paths)
 
 
-def expected(directory: Path, root: Path) -> list[str]:
-    """Node IDs of all stages directly in a procedure's directory, modules by name, stages as written."""
+def expected(directory: Path, root: Path, cases: Sequence[object] = ()) -> list[str]:
+    """Node IDs of all stages directly in a procedure's directory, modules by name, stages as written.
+
+    A stage that takes a `case` is there once for each of `cases`.
+    """
     nodes = []
     for module in sorted(directory.glob("test_*.py")):
         name = module.relative_to(root).as_posix()
         for item in ast.parse(module.read_text(encoding="utf-8")).body:
             if isinstance(item, ast.ClassDef) and item.name.startswith("Test"):
                 nodes += [
-                    f"{name}::{item.name}::{stage.name}"
+                    f"{name}::{item.name}::{stage.name}{suffix}"
                     for stage in item.body
                     if isinstance(stage, ast.FunctionDef) and stage.name.startswith("test_")
+                    for suffix in _suffixes(stage, cases)
                 ]
     return nodes
 
 
-def difference(collected: Sequence[str], root: Path) -> str | None:
+def _suffixes(stage: ast.FunctionDef, cases: Sequence[object]) -> list[str]:
+    return [f"[{case}]" for case in cases] if any(a.arg == "case" for a in stage.args.args) else [""]
+
+
+def difference(collected: Sequence[str], root: Path, cases: Sequence[object] = ()) -> str | None:
     """How the collected stages differ from their procedure's; None when they are exactly those."""
     if not collected:
         return "nothing was collected"
     directory = root / collected[0].split("::")[0]
-    whole = expected(directory.parent, root)
+    whole = expected(directory.parent, root, cases)
     for number, (found, wanted) in enumerate(zip(collected, whole, strict=False), start=1):
         if found != wanted:
             return f"stage {number} is {found.split('::')[-1]}, not {wanted.split('::')[-1]}"
