@@ -282,7 +282,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if cluster is None:
         return
     stopped_at = config.stash.get(STOPPED_AT, None)
-    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and config.stash[PROCEDURE].looks):
+    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and cluster.known.findings):
         outcome = config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", cluster.stage
