@@ -18,14 +18,18 @@ from typing import Any
 
 import pytest
 
+from requorum import checks, opening, snapshot, stages
 from requorum import inventory as inventories
-from requorum import opening, snapshot, stages
+from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now
+from requorum.marker import Marker, Phase
 from requorum.refusal import Refusal
+from requorum.tables import CheckReporter
 from requorum.terminal import Reporter
+from requorum.terms import Terms
 
 ROOT = Path(__file__).parent
 PROCEDURE = pytest.StashKey[stages.Procedure]()
@@ -43,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
     group.addoption("--salvage", metavar="TOKEN", help="the cluster whose data on members' disks is salvaged")
     group.addoption("--skip-hash", metavar="HOST", help="the member whose own database may be restored without a hash")
+    group.addoption("--check", action="store_true", help="assert all that can be without a change, and change nothing")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
     group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
@@ -54,6 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
+    if config.getoption("check"):
+        procedure = _check_instead(config, procedure)
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
         return
@@ -72,7 +79,17 @@ def pytest_configure(config: pytest.Config) -> None:
     plain = config.pluginmanager.getplugin("terminalreporter")
     if plain is not None:
         config.pluginmanager.unregister(plain)
-        config.pluginmanager.register(Reporter(config), "terminalreporter")
+        reporter = CheckReporter if config.stash[PROCEDURE].looks else Reporter
+        config.pluginmanager.register(reporter(config), "terminalreporter")
+
+
+def _check_instead(config: pytest.Config, named: stages.Procedure | None) -> stages.Procedure:
+    """`pytest runbook --check` collects the check's stages in place of the recovery's."""
+    check = next(procedure for procedure in stages.PROCEDURES if procedure.outcome == "checked")
+    if named not in (stages.PROCEDURES[0], check):
+        raise pytest.UsageError("--check is for the recovery\n    → pytest runbook --hosts=NAME --check")
+    config.args = [str(ROOT / check.directory)]
+    return check
 
 
 def _gone(config: pytest.Config) -> tuple[str, ...]:
@@ -128,6 +145,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return stages.is_unnamed(collection_path, config.args, config.invocation_params.dir, ROOT) or None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The check has a case for everything that is looked at on a host."""
+    if "case" in metafunc.fixturenames and INVENTORY in metafunc.config.stash:
+        metafunc.parametrize("case", _cases(metafunc.config), ids=str)
+
+
+def _cases(config: pytest.Config) -> list[Case]:
+    nothing_begun = Marker(run="", token="", phase=Phase.OPEN, by="")
+    return checks.cases(Terms(config.stash[INVENTORY], nothing_begun, _gone(config)))
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, None]:
     yield
@@ -139,7 +167,8 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
         return
     if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
         raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
-    difference = stages.difference(collected, ROOT)
+    cases = _cases(config) if config.stash[PROCEDURE].looks else ()
+    difference = stages.difference(collected, ROOT, cases)
     if difference:
         directory = config.stash[PROCEDURE].directory
         raise pytest.UsageError(
@@ -198,6 +227,7 @@ def options_of(config: pytest.Config) -> Options:
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),
+        looks=config.stash[PROCEDURE].looks,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
         hosts=config.getoption("hosts") or "NAME",
         discard=config.getoption("discard_new_writes"),
@@ -217,6 +247,12 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         journal.record("run", **opening.fields(cluster.terms, options.operator))
         yield cluster
         cluster.anchor()
+
+
+@pytest.fixture(scope="session")
+def checked(pytestconfig: pytest.Config) -> list[Case]:
+    """What `--check` looks at."""
+    return _cases(pytestconfig)
 
 
 @pytest.fixture
@@ -244,9 +280,10 @@ def pytest_runtest_makereport(
     cluster = config.stash.get(CLUSTER, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
         report.longrepr = str(call.excinfo.value)  # a sentence for the operator, not a traceback
-    if report.passed and report.when == "call":
+    looks = config.stash[PROCEDURE].looks
+    if report.when == "call" and (report.passed or looks):
         config.stash[PASSED] = config.stash.get(PASSED, 0) + 1
-    if report.failed and STOPPED_AT not in config.stash:
+    if report.failed and STOPPED_AT not in config.stash and not looks:
         config.stash[STOPPED_AT] = item.nodeid
     if cluster is not None and report.when == "call":
         report.user_properties += [("hosts", list(cluster.touched)), ("notes", list(cluster.notes))]
@@ -267,7 +304,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if cluster is None:
         return
     stopped_at = config.stash.get(STOPPED_AT, None)
-    if int(exitstatus) == int(pytest.ExitCode.OK):
+    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and cluster.known.findings):
         outcome = config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", cluster.stage
@@ -278,3 +315,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if isinstance(reporter, Reporter):
         reporter.closing = cluster.closing(outcome)
+    if isinstance(reporter, CheckReporter):
+        reporter.findings = cluster.known.findings

@@ -137,6 +137,8 @@ def against(data: bytes, own: Verdict, anchors: Mapping[str, Sequence[Anchor]]) 
         return Verdict(own.state, own.number, f"{own.why}; up to record {reach} as told to {hosts}")
     if own.state is State.INCOMPLETE:
         return Verdict(own.state, own.number, f"{own.why}; no host was told of it (asked: {', '.join(anchors)})")
+    if _record(lines[-1]).get("outcome") == "checked":
+        return Verdict(own.state, own.number, f"{own.why}; a check tells no host of itself")
     why = f"no host knows record 1 (asked: {', '.join(anchors)}): rewritten as a whole, or their syslogs were cleared"
     return Verdict(State.ALTERED, 1, why)
 

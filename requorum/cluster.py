@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, marker, report
+from requorum.checks.check import Finding, Seen, counted
 from requorum.command import Action, Command, Copy, Result
 from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Status, Tools
@@ -49,6 +50,7 @@ class Options:
     operator: str = "unknown"
     hosts: str = "NAME"  # what --hosts was, for commands to paste
     discard: bool = False
+    looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
 
     @property
     def names_data(self) -> bool:
@@ -79,6 +81,8 @@ class Known:
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
+    seen: Seen | None = None  # the check: all that was found
+    findings: list[Finding] = field(default_factory=list)  # the check: what that means
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
@@ -207,7 +211,7 @@ class Cluster:
 
     def anchor(self) -> None:
         """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
-        if self.steps:  # otherwise nothing was done, and no host needs to hear of it
+        if self.steps and not self.options.looks:  # otherwise nothing was done, and no host needs to hear of it
             anchor.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
@@ -314,6 +318,7 @@ class Cluster:
             "data_loss": self._data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
+            "findings": [asdict(finding) for finding in self.known.findings],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
 
@@ -329,6 +334,8 @@ class Cluster:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
+        if self.known.findings:
+            lines.append(f"Checked in {time.monotonic() - self.started:.1f} s. {counted(self.known.findings)}.")
         lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 

@@ -179,13 +179,19 @@ def ask_tools(host: str) -> list[Command]:
     ]  # fmt: skip
 
 
+def parse_version(text: str) -> str | None:
+    """`etcd --version`; None where it is not etcd that answered."""
+    found = re.search(r"etcd Version: (\S+)", text)
+    return found.group(1) if found else None
+
+
 def parse_tools(host: str, version: str, where: str, usage: str) -> Tools:
-    found = re.search(r"etcd Version: (\S+)", version)
-    if not found:
+    found = parse_version(version)
+    if found is None:
         raise EtcdError(host, "has no etcd in its PATH", "install the etcd that the other members run")
     if not where.strip():
         raise EtcdError(host, "has neither etcdutl nor etcdctl in its PATH", "install etcd's client tools")
-    return Tools(found.group(1), where.strip().splitlines()[0], "--bump-revision" in usage)
+    return Tools(found, where.strip().splitlines()[0], "--bump-revision" in usage)
 
 
 # -- health without login ----------------------------------------------------------------------------------------

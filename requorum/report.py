@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +52,10 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
     end = next((record for record in entries if record.get("kind") == "end"), {})
     outcome = content.get("outcome") or end.get("outcome")
     title, tone, meaning = OUTCOMES.get(str(outcome), (str(outcome), "warn", "")) if outcome else CUT_OFF
+    findings: list[Record] = content.get("findings") or []
+    failing = sum(finding.get("verdict") == "fails" for finding in findings)
+    if failing:
+        tone, meaning = "bad", f"{meaning} {failing} of {len(findings)} findings do not hold."
     steps = steps_of(entries)
     times = [time for record in entries if (time := instant(record.get("time")))]
     length = (max(times) - min(times)).total_seconds() if times else 0.0
@@ -62,7 +67,7 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
         outcome=title, tone=tone, meaning=meaning, summary=content, run=run, steps=steps,
         cluster=content.get("cluster") or run.get("cluster") or "unknown",
         recovery=content.get("recovery_seconds") or {"total": length, "action_seconds": None, "proof_seconds": None},
-        stopped=next(iter(failed or open_), None) if outcome != "recovered" else None,
+        stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
         stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
         before=_unstaged(entries), commands=commands,
         ran=sum(step.ran for step in steps), changed=sum(bool(record.get("changes")) for record in commands),
@@ -70,7 +75,9 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
         broke=sum("said" in record for record in commands),
         proofs=len(proofs), held=sum(bool(record.get("holds")) for record in proofs),
         hosts=sorted({host for record in commands for host in record["hosts"]}),
-        sources=_sources(content, entries), members=_members(content), retire=_retire(content, run),
+        sources=_sources(content, entries),
+        findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
+        checked_only=outcome == "checked", members=_members(content), retire=_retire(content, run),
         drawing=_drawing(entries, steps, length),
         longest=max((step.seconds for step in steps), default=0) or 1, checked=checked, count=len(entries),
         started=content.get("started") or run.get("time"), finished=content.get("finished") or end.get("time"),

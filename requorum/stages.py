@@ -15,7 +15,8 @@ from pathlib import Path
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
     on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
-    `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed."""
+    `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed.
+    `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it."""
 
     directory: str
     outcome: str
@@ -23,10 +24,12 @@ class Procedure:
     needs_hosts: bool = True
     refuses: str = "step_0"
     does: str = "rebuilds the etcd cluster"
+    looks: bool = False
 
 
 PROCEDURES = (
     Procedure("runbook", "recovered"),
+    Procedure("runbook/check", "checked", confirms=False, looks=True),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
     Procedure(
@@ -62,10 +65,11 @@ def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> 
     return not any(argument == directory or directory in argument.parents for argument in paths)
 
 
-def expected(directory: Path, root: Path) -> list[str]:
+def expected(directory: Path, root: Path, cases: Sequence[object] = ()) -> list[str]:
     """Node IDs of all stages directly in a procedure's directory, modules by name, stages as written.
 
-    A module may import a class of stages from another module of the runbook: then it runs those very stages.
+    A module may import a class of stages from another module of the runbook: then it runs those very stages. A stage
+    that takes a `case` is there once for each of `cases`.
     """
     nodes = []
     for module in sorted(directory.glob("test_*.py")):
@@ -74,28 +78,33 @@ def expected(directory: Path, root: Path) -> list[str]:
             if isinstance(item, ast.ImportFrom) and (item.module or "").startswith("runbook."):
                 source = root / f"{(item.module or '').replace('.', '/')}.py"
                 borrowed = [alias.name for alias in item.names if (alias.asname or alias.name).startswith("Test")]
-                nodes += [f"{name}::{node}" for node in _stages(source) if node.split("::")[0] in borrowed]
-        nodes += [f"{name}::{node}" for node in _stages(module)]
+                nodes += [f"{name}::{node}" for node in _stages(source, cases) if node.split("::")[0] in borrowed]
+        nodes += [f"{name}::{node}" for node in _stages(module, cases)]
     return nodes
 
 
-def _stages(module: Path) -> list[str]:
+def _stages(module: Path, cases: Sequence[object]) -> list[str]:
     """`class::stage` of all stages that a module defines."""
     return [
-        f"{item.name}::{stage.name}"
+        f"{item.name}::{stage.name}{suffix}"
         for item in ast.parse(module.read_text(encoding="utf-8")).body
         if isinstance(item, ast.ClassDef) and item.name.startswith("Test")
         for stage in item.body
         if isinstance(stage, ast.FunctionDef) and stage.name.startswith("test_")
+        for suffix in _suffixes(stage, cases)
     ]
 
 
-def difference(collected: Sequence[str], root: Path) -> str | None:
+def _suffixes(stage: ast.FunctionDef, cases: Sequence[object]) -> list[str]:
+    return [f"[{case}]" for case in cases] if any(a.arg == "case" for a in stage.args.args) else [""]
+
+
+def difference(collected: Sequence[str], root: Path, cases: Sequence[object] = ()) -> str | None:
     """How the collected stages differ from their procedure's; None when they are exactly those."""
     if not collected:
         return "nothing was collected"
     directory = root / collected[0].split("::")[0]
-    whole = expected(directory.parent, root)
+    whole = expected(directory.parent, root, cases)
     for number, (found, wanted) in enumerate(zip(collected, whole, strict=False), start=1):
         if found != wanted:
             return f"stage {number} is {found.split('::')[-1]}, not {wanted.split('::')[-1]}"

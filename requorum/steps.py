@@ -180,11 +180,15 @@ def _prove(stage: Stage, record: Record) -> None:
 
 
 def stage_name(nodeid: str) -> tuple[str, str, str]:
-    """`m.py::TestStep1Stop::test_given_quorum_is_lost` → ("TestStep1Stop", "Given", "quorum is lost")."""
+    """`m.py::TestStep1Stop::test_given_quorum_is_lost` → ("TestStep1Stop", "Given", "quorum is lost").
+
+    Of a stage that is there for many cases the case says more: `…::test_then_it_holds[clock on etcd-1]`.
+    """
     _, _, rest = nodeid.partition("::")
     step, _, stage = rest.rpartition("::")
+    stage, _, case = stage.partition("[")
     word, _, text = stage.removeprefix("test_").partition("_")
-    return step or nodeid, word.capitalize(), text.replace("_", " ")
+    return step or nodeid, word.capitalize(), case.rstrip("]") or text.replace("_", " ")
 
 
 def step_name(name: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from requorum import deephaven, etcd, facts, marker, quorum, sources
+from requorum import deephaven, equipment, etcd, facts, quorum, sources
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Command, look
 from requorum.fleet import Machine
@@ -14,8 +14,6 @@ from requorum.plan import is_new
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3
-# A new member writes two 64 MiB segments of write-ahead log before it holds any data.
-WAL_BYTES = 2 * 64 * 1024 * 1024
 # Shells and services that an administrator's account may run although Deephaven is off.
 NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
 
@@ -39,27 +37,13 @@ def every_host_answers(cluster: Cluster) -> None:
 
 def vendor_commands_are_there(cluster: Cluster) -> None:
     """Each vendor's command where it will run, the etcd account on new members, openssl and curl."""
-    commands = cluster.inventory.deephaven.commands
-    needed: dict[str, list[str]] = {host: [] for host in cluster.terms.everyone}
-    for host in cluster.terms.deephaven_hosts:
-        needed[host] += [commands.monit_down, commands.monit_up, commands.monit_status]
-        needed[host] += [commands.unpack_client]
-    for host in cluster.terms.member_hosts:
-        needed[host].append(commands.unpack_server)
-    tools = {host: ["ip", "ss"] + (["curl"] if host in cluster.terms.etcd_hosts else []) for host in needed}
-    tools[cluster.terms.configuration_server] += ["openssl", "tar"]
-    needed[cluster.terms.configuration_server] += [
-        commands.etcdctl, commands.etcdctl_as, commands.generate,
-    ]  # fmt: skip
+    needed = equipment.needed(cluster.terms)
 
     def probe(machine: Machine) -> str | None:
-        programs = dict.fromkeys(map(deephaven.executable, needed[machine.name]))
-        missing = [path for path in programs if not machine.see.file(path).exists]
-        missing += [tool for tool in tools[machine.name] if not machine.see.exists(tool)]
-        if machine.name in cluster.terms.member_hosts:
-            account = cluster.inventory.etcd.user
-            if not machine.see.user(account).exists:
-                missing.append(f"the account {account}")
+        mine = needed[machine.name]
+        missing = [path for path in mine.programs if not machine.see.file(path).exists]
+        missing += [tool for tool in mine.tools if not machine.see.exists(tool)]
+        missing += [f"the account {name}" for name in mine.accounts if not machine.see.user(name).exists]
         return f"missing: {', '.join(missing)}" if missing else None
 
     cluster.prove(
@@ -96,16 +80,15 @@ def there_is_room(cluster: Cluster) -> None:
     source, verdict = cluster.known.source, cluster.known.verdict
     size = source.bytes if source else max((m.data_bytes for m in verdict.members), default=0) if verdict else 0
     ratio = cluster.inventory.limits.free_disk_ratio
-    needed = int(size * ratio) + WAL_BYTES
-    places = (cluster.inventory.etcd.data_root, marker.BASE)
+    needed, places = equipment.room(cluster.inventory, size), equipment.places(cluster.inventory)
 
     def probe(machine: Machine) -> str | None:
         for place in places:
-            result = machine.ask(look(machine.name, "df", "-P", "-B1", *_with_parents(place), why="free disk"))
-            rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
-            if not rows:
+            result = machine.ask(equipment.ask_free(machine.name, place))
+            found = equipment.parse_free(result.stdout)
+            if found is None:
                 return f"no answer from df: {result.words}"
-            free, directory = int(rows[-1][3]), rows[-1][5]
+            free, directory = found
             mount = machine.see.mount_point(directory)
             if mount.exists and "ro" in mount.options:
                 return f"{directory} is mounted read-only"
@@ -119,11 +102,6 @@ def there_is_room(cluster: Cluster) -> None:
         probe,
         "make room there, or lower limits.free_disk_ratio if you know better",
     )
-
-
-def _with_parents(path: str) -> list[str]:
-    """A path after all its parents: df's last answer is for the deepest one that exists."""
-    return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
 
 
 def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:

@@ -167,6 +167,13 @@ class TestWhatTheHostsSay:
         data = b"".join(LINES[:2])
         assert against(data, verdict(data), {"etcd-1": []}).state is State.INCOMPLETE
 
+    def test_a_check_tells_no_host_of_itself_and_is_judged_by_its_file_alone(self) -> None:
+        data = b"".join(chained([*ENTRIES[:-1], {**ENTRIES[-1], "outcome": "checked"}]))
+        found = against(data, verdict(data), {"etcd-1": []})
+        assert found.state is State.WHOLE and "a check tells no host" in found.why
+        torn = data[:-1]
+        assert against(torn, verdict(torn), {"etcd-1": []}).state is not State.WHOLE
+
     def test_what_is_altered_by_its_own_word_stays_so(self) -> None:
         data = WHOLE.replace(b"run", b"RUN", 1)
         assert against(data, verdict(data), {"etcd-1": told(5)}).state is State.ALTERED

@@ -96,6 +96,14 @@ def test_what_one_host_raises_stands_beside_what_the_others_gave(fleet: Fleet) -
     assert isinstance(outcomes["etcd-2"], FleetError)
 
 
+def test_gathering_hides_no_answer_behind_another_hosts_failure(fleet: Fleet) -> None:
+    codes = {"etcd-1": 0, "etcd-2": 3, "etcd-3": 0}
+    found = fleet.gather([command(host, f"exit {code}") for host, code in codes.items()])
+    assert {host: [r.code for r in rs] for host, rs in found.items() if isinstance(rs, list)} == {
+        host: [code] for host, code in codes.items()
+    }
+
+
 def test_after_an_interruption_nothing_more_is_started(fleet: Fleet, tmp_path: Path) -> None:
     fleet.interrupt()
     with pytest.raises(FleetError, match="the run was interrupted"):

@@ -161,3 +161,54 @@ def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, 
     verify = ("-m", "requorum.journal", "verify", str(place / "journal.jsonl"))
     assert subprocess.run((sys.executable, *verify), cwd=ROOT, check=False).returncode == 0
     assert subprocess.run((sys.executable, *verify, f"--hosts={inventory}"), cwd=ROOT, check=False).returncode == 4
+
+
+# -- the check ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["runbook/backup", "--check"], "--check is for the recovery"),
+        (["tests", "--check"], "--check is for the recovery"),
+        (["runbook", "--check", "-k", "clock"], "the stages must be exactly the runbook's"),
+        (["runbook", "--check", "--deselect=runbook/check/test_check.py::TestCheck::test_then_it_holds[ssh on etcd-1]"],
+         "stage 2 is test_then_it_holds[sudo on etcd-1], not test_then_it_holds[ssh on etcd-1]"),
+        (["runbook", "--check", "--gone=infra-1"], "is the configuration server"),
+    ],
+)  # fmt: skip
+def test_a_part_of_the_check_is_no_check(inventory: Path, arguments: list[str], says: str) -> None:
+    assert says in refused(inventory.parent, *arguments, f"--hosts={inventory}")
+
+
+def test_the_check_needs_an_inventory(tmp_path: Path) -> None:
+    assert "the runbook needs --hosts=NAME" in refused(tmp_path, "runbook", "--check")
+
+
+@pytest.mark.parametrize("named", ["runbook --check", "runbook/check"])
+def test_a_check_of_silent_hosts_names_them_all_and_asks_nobody_to_confirm(inventory: Path, named: str) -> None:
+    place = inventory.parent
+    arguments = (*named.split(), f"--hosts={inventory}", f"--evidence={place}/evidence", f"--junitxml={place}/j.xml")
+    ended = run(*arguments)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
+    assert (summary["outcome"], summary["stopped_at"]) == ("checked", None)
+    failing = {(f["host"], f["check"]) for f in summary["findings"] if f["verdict"] == "fails"}
+    assert failing == {*((f"etcd-{n}", "ssh") for n in (1, 2, 3)), ("infra-1", "ssh"), ("query-1", "ssh"),
+                       ("this machine", "backup")}  # fmt: skip
+    junit = (place / "j.xml").read_text()
+    assert junit.count("<testcase") == len(summary["findings"]) + 1
+    assert junit.count("<failure") == 6
+    assert 'name="test_then_it_holds[ssh on etcd-2]"' in junit
+    assert ended.stdout.count("did not answer") >= 5 and "the inventory names no snapshot.directory" in ended.stdout
+    (page,) = place.glob("evidence/*/*/report.html")
+    assert "6 of" in page.read_text() and "What was found" in page.read_text()
+
+
+def test_a_check_that_was_only_set_up_found_nothing(inventory: Path) -> None:
+    place = inventory.parent
+    ended = run("runbook", "--check", f"--hosts={inventory}", f"--evidence={place}/evidence", "--setup-only")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
+    assert summary["outcome"] == "stopped"

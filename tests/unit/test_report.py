@@ -296,3 +296,28 @@ def test_an_axis_has_a_few_ticks_within_it(seconds: float) -> None:
     drawing = timeline.draw([], [], [], seconds)
     assert 1 <= len(drawing.ticks) <= 13
     assert all(timeline.GUTTER <= tick.x <= timeline.WIDTH for tick in drawing.ticks)
+
+
+class TestACheck:
+    FINDINGS = [  # noqa: RUF012
+        {"host": "etcd-1", "check": "clock", "verdict": "holds", "expected": "on time", "found": "0 s", "remedy": ""},
+        {"host": "etcd-1", "check": "disk", "verdict": "fails", "expected": "room", "found": "<none>", "remedy": "mk"},
+        {"host": "etcd-2", "check": "quorum", "verdict": "told", "expected": "whether", "found": "yes", "remedy": ""},
+        {"host": "etcd-3", "check": "ssh", "verdict": "unknown", "expected": "it answers", "found": "no", "remedy": ""},
+    ]
+
+    def test_its_findings_stand_host_by_host_with_what_to_do(self) -> None:
+        found = page({**SUMMARY, "outcome": "checked", "findings": self.FINDINGS})
+        assert found.count("tr", "holds") == found.count("tr", "fails") == found.count("tr", "told") == 1
+        assert "etcd-1 ✓ clock on time 0 s ✗ disk room <none> → mk etcd-2 i quorum" in found.text
+        assert "? ssh it answers no" in found.text
+
+    def test_it_is_red_where_something_does_not_hold_and_speaks_of_no_snapshot(self) -> None:
+        found = page({**SUMMARY, "outcome": "checked", "findings": self.FINDINGS})
+        assert found.count("header", "bad") == 1 and "1 of 4 findings do not hold" in found.text
+        assert "The snapshot" not in found.text and "Data loss" not in found.text and "Why it stopped" not in found.text
+        assert page({**SUMMARY, "outcome": "checked", "findings": self.FINDINGS[:1]}).count("header", "good") == 1
+
+    def test_a_case_is_called_by_its_own_name(self) -> None:
+        nodeid = "runbook/check/test_check.py::TestCheck::test_then_it_holds[clock on etcd-1]"
+        assert steps.stage_name(nodeid) == ("TestCheck", "Then", "clock on etcd-1")

@@ -64,3 +64,10 @@ def test_stages_are_read_as_written_not_sorted(tmp_path: Path) -> None:
     (tmp_path / "test_b.py").write_text("class TestB:\n    def test_z(self): ...\n    def test_a(self): ...\n")
     (tmp_path / "test_a.py").write_text("class Helper:\n    def test_no(self): ...\ndef test_no(): ...\n")
     assert stages.expected(tmp_path, tmp_path) == ["test_b.py::TestB::test_z", "test_b.py::TestB::test_a"]
+
+
+def test_a_stage_that_takes_a_case_is_there_once_for_each(tmp_path: Path) -> None:
+    text = "class TestA:\n    def test_x(self): ...\n    def test_y(self, case): ...\n"
+    (tmp_path / "test_a.py").write_text(text)
+    found = stages.expected(tmp_path, tmp_path, ("clock on a", "clock on b"))
+    assert [node.split("::")[-1] for node in found] == ["test_x", "test_y[clock on a]", "test_y[clock on b]"]

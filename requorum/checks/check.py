@@ -1,0 +1,178 @@
+"""What one check is: its questions, and a pure judgement of the answers. Nothing here touches a host.
+
+`survey` asks the questions of all checks in few trips, `judge` makes a `Finding` of what came back, and the list of
+all checks is `requorum.checks.CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from requorum.command import Command, Result
+from requorum.etcd import MemberConfig
+from requorum.ranking import Candidate
+from requorum.refusal import Refusal
+from requorum.terms import Terms
+
+CLUSTER = "the cluster"
+HERE = "this machine"
+
+
+class Verdict(Enum):
+    """`TOLD` is a fact that nobody judges. `UNKNOWN` could not be asked, and whatever is in the way is a FAILS."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    TOLD = "told"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a check says of one subject."""
+
+    verdict: Verdict
+    found: str
+
+
+def ruled(problems: Iterable[str], good: str) -> Ruling:
+    """Fails with all problems, holds where there is none."""
+    found = "; ".join(problems)
+    return Ruling(Verdict.FAILS, found) if found else Ruling(Verdict.HOLDS, good)
+
+
+def told(found: str) -> Ruling:
+    return Ruling(Verdict.TOLD, found)
+
+
+def unknown(found: str) -> Ruling:
+    return Ruling(Verdict.UNKNOWN, found)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A host's clock: ahead of this machine's by `offset` seconds, give or take `margin`, half the round trip."""
+
+    offset: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses.
+
+    `answers`: (check, subject) → what its questions gave, in their order, without those that never came back.
+    `backup` is the newest one, verified; None with `no_backup` saying why. `now` is this machine's clock.
+    """
+
+    terms: Terms
+    now: datetime
+    silent: Mapping[str, str] = field(default_factory=dict)
+    locked: Mapping[str, str] = field(default_factory=dict)
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    configs: Mapping[str, MemberConfig] = field(default_factory=dict)
+    broken_configs: Mapping[str, str] = field(default_factory=dict)
+    backup: Candidate | None = None
+    no_backup: str = ""
+    answers: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
+
+    def answers_of(self, check: str, subject: str) -> Sequence[Result]:
+        return self.answers.get((check, subject), ())
+
+    def by_host(self, check: str, subject: str) -> dict[str, Result]:
+        """For a check that asks each host one thing."""
+        return {result.command.host: result for result in self.answers_of(check, subject)}
+
+    def everyone(self) -> tuple[str, ...]:
+        """Every machine of the inventory, spares included, but those that are gone."""
+        return tuple(host for host in self.terms.inventory.hosts if host not in self.terms.gone)
+
+
+def nobody(seen: Seen, subject: str) -> list[Command]:
+    """The questions of a check that needs none of its own."""
+    return []
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold of some subjects: hosts, `CLUSTER` or `HERE`.
+
+    `claim` and `remedy` are for the operator; in both, `{i}` is the inventory. `ask` plans its questions once the
+    members' configurations are known; in a later `round` they may use the answers to those before. `judge` gets the
+    subject only when somebody could be asked, but for `always`.
+    """
+
+    name: str
+    claim: str
+    remedy: str
+    subjects: Callable[[Terms], Iterable[str]]
+    judge: Callable[[Seen, str], Ruling]
+    ask: Callable[[Seen, str], list[Command]] = nobody
+    round: int = 1
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one subject: one finding, one case of junit."""
+
+    check: Check
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.check.name} on {self.subject}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found on `host`, a machine, `CLUSTER` or `HERE`. `remedy` is empty but for what fails."""
+
+    host: str
+    check: str
+    verdict: str
+    expected: str
+    found: str
+    remedy: str = ""
+
+
+def judge(case: Case, seen: Seen) -> Finding:
+    """One finding. A `Refusal` of a parser is what was found, too."""
+    check, subject = case.check, case.subject
+    remedy = check.remedy.format(i=seen.terms.inventory)
+    try:
+        ruling = _in_the_way(case, seen) or check.judge(seen, subject)
+    except Refusal as refusal:
+        ruling, remedy = Ruling(Verdict.FAILS, f"{refusal.where}: {refusal.what}"), refusal.remedy
+    expected = check.claim.format(i=seen.terms.inventory)
+    fails = ruling.verdict is Verdict.FAILS
+    return Finding(subject, check.name, ruling.verdict.value, expected, ruling.found, remedy if fails else "")
+
+
+WORDS = {"holds": "hold", "fails": "do not", "told": "are facts for you to judge", "unknown": "could not be asked"}
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """`66 findings: 61 hold, 2 do not, 3 are facts for you to judge`."""
+    counts = Counter(finding.verdict for finding in findings)
+    words = [f"{counts[verdict]} {word}" for verdict, word in WORDS.items() if counts[verdict]]
+    return f"{len(findings)} findings: {', '.join(words)}"
+
+
+def _in_the_way(case: Case, seen: Seen) -> Ruling | None:
+    """Why the check cannot be made: nobody whom it asks answers, or lets us in."""
+    if case.check.always:
+        return None
+    if case.subject in seen.silent:
+        return unknown("it does not answer")
+    commands = case.check.ask(seen, case.subject)
+    if commands and all(command.host in seen.silent for command in commands):
+        return unknown(f"{commands[0].host} does not answer")
+    if any(command.root for command in commands) and all(
+        command.host in seen.silent or command.host in seen.locked for command in commands
+    ):
+        return unknown(f"sudo refuses on {commands[0].host}")
+    return None

@@ -1,0 +1,69 @@
+"""What a machine must have for its part in a recovery: programs, tools, accounts, room. Pure.
+
+Step 0 proves it before a recovery, the check long before the night.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from requorum import deephaven, marker
+from requorum.command import Command, look
+from requorum.inventory import Inventory
+from requorum.isolation import WAL_BYTES
+from requorum.terms import Terms
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """`programs` of the vendor by their path, `tools` of the system by their name."""
+
+    programs: tuple[str, ...]
+    tools: tuple[str, ...]
+    accounts: tuple[str, ...]
+
+
+def needed(terms: Terms) -> dict[str, Equipment]:
+    """host → what it needs: the vendor's commands where they will run, the etcd account on new members."""
+    commands = terms.inventory.deephaven.commands
+    found = {}
+    for host in terms.everyone:
+        lines, tools, accounts = [], ["ip", "ss"], []
+        if host in terms.etcd_hosts:
+            tools.append("curl")
+        if host in terms.deephaven_hosts:
+            lines += [commands.monit_down, commands.monit_up, commands.monit_status, commands.unpack_client]
+        if host in terms.member_hosts:
+            lines.append(commands.unpack_server)
+            accounts.append(terms.inventory.etcd.user)
+        if host == terms.configuration_server:
+            lines += [commands.etcdctl, commands.etcdctl_as, commands.generate]
+            tools += ["openssl", "tar"]
+        programs = dict.fromkeys(map(deephaven.executable, lines))
+        found[host] = Equipment(tuple(programs), tuple(tools), tuple(accounts))
+    return found
+
+
+def room(inventory: Inventory, size: int) -> int:
+    """Bytes that must be free on a new member for data of `size` bytes."""
+    return int(size * inventory.limits.free_disk_ratio) + WAL_BYTES
+
+
+def places(inventory: Inventory) -> tuple[str, ...]:
+    """Where the data will lie, and where the snapshot is staged."""
+    return (inventory.etcd.data_root, marker.BASE)
+
+
+def with_parents(path: str) -> list[str]:
+    """A path after all its parents: df's last answer is for the deepest one that exists."""
+    return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
+
+
+def ask_free(host: str, place: str) -> Command:
+    return look(host, "df", "-P", "-B1", *with_parents(place), why="free disk")
+
+
+def parse_free(text: str) -> tuple[int, str] | None:
+    """(free bytes, the directory that it is mounted on) of the deepest that exists; None where df said nothing."""
+    rows = [line.split() for line in text.splitlines()[1:] if line.strip()]
+    return (int(rows[-1][3]), rows[-1][5]) if rows else None

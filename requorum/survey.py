@@ -1,0 +1,135 @@
+"""Asks all the questions of the checks, of all hosts at the same time and in few trips; decides nothing.
+
+A host that does not answer, or whose sudo refuses, is part of what is found. Nothing is changed on any host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from requorum import catalogue, etcd, manifest
+from requorum.checks.check import Case, Clock, Seen
+from requorum.cluster import Cluster
+from requorum.command import Command, Result, look
+from requorum.fleet import Machine
+from requorum.inventory import Inventory
+from requorum.lineage import Family
+from requorum.ranking import Candidate
+from requorum.refusal import Refusal
+from requorum.snapshot import SUFFIXES
+
+SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
+
+
+def take(cluster: Cluster, cases: Sequence[Case]) -> Seen:
+    """Everything that the cases need: clocks, configurations, then the questions in their rounds."""
+    seen = Seen(cluster.terms, datetime.now(UTC))
+    backup, no_backup = newest_backup(cluster.inventory, cluster.options.snapshot)
+    seen = _configs(cluster, _clocks(cluster, replace(seen, backup=backup, no_backup=no_backup)))
+    for number in sorted({case.check.round for case in cases}):
+        seen = _ask(cluster, seen, [case for case in cases if case.check.round == number])
+    return seen
+
+
+def _clocks(cluster: Cluster, seen: Seen) -> Seen:
+    found = cluster.fleet.each(seen.everyone(), _clock)
+    silent = {host: _why(outcome) for host, outcome in found.items() if isinstance(outcome, Exception)}
+    return replace(seen, silent=silent, clocks={h: c for h, c in found.items() if isinstance(c, Clock)})
+
+
+def _clock(machine: Machine) -> Clock:
+    """The best of some samples; the first pays for the connection."""
+    samples = []
+    for _ in range(SAMPLES):
+        began = time.time()
+        answer = machine.ask(look(machine.name, "date", "+%s.%N", why="its clock", root=False))
+        if answer.code == 0:
+            samples.append(offset(began, answer.seconds, float(answer.stdout)))
+    if not samples:
+        raise Refusal(machine.name, f"date says: {answer.words}", "look at it by hand")
+    return min(samples, key=lambda clock: clock.margin)
+
+
+def offset(began: float, seconds: float, theirs: float) -> Clock:
+    """A clock read somewhere on the way there and back: as if in the middle, with half the way as margin."""
+    return Clock(theirs - (began + seconds / 2), seconds / 2)
+
+
+def _configs(cluster: Cluster, seen: Seen) -> Seen:
+    """Whether sudo lets us in, and the members' configurations, which further questions need."""
+    path = cluster.inventory.etcd.config
+    questions = [look(host, "true", why="sudo works without a password") for host in seen.everyone()]
+    questions += [look(host, "cat", path, why=f"read {path}") for host in cluster.terms.etcd_hosts]
+    seen, answers = _gather(cluster, seen, questions)
+    locked = {r.command.host: f"sudo refused: {r.words}" for r in answers if r.command.argv == ("true",) and r.code}
+    configs, broken = {}, {}
+    for answer in answers:
+        host = answer.command.host
+        if answer.command.argv[0] == "cat" and answer.code == 0:
+            try:
+                configs[host] = etcd.parse_config(answer.stdout, path)
+            except etcd.EtcdError as error:
+                broken[host] = f"{error.where} {error.what}"
+    return replace(seen, locked=locked, configs=configs, broken_configs=broken)
+
+
+def _ask(cluster: Cluster, seen: Seen, cases: Iterable[Case]) -> Seen:
+    """One trip a host for all cases; each answer goes back to the case that asked."""
+    asked = [(case, command) for case in cases for command in case.check.ask(seen, case.subject)]
+    seen, results = _gather(cluster, seen, [command for _, command in asked])
+    answers: dict[tuple[str, str], list[Result]] = {}
+    owners: dict[str, list[Case]] = {}
+    for case, command in asked:
+        owners.setdefault(command.host, []).append(case)
+    for result in results:  # each host's in the order in which it was asked
+        case = owners[result.command.host].pop(0)
+        answers.setdefault((case.check.name, case.subject), []).append(result)
+    return replace(seen, answers={**seen.answers, **answers})
+
+
+def _gather(cluster: Cluster, seen: Seen, questions: Sequence[Command]) -> tuple[Seen, list[Result]]:
+    """Asks those who have answered so far; who falls silent now is silent from here on."""
+    changing = [question for question in questions if question.changes]
+    assert not changing, f"a check must not change anything: {changing}"
+    outcomes = cluster.fleet.gather([q for q in questions if q.host not in seen.silent])
+    silent = {host: _why(outcome) for host, outcome in outcomes.items() if isinstance(outcome, Exception)}
+    results = [result for outcome in outcomes.values() if isinstance(outcome, list) for result in outcome]
+    return replace(seen, silent={**seen.silent, **silent}), results
+
+
+def _why(outcome: Exception) -> str:
+    """What stands in the way of a host. An error that nobody foresaw is raised."""
+    if not isinstance(outcome, Refusal):
+        raise outcome
+    return outcome.what
+
+
+def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | None, str]:
+    """The backup that a recovery would begin with, verified; else why there is none. Only that one is read."""
+    settings = inventory.snapshot
+    word = named or settings.file
+    if word:
+        return catalogue.of_file(Path(word), Family(), catalogue.BY_YOU if named else catalogue.IN_INVENTORY), ""
+    if not settings.directory:
+        return None, "the inventory names no snapshot.directory"
+    try:
+        paths = [path for path in Path(settings.directory).iterdir() if path.suffix in SUFFIXES]
+        newest = max(paths, key=_taken, default=None)
+    except OSError as error:
+        return None, f"{settings.directory}: {error.strerror}"
+    if newest is None:
+        return None, f"no backup in {settings.directory}"
+    return catalogue.of_file(newest, Family()), ""
+
+
+def _taken(path: Path) -> datetime:
+    """As its manifest says, else when the file was written."""
+    try:
+        note = manifest.read(path)
+    except manifest.ManifestError:
+        note = None
+    return datetime.fromisoformat(note.taken) if note else datetime.fromtimestamp(path.stat().st_mtime, UTC)

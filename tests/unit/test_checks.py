@@ -1,0 +1,263 @@
+"""What the check says of a cluster, and that it says all of it: from what hosts answer to findings, no host touched."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from requorum import checks, survey
+from requorum.checks.check import CLUSTER, HERE, Clock, Seen, counted
+from requorum.checks.files import parse_ends
+from tests.unit import build, world
+from tests.unit.world import Answer, World
+
+EVERYBODY = ("etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1")
+
+
+def fails(of: World) -> dict[tuple[str, str], str]:
+    return {key: finding.found for key, finding in of.findings().items() if finding.verdict == "fails"}
+
+
+def test_a_healthy_cluster_has_nothing_but_what_holds_and_the_fact_of_its_quorum() -> None:
+    findings = World().findings()
+    others = {key: f for key, f in findings.items() if f.verdict != "holds"}
+    assert list(others) == [(CLUSTER, "quorum")], others
+    assert others[CLUSTER, "quorum"].found.startswith("quorum is intact; etcd-1: up, and sees a leader")
+    assert all(finding.found and not finding.remedy for finding in findings.values())
+
+
+def test_every_host_has_its_checks_and_hosts_come_as_the_inventory_lists_them() -> None:
+    cases = checks.cases(build.terms())
+    assert list(dict.fromkeys(case.subject for case in cases)) == [*EVERYBODY, CLUSTER, HERE]
+    assert max(Counter(map(str, cases)).values()) == 1, "a case's name is its own in junit"
+    for name in ("ssh", "sudo", "clock", "commands", "ports", "monit"):
+        assert {case.subject for case in cases if case.check.name == name} == set(EVERYBODY)
+
+
+def test_a_machine_that_is_gone_is_not_looked_at() -> None:
+    terms = build.terms(gone=("query-1",))
+    assert "query-1" not in {case.subject for case in checks.cases(terms)}
+    asked = [c for case in checks.cases(terms) for c in case.check.ask(Seen(terms, world.NOW), case.subject)]
+    assert "query-1" not in {command.host for command in asked}
+
+
+def test_a_spare_answers_lets_us_in_and_keeps_time_and_more_is_not_asked_of_it() -> None:
+    hosts = {**build.document()["hosts"], "spare-1": {"address": "spare-1.invalid"}}
+    cases = checks.cases(build.terms(of=build.inventory(hosts=hosts)))
+    assert [case.check.name for case in cases if case.subject == "spare-1"] == ["ssh", "sudo", "clock"]
+
+
+FAULTS: list[tuple[str, str, str, Answer, str]] = [
+    ("etcd-1", "commands", "-perm /111", (0, ""), "missing: /usr/illumon/latest/bin/unpack_etcd_server.sh"),
+    ("etcd-1", "commands", "command -v \"$tool\"", (0, "curl\n"), "missing: curl"),
+    ("etcd-1", "commands", "id -u etcd", (1, ""), "missing: the account etcd"),
+    ("etcd-1", "ports", "10.0.0.12 2380", (1, "", "Connection refused"), "10.0.0.12:2380 refuses"),
+    ("query-1", "ports", "10.0.0.13 2379", (124, "", ""), "10.0.0.13:2379 gives no answer"),
+    ("etcd-1", "disk", "df -P", (0, world.DF.format(free=1000, on="/")), "1,000 bytes free, 194,217,728 needed"),
+    ("etcd-1", "disk", "df -P", (0, world.DF.format(free=10**12, on="/ro")), "/ro is mounted read-only"),
+    ("etcd-1", "disk", "df -P", (127, "", "df: not found"), "no answer from df: df: not found"),
+    ("etcd-1", "address", "ip -o addr", (0, "2: eth0 inet 10.9.9.9/24"), "10.0.0.11 is none of 10.9.9.9"),
+    ("etcd-2", "version", "etcd --version", (0, "etcd Version: 3.4.44\n"), "etcd 3.4.44, but 3.5.33 on etcd-1"),
+    ("etcd-2", "version", "etcd --version", (127, ""), "has no etcd in its PATH"),
+    ("etcd-3", "advisories", "etcd --version", (0, "etcd Version: 3.5.2\n"), "etcd-io/etcd#13766: a crash under load"),
+    ("etcd-1", "etcd", "systemctl show", (0, "LoadState=masked\nActiveState=inactive\n"), "is masked, inactive"),
+    ("etcd-1", "etcd", "/metrics", (0, "etcd_server_has_leader 0\n"), "it sees no leader"),
+    ("etcd-1", "etcd", "/metrics", (7, ""), "it does not say whether there is a leader"),
+    ("etcd-1", "etcd", "ss -Htln", (0, "LISTEN 0 9 127.0.0.1:2379 0.0.0.0:*\n"), "nobody listens on 10.0.0.11:2379"),
+    ("etcd-1", "server files", "'!' -user", (0, "root:root /var/lib/etcd/dh/x/member\n"), "belongs to root:root"),
+    ("etcd-1", "server files", "'!' -user", (1, "", "find: no such directory"), "no data: find: no such directory"),
+    ("etcd-1", "server files", "runuser", (1, ""), "etcd cannot read /etc/etcd/dh/latest/config.yaml or a key"),
+    ("etcd-1", "server files", "%m %u", (0, f"644 root:etcd {world.KEYS}/server.key\n"), "everybody can read"),
+    ("infra-1", "client files", "-name password -printf", (0, "root/password nobody:nobody 600\n"),
+     "root/password belongs to nobody:nobody, not to irisadmin"),
+    ("infra-1", "client files", "-name password -printf", (0, "root/password root:root 644\n"), "has mode 644"),
+    ("infra-1", "client files", "-name password -printf", (0, ""), f"no role's password in {build.CLIENT}"),
+    ("infra-1", "client files", "-name endpoints", (0, f"{build.CLIENT}/root/endpoints:https://10.0.0.11:2379\n"),
+     "root/endpoints lacks 10.0.0.12, 10.0.0.13"),
+    ("infra-1", "client files", "sha256sum", (0, f"{'b' * 64}  {build.CLIENT}/root/password\n"),
+     "root: infra-1 differs from query-1"),
+    ("etcd-1", "certificates", "openssl", (0, "/a.crt\nnotAfter=Nov 20 07:40:04 2020 GMT\n"),
+     "/a.crt ended on 2020-11-20"),
+    ("etcd-1", "certificates", "openssl", (0, "/a.crt\nnotAfter=Dec 20 07:40:04 2026 GMT\n"),
+     "/a.crt ends on 2026-12-20, in 27 days"),
+    ("etcd-1", "certificates", "openssl", (0, "/a.crt\n", "unable to load"), "no certificate that openssl can read"),
+    ("etcd-1", "certificates", "openssl", (1, "", "find: ‘/a.crt’: No such file"), "‘/a.crt’: No such file"),
+    ("query-1", "certificates", "'*.crt'", (0, "/c.crt\nnotAfter=Nov  1 00:00:00 2026 GMT\n"),
+     "/c.crt ended on 2026-11-01"),
+    ("infra-1", "monit", "dh_monit summary", (0, "etcd OK Process\n"), "monit watches etcd (OK)"),
+    ("infra-1", "monit", "dh_monit summary", (1, "what?"), "monit cannot be understood: what?"),
+    (CLUSTER, "health", "endpoint health", (0, world.health({"0.0.12": "deadline exceeded"})),
+     "etcd-2: deadline exceeded"),
+    (CLUSTER, "health", "endpoint health", (1, "", "Error: no endpoint"), "no member answers an authenticated user"),
+    (CLUSTER, "one cluster", "10.0.0.12:2379 endpoint status",
+     (0, json.dumps([world.status("https://10.0.0.12:2379", leader=2)])), "they name several leaders"),
+    (CLUSTER, "one cluster", "10.0.0.12:2379 endpoint status",
+     (0, json.dumps([world.status("https://10.0.0.12:2379", errors=["NOSPACE"])])), "etcd-2: NOSPACE"),
+    (CLUSTER, "one cluster", "10.0.0.12:2379 endpoint status",
+     (0, json.dumps([world.status("https://10.0.0.12:2379", version="3.4.1")])), "etcd-2 runs 3.4.1"),
+    (CLUSTER, "hashkv", "10.0.0.13:2379 endpoint hashkv",
+     (0, json.dumps([world.digest("https://10.0.0.13:2379", 8)])), "etcd-3: 8"),
+    (CLUSTER, "hashkv", "10.0.0.13:2379 endpoint hashkv", (1, "", "Error: compacted"), "Error: compacted"),
+    (CLUSTER, "keys", "--keys-only", (0, json.dumps({"count": 0})), "0 in all, expected at least 1"),
+    (CLUSTER, "keys", "--keys-only", (1, "", "Error: deadline"), "in all: Error: deadline"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "check", "part", "answer", "found"), FAULTS, ids=lambda v: str(v)[:40])
+def test_what_is_wrong_is_found_on_its_host_with_a_remedy(
+    host: str, check: str, part: str, answer: Answer, found: str
+) -> None:
+    asked = "infra-1" if host == CLUSTER else host
+    finding = World(says=[(asked, part, answer)]).findings()[host, check]
+    assert finding.verdict == "fails", finding
+    assert found in finding.found
+    assert finding.remedy and "{" not in finding.remedy + finding.expected
+
+
+def test_all_that_is_wrong_is_found_at_once() -> None:
+    many = [FAULTS[n] for n in (0, 3, 7, 12, 16, 19, 24)]
+    found = fails(World(says=[(host, part, answer) for host, _, part, answer, _ in many]))
+    assert {(host, check) for host, check, *_ in many} <= set(found)
+
+
+def test_every_check_is_seen_to_fail() -> None:
+    """So that a check which cannot fail is noticed. What is not a row above has a test of its own below."""
+    own = {"ssh", "sudo", "clock", "unfinished run", "backup", "quorum"}
+    assert {check for _, check, *_ in FAULTS} | own == {check.name for check in checks.CHECKS}
+
+
+def test_a_name_or_an_address_that_is_not_the_inventorys_is_found() -> None:
+    configs = {f"etcd-{n}": world.member_config(n) for n in (1, 2)} | {"etcd-3": world.member_config(2)}
+    found = fails(World(seen={"configs": configs}))["etcd-3", "address"]
+    assert found == "etcd calls itself etcd-2, the inventory etcd-3; etcd is configured for 10.0.0.12"
+
+
+def test_a_member_without_a_configuration_is_found_and_where_it_is_broken_is_said() -> None:
+    configs = {"etcd-1": world.member_config(1)}
+    found = fails(World(seen={"configs": configs, "broken_configs": {"etcd-3": "config.yaml lacks name"}}))
+    assert found["etcd-2", "server files"] == "no /etc/etcd/dh/latest/config.yaml"
+    assert found["etcd-3", "server files"] == "config.yaml lacks name"
+
+
+def test_an_unfinished_run_is_named() -> None:
+    text = json.dumps({"run": "20260101t000000z-a", "token": "t", "phase": "STOPPING", "by": "eve@desk"})
+    found = fails(World(says=[("query-1", "run.json", (0, text))]))
+    assert found == {(CLUSTER, "unfinished run"): "run 20260101t000000z-a of eve@desk got to: stopping"}
+    done = text.replace("STOPPING", "DONE")
+    assert not fails(World(says=[("query-1", "run.json", (0, done))]))
+    assert "cannot be read" in fails(World(says=[("query-1", "run.json", (0, "{"))]))[CLUSTER, "unfinished run"]
+
+
+def test_advisories_are_told_and_do_not_fail() -> None:
+    of = World(says=[(f"etcd-{n}", "etcd --version", (0, "etcd Version: 3.5.16\n")) for n in (1, 2, 3)])
+    assert not fails(of)
+    finding = of.findings()["etcd-1", "advisories"]
+    assert finding.verdict == "told"
+    assert finding.found == "etcd 3.5.16: CVE-2026-33413, CVE-2026-33343, CVE-2026-44283, CVE-2026-73499"
+
+
+def test_processes_that_are_off_are_told() -> None:
+    finding = World(says=[("infra-1", "dh_monit", (0, "cs Not monitored Process\n"))]).findings()["infra-1", "monit"]
+    assert (finding.verdict, finding.found) == ("told", "not up: cs (Not monitored)")
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        ({"backup": world.backup(taken="2026-11-21T03:00:00Z")}, "lab.snap is 48 h old"),
+        ({"backup": world.backup(problem="is cut off", hash="bad")}, "/backups/lab.snap is cut off"),
+        ({"backup": None, "no_backup": "no backup in /backups"}, "no backup in /backups"),
+    ],
+)
+def test_a_backup_that_will_not_do_is_found(seen: dict[str, Any], found: str) -> None:
+    assert fails(World(seen=seen)) == {(HERE, "backup"): found}
+
+
+# -- hosts that cannot be asked ----------------------------------------------------------------------------------
+
+
+def test_a_host_that_does_not_answer_is_one_finding_and_the_others_are_looked_at() -> None:
+    findings = World(seen={"silent": {"etcd-2": "did not answer: no route"}}).findings()
+    of_it = {check: f.verdict for (host, check), f in findings.items() if host == "etcd-2"}
+    assert of_it.pop("ssh") == "fails"
+    assert set(of_it.values()) == {"unknown"}
+    assert findings["etcd-1", "etcd"].verdict == "holds"
+    assert findings[CLUSTER, "unfinished run"].verdict == "holds"
+    assert "etcd-2: could not be asked" in findings[CLUSTER, "quorum"].found
+
+
+def test_a_sudo_that_refuses_is_one_finding_and_what_needs_no_root_is_looked_at() -> None:
+    findings = World(seen={"locked": {"etcd-2": "sudo refused: a password is required"}}).findings()
+    of_it = {check: f.verdict for (host, check), f in findings.items() if host == "etcd-2"}
+    assert of_it["sudo"] == "fails"
+    assert of_it["server files"] == of_it["disk"] == of_it["etcd"] == "unknown"
+    assert of_it["address"] == of_it["version"] == of_it["clock"] == "holds"
+
+
+def test_without_the_configuration_server_the_cluster_is_unknown() -> None:
+    findings = World(seen={"silent": {"infra-1": "did not answer"}}).findings()
+    of_it = {name: findings[CLUSTER, name].verdict for name in ("health", "one cluster", "hashkv", "keys")}
+    assert set(of_it.values()) == {"unknown"}
+
+
+@given(
+    silent=st.sets(st.sampled_from(EVERYBODY)),
+    locked=st.sets(st.sampled_from(EVERYBODY)),
+    without=st.sets(st.sampled_from(EVERYBODY[:3])),
+    sick=st.sets(st.sampled_from(["0.0.11", "0.0.12", "0.0.13"])),
+)
+def test_what_is_unknown_never_stands_without_what_is_in_its_way(
+    silent: set[str], locked: set[str], without: set[str], sick: set[str]
+) -> None:
+    """So the check never ends well where something was not looked at."""
+    seen = {
+        "silent": dict.fromkeys(silent, "did not answer"),
+        "locked": dict.fromkeys(locked - silent, "refused"),
+        "configs": {f"etcd-{n}": world.member_config(n) for n in (1, 2, 3) if f"etcd-{n}" not in without},
+    }
+    answer = (1, world.health(dict.fromkeys(sick, "ill")))
+    says: list[tuple[str, str, Answer]] = [("infra-1", "endpoint health", answer)]
+    verdicts = Counter(finding.verdict for finding in World(seen=seen, says=says).findings().values())
+    assert not verdicts["unknown"] or verdicts["fails"]
+    assert verdicts["fails"] or not (silent or locked or without or sick)
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------
+
+
+@given(ahead=st.floats(-5, 5), there=st.floats(0, 3), back=st.floats(0, 3), began=st.floats(1e9, 2e9))
+def test_a_clock_is_judged_by_what_is_certain_whatever_the_way(
+    ahead: float, there: float, back: float, began: float
+) -> None:
+    clock = survey.offset(began, there + back, began + there + ahead)
+    assert abs(clock.offset - ahead) <= clock.margin + 1e-6, "the true offset is within the margin"
+    finding = World(seen={"clocks": {**dict.fromkeys(EVERYBODY, Clock(0, 0)), "etcd-1": clock}}).findings()
+    verdict = finding["etcd-1", "clock"].verdict
+    assert verdict == "fails" or abs(ahead) <= 1 + 1e-6, "a clock that is off never holds"
+    assert verdict == "holds" or abs(ahead) + 2 * clock.margin > 1 - 1e-6, "one that is right holds on a quick way"
+
+
+def test_a_way_that_is_too_slow_is_not_a_wrong_clock() -> None:
+    clocks = {**dict.fromkeys(EVERYBODY, Clock(0, 0)), "etcd-1": Clock(0.2, 1.5), "etcd-2": Clock(-3.0, 0.1)}
+    found = fails(World(seen={"clocks": clocks}))
+    assert found["etcd-1", "clock"].startswith("cannot be told, the way there is too slow")
+    assert found["etcd-2", "clock"] == "3.000 s behind, ± 0.100 s"
+
+
+def test_the_ends_of_certificates_are_read_by_path() -> None:
+    end = "notAfter=Dec 24 18:00:00 2026 GMT"
+    found = parse_ends(f"/a b.crt\n{end}\n/c.crt\n/d.crt\n{end}\n")
+    assert found["/c.crt"] is None
+    assert found["/a b.crt"] == found["/d.crt"] == datetime(2026, 12, 24, 18, tzinfo=UTC)
+
+
+def test_findings_are_counted_in_words() -> None:
+    findings = list(World(seen={"silent": {"query-1": "x"}}).findings().values())
+    assert counted(findings).startswith(f"{len(findings)} findings: ")
+    assert ", 1 do not, 1 are facts for you to judge, " in counted(findings)

@@ -1,0 +1,153 @@
+"""A healthy cluster as its hosts would answer the check, and what is wrong with it, as data. No host is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from requorum import checks
+from requorum.checks.check import Clock, Finding, Seen, judge
+from requorum.command import Command, Result
+from requorum.etcd import Certificate
+from requorum.ranking import Candidate
+from requorum.terms import Terms
+from tests.unit import build
+
+NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+KEYS = f"/etc/etcd/dh/{build.TOKEN}"
+UNIT_UP = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath=/x\n"
+MONIT = " configuration_server  OK  Process\n"
+ENDS = "notAfter=Nov 20 07:40:04 2036 GMT\n"
+DF = "Filesystem 1-blocks Used Available Capacity Mounted on\n/dev/sda 9 9 {free} 1% {on}\n"
+
+
+def member_config(number: int) -> Any:
+    certificate = Certificate(f"{KEYS}/server.crt", f"{KEYS}/server.key", f"{KEYS}/ca.crt")
+    return build.config(number, build.TOKEN, certificates=(certificate,), metrics_url="http://127.0.0.1:2381")
+
+
+def backup(**fields: Any) -> Candidate:
+    values: dict[str, Any] = {"taken": "2026-11-23T01:00:00Z", "bytes": 10_000_000, "hash": "good"}
+    return Candidate("file", None, "/backups/lab.snap", **{**values, **fields})
+
+
+Answer = tuple[int, str] | tuple[int, str, str]
+
+
+@dataclass
+class World:
+    """`says`: (host, what the command holds, answer), which comes before what a healthy host would say."""
+
+    terms: Terms = field(default_factory=build.terms)
+    says: list[tuple[str, str, Answer]] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def findings(self) -> dict[tuple[str, str], Finding]:
+        """(host, check) → what the check says, asked and judged in the order of a real one."""
+        cases = checks.cases(self.terms)
+        configs = {f"etcd-{n}": member_config(n) for n in (1, 2, 3)}
+        clocks = dict.fromkeys(self.terms.inventory.hosts, Clock(0.01, 0.02))
+        seen = Seen(self.terms, NOW, clocks=clocks, configs=configs, backup=backup())
+        seen = replace(seen, **self.seen)
+        for number in (1, 2, 3):
+            answers = {
+                (case.check.name, case.subject): [
+                    self._answer(command)
+                    for command in case.check.ask(seen, case.subject)
+                    if command.host not in seen.silent
+                ]
+                for case in cases
+                if case.check.round == number
+            }
+            seen = replace(seen, answers={**seen.answers, **answers})
+        return {(case.subject, case.check.name): judge(case, seen) for case in cases}
+
+    def _answer(self, command: Command) -> Result:
+        assert not command.changes, f"a check must not change anything: {command}"
+        if command.root and command.host in self.seen.get("locked", {}):
+            return Result(command, 1, "", "sudo: a password is required\n", 0.0)
+        line = command.line()
+        for host, part, answer in self.says:
+            if host == command.host and part in line:
+                return _result(command, answer)
+        for part, healthy in HEALTHY.items():
+            if part in line:
+                return _result(command, healthy(command))
+        raise AssertionError(f"nobody knows what a healthy host would say to: {line}")
+
+
+def _result(command: Command, answer: Answer) -> Result:
+    return Result(command, answer[0], answer[1], answer[2] if len(answer) > 2 else "", 0.0)
+
+
+def _ip(command: Command) -> str:
+    return f"10.0.0.{10 + int(command.host[-1])}"
+
+
+def _asked(command: Command) -> list[str]:
+    (word,) = (word for word in command.argv if word.startswith("--endpoints="))
+    return word.removeprefix("--endpoints=").split(",")
+
+
+def _number(endpoint: str) -> int:
+    return int(endpoint.split(":")[1][-1])
+
+
+def status(endpoint: str, **fields: Any) -> dict[str, Any]:
+    number = _number(endpoint)
+    header = {"cluster_id": 1, "member_id": number, "revision": 100 + number}
+    return {"Endpoint": endpoint, "Status": {"header": header, "version": "3.5.33", "leader": 1, **fields}}
+
+
+def digest(endpoint: str, value: int = 7) -> dict[str, Any]:
+    return {"Endpoint": endpoint, "HashKV": {"header": {"revision": 101}, "hash": value}}
+
+
+def health(sick: dict[str, str] | None = None) -> str:
+    """What `endpoint health` says when the members at these addresses are ill."""
+    members = [f"https://10.0.0.{n}:2379" for n in (11, 12, 13)]
+    rows = [{"endpoint": e, "health": True} for e in members if not any(ip in e for ip in sick or {})]
+    rows += [{"endpoint": e, "health": False, "error": w} for e in members for ip, w in (sick or {}).items() if ip in e]
+    return json.dumps(rows)
+
+
+def _find_programs(command: Command) -> str:
+    return "".join(f"{word}\n" for word in command.argv if word.startswith("/"))
+
+
+HEALTHY: dict[str, Callable[[Command], Answer]] = {
+    "command -v \"$tool\"": lambda c: (0, ""),
+    "-perm /111": lambda c: (0, _find_programs(c)),
+    "id -u": lambda c: (0, "111\n"),
+    "/dev/tcp/": lambda c: (0, ""),
+    "/proc/mounts": lambda c: (0, "/dev/sda / ext4 rw,relatime 0 0\n/dev/sdb /ro ext4 ro 0 0\n"),
+    "df -P": lambda c: (0, DF.format(free=10**12, on="/")),
+    "stat -c %s": lambda c: (0, "20000000\n"),
+    "ip -o addr": lambda c: (0, f"1: lo inet 127.0.0.1/8\n2: eth0    inet {_ip(c)}/24 brd\n"),
+    "etcd --version": lambda c: (0, "etcd Version: 3.5.33\nGit SHA: x\n"),
+    "snapshot restore": lambda c: (0, "--bump-revision\n"),
+    "command -v etcdutl": lambda c: (0, "/usr/bin/etcdutl\n"),
+    "systemctl show": lambda c: (0, UNIT_UP),
+    "ss -Htln": lambda c: (0, f"LISTEN 0 9 {_ip(c)}:2379 0.0.0.0:*\nLISTEN 0 9 {_ip(c)}:2380 0.0.0.0:*\n"),
+    "/metrics": lambda c: (0, "etcd_server_has_leader 1\n"),
+    "runuser": lambda c: (0, ""),
+    "%m %u:%g %p": lambda c: (0, f"640 root:etcd /etc/etcd/dh/latest/config.yaml\n640 root:etcd {KEYS}/server.key\n"),
+    "'!' -user": lambda c: (0, ""),
+    "-name password -printf": lambda c: (0, "root/password irisadmin:irisadmin 600\n"),
+    "-name endpoints": lambda c: (
+        0, f"{build.CLIENT}/root/endpoints:https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379\n",
+    ),
+    "sha256sum": lambda c: (0, f"{'a' * 64}  {build.CLIENT}/root/password\n"),
+    "-name '*.crt'": lambda c: (0, f"{build.CLIENT}/root/ca.crt\n{ENDS}"),
+    "openssl x509": lambda c: (0, "".join(f"{w}\n{ENDS}" for w in c.argv if w.endswith(".crt"))),
+    "dh_monit summary": lambda c: (0, MONIT),
+    "pgrep -x monit": lambda c: (0, ""),
+    "run.json": lambda c: (1, "", "cat: no such file\n"),
+    "endpoint health": lambda c: (0, health()),
+    "endpoint status": lambda c: (0, json.dumps([status(e) for e in _asked(c)])),
+    "endpoint hashkv": lambda c: (0, json.dumps([digest(e) for e in _asked(c)])),
+    "--keys-only": lambda c: (0, json.dumps({"count": 21_640})),
+}  # fmt: skip
