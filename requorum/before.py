@@ -155,9 +155,14 @@ def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
         paths = topmost(e.path for e in found.entries if not is_data(e.path, data))
         plan.append(act(host, "rm", "-rf", part, why="clear what an interrupted run left unfinished"))
         plan.append(act(host, "install", "-d", "-m", "700", part, f"{part}/tree", why="where the state before is kept"))
-        if paths:
-            copy = ("cp", "-a", "--parents", "--", *paths, f"{part}/tree")
-            plan.append(Command(host, copy, "keep all that may be changed as it is", deadline=LONG))
+        # Not `cp --parents`: coreutils 9.1 fails on a second absolute path.
+        parents = dict.fromkeys(f"{part}/tree{path.rsplit('/', 1)[0]}" for path in paths)
+        if parents:
+            plan.append(act(host, "mkdir", "-p", *parents, why="as on the host itself"))
+        plan += [
+            Command(host, ("cp", "-a", "-T", path, f"{part}/tree{path}"), f"keep {path} as it is", deadline=LONG)
+            for path in paths
+        ]
         plan += [
             Command(host, ("dd", f"of={part}/record.json", "conv=fsync", "status=none"), "and a record of it",
                     stdin=(json.dumps(asdict(found)) + "\n").encode()),

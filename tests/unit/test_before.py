@@ -130,7 +130,9 @@ class TestTheRecord:
         assert lines(plan) == [
             f"etcd-1: {SHORT} rm -rf {part}",
             f"etcd-1: {SHORT} install -d -m 700 {part} {part}/tree",
-            f"etcd-1: {LONG} cp -a --parents -- /etc/etcd/dh /usr/lib/systemd/system/{UNIT} {part}/tree",
+            f"etcd-1: {SHORT} mkdir -p {part}/tree/etc/etcd {part}/tree/usr/lib/systemd/system",
+            f"etcd-1: {LONG} cp -a -T /etc/etcd/dh {part}/tree/etc/etcd/dh",
+            f"etcd-1: {LONG} cp -a -T /usr/lib/systemd/system/{UNIT} {part}/tree/usr/lib/systemd/system/{UNIT}",
             f"etcd-1: {SHORT} dd of={part}/record.json conv=fsync status=none",
             f"etcd-1: {SHORT} mv -T {part} {PLACE}/before",
         ]
