@@ -18,7 +18,7 @@ from requorum.command import Command, Result, look
 from requorum.fleet import Machine
 from requorum.inventory import Inventory
 from requorum.lineage import Family
-from requorum.ranking import Candidate
+from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.refusal import Refusal
 from requorum.snapshot import SUFFIXES
 
@@ -113,7 +113,7 @@ def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | 
     settings = inventory.snapshot
     word = named or settings.file
     if word:
-        return catalogue.of_file(Path(word), Family(), catalogue.BY_YOU if named else catalogue.IN_INVENTORY), ""
+        return catalogue.of_file(Path(word), Family(), BY_YOU if named else IN_INVENTORY), ""
     if not settings.directory:
         return None, "the inventory names no snapshot.directory"
     try:
