@@ -14,16 +14,18 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
+    `commits`: the module before which the commit prompt lies, "" where there is none."""
 
     directory: str
     outcome: str
     confirms: bool = True
     needs_hosts: bool = True
+    commits: str = ""
 
 
 PROCEDURES = (
-    Procedure("runbook", "recovered"),
+    Procedure("runbook", "recovered", commits="test_step_3_distribute.py"),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
 )
@@ -40,6 +42,12 @@ def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
         if any(path == directory or directory in path.parents for path in paths):
             return procedure
     return None
+
+
+def commits(nodeid: str) -> bool:
+    """Whether this stage is of the module before which the commit prompt lies."""
+    directory, _, module = nodeid.split("::")[0].rpartition("/")
+    return any(p.directory == directory and p.commits == module for p in PROCEDURES)
 
 
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
