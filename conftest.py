@@ -22,10 +22,12 @@ from requorum import checks, opening, snapshot, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
+from requorum.drawing import PlanReporter
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now
 from requorum.marker import Marker, Phase
+from requorum.planning import Planning
 from requorum.refusal import Refusal
 from requorum.tables import CheckReporter
 from requorum.terminal import Reporter
@@ -44,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # testinfra's plugin owns --hosts; a bare name there would mean a host, here it means an inventory.
     group = parser.getgroup("requorum", "the runbook")
     group.addoption("--confirm", metavar="CLUSTER", help="the cluster's name, instead of being asked for it")
+    group.addoption("--plan", action="store_true", help="print what would be done on each host, and change nothing")
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
     group.addoption("--salvage", metavar="TOKEN", help="the cluster whose data on members' disks is salvaged")
     group.addoption("--skip-hash", metavar="HOST", help="the member whose own database may be restored without a hash")
@@ -67,6 +70,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not __debug__:
         raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
     config.stash[PROCEDURE] = procedure or stages.PROCEDURES[0]
+    if config.getoption("plan") and not config.stash[PROCEDURE].confirms:
+        raise pytest.UsageError(
+            "--plan is for what changes the cluster\n    → leave it out: this changes nothing of it"
+        )
     try:
         if not hosts and not config.getoption("snapshot"):
             raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
@@ -79,7 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
     plain = config.pluginmanager.getplugin("terminalreporter")
     if plain is not None:
         config.pluginmanager.unregister(plain)
-        reporter = CheckReporter if config.stash[PROCEDURE].looks else Reporter
+        reporter = PlanReporter if config.getoption("plan") else Reporter
+        reporter = CheckReporter if config.stash[PROCEDURE].looks else reporter
         config.pluginmanager.register(reporter(config), "terminalreporter")
 
 
@@ -175,7 +183,7 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
             f"the stages must be exactly the runbook's, in its order: {difference}\n"
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
-    if config.stash[PROCEDURE].confirms and not config.getoption("collectonly"):
+    if config.stash[PROCEDURE].confirms and not config.getoption("collectonly") and not config.getoption("plan"):
         _confirm(config, config.stash[INVENTORY].cluster, config.stash[PROCEDURE].does)
 
 
@@ -242,7 +250,8 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
     journal = Journal.create(options.evidence / (name or inventory.cluster), started)
     config.stash[STARTED] = now()
     with Fleet(inventory, journal, options.concurrency) as fleet:
-        cluster = Cluster(inventory, options, journal, fleet)
+        kind = Planning if config.getoption("plan") else Cluster
+        cluster = kind(inventory, options, journal, fleet)
         config.stash[CLUSTER] = cluster
         journal.record("run", **opening.fields(cluster.terms, options.operator))
         yield cluster
@@ -280,6 +289,8 @@ def pytest_runtest_makereport(
     cluster = config.stash.get(CLUSTER, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
         report.longrepr = str(call.excinfo.value)  # a sentence for the operator, not a traceback
+    if isinstance(cluster, Planning) and report.when == "call" and call.excinfo and cluster.pardons(call.excinfo.value):
+        report.outcome, report.longrepr = "passed", None
     looks = config.stash[PROCEDURE].looks
     if report.when == "call" and (report.passed or looks):
         config.stash[PASSED] = config.stash.get(PASSED, 0) + 1
@@ -289,6 +300,9 @@ def pytest_runtest_makereport(
         report.user_properties += [("hosts", list(cluster.touched)), ("notes", list(cluster.notes))]
         report.user_properties += [("table", list(cluster.table))]
         cluster.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
+        if isinstance(cluster, Planning):
+            texts = (getattr(item, "cls", None).__doc__, getattr(item, "function", None).__doc__)
+            report.user_properties.append(("plan", cluster.describe(*texts)))
     return report
 
 
@@ -305,7 +319,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         return
     stopped_at = config.stash.get(STOPPED_AT, None)
     if int(exitstatus) == int(pytest.ExitCode.OK) or (done and cluster.known.findings):
-        outcome = config.stash[PROCEDURE].outcome
+        outcome = "planned" if isinstance(cluster, Planning) else config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", cluster.stage
     else:

@@ -32,11 +32,15 @@ class Anchor:
 
 
 def write(hosts: Iterable[str], cluster: str, anchor: Anchor) -> list[Command]:
-    """Tells each host's syslog. Any exit code will do: a host without `logger` or syslog must not stop a recovery.
+    """Tells each host's syslog how far the journal is."""
+    return tell(hosts, f"journal {anchor.journal} of {cluster}: {anchor.records} records, {anchor.head}")
+
+
+def tell(hosts: Iterable[str], text: str) -> list[Command]:
+    """Any exit code will do: a host without `logger` or syslog must not stop a recovery.
 
     It counts as a look: a line of syslog changes no more than the one that sudo writes for every look.
     """
-    text = f"journal {anchor.journal} of {cluster}: {anchor.records} records, {anchor.head}"
     return [look(host, "logger", "-t", TAG, text, why="anchor the journal in the syslog") for host in hosts]
 
 

@@ -23,7 +23,8 @@ class Command:
 
     `stdin` is never logged and never in argv: the way for secrets. `stop` is an argv that ends on the host what
     this command started there, since killing the local ssh does not. `accept` lists the exit codes that are not
-    a failure (None: any, the caller reads it). `secret` keeps the output out of every message and record.
+    a failure (None: any, the caller reads it). `secret` keeps the output out of every message and record. `makes`
+    lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
     """
 
     host: str
@@ -36,6 +37,7 @@ class Command:
     stop: tuple[str, ...] = ()
     accept: tuple[int, ...] | None = (0,)
     secret: bool = False
+    makes: tuple[str, ...] = ()
 
     def line(self) -> str:
         """The exact shell line for the host. sudo stands outside so that the deadline can signal root's child."""
@@ -65,6 +67,35 @@ class Copy:
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
         return f"copy {self.source_host or 'this machine'}:{self.source} to {to}"
+
+    # What it is made of, in this order; `fleet` joins the reader to all writers.
+
+    def opens(self) -> list[Command]:
+        return [
+            Command(host, ("install", "-D", "-m", "600", "/dev/null", f"{path}.part"), self.why)
+            for host, path in self.targets
+        ]
+
+    def reads(self) -> Command | None:
+        if self.source_host is None:
+            return None
+        return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=HUGE)
+
+    def writes(self) -> list[Command]:
+        argv = ("bs=1M", "conv=fsync", "status=none")
+        return [
+            Command(host, ("dd", f"of={path}.part", *argv), self.why, deadline=self.deadline)
+            for host, path in self.targets
+        ]
+
+    def checks(self) -> list[Command]:
+        return [
+            Command(host, ("sha256sum", f"{path}.part"), "the copy is whole", changes=False, deadline=HUGE)
+            for host, path in self.targets
+        ]
+
+    def names(self) -> list[Command]:
+        return [Command(host, ("mv", "-fT", f"{path}.part", path), self.why) for host, path in self.targets]
 
 
 @dataclass(frozen=True)

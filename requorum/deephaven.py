@@ -226,9 +226,13 @@ def disagreements(found: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-def put_password(host: str, old: str, new: str, role: str) -> Command:
-    """Overwrites the content of `new` with that of `old`; owner and mode of `new` stay as the vendor made them."""
-    return act(host, "cp", "--no-preserve=all", old, new, why=f"the old password of {role} stays valid")
+def put_password(host: str, old: str, directory: str, role: str) -> Command:
+    """Overwrites every password of `role` below `directory` with the content of `old`, where there is one; owner and
+    mode stay as the vendor made them."""
+    return act(
+        host, "find", directory, "-type", "f", "-path", f"*/{role}/password",
+        "-exec", "cp", "--no-preserve=all", old, "{}", ";", why=f"the old password of {role} stays valid",
+    )  # fmt: skip
 
 
 # -- generating and unpacking ------------------------------------------------------------------------------------
@@ -248,6 +252,8 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
         "ips_comma": ",".join(ips),
         "admin_user": dh.admin_user,
     }
+    client_archive = dh.client_archive.format(cluster_id=cluster_id)
+    made = (dh.server_archive, client_archive)
     plan = []
     if old_archive:
         plan.append(
@@ -256,14 +262,13 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
     plan.append(
         Command(
             host, vendor(dh.commands.generate, **values),
-            "generate certificates and configuration for the new cluster", deadline=LONG,
+            "generate certificates and configuration for the new cluster", deadline=LONG, makes=made,
         )
     )  # fmt: skip
-    client_archive = dh.client_archive.format(cluster_id=cluster_id)
-    for made, kept in zip((dh.server_archive, client_archive), staged, strict=True):
+    for path, kept in zip(made, staged, strict=True):
         plan += [
-            act(host, "chmod", "600", made, why="for root only"),
-            act(host, "mv", "-fT", made, kept, why="take it into staging"),
+            act(host, "chmod", "600", path, why="for root only"),
+            act(host, "mv", "-fT", path, kept, why="take it into staging"),
         ]
     return plan
 
@@ -271,10 +276,12 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
 def unpack_server(inventory: Inventory, host: str, archive: str, number: int) -> Command:
     line = inventory.deephaven.commands.unpack_server
     argv = vendor(line, archive=archive, number=str(number), admin_user=inventory.deephaven.admin_user)
-    return Command(host, argv, f"install the configuration of etcd server {number}", deadline=LONG)
+    made = (inventory.etcd.config, f"/etc/systemd/system/{inventory.etcd.unit}")
+    return Command(host, argv, f"install the configuration of etcd server {number}", deadline=LONG, makes=made)
 
 
 def unpack_client(inventory: Inventory, host: str, archive: str) -> Command:
     line = inventory.deephaven.commands.unpack_client
     argv = vendor(line, archive=archive, admin_user=inventory.deephaven.admin_user)
-    return Command(host, argv, "install the client configuration", deadline=LONG)
+    made = (inventory.deephaven.client_config,)
+    return Command(host, argv, "install the client configuration", deadline=LONG, makes=made)

@@ -261,7 +261,7 @@ def archived_configs(cluster: Cluster) -> dict[str, MemberConfig]:
     (names,) = cluster.ask(
         [look(terms.configuration_server, "find", root, "-name", "config.yaml", why="what was generated")]
     )
-    paths = sorted(names.stdout.split())
+    paths = sorted(names.stdout.splitlines())
     texts = cluster.ask([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
     return {p: etcd.parse_config(t.stdout, p) for p, t in zip(paths, texts, strict=True)}
 
@@ -294,10 +294,3 @@ def archives(cluster: Cluster) -> dict[str, dict[str, str]]:
         name: digests(cluster, dict.fromkeys((terms.configuration_server, *hosts), terms.place(name)))
         for name, hosts in needs.items()
     }
-
-
-def live_and_backed_up_passwords(cluster: Cluster) -> tuple[dict[str, str], dict[str, str]]:
-    """The configuration server's own passwords, now and as backed up. Shape: role → SHA-256."""
-    host = cluster.terms.configuration_server
-    live = passwords(cluster, cluster.inventory.deephaven.client_config, [host])[host]
-    return live, passwords(cluster, cluster.terms.client_backup, [host])[host]

@@ -23,7 +23,7 @@ import testinfra
 from testinfra.host import Host as Seen
 
 from requorum import batch
-from requorum.command import HUGE, Action, Command, Copy, Fetch, Result
+from requorum.command import Action, Command, Copy, Fetch, Result
 from requorum.inventory import Inventory
 from requorum.journal import Journal
 from requorum.refusal import Refusal
@@ -274,23 +274,8 @@ class Fleet:
 
     def _copy(self, copy: Copy) -> None:
         """Streams one file to many hosts and proves each copy by its SHA-256 before it gets its name."""
-        parts = [
-            Command(host, ("install", "-D", "-m", "600", "/dev/null", f"{path}.part"), copy.why)
-            for host, path in copy.targets
-        ]
-        self._wave(parts)
-        reader = (
-            Command(copy.source_host, ("cat", copy.source), copy.why, changes=False, deadline=HUGE)
-            if copy.source_host
-            else None
-        )
-        writers = {
-            host: Command(
-                host, ("dd", f"of={path}.part", "bs=1M", "conv=fsync", "status=none"),
-                copy.why, deadline=copy.deadline,
-            )
-            for host, path in copy.targets
-        }  # fmt: skip
+        self._wave(copy.opens())
+        reader, writers = copy.reads(), {writer.host: writer for writer in copy.writes()}
         started = time.monotonic()
         try:
             digest, size = fan_out(
@@ -338,18 +323,13 @@ class Fleet:
             raise FleetError(fetch.host, what, _AGAIN)
 
     def _prove_copies(self, copy: Copy, digest: str) -> None:
-        sums = self._wave(
-            [
-                Command(h, ("sha256sum", f"{p}.part"), "the copy is whole", changes=False, deadline=HUGE)
-                for h, p in copy.targets
-            ]
-        )
+        sums = self._wave(copy.checks())
         wrong = [r.command.host for r in sums if r.stdout.split(" ")[0].lstrip("\\") != digest]
         for host in wrong:
             self.journal.assertion(host, f"SHA-256 {digest} of {copy.source}", "another SHA-256")
         if wrong:
             raise FleetError(", ".join(wrong), f"the copy of {copy.source} arrived altered", "run again; check disk")
-        self._wave([Command(h, ("mv", "-fT", f"{p}.part", p), copy.why) for h, p in copy.targets])
+        self._wave(copy.names())
 
 
 _REACH = "check the network, ssh and the host itself; if the machine is fenced or destroyed, say so with --gone=HOST"

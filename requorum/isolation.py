@@ -163,6 +163,17 @@ def _lines(items: Sequence[str]) -> str:
 # -- what it says ------------------------------------------------------------------------------------------------
 
 
+def good_end(members: Sequence[str], prefixes: Sequence[str], revision: int, digest: int, count: int) -> str:
+    """What the program prints when all goes well, for a plan: the lines of its `members` and `prefixes`."""
+    hashes = [
+        {"Endpoint": member.split()[0], "HashKV": {"header": {"revision": revision}, "hash": digest}}
+        for member in members
+    ]
+    events: list[dict[str, object]] = [{"event": "saved"}, {"event": "hashes", "answer": hashes}]
+    events += [{"event": "count", "answer": {"count": count}} for _ in prefixes]
+    return _lines([json.dumps(event) for event in (*events, {"event": "done"})])
+
+
 @dataclass(frozen=True)
 class Answers:
     """What an isolated boot said. `hashes`: endpoint → (revision, hash); `logins`: role → "" or why it was refused;

@@ -119,20 +119,20 @@ def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
     ]
 
 
-def put_old_passwords(terms: Terms, server: list[Entry], query: list[Entry], existing: Sequence[str]) -> list[Command]:
-    """Makes `server.tgz` and `query.tgz` with the old passwords from what was generated; unpacks both for reading."""
+def put_old_passwords(
+    terms: Terms, roles: Sequence[str], server: list[Entry], query: list[Entry], existing: Sequence[str]
+) -> list[Command]:
+    """Makes `server.tgz` and `query.tgz` with the old passwords from what was generated; unpacks both for reading.
+
+    `roles` are those with a password in the backup.
+    """
     host = terms.configuration_server
     plan: list[Command] = []
     for name, entries in (("server", server), ("query", query)):
         final, work = terms.place(f"{name}.tgz"), terms.place(f"patch/{name}")
         if final not in existing:
             plan += archive.unpack(host, terms.place(f"{name}.generated.tgz"), work)
-            plan += [
-                deephaven.put_password(
-                    host, f"{terms.client_backup}/{role}/password", f"{work}/{directory}/password", role
-                )
-                for role, directory in archive.role_directories(entries)
-            ]
+            plan += _put_passwords(terms, roles, work)
             plan += archive.repack(host, work, archive.top_level(entries), final)
         plan += archive.unpack(host, final, terms.place(f"read/{name}"))
     plan.append(
@@ -144,16 +144,20 @@ def put_old_passwords(terms: Terms, server: list[Entry], query: list[Entry], exi
     return plan
 
 
-def put_live_passwords(terms: Terms, live: Mapping[str, str], backup: Mapping[str, str]) -> list[Command]:
-    """A generator may write into the configuration server's own client configuration: its old passwords go back."""
-    client = terms.inventory.deephaven.client_config
+def put_live_passwords(terms: Terms, roles: Sequence[str]) -> list[Command]:
+    """A generator may write into the configuration server's own client configuration: its old passwords go back.
+
+    Whether it did or not, so that what is run does not hang on what a generator does.
+    """
+    return _put_passwords(terms, roles, terms.inventory.deephaven.client_config)
+
+
+def _put_passwords(terms: Terms, roles: Sequence[str], directory: str) -> list[Command]:
     return [
         deephaven.put_password(
-            terms.configuration_server,
-            f"{terms.client_backup}/{role}/password", f"{client}/{role}/password", role,
+            terms.configuration_server, f"{terms.client_backup}/{role}/password", directory, role
         )
-        for role, digest in live.items()
-        if role in backup and backup[role] != digest
+        for role in roles
     ]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ OUTCOMES = {
     "refused": ("Refused", "warn", "The runbook refused before anything of the cluster was changed."),
     "interrupted": ("Interrupted", "warn", "The run was interrupted. The same command carries it on."),
     "checked": ("Checked", "good", "Everything that can be asserted without a change was asserted."),
-    "planned": ("Planned", "good", "Nothing was changed."),
+    "planned": ("Planned", "good", "Nothing was changed. What would be done is in plan.txt, beside this page."),
     "rolled-back": ("Rolled back", "good", "The state before the run was put back, and proven."),
     "backed-up": ("Backed up", "good", "A snapshot was saved, and proven whole."),
     "drilled": ("Drilled", "good", "A backup was restored in the lab, and proven."),

@@ -92,14 +92,16 @@ def survivor(disk: Disk, du: str, df: str) -> Survivor:
 
 
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
-    """The survivor with most room takes all copies. Raises `SalvageError` where one has too little.
+    """The first survivor with room for it takes all copies: a plan can name it beforehand.
+
+    Raises `SalvageError` where none has room, or where one cannot hold its own copy.
 
     Needed there: every copy as an archive and unpacked, the stand-ins' data, and the saved snapshot.
     """
     stand_ins = max(members // 2 + 1 - len(survivors), 0)
     largest = max(s.size for s in survivors)
     needed = 2 * sum(s.size for s in survivors) + stand_ins * (largest + WAL_BYTES) + largest
-    best = max(survivors, key=lambda s: s.free)
+    best = next((s for s in survivors if s.free >= needed), max(survivors, key=lambda s: s.free))
     short = [f"{s.host} has {s.free:,} of {s.size:,} bytes" for s in survivors if s.free < s.size]
     if best.free < needed:
         short.append(f"{best.host} has {best.free:,} of {needed:,} bytes")
@@ -167,7 +169,7 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
         ),
         *isolation.make_room(host, place, account),
     ]
-    for name in names:
+    for name in sorted(names):
         plan += [
             act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
             Command(host, ("tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}"),
@@ -203,6 +205,7 @@ def boots(
 ) -> list[Boot]:
     """The survivors' copies as they are, and the empty stand-ins that quorum lacks, under dead members' names.
 
+    In the order of names, not of revisions, which nobody can tell when a plan is made.
     `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own.
     Raises `SalvageError` where a name stands for no address.
     """
@@ -227,7 +230,7 @@ def boots(
 
     lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
     dead = [name for name in urls if name not in own]
-    return [*(made(s.name, False) for s in survivors), *(made(name, True) for name in dead[: max(lacking, 0)])]
+    return [*(made(name, False) for name in sorted(own)), *(made(name, True) for name in dead[: max(lacking, 0)])]
 
 
 def keep(terms: Terms, host: str) -> list[Command]:

@@ -16,7 +16,8 @@ class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
     on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
     `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed.
-    `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it."""
+    `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it.
+    `commits`: the module before which the commit prompt lies, "" where there is none."""
 
     directory: str
     outcome: str
@@ -25,10 +26,11 @@ class Procedure:
     refuses: str = "step_0"
     does: str = "rebuilds the etcd cluster"
     looks: bool = False
+    commits: str = ""
 
 
 PROCEDURES = (
-    Procedure("runbook", "recovered"),
+    Procedure("runbook", "recovered", commits="test_step_3_distribute.py"),
     Procedure("runbook/check", "checked", confirms=False, looks=True),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
@@ -54,6 +56,12 @@ def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
         if any(path == directory or directory in path.parents for path in paths):
             return procedure
     return None
+
+
+def commits(nodeid: str) -> bool:
+    """Whether this stage is of the module before which the commit prompt lies."""
+    directory, _, module = nodeid.split("::")[0].rpartition("/")
+    return any(p.directory == directory and p.commits == module for p in PROCEDURES)
 
 
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:

@@ -36,9 +36,9 @@ class TestStep2Generate:
         terms = cluster.terms
         server, query = facts.listings(cluster, facts.archives_to_read(cluster))
         configuration.every_role_has_an_old_password(cluster, server + query)
-        cluster.do(plan.put_old_passwords(terms, server, query, facts.staging(cluster)))
-        live, backup = facts.live_and_backed_up_passwords(cluster)
-        cluster.do(plan.put_live_passwords(terms, live, backup))
+        roles = cluster.known.roles
+        cluster.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(cluster)))
+        cluster.do(plan.put_live_passwords(terms, roles))
 
     def test_then_every_server_number_is_present(self, cluster: Cluster) -> None:
         """One configuration for each new member, with its address and a token never used before."""

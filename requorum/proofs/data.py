@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from requorum import deephaven, etcd, facts
+from requorum import deephaven, etcd, facts, probes
 from requorum.cluster import Cluster
-from requorum.command import Command, act, look
+from requorum.command import look
 from requorum.etcd import Status
 from requorum.fleet import Machine
 from requorum.marker import Phase
@@ -314,18 +314,9 @@ def _key_outside(cluster: Cluster, machine: Machine, user: str) -> str | None:
 
 def wrong_password_is_refused(cluster: Cluster) -> None:
     """With a copy of a role's client configuration that holds a wrong password."""
-    host = cluster.terms.configuration_server
     role = next((r for r in cluster.known.roles if r != "root"), cluster.known.roles[0])
-    client = f"{cluster.inventory.deephaven.client_config}/{role}"
-    scratch = cluster.terms.place("wrong")
-    cluster.do(
-        [
-            act(host, "rm", "-rf", scratch, why="clear what an interrupted run left"),
-            act(host, "cp", "-a", client, scratch, why="a client configuration to spoil"),
-            Command(host, ("dd", f"of={scratch}/password", "status=none"), "a password that is wrong",
-                    stdin=b"not-the-password\n"),
-        ]
-    )  # fmt: skip
+    scratch = probes.spoiled_login(cluster.terms)
+    cluster.do(probes.spoil_login(cluster.terms, role))
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(
@@ -343,32 +334,20 @@ def wrong_password_is_refused(cluster: Cluster) -> None:
             "authentication is off in the restored data: turn it on before Deephaven is",
         )
     finally:
-        cluster.do([act(host, "rm", "-rf", scratch, why="the spoiled copy is not needed any more")])
+        cluster.do(probes.remove_spoiled_login(cluster.terms))
 
 
 def writes_reach_everyone(cluster: Cluster) -> None:
     """One key written through each member, all read from each; then removed."""
     endpoints = _endpoints(cluster).split(",")
-    prefix = f"/requorum/{cluster.mark.run}/"
-    cluster.do(
-        [
-            Command(
-                cluster.terms.configuration_server,
-                deephaven.etcdctl(
-                    cluster.inventory, f"--endpoints={endpoint}", "put", f"{prefix}{number}", endpoint, why=""
-                ).argv,
-                f"write through {endpoint}",
-            )
-            for number, endpoint in enumerate(endpoints, start=1)
-        ]
-    )  # fmt: skip
+    cluster.do(probes.write_through(cluster.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:
         missing = []
         for endpoint in endpoints:
             _, out, words = _etcdctl(
-                cluster, machine, f"--endpoints={endpoint}", "get", prefix, "--prefix", "--print-value-only",
-                why=f"read through {endpoint}",
+                cluster, machine, f"--endpoints={endpoint}", "get", probes.written(cluster.terms), "--prefix",
+                "--print-value-only", why=f"read through {endpoint}",
             )  # fmt: skip
             if out.split() != endpoints:
                 missing.append(f"{endpoint} gave {out.split() or words}")
@@ -383,9 +362,7 @@ def writes_reach_everyone(cluster: Cluster) -> None:
             within=5,
         )
     finally:
-        remove = deephaven.etcdctl(cluster.inventory, "del", prefix, "--prefix", why="").argv
-        host = cluster.terms.configuration_server
-        cluster.do([Command(host, remove, "remove the probe's keys again")])
+        cluster.do(probes.remove_written(cluster.terms))
 
 
 def no_old_member_answers(cluster: Cluster) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from requorum import deephaven, equipment, etcd, facts, quorum, sources
+from requorum import deephaven, equipment, etcd, facts, probes, quorum, sources
 from requorum.cluster import Cluster
-from requorum.command import HUGE, Command, look
+from requorum.command import HUGE, look
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
@@ -299,19 +299,9 @@ def no_member_went_past_the_save(cluster: Cluster) -> None:
         return
     saved = source.revision or 0
     configs = facts.configs(cluster, [member.host for member in cluster.terms.old_members])
-    questions: list[Command] = []
-    for host, config in configs.items():
-        if config is None or is_new(cluster.terms, config):
-            continue
-        copy, database = cluster.terms.place("after.db"), f"{config.data_dir}/member/snap/db"
-        tools = cluster.known.tools.get(host)
-        questions += [
-            Command(host, ("cp", database, copy), "read a copy, never the original", deadline=HUGE),
-            look(host, "env", "ETCDCTL_API=3", tools.restorer if tools else "etcdctl", "snapshot", "status",
-                 "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
-            Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
-        ]  # fmt: skip
-    answers = [r for r in cluster.do(questions) if not r.command.changes]
+    stopped = {host: config for host, config in configs.items() if config and not is_new(cluster.terms, config)}
+    done = cluster.do(probes.read_stopped_members(cluster.terms, stopped, cluster.known.tools))
+    answers = [result for result in done if not result.command.changes]
     findings: dict[str, str | Exception | None] = {}
     for result in answers:
         status = _status(result.code, result.stdout, result.words)

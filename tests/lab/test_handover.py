@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compose import etcd_client, poll
 from compose.nodes import Node
+from tests.lab import plans
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.test_interruption import await_stage
 
@@ -27,9 +28,13 @@ def test_a_healthy_cluster_is_handed_over_without_losing_an_acknowledged_write(r
     node = rehearsal.nodes.by_name("query-1")
     _start_writer(node)
     try:
+        inventory = rehearsal.inventory()
+        plan = plans.made(rehearsal, inventory, "--rebuild")
         before = _acknowledged(node)
-        run = rehearsal.run(rehearsal.inventory(), "--rebuild")
+        process, evidence = rehearsal.start(inventory, "--rebuild")
+        run = rehearsal.finish(process, evidence)
         assert run.recovered, run.output
+        plans.assert_it_was_run(plan, evidence)
         acknowledged = _acknowledged(node)
         there = etcd_client.read_all(rehearsal.nodes, "/status/writer/")
     finally:

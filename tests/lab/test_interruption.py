@@ -20,6 +20,7 @@ from compose import poll
 from compose.nodes import Node
 from compose.state import REPOSITORY
 from requorum import stages
+from tests.lab import plans
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.writers import leftovers
 
@@ -74,9 +75,12 @@ def test_a_run_whose_ssh_is_cut_in_every_step_stops_clearly_and_is_carried_on(re
         assert "Traceback" not in cut.output
         assert cut.summary["stopped_at"]
         runs.append(cut.summary["run"])
-    again = rehearsal.run(inventory)
+    plan = plans.made(rehearsal, inventory)
+    process, evidence = rehearsal.start(inventory)
+    again = rehearsal.finish(process, evidence)
     rehearsal.assert_recovered(again)
     assert {again.summary["run"]} == set(runs[1:]), "one run from the first mark to the end"
+    plans.assert_it_was_run(plan, evidence)  # what was left to do, and nothing else
 
 
 @pytest.mark.matrix

@@ -137,6 +137,22 @@ def test_hosts_that_do_not_answer_stop_the_run_at_its_first_stage(inventory: Pat
     assert (inventory.parent / "connected").exists(), "this test's own trap must be able to spring"
 
 
+def test_a_plan_needs_no_confirmation_and_says_when_none_could_be_made(inventory: Path) -> None:
+    evidence = inventory.parent / "evidence"
+    ended = run("runbook", f"--hosts={inventory}", "--plan", f"--evidence={evidence}")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "did not answer" in ended.stdout and "No plan could be made." in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    (summary,) = evidence.glob("*/*/summary.json")
+    assert json.loads(summary.read_text())["outcome"] == "refused"
+
+
+@pytest.mark.parametrize("procedure", ["backup", "drill"])
+def test_what_changes_nothing_of_the_cluster_has_no_plan(inventory: Path, procedure: str) -> None:
+    said = refused(inventory.parent, f"runbook/{procedure}", f"--hosts={inventory}", "--plan")
+    assert "--plan is for what changes the cluster" in said
+
+
 @pytest.mark.parametrize("rest", [[], ["--rebuild"]])
 def test_a_run_whose_stages_were_only_set_up_recovered_nothing(inventory: Path, rest: list[str]) -> None:
     evidence = inventory.parent / "evidence"

@@ -1,0 +1,74 @@
+"""What proofs do on hosts before and after they look: pure planners, so that `--plan` shows them too.
+
+All of it is removed again: a copy of a database to read, a client configuration with a wrong password, a key written
+through each member. `proofs` runs these and judges what it sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from requorum import deephaven
+from requorum.command import HUGE, Command, act, look
+from requorum.etcd import MemberConfig, Tools
+from requorum.terms import Terms
+
+
+def read_stopped_members(
+    terms: Terms, configs: Mapping[str, MemberConfig], tools: Mapping[str, Tools]
+) -> list[Command]:
+    """The revision on each stopped member's disk, of a copy of its database. Shape: host → its old configuration."""
+    plan: list[Command] = []
+    for host, config in configs.items():
+        copy, database = terms.place("after.db"), f"{config.data_dir}/member/snap/db"
+        restorer = tools[host].restorer if host in tools else "etcdctl"
+        plan += [
+            Command(host, ("cp", database, copy), "read a copy, never the original", deadline=HUGE),
+            look(host, "env", "ETCDCTL_API=3", restorer, "snapshot", "status",
+                 "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
+            Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
+        ]  # fmt: skip
+    return plan
+
+
+def spoiled_login(terms: Terms) -> str:
+    """The directory of a client configuration whose password is wrong."""
+    return terms.place("wrong")
+
+
+def spoil_login(terms: Terms, role: str) -> list[Command]:
+    host, scratch = terms.configuration_server, spoiled_login(terms)
+    return [
+        act(host, "rm", "-rf", scratch, why="clear what an interrupted run left"),
+        act(host, "cp", "-a", f"{terms.inventory.deephaven.client_config}/{role}", scratch,
+            why="a client configuration to spoil"),
+        Command(host, ("dd", f"of={scratch}/password", "status=none"), "a password that is wrong",
+                stdin=b"not-the-password\n"),
+    ]  # fmt: skip
+
+
+def remove_spoiled_login(terms: Terms) -> list[Command]:
+    why = "the spoiled copy is not needed any more"
+    return [act(terms.configuration_server, "rm", "-rf", spoiled_login(terms), why=why)]
+
+
+def written(terms: Terms) -> str:
+    """The prefix of the keys that are written and removed again."""
+    return f"/requorum/{terms.mark.run}/"
+
+
+def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:
+    """One key through each member; its value is the endpoint."""
+    return [
+        _etcdctl(terms, f"--endpoints={endpoint}", "put", f"{written(terms)}{number}", endpoint,
+                 why=f"write through {endpoint}")
+        for number, endpoint in enumerate(endpoints, start=1)
+    ]  # fmt: skip
+
+
+def remove_written(terms: Terms) -> list[Command]:
+    return [_etcdctl(terms, "del", written(terms), "--prefix", why="remove the probe's keys again")]
+
+
+def _etcdctl(terms: Terms, *arguments: str, why: str) -> Command:
+    return Command(terms.configuration_server, deephaven.etcdctl(terms.inventory, *arguments, why=why).argv, why)

@@ -1,0 +1,254 @@
+"""The whole runbook planned on hosts that only answer questions: every stage can be planned, nothing acts."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from requorum import drawing, stages
+from requorum.cluster import Options
+from requorum.command import Action, Command, Copy, Result, look
+from requorum.fleet import Fleet, Machine
+from requorum.inventory import Inventory
+from requorum.journal import Journal
+from requorum.planning import Planning
+from requorum.quorum import Kind
+from requorum.refusal import Disproved, Refusal
+from tests.unit import build
+from tests.unit.build import CLIENT, UNIT
+
+ROOT = Path(__file__).parents[2]
+DATA = "/var/lib/etcd/dh/old"
+FRAGMENT = f"/etc/systemd/system/{UNIT}"
+SHOW = f"LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath={FRAGMENT}\n"
+ROLES = ("config", "query", "root")
+
+
+def config(number: int) -> str:
+    initial = ",".join(f"etcd-{n}=https://10.0.0.{10 + n}:2380" for n in (1, 2, 3))
+    return (
+        f"name: etcd-{number}\ndata-dir: {DATA}\ninitial-cluster-token: old\ninitial-cluster: {initial}\n"
+        f"initial-advertise-peer-urls: https://10.0.0.{10 + number}:2380\n"
+        f"advertise-client-urls: https://10.0.0.{10 + number}:2379\n"
+    )
+
+
+class Hosts:
+    """Stands in for the fleet: answers what three members, a configuration server and a query host would answer.
+
+    A command that changes something fails the test.
+    """
+
+    def __init__(self, leader: int = 0) -> None:
+        self.leader = leader
+        self.asked: list[Command] = []
+
+    def each(self, hosts: Sequence[str], work: Callable[[Machine], Any]) -> dict[str, None]:
+        return dict.fromkeys(hosts)  # whatever is proven holds
+
+    def run(self, actions: Sequence[Action]) -> list[Result]:
+        results = []
+        for action in actions:
+            assert isinstance(action, Command) and not action.changes, action
+            self.asked.append(action)
+            code, text = self.answer(action)
+            results.append(Result(action, code, text, "", 0.0))
+        return results
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv, line = command.argv, " ".join(command.argv)
+        number = int(command.host[-1]) if command.host.startswith("etcd") else 0
+        answers = {
+            "etcd --version": "etcd Version: 3.5.16\n",
+            "command -v etcdutl || command -v etcdctl": "/usr/bin/etcdutl\n",
+            "snapshot restore --help": "--bump-revision\n",
+            "systemctl show": SHOW,
+            "ip -o addr": f"2: eth0 inet 10.0.0.{10 + number}/24\n",
+            "/metrics": f"etcd_server_has_leader {self.leader}\n",
+            "/v3/kv/range": '{"error": "etcdserver: user name is empty"}',
+            "%f %T@ %s": "db 1700000000.0 16801792\n0.wal 1700000000.0 67108864\n",
+            "stat -c %s": "16801792\n",
+            "stat -c %Y": f"1700000000 16801792 {DATA}/member/snap/db\n",
+            "du -sB1": f"150000000 {DATA}\n",
+            "df -P": "Filesystem\n/dev/sda 1 1 900000000000 1% /\n",
+            "/dev/tcp/": "",
+        }
+        if argv[0] == "cat" and argv[1].endswith("config.yaml"):
+            return 0, config(number)
+        if argv[0] == "find" and "-maxdepth" in argv and argv[argv.index("-maxdepth") + 1] == "0":
+            there = (FRAGMENT, CLIENT, f"{DATA}/member/wal", f"{DATA}/member/snap/db")
+            found = [word for word in argv if word in there]
+            return 0, "".join(f"1:{n} {p}\n" if "-printf" in argv else f"{p}\n" for n, p in enumerate(found))
+        if argv[0] == "find" and "sha256sum" in argv:
+            return 0, "".join(f"{role}-digest  {argv[1]}/{role}/password\n" for role in ROLES)
+        return next(((0, text) for part, text in answers.items() if part in line), (1, ""))
+
+
+def planning(directory: Path, hosts: Hosts, inventory: Inventory | None = None, **options: Any) -> Planning:
+    journal = Journal(directory / "evidence")
+    fleet = SimpleNamespace(each=hosts.each, run=hosts.run, journal=journal)
+    return Planning(inventory or build.inventory(), Options(**options), journal, cast("Fleet", fleet))
+
+
+def run(cluster: Planning) -> Planning:
+    """Every stage in its order, as pytest would call it."""
+    for nodeid, call in _stages():
+        cluster.begin(nodeid)
+        try:
+            call(cluster)
+        except Refusal as error:
+            if not cluster.pardons(error):
+                raise
+        cluster.end(nodeid, "passed", 0.0, "")
+        cluster.describe("Step.", "What.")
+    cluster.anchor()
+    return cluster
+
+
+def _stages() -> Iterator[tuple[str, Callable[[Planning], None]]]:
+    for nodeid in stages.expected(ROOT / "runbook", ROOT):
+        path, step, stage = nodeid.split("::")
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        yield nodeid, getattr(getattr(module, step)(), stage)
+
+
+def actions(cluster: Planning, stage: str) -> list[Action]:
+    return next(s.actions for s in cluster.stages if s.nodeid.endswith(f"::test_{stage}"))
+
+
+def lines(cluster: Planning, stage: str) -> str:
+    return "\n".join(build.lines(actions(cluster, stage)))
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
+    return run(planning(tmp_path_factory.mktemp("lost"), Hosts()))
+
+
+def test_every_when_of_a_recovery_has_its_commands(planned: Planning) -> None:
+    idle = [s.text for s in planned.stages if s.word == "When" and not s.actions]
+    assert set(idle) <= {
+        "survivors are saved where login works", "a healthy cluster is saved", "a database without a hash is copied",
+    }  # fmt: skip
+
+
+def test_what_every_proof_does_on_hosts_is_planned_too(planned: Planning) -> None:
+    assert lines(planned, "then_a_write_through_each_member_is_read_from_all").count(" put ") == 3
+    assert "cp -a" in lines(planned, "then_a_wrong_password_does_not")
+
+
+def test_every_proof_that_is_not_followed_to_its_end_only_looks(planned: Planning) -> None:
+    """What it would do after the question that nobody can answer yet would be missing from the plan."""
+    assert {s.text for s in planned.stages if s.unforeseen} <= {
+        "the certificates chain and name the addresses", "every client points to the new members",
+    }  # fmt: skip
+
+
+def test_the_run_and_its_token_are_placeholders_everywhere(planned: Planning) -> None:
+    text = "\n".join(line for stage in planned.stages for line in build.lines(stage.actions))
+    assert "/var/lib/requorum/lab/‹run›/snapshot.db" in text
+    assert "--cluster-id '‹token›'" in text
+    assert str(9_100_000_000_000_000_000) not in text
+
+
+def test_survivors_are_gathered_together_and_what_they_give_goes_to_every_member(planned: Planning) -> None:
+    (copy,) = [a for a in actions(planned, "then_the_best_data_is_on_every_new_member") if isinstance(a, Copy)]
+    assert copy.source_host == "etcd-1" and copy.source.endswith("/salvage.snap")
+    assert [host for host, _ in copy.targets] == ["etcd-1", "etcd-2", "etcd-3"]
+    assert "boot etcd-1, etcd-2, etcd-3 in isolation" in [
+        a.why for a in actions(planned, "when_survivors_are_salvaged") if isinstance(a, Command)
+    ]
+
+
+def test_the_syslog_is_told_after_each_step_by_a_line_of_its_own(planned: Planning) -> None:
+    told = [a.argv[-1] for s in planned.stages for a in s.actions if isinstance(a, Command) and a.argv[0] == "logger"]
+    assert len(set(told)) == 6 and len(told) == 6 * 5
+
+
+def test_the_commit_prompt_and_the_point_of_no_return_are_where_the_design_has_them(planned: Planning) -> None:
+    assert {s.line: s.text for s in planned.stages if s.line} == {
+        drawing.COMMIT: "both archives are copied",
+        drawing.NO_RETURN: "deephaven is turned on at the configuration server",
+    }
+
+
+def test_no_secret_is_in_the_plan(planned: Planning) -> None:
+    rows = planned.rows()
+    assert rows and "not-the-password" not in json.dumps(rows)
+    assert any(str(row["line"]).endswith("/wrong/password' status=none < •••") for row in rows)
+
+
+def test_a_healthy_cluster_is_planned_as_if_it_were_lost_and_the_refusal_is_said(tmp_path: Path) -> None:
+    cluster = run(planning(tmp_path, Hosts(leader=1)))
+    (refused,) = [s for s in cluster.stages if s.refusal]
+    assert "quorum is intact" in refused.refusal and refused.text == "quorum is lost"
+    assert cluster.verdict is not None and cluster.verdict.kind is Kind.LOST
+    assert any("would stop at “Given quorum is lost”" in line for line in cluster.closing("planned"))
+    assert actions(cluster, "when_survivors_are_salvaged")
+
+
+def test_a_handover_saves_and_looks_at_the_stopped_members(tmp_path: Path) -> None:
+    cluster = run(planning(tmp_path, Hosts(leader=1), rebuild=True))
+    assert not [s for s in cluster.stages if s.refusal]
+    assert "snapshot save" in lines(cluster, "when_a_healthy_cluster_is_saved")
+    assert lines(cluster, "then_no_member_went_past_the_saved_revision").count(f"cp {DATA}/member/snap/db") == 3
+    assert not actions(cluster, "when_survivors_are_salvaged")
+
+
+def test_a_new_member_on_a_spare_and_machines_that_are_gone_are_planned(tmp_path: Path) -> None:
+    cluster = run(planning(tmp_path, Hosts(), build.replaced(), gone=("etcd-3",)))
+    hosts = {command.host for stage in cluster.stages for command in stage.commands()}
+    assert "etcd-4" in hosts and "etcd-3" not in hosts
+
+
+def test_a_stage_that_cannot_be_foreseen_ends_the_plan_instead_of_guessing(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Hosts())
+    cluster.begin("m.py::TestX::test_when_x")
+    cluster.do([Command("etcd-1", ("tool", "/made"), "make it")])
+    with pytest.raises(Refusal, match="nobody can tell yet") as caught:
+        cluster.ask([Command("etcd-1", ("tool", "--read", "/made"), "read it", changes=False)])
+    assert not cluster.pardons(caught.value)
+
+
+def test_whatever_reaches_past_the_verbs_is_planned_as_well(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Hosts())
+    cluster.begin("m.py::TestX::test_when_x")
+    change = Command("etcd-1", ("rm", "-f", "/a"), "past the verbs")
+    assert [result.command for result in cluster.fleet.run([change])] == [change]
+    assert cluster.stages[-1].actions == [change]
+
+
+def test_a_given_is_proven_on_the_hosts_until_more_than_our_own_is_planned(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Hosts())
+    found = {"etcd-1": "it does not hold"}
+    cluster.begin("m.py::TestX::test_when_a_lock_is_taken")
+    cluster.do([Command("etcd-1", ("ln", "-sT", "me", "/var/lib/requorum/lab/lock"), "a lock")])
+    assert cluster.do([look("etcd-1", "readlink", "/var/lib/requorum/lab/lock", why="")])[0].stdout == "me"
+    cluster.begin("m.py::TestX::test_given_it_holds")
+    with pytest.raises(Refusal):
+        cluster.settle("it holds", found, "mend it")
+    cluster.begin("m.py::TestX::test_when_it_is_done")
+    cluster.do([Command("etcd-1", ("vendor", "--stop"), "stop it")])
+    cluster.begin("m.py::TestX::test_given_it_still_holds")
+    cluster.settle("it holds", found, "mend it")
+
+
+def test_what_does_not_hold_today_is_supposed_mended_but_what_is_not_known_ends_the_plan(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Hosts())
+    cluster.begin("m.py::TestX::test_given_there_is_room")
+    assert cluster.pardons(Disproved("there is room", {"etcd-1": "none"}, "make room"))
+    assert not cluster.pardons(Refusal("the hosts", "carry marks of several runs", "decide"))
+    assert not cluster.pardons(KeyError("nobody foresaw this"))
+
+
+def test_planning_and_acting_have_the_same_verbs() -> None:
+    """A verb that only `Cluster` has would act while a plan is made."""
+    acting = {name for name, _ in inspect.getmembers(Planning.__base__, inspect.isfunction)}
+    assert {"do", "ask", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))
