@@ -123,10 +123,16 @@ def ask_etcd(seen: Seen, host: str) -> list[Command]:
     return questions + ([etcd.ask_leader(host, seen.configs[host])] if host in seen.configs else [])
 
 
+def sees_leader(seen: Seen, host: str) -> bool | None:
+    """The member's own word; None where it gives none."""
+    metrics = seen.answers_of("etcd", host)[2:]
+    return etcd.parse_leader(metrics[0].stdout) if metrics and metrics[0].code == 0 else None
+
+
 def judge_etcd(seen: Seen, host: str) -> Ruling:
     settings = seen.terms.inventory.etcd
     member = next(m for m in seen.terms.old_members if m.host == host)
-    unit, sockets, *metrics = seen.answers_of("etcd", host)
+    unit, sockets, *_ = seen.answers_of("etcd", host)
     state = etcd.parse_unit(unit.stdout)
     problems = [] if state.active == "active" else [f"{settings.unit} is {state}"]
     local = {line.split()[3] for line in sockets.stdout.splitlines() if len(line.split()) > 3}
@@ -134,7 +140,7 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
         names = {f"{ip}:{port}" for ip in (member.ip, f"[{member.ip}]", "0.0.0.0", "*", "[::]")}
         if not names & local:
             problems.append(f"nobody listens on {member.ip}:{port}")
-    leader = etcd.parse_leader(metrics[0].stdout) if metrics and metrics[0].code == 0 else None
+    leader = sees_leader(seen, host)
     if not leader:
         problems.append("it sees no leader" if leader is False else "it does not say whether there is a leader")
     return ruled(problems, "active, sees a leader")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from requorum import deephaven, etcd, marker, quorum
 from requorum.checks.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
-from requorum.command import Command
+from requorum.checks.members import sees_leader
+from requorum.command import LONG, SHORT, Command
 from requorum.etcd import Status
 from requorum.quorum import MemberFacts
 from requorum.terms import Terms
 
+# A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.
+PATIENT = ("--dial-timeout=20s", "--command-timeout=20s")
 NOBODY = "no member answers an authenticated user"
 
 
@@ -71,26 +75,31 @@ def judge_quorum(seen: Seen, subject: str) -> Ruling:
 
 def _sheet(seen: Seen, host: str) -> MemberFacts:
     member = next(m for m in seen.terms.inventory.old_members if m.host == host)
-    unit, _, *metrics = seen.answers_of("etcd", host) or (None, None)
-    if unit is None or host in seen.locked or host in seen.terms.gone:
+    answers = seen.answers_of("etcd", host)
+    if not answers or host in seen.locked or host in seen.terms.gone:
         return MemberFacts(member, gone=host in seen.terms.gone, reached=False)
     sizes = [a for a in seen.answers_of("disk", host) if a.command.argv[0] == "stat" and a.code == 0]
     addresses = seen.answers_of("address", host)
     return MemberFacts(
-        member, unit=etcd.parse_unit(unit.stdout), config=seen.configs.get(host), has_data=bool(sizes),
+        member, unit=etcd.parse_unit(answers[0].stdout), config=seen.configs.get(host), has_data=bool(sizes),
         addresses=quorum.parse_addresses(addresses[0].stdout) if addresses else (),
-        has_leader=etcd.parse_leader(metrics[0].stdout) if metrics and metrics[0].code == 0 else None,
+        has_leader=sees_leader(seen, host),
     )  # fmt: skip
 
 
 def ask_health(seen: Seen, subject: str) -> list[Command]:
     """Of every member of the running cluster, as Deephaven's root; its own word would not name one that is lost."""
-    return [_of_members(seen, list(_endpoints(seen)), "health")]
+    endpoints = _endpoints(seen)
+    up = [endpoint for endpoint, host in endpoints.items() if sees_leader(seen, host)]
+    down = [endpoint for endpoint in endpoints if endpoint not in up]
+    patient, quick = _of_members(seen, up, "health", *PATIENT), _of_members(seen, down, "health")
+    return [*([patient] if up else []), *([quick] if down else [])]
 
 
-def _of_members(seen: Seen, endpoints: list[str], *question: str) -> Command:
+def _of_members(seen: Seen, endpoints: list[str], *question: str, deadline: int = SHORT) -> Command:
     words = (f"--endpoints={','.join(endpoints)}", "endpoint", *question, "-w", "json")
-    return deephaven.etcdctl(seen.terms.inventory, *words, why=f"{question[0]} of {', '.join(endpoints)}")
+    why = f"{question[0]} of {', '.join(endpoints)}"
+    return deephaven.etcdctl(seen.terms.inventory, *words, why=why, deadline=deadline)
 
 
 def _endpoints(seen: Seen) -> dict[str, str]:
@@ -105,27 +114,31 @@ def _endpoints(seen: Seen) -> dict[str, str]:
 
 
 def judge_health(seen: Seen, subject: str) -> Ruling:
-    (answer,) = seen.answers_of("health", subject)
-    try:
-        said = etcd.parse_health(answer.stdout)
-    except etcd.EtcdError:
-        return Ruling(Verdict.FAILS, f"no member answers an authenticated user: {answer.words}")
+    said = _said(seen)
+    if not said:
+        words = "; ".join(answer.words for answer in seen.answers_of("health", subject))
+        return Ruling(Verdict.FAILS, f"{NOBODY}: {words}")
     sick = {host: said.get(endpoint, "no answer") for endpoint, host in _endpoints(seen).items()}
     return ruled([f"{host}: {error}" for host, error in sick.items() if error], ", ".join(sick))
 
 
 def healthy(seen: Seen) -> list[str]:
     """Endpoints of the members that answer an authenticated user."""
-    try:
-        said = etcd.parse_health("".join(a.stdout for a in seen.answers_of("health", CLUSTER)))
-    except etcd.EtcdError:
-        return []
-    return [endpoint for endpoint, error in said.items() if error is None]
+    return [endpoint for endpoint, error in _said(seen).items() if error is None]
+
+
+def _said(seen: Seen) -> dict[str, str | None]:
+    """Endpoint → None when healthy, else its error; without those of which etcdctl said nothing."""
+    found: dict[str, str | None] = {}
+    for answer in seen.answers_of("health", CLUSTER):
+        with suppress(etcd.EtcdError):
+            found |= etcd.parse_health(answer.stdout)
+    return found
 
 
 def ask_status(seen: Seen, subject: str) -> list[Command]:
     """One call each: a token of one member may come too early to another, which then knows no such token."""
-    return [_of_members(seen, [endpoint], "status") for endpoint in healthy(seen)]
+    return [_of_members(seen, [endpoint], "status", *PATIENT) for endpoint in healthy(seen)]
 
 
 def statuses(seen: Seen) -> list[Status]:
@@ -153,8 +166,8 @@ def ask_hashes(seen: Seen, subject: str) -> list[Command]:
     """At the lowest revision that the members had, since Deephaven writes on; one call each, as for the status."""
     found = statuses(seen)
     revision = min((status.revision for status in found), default=0)
-    question = ("hashkv", f"--rev={revision}", "--command-timeout=60s")
-    return [_of_members(seen, [status.endpoint], *question) for status in found]
+    question = ("hashkv", f"--rev={revision}", "--dial-timeout=20s", "--command-timeout=600s")  # it reads all data
+    return [_of_members(seen, [status.endpoint], *question, deadline=LONG) for status in found]
 
 
 def judge_hashes(seen: Seen, subject: str) -> Ruling:
@@ -177,11 +190,11 @@ def _ranges(seen: Seen) -> dict[str, tuple[int, int | None]]:
 def ask_keys(seen: Seen, subject: str) -> list[Command]:
     if not healthy(seen):
         return []
+    count = ("--prefix", "--keys-only", "--limit=1", "-w", "json", *PATIENT)
     return [
-        deephaven.etcdctl(seen.terms.inventory, "get", prefix, "--prefix", "--keys-only", "--limit=1", "-w", "json",
-                          why=f"number of keys under {prefix or 'everything'}")
+        deephaven.etcdctl(seen.terms.inventory, "get", prefix, *count, why=f"keys under {prefix or 'everything'}")
         for prefix in _ranges(seen)
-    ]  # fmt: skip
+    ]
 
 
 def judge_keys(seen: Seen, subject: str) -> Ruling:
@@ -231,20 +244,20 @@ CHECKS = (
     Check(
         "health", "every member is healthy for an authenticated user",
         "read `journalctl --no-pager -u {i.etcd.unit}` on the member; if quorum is lost: pytest runbook --hosts=NAME",
-        cluster, judge_health, ask_health,
+        cluster, judge_health, ask_health, round=2,
     ),
     Check(
         "one cluster", "the healthy members are one cluster with one leader, one version and no alarm",
-        "change nothing before that is understood", cluster, judge_one_cluster, ask_status, round=2,
+        "change nothing before that is understood", cluster, judge_one_cluster, ask_status, round=3,
     ),
     Check(
         "hashkv", "all healthy members hold the same data",
         "change nothing: where members hold different data, a snapshot of one lacks what another has",
-        cluster, judge_hashes, ask_hashes, round=3,
+        cluster, judge_hashes, ask_hashes, round=4,
     ),
     Check(
         "keys", "as many keys as the inventory expects",
-        "correct expect in the inventory, or find out who removed them", cluster, judge_keys, ask_keys, round=2,
+        "correct expect in the inventory, or find out who removed them", cluster, judge_keys, ask_keys, round=3,
     ),
     Check(
         "backup", "the newest backup is whole and not older than {i.snapshot.max_age_hours:g} h",
