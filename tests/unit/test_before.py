@@ -199,6 +199,16 @@ class TestTheDifference:
         assert found.retouched == (OLD,)
         assert not found.brought and not found.lacking
 
+    def test_a_directory_that_became_something_else_is_both_as_a_whole(self) -> None:
+        now = tuple(changed(e, kind="l", target="elsewhere") if e is OLD else e for e in HOST if e is not CONFIG)
+        found = before.difference(HOST, now)
+        assert found.brought == found.lacking == (OLD.path,)
+
+    def test_a_link_that_became_a_directory_is_moved_with_all_that_is_in_it(self) -> None:
+        now = tuple(changed(e, kind="d", target="") if e is LATEST else e for e in HOST)
+        found = before.difference(HOST, (*now, changed(CONFIG, path=f"{LATEST.path}/config.yaml")))
+        assert found.brought == found.lacking == (LATEST.path,)
+
     def test_a_name_that_only_begins_like_another_is_not_below_it(self) -> None:
         assert before.topmost(["/a/new-2", "/a/new", "/a/new/x", "/a/new.y"]) == ["/a/new", "/a/new-2", "/a/new.y"]
 

@@ -45,6 +45,29 @@ def test_whatever_changes_the_cluster_asks_for_its_name() -> None:
     assert {p.directory for p in stages.PROCEDURES if p.confirms} == {"runbook", "runbook/rollback", "runbook/retry"}
 
 
+ORDERS = {
+    "runbook/rollback": """
+        given_what_was_before_is_recorded  when_deephaven_is_turned_off  when_the_new_cluster_is_saved
+        when_the_new_etcd_is_stopped  when_what_the_run_brought_is_set_aside  then_nothing_of_it_is_left_in_place
+        when_what_was_there_before_is_put_back  then_every_host_is_as_before  when_etcd_is_started_where_it_ran
+        when_deephaven_is_turned_on_where_it_was_on  when_the_run_is_closed
+    """,
+    "runbook/retry": """
+        when_the_new_etcd_is_stopped  then_no_etcd_runs  when_the_data_is_set_aside_on_every_member
+        then_no_member_holds_data_of_the_run  when_the_snapshot_is_restored_on_every_member
+        when_all_members_are_started
+    """,
+}
+
+
+@pytest.mark.parametrize("procedure", ORDERS)
+def test_all_is_taken_away_everywhere_before_anything_comes_back(procedure: str) -> None:
+    """Each stage works on all hosts, so the order of stages is the order between hosts."""
+    names = [node.split("::test_")[-1] for node in stages.expected(ROOT / procedure, ROOT)]
+    order = ORDERS[procedure].split()
+    assert [name for name in names if name in order] == order
+
+
 def test_a_retry_runs_the_runbooks_very_own_stages_after_its_own() -> None:
     steps = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook", ROOT)]
     retry = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook/retry", ROOT)]
