@@ -217,6 +217,8 @@ def parse(stdout: str, words: str) -> Answers:
             elif name in ("saved", "done"):
                 found["saved"] = found.get("saved", False) or name == "saved"
                 done = name == "done"
+            elif name != "leader":
+                raise ValueError(name)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise IsolationError("the isolated boot", f"said what is no answer: {line[:200]!r}", "run again") from None
     if not done and not found.get("failed"):
