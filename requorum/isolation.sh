@@ -172,11 +172,11 @@ login() { # ROLE ENDPOINT: asks until that is settled; true if it works, else $w
 }
 
 event() { # NAME ENDPOINTS ARGUMENTS…
-    name=$1
+    told=$1 # not `name`: every variable here is everybody's, and a second try would find that one overwritten
     shift
     # A token may not be known at once to a member that has just caught up.
-    await 20 asks "$@" || fail "$name: $why"
-    say "{\"event\": \"$name\", \"answer\": $answer}"
+    await 20 asks "$@" || fail "$told: $why"
+    say "{\"event\": \"$told\", \"answer\": $answer}"
 }
 
 # No deadline of etcdctl's own: a database takes the time it takes.

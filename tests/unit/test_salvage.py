@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -185,7 +188,29 @@ def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> Non
     assert isolation.parse(said, "killed").failed == failed
 
 
-@pytest.mark.parametrize("said", ["what", '{"event": "", "answer": []}', '{"event": "hashes", "answer": null}'])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "what",
+        '{"event": "", "answer": []}',
+        '{"event": "hashes", "answer": null}',
+        '{"event": "leader"}\n{"event": "news"}',
+    ],
+)
 def test_words_that_are_no_answer_are_an_error(said: str) -> None:
     with pytest.raises(isolation.IsolationError, match="no answer"):
         isolation.parse(said, "")
+
+
+def test_an_answer_that_came_at_the_second_try_keeps_its_name(tmp_path: Path) -> None:
+    """The program's own functions, with a question that is refused once and a member that is alive."""
+    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0].replace("kind=$1 scratch=$2", "scratch=$2")
+    (tmp_path / "members").write_text("etcd-1 10.0.0.11 20001 first\n")
+    play = """
+        echo $$ >"$scratch/etcd-1.pid"
+        asks() { [ -e "$scratch/asked" ] || { : >"$scratch/asked"; return 1; }; answer='[]' why=''; }
+        event hashes all endpoint hashkv
+    """
+    command = ["sh", "-c", program + play, "isolation.sh", "salvage", str(tmp_path), "nobody", "5"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert json.loads(ended.stdout) == {"event": "hashes", "answer": []}, ended.stderr
