@@ -81,7 +81,7 @@ class Planning(Cluster):
         stage = self.stages[-1]
         if isinstance(error, Unforeseen) and stage.word != "When":
             stage.unforeseen = str(error)
-        elif isinstance(error, Disproved) and stage.looked:
+        elif isinstance(error, Disproved) and stage.looked and len(self.stages) > 1:  # the first: hosts can be asked
             stage.refusal = str(error)
             if self.known.verdict is not None and not self.options.rebuild:
                 self.known.verdict = replace(self.known.verdict, kind=Kind.LOST)
@@ -99,7 +99,7 @@ class Planning(Cluster):
 
     def ask(self, commands: Sequence[Command]) -> list[Result]:
         foreseen = [self.forecast.foresee(command) for command in commands]
-        told = iter(super().ask([answer[0] for answer in foreseen if isinstance(answer, tuple)]))
+        told = super().ask([answer[0] for answer in foreseen if isinstance(answer, tuple)])
         # A fleet answers host by host, so the answers are put in the order of the questions again by their command.
         answers = {id(result.command): result for result in told}
         return [

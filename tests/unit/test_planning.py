@@ -242,6 +242,8 @@ def test_a_given_is_proven_on_the_hosts_until_more_than_our_own_is_planned(tmp_p
 
 def test_what_does_not_hold_today_is_supposed_mended_but_what_is_not_known_ends_the_plan(tmp_path: Path) -> None:
     cluster = planning(tmp_path, Hosts())
+    cluster.begin("m.py::TestX::test_given_every_host_answers")
+    assert not cluster.pardons(Disproved("takes commands as root", {"etcd-1": "sudo refused"}, "let it"))
     cluster.begin("m.py::TestX::test_given_there_is_room")
     assert cluster.pardons(Disproved("there is room", {"etcd-1": "none"}, "make room"))
     assert not cluster.pardons(Refusal("the hosts", "carry marks of several runs", "decide"))
