@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from requorum import deephaven, etcd, facts, marker, quorum, sources
 from requorum.cluster import Cluster
-from requorum.command import HUGE, Command, look
+from requorum.command import HUGE, Command, act_long, look
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
@@ -324,7 +324,7 @@ def no_member_went_past_the_save(cluster: Cluster) -> None:
         copy, database = cluster.terms.place("after.db"), f"{config.data_dir}/member/snap/db"
         tools = cluster.known.tools.get(host)
         questions += [
-            Command(host, ("cp", database, copy), "read a copy, never the original", deadline=HUGE),
+            act_long(host, "cp", database, copy, why="read a copy, never the original", deadline=HUGE),
             look(host, "env", "ETCDCTL_API=3", tools.restorer if tools else "etcdctl", "snapshot", "status",
                  "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
