@@ -70,6 +70,7 @@ class Copy:
     source_host: str | None = None
     sha256: str | None = None
     deadline: int = HUGE
+    bytes: int | None = field(default=None, compare=False)  # for the bar alone
 
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)

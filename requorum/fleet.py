@@ -28,6 +28,7 @@ from requorum.inventory import Inventory
 from requorum.journal import Journal
 from requorum.refusal import Refusal
 from requorum.stream import StreamError, fan_out
+from requorum.watch import Watch
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class Fleet:
         self._running: set[interrupt.Running] = set()
         self._running_lock = threading.Lock()
         self._interrupted = threading.Event()
+        self.watch = Watch()
 
     # -- connections -----------------------------------------------------------------------------------------
 
@@ -140,6 +142,7 @@ class Fleet:
         try:
             return {name: future.result() for name, future in futures.items()}
         except KeyboardInterrupt:
+            self.watch.begin("Interrupted: what was started on the hosts is being stopped")
             self.interrupt()
             for future in futures.values():
                 future.cancel()
@@ -287,11 +290,13 @@ class Fleet:
             for host, path in copy.targets
         }  # fmt: skip
         started = time.monotonic()
+        self.watch.copying(copy.why, copy.bytes)
         try:
             digest, size = fan_out(
                 (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
                 {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
                 timeout=copy.deadline + GRACE,
+                tell=self.watch.copied,
             )
         except StreamError as error:
             raise FleetError(error.where, f"copy of {copy.source}: {error.what}", _AGAIN) from None
@@ -311,6 +316,7 @@ class Fleet:
         """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
         reader = Command(fetch.host, ("cat", fetch.source), fetch.why, changes=False, deadline=fetch.deadline)
         started = time.monotonic()
+        self.watch.copying(fetch.why, None)
         target = Path(fetch.target)
         target.touch(mode=0o600)
         try:
@@ -318,6 +324,7 @@ class Fleet:
                 (*self.machines[fetch.host].prefix, reader.line()),
                 {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
                 timeout=fetch.deadline + GRACE,
+                tell=self.watch.copied,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)

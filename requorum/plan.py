@@ -49,7 +49,8 @@ def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> l
     )
     if not targets:
         return []
-    return [Copy(source.path, targets, "the snapshot to every new member", source.host, source.sha256)]
+    why = "the snapshot to every new member"
+    return [Copy(source.path, targets, why, source.host, source.sha256, bytes=source.bytes)]
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------
