@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import anchor, lineage, marker, report
+from requorum import anchor, lineage, lock, marker, report
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
@@ -30,6 +30,7 @@ from requorum.salvage import Loss, Salvaged
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from requorum.trial import Trial
+from requorum.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Options:
     concurrency: int | None = None
     timeout_scale: float = 1.0
     operator: str = "unknown"
+    confirm: str | None = None
 
 
 @dataclass
@@ -88,12 +90,15 @@ class Cluster:
         self.known = Known()
         self.terms = Terms(inventory, _new_mark(inventory, options.operator), options.gone)
         self.carrying_on = False
+        self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
+        self.lock: lock.Holder | None = None  # what this run holds, for `locking`
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.touched: list[str] = []
         self._acted = 0.0  # the journal's action_seconds when the stage began
+        self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
         self.table: list[dict[str, object]] = []  # drawn below the stage
 
@@ -117,7 +122,8 @@ class Cluster:
         self.note(f"carrying on run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
 
     def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        """Writes the run's mark on every host; never back to an earlier phase."""
+        """Writes the run's mark on every host; never back to an earlier phase, and not without the lock."""
+        self._prove_lock()
         mark = self.mark
         if phase is not None and phase > mark.phase:
             mark = replace(mark, phase=phase)
@@ -131,6 +137,17 @@ class Cluster:
             birth = self.known.birth
             plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
         self.do(plan, bookkeeping=True)
+
+    def _prove_lock(self) -> None:
+        """Raises `LockError` when somebody cleared this run's lock while it was at work."""
+        if self.lock is None:
+            return
+        host, name = lock.place(self.terms), self.inventory.cluster
+        (answer,) = self.ask([lock.ask(host, name)])
+        found = lock.parse(host, name, answer.stdout)
+        if found != self.lock:
+            self.lock = None
+            raise lock.lost(host, found)
 
     def _birth(self, source: Source | None) -> Birth | None:
         """From which data this run's cluster comes; None until that is chosen."""
@@ -218,6 +235,7 @@ class Cluster:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
+        self.watch.on(self.touched)
         self.journal.planned(plan)
         started = time.monotonic()
         try:
@@ -238,6 +256,7 @@ class Cluster:
         Raises `Disproved` that names every host where it does not hold, or the `Unreachable` of one that is silent.
         """
         hosts = tuple(hosts)
+        self.watch.on(hosts)
         deadline = within * self.options.timeout_scale
         outcomes = self.fleet.each(hosts, lambda m: until_holds(lambda: probe(m), deadline))
         self.settle(claim, outcomes, remedy)
@@ -287,7 +306,7 @@ class Cluster:
             },
             "sources": [candidate.row() for candidate in self.known.sources],
             "unproven": list(self.known.unproven),
-            "data_loss": self._data_loss(),
+            "data_loss": self.data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
@@ -308,7 +327,8 @@ class Cluster:
         lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 
-    def _data_loss(self) -> dict[str, object]:
+    def data_loss(self) -> dict[str, object]:
+        """`certain` and `possible` as numbers, None where not known; `why`."""
         source = self.known.source
         if source is None:
             return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
