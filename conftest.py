@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import checks, opening, snapshot, stages
+from requorum import advice, checks, confirmation, locking, opening, snapshot, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
@@ -40,6 +42,7 @@ CLUSTER = pytest.StashKey[Cluster]()
 STARTED = pytest.StashKey[str]()
 STOPPED_AT = pytest.StashKey[str]()
 PASSED = pytest.StashKey[int]()
+FAILURE = pytest.StashKey[BaseException]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -191,12 +194,9 @@ def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
     """The cluster's name from --confirm or from the terminal; a wrong one ends the run before any host is asked."""
     word = config.getoption("confirm")
     if word is None:
-        try:
-            with Path("/dev/tty").open("r+b", buffering=0) as tty:
-                tty.write(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ".encode())
-                word = tty.readline().decode(errors="replace").strip()
-        except OSError:
-            raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}") from None
+        word = confirmation.asked(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ")
+        if word is None:
+            raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}")
     if word != cluster:
         raise pytest.UsageError(
             f"--confirm: {word!r} is not the name of this cluster\n    → it is {cluster}; nothing was done"
@@ -239,6 +239,7 @@ def options_of(config: pytest.Config) -> Options:
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
         hosts=config.getoption("hosts") or "NAME",
         discard=config.getoption("discard_new_writes"),
+        confirm=config.getoption("confirm"),
     )
 
 
@@ -249,12 +250,19 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     journal = Journal.create(options.evidence / (name or inventory.cluster), started)
     config.stash[STARTED] = now()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends a run as Ctrl-C does, nohup keeps it
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    reporter = config.pluginmanager.getplugin("terminalreporter")
     with Fleet(inventory, journal, options.concurrency) as fleet:
         kind = Planning if config.getoption("plan") else Cluster
         cluster = kind(inventory, options, journal, fleet)
+        if isinstance(reporter, Reporter):
+            cluster.watch = fleet.watch = reporter.watch
         config.stash[CLUSTER] = cluster
         journal.record("run", **opening.fields(cluster.terms, options.operator))
         yield cluster
+        locking.release(cluster)
         cluster.anchor()
 
 
@@ -296,6 +304,8 @@ def pytest_runtest_makereport(
         config.stash[PASSED] = config.stash.get(PASSED, 0) + 1
     if report.failed and STOPPED_AT not in config.stash and not looks:
         config.stash[STOPPED_AT] = item.nodeid
+        if call.excinfo is not None:
+            config.stash[FAILURE] = call.excinfo.value
     if cluster is not None and report.when == "call":
         report.user_properties += [("hosts", list(cluster.touched)), ("notes", list(cluster.notes))]
         report.user_properties += [("table", list(cluster.table))]
@@ -329,5 +339,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if isinstance(reporter, Reporter):
         reporter.closing = cluster.closing(outcome)
+        if stopped_at is not None:
+            error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
+            reporter.advice = advice.lines(stopped_at, error, cluster.mark.phase, _said(config))
     if isinstance(reporter, CheckReporter):
         reporter.findings = cluster.known.findings
+
+
+def _said(config: pytest.Config) -> advice.Said:
+    """How this run was called."""
+    names = (
+        "--confirm", "--snapshot", "--salvage", "--skip-hash", "--rebuild", "--gone", "--discard-new-writes",
+        "--concurrency",
+    )  # fmt: skip
+    options = [(name, config.getoption(name)) for name in names]
+    options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
+    options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []
+    program = advice.program(sys.argv[0], sys.executable)
+    return advice.Said(program, config.stash[PROCEDURE].directory, config.getoption("hosts"), advice.words(options))

@@ -11,7 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from requorum.command import LONG, Command, act, look
+from requorum.command import Command, act, act_long, look
 from requorum.etcd import Certificate, MemberConfig
 from requorum.refusal import Refusal
 
@@ -104,7 +104,7 @@ def unpack(host: str, archive: str, directory: str) -> list[Command]:
     return [
         act(host, "rm", "-rf", directory, why="clear what an interrupted run left unfinished"),
         act(host, "install", "-d", "-m", "700", directory, why="a place that only root reads"),
-        Command(host, ("tar", "-xpzf", archive, "-C", directory), f"unpack {archive}", deadline=LONG),
+        act_long(host, "tar", "-xpzf", archive, "-C", directory, why=f"unpack {archive}"),
     ]
 
 
@@ -112,7 +112,7 @@ def repack(host: str, directory: str, names: list[str], archive: str) -> list[Co
     part = f"{archive}.part"
     return [
         act(host, "install", "-m", "600", "/dev/null", part, why="a file that only root reads"),
-        Command(host, ("tar", "-czpf", part, "-C", directory, "--", *names), f"pack {archive}", deadline=LONG),
+        act_long(host, "tar", "-czpf", part, "-C", directory, "--", *names, why=f"pack {archive}"),
         act(host, "mv", "-fT", part, archive, why="the archive gets its name"),
     ]
 

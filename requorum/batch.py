@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from requorum.command import Command
+from requorum.command import STOP, Command
 
 LONGEST = 60_000  # characters of one script: far below what one argument may hold (128 KiB on Linux)
 
@@ -25,8 +25,8 @@ class Frame:
 
 
 def fits(command: Command) -> bool:
-    """Commands that take input or that can be stopped on the host go alone."""
-    return command.stdin is None and not command.stop
+    """Alone goes what takes input, what is stopped in a way of its own, and what would not end a batch when stopped."""
+    return command.stdin is None and (not command.stop or (command.stop == STOP and command.accept is not None))
 
 
 def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:

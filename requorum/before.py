@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from requorum import deephaven, etcd
-from requorum.command import LONG, SHORT, Command, Result, act, look
+from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.etcd import Unit
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -160,8 +160,7 @@ def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
         if parents:
             plan.append(act(host, "mkdir", "-p", *parents, why="as on the host itself"))
         plan += [
-            Command(host, ("cp", "-a", "-T", path, f"{part}/tree{path}"), f"keep {path} as it is", deadline=LONG)
-            for path in paths
+            act_long(host, "cp", "-a", "-T", path, f"{part}/tree{path}", why=f"keep {path} as it is") for path in paths
         ]
         plan += [
             Command(host, ("dd", f"of={part}/record.json", "conv=fsync", "status=none"), "and a record of it",

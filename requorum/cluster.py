@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import anchor, lineage, marker, report
+from requorum import anchor, lineage, lock, marker, report
 from requorum.checks.check import Finding, Seen, counted
 from requorum.command import Action, Command, Copy, Result
 from requorum.disks import Disk
@@ -33,6 +33,7 @@ from requorum.salvage import Salvaged
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from requorum.trial import Trial
+from requorum.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Options:
     hosts: str = "NAME"  # what --hosts was, for commands to paste
     discard: bool = False
     looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
+    confirm: str | None = None
 
     @property
     def names_data(self) -> bool:
@@ -110,12 +112,15 @@ class Cluster:
         self.known = Known()
         self.terms = Terms(inventory, _new_mark(inventory, options.operator), options.gone)
         self.carrying_on = False
+        self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
+        self.lock: lock.Holder | None = None  # what this run holds, for `locking`
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
         self.notes: list[str] = []
         self.touched: list[str] = []
         self._acted = 0.0  # the journal's action_seconds when the stage began
+        self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
         self.table: list[dict[str, object]] = []  # drawn below the stage
 
@@ -139,7 +144,9 @@ class Cluster:
         self.note(f"{doing} run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
 
     def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase."""
+        """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase, and not
+        without the lock."""
+        self._prove_lock()
         mark = self.mark
         if phase is not None and phase > mark.phase:
             mark = replace(mark, phase=phase)
@@ -156,9 +163,21 @@ class Cluster:
 
     def remark(self, mark: Marker) -> None:
         """Writes another mark of this run on every host, the mark alone: for a rollback and a retry, which undo."""
+        self._prove_lock()
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
         self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
+
+    def _prove_lock(self) -> None:
+        """Raises `LockError` when somebody cleared this run's lock while it was at work."""
+        if self.lock is None:
+            return
+        host, name = lock.place(self.terms), self.inventory.cluster
+        (answer,) = self.ask([lock.ask(host, name)])
+        found = lock.parse(host, name, answer.stdout)
+        if found != self.lock:
+            self.lock = None
+            raise lock.lost(host, found)
 
     def _birth(self, source: Source | None) -> Birth | None:
         """From which data this run's cluster comes; None until that is chosen."""
@@ -246,6 +265,7 @@ class Cluster:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
+        self.watch.on(self.touched)
         self.journal.planned(plan)
         started = time.monotonic()
         try:
@@ -266,6 +286,7 @@ class Cluster:
         Raises `Disproved` that names every host where it does not hold, or the `Unreachable` of one that is silent.
         """
         hosts = tuple(hosts)
+        self.watch.on(hosts)
         deadline = within * self.options.timeout_scale
         outcomes = self.fleet.each(hosts, lambda m: until_holds(lambda: probe(m), deadline))
         self.settle(claim, outcomes, remedy)
@@ -315,7 +336,7 @@ class Cluster:
             },
             "sources": [candidate.row() for candidate in self.known.sources],
             "unproven": list(self.known.unproven),
-            "data_loss": self._data_loss(),
+            "data_loss": self.data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
             "findings": [asdict(finding) for finding in self.known.findings],
@@ -339,7 +360,8 @@ class Cluster:
         lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 
-    def _data_loss(self) -> dict[str, object]:
+    def data_loss(self) -> dict[str, object]:
+        """`certain` and `possible` as numbers, None where not known; `why`."""
         source = self.known.source
         if source is None and self.known.loss is not None:  # a rollback that discards the new cluster
             return asdict(self.known.loss)

@@ -16,15 +16,23 @@ HUGE = 7200  # whatever reads or writes the whole database: 8 GB on a slow disk,
 
 REDACTED = "•••"
 
+# Whatever changes a host and may take long runs in one slice, so that one fixed line ends all of it, also for a login
+# with little sudo. A scope leaves the command its environment, its input and its exit code.
+SLICE = "requorum.slice"
+STOP = ("systemctl", "stop", SLICE)
+STOP_SECONDS = 5  # from SIGTERM to SIGKILL
+_SCOPE = ("systemd-run", "--quiet", "--scope", "--collect", f"--slice={SLICE}",
+          f"--property=TimeoutStopSec={STOP_SECONDS}")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Command:
     """`argv` for `host`, run as root unless `root` is false; `deadline` in seconds, enforced on the host.
 
     `stdin` is never logged and never in argv: the way for secrets. `stop` is an argv that ends on the host what
-    this command started there, since killing the local ssh does not. `accept` lists the exit codes that are not
-    a failure (None: any, the caller reads it). `secret` keeps the output out of every message and record. `makes`
-    lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
+    this command started there, since killing the local ssh does not; `act_long` gives it. `accept` lists the exit
+    codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message and
+    record. `makes` lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
     """
 
     host: str
@@ -63,6 +71,7 @@ class Copy:
     source_host: str | None = None
     sha256: str | None = None
     deadline: int = HUGE
+    bytes: int | None = field(default=None, compare=False)  # for the bar alone
 
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
@@ -154,3 +163,16 @@ def look(
 def act(host: str, *argv: str, why: str, accept: tuple[int, ...] = (0,)) -> Command:
     """A command that changes the host, within the short deadline."""
     return Command(host, argv, why, accept=accept)
+
+
+def act_long(
+    host: str, *argv: str, why: str, deadline: int = LONG, accept: tuple[int, ...] | None = (0,),
+    makes: tuple[str, ...] = (),
+) -> Command:  # fmt: skip
+    """A command that changes the host and may take long: Ctrl-C ends it there, and so does the next run."""
+    return Command(host, (*_SCOPE, *argv), why, deadline=deadline, accept=accept, stop=STOP, makes=makes)
+
+
+def stop_all(host: str, why: str) -> Command:
+    """Ends whatever of this kind still runs on the host; nothing is an answer too."""
+    return act(host, *STOP, why=why, accept=(0, 5))

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from requorum.command import LONG, SHORT, Command, act, look
+from requorum.command import LONG, SHORT, Command, act, act_long, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -56,7 +56,7 @@ _OFF = frozenset({"not monitored", "stopped", "does not exist - stop pending"})
 
 
 def monit(inventory: Inventory, host: str, up: bool) -> Command:
-    """Turns all Deephaven processes of a host on or off and waits for it."""
+    """Turns all Deephaven processes of a host on or off and waits for it. Not `act_long`: what it starts must stay."""
     commands = inventory.deephaven.commands
     line = commands.monit_up if up else commands.monit_down
     why = f"turn Deephaven {'on' if up else 'off'}"
@@ -260,9 +260,9 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
             act(host, "mv", "--backup=numbered", "-T", dh.server_archive, old_archive, why="set the old archive aside")
         )
     plan.append(
-        Command(
-            host, vendor(dh.commands.generate, **values),
-            "generate certificates and configuration for the new cluster", deadline=LONG, makes=made,
+        act_long(
+            host, *vendor(dh.commands.generate, **values),
+            why="generate certificates and configuration for the new cluster", makes=made,
         )
     )  # fmt: skip
     for path, kept in zip(made, staged, strict=True):
@@ -277,11 +277,11 @@ def unpack_server(inventory: Inventory, host: str, archive: str, number: int) ->
     line = inventory.deephaven.commands.unpack_server
     argv = vendor(line, archive=archive, number=str(number), admin_user=inventory.deephaven.admin_user)
     made = (inventory.etcd.config, f"/etc/systemd/system/{inventory.etcd.unit}")
-    return Command(host, argv, f"install the configuration of etcd server {number}", deadline=LONG, makes=made)
+    return act_long(host, *argv, why=f"install the configuration of etcd server {number}", makes=made)
 
 
 def unpack_client(inventory: Inventory, host: str, archive: str) -> Command:
     line = inventory.deephaven.commands.unpack_client
     argv = vendor(line, archive=archive, admin_user=inventory.deephaven.admin_user)
     made = (inventory.deephaven.client_config,)
-    return Command(host, argv, "install the client configuration", deadline=LONG, makes=made)
+    return act_long(host, *argv, why="install the client configuration", makes=made)

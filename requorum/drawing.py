@@ -149,6 +149,7 @@ class PlanReporter(Reporter):  # type: ignore[misc]
         super().pytest_runtest_logstart(nodeid, location)
 
     def _stage(self, report: pytest.TestReport) -> None:
+        self.watch.end()
         lines = dict(report.user_properties).get("plan")
         if report.skipped or report.failed or not isinstance(lines, list) or not lines:
             super()._stage(report)

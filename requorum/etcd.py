@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from requorum.command import HUGE, LONG, Command, act, look
+from requorum.command import HUGE, LONG, Command, act, act_long, look, stop_all
 from requorum.refusal import Refusal
 
 
@@ -299,7 +299,6 @@ def restore(
     snapshot: str,
     owner: str,
     bump: int,
-    run: str,
     note: tuple[str, str],
     skip_hash: bool = False,
 ) -> list[Command]:
@@ -310,25 +309,18 @@ def restore(
     `skip_hash`: it is a database from a disk, which carries none.
     """
     part = f"{config.data_dir}.restoring"
-    scope = f"requorum-restore-{run}.service"
-    stop = ("systemctl", "stop", scope)
     flags: tuple[str, ...] = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
     flags += ("--skip-hash-check",) if skip_hash else ()
     return [
-        act(host, *stop, why="end what an interrupted restore left running", accept=(0, 5)),
-        act(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
-        Command(
-            host,
-            (
-                "systemd-run", "--quiet", "--wait", "--pipe", "--collect",
-                f"--property=RuntimeMaxSec={HUGE}", f"--unit={scope}",
-                "--setenv=ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot,
-                f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
-                f"--initial-cluster-token={config.token}",
-                f"--initial-advertise-peer-urls={config.peer_url}",
-                f"--data-dir={part}", *flags,
-            ),
-            "restore the snapshot" + (", whose hash is not checked" if skip_hash else ""), deadline=HUGE, stop=stop,
+        stop_all(host, "end what an interrupted restore left running"),
+        act_long(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
+        act_long(
+            host, "env", "ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot,
+            f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
+            f"--initial-cluster-token={config.token}",
+            f"--initial-advertise-peer-urls={config.peer_url}",
+            f"--data-dir={part}", *flags,
+            why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""), deadline=HUGE,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +22,13 @@ from typing import TypeVar
 import testinfra
 from testinfra.host import Host as Seen
 
-from requorum import batch
+from requorum import batch, interrupt
 from requorum.command import Action, Command, Copy, Fetch, Result
 from requorum.inventory import Inventory
 from requorum.journal import Journal
 from requorum.refusal import Refusal
 from requorum.stream import StreamError, fan_out
+from requorum.watch import Watch
 
 T = TypeVar("T")
 
@@ -66,9 +67,10 @@ class Fleet:
         self._pool = ThreadPoolExecutor(
             max_workers=concurrency or inventory.limits.concurrency, thread_name_prefix="fleet"
         )
-        self._running: set[tuple[Command, subprocess.Popen[bytes] | subprocess.Popen[str]]] = set()
+        self._running: set[interrupt.Running] = set()
         self._running_lock = threading.Lock()
         self._interrupted = threading.Event()
+        self.watch = Watch()
 
     # -- connections -----------------------------------------------------------------------------------------
 
@@ -140,7 +142,12 @@ class Fleet:
         try:
             return {name: future.result() for name, future in futures.items()}
         except KeyboardInterrupt:
+            self.watch.begin("Interrupted: what was started on the hosts is being stopped")
             self.interrupt()
+            for future in futures.values():
+                future.cancel()
+            if not wait(futures.values(), timeout=GRACE).not_done:
+                self._interrupted.clear()  # nothing is under way any more: what a run does at its end can be done
             raise
 
     def run(self, actions: Sequence[Action]) -> list[Result]:
@@ -184,18 +191,17 @@ class Fleet:
         return self.each(queues, work)
 
     def _execute(self, machine: Machine, command: Command) -> Result:
-        if self._interrupted.is_set():
-            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
         started = time.monotonic()
-        process = subprocess.Popen(
-            (*machine.prefix, command.line()),
-            stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is ours to handle, not ssh's
-        )
-        entry = (command, process)
-        with self._running_lock:
+        with self._running_lock:  # so that an interrupt knows of it, or it is not started
+            self._refuse_if_interrupted(machine)
+            process = subprocess.Popen(
+                (*machine.prefix, command.line()),
+                stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C is ours to handle, not ssh's
+            )
+            entry = ((command,), process)
             self._running.add(entry)
         try:
             stdout, stderr = process.communicate(command.stdin, timeout=command.deadline + GRACE)
@@ -219,18 +225,17 @@ class Fleet:
 
     def _together(self, machine: Machine, commands: list[Command]) -> list[Result]:
         """One trip for several commands; each is recorded as its result arrives."""
-        if self._interrupted.is_set():
-            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
         mark = secrets.token_hex(16)
-        process = subprocess.Popen(
-            (*machine.prefix, batch.script(commands, mark)),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, text=True, errors="replace",
-        )  # fmt: skip
-        assert process.stdout and process.stderr
-        entry = (commands[0], process)
         with self._running_lock:
+            self._refuse_if_interrupted(machine)
+            process = subprocess.Popen(
+                (*machine.prefix, batch.script(commands, mark)),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True, text=True, errors="replace",
+            )  # fmt: skip
+            entry = (tuple(commands), process)
             self._running.add(entry)
+        assert process.stdout and process.stderr
         watchdog = threading.Timer(sum(command.deadline for command in commands) + GRACE, process.kill)
         watchdog.start()
         results: list[Result] = []
@@ -256,19 +261,16 @@ class Fleet:
         self.journal.command(cut)
         raise Unreachable(machine.name, f"did not answer: {_last_line(cut.stderr)}", _REACH)
 
+    def _refuse_if_interrupted(self, machine: Machine) -> None:
+        if self._interrupted.is_set():
+            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
+
     def interrupt(self) -> None:
         """Stops what was started on the hosts, then lets go of the connections. For Ctrl-C."""
-        self._interrupted.set()
         with self._running_lock:
+            self._interrupted.set()
             running = list(self._running)
-        for command, process in running:
-            if command.stop:
-                ender = Command(command.host, command.stop, "stop what the interrupted run started")
-                subprocess.run(
-                    (*self.machines[command.host].prefix, ender.line()),
-                    stdin=subprocess.DEVNULL, capture_output=True, timeout=GRACE, check=False,
-                )  # fmt: skip
-            process.terminate()
+        interrupt.end(running, lambda c: (*self.machines[c.host].prefix, c.line()), self.journal.command)
 
     # -- copies ----------------------------------------------------------------------------------------------
 
@@ -277,11 +279,13 @@ class Fleet:
         self._wave(copy.opens())
         reader, writers = copy.reads(), {writer.host: writer for writer in copy.writes()}
         started = time.monotonic()
+        self.watch.copying(copy.why, copy.bytes)
         try:
             digest, size = fan_out(
                 (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
                 {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
                 timeout=copy.deadline + GRACE,
+                tell=self.watch.copied,
             )
         except StreamError as error:
             raise FleetError(error.where, f"copy of {copy.source}: {error.what}", _AGAIN) from None
@@ -301,6 +305,7 @@ class Fleet:
         """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
         reader = Command(fetch.host, ("cat", fetch.source), fetch.why, changes=False, deadline=fetch.deadline)
         started = time.monotonic()
+        self.watch.copying(fetch.why, None)
         target = Path(fetch.target)
         target.touch(mode=0o600)
         try:
@@ -308,6 +313,7 @@ class Fleet:
                 (*self.machines[fetch.host].prefix, reader.line()),
                 {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
                 timeout=fetch.deadline + GRACE,
+                tell=self.watch.copied,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)

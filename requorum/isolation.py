@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from requorum.command import LONG, Command, act
+from requorum.command import LONG, SLICE, Command, act, act_long
 from requorum.refusal import Refusal
 
 PROGRAM = Path(__file__).with_name("isolation.sh")
@@ -91,7 +91,7 @@ def clear(host: str, kind: str, run: str, scratch: str) -> list[Command]:
     """Ends what an interrupted boot left running and removes its scratch; the same two commands tidy up afterwards."""
     return [
         Command(host, stop(kind, run), f"end the isolated {kind}, if one runs", accept=(0, 5)),
-        Command(host, ("rm", "-rf", scratch), f"remove the {kind}'s scratch", deadline=LONG),
+        act_long(host, "rm", "-rf", scratch, why=f"remove the {kind}'s scratch"),
     ]
 
 
@@ -146,7 +146,8 @@ def boot(
         Command(
             host,
             (
-                "systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit(kind, run)}",
+                "systemd-run", "--quiet", "--wait", "--pipe", "--collect",
+                f"--slice={SLICE}", f"--unit={unit(kind, run)}",
                 *(f"--property={p}" for p in properties),
                 "sh", f"{scratch}/isolation.sh", kind, scratch, account, str(LEADER_SECONDS),
             ),

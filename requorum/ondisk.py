@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from requorum import disks, staged
-from requorum.command import HUGE, Command, Result, act
+from requorum.command import HUGE, Command, Result, act, act_long
 from requorum.disks import Disk
 from requorum.lineage import Family
 from requorum.ranking import BY_YOU, ON_DISK, Candidate
@@ -34,8 +34,8 @@ def kept(terms: Terms) -> str:
 def copy(terms: Terms, disk: Disk) -> list[Command]:
     part = f"{kept(terms)}.part"
     return [
-        Command(disk.host, ("install", "-m", "600", disk.database, part), "copy the database, never the original",
-                deadline=HUGE),
+        act_long(disk.host, "install", "-m", "600", disk.database, part,
+                 why="copy the database, never the original", deadline=HUGE),
         act(disk.host, "mv", "-fT", part, kept(terms), why="the copy is whole"),
     ]  # fmt: skip
 

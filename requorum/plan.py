@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from requorum import archive, deephaven, etcd
 from requorum.archive import Entry
-from requorum.command import HUGE, Action, Command, Copy, act
+from requorum.command import HUGE, Action, Command, Copy, act, act_long
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
 from requorum.quorum import Kind, State, Verdict
@@ -33,14 +33,11 @@ def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset
 
 def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
     """`snapshot save` from one member, by the vendor's etcdctl; `patience` in seconds is for the login."""
-    return Command(
+    return act_long(
         terms.configuration_server,
-        (
-            *deephaven.etcdctl(terms.inventory, why="").argv,
-            f"--endpoints={endpoint}", f"--dial-timeout={patience}s",
-            "snapshot", "save", terms.place(name),
-        ),
-        f"save a snapshot from {endpoint}", deadline=HUGE, accept=None,
+        *deephaven.etcdctl(terms.inventory, why="").argv,
+        f"--endpoints={endpoint}", f"--dial-timeout={patience}s", "snapshot", "save", terms.place(name),
+        why=f"save a snapshot from {endpoint}", deadline=HUGE, accept=None,
     )  # fmt: skip
 
 
@@ -52,7 +49,8 @@ def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> l
     )
     if not targets:
         return []
-    return [Copy(source.path, targets, "the snapshot to every new member", source.host, source.sha256)]
+    why = "the snapshot to every new member"
+    return [Copy(source.path, targets, why, source.host, source.sha256, bytes=source.bytes)]
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------
@@ -250,7 +248,7 @@ def restore(
         if f"{configs[host].data_dir}/member" not in existing[host]
         for command in etcd.restore(
             host, tools[host], configs[host], terms.snapshot_path, settings.user,
-            settings.revision_bump, terms.mark.run, (terms.place("restored"), sha256), terms.skips_hash,
+            settings.revision_bump, (terms.place("restored"), sha256), terms.skips_hash,
         )
     ]  # fmt: skip
 

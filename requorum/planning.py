@@ -35,6 +35,7 @@ class Planning(Cluster):
 
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         super().__init__(inventory, options, journal, fleet)
+        self.acts = False
         self.terms = replace(self.terms, mark=replace(self.mark, run=forecast.RUN, token=forecast.TOKEN))
         self.forecast = Forecast(inventory, lambda: self.mark.token)
         self.fleet = cast("Fleet", Looking(self, fleet))

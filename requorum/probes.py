@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from requorum import deephaven
-from requorum.command import HUGE, Command, act, look
+from requorum.command import HUGE, Command, act, act_long, look
 from requorum.etcd import MemberConfig, Tools
 from requorum.terms import Terms
 
@@ -23,7 +23,7 @@ def read_stopped_members(
         copy, database = terms.place("after.db"), f"{config.data_dir}/member/snap/db"
         restorer = tools[host].restorer if host in tools else "etcdctl"
         plan += [
-            Command(host, ("cp", database, copy), "read a copy, never the original", deadline=HUGE),
+            act_long(host, "cp", database, copy, why="read a copy, never the original", deadline=HUGE),
             look(host, "env", "ETCDCTL_API=3", restorer, "snapshot", "status",
                  "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from requorum import before, deephaven, incident
 from requorum.before import Difference, Record
-from requorum.command import HUGE, LONG, Command, act, look
+from requorum.command import HUGE, LONG, Command, act, act_long, look
 from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Inventory
 from requorum.loss import Loss
@@ -55,15 +55,6 @@ def without_record(mark: Marker, records: Mapping[str, Record | None]) -> dict[s
 # -- the new cluster goes ------------------------------------------------------------------------------------------
 
 
-def end_what_runs(terms: Terms) -> list[Command]:
-    """Ends what a killed run left running in units of its own: a restore, a salvage, a trial."""
-    units = f"requorum-*-{terms.mark.run}.service"
-    return [
-        Command(host, ("systemctl", "stop", units), "end what the run left running", deadline=LONG, accept=(0, 5))
-        for host in terms.everyone
-    ]
-
-
 def turn_deephaven_off(terms: Terms, differences: Mapping[str, Difference]) -> list[Command]:
     """Before anything is taken away; not where nothing is left to undo."""
     if not any(differences.values()):
@@ -95,8 +86,8 @@ def set_aside(terms: Terms, differences: Mapping[str, Difference]) -> list[Comma
 
 def away(host: str, path: str, kept: str) -> Command:
     """One path moved into the directory `kept`, named after where it was. Data may have to go to another disk."""
-    argv = ("mv", "--backup=numbered", "-T", path, f"{kept}/{path.strip('/').replace('/', '_')}")
-    return Command(host, argv, f"set {path} aside", deadline=HUGE)
+    target = f"{kept}/{path.strip('/').replace('/', '_')}"
+    return act_long(host, "mv", "--backup=numbered", "-T", path, target, why=f"set {path} aside", deadline=HUGE)
 
 
 # -- the old state comes back --------------------------------------------------------------------------------------
@@ -113,8 +104,7 @@ def put_back(terms: Terms, differences: Mapping[str, Difference], records: Mappi
         }
         back = [path for path in found.lacking if path in recorded]
         plan += [
-            Command(host, ("cp", "-a", "-T", before.copy_of(terms, path), path), f"put {path} back", deadline=LONG)
-            for path in back
+            act_long(host, "cp", "-a", "-T", before.copy_of(terms, path), path, why=f"put {path} back") for path in back
         ]
         for entry in found.retouched:
             plan.append(act(host, "chown", entry.owner, entry.path, why=f"{entry.path} belongs to whom it did"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from requorum import isolation, staged
-from requorum.command import LONG, Action, Command, Copy, act, look
+from requorum.command import Action, Command, Copy, act, act_long, look
 from requorum.disks import Disk
 from requorum.etcd import MemberConfig
 from requorum.inventory import Member
@@ -138,10 +138,10 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
         archive = f"{place}/{survivor.name}.tar"
         plan += [
             act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
-            Command(
+            act_long(
                 survivor.host,
-                ("tar", "--create", "--sparse", f"--file={archive}", f"--directory={survivor.config.data_dir}", "."),
-                "copy the whole data directory; the original is only read", deadline=LONG,
+                "tar", "--create", "--sparse", f"--file={archive}", f"--directory={survivor.config.data_dir}", ".",
+                why="copy the whole data directory; the original is only read",
             ),
         ]  # fmt: skip
     for survivor in survivors:
@@ -149,7 +149,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
             plan.append(Copy(archive, ((host, archive),), why, survivor.host))
-            plan.append(act(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
+            plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
     plan += [
         Copy(f"{client}/root/{name}", ((host, f"{place}/logins/root/{name}"),), f"root's old {name}",
              terms.configuration_server)
@@ -164,17 +164,15 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     plan = [
         act(host, *isolation.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
         act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
-        Command(
-            host, ("rm", "-rf", f"{place}/room", f"{place}/salvage.snap"), "clear an attempt before", deadline=LONG
-        ),
+        act_long(host, "rm", "-rf", f"{place}/room", f"{place}/salvage.snap", why="clear an attempt before"),
         *isolation.make_room(host, place, account),
     ]
     for name in sorted(names):
         plan += [
             act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
-            Command(host, ("tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}"),
-                    f"unpack the copy of {name}", deadline=LONG),
-            Command(host, ("chown", "-R", f"{account}:", f"{place}/room/{name}"), f"{account} owns it", deadline=LONG),
+            act_long(host, "tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}",
+                     why=f"unpack the copy of {name}"),
+            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it"),
         ]  # fmt: skip
     return plan
 

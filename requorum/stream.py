@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 BLOCK = 1 << 20
@@ -43,8 +43,15 @@ def _blocks_of_file(path: Path) -> Iterator[bytes]:
         raise StreamError("this machine", f"{path} cannot be read: {error.strerror}") from None
 
 
-def fan_out(source: Path | Sequence[str], sinks: Mapping[str, Sequence[str]], timeout: float) -> tuple[str, int]:
+def fan_out(
+    source: Path | Sequence[str],
+    sinks: Mapping[str, Sequence[str]],
+    timeout: float,
+    tell: Callable[[int], None] = lambda size: None,
+) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was read.
+
+    `tell` hears after each block how many bytes have gone.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
@@ -68,7 +75,7 @@ def fan_out(source: Path | Sequence[str], sinks: Mapping[str, Sequence[str]], ti
     watchdog = threading.Timer(timeout, _kill, [processes, late])
     watchdog.start()
     try:
-        return _pump(source, reader, writers)
+        return _pump(source, reader, writers, tell)
     except StreamError as error:
         if late.is_set():
             raise StreamError(error.where, f"did not end within {timeout:g} s") from None
@@ -88,6 +95,7 @@ def _pump(
     source: Path | Sequence[str],
     reader: subprocess.Popen[bytes] | None,
     writers: Mapping[str, subprocess.Popen[bytes]],
+    tell: Callable[[int], None],
 ) -> tuple[str, int]:
     sha, size = hashlib.sha256(), 0
     if reader is None:
@@ -105,6 +113,7 @@ def _pump(
                 writer.stdin.write(block)
             except BrokenPipeError:
                 raise StreamError(name, _reason(writer)) from None
+        tell(size)
     if reader is not None and reader.wait() != 0:
         raise StreamError("source", _reason(reader))
     for name, writer in writers.items():

@@ -25,12 +25,13 @@ class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
     findings: Sequence[Finding] = ()  # set when the run has ended
 
     def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
-        if self.live and not self._step:
-            self.console.print(Text("asking all hosts …", style="cyan"), end="\r")
+        if not self._step:
+            self.watch.begin("asking all hosts")
         self._step = nodeid.split("::")[1]
 
     def _stage(self, report: pytest.TestReport) -> None:
         """A case is a row of a table; only what nobody foresaw is said at once."""
+        self.watch.end()
         if report.failed and not isinstance(report.longrepr, str):
             self.console.print(Text(redact(str(report.longrepr)), style="red"))
 

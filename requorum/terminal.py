@@ -5,6 +5,7 @@ A pytest reporter that takes the place of the usual one for the runbook only. Pl
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from requorum.journal import redact
+from requorum.watch import TerminalWatch, Watch, brief
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
@@ -40,8 +42,16 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self._step = ""
         self._skipped: list[tuple[str, str]] = []
         self._failure: tuple[str, str] | None = None
-        self.live = self.console.is_terminal
+        self.watch = self._watch()
+        self.advice: list[str] = []  # how a run that did not end well is gone on with
         self.closing: list[str] = []  # the last lines, set when the run has ended
+
+    def _watch(self) -> Watch:
+        """Draws on a descriptor of its own: while a stage runs, pytest has the usual one."""
+        if not self.console.is_terminal:
+            return Watch()
+        screen = os.fdopen(os.dup(self._tw._file.fileno()), "w", encoding="utf-8")
+        return TerminalWatch(Console(file=screen, force_terminal=True, highlight=False))
 
     # What pytest says about itself is of no use to an operator.
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -67,9 +77,9 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             item = next(i for i in self._items if i.nodeid == nodeid)
             doc = (getattr(item, "cls", None).__doc__ or step).strip().splitlines()[0]
             self.console.print(f"\n[bold]{doc}[/bold]")
-        if self.live and self._failure is None:
+        if self._failure is None:
             word, text = sentence(nodeid)
-            self.console.print(Text(f"  {word:<6}{text} …", style="cyan"), end="\r")
+            self.watch.begin(f"{word:<6}{text}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         category, _, _ = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
@@ -79,12 +89,13 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self._stage(report)
 
     def _stage(self, report: pytest.TestReport) -> None:
+        self.watch.end()
         properties: dict[str, Any] = dict(report.user_properties)
         word, text = sentence(report.nodeid)
         if report.skipped:
             self._skipped.append((report.nodeid.split("::")[1], f"{word} {text}"))
             return
-        hosts = ", ".join(_brief(properties.get("hosts", [])))
+        hosts = brief(properties.get("hosts", []))
         if not hosts and not properties.get("notes") and word != "Given" and report.passed:
             self.console.print(Text(f"  {word:<6}{text:<58} not needed here", style="dim"))
             return
@@ -104,8 +115,9 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
 
     def _report_keyboardinterrupt(self) -> None:
-        """Ctrl-C: the stages' own word, not a Python path."""
-        self.console.print(Text("\nInterrupted. Run the same command again: it carries on.", style="bold"))
+        """Ctrl-C: the stages' own word, not a Python path. What to do next is in the last lines."""
+        self.watch.end()
+        self.console.print(Text("\nInterrupted. What was started on the hosts has been stopped.", style="bold"))
 
     def summary_errors(self) -> None: ...
 
@@ -120,6 +132,10 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self.console.print()
         for line in self.closing:
             self.console.print(line)
+        if self.advice:
+            self.console.print()
+        for line in self.advice:
+            self.console.print(Text(redact(line)))
         super().summary_stats()
 
 
@@ -134,11 +150,6 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
         style = "bold" if str(row.get("verdict", "")).startswith("chosen") else "dim"
         table.add_row(*(Text(redact(cell)) for cell in cells), style=style)
     return Padding(table, (0, 0, 0, 8))
-
-
-def _brief(hosts: list[str]) -> list[str]:
-    """At most five names, then a number."""
-    return hosts if len(hosts) <= 5 else [*hosts[:4], f"and {len(hosts) - 4} more"]
 
 
 def _words(step: str) -> str:

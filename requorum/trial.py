@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from requorum import etcd, isolation
-from requorum.command import LONG, Action, Command, Copy, act
+from requorum.command import Action, Command, Copy, act, act_long
 from requorum.etcd import MemberConfig, Tools
 from requorum.isolation import WAL_BYTES, Answers, Boot
 from requorum.terms import Terms
@@ -58,7 +58,7 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
         plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
         plan += etcd.restore(
             host, tools[host], config, terms.snapshot_path, settings.user,
-            settings.revision_bump, terms.mark.run, (f"{place}/restored", "for the trial"), terms.skips_hash,
+            settings.revision_bump, (f"{place}/restored", "for the trial"), terms.skips_hash,
         )  # fmt: skip
     return plan
 
@@ -71,18 +71,18 @@ def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: 
     for member, name in names.items():
         archive = f"{place}/{name}.tar"
         plan.append(
-            Command(member, ("tar", "--create", "--sparse", f"--file={archive}", f"--directory={place}", name),
-                    "pack what was restored", deadline=LONG)
+            act_long(member, "tar", "--create", "--sparse", f"--file={archive}", f"--directory={place}", name,
+                     why="pack what was restored")
         )  # fmt: skip
     for member, name in names.items():
         archive = f"{place}/{name}.tar"
         if member != host:
             plan.append(Copy(archive, ((host, archive),), f"{name}'s trial data to where all are gathered", member))
-            plan.append(Command(member, ("rm", "-rf", place), "remove the trial's scratch", deadline=LONG))
+            plan.append(act_long(member, "rm", "-rf", place, why="remove the trial's scratch"))
         plan += [
-            Command(host, ("tar", "--extract", f"--file={archive}", f"--directory={place}/room"),
-                    f"unpack {name}'s trial data", deadline=LONG),
-            Command(host, ("chown", "-R", f"{account}:", f"{place}/room/{name}"), f"{account} owns it", deadline=LONG),
+            act_long(host, "tar", "--extract", f"--file={archive}", f"--directory={place}/room",
+                     why=f"unpack {name}'s trial data"),
+            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it"),
         ]  # fmt: skip
     plan += [
         Copy(f"{terms.client_backup}/{role}/{name}", ((host, f"{place}/logins/{role}/{name}"),),

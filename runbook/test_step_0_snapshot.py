@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, marker, plan, quorum, sources
+from requorum import facts, locking, marker, plan, quorum, sources
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts
@@ -13,12 +13,16 @@ from requorum.proofs import hosts
 class TestStep0Snapshot:
     """Step 0. Find out what is lost, and hold a snapshot that is proven whole on every new member.
 
-    Nothing of the cluster is changed here: the only thing written is this run's own directory on the hosts.
+    Nothing of the cluster is changed here: the only things written are the lock and this run's own directory.
     """
 
     def test_given_every_host_answers(self, cluster: Cluster) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
         hosts.every_host_answers(cluster)
+
+    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+        """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
+        locking.take(cluster)
 
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""

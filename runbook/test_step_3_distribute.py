@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum import facts, plan
+from requorum import confirmation, facts, plan
 from requorum.cluster import Cluster
 from requorum.proofs import configuration
 
@@ -13,6 +13,10 @@ class TestStep3Distribute:
     The server archive goes to every new member, the query archive to every Deephaven host, the configuration server
     included. They pass through this machine in memory only.
     """
+
+    def test_given_you_confirm_what_was_proven(self, cluster: Cluster) -> None:
+        """The commit prompt. No machine has anything new yet but this run's own directory."""
+        confirmation.commit(cluster)
 
     def test_when_both_archives_are_copied(self, cluster: Cluster) -> None:
         """Streamed; each copy's SHA-256 must be the original's."""

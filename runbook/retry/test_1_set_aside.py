@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, marker, retry, rollback, undoing
+from requorum import facts, locking, marker, retry, undoing
 from requorum.cluster import Cluster
 from requorum.marker import Phase
 from requorum.proofs import hosts, undone
@@ -20,6 +20,10 @@ class TestRetry:
     def test_given_every_host_answers(self, cluster: Cluster) -> None:
         """As in Step 0."""
         hosts.every_host_answers(cluster)
+
+    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+        """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
+        locking.take(cluster)
 
     def test_given_a_run_got_to_step_4(self, cluster: Cluster) -> None:
         """Unfinished, its new configuration is on every member, and Deephaven was never turned on."""
@@ -37,10 +41,6 @@ class TestRetry:
     def test_given_there_is_room_for_what_is_set_aside(self, cluster: Cluster) -> None:
         """Where data lies on another disk than the run's directory it must move there."""
         undone.there_is_room_aside(cluster, retry.data_of(cluster.terms, facts.new_configs(cluster)))
-
-    def test_when_what_the_run_left_running_is_ended(self, cluster: Cluster) -> None:
-        """A restore that goes on after its runbook was killed."""
-        cluster.do(rollback.end_what_runs(cluster.terms))
 
     def test_then_no_command_of_a_run_is_left(self, cluster: Cluster) -> None:
         """A killed runbook's commands run on until they end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, marker, rollback, undoing
+from requorum import facts, locking, marker, rollback, undoing
 from requorum.cluster import Cluster
 from requorum.marker import Phase, Undone
 from requorum.proofs import hosts, undone
@@ -22,6 +22,10 @@ class TestRollback:
     def test_given_every_host_answers(self, cluster: Cluster) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
         hosts.every_host_answers(cluster)
+
+    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+        """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
+        locking.take(cluster)
 
     def test_given_a_run_may_be_rolled_back(self, cluster: Cluster) -> None:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
@@ -44,10 +48,9 @@ class TestRollback:
         brought = {host: found.brought for host, found in undoing.differences(cluster, past.records).items()}
         undone.there_is_room_aside(cluster, brought)
 
-    def test_when_what_the_run_left_running_is_ended(self, cluster: Cluster) -> None:
-        """From here the run can only be undone. A restore, a salvage or a trial that is still at work is stopped."""
+    def test_when_the_run_is_marked(self, cluster: Cluster) -> None:
+        """From here it can only be undone."""
         cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.BEGUN)))
-        cluster.do(rollback.end_what_runs(cluster.terms))
 
     def test_then_no_command_of_a_run_is_left(self, cluster: Cluster) -> None:
         """A killed runbook's commands run on until they end."""

@@ -27,6 +27,7 @@ BIN = "/usr/illumon/latest/bin"
 SHORT = "sudo -n timeout -k 5 60"
 LONG = "sudo -n timeout -k 5 900"
 HUGE = "sudo -n timeout -k 5 7200"
+SCOPE = "systemd-run --quiet --scope --collect --slice=requorum.slice --property=TimeoutStopSec=5"
 
 STOPPED = Unit("loaded", "inactive", "dead", "enabled", f"/usr/lib/systemd/system/{UNIT}")
 RUNNING = Unit("loaded", "active", "running", "enabled", f"/usr/lib/systemd/system/{UNIT}")

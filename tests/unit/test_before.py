@@ -15,7 +15,7 @@ from requorum import before
 from requorum.before import Entry, Record, RecordError
 from requorum.command import Command, Result
 from tests.unit import build
-from tests.unit.build import CLIENT, LONG, PLACE, RUNNING, SHORT, UNIT, lines
+from tests.unit.build import CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, UNIT, lines
 
 DIRECTORY = Entry("/etc/etcd/dh", "d", "755", "root:root")
 LATEST = Entry("/etc/etcd/dh/latest", "l", "", "root:root", "old")
@@ -131,8 +131,8 @@ class TestTheRecord:
             f"etcd-1: {SHORT} rm -rf {part}",
             f"etcd-1: {SHORT} install -d -m 700 {part} {part}/tree",
             f"etcd-1: {SHORT} mkdir -p {part}/tree/etc/etcd {part}/tree/usr/lib/systemd/system",
-            f"etcd-1: {LONG} cp -a -T /etc/etcd/dh {part}/tree/etc/etcd/dh",
-            f"etcd-1: {LONG} cp -a -T /usr/lib/systemd/system/{UNIT} {part}/tree/usr/lib/systemd/system/{UNIT}",
+            f"etcd-1: {LONG} {SCOPE} cp -a -T /etc/etcd/dh {part}/tree/etc/etcd/dh",
+            f"etcd-1: {LONG} {SCOPE} cp -a -T /usr/lib/systemd/system/{UNIT} {part}/tree/usr/lib/systemd/system/{UNIT}",
             f"etcd-1: {SHORT} dd of={part}/record.json conv=fsync status=none",
             f"etcd-1: {SHORT} mv -T {part} {PLACE}/before",
         ]

@@ -232,7 +232,8 @@ def test_the_last_resort_is_taken_only_where_it_was_asked_for_and_salvage_failed
 
 def test_the_original_database_is_only_read() -> None:
     touching = [c.argv for c in ondisk.copy(build.terms(), BOTH[1]) if BOTH[1].database in c.argv]
-    assert touching == [("install", "-m", "600", BOTH[1].database, f"{build.PLACE}/on-disk.snap.part")]
+    (copying,) = touching
+    assert copying[-5:] == ("install", "-m", "600", BOTH[1].database, f"{build.PLACE}/on-disk.snap.part")
 
 
 @pytest.mark.parametrize(("held", "kind"), [(None, "on-disk"), (8, "on-disk"), (9, "file"), (10, "file")])
@@ -261,7 +262,7 @@ def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else()
         tried = trial.restore(terms, tools, configs)
         real = plan.restore(terms, tools, configs, dict.fromkeys(hosts, ()), "sha")
         for restores in (tried, real):
-            flags = ["--skip-hash-check" in c.argv for c in restores if "restore" in c.argv and "--pipe" in c.argv]
+            flags = ["--skip-hash-check" in c.argv for c in restores if "restore" in c.argv]
             assert flags == [origin == "on-disk"] * 3, origin
 
 

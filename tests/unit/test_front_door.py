@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from compose import poll
 from requorum import chain
+from tests.terminal import Terminal
 from tests.unit import build
 
 ROOT = Path(__file__).parents[2]
@@ -228,3 +231,61 @@ def test_a_check_that_was_only_set_up_found_nothing(inventory: Path) -> None:
     assert ended.returncode == 1, ended.stdout + ended.stderr
     (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
     assert summary["outcome"] == "stopped"
+
+
+# -- how it ends, and what is seen meanwhile -----------------------------------------------------------------------
+
+
+def test_a_failure_ends_with_what_where_why_and_the_command_to_go_on(inventory: Path) -> None:
+    evidence = f"--evidence={inventory.parent}/evidence"
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", evidence, "--rebuild")
+    four = [line for line in ended.stdout.splitlines() if line.strip()][-5:-1]
+    assert four[0].startswith("What:      Step 0, “Given every host answers” failed")
+    assert four[1].startswith("Where:     etcd-1, etcd-2, etcd-3")
+    assert four[2] == "Probably:  the machine, its ssh, or the network between is down"
+    again = f"{sys.executable} -m pytest runbook --hosts={inventory} --confirm=lab --rebuild {evidence}"
+    assert again in four[3]
+    assert "\x1b" not in ended.stdout, "without a terminal nothing is drawn"
+
+
+def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> None:
+    """Every host hangs; SIGHUP and SIGTERM end the run in order, with evidence and a word on how to go on."""
+    trap = inventory.parent / "ssh_config"
+    trap.write_text(f"Host *\n  ProxyCommand sh -c 'touch {inventory.parent}/connected; exec sleep 1000'\n")
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        (inventory.parent / "connected").unlink(missing_ok=True)
+        process = subprocess.Popen(
+            (sys.executable, "-m", "pytest", "runbook", f"--hosts={inventory}", "--confirm=lab",
+             f"--evidence={inventory.parent}/evidence-{number.name}"),
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        poll.until((inventory.parent / "connected").exists, seconds=60, what="a host is asked")
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 2, said
+        assert "was interrupted" in said and "Traceback" not in said, said
+        (summary,) = (inventory.parent / f"evidence-{number.name}").glob("*/*/summary.json")
+        assert json.loads(summary.read_text())["outcome"] == "interrupted"
+
+
+def test_a_terminal_shows_what_a_stage_is_at_while_it_runs(inventory: Path) -> None:
+    """Every host keeps silent until its line has been seen, so it is not drawn afterwards."""
+    seen, place = inventory.parent / "seen", inventory.parent
+    trap = f"until [ -e {seen} ]; do sleep 0.1; done; exit 1"
+    (place / "ssh_config").write_text(f"Host *\n  ProxyCommand sh -c '{trap}'\n  ConnectTimeout 60\n")
+    terminal = Terminal(f"--hosts={inventory}", f"--evidence={place}/evidence")
+    terminal.answer("Type its name to go on (lab): ", "lab")
+    terminal.wait_for("Given every host answers\x1b[0m \x1b[2metcd-1, etcd-2, etcd-3, infra-1, query-1")
+    terminal.wait_for("0:00:01")
+    seen.touch()
+    assert terminal.end() == 1
+    assert "What:      Step 0, “Given every host answers” failed" in terminal.seen
+
+
+def test_a_wrong_name_on_the_terminal_ends_the_run_before_any_host(inventory: Path) -> None:
+    terminal = Terminal(f"--hosts={inventory}", f"--evidence={inventory.parent}/evidence")
+    terminal.answer("Type its name to go on (lab): ", "prod")
+    assert terminal.end() == 4
+    assert "'prod' is not the name of this cluster" in terminal.seen
+    assert not (inventory.parent / "connected").exists()

@@ -16,7 +16,7 @@ from requorum.quorum import MemberFacts, decide
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from tests.unit import build
-from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SHORT, STOPPED, UNIT, lines
+from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, UNIT, lines
 
 FRAGMENT = f"/usr/lib/systemd/system/{UNIT}"
 LIB = f"/lib/systemd/system/{UNIT}"
@@ -42,7 +42,7 @@ class TestSavingFromSurvivors:
     def test_each_member_that_is_up_without_a_leader_is_asked_for_a_save(self) -> None:
         verdict = decide(facts(build.inventory(), None, False, False))
         assert lines(plan.save_from_survivors(build.terms(), verdict)) == [
-            f"infra-1: {HUGE} {BIN}/etcdctl.sh --endpoints=https://10.0.0.{ip}:2379 --dial-timeout=2s"
+            f"infra-1: {HUGE} {SCOPE} {BIN}/etcdctl.sh --endpoints=https://10.0.0.{ip}:2379 --dial-timeout=2s"
             f" snapshot save {PLACE}/live-etcd-{n}.snap"
             for n, ip in ((2, 12), (3, 13))
         ]
@@ -62,7 +62,7 @@ class TestSavingFromSurvivors:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
         assert lines([plan.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
             (
-                f"infra-1: {HUGE} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
+                f"infra-1: {HUGE} {SCOPE} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
                 f" --dial-timeout=10s snapshot save {PLACE}/live.snap"
             )
         ]

@@ -12,7 +12,7 @@ from requorum.lineage import Birth
 from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build
-from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SHORT, STOPPED, TOKEN, lines
+from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, lines
 
 BACKUP = f"{PLACE}/client.before"
 GENERATED = (f"{PLACE}/server.generated.tgz", f"{PLACE}/query.generated.tgz")
@@ -88,7 +88,10 @@ class TestGenerating:
     def test_the_generator_runs_for_the_new_addresses_and_both_archives_go_into_staging(self) -> None:
         assert lines(plan.generate(build.terms(), [])) == [
             f"infra-1: {SHORT} mkdir -p {PLACE}/aside",
-            f"infra-1: {LONG} {BIN}/config_generator.sh --cluster-id {TOKEN} --ips '10.0.0.11 10.0.0.12 10.0.0.13'",
+            (
+                f"infra-1: {LONG} {SCOPE} {BIN}/config_generator.sh --cluster-id {TOKEN}"
+                " --ips '10.0.0.11 10.0.0.12 10.0.0.13'"
+            ),
             f"infra-1: {SHORT} chmod 600 {ARCHIVE}",
             f"infra-1: {SHORT} mv -fT {ARCHIVE} {GENERATED[0]}",
             f"infra-1: {SHORT} chmod 600 /tmp/{TOKEN}/dh_query.tgz",
@@ -120,7 +123,7 @@ class TestGenerating:
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
         assert lines(plan.generate(terms, []))[1] == (
-            f"infra-1: {LONG} /opt/vendor2/bin/make_etcd_config 10.0.0.11,10.0.0.12,10.0.0.13 --name={TOKEN}"
+            f"infra-1: {LONG} {SCOPE} /opt/vendor2/bin/make_etcd_config 10.0.0.11,10.0.0.12,10.0.0.13 --name={TOKEN}"
         )
 
 
@@ -132,10 +135,10 @@ class TestPuttingOldPasswordsBack:
         assert lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, FINAL[1:]))[:8] == [
             f"infra-1: {SHORT} rm -rf {self.WORK}",
             f"infra-1: {SHORT} install -d -m 700 {self.WORK}",
-            f"infra-1: {LONG} tar -xpzf {GENERATED[0]} -C {self.WORK}",
+            f"infra-1: {LONG} {SCOPE} tar -xpzf {GENERATED[0]} -C {self.WORK}",
             f"infra-1: {SHORT} {put(self.WORK)}",
             f"infra-1: {SHORT} install -m 600 /dev/null {FINAL[0]}.part",
-            f"infra-1: {LONG} tar -czpf {FINAL[0]}.part -C {self.WORK} -- dh",
+            f"infra-1: {LONG} {SCOPE} tar -czpf {FINAL[0]}.part -C {self.WORK} -- dh",
             f"infra-1: {SHORT} mv -fT {FINAL[0]}.part {FINAL[0]}",
             f"infra-1: {SHORT} rm -rf {self.READ}",
         ]
@@ -148,10 +151,10 @@ class TestPuttingOldPasswordsBack:
         assert lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, FINAL)) == [
             f"infra-1: {SHORT} rm -rf {PLACE}/read/server",
             f"infra-1: {SHORT} install -d -m 700 {PLACE}/read/server",
-            f"infra-1: {LONG} tar -xpzf {FINAL[0]} -C {PLACE}/read/server",
+            f"infra-1: {LONG} {SCOPE} tar -xpzf {FINAL[0]} -C {PLACE}/read/server",
             f"infra-1: {SHORT} rm -rf {PLACE}/read/query",
             f"infra-1: {SHORT} install -d -m 700 {PLACE}/read/query",
-            f"infra-1: {LONG} tar -xpzf {FINAL[1]} -C {PLACE}/read/query",
+            f"infra-1: {LONG} {SCOPE} tar -xpzf {FINAL[1]} -C {PLACE}/read/query",
             f"infra-1: {SHORT} install -m 600 {FINAL[0]} {ARCHIVE}",
         ]
 
@@ -220,12 +223,12 @@ class TestInstallingServers:
 
     def test_each_member_unpacks_by_its_server_number(self) -> None:
         assert self.install(build.terms(), {}) == [
-            f"etcd-{n}: {LONG} {BIN}/unpack_etcd_server.sh {FINAL[0]} {n}" for n in (1, 2, 3)
+            f"etcd-{n}: {LONG} {SCOPE} {BIN}/unpack_etcd_server.sh {FINAL[0]} {n}" for n in (1, 2, 3)
         ]
 
     def test_a_spare_takes_the_number_of_the_place_it_fills(self) -> None:
         terms = build.terms(gone=("etcd-3",), of=build.replaced())
-        assert self.install(terms, {})[-1] == f"etcd-4: {LONG} {BIN}/unpack_etcd_server.sh {FINAL[0]} 3"
+        assert self.install(terms, {})[-1] == f"etcd-4: {LONG} {SCOPE} {BIN}/unpack_etcd_server.sh {FINAL[0]} 3"
 
     def test_the_old_latest_link_is_kept_first(self) -> None:
         installed = dict.fromkeys(MEMBERS[1:], TOKEN)
@@ -254,7 +257,7 @@ class TestInstallingServers:
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
         assert self.install(terms, {})[1] == (
-            f"etcd-2: {LONG} /opt/vendor2/bin/install_server --number=2 -f {FINAL[0]}"
+            f"etcd-2: {LONG} {SCOPE} /opt/vendor2/bin/install_server --number=2 -f {FINAL[0]}"
         )
 
 
@@ -267,7 +270,7 @@ class TestInstallingClients:
 
     def test_every_deephaven_host_unpacks_the_configuration_server_included(self) -> None:
         assert self.install({}, {}) == [
-            f"{host}: {LONG} {BIN}/unpack_etcd_client.sh {FINAL[1]}" for host in ("infra-1", "query-1")
+            f"{host}: {LONG} {SCOPE} {BIN}/unpack_etcd_client.sh {FINAL[1]}" for host in ("infra-1", "query-1")
         ]
 
     def test_nothing_is_done_where_every_file_of_the_archive_is_installed(self) -> None:
@@ -291,7 +294,7 @@ class TestInstallingClients:
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT), gone=("query-1",))
         assert lines(plan.install_clients(terms, self.PACKED, {"infra-1": {}})) == [
-            f"infra-1: {LONG} /opt/vendor2/bin/install_client -f {FINAL[1]}"
+            f"infra-1: {LONG} {SCOPE} /opt/vendor2/bin/install_client -f {FINAL[1]}"
         ]
 
 

@@ -14,13 +14,12 @@ from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build
-from tests.unit.build import BIN, HUGE, LONG, PLACE, RUN, RUNNING, SHORT, STOPPED, TOKEN, UNIT, lines
+from tests.unit.build import BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
 DATA = f"/var/lib/etcd/dh/{TOKEN}"
 MEMBER = f"{DATA}/member"
 PEERS = "etcd-1=https://10.0.0.11:2380,etcd-2=https://10.0.0.12:2380,etcd-3=https://10.0.0.13:2380"
-SCOPE = f"requorum-restore-{RUN}.service"
 
 
 class TestRestoring:
@@ -36,11 +35,10 @@ class TestRestoring:
 
     def test_the_data_directory_gets_its_name_only_when_it_is_whole(self) -> None:
         assert lines(self.only_etcd_2()) == [
-            f"etcd-2: {SHORT} systemctl stop {SCOPE}",
-            f"etcd-2: {SHORT} rm -rf {DATA}.restoring",
+            f"etcd-2: {SHORT} systemctl stop requorum.slice",
+            f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring",
             (
-                f"etcd-2: {HUGE} systemd-run --quiet --wait --pipe --collect --property=RuntimeMaxSec=7200"
-                f" --unit={SCOPE} --setenv=ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
+                f"etcd-2: {HUGE} {SCOPE} env ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
                 f" --name=etcd-2 --initial-cluster={PEERS} --initial-cluster-token={TOKEN}"
                 f" --initial-advertise-peer-urls=https://10.0.0.12:2380 --data-dir={DATA}.restoring"
                 " --bump-revision=1000000000 --mark-compacted"
@@ -86,8 +84,8 @@ class TestRestoring:
         assert build.stdins(self.only_etcd_2()) == [b"5a5a\n"]
 
     def test_what_can_be_interrupted_knows_how_to_be_stopped_on_the_host(self) -> None:
-        (long,) = [c for c in self.only_etcd_2() if "systemd-run" in c.argv]
-        assert long.stop == ("systemctl", "stop", SCOPE)
+        (long,) = [c for c in self.only_etcd_2() if "restore" in c.argv]
+        assert long.stop == ("systemctl", "stop", "requorum.slice")
 
 
 class TestStarting:

@@ -9,7 +9,7 @@ from requorum.before import Difference, Record
 from requorum.etcd import Unit
 from requorum.marker import Marker, MarkerError, Phase, Undone, to_carry_on, to_roll_back
 from tests.unit import build
-from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUN, RUNNING, SHORT, STOPPED, TOKEN, UNIT, lines
+from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 from tests.unit.test_before import DATA, HOST, LATEST, OLD, UNIT_FILE
 
 LATER = "20260202t000000z-012345"
@@ -69,24 +69,25 @@ class TestTakingAway:
     def test_what_the_run_brought_is_moved_never_deleted(self) -> None:
         assert lines(rollback.set_aside(build.terms(), {"etcd-1": NEW, "etcd-2": SAME})) == [
             f"etcd-1: {SHORT} mkdir -p {PLACE}/brought",
-            f"etcd-1: {HUGE} mv --backup=numbered -T /etc/etcd/dh/latest {PLACE}/brought/etc_etcd_dh_latest",
-            f"etcd-1: {HUGE} mv --backup=numbered -T /etc/etcd/dh/new {PLACE}/brought/etc_etcd_dh_new",
-            f"etcd-1: {HUGE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} {PLACE}/brought/var_lib_etcd_dh_{TOKEN}",
+            f"etcd-1: {HUGE} {SCOPE} mv --backup=numbered -T /etc/etcd/dh/latest {PLACE}/brought/etc_etcd_dh_latest",
+            f"etcd-1: {HUGE} {SCOPE} mv --backup=numbered -T /etc/etcd/dh/new {PLACE}/brought/etc_etcd_dh_new",
+            (
+                f"etcd-1: {HUGE} {SCOPE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} "
+                f"{PLACE}/brought/var_lib_etcd_dh_{TOKEN}"
+            ),
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
-
-    def test_units_of_the_run_that_still_work_are_ended_everywhere(self) -> None:
-        plan = rollback.end_what_runs(build.terms())
-        assert lines(plan)[0] == f"etcd-1: {LONG} systemctl stop 'requorum-*-{RUN}.service'"
-        assert len(plan) == 5
 
 
 class TestPuttingBack:
     def test_it_is_copied_from_the_record_and_systemd_is_told(self) -> None:
         lacking = Difference((), (LATEST.path, UNIT_FILE.path), ())
         assert lines(rollback.put_back(build.terms(), {"etcd-1": lacking}, BEFORE)) == [
-            f"etcd-1: {LONG} cp -a -T {PLACE}/before/tree/etc/etcd/dh/latest /etc/etcd/dh/latest",
-            f"etcd-1: {LONG} cp -a -T {PLACE}/before/tree/usr/lib/systemd/system/{UNIT} /usr/lib/systemd/system/{UNIT}",
+            f"etcd-1: {LONG} {SCOPE} cp -a -T {PLACE}/before/tree/etc/etcd/dh/latest /etc/etcd/dh/latest",
+            (
+                f"etcd-1: {LONG} {SCOPE} cp -a -T {PLACE}/before/tree/usr/lib/systemd/system/{UNIT} "
+                f"/usr/lib/systemd/system/{UNIT}"
+            ),
             f"etcd-1: {SHORT} systemctl daemon-reload",
         ]
 
@@ -208,5 +209,8 @@ class TestTryingAgain:
         assert data["etcd-1"] == (f"/var/lib/etcd/dh/{TOKEN}", f"/var/lib/etcd/dh/{TOKEN}.restoring")
         assert lines(retry.set_aside(build.terms(), {"etcd-1": data["etcd-1"][:1], "etcd-2": ()})) == [
             f"etcd-1: {SHORT} mkdir -p {PLACE}/tried",
-            f"etcd-1: {HUGE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} {PLACE}/tried/var_lib_etcd_dh_{TOKEN}",
+            (
+                f"etcd-1: {HUGE} {SCOPE} mv --backup=numbered -T /var/lib/etcd/dh/{TOKEN} "
+                f"{PLACE}/tried/var_lib_etcd_dh_{TOKEN}"
+            ),
         ]

@@ -11,6 +11,7 @@ from requorum.command import Command, Copy
 from requorum.etcd import MemberConfig, Tools
 from requorum.isolation import Answers
 from requorum.trial import Trial
+from tests.unit import build
 from tests.unit.test_salvage import initial_cluster, ip, terms
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
@@ -59,7 +60,7 @@ def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
     for host in HOSTS:
         stop, remove = [c.argv for c in trial.clear(terms(), HOSTS) if c.host == host]
         assert stop == ("systemctl", "stop", "requorum-trial-r1.service")
-        assert remove == ("rm", "-rf", SCRATCH)
+        assert remove == (*build.SCOPE.split(), "rm", "-rf", SCRATCH)
 
 
 GOOD = {"a": (7, 3), "b": (7, 3), "c": (7, 3)}

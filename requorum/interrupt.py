@@ -1,0 +1,66 @@
+"""Ctrl-C on the hosts: ending there what this run has started, since ending the ssh here does not.
+
+What changes a host and may take long carries its `stop` (`command.act_long`, restores and isolated boots). Everything
+else is short or only waits and is left to its own deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from requorum.command import STOP_SECONDS, Command, Result
+
+Process = subprocess.Popen[bytes] | subprocess.Popen[str]
+Running = tuple[tuple[Command, ...], Process]
+PATIENCE = STOP_SECONDS + 5  # seconds: for systemd to end a unit by force, and for the way there
+
+
+def end(running: Sequence[Running], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]) -> None:
+    """Stops on the hosts what can be stopped, waits until it has ended, and lets go of the rest after a moment.
+
+    `argv`: how a command is brought to its host. `tell` hears of every stop.
+    """
+    stops = {process: {(c.host, c.stop) for c in commands if c.stop} for commands, process in running}
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while (left := [p for p in stops if p.poll() is None]) and time.monotonic() < deadline:
+            # Again and again: a command that was just being started was not there to be stopped.
+            wanted = sorted(set().union(*(stops[process] for process in left)))
+            _stop([Command(host, stop, "stop what the interrupted run started") for host, stop in wanted], argv, tell)
+            _wait(left, 1)
+            if not wanted:
+                break
+    finally:
+        for process in stops:
+            process.terminate()
+
+
+def _stop(
+    plan: Sequence[Command], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]
+) -> None:  # fmt: skip
+    """All of them at the same time, beside whatever runs there."""
+    started = time.monotonic()
+    enders = {
+        subprocess.Popen(
+            argv(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True, text=True, errors="replace",
+        ): command
+        for command in plan
+    }  # fmt: skip
+    for process, command in enders.items():
+        try:
+            said, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+        tell(Result(command, process.returncode, "", said, time.monotonic() - started))
+
+
+def _wait(processes: Sequence[Process], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(until - time.monotonic(), 0))

@@ -1,0 +1,133 @@
+"""One operator at a time: who holds the cluster's lock, how it is taken, and when it may be taken over. Pure.
+
+The lock is a symbolic link on one host whose target is the holder's words as JSON: made in one step together with its
+content, so that nobody ever sees half of it, and read with one command. It guards against two people; that what a
+killed run did is carried on is `marker`'s part. `locking` carries this out.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from requorum import marker
+from requorum.command import Command, act, look
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+from requorum.terms import Terms
+
+
+class LockError(Refusal):
+    """Somebody else holds the lock, or it cannot be told who."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One process of the runbook. `machine`, `boot` and `born` identify it beyond its number: the machine with its
+    process table, that machine's boot, and when the process began; "" where the machine cannot say. `key` is a name
+    never used before: with it a run knows its own lock again, when the answer to its taking was lost."""
+
+    user: str
+    host: str
+    pid: int
+    since: str
+    machine: str = ""
+    boot: str = ""
+    born: str = ""
+    key: str = ""
+
+    def words(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=True)
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.host} (process {self.pid}), since {self.since}"
+
+
+def place(terms: Terms) -> str:
+    """The host that keeps the lock: the configuration server, or the first new member where that is gone."""
+    hosts = (terms.configuration_server, *terms.member_hosts)
+    return next(host for host in hosts if host not in terms.gone)
+
+
+def path(cluster: str) -> str:
+    return f"{marker.directory(cluster)}/lock"
+
+
+def take(host: str, cluster: str, words: str) -> list[Command]:
+    """Tries to take the lock with the holder's words; the last command's answer says who holds it now."""
+    return [
+        act(host, "install", "-d", "-m", "700", marker.BASE, marker.directory(cluster), why="a place for the lock"),
+        act(host, "ln", "-sT", words, path(cluster), why="lock the cluster for this run", accept=(0, 1)),
+        ask(host, cluster),
+    ]
+
+
+def ask(host: str, cluster: str) -> Command:
+    return look(host, "readlink", path(cluster), why="who holds the lock")
+
+
+# One after the other on that host, so that nobody removes a lock that was taken anew in between.
+_DROP = 'if [ "$(readlink "$1")" = "$2" ]; then rm -f "$1"; fi'
+
+
+def drop(host: str, cluster: str, holder: Holder, why: str) -> Command:
+    """Removes the lock if it is still this holder's, and no other."""
+    locked = ("flock", "--timeout", "20", marker.directory(cluster))
+    return act(host, *locked, "sh", "-c", _DROP, "sh", path(cluster), holder.words(), why=why)
+
+
+def parse(host: str, cluster: str, text: str) -> Holder | None:
+    """None where there is no lock. Raises `LockError` for one that cannot be read."""
+    if not text.strip():
+        return None
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
+        what = f"the lock at {path(cluster)} cannot be read"
+        raise LockError(host, what, "look at it; move it away if nobody is at work on this cluster") from None
+
+
+def is_gone(holder: Holder, mine: Holder, born: Callable[[int], str | None]) -> bool:
+    """Whether it is certain that the holder has ended: the same user's, on this very machine, and no such process any
+    more. `born`: when a process of this machine began, None where there is none. Anything unknown is not gone."""
+    if not mine.machine or not mine.boot or not holder.born:
+        return False
+    if (holder.user, holder.host, holder.machine) != (mine.user, mine.host, mine.machine):
+        return False
+    return holder.boot != mine.boot or born(holder.pid) != holder.born
+
+
+def held(host: str, cluster: str, holder: Holder | None, clear: str) -> LockError:
+    """The refusal: who, where, since when, and how to clear it."""
+    if holder is None:
+        return LockError(
+            host, f"the lock at {path(cluster)} could not be made", "look at that directory, then run again"
+        )
+    return LockError(
+        host,
+        f"{cluster} is locked by {holder}",
+        f"let that run finish. Only if you know that it has ended, clear its lock: {clear}",
+    )
+
+
+def clearing(inventory: Inventory, host: str) -> str:
+    """The line that removes the lock by hand, to be pasted on the operator's machine."""
+    transport, address = inventory.transport, inventory.address(host)
+    remove = ("sudo", "-n", "rm", path(inventory.cluster))
+    if transport.backend == "ssh":
+        config = ("-F", transport.ssh_config) if transport.ssh_config else ()
+        user = ("-l", transport.user) if transport.user else ()
+        return shlex.join(("ssh", *config, *user, address, *remove))
+    if transport.backend == "local":
+        return shlex.join(remove)
+    return shlex.join((transport.backend, "exec", address, *remove[2:]))
+
+
+def lost(host: str, found: Holder | None) -> LockError:
+    """The lock was cleared by hand while this run was at work, and perhaps somebody else took it."""
+    who = f"is held by {found} now" if found else "was cleared"
+    return LockError(
+        host, f"this run's lock {who}", "find out who works on this cluster; when nobody else does, run again"
+    )

@@ -1,0 +1,97 @@
+"""Taking the lock, holding on to it and letting it go: what `lock` plans is carried out here."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from requorum import lock
+from requorum.cluster import Cluster
+from requorum.command import stop_all
+from requorum.journal import now
+from requorum.lock import Holder
+from requorum.refusal import Refusal
+
+PLANNED = "‹holder›"  # in a plan, where a run has its holder's words
+
+
+def myself() -> Holder:
+    """This process."""
+    return Holder(
+        user=getpass.getuser(), host=socket.gethostname(), pid=os.getpid(), since=now(),
+        machine=_machine(), boot=_read("/proc/sys/kernel/random/boot_id"), born=born(os.getpid()) or "",
+        key=secrets.token_hex(8),
+    )  # fmt: skip
+
+
+def _machine() -> str:
+    """This machine and the process table that process numbers are of: a container has its own. "" where unknown."""
+    identity = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id")
+    try:
+        table = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{identity} {table}" if identity else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def born(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks after boot; None where there is none, or only its exit code."""
+    state, *rest = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or [""]
+    return None if state in ("", "Z", "X") else rest[18]
+
+
+def take(cluster: Cluster) -> None:
+    """Takes the lock, from this operator's own dead run too; then ends what such a run may have left running.
+
+    Held already it stays held, so that a procedure may have the runbook's own steps in it. A plan only shows it.
+    Raises `LockError` that names whoever holds it.
+    """
+    if cluster.lock is not None:
+        cluster.note("locked by this run already")
+        return
+    host, name = lock.place(cluster.terms), cluster.inventory.cluster
+    ends = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone]
+    if not cluster.acts:
+        cluster.do([*lock.take(host, name, PLANNED), *ends])
+        return
+    cluster.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
+    found = _try(cluster, host, mine)
+    if found is not None and found != mine and lock.is_gone(found, mine, born):
+        cluster.note(f"the lock of {found} is taken over: that process has ended")
+        cluster.do([lock.drop(host, name, found, "the holder's process has ended")])
+        found = _try(cluster, host, mine)
+    if found != mine:
+        cluster.lock = None
+        raise lock.held(host, name, found, lock.clearing(cluster.inventory, host))
+    cluster.do(ends)
+
+
+def _try(cluster: Cluster, host: str, mine: Holder) -> Holder | None:
+    name = cluster.inventory.cluster
+    return lock.parse(host, name, cluster.do(lock.take(host, name, mine.words()))[-1].stdout)
+
+
+def release(cluster: Cluster) -> None:
+    """At the end of a run, however it ended, so it never raises. Where it fails, the operator's next run takes over."""
+    if cluster.lock is None:
+        return
+    host, name = lock.place(cluster.terms), cluster.inventory.cluster
+    try:
+        cluster.fleet.run([lock.drop(host, name, cluster.lock, "let the lock go")])
+        cluster.lock = None
+    except Refusal as refusal:
+        cluster.journal.record("note", text=f"the lock could not be let go: {refusal}")
+        clear = lock.clearing(cluster.inventory, host)
+        cluster.last_words.append(
+            f"The lock stays on {host}: your next run from this machine takes it over, anybody else needs: {clear}"
+        )

@@ -1,0 +1,92 @@
+"""What an operator sees while a stage runs: the stage, its hosts, the time, and a bar for each copy.
+
+On a terminal only; without one a run says each thing once, when it is over (`terminal`). Nothing here is evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+MANY = 5  # hosts that are named; more of them are counted
+
+
+class Watch:
+    """Shows nothing: a run without a terminal."""
+
+    def begin(self, text: str) -> None:
+        """A stage has begun."""
+
+    def on(self, hosts: Iterable[str]) -> None:
+        """It is at work on these hosts."""
+
+    def copying(self, what: str, size: int | None) -> None:
+        """A copy has begun; `size` in bytes where it is known."""
+
+    def copied(self, size: int) -> None:
+        """So many bytes of it have gone."""
+
+    def end(self) -> None:
+        """The stage is over, or the terminal is needed for a question."""
+
+
+class TerminalWatch(Watch):
+    """Redraws its lines in place, and takes them away at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._copy: TaskID | None = None
+
+    def begin(self, text: str) -> None:
+        self.end()
+        self._stage = Progress(
+            TextColumn(" "), SpinnerColumn(), TextColumn("[cyan]{task.description}"),
+            TextColumn("[dim]{task.fields[hosts]}"), TimeElapsedColumn(), console=self._console,
+        )  # fmt: skip
+        self._copies = Progress(
+            TextColumn("          "), TextColumn("[dim]{task.description}"), BarColumn(bar_width=30), DownloadColumn(),
+            TransferSpeedColumn(), TimeElapsedColumn(), console=self._console,
+        )  # fmt: skip
+        self._task = self._stage.add_task(text, total=None, hosts="")
+        self._live = Live(
+            Group(self._stage, self._copies), console=self._console, refresh_per_second=4, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._live.start()
+
+    def on(self, hosts: Iterable[str]) -> None:
+        if self._live is not None:
+            self._stage.update(self._task, hosts=brief(list(dict.fromkeys(hosts))))
+
+    def copying(self, what: str, size: int | None) -> None:
+        if self._live is not None:
+            if self._copy is not None:
+                self._copies.remove_task(self._copy)
+            self._copy = self._copies.add_task(what, total=size)
+
+    def copied(self, size: int) -> None:
+        if self._live is not None and self._copy is not None:
+            self._copies.update(self._copy, completed=size)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = self._copy = None
+
+
+def brief(hosts: list[str]) -> str:
+    """At most five names, then a number."""
+    return ", ".join(hosts if len(hosts) <= MANY else [*hosts[: MANY - 1], f"and {len(hosts) - MANY + 1} more"])

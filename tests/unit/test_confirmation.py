@@ -1,0 +1,115 @@
+"""The commit prompt: what it says, and that nothing but the right name goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from requorum import confirmation, facts
+from requorum.cluster import Cluster, Options
+from requorum.confirmation import NotConfirmed
+from requorum.fleet import Fleet
+from requorum.journal import Journal
+from requorum.loss import Loss
+from requorum.snapshot import Source
+from requorum.trial import Trial
+from requorum.watch import Watch
+from tests.unit import build
+
+SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230, 21_640)
+TRIAL = Trial("ab" * 32, 1_000_000_230, 7, {"": 21_640}, ("root",), ("root",))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A run right before the commit prompt, none of whose hosts has anything new."""
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda cluster: False)
+    inventory = build.inventory(transport={"backend": "local"})
+    journal = Journal(tmp_path / "evidence")
+    with Fleet(inventory, journal) as fleet:
+        cluster = Cluster(inventory, Options(confirm="lab"), journal, fleet)
+        cluster.known.source, cluster.known.trial, cluster.known.roles = SOURCE, TRIAL, ("config", "root")
+        cluster.known.loss = Loss(32, None, "salvage failed: too old")
+        yield cluster
+
+
+def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
+    """Somebody types `word`; gives what they were asked."""
+    questions: list[str] = []
+
+    def asked(question: str) -> str | None:
+        questions.append(question)
+        return word
+
+    monkeypatch.setattr(confirmation, "asked", asked)
+    return questions
+
+
+def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_there_is_no_way_back(
+    cluster: Cluster,
+) -> None:
+    said = {line.split("  ")[0]: line for line in confirmation.summary(cluster)}
+    assert "etcd-1 at 10.0.0.11" in said["to be built"]
+    assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
+    assert "passwords of config, root log in" in said["proven"]
+    assert "taken 2026-01-01T02:00:00Z, revision 230, 10,633,248 bytes" in said["snapshot"]
+    assert "writes: certain 32, possible unknown; salvage failed: too old" in said["lost"]
+    assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
+
+
+def test_confirmed_beforehand_it_goes_on_and_says_the_same(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = typing(monkeypatch, "never asked")
+    confirmation.commit(cluster)
+    assert cluster.notes == confirmation.summary(cluster)
+    assert questions == []
+
+
+def test_on_a_terminal_the_name_is_typed_below_the_summary(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = typing(monkeypatch, "lab")
+    cluster.options = Options(confirm=None)
+    confirmation.commit(cluster)
+    (question,) = questions
+    assert all(line in question for line in confirmation.summary(cluster))
+    assert cluster.notes == ["confirmed on the terminal by typing lab"]
+    assert "21,640 keys" in cluster.journal.path.read_text(), "evidence has what was confirmed"
+
+
+@pytest.mark.parametrize("word", ["", "LAB", "yes", "lab2", None])
+def test_anything_else_stops(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, word: str | None) -> None:
+    typing(monkeypatch, word)
+    cluster.options = Options(confirm=None)
+    with pytest.raises(NotConfirmed) as stopped:
+        confirmation.commit(cluster)
+    for words in ("Nothing is committed", "the same command carries on", "runbook/rollback"):
+        assert words in str(stopped.value)
+
+
+def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda cluster: True)
+    questions = typing(monkeypatch, "no")
+    cluster.options = Options(confirm=None)
+    confirmation.commit(cluster)
+    assert questions == []
+    assert cluster.notes == ["confirmed before: the new configuration is installed already"]
+
+
+def test_the_terminal_is_cleared_before_the_question(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    class Told(Watch):
+        def end(self) -> None:
+            order.append("cleared")
+
+    def asked(question: str) -> str:
+        order.append("asked")
+        return "lab"
+
+    cluster.watch = Told()
+    cluster.options = Options(confirm=None)
+    monkeypatch.setattr(confirmation, "asked", asked)
+    confirmation.commit(cluster)
+    assert order == ["cleared", "asked"]
