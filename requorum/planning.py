@@ -57,7 +57,7 @@ class Planning(Cluster):
         self.stages[-1].looked = self.looks
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
-        self.stages[-1].notes = [forecast.shown(note) for note in self.notes]
+        self.stages[-1].notes = list(self.notes)
         super().end(nodeid, outcome, seconds, why)
 
     def describe(self, step: str | None, stage: str | None) -> list[Text]:
@@ -97,6 +97,9 @@ class Planning(Cluster):
         super().advance(phase, source)
 
     # -- the three verbs -------------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        super().note(forecast.shown(text))
 
     def ask(self, commands: Sequence[Command]) -> list[Result]:
         foreseen = [self.forecast.foresee(command) for command in commands]

@@ -125,7 +125,9 @@ def test_a_failed_runs_data_is_used_only_when_named_and_the_lost_clusters_own_co
     (chosen,) = [row for row in rows if row["verdict"] == "chosen: named by you"]
     assert chosen["source"].startswith("salvage ")
     assert chosen["lineage"].startswith(token)
-    assert chosen["revision"] > 1_000_000_000
+    note = manifest.read(good)
+    assert note is not None
+    assert chosen["revision"] > note.revision + 1_000_000_000
     give_up(rehearsal)
 
     # Not named, it is listed, and what the same disk still holds of the lost cluster itself is salvaged.
@@ -138,7 +140,7 @@ def test_a_failed_runs_data_is_used_only_when_named_and_the_lost_clusters_own_co
     assert verdicts(run)[foreign.name].startswith("of another cluster")
     assert verdicts(run)[good.name].startswith("salvage has all of it")
     assert run.summary["snapshot"]["source"] == "salvage"
-    assert run.summary["snapshot"]["revision"] < 1_000_000_000
+    assert note.revision < run.summary["snapshot"]["revision"] < note.revision + 1_000_000_000
     assert_recovered_with(rehearsal, run, {0, 1})
 
 
