@@ -50,7 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
+    try:
+        procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
+    except Refusal as refusal:
+        raise pytest.UsageError(str(refusal)) from None
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
         return

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from requorum.refusal import Refusal
+
 
 @dataclass(frozen=True)
 class Procedure:
@@ -26,29 +28,48 @@ PROCEDURES = (
     Procedure("runbook", "recovered"),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
+    Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
+    Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False),
 )
 
 
 def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
     """The procedure that pytest's arguments name; None where they name none. `base`: what they are relative to.
 
-    The innermost directory counts, so that `runbook` itself is only meant by its own name or by its modules'.
+    The innermost directory counts, so that `runbook` itself is only meant by its own name or by its modules'. Raises
+    `Refusal` for a directory below `runbook/` that is no procedure, as `runbook/troubleshoot`, which holds several.
     """
-    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
+    paths = _paths(arguments, base)
     for procedure in sorted(PROCEDURES, key=lambda p: -len(p.directory)):
         directory = root / procedure.directory
-        if any(path == directory or directory in path.parents for path in paths):
+        inside = next((path for path in paths if path == directory or directory in path.parents), None)
+        if inside is not None:
+            _refuse_a_collection(inside, directory, root)
             return procedure
     return None
 
 
+def _refuse_a_collection(path: Path, directory: Path, root: Path) -> None:
+    """`path` must be a procedure's own directory or one of its modules."""
+    if path in (directory, *directory.glob("*.py")):
+        return
+    below = [p.directory for p in PROCEDURES if path in (root / p.directory).parents]
+    known = below or [p.directory for p in PROCEDURES if p.directory != "runbook"]
+    raise Refusal(path.relative_to(root).as_posix(), "is no procedure", f"name one: {', '.join(known)}")
+
+
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
     """Whether `path` belongs to a procedure of its own below `runbook/` that no argument names: it is not collected."""
-    directory = root / "runbook" / path.relative_to(root / "runbook").parts[0]
-    if not directory.is_dir():
-        return False
-    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
-    return not any(argument == directory or directory in argument.parents for argument in paths)
+    for procedure in PROCEDURES:
+        directory = root / procedure.directory
+        if directory != root / "runbook" and (path == directory or directory in path.parents):
+            return not any(named == directory or directory in named.parents for named in _paths(arguments, base))
+    inner = path.is_dir() and path != root / "runbook"  # a directory that only holds procedures, or is none at all
+    return inner and not any(path in (named, *named.parents) for named in _paths(arguments, base))
+
+
+def _paths(arguments: Sequence[str], base: Path) -> list[Path]:
+    return [(base / argument.split("::")[0]).resolve() for argument in arguments]
 
 
 def expected(directory: Path, root: Path) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from requorum import stages
+from requorum.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["runbook/test_step_1_stop.py::TestStep1Stop"], "runbook"),
         (["runbook/backup"], "runbook/backup"),
         (["runbook/drill/test_drill.py"], "runbook/drill"),
+        (["runbook/troubleshoot/diagnose"], "runbook/troubleshoot/diagnose"),
         (["tests"], None),
         ([], None),
         (["runbook-of-others"], None),
@@ -28,7 +30,38 @@ def test_the_procedure_is_what_the_arguments_name(arguments: list[str], director
     assert (found.directory if found else None) == directory
 
 
-@pytest.mark.parametrize("path", ["runbook/backup", "runbook/backup/test_backup.py", "runbook/drill"])
+@pytest.mark.parametrize("argument", ["runbook/troubleshoot", "runbook/troubleshoot/diagnos", "runbook/stepp"])
+def test_a_directory_that_is_no_procedure_is_refused_and_the_procedures_are_named(argument: str) -> None:
+    with pytest.raises(Refusal, match=f"(?s){argument}: is no procedure.*runbook/troubleshoot/diagnose") as refused:
+        stages.named([argument], ROOT, ROOT)
+    assert ("runbook/drill" in str(refused.value)) == (argument != "runbook/troubleshoot")
+
+
+@pytest.mark.parametrize(
+    ("path", "collected"),
+    [
+        ("runbook/troubleshoot", True),
+        ("runbook/troubleshoot/diagnose", True),
+        ("runbook/troubleshoot/diagnose/test_diagnose.py", True),
+        ("runbook/troubleshoot/collect_logs", False),
+        ("runbook/backup", False),
+        ("runbook/test_step_0_snapshot.py", True),
+    ],
+)
+def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collected: bool) -> None:
+    assert stages.is_unnamed(ROOT / path, ["runbook/troubleshoot/diagnose"], ROOT, ROOT) is not collected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runbook/backup",
+        "runbook/backup/test_backup.py",
+        "runbook/drill",
+        "runbook/troubleshoot",
+        "runbook/troubleshoot/diagnose",
+    ],
+)
 def test_a_procedure_that_is_not_named_is_not_collected(path: str) -> None:
     assert stages.is_unnamed(ROOT / path, ["runbook"], ROOT, ROOT)
     assert stages.is_unnamed(ROOT / path, ["."], ROOT, ROOT)
