@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup rehearse test lint bench docs lab-up lab-down clean
+.PHONY: setup rehearse test rehearse-matrix lint bench docs lab-up lab-down clean
 
 setup: .venv/ready               ## what an operator's machine needs: .venv with the pinned dependencies, no engine
 
@@ -12,6 +12,9 @@ rehearse: .venv/ready            ## build the lab, destroy its quorum, run the r
 
 test: .venv/ready lint           ## everything that must hold: units without a host, real recoveries in the lab
 	sh compose/with-engine $(BIN)/pytest $(ARGS)
+
+rehearse-matrix: .venv/ready     ## what `make test` has no time for: the cases marked `matrix`, each in the lab
+	sh compose/with-engine $(BIN)/pytest -m matrix $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -50,10 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    try:
-        procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
-    except Refusal as refusal:
-        raise pytest.UsageError(str(refusal)) from None
+    undecided = stages.undecided(config.args, config.invocation_params.dir, ROOT)
+    if undecided:
+        raise pytest.UsageError(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
+    procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
         return
@@ -175,6 +175,7 @@ def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], A
 def options_of(config: pytest.Config) -> Options:
     """The operator's words as one value."""
     return Options(
+        hosts=config.getoption("hosts") or "NAME",
         snapshot=config.getoption("snapshot"),
         rebuild=config.getoption("rebuild"),
         gone=_gone(config),

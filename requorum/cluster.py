@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, marker, report
+from requorum.causes import Cause
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
@@ -36,6 +37,7 @@ from requorum.trial import Trial
 class Options:
     """The operator's words on the command line."""
 
+    hosts: str = "NAME"
     snapshot: str | None = None
     rebuild: bool = False
     gone: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Known:
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
     powered_on: float | None = None  # Step 5, seconds after the start
+    causes: list[Cause] = field(default_factory=list)  # diagnose: what is wrong, the likeliest first
 
 
 @dataclass
@@ -290,6 +293,7 @@ class Cluster:
             "data_loss": self._data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
+            "causes": [cause.row() for cause in self.known.causes],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
 

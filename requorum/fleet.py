@@ -159,7 +159,8 @@ class Fleet:
                 wave.append(action)
         return results + self._wave(wave)
 
-    def _wave(self, commands: list[Command]) -> list[Result]:
+    def answers(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
+        """Each host's results; what a host raised, `Unreachable` above all, stands in place of them."""
         queues: dict[str, list[Command]] = {}
         for command in commands:
             queues.setdefault(command.host, []).append(command)
@@ -172,9 +173,12 @@ class Fleet:
                     break
             return done
 
-        outcomes = self.each(queues, work)
-        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
-        results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
+        return self.each(queues, work)
+
+    def _wave(self, commands: list[Command]) -> list[Result]:
+        outcomes = self.answers(commands).values()
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        results = [r for outcome in outcomes if isinstance(outcome, list) for r in outcome]
         failures = [_failure(result) for result in results if not result.ok]
         raise_all([*errors, *failures])
         return results

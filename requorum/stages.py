@@ -10,66 +10,60 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from requorum.refusal import Refusal
-
 
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
+    `does`: what the operator confirms. `takes`: its own options besides those that all have, `!` behind the required.
+    """
 
     directory: str
     outcome: str
     confirms: bool = True
     needs_hosts: bool = True
+    does: str = "rebuilds the etcd cluster"
+    takes: tuple[str, ...] = ()
 
 
 PROCEDURES = (
     Procedure("runbook", "recovered"),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
+    Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
     Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
-    Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False),
 )
 
 
 def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
     """The procedure that pytest's arguments name; None where they name none. `base`: what they are relative to.
 
-    The innermost directory counts, so that `runbook` itself is only meant by its own name or by its modules'. Raises
-    `Refusal` for a directory below `runbook/` that is no procedure, as `runbook/troubleshoot`, which holds several.
+    The innermost directory counts, so that `runbook` itself is only meant by its own name or by its modules'.
     """
-    paths = _paths(arguments, base)
+    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
     for procedure in sorted(PROCEDURES, key=lambda p: -len(p.directory)):
         directory = root / procedure.directory
-        inside = next((path for path in paths if path == directory or directory in path.parents), None)
-        if inside is not None:
-            _refuse_a_collection(inside, directory, root)
+        if any(path == directory or directory in path.parents for path in paths):
             return procedure
     return None
 
 
-def _refuse_a_collection(path: Path, directory: Path, root: Path) -> None:
-    """`path` must be a procedure's own directory or one of its modules."""
-    if path in (directory, *directory.glob("*.py")):
-        return
-    below = [p.directory for p in PROCEDURES if path in (root / p.directory).parents]
-    known = below or [p.directory for p in PROCEDURES if p.directory != "runbook"]
-    raise Refusal(path.relative_to(root).as_posix(), "is no procedure", f"name one: {', '.join(known)}")
-
-
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
     """Whether `path` belongs to a procedure of its own below `runbook/` that no argument names: it is not collected."""
-    for procedure in PROCEDURES:
-        directory = root / procedure.directory
-        if directory != root / "runbook" and (path == directory or directory in path.parents):
-            return not any(named == directory or directory in named.parents for named in _paths(arguments, base))
-    inner = path.is_dir() and path != root / "runbook"  # a directory that only holds procedures, or is none at all
-    return inner and not any(path in (named, *named.parents) for named in _paths(arguments, base))
+    owner = named([str(path)], base, root)
+    if owner is None or owner is PROCEDURES[0]:  # the recovery's own, or a directory on the way to a procedure
+        return False
+    directory = root / owner.directory
+    paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
+    return not any(argument == directory or directory in argument.parents for argument in paths)
 
 
-def _paths(arguments: Sequence[str], base: Path) -> list[Path]:
-    return [(base / argument.split("::")[0]).resolve() for argument in arguments]
+def undecided(arguments: Sequence[str], base: Path, root: Path) -> list[str]:
+    """The procedures below a directory that an argument names though it is none itself, as `runbook/troubleshoot`."""
+    runbook = root / "runbook"
+    paths = {(base / argument.split("::")[0]).resolve() for argument in arguments}
+    above = {path for path in paths if runbook in path.parents}
+    return [p.directory for p in PROCEDURES if above & set((root / p.directory).parents)]
 
 
 def expected(directory: Path, root: Path) -> list[str]:

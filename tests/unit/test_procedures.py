@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from requorum import stages
-from requorum.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,11 +29,11 @@ def test_the_procedure_is_what_the_arguments_name(arguments: list[str], director
     assert (found.directory if found else None) == directory
 
 
-@pytest.mark.parametrize("argument", ["runbook/troubleshoot", "runbook/troubleshoot/diagnos", "runbook/stepp"])
-def test_a_directory_that_is_no_procedure_is_refused_and_the_procedures_are_named(argument: str) -> None:
-    with pytest.raises(Refusal, match=f"(?s){argument}: is no procedure.*runbook/troubleshoot/diagnose") as refused:
-        stages.named([argument], ROOT, ROOT)
-    assert ("runbook/drill" in str(refused.value)) == (argument != "runbook/troubleshoot")
+def test_a_directory_of_several_procedures_is_undecided_and_they_are_named() -> None:
+    several = stages.undecided(["runbook/troubleshoot"], ROOT, ROOT)
+    assert {"runbook/troubleshoot/collect_logs", "runbook/troubleshoot/diagnose"} <= set(several)
+    for one in ("runbook", "runbook/backup", "runbook/troubleshoot/diagnose", "tests"):
+        assert stages.undecided([one], ROOT, ROOT) == []
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,6 @@ def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collect
         "runbook/backup",
         "runbook/backup/test_backup.py",
         "runbook/drill",
-        "runbook/troubleshoot",
         "runbook/troubleshoot/diagnose",
     ],
 )
