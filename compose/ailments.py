@@ -89,6 +89,7 @@ chown --reference="$data" /run/full
 chmod --reference="$data" /run/full
 mount --bind /run/full "$data"
 dd if=/dev/zero of=/run/full/filler bs=64k status=none 2>/dev/null || true
+chown --reference="$data" /run/full/filler
 systemctl start --no-block "$1"
 """
 DRAIN = f"""{DATA}

@@ -362,7 +362,7 @@ def member_down(sheet: Sheet) -> Cause | None:
         return None
     found = {host: _with_words(str(facts), sheet.installed.get(host)) for host, facts in stuck.items()}
     return Cause(
-        80, "member down", f"{_list(found)} does not take part; the others hold quorum without it.", found,
+        80, "member down", f"{_list(found)} does not take part, though another member sees a leader.", found,
         "start it there; if it ends again, collect the logs:",
         f"systemctl restart --no-block {sheet.unit}; {_pytest(sheet, 'troubleshoot/collect_logs')}",
     )  # fmt: skip

@@ -46,20 +46,42 @@ def reach(cluster: Cluster) -> tuple[dict[str, str], dict[str, Reading]]:
 
 
 def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet:
-    """Everything that can be told of the cluster now. The first two are what `reach` found."""
+    """Everything that can be told of the cluster now, in four trips. The last two are what `reach` found."""
+    inventory, terms = cluster.inventory, cluster.terms
     asking = _Asking(cluster, silent)
-    machines = [host for host in cluster.terms.etcd_hosts if host not in silent]
-    found = _machines(asking, machines)
-    members = installed_members(cluster.inventory, [s.config for s in found.values() if s.config])
-    found = _members(asking, found, members)
-    verdict = quorum.decide(_member_facts(cluster, members, found, silent, _reachable(asking, members, found)))
-    found = _hashes(asking, _pages(asking, found))
-    alarms, logins = _as_users(asking, found)
+    client = inventory.deephaven.client_config
+    first = asking.round(
+        machines=[question for host in terms.etcd_hosts for question in _of_a_machine(inventory, host)],
+        marks=[marker.ask(host, inventory.cluster) for host in terms.everyone],
+        passwords=[deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts],
+        monit=[deephaven.ask_monit(inventory, host) for host in terms.deephaven_hosts],
+    )
+    found = {host: _machine(f"{host}:{inventory.etcd.config}", *said) for host, said in first["machines"].items()}
+    members = installed_members(inventory, [on.config for on in found.values() if on.config])
+    second = asking.round(
+        members=_of_members(inventory, members, found),
+        reach=_of_the_way(members, found, inventory.etcd.peer_port),
+        stale=_of_old_members(cluster, members),
+    )
+    found |= {host: _member(found[host], said) for host, said in second["members"].items()}
+    third = asking.round(pages=_of_pages(found))
+    found |= {host: _paged(found[host], *said) for host, said in third["pages"].items()}
+    passwords = {host: deephaven.parse_passwords(said.stdout) for host, (said,) in first["passwords"].items()}
+    roles = sorted(passwords.get(terms.configuration_server, ()))
+    led = any(on.has_leader for on in found.values())
+    fourth = asking.round(hashes=_of_hashes(found), logins=_of_users(inventory, roles) if led else [])
+    found |= {host: replace(found[host], hash=parse_hash(said)) for host, (said,) in fourth["hashes"].items()}
+    alarms, logins = _users(asking, roles, fourth["logins"].get(terms.configuration_server, []))
+    alarms |= {f"{host}: {on.health}" for host, on in found.items() if "ALARM" in on.health}
+    verdict = quorum.decide(_member_facts(cluster, members, found, silent, _cut_off(members, second["reach"])))
     return Sheet(
-        cluster.inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking),
-        _stale(asking, members), alarms, logins, tuple(_password_differences(asking)), _deephaven_down(asking),
-        tuple(asking.unseen),
+        inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking, first["marks"]),
+        _open_to(second["stale"]), tuple(sorted(alarms)), logins, tuple(deephaven.disagreements(passwords)),
+        _down(first["monit"]), tuple(asking.unseen),
     )  # fmt: skip
+
+
+Answers = dict[str, list[Result]]  # by host, in the order of the questions
 
 
 class _Asking:
@@ -70,33 +92,36 @@ class _Asking:
         self.silent = silent
         self.unseen: list[str] = []
 
-    def __call__(self, commands: Iterable[Command]) -> dict[str, list[Result]]:
-        wanted = [command for command in commands if command.host not in self.silent]
-        answers = self.cluster.fleet.answers(wanted)
+    def round(self, **questions: Iterable[Command]) -> dict[str, Answers]:
+        """One trip to every host for several kinds of questions. Gives kind → host → results."""
+        asked = [(kind, c) for kind, commands in questions.items() for c in commands if c.host not in self.silent]
+        answers = self.cluster.fleet.answers([command for _, command in asked])
+        left = {}
         for host, answer in answers.items():
             if isinstance(answer, Exception):
                 self.silent[host] = answer.what if isinstance(answer, Refusal) else str(answer)
-        return {host: answer for host, answer in answers.items() if not isinstance(answer, Exception)}
+            else:
+                left[host] = iter(answer)
+        found: dict[str, Answers] = {kind: {} for kind in questions}
+        for kind, command in asked:
+            if command.host in left:
+                found[kind].setdefault(command.host, []).append(next(left[command.host]))
+        return found
 
 
 # -- machines of etcd --------------------------------------------------------------------------------------------
 
 
-def _machines(asking: _Asking, hosts: Sequence[str]) -> dict[str, EtcdSheet]:
+def _of_a_machine(inventory: Inventory, host: str) -> list[Command]:
     """What can be asked before it is known how a machine is configured."""
-    settings = asking.cluster.inventory.etcd
+    settings = inventory.etcd
     journal = ("journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(SAID), "-u", settings.unit)
-    answers = asking(
-        question
-        for host in hosts
-        for question in (
-            etcd.ask_unit(host, settings.unit),
-            look(host, "cat", settings.config, why=f"read {settings.config}"),
-            quorum.ask_addresses(host),
-            look(host, *journal, why="what etcd said last"),
-        )
-    )
-    return {host: _machine(f"{host}:{settings.config}", *results) for host, results in answers.items()}
+    return [
+        etcd.ask_unit(host, settings.unit),
+        look(host, "cat", settings.config, why=f"read {settings.config}"),
+        quorum.ask_addresses(host),
+        look(host, *journal, why="what etcd said last"),
+    ]
 
 
 def _machine(where: str, unit: Result, config: Result, addresses: Result, journal: Result) -> EtcdSheet:
@@ -124,27 +149,25 @@ def installed_members(inventory: Inventory, configs: Iterable[MemberConfig]) -> 
     return max((inventory.members, inventory.old_members), key=fit)
 
 
-def _members(
-    asking: _Asking, found: Mapping[str, EtcdSheet], members: tuple[Member, ...]
-) -> dict[str, EtcdSheet]:  # fmt: skip
-    """What can be asked of a machine with a configuration; the others stay as they are."""
-    inventory = asking.cluster.inventory
-    configured = {m.host: s.config for m in members if (s := found.get(m.host)) and s.config}
-    questions = {host: _questions(inventory, host, config) for host, config in configured.items()}
-    answers = asking(question for asked in questions.values() for question in asked)
-    result = dict(found)
-    for host, said in answers.items():
-        config = configured[host]
-        disk, data, owners, metrics, *checks = said
-        count = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", metrics.stdout, re.M)
-        checked = zip(config.certificates, checks, strict=True)
-        result[host] = replace(
-            found[host],
-            disk=parse_disk(disk.stdout), has_data=data.code == 0, foreign=tuple(owners.stdout.splitlines()),
-            has_leader=etcd.parse_leader(metrics.stdout), revision=int(float(count[1])) if count else None,
-            certificates=tuple(certificates.parse(c.cert, r.stdout, r.stderr) for c, r in checked),
-        )  # fmt: skip
-    return result
+def _of_members(
+    inventory: Inventory, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]
+) -> list[Command]:  # fmt: skip
+    """What can be asked of a machine with a configuration."""
+    configured = ((member.host, found[member.host].config) for member in members if member.host in found)
+    return [question for host, config in configured if config for question in _questions(inventory, host, config)]
+
+
+def _member(on: EtcdSheet, said: list[Result]) -> EtcdSheet:
+    """With the answers to `_questions`."""
+    assert on.config
+    disk, data, owners, metrics, *checks = said
+    revision = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", metrics.stdout, re.M)
+    checked = zip(on.config.certificates, checks, strict=True)
+    return replace(
+        on, disk=parse_disk(disk.stdout), has_data=data.code == 0, foreign=tuple(owners.stdout.splitlines()),
+        has_leader=etcd.parse_leader(metrics.stdout), revision=int(float(revision[1])) if revision else None,
+        certificates=tuple(certificates.parse(c.cert, r.stdout, r.stderr) for c, r in checked),
+    )  # fmt: skip
 
 
 # df's figures of the deepest directory that exists, and how that is mounted.
@@ -196,44 +219,40 @@ def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> 
     )  # fmt: skip
 
 
-def _pages(asking: _Asking, found: dict[str, EtcdSheet]) -> dict[str, EtcdSheet]:
+def _of_pages(found: Mapping[str, EtcdSheet]) -> list[Command]:
     """What a member says of itself, and to which cluster it belongs; only of those that answer, since one that hangs
     costs a time-out for each question."""
-    up = {host: s.config for host, s in found.items() if s.config and s.has_leader is not None}
-    pages = [(etcd.ask_page(h, config, "health"), _peer_page(h, config, "members")) for h, config in up.items()]
-    result = dict(found)
-    for host, (health, peers) in asking(question for pair in pages for question in pair).items():
-        number = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]+)", peers.stdout)
-        result[host] = replace(
-            found[host], health=health.stdout.strip(), cluster_id=number[1] if number else None
-        )  # fmt: skip
-    return result
+    up = [(host, on.config) for host, on in found.items() if on.config and on.has_leader is not None]
+    pages = [(etcd.ask_page(host, config, "health"), _peer_page(host, config, "members")) for host, config in up]
+    return [question for pair in pages for question in pair]
 
 
-def _hashes(asking: _Asking, found: dict[str, EtcdSheet]) -> dict[str, EtcdSheet]:
+def _paged(on: EtcdSheet, health: Result, peers: Result) -> EtcdSheet:
+    number = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]+)", peers.stdout)
+    return replace(on, health=health.stdout.strip(), cluster_id=number[1] if number else None)
+
+
+def _of_hashes(found: Mapping[str, EtcdSheet]) -> list[Command]:
     """Every member's hash at the lowest revision that any of its cluster has: without a login."""
     lowest: dict[str, int] = {}
-    for found_on in found.values():
-        if found_on.cluster_id and found_on.revision:
-            lowest[found_on.cluster_id] = min(lowest.get(found_on.cluster_id, found_on.revision), found_on.revision)
-    answers = asking(
+    for on in found.values():
+        if on.cluster_id and on.revision:
+            lowest[on.cluster_id] = min(lowest.get(on.cluster_id, on.revision), on.revision)
+    return [
         replace(
-            _peer_page(h, s.config, "members/hashkv", json.dumps({"revision": lowest[s.cluster_id]})), deadline=LONG
+            _peer_page(h, on.config, "members/hashkv", json.dumps({"revision": lowest[on.cluster_id]})), deadline=LONG
         )
-        for h, s in found.items()
-        if s.config and s.cluster_id in lowest
-    )
-    hashes = {
-        host: parse_hash(result.stdout, lowest[found[host].cluster_id or ""]) for host, (result,) in answers.items()
-    }
-    return {host: replace(s, hash=hashes.get(host)) for host, s in found.items()}
+        for h, on in found.items()
+        if on.config and on.cluster_id in lowest
+    ]
 
 
-def parse_hash(text: str, revision: int) -> DataHash | None:
+def parse_hash(result: Result) -> DataHash | None:
     """`/members/hashkv` with its headers; None for anything but a hash, as where that revision was compacted."""
     try:
-        body = json.loads(text[text.index("\n{") :])
-        return DataHash(revision, int(body["compact_revision"]), int(body["hash"]))
+        asked = json.loads(result.command.argv[-2])
+        body = json.loads(result.stdout[result.stdout.index("\n{") :])
+        return DataHash(int(asked["revision"]), int(body["compact_revision"]), int(body["hash"]))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -241,14 +260,15 @@ def parse_hash(text: str, revision: int) -> DataHash | None:
 # -- quorum ------------------------------------------------------------------------------------------------------
 
 
-def _reachable(
-    asking: _Asking, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]
-) -> dict[str, tuple[str, ...]]:  # fmt: skip
-    """host → members' hosts that it cannot reach, though each is there under its address."""
-    port = asking.cluster.inventory.etcd.peer_port
+def _of_the_way(members: tuple[Member, ...], found: Mapping[str, EtcdSheet], port: int) -> list[Command]:
+    """Whether members reach each other, of those that are there under their address."""
     there = [m for m in members if m.host in found and m.ip in found[m.host].addresses]
-    answers = asking(quorum.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b)
-    names = {member.ip: member.host for member in there}
+    return [quorum.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b]
+
+
+def _cut_off(members: tuple[Member, ...], answers: Answers) -> dict[str, tuple[str, ...]]:
+    """host → members' hosts that it cannot reach."""
+    names = {member.ip: member.host for member in members}
     return {
         host: tuple(names[r.command.argv[-2]] for r in results if not quorum.reached(r.code, r.stderr))
         for host, results in answers.items()
@@ -291,32 +311,27 @@ def _member_facts(
 # -- what needs more than one member, or Deephaven's side --------------------------------------------------------
 
 
-def _as_users(asking: _Asking, found: Mapping[str, EtcdSheet]) -> tuple[tuple[str, ...], dict[str, str | None]]:
-    """Alarms, and whether each role's own password logs in, from the configuration server; nothing without a leader."""
-    inventory, host = asking.cluster.inventory, asking.cluster.terms.configuration_server
-    alarms = {f"{h}: {s.health}" for h, s in found.items() if "ALARM" in s.health}
-    if not any(s.serves for s in found.values()) or host in asking.silent:
-        asking.unseen.append(
-            "alarms and passwords: no member that sees a leader, or no configuration server to ask from"
-        )
-        return tuple(sorted(alarms)), {}
+def _of_users(inventory: Inventory, roles: Sequence[str]) -> list[Command]:
+    """Alarms, and whether each role's own password logs in, from the configuration server."""
     client, limit = inventory.deephaven.client_config, f"--command-timeout={LOGIN_SECONDS}s"
-    (roles,) = asking([deephaven.ask_passwords(host, client)]).get(host, [None])
-    names = sorted(deephaven.parse_passwords(roles.stdout)) if roles else []
-    answers = asking(
-        [
-            deephaven.etcdctl(inventory, limit, "alarm", "list", why="alarms of the cluster"),
-            *(
-                deephaven.etcdctl_as(inventory, f"{client}/{role}", limit, "get", "/requorum", why=f"{role} logs in")
-                for role in names
-            ),
-        ]
-    ).get(host, [])
-    if not answers or answers[0].code:
-        asking.unseen.append(f"alarms: {answers[0].words if answers else 'no answer'}")
-    elif answers[0].stdout.strip():
-        alarms |= {line.strip() for line in answers[0].stdout.splitlines()}
-    return tuple(sorted(alarms)), {role: _login(answer) for role, answer in zip(names, answers[1:], strict=False)}
+    return [
+        deephaven.etcdctl(inventory, limit, "alarm", "list", why="alarms of the cluster"),
+        *(
+            deephaven.etcdctl_as(inventory, f"{client}/{role}", limit, "get", "/requorum", why=f"{role} logs in")
+            for role in roles
+        ),
+    ]
+
+
+def _users(asking: _Asking, roles: Sequence[str], answers: list[Result]) -> tuple[set[str], dict[str, str | None]]:
+    """What `_of_users` found: alarms; role → None, or etcd's words."""
+    if not answers:
+        asking.unseen.append("alarms and logins: no member sees a leader, or the configuration server is silent")
+        return set(), {}
+    if answers[0].code:
+        asking.unseen.append(f"alarms: {answers[0].words}")
+    alarms = {line.strip() for line in answers[0].stdout.splitlines() if line.strip()} if not answers[0].code else set()
+    return alarms, {role: _login(answer) for role, answer in zip(roles, answers[1:], strict=True)}
 
 
 def _login(answer: Result) -> str | None:
@@ -324,47 +339,39 @@ def _login(answer: Result) -> str | None:
     return None if answer.code == 0 or "permission denied" in answer.stderr.lower() else answer.words
 
 
-def _password_differences(asking: _Asking) -> list[str]:
-    client = asking.cluster.inventory.deephaven.client_config
-    answers = asking(deephaven.ask_passwords(host, client) for host in asking.cluster.terms.deephaven_hosts)
-    return deephaven.disagreements({h: deephaven.parse_passwords(result.stdout) for h, (result,) in answers.items()})
-
-
-def _marks(asking: _Asking) -> dict[str, Marker | None]:
-    terms = asking.cluster.terms
+def _marks(asking: _Asking, answers: Answers) -> dict[str, Marker | None]:
     marks: dict[str, Marker | None] = {}
-    for host, (result,) in asking(marker.ask(h, asking.cluster.inventory.cluster) for h in terms.everyone).items():
+    for host, (said,) in answers.items():
         try:
-            marks[host] = marker.parse(host, result.stdout)
+            marks[host] = marker.parse(host, said.stdout)
         except Refusal as refusal:
             asking.unseen.append(f"whether a run is unfinished on {host}: {refusal.what}")
     return marks
 
 
-def _stale(asking: _Asking, members: tuple[Member, ...]) -> dict[str, tuple[str, ...]]:
-    """Addresses of old members that are none now → Deephaven hosts that get an answer there."""
-    inventory = asking.cluster.inventory
+def _of_old_members(cluster: Cluster, members: tuple[Member, ...]) -> list[Command]:
+    """Whether addresses of old members that are none now still accept clients, asked from every Deephaven host."""
+    inventory = cluster.inventory
     current = {member.ip for member in members}
     old = [m.ip for m in inventory.old_members if m.ip not in current] if members == inventory.members else []
-    answers = asking(
+    return [
         look(host, "timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(inventory.etcd.client_port),
              why=f"whether the old {ip} still answers", root=False)
-        for host in asking.cluster.terms.deephaven_hosts for ip in old
-    )  # fmt: skip
-    open_to: dict[str, tuple[str, ...]] = {}
-    for host, results in answers.items():
-        for result in results:
-            if result.code == 0:
-                open_to[result.command.argv[-2]] = (*open_to.get(result.command.argv[-2], ()), host)
-    return open_to
+        for host in cluster.terms.deephaven_hosts for ip in old
+    ]  # fmt: skip
 
 
-def _deephaven_down(asking: _Asking) -> dict[str, tuple[str, ...]]:
-    terms = asking.cluster.terms
-    answers = asking(deephaven.ask_monit(asking.cluster.inventory, host) for host in terms.deephaven_hosts)
+def _open_to(answers: Answers) -> dict[str, tuple[str, ...]]:
+    """Old address → hosts that it accepts."""
+    pairs = [(r.command.argv[-2], host) for host, results in answers.items() for r in results if r.code == 0]
+    return {ip: tuple(host for address, host in pairs if address == ip) for ip, _ in pairs}
+
+
+def _down(answers: Answers) -> dict[str, tuple[str, ...]]:
+    """host → Deephaven processes that are not up."""
     down: dict[str, tuple[str, ...]] = {}
-    for host, (result,) in answers.items():
-        processes = deephaven.parse_monit(result.stdout)
-        left = tuple(deephaven.not_up(processes)) if processes else (f"monit names no process: {result.words}",)
+    for host, (said,) in answers.items():
+        processes = deephaven.parse_monit(said.stdout)
+        left = tuple(deephaven.not_up(processes)) if processes else (f"monit names no process: {said.words}",)
         down |= {host: left} if left else {}
     return down
