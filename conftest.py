@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from requorum import collection, opening, snapshot, stages
 from requorum import inventory as inventories
-from requorum import opening, snapshot, stages
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -43,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
+    group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
@@ -84,6 +85,10 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     config_file = inventory.transport.ssh_config
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    if config.getoption("since") is not None:
+        if "since" not in config.stash[PROCEDURE].takes:
+            raise Refusal("--since", "is for collect_logs", "leave it out")
+        collection.since(config.getoption("since"))
     named = config.getoption("snapshot") or inventory.snapshot.file
     if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
         snapshot.verify(Path(named))
@@ -179,6 +184,7 @@ def options_of(config: pytest.Config) -> Options:
         snapshot=config.getoption("snapshot"),
         rebuild=config.getoption("rebuild"),
         gone=_gone(config),
+        since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),

@@ -258,7 +258,7 @@ def corrupt_member(sheet: Sheet) -> Cause | None:
 def _last_words_of_corruption(on: EtcdSheet) -> str | None:
     if on.has_leader is not None:
         return None
-    line = next((line for line in reversed(on.said) if signs.CORRUPT.pattern.search(line)), None)
+    line = next((line for line in reversed(on.said) if signs.CORRUPT.shows(line)), None)
     return f"does not start, it said: {line.strip()[:200]}" if line else None
 
 

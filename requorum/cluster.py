@@ -41,6 +41,7 @@ class Options:
     snapshot: str | None = None
     rebuild: bool = False
     gone: tuple[str, ...] = ()
+    since: str = ""
     evidence: Path = Path("evidence")
     concurrency: int | None = None
     timeout_scale: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from requorum import causes, examination
 from requorum.cluster import Cluster
+from requorum.proofs import collected
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 
 
@@ -16,14 +17,7 @@ class TestDiagnose:
     def test_given_somebody_answers(self, cluster: Cluster, diagnosis: Diagnosis) -> None:
         """Some hosts may be silent, that is a finding; all of them say more of this machine than of the cluster."""
         diagnosis.silent, diagnosis.clocks = examination.reach(cluster)
-        everyone = len(diagnosis.silent) == len(cluster.terms.everyone)
-        cluster.settle(
-            "at least one host takes commands as root",
-            diagnosis.silent if everyone else dict.fromkeys(diagnosis.clocks),
-            "check this machine's network, ssh, and sudo for the login",
-        )
-        for host, why in diagnosis.silent.items():
-            cluster.note(f"{host}: {why}")
+        collected.somebody_answers(cluster, diagnosis.silent)
 
     def test_when_everything_is_looked_at(self, cluster: Cluster, diagnosis: Diagnosis) -> None:
         """Units, configuration, disks, certificates, data, peers, logins, marks of a run: on all hosts at once."""
