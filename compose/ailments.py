@@ -362,3 +362,8 @@ AILMENTS: tuple[Ailment, ...] = (
     UnfinishedRun(),
     Cut(),
 )  # fmt: skip
+
+
+def by_name(name: str) -> Ailment:
+    """The ailment called `name`; raises KeyError."""
+    return {ailment.name: ailment for ailment in AILMENTS}[name]

@@ -101,7 +101,7 @@ def _of_host(directory: Path, host: str) -> Iterator[Line]:
             if only_signs and (not found or ident.startswith("etcd") or ident in _OURS):
                 continue
             number += 1
-            yield Line(stamp, host, number, text[27:] if match else text, found)
+            yield Line(stamp, host, number, text[match.start(2) :] if match else text, found)
 
     yield from heapq.merge(marked(UNIT_JOURNAL, False), marked(WHOLE_JOURNAL, True))
 

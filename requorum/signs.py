@@ -112,7 +112,7 @@ class Terms:
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def jump(self, seconds: float, line: str) -> bool:
-        """Whether this line brings a term `JUMP` or more above that of a minute ago, or tells of a peer's above ours."""
+        """Whether this line brings a term `JUMP` or more above that of a minute ago, or tells of such a peer."""
         if "term" not in line:
             return False
         higher = _HIGHER.search(line)
