@@ -80,7 +80,7 @@ SIGNS = (
         "permission denied",
         "A file that etcd cannot use, as after it was run as another account: troubleshoot/permissions. Or, from a "
         "client, a key that its role may not touch.",
-        ("permission denied", "operation not permitted", "cannot access data directory"),
+        ("permission denied", "operation not permitted", "cannot access data directory", "error listing data dir"),
     ),
     Sign(
         "database space exceeded",
