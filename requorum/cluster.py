@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, marker, report
-from requorum.causes import Cause
+from requorum.cause import Cause
 from requorum.command import Action, Command, Copy, Result
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all

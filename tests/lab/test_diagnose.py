@@ -10,7 +10,7 @@ import pytest
 from compose import cluster, faults, lab, poll
 from compose.ailments import AILMENTS, Ailment, by_name
 from requorum import causes, examination, inventory
-from requorum.causes import Cause
+from requorum.cause import Cause
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.journal import Journal

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from requorum import causes, quorum
+from requorum import causes, quorum, roots
 from requorum.certificates import Checked
 from requorum.clock import Reading
 from requorum.etcd import Unit
@@ -145,7 +145,7 @@ def test_a_clock_that_is_off_by_hours_is_named_before_certificates(seconds: floa
 
 
 def test_of_two_unequal_members_neither_is_called_the_right_one() -> None:
-    odd = causes.corrupt_member(sheet({1: {"hash": DataHash(50, -1, 1)}, 3: {"hash": None}}))
+    odd = roots.corrupt_member(sheet({1: {"hash": DataHash(50, -1, 1)}, 3: {"hash": None}}))
     assert odd and set(odd.evidence) == {"etcd-1", "etcd-2"}
 
 

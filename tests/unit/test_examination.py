@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import examination
+from requorum import examination, questions
 from requorum.cluster import Cluster, Options
 from requorum.command import Result, look
 from requorum.fleet import Fleet
@@ -58,7 +58,7 @@ INODES = "/dev/sda1 {all} 10 {left} 1% /var\n"
     ],
 )  # fmt: skip
 def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: Disk | None) -> None:
-    assert examination.parse_disk(text) == disk
+    assert questions.parse_disk(text) == disk
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: 
 )
 def test_a_hash_is_of_the_revision_that_was_asked_for(answer: str, found: DataHash | None) -> None:
     command = look("etcd-1", "curl", "-d", '{"revision": 7}', "https://etcd-1:2380/members/hashkv", why="hash")
-    assert examination.parse_hash(Result(command, 0, answer, "", 0.1)) == found
+    assert questions.parse_hash(Result(command, 0, answer, "", 0.1)) == found
 
 
 def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path: Path) -> None:
