@@ -90,7 +90,7 @@ class _Asking:
     def round(self, **kinds: Iterable[Command]) -> dict[str, questions.Answers]:
         """One trip to every host for several kinds of questions. Gives kind → host → results."""
         asked = [(kind, c) for kind, commands in kinds.items() for c in commands if c.host not in self.silent]
-        answers = self.cluster.fleet.answers([command for _, command in asked])
+        answers = self.cluster.fleet.gather([command for _, command in asked])
         left = {}
         for host, answer in answers.items():
             if isinstance(answer, Exception):

@@ -159,8 +159,16 @@ class Fleet:
                 wave.append(action)
         return results + self._wave(wave)
 
-    def answers(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
-        """Each host's results; what a host raised, `Unreachable` above all, stands in place of them."""
+    def _wave(self, commands: list[Command]) -> list[Result]:
+        outcomes = self.gather(commands)
+        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
+        results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
+        failures = [_failure(result) for result in results if not result.ok]
+        raise_all([*errors, *failures])
+        return results
+
+    def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
+        """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""
         queues: dict[str, list[Command]] = {}
         for command in commands:
             queues.setdefault(command.host, []).append(command)
@@ -174,14 +182,6 @@ class Fleet:
             return done
 
         return self.each(queues, work)
-
-    def _wave(self, commands: list[Command]) -> list[Result]:
-        outcomes = self.answers(commands).values()
-        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-        results = [r for outcome in outcomes if isinstance(outcome, list) for r in outcome]
-        failures = [_failure(result) for result in results if not result.ok]
-        raise_all([*errors, *failures])
-        return results
 
     def _execute(self, machine: Machine, command: Command) -> Result:
         if self._interrupted.is_set():
