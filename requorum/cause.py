@@ -50,3 +50,8 @@ def listed(items: Iterable[str]) -> str:
 
 
 # -- what is there by intent, or by an unfinished one ------------------------------------------------------------
+
+
+def refused(said: str) -> bool:
+    """Whether etcd's words to a login are that its password is wrong."""
+    return "authentication failed" in said or "invalid user ID or password" in said

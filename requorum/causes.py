@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from requorum import marker, roots
-from requorum.cause import Cause, listed, pytest_line
+from requorum.cause import Cause, listed, pytest_line, refused
 from requorum.quorum import Kind, State
 from requorum.sheet import EtcdSheet, Sheet
 
@@ -35,8 +35,7 @@ def stale_member(sheet: Sheet) -> Cause | None:
 
 
 def passwords(sheet: Sheet) -> Cause | None:
-    words = ("authentication failed", "invalid user ID or password")
-    found = {f"login of {role}": said for role, said in sheet.logins.items() if said and any(w in said for w in words)}
+    found = {f"login of {role}": said for role, said in sheet.logins.items() if said and refused(said)}
     found |= {"password of " + text.split(":")[0]: text for text in sheet.password_differences}
     if not found:
         return None

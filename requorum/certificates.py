@@ -6,6 +6,7 @@ are `archive`'s. Pure functions: they return `Command`s or read answers.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from requorum.etcd import Certificate
 _SCRIPT = """
 openssl x509 -in "$1" -noout -startdate -enddate || exit 0
 openssl x509 -in "$1" -noout -checkend 0 >/dev/null || echo "error 10: certificate has expired"
-openssl verify -CAfile "$2" -verify_ip "$3" "$1" 2>&1 | sed -n 's/^.*\\(error [0-9].*\\)/\\1/p'
+openssl verify -CAfile "$2" ${5:+"$5" "$3"} "$1" 2>&1 | sed -n 's/^.*\\(error [0-9].*\\)/\\1/p'
 [ "$(openssl x509 -in "$1" -noout -pubkey)" = "$(openssl pkey -in "$4" -pubout)" ] || echo "error 0: not of this key"
 """
 
@@ -36,10 +37,19 @@ class Checked:
         return any("expired" in problem or "not yet valid" in problem for problem in self.problems)
 
 
-def ask(host: str, certificate: Certificate, ip: str) -> Command:
-    """`ip` is the address that the certificate must name."""
-    paths = (certificate.cert, certificate.ca, ip, certificate.key)
+def ask(host: str, certificate: Certificate, address: str) -> Command:
+    """`address` is the IP address or the name that the certificate must have; "" where there is none to check."""
+    kind = "" if not address else "-verify_ip" if _is_ip(address) else "-verify_hostname"
+    paths = (certificate.cert, certificate.ca, address, certificate.key, kind)
     return look(host, "sh", "-c", _SCRIPT, "sh", *paths, why=f"certificate {certificate.cert}")
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def parse(path: str, text: str, stderr: str = "") -> Checked:

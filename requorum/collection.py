@@ -68,10 +68,15 @@ def items(terms: Terms, hosts: Iterable[str], since: str, place: Path) -> list[C
     return found
 
 
+# Not journalctl's own -n: together with --since it gives the oldest lines (systemd 252), and the newest are wanted.
+_JOURNAL = 'most=$1; shift; journalctl "$@" | tail -n "$most"'
+
+
 def _journal(host: str, since: str, *unit: str) -> Command:
-    argv = ("journalctl", "--no-pager", "-q", "--utc", "-o", "short-iso-precise", f"--since={since}")
+    options = ("--no-pager", "-q", "--utc", "-o", "short-iso-precise", f"--since={since}", *unit)
     which = f"the journal of {unit[-1]}" if unit else "the whole journal"
-    return look(host, *argv, "-n", str(MOST_LINES), *unit, why=f"collect {which}", deadline=LONG)
+    argv = ("sh", "-c", _JOURNAL, "sh", str(MOST_LINES), *options)
+    return look(host, *argv, why=f"collect {which}", deadline=LONG)
 
 
 def _of_every_host(inventory: Inventory, host: str, since: str) -> dict[str, Command]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from requorum import clock, deephaven, facts, marker, questions, quorum
+from requorum.cause import refused
 from requorum.clock import Reading
 from requorum.cluster import Cluster
 from requorum.command import Command, Result, look
@@ -165,7 +166,9 @@ def _users(asking: _Asking, roles: Sequence[str], answers: list[Result]) -> tupl
     if answers[0].code:
         asking.unseen.append(f"alarms: {answers[0].words}")
     alarms = {line.strip() for line in answers[0].stdout.splitlines() if line.strip()} if not answers[0].code else set()
-    return alarms, {role: questions.login(answer) for role, answer in zip(roles, answers[1:], strict=True)}
+    logins = {role: questions.login(answer) for role, answer in zip(roles, answers[1:], strict=True)}
+    asking.unseen += [f"login of {role}: {said}" for role, said in logins.items() if said and not refused(said)]
+    return alarms, logins
 
 
 def _marks(asking: _Asking, answers: questions.Answers) -> dict[str, Marker | None]:

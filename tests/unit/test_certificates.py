@@ -57,9 +57,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def checked(place: Path, name: str, key: str | None = None) -> Checked:
+def checked(place: Path, name: str, key: str | None = None, address: str = IP) -> Checked:
     paths = (f"{place}/{name}.crt", f"{place}/{key or name}.key", f"{place}/ca.crt")
-    asked = certificates.ask("h", Certificate(*paths), IP)
+    asked = certificates.ask("h", Certificate(*paths), address)
     said = subprocess.run(asked.argv, capture_output=True, text=True, check=False)
     return certificates.parse(paths[0], said.stdout, said.stderr)
 
@@ -85,3 +85,10 @@ def test_what_is_wrong_is_named(place: Path, name: str, key: str, says: str) -> 
     found = checked(place, name, key)
     assert len(found.problems) == 1 and says in found.problems[0]
     assert found.out_of_date is (name == "old")
+
+
+@pytest.mark.parametrize(("address", "problems"), [("", ()), ("etcd-1", ("hostname mismatch",)), (IP, ())])
+def test_a_name_is_checked_as_a_name_and_nothing_as_nothing(
+    place: Path, address: str, problems: tuple[str, ...]
+) -> None:
+    assert tuple(problem.lower() for problem in checked(place, "good", address=address).problems) == problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,19 @@ class TestWhatIsAskedFor:
             assert {f"{host}/{UNIT_JOURNAL}", f"{host}/{WHOLE_JOURNAL}", f"{host}/config.yaml"} <= names
         assert {"infra-1/etcd-status.json", "query-1/monit.txt", "query-1/journal.log"} <= names
         assert "query-1/config.yaml" not in names
+
+    def test_of_a_journal_that_is_too_long_the_newest_lines_are_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """journalctl's own -n gives the oldest where --since is given, in systemd 252."""
+        (tmp_path / "journalctl").write_text("#!/bin/sh\nseq 1 100\n")
+        (tmp_path / "journalctl").chmod(0o755)
+        monkeypatch.setattr(collection, "MOST_LINES", 3)
+        terms = build.terms()
+        (journal,) = (
+            item.command for item in collection.items(terms, ["query-1"], "-2h", tmp_path)
+            if item.target.endswith(WHOLE_JOURNAL)
+        )  # fmt: skip
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        said = subprocess.run(journal.argv, env=path, capture_output=True, text=True, check=True).stdout
+        assert said.split() == ["98", "99", "100"]
