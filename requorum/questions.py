@@ -19,7 +19,7 @@ from requorum.sheet import DataHash, Disk, EtcdSheet
 from requorum.terms import Terms
 
 SAID = 80  # lines of a unit's journal: what it said when it last failed to start
-LOGIN_SECONDS = 5  # for etcdctl: a login is a consensus operation, and hangs without quorum
+LOGIN_SECONDS = 15  # for etcdctl: a login is a consensus operation, and takes seconds on a machine that is overloaded
 
 
 Answers = dict[str, list[Result]]  # by host, in the order of the questions
