@@ -113,7 +113,7 @@ def _of_the_cluster(inventory: Inventory) -> dict[str, Command]:
     }
     return {
         name: deephaven.etcdctl(
-            inventory, "--command-timeout=5s", *words, "-w", "json", why=f"collect {' '.join(words)}"
+            inventory, "--command-timeout=15s", *words, "-w", "json", why=f"collect {' '.join(words)}"
         )
         for name, words in asked.items()
     }
