@@ -15,12 +15,13 @@ from requorum.command import Command, look
 from requorum.etcd import Certificate
 
 # Dates, then what `openssl verify` finds, then whether key and certificate have one public key.
-_SCRIPT = """
-openssl x509 -in "$1" -noout -startdate -enddate || exit 0
-openssl x509 -in "$1" -noout -checkend 0 >/dev/null || echo "error 10: certificate has expired"
-openssl verify -CAfile "$2" ${5:+"$5" "$3"} "$1" 2>&1 | sed -n 's/^.*\\(error [0-9].*\\)/\\1/p'
-[ "$(openssl x509 -in "$1" -noout -pubkey)" = "$(openssl pkey -in "$4" -pubout)" ] || echo "error 0: not of this key"
-"""
+_SCRIPT = (
+    'openssl x509 -in "$1" -noout -startdate -enddate || exit 0; '
+    'openssl x509 -in "$1" -noout -checkend 0 >/dev/null || echo "error 10: certificate has expired"; '
+    'openssl verify -CAfile "$2" ${5:+"$5" "$3"} "$1" 2>&1 | sed -n "s/^.*\\(error [0-9].*\\)/\\1/p"; '
+    '[ "$(openssl x509 -in "$1" -noout -pubkey)" = "$(openssl pkey -in "$4" -pubout)" ] || '
+    'echo "error 0: not of this key"'
+)
 
 
 @dataclass(frozen=True)

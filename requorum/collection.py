@@ -24,13 +24,12 @@ MOST_BYTES = 100_000_000  # of one file, before it is packed
 UNIT_JOURNAL, WHOLE_JOURNAL = "journal-etcd.log", "journal.log"
 
 # Dates of every certificate that lies beside the configuration; keys are left alone.
-_CERTIFICATES = """
-find -L "$(dirname "$1")" -maxdepth 2 -type f -size -64k | sort | while read -r file; do
-    grep -q 'BEGIN CERTIFICATE' "$file" || continue
-    echo "$file"
-    openssl x509 -in "$file" -noout -subject -issuer -startdate -enddate -fingerprint -sha256 -ext subjectAltName 2>&1
-done
-"""
+_CERTIFICATES = (
+    'find -L "$(dirname "$1")" -maxdepth 2 -type f -size -64k | sort | while read -r file; do '
+    'grep -q "BEGIN CERTIFICATE" "$file" || continue; echo "$file"; '
+    'openssl x509 -in "$file" -noout -subject -issuer -startdate -enddate -fingerprint -sha256 '
+    "-ext subjectAltName 2>&1; done"
+)
 _DISK = 'df -h; echo; df -i; echo; du -sh "$1"/* "$1"/*/member/* 2>/dev/null; echo; cat /proc/mounts'
 _MACHINE = (
     "date -u; uptime; uname -a; echo; timedatectl 2>&1; echo; free -m; echo; ip -o addr; echo; ip route; echo; "

@@ -70,17 +70,15 @@ def member(on: EtcdSheet, said: list[Result]) -> EtcdSheet:
 
 
 # df's figures of the deepest directory that exists, and how that is mounted.
-_DISK = """
-at=$1
-while [ ! -d "$at" ]; do at=$(dirname "$at"); done
-df -P -B1 "$at" && df -P -i "$at" | tail -n 1 && grep " $(df -P "$at" | awk 'END {print $6}') " /proc/mounts | tail -n 1
-"""
+_DISK = (
+    'at=$1; while [ ! -d "$at" ]; do at=$(dirname "$at"); done; df -P -B1 "$at"; df -P -i "$at" | tail -n 1; '
+    'grep " $(df -P "$at" | tail -n 1 | tr -s " " | cut -d " " -f 6) " /proc/mounts | tail -n 1'
+)
 # At most ten files that etcd cannot use: what is not its own, keys and configuration that it may not read.
-_FOREIGN = """
-find "$2" ! -user "$1" 2>/dev/null | head -n 10
-shift 2
-for file; do runuser -u "$0" -- test -r "$file" || echo "$file"; done
-"""
+_FOREIGN = (
+    'find "$2" ! -user "$1" 2>/dev/null | head -n 10; shift 2; '
+    'for file; do runuser -u "$0" -- test -r "$file" || echo "$file"; done'
+)
 
 
 def _questions(inventory: Inventory, host: str, config: MemberConfig) -> list[Command]:
