@@ -158,3 +158,17 @@ def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, 
     verify = ("-m", "requorum.journal", "verify", str(place / "journal.jsonl"))
     assert subprocess.run((sys.executable, *verify), cwd=ROOT, check=False).returncode == 0
     assert subprocess.run((sys.executable, *verify, f"--hosts={inventory}"), cwd=ROOT, check=False).returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["runbook/troubleshoot"], "name one: runbook/troubleshoot/collect_logs, runbook/troubleshoot/diagnose"),
+        (["runbook/troubleshoot/collect_logs", "--since=yesterday"], "--since=yesterday: is no time"),
+        (["runbook/troubleshoot/diagnose", "--since=2h"], "--since: is for collect_logs"),
+    ],
+)
+def test_what_only_looks_is_refused_as_clearly(
+    inventory: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    assert says in refused(tmp_path, *arguments, f"--hosts={inventory}")
