@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, confirmation, locking, opening, snapshot, stages
+from requorum import advice, checks, collection, confirmation, locking, opening, snapshot, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
     group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
+    group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
@@ -64,6 +65,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    undecided = stages.undecided(config.args, config.invocation_params.dir, ROOT)
+    if undecided:
+        raise pytest.UsageError(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
     procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
     if config.getoption("check"):
         procedure = _check_instead(config, procedure)
@@ -112,6 +116,10 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     config_file = inventory.transport.ssh_config
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    if config.getoption("since") is not None:
+        if "since" not in config.stash[PROCEDURE].takes:
+            raise Refusal("--since", "is for collect_logs", "leave it out")
+        collection.since(config.getoption("since"))
     named = config.getoption("snapshot") or inventory.snapshot.file
     if named and config.stash[PROCEDURE].directory == "runbook":  # only the recovery takes it to the machines
         snapshot.verify(Path(named))
@@ -232,6 +240,7 @@ def options_of(config: pytest.Config) -> Options:
         skip_hash=config.getoption("skip_hash"),
         rebuild=config.getoption("rebuild"),
         gone=_gone(config),
+        since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),

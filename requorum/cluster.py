@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, lock, marker, report
+from requorum.cause import Cause
 from requorum.checks.check import Finding, Seen, counted
 from requorum.command import Action, Command, Copy, Result
 from requorum.disks import Disk
@@ -45,6 +46,7 @@ class Options:
     skip_hash: str | None = None  # a host
     rebuild: bool = False
     gone: tuple[str, ...] = ()
+    since: str = ""
     evidence: Path = Path("evidence")
     concurrency: int | None = None
     timeout_scale: float = 1.0
@@ -89,6 +91,7 @@ class Known:
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
     powered_on: float | None = None  # Step 5, seconds after the start
+    causes: list[Cause] = field(default_factory=list)  # diagnose: what is wrong, the likeliest first
 
 
 @dataclass
@@ -340,6 +343,7 @@ class Cluster:
             "members": self._members(),
             "gone": list(self.terms.gone),
             "findings": [asdict(finding) for finding in self.known.findings],
+            "causes": [cause.row() for cause in self.known.causes],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
 

@@ -122,6 +122,29 @@ class Fetch:
         return f"fetch {self.host}:{self.source} to this machine:{self.target}"
 
 
+@dataclass(frozen=True)
+class Collect:
+    """What a command prints, redacted line by line, as the file `target` on the operator's machine, mode 0600.
+
+    At most `most` bytes of it; what was left out is said at the file's end.
+    """
+
+    command: Command
+    target: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of a `Collect`: bytes in the file, whether some were left out, exit code and last word of the host."""
+
+    collect: Collect
+    bytes: int
+    cut: bool
+    code: int
+    said: str
+
+
 Action = Command | Copy | Fetch
 
 

@@ -199,15 +199,17 @@ def parse_tools(host: str, version: str, where: str, usage: str) -> Tools:
 
 def ask_leader(host: str, config: MemberConfig) -> Command:
     """`/metrics` of the member, asked on its own host: answers without login and without consensus."""
+    return ask_page(host, config, "metrics", why="whether the member has a leader")
+
+
+def ask_page(host: str, config: MemberConfig, page: str, why: str = "what the member says of itself") -> Command:
+    """`/metrics` or `/health`, asked on the member's own host."""
     cert = (
         ("--cert", config.client_cert, "--key", config.client_key)
         if config.demands_client_cert and config.client_cert and config.client_key
         else ()
     )
-    return look(
-        host, "curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/metrics",
-        why="whether the member has a leader",
-    )  # fmt: skip
+    return look(host, "curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}", why=why)
 
 
 def parse_leader(metrics: str) -> bool | None:

@@ -115,7 +115,7 @@ def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts
     leaders = _leaders(cluster, configured)
     if quorum.majority_is_down(sheets_with(leaders)):  # then it does not matter whether the others see a leader
         return sheets_with(leaders)
-    return sheets_with(_watch_leaders(cluster, configured, leaders))
+    return sheets_with(watch_leaders(cluster, configured, leaders))
 
 
 def _database_sizes(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, int]:
@@ -133,7 +133,7 @@ def _leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str,
     return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
 
 
-def _watch_leaders(
+def watch_leaders(
     cluster: Cluster, configured: dict[str, MemberConfig], seen: dict[str, bool | None]
 ) -> dict[str, bool | None]:
     """Goes on looking for three election timeouts, unless everybody sees a leader and nobody is said to be gone."""

@@ -23,11 +23,11 @@ import testinfra
 from testinfra.host import Host as Seen
 
 from requorum import batch, interrupt
-from requorum.command import Action, Command, Copy, Fetch, Result
+from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
 from requorum.inventory import Inventory
-from requorum.journal import Journal
+from requorum.journal import Journal, redacted_lines
 from requorum.refusal import Refusal
-from requorum.stream import StreamError, fan_out
+from requorum.stream import StreamError, fan_out, lines_of
 from requorum.watch import Watch
 
 T = TypeVar("T")
@@ -327,6 +327,52 @@ class Fleet:
             target.unlink(missing_ok=True)
             what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
             raise FleetError(fetch.host, what, _AGAIN)
+
+    def collect(self, items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
+        """Each host's output into files here, hosts in parallel; what a host raised stands in place of its own."""
+        queues: dict[str, list[Collect]] = {}
+        for item in items:
+            queues.setdefault(item.command.host, []).append(item)
+        return self.each(queues, lambda machine: [self._collect(machine, item) for item in queues[machine.name]])
+
+    def _collect(self, machine: Machine, item: Collect) -> Collected:
+        """Streams one command's output through the redactor into its file; memory stays at one line."""
+        started = time.monotonic()
+        with self._running_lock:
+            self._refuse_if_interrupted(machine)
+            process = subprocess.Popen(
+                (*machine.prefix, f"{item.command.line()} 2>&1"),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+            entry = ((item.command,), process)
+            self._running.add(entry)
+        assert process.stdout and process.stderr
+        watchdog = threading.Timer(item.command.deadline + GRACE, process.kill)
+        watchdog.start()
+        path = Path(item.target)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        last = ""
+        try:
+            with path.open("w", encoding="utf-8", errors="replace") as file, process.stdout:
+                for text in redacted_lines(lines_of(process.stdout, item.most)):
+                    file.write(text)
+                    last = text.strip() or last
+                cut = bool(process.stdout.read(1))
+                if cut:
+                    file.write(f"\n… more than {item.most:,} bytes: the rest was left out\n")
+                    process.terminate()
+            code, said = process.wait(), process.stderr.read().decode(errors="replace")
+        finally:
+            watchdog.cancel()
+            with self._running_lock:
+                self._running.discard(entry)
+        code = 0 if cut else code
+        # Its output is in the file, so it is no secret; a failure's last line is said in the journal as for any other.
+        self.journal.command(Result(item.command, code, last if code else "", said, time.monotonic() - started))
+        if self.inventory.transport.backend == "ssh" and code == 255:
+            raise Unreachable(machine.name, f"did not answer: {_last_line(said)}", _REACH)
+        return Collected(item, path.stat().st_size, cut, code, _last_line(said + "\n" + last) if code else "")
 
     def _prove_copies(self, copy: Copy, digest: str) -> None:
         sums = self._wave(copy.checks())

@@ -17,7 +17,8 @@ class Procedure:
     on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
     `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed.
     `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it.
-    `commits`: the module before which the commit prompt lies, "" where there is none."""
+    `commits`: the module before which the commit prompt lies, "" where there is none. `takes`: its own options besides
+    those that all have, `!` behind the required."""
 
     directory: str
     outcome: str
@@ -27,6 +28,7 @@ class Procedure:
     does: str = "rebuilds the etcd cluster"
     looks: bool = False
     commits: str = ""
+    takes: tuple[str, ...] = ()
 
 
 PROCEDURES = (
@@ -42,6 +44,8 @@ PROCEDURES = (
         "runbook/retry", "recovered", refuses="::TestRetry::test_given_",
         does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
     ),
+    Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
+    Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
 )  # fmt: skip
 
 
@@ -66,11 +70,20 @@ def commits(nodeid: str) -> bool:
 
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
     """Whether `path` belongs to a procedure of its own below `runbook/` that no argument names: it is not collected."""
-    directory = root / "runbook" / path.relative_to(root / "runbook").parts[0]
-    if not directory.is_dir():
+    owner = named([str(path)], base, root)
+    if owner is None or owner is PROCEDURES[0]:  # the recovery's own, or a directory on the way to a procedure
         return False
+    directory = root / owner.directory
     paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
     return not any(argument == directory or directory in argument.parents for argument in paths)
+
+
+def undecided(arguments: Sequence[str], base: Path, root: Path) -> list[str]:
+    """The procedures below a directory that an argument names though it is none itself, as `runbook/troubleshoot`."""
+    runbook = root / "runbook"
+    paths = {(base / argument.split("::")[0]).resolve() for argument in arguments}
+    above = {path for path in paths if runbook in path.parents}
+    return [p.directory for p in PROCEDURES if above & set((root / p.directory).parents)]
 
 
 def expected(directory: Path, root: Path, cases: Sequence[object] = ()) -> list[str]:

@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 BLOCK = 1 << 20
 
@@ -89,6 +90,20 @@ def fan_out(
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe and not pipe.closed:
                     _close(pipe)
+
+
+LINE = 1 << 20  # bytes of one line; the rest of a longer one is left out, so that no secret is seen in two halves
+
+
+def lines_of(pipe: IO[bytes], most: int) -> Iterator[str]:
+    """The lines of a stream until `most` bytes were read, each at most `LINE` long. Memory stays at one line."""
+    left, whole = most, True
+    while left > 0 and (data := pipe.readline(LINE)):
+        left -= len(data)
+        if whole:
+            text = data.decode(errors="replace")
+            yield text if text.endswith("\n") or len(data) < LINE else text + "… (the rest of this line is left out)\n"
+        whole = data.endswith(b"\n")
 
 
 def _pump(

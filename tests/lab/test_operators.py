@@ -64,7 +64,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     assert unstoppable(evidence) == []
 
     thoughtful = Terminal(f"--hosts={inventory}", f"--evidence={tmp_path}/evidence")
-    thoughtful.answer("Type its name to go on (lab): ", "lab")
+    thoughtful.answer("Type the cluster's name to go on (lab): ", "lab")
     thoughtful.answer("Type lab to go on: ", "no")
     assert thoughtful.end() == 1, thoughtful.seen
     for word in ("to be built", "proven", "snapshot", "lost", "no return"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum.command import Command
+from requorum.command import Collect, Collected, Command
 from requorum.fleet import Fleet, FleetError, Machine
 from requorum.journal import Journal
 from tests.unit import build
@@ -109,3 +109,39 @@ def test_after_an_interruption_nothing_more_is_started(fleet: Fleet, tmp_path: P
     with pytest.raises(FleetError, match="the run was interrupted"):
         fleet.run([command("etcd-1", f"touch {tmp_path}/started")])
     assert not (tmp_path / "started").exists()
+
+
+class TestCollecting:
+    def one(self, fleet: Fleet, script: str, target: Path, most: int = 10**6) -> Collected:
+        found = fleet.collect([Collect(command("etcd-1", script, accept=None), str(target), most)])["etcd-1"]
+        assert isinstance(found, list)
+        return found[0]
+
+    def test_what_a_command_prints_becomes_a_file_for_its_owner_only(self, fleet: Fleet, tmp_path: Path) -> None:
+        found = self.one(fleet, "echo out; echo err >&2; exit 3", tmp_path / "host" / "file.txt")
+        path = tmp_path / "host" / "file.txt"
+        assert sorted(path.read_text().split()) == ["err", "out"]
+        assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert (found.bytes, found.cut, found.code) == (8, False, 3)
+
+    def test_no_secret_reaches_the_file_or_the_journal(self, fleet: Fleet, tmp_path: Path) -> None:
+        key = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
+        (tmp_path / "said").write_text(f'password=hunter2 \n"token":"tok.1"\nx {key}\nlast password: hunter2\n')
+        self.one(fleet, f"cat {tmp_path}/said; exit 1", tmp_path / "file.txt")
+        for text in ((tmp_path / "file.txt").read_text(), fleet.journal.path.read_text()):
+            assert not any(secret in text for secret in ("hunter2", "tok.1", "MHcCAQEE"))
+        assert "last password: •••" in (tmp_path / "file.txt").read_text()
+
+    def test_more_than_the_limit_is_cut_said_and_not_waited_for(self, fleet: Fleet, tmp_path: Path) -> None:
+        found = self.one(fleet, "while :; do echo 0123456789; done", tmp_path / "file.txt", most=5000)
+        assert found.cut and found.code == 0
+        assert 5000 <= found.bytes < 5200
+        assert "more than 5,000 bytes: the rest was left out" in (tmp_path / "file.txt").read_text()
+
+    def test_a_host_that_is_silent_does_not_keep_the_others_from_it(self, fleet: Fleet, tmp_path: Path) -> None:
+        items = [Collect(command(host, "echo x"), str(tmp_path / host), 100) for host in HOSTS]
+        there = fleet.machines["etcd-2"]
+        fleet.machines["etcd-2"] = Machine("etcd-2", ("/nowhere",), there.see, there.lock, there.ask)
+        found = fleet.collect(items)
+        assert isinstance(found["etcd-2"], Exception)
+        assert (tmp_path / "etcd-3").read_text() == "x\n"

@@ -275,7 +275,7 @@ def test_a_terminal_shows_what_a_stage_is_at_while_it_runs(inventory: Path) -> N
     trap = f"until [ -e {seen} ]; do sleep 0.1; done; exit 1"
     (place / "ssh_config").write_text(f"Host *\n  ProxyCommand sh -c '{trap}'\n  ConnectTimeout 60\n")
     terminal = Terminal(f"--hosts={inventory}", f"--evidence={place}/evidence")
-    terminal.answer("Type its name to go on (lab): ", "lab")
+    terminal.answer("Type the cluster's name to go on (lab): ", "lab")
     terminal.wait_for("Given every host answers\x1b[0m \x1b[2metcd-1, etcd-2, etcd-3, infra-1, query-1")
     terminal.wait_for("0:00:01")
     seen.touch()
@@ -285,7 +285,24 @@ def test_a_terminal_shows_what_a_stage_is_at_while_it_runs(inventory: Path) -> N
 
 def test_a_wrong_name_on_the_terminal_ends_the_run_before_any_host(inventory: Path) -> None:
     terminal = Terminal(f"--hosts={inventory}", f"--evidence={inventory.parent}/evidence")
-    terminal.answer("Type its name to go on (lab): ", "prod")
+    terminal.answer("Type the cluster's name to go on (lab): ", "prod")
     assert terminal.end() == 4
     assert "'prod' is not the name of this cluster" in terminal.seen
     assert not (inventory.parent / "connected").exists()
+
+
+# -- what only looks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["runbook/troubleshoot"], "name one: runbook/troubleshoot/collect_logs, runbook/troubleshoot/diagnose"),
+        (["runbook/troubleshoot/collect_logs", "--since=yesterday"], "--since=yesterday: is no time"),
+        (["runbook/troubleshoot/diagnose", "--since=2h"], "--since: is for collect_logs"),
+    ],
+)
+def test_what_only_looks_is_refused_as_clearly(
+    inventory: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    assert says in refused(tmp_path, *arguments, f"--hosts={inventory}")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result
-from requorum.journal import Journal, redact
+from requorum.journal import Journal, redact, redacted_lines
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
 
@@ -128,16 +128,39 @@ class TestRedacting:
             ("{'password': 'x'}", "{'password': •••}"),
             ("client_secret: abc", "client_secret: •••"),
             ("with password hunter2", "with password •••"),
+            ('"msg":"invalid auth token","token":"mHnguhRCWynwazio.4149"}', '"msg":"invalid auth token","token":•••}'),
+            ("Authorization: Bearer abc.def", "Authorization: Bearer •••"),
+            ("sent eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJyb290In0.sflKxw_-1", "sent •••"),
+            ("hash $2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", "hash •••"),
         ],
     )
     def test_what_looks_like_a_secret_is_replaced(self, text: str, shown: str) -> None:
         assert redact(text) == shown
 
     @pytest.mark.parametrize(
-        "text", ["https://10.0.0.11:2379", "the old password of root stays valid", "ssh ops@etcd-1", "3 tokens"]
+        "text",
+        [
+            "https://10.0.0.11:2379",
+            "the old password of root stays valid",
+            "ssh ops@etcd-1",
+            "3 tokens",
+            "initial-cluster-token: lab-1",
+            "auth-token: simple",
+            "the bearer of bad news",
+            "journalctl -u dh-etcd.service -n 3",
+        ],
     )
     def test_what_is_none_stays_readable(self, text: str) -> None:
         assert redact(text) == text
+
+    def test_of_a_key_over_several_lines_of_a_stream_nothing_is_left(self) -> None:
+        stream = ["one\n", *(f"12:00 host: {line}\n" for line in KEY.splitlines()), "two\n"]
+        assert list(redacted_lines(stream)) == ["one\n", "12:00 host: •••\n", "two\n"]
+
+    def test_a_key_without_an_end_does_not_swallow_the_rest_of_a_stream(self) -> None:
+        stream = [f"{KEY.splitlines()[0]}\n", *(f"line {n}\n" for n in range(1000))]
+        left = list(redacted_lines(stream))
+        assert len(left) == 801 and left[-1] == "line 999\n"
 
     def test_a_private_key_on_several_lines_never_reaches_the_file(self, journal: Journal) -> None:
         journal.record("note", text=KEY)

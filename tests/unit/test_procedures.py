@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["runbook/rollback"], "runbook/rollback"),
         (["runbook/retry"], "runbook/retry"),
         (["runbook/drill/test_drill.py"], "runbook/drill"),
+        (["runbook/troubleshoot/diagnose"], "runbook/troubleshoot/diagnose"),
         (["tests"], None),
         ([], None),
         (["runbook-of-others"], None),
@@ -30,7 +31,37 @@ def test_the_procedure_is_what_the_arguments_name(arguments: list[str], director
     assert (found.directory if found else None) == directory
 
 
-@pytest.mark.parametrize("path", ["runbook/backup", "runbook/backup/test_backup.py", "runbook/drill"])
+def test_a_directory_of_several_procedures_is_undecided_and_they_are_named() -> None:
+    several = stages.undecided(["runbook/troubleshoot"], ROOT, ROOT)
+    assert {"runbook/troubleshoot/collect_logs", "runbook/troubleshoot/diagnose"} <= set(several)
+    for one in ("runbook", "runbook/backup", "runbook/troubleshoot/diagnose", "tests"):
+        assert stages.undecided([one], ROOT, ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "collected"),
+    [
+        ("runbook/troubleshoot", True),
+        ("runbook/troubleshoot/diagnose", True),
+        ("runbook/troubleshoot/diagnose/test_diagnose.py", True),
+        ("runbook/troubleshoot/collect_logs", False),
+        ("runbook/backup", False),
+        ("runbook/test_step_0_snapshot.py", True),
+    ],
+)
+def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collected: bool) -> None:
+    assert stages.is_unnamed(ROOT / path, ["runbook/troubleshoot/diagnose"], ROOT, ROOT) is not collected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runbook/backup",
+        "runbook/backup/test_backup.py",
+        "runbook/drill",
+        "runbook/troubleshoot/diagnose",
+    ],
+)
 def test_a_procedure_that_is_not_named_is_not_collected(path: str) -> None:
     assert stages.is_unnamed(ROOT / path, ["runbook"], ROOT, ROOT)
     assert stages.is_unnamed(ROOT / path, ["."], ROOT, ROOT)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from pathlib import Path
 
 import pytest
 
+from requorum import stream
 from requorum.stream import BLOCK, StreamError, digest_of, fan_out
 
 DATA = os.urandom(BLOCK * 2 + 12345)
@@ -95,3 +97,20 @@ def test_what_hangs_is_ended_at_the_deadline(source: Path, stuck: str) -> None:
 def test_a_file_that_vanished_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(StreamError):
         fan_out(tmp_path / "none", {"a": ("cat",)}, 30)
+
+
+class TestLinesOfAStream:
+    def test_a_line_that_is_too_long_is_cut_once_and_its_rest_left_out(self) -> None:
+        data = b"a\n" + b"x" * (3 * stream.LINE) + b" password=hunter2\n" + b"b\n"
+        lines = list(stream.lines_of(io.BytesIO(data), 10 * stream.LINE))
+        assert [lines[0], lines[2]] == ["a\n", "b\n"] and len(lines) == 3
+        assert lines[1].startswith("xxx") and lines[1].endswith("(the rest of this line is left out)\n")
+        assert "hunter2" not in lines[1]
+
+    def test_it_ends_at_the_limit(self) -> None:
+        pipe = io.BytesIO(b"0123456789\n" * 100)
+        assert len(list(stream.lines_of(pipe, 25))) == 3
+        assert pipe.read(1), "the rest was not read"
+
+    def test_an_end_without_a_newline_is_a_line(self) -> None:
+        assert list(stream.lines_of(io.BytesIO(b"a\nb"), 100)) == ["a\n", "b"]

@@ -1,0 +1,181 @@
+"""Looks at everything and changes nothing: fills the `Sheet` that `causes` reads, from hosts that may be broken.
+
+A host that does not answer, a file that cannot be parsed, a tool that fails are findings here, not the end. Questions
+and parsers are `etcd`'s, `quorum`'s, `clock`'s and `certificates`'; each round is one trip to every host at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from requorum import clock, deephaven, facts, marker, questions, quorum
+from requorum.cause import refused
+from requorum.clock import Reading
+from requorum.cluster import Cluster
+from requorum.command import Command, Result, look
+from requorum.etcd import MemberConfig
+from requorum.fleet import Machine, Unreachable
+from requorum.inventory import Inventory, Member
+from requorum.marker import Marker
+from requorum.quorum import MemberFacts
+from requorum.refusal import Refusal
+from requorum.sheet import EtcdSheet, Sheet
+
+
+def reach(cluster: Cluster) -> tuple[dict[str, str], dict[str, Reading]]:
+    """Who does not take commands as root, and why; everybody else's clock."""
+
+    def ask(machine: Machine) -> str | Reading | None:
+        allowed = machine.ask(look(machine.name, "true", why="sudo works without a password"))
+        if allowed.code:
+            return f"sudo refused: {allowed.words}"
+        result = machine.ask(clock.ask(machine.name))
+        return clock.parse(result, time.time())
+
+    answers = cluster.fleet.each(cluster.terms.everyone, ask)
+    silent = {h: a.what if isinstance(a, Refusal) else str(a) for h, a in answers.items() if isinstance(a, Exception)}
+    silent |= {host: answer for host, answer in answers.items() if isinstance(answer, str)}
+    return silent, {host: answer for host, answer in answers.items() if isinstance(answer, Reading)}
+
+
+def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet:
+    """Everything that can be told of the cluster now, in four trips. The last two are what `reach` found."""
+    inventory, terms = cluster.inventory, cluster.terms
+    asking = _Asking(cluster, silent)
+    client = inventory.deephaven.client_config
+    first = asking.round(
+        machines=[question for host in terms.etcd_hosts for question in questions.of_a_machine(inventory, host)],
+        marks=[marker.ask(host, inventory.cluster) for host in terms.everyone],
+        passwords=[deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts],
+        monit=[deephaven.ask_monit(inventory, host) for host in terms.deephaven_hosts],
+    )
+    found = {
+        host: questions.machine(f"{host}:{inventory.etcd.config}", *said) for host, said in first["machines"].items()
+    }
+    members = installed_members(inventory, [on.config for on in found.values() if on.config])
+    second = asking.round(
+        members=questions.of_members(inventory, members, found),
+        reach=questions.of_the_way(members, found, inventory.etcd.peer_port),
+        stale=questions.of_old_members(terms, members),
+    )
+    found |= {host: questions.member(found[host], said) for host, said in second["members"].items()}
+    third = asking.round(pages=questions.of_pages(found))
+    found |= {host: questions.paged(found[host], *said) for host, said in third["pages"].items()}
+    passwords = {host: deephaven.parse_passwords(said.stdout) for host, (said,) in first["passwords"].items()}
+    roles = sorted(passwords.get(terms.configuration_server, ()))
+    led = any(on.has_leader for on in found.values())
+    fourth = asking.round(hashes=questions.of_hashes(found), logins=questions.of_users(inventory, roles) if led else [])
+    found |= {host: replace(found[host], hash=questions.parse_hash(said)) for host, (said,) in fourth["hashes"].items()}
+    alarms, logins = _users(asking, roles, fourth["logins"].get(terms.configuration_server, []))
+    alarms |= {f"{host}: {on.health}" for host, on in found.items() if "ALARM" in on.health}
+    verdict = quorum.decide(_member_facts(cluster, members, found, silent, questions.cut_off(members, second["reach"])))
+    return Sheet(
+        inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking, first["marks"]),
+        questions.open_to(second["stale"]), tuple(sorted(alarms)), logins, tuple(deephaven.disagreements(passwords)),
+        questions.down(first["monit"]), tuple(asking.unseen),
+    )  # fmt: skip
+
+
+class _Asking:
+    """Questions to whoever answers; who falls silent on the way joins the silent, and what failed is remembered."""
+
+    def __init__(self, cluster: Cluster, silent: dict[str, str]) -> None:
+        self.cluster = cluster
+        self.silent = silent
+        self.unseen: list[str] = []
+
+    def round(self, **kinds: Iterable[Command]) -> dict[str, questions.Answers]:
+        """One trip to every host for several kinds of questions. Gives kind → host → results."""
+        asked = [(kind, c) for kind, commands in kinds.items() for c in commands if c.host not in self.silent]
+        answers = self.cluster.fleet.gather([command for _, command in asked])
+        left = {}
+        for host, answer in answers.items():
+            if isinstance(answer, Exception):
+                self.silent[host] = answer.what if isinstance(answer, Refusal) else str(answer)
+            else:
+                left[host] = iter(answer)
+        found: dict[str, questions.Answers] = {kind: {} for kind in kinds}
+        for kind, command in asked:
+            if command.host in left:
+                found[kind].setdefault(command.host, []).append(next(left[command.host]))
+        return found
+
+
+# -- machines of etcd --------------------------------------------------------------------------------------------
+
+
+def installed_members(inventory: Inventory, configs: Iterable[MemberConfig]) -> tuple[Member, ...]:
+    """`members` or `old_members`: whose addresses the installed configurations name. In doubt the first.
+
+    Before a recovery to other addresses or machines the old ones are in place, after it the new ones.
+    """
+    named = [set(re.findall(r"//\[?([0-9A-Fa-f.:]+?)\]?:\d+", config.initial_cluster)) for config in configs]
+
+    def fit(members: tuple[Member, ...]) -> int:
+        ips = {member.ip for member in members}
+        return sum(len(addresses & ips) for addresses in named)
+
+    return max((inventory.members, inventory.old_members), key=fit)
+
+
+def _member_facts(
+    cluster: Cluster,
+    members: tuple[Member, ...],
+    found: Mapping[str, EtcdSheet],
+    silent: Mapping[str, str],
+    cut_off: Mapping[str, tuple[str, ...]],
+) -> list[MemberFacts]:
+    """As the recovery sees them; watched for three election timeouts where a majority sees no leader."""
+
+    def sheets(leaders: Mapping[str, bool | None]) -> list[MemberFacts]:
+        return [
+            MemberFacts(member, gone=True)
+            if member.host in cluster.terms.gone
+            else MemberFacts(member, reached=False)
+            if member.host in silent or (on := found.get(member.host)) is None
+            else MemberFacts(
+                member, unit=on.unit, config=on.config, has_data=on.has_data, addresses=on.addresses,
+                has_leader=leaders.get(member.host), cut_off_from=cut_off.get(member.host, ()),
+            )
+            for member in members
+        ]  # fmt: skip
+
+    leaders = {host: found[host].has_leader for host in found}
+    now = sheets(leaders)
+    up = {h: s.config for h, s in found.items() if s.config and s.has_leader is not None and h not in silent}
+    led = sum(bool(leaders.get(member.host)) for member in members)
+    if quorum.majority_is_down(now) or 2 * led > len(members) or not up:
+        return now
+    with contextlib.suppress(Unreachable):  # it fell silent meanwhile: what was seen before stands
+        return sheets(leaders | facts.watch_leaders(cluster, up, {host: leaders[host] for host in up}))
+    return now
+
+
+# -- what needs more than one member, or Deephaven's side --------------------------------------------------------
+
+
+def _users(asking: _Asking, roles: Sequence[str], answers: list[Result]) -> tuple[set[str], dict[str, str | None]]:
+    """What `questions.of_users` found: alarms; role → None, or etcd's words."""
+    if not answers:
+        asking.unseen.append("alarms and logins: no member sees a leader, or the configuration server is silent")
+        return set(), {}
+    if answers[0].code:
+        asking.unseen.append(f"alarms: {answers[0].words}")
+    alarms = {line.strip() for line in answers[0].stdout.splitlines() if line.strip()} if not answers[0].code else set()
+    logins = {role: questions.login(answer) for role, answer in zip(roles, answers[1:], strict=True)}
+    asking.unseen += [f"login of {role}: {said}" for role, said in logins.items() if said and not refused(said)]
+    return alarms, logins
+
+
+def _marks(asking: _Asking, answers: questions.Answers) -> dict[str, Marker | None]:
+    marks: dict[str, Marker | None] = {}
+    for host, (said,) in answers.items():
+        try:
+            marks[host] = marker.parse(host, said.stdout)
+        except Refusal as refusal:
+            asking.unseen.append(f"whether a run is unfinished on {host}: {refusal.what}")
+    return marks

@@ -1,0 +1,1 @@
+"""Everything that people will ask for, from all hosts, in one archive."""

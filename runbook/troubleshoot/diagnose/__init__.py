@@ -1,0 +1,1 @@
+"""What is wrong, by likelihood, and what to do next."""

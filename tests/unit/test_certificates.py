@@ -1,0 +1,94 @@
+"""Installed certificates, by real ones that openssl makes: what is wrong with them is read, what is right is silent."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from requorum import certificates
+from requorum.certificates import Checked
+from requorum.etcd import Certificate
+
+IP = "10.0.0.11"
+
+
+def make(place: Path, name: str, *options: str, signer: str | None = None) -> None:
+    files = ["-keyout", f"{place}/{name}.key", "-out", f"{place}/{name}.crt"]
+    by = ["-CA", f"{place}/{signer}.crt", "-CAkey", f"{place}/{signer}.key"] if signer else []
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
+    subprocess.run([*new, "-subj", f"/CN={name}", *files, *by, *options], check=True, capture_output=True)
+
+
+def expired(place: Path, name: str, options: list[str]) -> None:
+    """`openssl req` cannot date one back, `openssl ca` can."""
+    request = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
+    made = ["-subj", f"/CN={name}", "-keyout", f"{place}/{name}.key", "-out", f"{place}/{name}.csr"]
+    subprocess.run([*request, *made, *options], check=True, capture_output=True)
+    (place / "index").touch()
+    (place / "serial").write_text("01\n")
+    (place / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=x\n[x]\nserial={place}/serial\ndatabase={place}/index\nnew_certs_dir={place}\npolicy=p\n"
+        "copy_extensions=copyall\n[p]\ncommonName=supplied\n"
+    )
+    subprocess.run(
+        [
+            "openssl", "ca", "-batch", "-config", f"{place}/ca.cnf", "-cert", f"{place}/ca.crt", "-md", "sha256",
+            "-keyfile", f"{place}/ca.key", "-in", f"{place}/{name}.csr", "-out", f"{place}/{name}.crt", "-notext",
+            "-startdate", "20200101000000Z", "-enddate", "20210101000000Z",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("certificates")
+    san = ["-addext", f"subjectAltName=IP:{IP}"]
+    make(place, "ca")
+    make(place, "other-ca")
+    make(place, "good", *san, signer="ca")
+    make(place, "foreign", *san, signer="other-ca")
+    make(place, "elsewhere", "-addext", "subjectAltName=IP:10.9.9.9", signer="ca")
+    expired(place, "old", san)
+    (place / "torn.crt").write_text("-----BEGIN CERTIFICATE-----\nMII")
+    return place
+
+
+def checked(place: Path, name: str, key: str | None = None, address: str = IP) -> Checked:
+    paths = (f"{place}/{name}.crt", f"{place}/{key or name}.key", f"{place}/ca.crt")
+    asked = certificates.ask("h", Certificate(*paths), address)
+    said = subprocess.run(asked.argv, capture_output=True, text=True, check=False)
+    return certificates.parse(paths[0], said.stdout, said.stderr)
+
+
+def test_a_good_one_has_no_problem_and_its_dates(place: Path) -> None:
+    found = checked(place, "good")
+    assert found.problems == () and not found.out_of_date
+    assert found.begins and found.ends and found.begins <= datetime.now(UTC) < found.ends
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "says"),
+    [
+        ("foreign", "foreign", "unable to get local issuer certificate"),
+        ("elsewhere", "elsewhere", "IP address mismatch"),
+        ("old", "old", "certificate has expired"),
+        ("good", "old", "not of this key"),
+        ("torn", "good", "cannot be read"),
+        ("missing", "good", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(place: Path, name: str, key: str, says: str) -> None:
+    found = checked(place, name, key)
+    assert len(found.problems) == 1 and says in found.problems[0]
+    assert found.out_of_date is (name == "old")
+
+
+@pytest.mark.parametrize(("address", "problems"), [("", ()), ("etcd-1", ("hostname mismatch",)), (IP, ())])
+def test_a_name_is_checked_as_a_name_and_nothing_as_nothing(
+    place: Path, address: str, problems: tuple[str, ...]
+) -> None:
+    assert tuple(problem.lower() for problem in checked(place, "good", address=address).problems) == problems

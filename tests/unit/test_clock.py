@@ -1,0 +1,43 @@
+"""Clocks: what no slow answer can explain is a difference, whatever this machine's own clock says."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum import clock
+from requorum.clock import Reading
+from requorum.command import Result
+
+
+def read(said: str, seconds: float = 0.1, answered: float = 1000.0) -> Reading | None:
+    return clock.parse(Result(clock.ask("h"), 0, said, "", seconds), answered)
+
+
+def test_a_reading_is_an_interval_as_wide_as_the_answer_took() -> None:
+    assert read("1000.0", seconds=0.5) == Reading(0.0, 0.5)
+
+
+@pytest.mark.parametrize("said", ["", "command not found", "12:00"])
+def test_no_number_is_no_reading(said: str) -> None:
+    assert read(said) is None
+
+
+@pytest.mark.parametrize(
+    ("offsets", "found"),
+    [
+        ({"a": 0, "b": 0.3, "c": 0.9}, {}),
+        ({"a": 0, "b": 0, "c": 90}, {"c": 90}),
+        ({"a": 0, "b": 0, "c": -7}, {"c": -7}),
+        ({"a": 3600, "b": 3600, "c": 3600}, {}),  # it is this machine's clock that is off
+        ({"a": 0}, {}),
+        ({}, {}),
+    ],
+)
+def test_the_host_that_differs_from_the_others_is_named(offsets: dict[str, float], found: dict[str, float]) -> None:
+    readings = {host: Reading(offset - 0.05, offset + 0.05) for host, offset in offsets.items()}
+    assert clock.differences(readings, limit=1) == pytest.approx(found)
+
+
+def test_a_slow_answer_alone_is_no_difference() -> None:
+    readings = {"a": Reading(0, 0.1), "b": Reading(0, 0.1), "c": Reading(-0.5, 30)}
+    assert clock.differences(readings, limit=1) == {}

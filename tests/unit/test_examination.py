@@ -1,0 +1,91 @@
+"""How a diagnosis reads answers: which members are in place, disks, hashes; and what it does with silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from requorum import examination, questions
+from requorum.cluster import Cluster, Options
+from requorum.command import Result, look
+from requorum.fleet import Fleet
+from requorum.inventory import Inventory
+from requorum.journal import Journal
+from requorum.sheet import DataHash, Disk
+from tests.unit import build
+
+MOVED = build.inventory(
+    members=[build.member(n, ip=f"10.0.0.{110 + n}") for n in (1, 2, 3)],
+    old_members=[build.member(1), build.member(2), build.member(3)],
+)
+
+
+def config_of(*ips: str) -> object:
+    return build.config(initial_cluster=",".join(f"etcd-{n}=https://{ip}:2380" for n, ip in enumerate(ips, start=1)))
+
+
+@pytest.mark.parametrize(
+    ("inventory", "ips", "in_place"),
+    [
+        (MOVED, ("10.0.0.11", "10.0.0.12", "10.0.0.13"), "old"),
+        (MOVED, ("10.0.0.111", "10.0.0.112", "10.0.0.113"), "new"),
+        (MOVED, (), "new"),
+        (build.replaced(), ("10.0.0.11", "10.0.0.12", "10.0.0.13"), "old"),
+        (build.replaced(), ("10.0.0.11", "10.0.0.12", "10.0.0.14"), "new"),
+    ],
+)
+def test_the_members_in_place_are_those_that_configurations_name(
+    inventory: Inventory, ips: tuple[str, ...], in_place: str
+) -> None:
+    configs = [config_of(*ips)] if ips else []
+    found = examination.installed_members(inventory, configs)  # type: ignore[arg-type]
+    assert found == (inventory.old_members if in_place == "old" else inventory.members)
+
+
+DF = "Filesystem 1-blocks Used Available Capacity Mounted on\n/dev/sda1 1000 900 {free} 90% /var\n"
+INODES = "/dev/sda1 {all} 10 {left} 1% /var\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "disk"),
+    [
+        (DF.format(free=100) + INODES.format(all=99, left=89) + "/dev/sda1 /var ext4 rw,relatime 0 0\n",
+         Disk("/var", 100, 89)),
+        (DF.format(free=0) + INODES.format(all=0, left=0) + "/dev/sda1 /var btrfs ro,x 0 0\n",
+         Disk("/var", 0, None, True)),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: Disk | None) -> None:
+    assert questions.parse_disk(text) == disk
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (
+            'HTTP/1.1 200 OK\r\nX: y\r\n\r\n{"header":{"revision":9},"hash":42,"compact_revision":-1}',
+            DataHash(7, -1, 42),
+        ),
+        ("HTTP/1.1 400 Bad Request\r\n\r\netcdserver: mvcc: required revision has been compacted\n", None),
+        ("", None),
+    ],
+)
+def test_a_hash_is_of_the_revision_that_was_asked_for(answer: str, found: DataHash | None) -> None:
+    command = look("etcd-1", "curl", "-d", '{"revision": 7}', "https://etcd-1:2380/members/hashkv", why="hash")
+    assert questions.parse_hash(Result(command, 0, answer, "", 0.1)) == found
+
+
+def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path: Path) -> None:
+    """No host at all can be reached here: everything is unknown, nothing is raised."""
+    (tmp_path / "ssh").write_text("Host *\n  ProxyCommand false\n")
+    inventory = build.inventory(transport={"backend": "ssh", "ssh_config": str(tmp_path / "ssh")})
+    with Fleet(inventory, Journal(tmp_path / "run")) as fleet:
+        cluster = Cluster(inventory, Options(), fleet.journal, fleet)
+        silent, clocks = examination.reach(cluster)
+        sheet = examination.sheet(cluster, silent, clocks)
+    assert set(silent) == {"etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"}
+    assert clocks == {} and sheet.etcd == {}
+    assert sheet.verdict.kind.value == "it is unknown whether quorum is lost"
+    assert sheet.unseen
