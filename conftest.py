@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from requorum import inventory as inventories
-from requorum import opening, snapshot, stages
+from requorum import opening, selection, snapshot, stages
 from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -43,6 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
+    group.addoption("--members", metavar="NAME,…", help="troubleshooting: the members it is about")
+    group.addoption("--off", action="store_true", help="debug_logging: turn it off again")
+    group.addoption("--seconds", metavar="N", type=int, help="run_directly: how long")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
@@ -50,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    undecided = stages.undecided(config.args, config.invocation_params.dir, ROOT)
+    if undecided:
+        raise pytest.UsageError(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
     procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
@@ -81,8 +87,12 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     config_file = inventory.transport.ssh_config
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    own = {name: config.getoption(name) for name in ("members", "off", "seconds")}
+    selection.check(config.stash[PROCEDURE], inventory, own)
     named = config.getoption("snapshot") or inventory.snapshot.file
-    if named and config.stash[PROCEDURE].confirms:  # only the recovery restores it on the inventory's machines
+    if (
+        named and config.stash[PROCEDURE] is stages.PROCEDURES[0]
+    ):  # only the recovery restores it on the inventory's machines
         snapshot.verify(Path(named))
     concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
     if concurrency is not None and concurrency < 1:
@@ -129,16 +139,16 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
     if config.stash[PROCEDURE].confirms and not config.getoption("collectonly"):
-        _confirm(config, config.stash[INVENTORY].cluster)
+        _confirm(config, config.stash[INVENTORY].cluster, config.stash[PROCEDURE].does)
 
 
-def _confirm(config: pytest.Config, cluster: str) -> None:
+def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
     """The cluster's name from --confirm or from the terminal; a wrong one ends the run before any host is asked."""
     word = config.getoption("confirm")
     if word is None:
         try:
             with Path("/dev/tty").open("r+b", buffering=0) as tty:
-                tty.write(f"\nThis rebuilds the etcd cluster. Type its name to go on ({cluster}): ".encode())
+                tty.write(f"\nThis {does}. Type its name to go on ({cluster}): ".encode())
                 word = tty.readline().decode(errors="replace").strip()
         except OSError:
             raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}") from None
@@ -178,6 +188,9 @@ def options_of(config: pytest.Config) -> Options:
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),
+        members=config.getoption("members") or "",
+        off=config.getoption("off"),
+        seconds=config.getoption("seconds") or selection.SECONDS,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
     )
 

@@ -14,19 +14,36 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
+    `does`: what the operator confirms. `takes`: its own options besides those that all have, `!` behind the required.
+    """
 
     directory: str
     outcome: str
     confirms: bool = True
     needs_hosts: bool = True
+    does: str = "rebuilds the etcd cluster"
+    takes: tuple[str, ...] = ()
 
 
 PROCEDURES = (
     Procedure("runbook", "recovered"),
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
-)
+    Procedure(
+        "runbook/troubleshoot/debug_logging", "diagnosed",
+        does="restarts members of the etcd cluster, one at a time", takes=("members!", "off"),
+    ),
+    Procedure(
+        "runbook/troubleshoot/run_directly", "diagnosed",
+        does="stops one member of the etcd cluster for a while", takes=("members!", "seconds"),
+    ),
+    Procedure(
+        "runbook/troubleshoot/permissions", "diagnosed",
+        does="gives etcd's files back to its account and restarts members, one at a time", takes=("members",),
+    ),
+    Procedure("runbook/troubleshoot/sudoers", "diagnosed", confirms=False),
+)  # fmt: skip
 
 
 def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
@@ -44,11 +61,20 @@ def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
 
 def is_unnamed(path: Path, arguments: Sequence[str], base: Path, root: Path) -> bool:
     """Whether `path` belongs to a procedure of its own below `runbook/` that no argument names: it is not collected."""
-    directory = root / "runbook" / path.relative_to(root / "runbook").parts[0]
-    if not directory.is_dir():
+    owner = named([str(path)], base, root)
+    if owner is None or owner is PROCEDURES[0]:  # the recovery's own, or a directory on the way to a procedure
         return False
+    directory = root / owner.directory
     paths = [(base / argument.split("::")[0]).resolve() for argument in arguments]
     return not any(argument == directory or directory in argument.parents for argument in paths)
+
+
+def undecided(arguments: Sequence[str], base: Path, root: Path) -> list[str]:
+    """The procedures below a directory that an argument names though it is none itself, as `runbook/troubleshoot`."""
+    runbook = root / "runbook"
+    paths = {(base / argument.split("::")[0]).resolve() for argument in arguments}
+    above = {path for path in paths if runbook in path.parents}
+    return [p.directory for p in PROCEDURES if above & set((root / p.directory).parents)]
 
 
 def expected(directory: Path, root: Path) -> list[str]:
