@@ -57,7 +57,7 @@ def parse(text: str, where: str, unit: str) -> ExecStart:
         environment=tuple(environment[2:]),
         environment_files=tuple(("-" if optional == "true" else "") + path for path, optional in pairs),
         user=user[1],
-        directory=directory[1],
+        directory=re.sub("^!", "-", directory[1]),  # systemd's two spellings of "if it is there"
         files=int(limit[1]),
     )
 

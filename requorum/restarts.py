@@ -1,6 +1,6 @@
 """Restarting single members of a cluster that may be healthy: how everyone stands, what it would cost, the way back.
 
-`standing` asks, `cost` decides (pure), `restart` plans, `is_back` proves. A member whose machine is silent counts as
+`standing` asks, `cost` decides (pure), `is_back` proves. A member whose machine is silent counts as
 not healthy here: what cannot be seen must not be relied on when another member is taken away.
 """
 
@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from enum import Enum
 
 from requorum import etcd
 from requorum.cluster import Cluster
-from requorum.command import Command, act, look
+from requorum.command import Command, look
 from requorum.etcd import MemberConfig
 from requorum.facts import ELECTION_TIMEOUTS
 from requorum.fleet import Machine
 from requorum.inventory import Member
 from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
+
+STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
 
 
 def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
@@ -60,11 +63,6 @@ def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
     return sheets
 
 
-def is_healthy(sheets: Sequence[MemberFacts]) -> bool:
-    """Whether there is a quorum: somebody sees a leader."""
-    return any(sheet.has_leader for sheet in sheets)
-
-
 def cost(sheets: Sequence[MemberFacts], host: str) -> str | None:
     """Why taking this member away would cost the cluster its quorum; None where it would not.
 
@@ -91,37 +89,59 @@ def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts
 
 
 def ask_invocation(host: str, unit: str) -> Command:
-    return look(host, "systemctl", "show", unit, "--property=InvocationID", why="which start this is", root=False)
+    return look(host, "systemctl", "show", unit, "--property=InvocationID", "--property=MainPID",
+                why="which start this is", root=False)  # fmt: skip
 
 
 def invocation(cluster: Cluster, host: str) -> str:
     """systemd's ID of the unit's current start; another start has another one."""
     (answer,) = cluster.ask([ask_invocation(host, cluster.inventory.etcd.unit)])
-    return answer.stdout.strip().partition("=")[2]
+    return parse_invocation(answer.stdout)
 
 
-def restart(host: str, unit: str) -> list[Command]:
-    """In one word to systemd, which carries it out whatever becomes of us; waiting for it is the proof's."""
-    return [act(host, "systemctl", "restart", "--no-block", unit, why=f"restart {unit}")]
+def parse_invocation(text: str) -> str:
+    return _value(text, "InvocationID")
 
 
-def is_back(cluster: Cluster, sheet: MemberFacts, before: str, healthy: bool) -> None:
-    """Started anew since `before` (an invocation) and, where the cluster was `healthy`, as healthy as the others."""
+def _value(text: str, name: str) -> str:
+    return next((line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")), "")
+
+
+class Back(Enum):
+    """What a start must come to: a new start, a process that stays, or a healthy member."""
+
+    STARTED = "is started anew"
+    STEADY = "is started anew, and stays"
+    HEALTHY = "is started anew, and healthy"
+
+
+def as_before(sheet: MemberFacts) -> Back:
+    """A member that saw a leader must be healthy again; of one that did not, no more is asked than a start."""
+    return Back.HEALTHY if sheet.has_leader else Back.STARTED
+
+
+def is_back(cluster: Cluster, sheet: MemberFacts, before: str, want: Back) -> None:
+    """Started anew since `before` (an invocation), and as good as `want`."""
     unit = cluster.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
         found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
-        now = machine.ask(ask_invocation(machine.name, unit)).stdout.strip().partition("=")[2]
-        if not found.running or found.sub == "auto-restart" or now == before:
-            return f"unit {found}, {'not started anew' if now == before else 'started anew'}"
-        if not healthy or sheet.config is None:
+        now = machine.ask(ask_invocation(machine.name, unit)).stdout
+        if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
+            return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")
+        if want is Back.STARTED:
             return None
+        if want is Back.STEADY or sheet.config is None:
+            since = machine.ask(look(machine.name, "ps", "-o", "etimes=", "-p", _value(now, "MainPID"),
+                                     why="how long it has been running", root=False))  # fmt: skip
+            stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
+            return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
         answer = machine.ask(ask_health(machine.name, sheet.config))
         return None if says_healthy(answer.stdout) else f"not healthy yet: {answer.words}"
 
     cluster.prove(
         (sheet.member.host,),
-        f"{unit} is back" + (" and healthy" if healthy else ""),
+        f"{unit} {want.value}",
         probe,
         f"read its journal: journalctl -u {unit}; the members after it were not touched",
         within=cluster.health_seconds,
