@@ -167,13 +167,14 @@ def refuse_silent(sheets: Sequence[MemberFacts], hosts: Sequence[str], unit: str
         if not sheet.reached:
             problems[sheet.member.host] = "no answer"
         elif not sheet.unit or sheet.unit.load != "loaded":
-            problems[sheet.member.host] = f"{unit} is {sheet.unit}"
+            problems[sheet.member.host] = f"{unit} cannot be run: {sheet.unit}"
         elif running and not sheet.unit.running:
             problems[sheet.member.host] = f"{unit} does not run: {sheet.unit}"
     if problems:
         raise Disproved(
             "every named member's machine answers, and its unit is installed" + (" and runs" if running else ""),
             problems,
-            f"reach the machine; install the unit, or start it: systemctl start --no-block {unit}; why it does not "
-            "start is shown by pytest runbook/troubleshoot/run_directly",
+            "reach the machine; install the unit (bad-setting: systemd refuses it, as one without ExecStart; look with "
+            f"systemctl cat {unit}); start it: systemctl start --no-block {unit}. Why it does not start is shown by "
+            "pytest runbook/troubleshoot/run_directly",
         )

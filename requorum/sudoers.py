@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from requorum import inventory as inventories
@@ -46,7 +47,7 @@ class Need:
 
 def spelled(arguments: str) -> str:
     """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`."""
-    one_space = arguments.replace("  ", " ?")  # an empty word; sudoers would make one space of two
+    one_space = re.sub("(?<= ) | $", "?", arguments)  # an empty word; sudoers would make one space of two
     return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
 
 
@@ -179,23 +180,24 @@ def _is_timeout(command: str) -> bool:
     return any(fnmatch.fnmatchcase(path, f"{command}*" if command.endswith("/") else command) for path in places)
 
 
-def _pattern(text: str) -> str:
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
     """sudoers' spelling as a regular expression. `""` means no arguments; ^…$ is sudo's own regular expression."""
     if text == '""':
-        return r"\Z"
+        return re.compile(r"\Z")
     if text.startswith("^") and text.endswith("$"):
-        return text
+        return re.compile(text, re.S)
     parts = []
     for token in re.findall(r"\\.|\[[^]]+\]|.", text, re.S):
         if token in "*?":
             parts.append(".*" if token == "*" else ".")
         else:
             parts.append(token if len(token) > 2 else re.escape(token[-1]))
-    return "".join(parts) + r"\Z"
+    return re.compile("".join(parts) + r"\Z", re.S)
 
 
-def _matches(pattern: str, text: str) -> bool:
-    return re.match(pattern, text, re.S) is not None
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.match(text) is not None
 
 
 def main(arguments: Sequence[str]) -> int:
