@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from compose import faults
+from pathlib import Path
+
+import pytest
+
+from compose import faults, lab
 from compose.nodes import Node
 from tests.lab import troubles
 from tests.lab.rehearsal import Rehearsal
@@ -71,3 +75,18 @@ def test_a_member_that_was_stopped_stays_stopped(rehearsal: Rehearsal) -> None:
     node.run(["systemctl", "start", UNIT])
     faults.await_quorum(rehearsal.nodes)
     rehearsal.spoilt = False
+
+
+@pytest.mark.matrix
+def test_all_of_it_holds_with_an_etcd_before_3_5(tmp_path: Path) -> None:
+    """Another lab: `debug: true`, log lines without JSON, `/health` of the older spelling."""
+    older = Rehearsal(tmp_path, etcd="3.4", spares=0)
+    try:
+        older.prepare()
+        troubles.debug_logging_goes_on_and_off(older, "debug: true")
+        troubles.etcd_runs_directly(older)
+        troubles.files_are_given_back(older)
+        older.assert_data_is_back()
+        assert troubles.unlisted_in_sudoers(older) == []
+    finally:
+        lab.down()
