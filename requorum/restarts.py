@@ -77,7 +77,9 @@ def cost(sheets: Sequence[MemberFacts], host: str) -> str | None:
     if len(others) >= majority:
         return None
     seen = ", ".join(others) or "none"
-    return f"of the other members {seen} would be left with a leader, and quorum takes {majority} of {len(sheets)}"
+    unknown = "" if own.config else "its configuration cannot be read, so it may be a part of the quorum; "
+    left = f"of the other members {seen} would be left with a leader"
+    return f"{unknown}{left}, and quorum takes {majority} of {len(sheets)}"
 
 
 def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
 from tests.unit import build
 
-UP = MemberFacts(Member(name="etcd-1", host="etcd-1", ip="10.0.0.11"), unit=build.RUNNING, has_leader=True)
+FIRST = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
+UP = MemberFacts(FIRST, unit=build.RUNNING, config=build.config(), has_leader=True)
 DOWN = replace(UP, unit=build.STOPPED, has_leader=None)
 LONELY = replace(UP, has_leader=False)
 SILENT = replace(UP, unit=None, has_leader=None, reached=False)
@@ -49,7 +50,12 @@ def test_the_first_member_is_taken_away_only_if_the_others_keep_quorum(
 ) -> None:
     found = restarts.cost(cluster(*sheets), "etcd-1")
     assert (found is not None) == costs
-    assert found is None or f"of {len(sheets)}" in found
+    assert found is None or (found.startswith("of the other members") and f"of {len(sheets)}" in found)
+
+
+def test_a_member_whose_configuration_cannot_be_read_may_be_needed() -> None:
+    found = restarts.cost(cluster(replace(MUTE, config=None), UP, DOWN), "etcd-1")
+    assert found is not None and found.startswith("its configuration cannot be read")
 
 
 @pytest.mark.parametrize(

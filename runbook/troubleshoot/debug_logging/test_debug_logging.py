@@ -14,13 +14,12 @@ class TestDebugLogging:
     configuration is kept on each host, and after --off it is there again to the byte.
     """
 
-    def test_given_the_members_can_be_restarted(self, cluster: Cluster) -> None:
-        """They answer, their unit is installed and runs, and the others keep quorum while one is away."""
+    def test_given_the_members_answer(self, cluster: Cluster) -> None:
+        """Their unit is installed and, to turn it on, runs."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         hosts, off = [member.host for member in chosen.members], cluster.options.off
-        sheets = restarts.standing(cluster, chosen.cluster)
+        sheets = restarts.standing(cluster, chosen.members)
         restarts.refuse_silent(sheets, hosts, cluster.inventory.etcd.unit, running=not off)
-        restarts.refuse_to_cost_quorum(cluster, sheets, hosts)
 
     def test_given_their_configuration_can_be_edited(self, cluster: Cluster) -> None:
         """By one line, and back to the byte; tried here for all members before any is touched."""
@@ -32,6 +31,12 @@ class TestDebugLogging:
                 f"{host}: etcd {config.version}, {wanted.key}: {wanted.written}, "
                 f"{'to be changed' if changes else 'as wanted already'}"
             )
+
+    def test_given_the_cluster_keeps_its_quorum(self, cluster: Cluster) -> None:
+        """The others have it while one of the named members is away."""
+        chosen = selection.choose(cluster.inventory, cluster.options.members)
+        sheets = restarts.standing(cluster, chosen.cluster)
+        restarts.refuse_to_cost_quorum(cluster, sheets, [member.host for member in chosen.members])
 
     def test_when_it_is_switched_one_member_at_a_time(self, cluster: Cluster) -> None:
         """Edit, restart, wait until it is back; the next one only then."""
