@@ -46,6 +46,12 @@ def end_earlier(host: str) -> list[Command]:
     return [Command(host, ("systemctl", "stop", UNIT), "end an earlier direct run", deadline=LONG, accept=(0, 5))]
 
 
+def forget(host: str, where: Place) -> list[Command]:
+    """Removes the environment that was noted for a direct run, which may hold secrets; what etcd said stays."""
+    why = "the noted environment is not needed any more"
+    return [act(host, "find", where.directory, "-name", "*.env", "-delete", why=why)]
+
+
 def run(host: str, where: Place, unit: str, account: str, what: ExecStart, seconds: int, again: bool) -> list[Command]:
     """Stops `unit`, runs `what` as `account` for at most `seconds`, all it says in `where.log`; `again`: starts `unit`
     afterwards. The unit's environment goes by a file, since it may hold what must not be seen in a process list."""
@@ -63,6 +69,7 @@ def run(host: str, where: Place, unit: str, account: str, what: ExecStart, secon
     return [
         act(host, "install", "-d", "-m", "700", base, where.directory.rsplit("/", 1)[0], where.directory,
             why="a place for what etcd says, for root only"),
+        *forget(host, where),
         act(host, "install", "-m", "600", "/dev/null", where.log, why="for all that etcd says"),
         act(host, "install", "-m", "600", "/dev/null", where.environment, why="for the unit's environment"),
         Command(host, ("dd", f"of={where.environment}", "conv=fsync", "status=none"), "the unit's environment",

@@ -194,6 +194,7 @@ def etcd_runs_directly(rehearsal: Rehearsal) -> None:
         assert len(lines) > 10, "etcd itself has spoken too"
         assert said.stat().st_mode & 0o777 == 0o600
         assert "it ran until its time was up" in found.output
+        assert _said(node, "find /var/lib/requorum -name '*.env'") == "", "an environment may hold secrets"
     finally:
         drop(node)
     interrupted = cut_when_it_runs(rehearsal, node, signal.SIGINT, "--seconds=300")

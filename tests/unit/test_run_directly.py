@@ -93,6 +93,9 @@ def test_the_environment_is_on_no_command_line() -> None:
     plan = direct.run("etcd-2", WHERE, build.UNIT, "etcd", secret, 20, True)
     assert not any("hidden" in line for line in build.lines(plan))
     assert build.stdins(plan) == [b'ETCD_TOKEN="hidden"\n']
+    assert build.lines(direct.forget("etcd-2", WHERE)) == [
+        f"etcd-2: {build.SHORT} find /var/lib/requorum/lab/run_directly -name '*.env' -delete"
+    ]
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20))

@@ -45,9 +45,10 @@ class TestRunDirectly:
 
     def test_then_all_that_it_said_is_kept(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """In the evidence, in a file of its own."""
+        host, where = direct_run.before.member.host, direct.place(cluster.inventory.cluster, cluster.mark.run)
+        cluster.do(direct.forget(host, where), bookkeeping=True)
         directly.it_ran(cluster, direct_run.ended)
-        where = direct.place(cluster.inventory.cluster, cluster.mark.run)
-        directly.keep_the_output(cluster, direct_run.before.member.host, where)
+        directly.keep_the_output(cluster, host, where)
 
     def test_then_the_unit_is_as_before(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """Running, and healthy if it was; stopped if it was stopped."""
