@@ -95,7 +95,8 @@ def test_whatever_the_text_it_is_edited_reversibly_or_refused(text: str) -> None
 
 def test_an_ordinary_file_is_not_refused() -> None:
     """The property above lets refusals pass: this is what must not be among them."""
-    for text in (PLAIN, PLAIN.rstrip("\n"), PLAIN.replace("\n", "\r\n"), PLAIN.replace("log-level: info\n", "")):
+    windows = PLAIN.replace("\n", "\r\n")
+    for text in (PLAIN, PLAIN.rstrip("\n"), windows, windows.rstrip("\r\n"), PLAIN.replace("log-level: info\n", "")):
         for wanted in (SINCE, BEFORE):
             edited = debug_logging.switched_on(text, wanted, "here")
             assert edited != text and debug_logging.switched_off(edited) == text

@@ -75,6 +75,8 @@ def test_a_directory_that_etcd_cannot_pass_is_opened_but_never_the_systems_own()
     closed = replace(WAY, gid=0, mode=0o700)
     (own,) = ownership.findings("etcd-1", ETCD, [], [closed], [])
     assert own.kind is Kind.WAY and own.fixes == (("chgrp", "etcd", "--"), ("chmod", "g+rX", "--"))
+    assert ownership.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o710)], []) == [], "to pass is enough"
+    assert len(ownership.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o740)], [])) == 1, "to list is not"
     (system,) = ownership.findings("etcd-1", ETCD, [], [replace(closed, path="/etc/etcd")], [])
     assert system.fixes == () and "by hand" in system.problem
 
