@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, confirmation, locking, opening, snapshot, stages
+from requorum import advice, checks, collection, confirmation, locking, opening, selection, snapshot, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
@@ -58,6 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
     group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
     group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
+    group.addoption("--members", metavar="NAME,…", help="troubleshooting: the members it is about")
+    group.addoption("--off", action="store_true", help="debug_logging: turn it off again")
+    group.addoption("--seconds", metavar="N", type=int, help="run_directly: how long")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
@@ -116,9 +119,9 @@ def _check_options(config: pytest.Config, inventory: Inventory) -> None:
     config_file = inventory.transport.ssh_config
     if config_file and not Path(config_file).is_file():
         raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
+    own = {name: config.getoption(name) for name in ("members", "off", "seconds", "since")}
+    selection.check(config.stash[PROCEDURE], inventory, own)
     if config.getoption("since") is not None:
-        if "since" not in config.stash[PROCEDURE].takes:
-            raise Refusal("--since", "is for collect_logs", "leave it out")
         collection.since(config.getoption("since"))
     named = config.getoption("snapshot") or inventory.snapshot.file
     if named and config.stash[PROCEDURE].directory == "runbook":  # only the recovery takes it to the machines
@@ -245,6 +248,9 @@ def options_of(config: pytest.Config) -> Options:
         concurrency=config.getoption("concurrency"),
         timeout_scale=config.getoption("timeout_scale"),
         looks=config.stash[PROCEDURE].looks,
+        members=config.getoption("members") or "",
+        off=config.getoption("off"),
+        seconds=config.getoption("seconds") or selection.SECONDS,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
         hosts=config.getoption("hosts") or "NAME",
         discard=config.getoption("discard_new_writes"),

@@ -29,6 +29,8 @@ from compose.errors import LabError, StateError
 from compose.image import EtcdChoice
 from compose.nodes import Nodes
 from compose.state import LabState, Role
+from requorum import inventory as inventories
+from requorum import sudoers
 
 
 def say(line: str) -> None:
@@ -54,6 +56,7 @@ def up(*, members: int = 3, spares: int = 0, hosts: int = 1, etcd: str = "3.5") 
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
         cluster.bootstrap(nodes)
         lab_inventory.write(lab)
+        provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
     return nodes
 

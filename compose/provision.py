@@ -204,6 +204,24 @@ exit 1
 """
 
 
+# The login of those who grant no more than the list: it comes by the same key, and may do exactly what `rules` say.
+LIMITED = """
+set -eu
+id limited >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --password '*' limited
+install -d -m 0700 -o limited -g limited /home/limited/.ssh
+install -m 0600 -o limited -g limited /home/ops/.ssh/authorized_keys /home/limited/.ssh/authorized_keys
+umask 337
+cat >/root/limited.sudoers
+visudo -cqf /root/limited.sudoers
+mv -fT /root/limited.sudoers /etc/sudoers.d/limited
+"""
+
+
+def give_limited_access(nodes: Nodes, rules: str) -> None:
+    """Lets `limited` in on every machine, with the sudoers file `rules`."""
+    on_each(nodes.all, lambda node: node.run(["sh", "-c", LIMITED], stdin=rules.encode()))
+
+
 def _admit(node: Node, public_key: bytes) -> str:
     """Install the key once the machine has booted; the machine's own host key."""
     why = ["it did not answer"]

@@ -50,6 +50,9 @@ class Options:
     evidence: Path = Path("evidence")
     concurrency: int | None = None
     timeout_scale: float = 1.0
+    members: str = ""
+    off: bool = False
+    seconds: int = 0
     operator: str = "unknown"
     hosts: str = "NAME"  # what --hosts was, for commands to paste
     discard: bool = False

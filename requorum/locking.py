@@ -50,8 +50,9 @@ def born(pid: int) -> str | None:
     return None if state in ("", "Z", "X") else rest[18]
 
 
-def take(cluster: Cluster) -> None:
-    """Takes the lock, from this operator's own dead run too; then ends what such a run may have left running.
+def take(cluster: Cluster, ends: bool = True) -> None:
+    """Takes the lock, from this operator's own dead run too; then, unless told not to, ends what such a run may have
+    left running: on all hosts, so they must answer.
 
     Held already it stays held, so that a procedure may have the runbook's own steps in it. A plan only shows it.
     Raises `LockError` that names whoever holds it.
@@ -60,9 +61,9 @@ def take(cluster: Cluster) -> None:
         cluster.note("locked by this run already")
         return
     host, name = lock.place(cluster.terms), cluster.inventory.cluster
-    ends = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone]
+    left = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone if ends]
     if not cluster.acts:
-        cluster.do([*lock.take(host, name, PLANNED), *ends])
+        cluster.do([*lock.take(host, name, PLANNED), *left])
         return
     cluster.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
     found = _try(cluster, host, mine)
@@ -73,7 +74,7 @@ def take(cluster: Cluster) -> None:
     if found != mine:
         cluster.lock = None
         raise lock.held(host, name, found, lock.clearing(cluster.inventory, host))
-    cluster.do(ends)
+    cluster.do(left)
 
 
 def _try(cluster: Cluster, host: str, mine: Holder) -> Holder | None:

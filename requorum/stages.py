@@ -46,6 +46,19 @@ PROCEDURES = (
     ),
     Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
     Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
+    Procedure(
+        "runbook/troubleshoot/debug_logging", "diagnosed",
+        does="restarts members of the etcd cluster, one at a time", takes=("members!", "off"),
+    ),
+    Procedure(
+        "runbook/troubleshoot/run_directly", "diagnosed",
+        does="stops one member of the etcd cluster for a while", takes=("members!", "seconds"),
+    ),
+    Procedure(
+        "runbook/troubleshoot/permissions", "diagnosed",
+        does="gives etcd's files back to its account and restarts members, one at a time", takes=("members",),
+    ),
+    Procedure("runbook/troubleshoot/sudoers", "diagnosed", confirms=False),
 )  # fmt: skip
 
 

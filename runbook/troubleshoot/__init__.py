@@ -1,1 +1,1 @@
-"""What helps in trouble, a procedure in each directory: collected only when that one is named."""
+"""What helps when the recovery does not go smoothly: procedures of their own, each collected only when it is named."""

@@ -8,6 +8,7 @@ import pytest
 
 from compose import lab
 from compose.errors import LabError
+from tests.lab import troubles
 from tests.lab.rehearsal import Rehearsal
 
 REHEARSAL = pytest.StashKey[Rehearsal]()
@@ -19,6 +20,8 @@ def _lab(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
     pytestconfig.stash[REHEARSAL] = rehearsal
     yield rehearsal
     lab.down()
+    unlisted = troubles.unlisted_in_sudoers(rehearsal)
+    assert not unlisted, "requorum/sudoers.txt lacks what the runbook ran as root:\n" + "\n".join(unlisted)
 
 
 @pytest.fixture

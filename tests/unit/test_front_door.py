@@ -104,6 +104,24 @@ def test_a_wrong_command_line_ends_in_one_message(inventory: Path, arguments: li
     assert says.replace("deephaven", "test_when_deephaven") in said
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("", ["--confirm=lab"], "name one: runbook/troubleshoot/"),
+        ("/debug_logging", ["--confirm=lab"], "needs --members=NAME"),
+        ("/debug_logging", ["--confirm=lab", "--members=etcd-9"], "--members=etcd-9: is no member"),
+        ("/debug_logging", ["--members=etcd-1"], "nobody is there to confirm"),
+        ("/run_directly", ["--confirm=no", "--members=etcd-1"], "'no' is not the name of this cluster"),
+        ("/permissions", ["--confirm=lab", "--off"], "--off: is no option of"),
+        ("/sudoers", ["-k", "works"], "the stages must be exactly the runbook's"),
+    ],
+)
+def test_troubleshooting_is_refused_before_any_host_is_asked(
+    inventory: Path, name: str, arguments: list[str], says: str
+) -> None:
+    assert says in refused(inventory.parent, f"runbook/troubleshoot{name}", f"--hosts={inventory}", *arguments)
+
+
 def test_a_single_stage_cannot_be_run_alone(inventory: Path) -> None:
     stage = "runbook/test_step_4_restore.py::TestStep4Restore::test_when_all_members_are_started"
     said = refused(inventory.parent, stage, f"--hosts={inventory}", "--confirm=lab")
@@ -299,7 +317,7 @@ def test_a_wrong_name_on_the_terminal_ends_the_run_before_any_host(inventory: Pa
     [
         (["runbook/troubleshoot"], "name one: runbook/troubleshoot/collect_logs, runbook/troubleshoot/diagnose"),
         (["runbook/troubleshoot/collect_logs", "--since=yesterday"], "--since=yesterday: is no time"),
-        (["runbook/troubleshoot/diagnose", "--since=2h"], "--since: is for collect_logs"),
+        (["runbook/troubleshoot/diagnose", "--since=2h"], "--since: is no option of runbook/troubleshoot/diagnose"),
     ],
 )
 def test_what_only_looks_is_refused_as_clearly(

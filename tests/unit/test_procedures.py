@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (["runbook/retry"], "runbook/retry"),
         (["runbook/drill/test_drill.py"], "runbook/drill"),
         (["runbook/troubleshoot/diagnose"], "runbook/troubleshoot/diagnose"),
+        (["runbook/troubleshoot/permissions"], "runbook/troubleshoot/permissions"),
+        (["runbook/troubleshoot/sudoers/test_sudoers.py"], "runbook/troubleshoot/sudoers"),
         (["tests"], None),
         ([], None),
         (["runbook-of-others"], None),
@@ -60,6 +62,7 @@ def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collect
         "runbook/backup/test_backup.py",
         "runbook/drill",
         "runbook/troubleshoot/diagnose",
+        "runbook/troubleshoot/permissions/test_permissions.py",
     ],
 )
 def test_a_procedure_that_is_not_named_is_not_collected(path: str) -> None:
@@ -73,7 +76,18 @@ def test_the_steps_are_collected_always() -> None:
 
 
 def test_whatever_changes_the_cluster_asks_for_its_name() -> None:
-    assert {p.directory for p in stages.PROCEDURES if p.confirms} == {"runbook", "runbook/rollback", "runbook/retry"}
+    troubleshooting = {f"runbook/troubleshoot/{name}" for name in ("debug_logging", "run_directly", "permissions")}
+    changing = {"runbook", "runbook/rollback", "runbook/retry", *troubleshooting}
+    assert {p.directory for p in stages.PROCEDURES if p.confirms} == changing
+
+
+def test_a_neighbour_that_is_named_names_nobody_else() -> None:
+    assert stages.is_unnamed(ROOT / "runbook/troubleshoot/sudoers", ["runbook/troubleshoot/permissions"], ROOT, ROOT)
+    assert not stages.is_unnamed(ROOT / "runbook/troubleshoot", ["runbook/troubleshoot/permissions"], ROOT, ROOT)
+
+
+def test_every_procedure_has_stages() -> None:
+    assert all(stages.expected(ROOT / p.directory, ROOT) for p in stages.PROCEDURES)
 
 
 ORDERS = {

@@ -1,0 +1,233 @@
+"""etcd's debug logging, on and off: the line edit of `config.yaml` and the commands around it. Pure.
+
+The edit touches one line and keeps comments and order: off undoes on to the byte. The original is kept on the host,
+and a note there says that a restart is due, so that an interrupted switch is mended by the same command.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from requorum import marker
+from requorum.command import Command, act, look
+from requorum.etcd import EtcdError
+
+KEY_SINCE = (3, 5)  # from here on `log-level: debug`, before `debug: true` (the guide)
+_OURS = "# requorum debug_logging"
+_WAS = "# requorum was: "
+_LINE = re.compile(rf"^(log-level: debug|debug: true) {_OURS}\r?$")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What turns debug logging on: a key of `config.yaml`, its value as written and as YAML reads it."""
+
+    key: str
+    written: str
+    value: object
+
+    @property
+    def line(self) -> str:
+        return f"{self.key}: {self.written} {_OURS}"
+
+
+def setting(version: str) -> Setting:
+    """By etcd's version, such as "3.5.16"."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return Setting("log-level", "debug", "debug") if numbers >= KEY_SINCE else Setting("debug", "true", True)
+
+
+# -- the edit ----------------------------------------------------------------------------------------------------
+
+
+def switched_on(text: str, wanted: Setting, where: str) -> str:
+    """`text` with debug logging on; itself where it is on already. Raises `EtcdError` naming `where` when it is no
+    mapping that can be edited by one line."""
+    before = _mapping(text, where)
+    if before.get(wanted.key) == wanted.value:
+        return text
+    lines = _lines(text)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    key = re.compile(rf"""^["']?{re.escape(wanted.key)}["']?[ \t]*:""")
+    place = next((number for number, line in enumerate(lines) if key.match(line)), None)
+    if place is not None:
+        lines[place] = f"{wanted.line}{newline}{_WAS}{lines[place]}"
+    elif text.endswith("\n"):
+        lines.append(f"{wanted.line}{newline}")
+    else:
+        lines.append(f"{newline}{wanted.line}")
+    edited = "".join(lines)
+    try:
+        as_wanted = yaml.safe_load(edited) == {**before, wanted.key: wanted.value} and switched_off(edited) == text
+    except yaml.YAMLError:
+        as_wanted = False
+    if not as_wanted:
+        raise EtcdError(where, f"cannot get {wanted.key}: {wanted.written} by one line", "edit it by hand")
+    return edited
+
+
+def switched_off(text: str) -> str:
+    """What `switched_on` was given; a text that it did not make is left as it is."""
+    if not is_on(text):
+        return text
+    kept: list[str] = []
+    for line in _lines(text):
+        if not _LINE.match(line.rstrip("\n")):
+            kept.append(line.removeprefix(_WAS))
+        elif not line.endswith("\n"):  # the last line, which got its newline before it
+            joined = "".join(kept)
+            cut = 2 if "\r\n" in joined[:-2] and joined.endswith("\r\n") else 1
+            return joined[:-cut]
+    return "".join(kept)
+
+
+def is_on(text: str) -> bool:
+    """Whether the line is there that `switched_on` wrote."""
+    return any(_LINE.match(line.rstrip("\n")) for line in _lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    """With their ends; only a newline ends one, whatever else Unicode calls a line break."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _mapping(text: str, where: str) -> dict[str, object]:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
+    if not isinstance(data, dict):
+        raise EtcdError(where, "holds no etcd configuration", "restore it")
+    return data
+
+
+# -- on the host -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Config:
+    """A member's configuration as it lies there. `path` with links resolved, `content` to the byte, `kept` the SHA-256
+    of the original that is kept ("" for none), `due`: a restart is due since the content was changed."""
+
+    host: str
+    path: str
+    content: bytes
+    kept: str
+    due: bool
+    version: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.path}"
+
+    @property
+    def text(self) -> str:
+        """Raises `EtcdError` where it is not UTF-8, as YAML has to be."""
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError:
+            raise EtcdError(self.where, "is not UTF-8", "restore it") from None
+
+
+def place(cluster: str) -> str:
+    return f"{marker.directory(cluster)}/debug_logging"
+
+
+def kept_at(cluster: str, path: str) -> str:
+    """Where the original of a configuration is kept on its host."""
+    return f"{place(cluster)}/{path.strip('/').replace('/', '_')}"
+
+
+def ask_content(host: str, path: str) -> Command:
+    return look(host, "base64", "-w0", path, why="the configuration, to the byte")
+
+
+def parse_content(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise EtcdError(where, "cannot be read", "look at it by hand") from None
+
+
+def wanted_text(config: Config, off: bool) -> str:
+    """The text that the configuration must get. Raises `EtcdError` where that cannot be."""
+    if not off:
+        return switched_on(config.text, setting(config.version), config.where)
+    text = switched_off(config.text)
+    if is_on(config.text) and config.kept != digest(text.encode()):
+        raise EtcdError(
+            config.where,
+            "was changed by somebody else while debug logging was on",
+            "take the lines with `requorum` out of it by hand, then restart etcd there; the original is kept below "
+            "debug_logging in the cluster's directory in /var/lib/requorum",
+        )
+    return text
+
+
+def switch(cluster: str, unit: str, config: Config, off: bool, running: bool) -> list[Command]:
+    """Keeps the original, notes that a restart is due, edits by one rename, restarts. Nothing where that is done."""
+    text, host, path = wanted_text(config, off), config.host, config.path
+    changes = text.encode() != config.content
+    if not changes and not config.due:
+        return []
+    kept, part = kept_at(cluster, path), f"{path}.requorum"
+    plan = [act(host, "install", "-d", "-m", "700", marker.BASE, marker.directory(cluster), place(cluster),
+                why="where originals are kept")]  # fmt: skip
+    if changes and not off and config.kept != digest(config.content):
+        plan += [
+            act(host, "cp", "-a", path, f"{kept}.part", why="keep the original"),
+            act(host, "mv", "--backup=numbered", "-T", f"{kept}.part", kept, why="it gets its name when it is whole"),
+        ]
+    if changes:
+        plan += [
+            act(host, "install", "-m", "600", "/dev/null", f"{kept}.due", why="note that a restart is due"),
+            act(host, "cp", "-a", path, part, why="a copy to edit, with owner and mode"),
+            Command(host, ("dd", f"of={part}", "conv=fsync", "status=none"),
+                    f"debug logging {'off' if off else 'on'} in the copy", stdin=text.encode()),
+            act(host, "mv", "-fT", part, path, why="the edited configuration takes effect with the next start"),
+        ]  # fmt: skip
+    if running:
+        plan.append(act(host, "systemctl", "restart", "--no-block", unit, why=f"restart {unit}"))
+    return plan
+
+
+def settle(cluster: str, config: Config) -> list[Command]:
+    """The restart is not due any more."""
+    return [act(config.host, "rm", "-f", f"{kept_at(cluster, config.path)}.due", why="the restart is done")]
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# -- what the journal says ---------------------------------------------------------------------------------------
+
+
+def ask_journal(host: str, invocation: str) -> Command:
+    """The unit's lines of one start, newest last; root may read them all."""
+    return look(
+        host, "journalctl", "--no-pager", "-o", "json", "--output-fields=MESSAGE,PRIORITY", "-n", "2000",
+        f"_SYSTEMD_INVOCATION_ID={invocation}", why="what etcd logs since it was started",
+    )  # fmt: skip
+
+
+def debug_lines(journal: str) -> list[str]:
+    """etcd's debug messages: by their own JSON from 3.5, by priority or letter before."""
+    found = []
+    for line in journal.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        message = str(entry.get("MESSAGE", ""))
+        spoken = re.match(r"\S+ \S+ D \| |.*\"level\":\s*\"debug\"", message)
+        if spoken or entry.get("PRIORITY") == "7":
+            found.append(message)
+    return found

@@ -1,0 +1,207 @@
+"""Files that the etcd account does not own or cannot use, and how they are given back. Pure.
+
+Below the data directory everything must be the account's own. Of the configuration it must be able to read what
+`config.yaml` names, and to reach it; who owns that is the vendor's business. Anything else there is left alone: it
+could be a CA's key, which etcd must not read.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from requorum import marker
+from requorum.command import LONG, Command, act, look
+from requorum.etcd import MemberConfig, Unit
+
+TOGETHER = 50  # paths in one command
+
+
+class Kind(Enum):
+    """What a path is to etcd: its own data, a part of its configuration, or a directory on the way to either."""
+
+    DATA = "data"
+    CONFIGURATION = "configuration"
+    WAY = "on the way"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The etcd account on one host."""
+
+    name: str
+    uid: int
+    gids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path as it lies there. `type` is find's letter, `mode` the permission bits, `links` how many names it has."""
+
+    type: str
+    uid: int
+    gid: int
+    mode: int
+    links: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one path, and what mends it: words before the path, () where only people can tell."""
+
+    host: str
+    entry: Entry
+    kind: Kind
+    problem: str
+    fixes: tuple[tuple[str, ...], ...]
+
+
+# -- questions ---------------------------------------------------------------------------------------------------
+
+_FORMAT = r"%y %U %G %m %n %p\0"
+
+
+def real_paths(config: MemberConfig, config_path: str) -> tuple[str, ...]:
+    """What etcd reads besides its data: the configuration and what it names."""
+    named = (path for c in config.certificates for path in (c.cert, c.key, c.ca) if path)
+    return tuple(dict.fromkeys((config_path, *named)))
+
+
+def ask_data(host: str, data_dir: str) -> Command:
+    return look(host, "find", data_dir, "-printf", _FORMAT, why="whose the data is", deadline=LONG)
+
+
+def ask_paths(host: str, paths: Iterable[str]) -> Command:
+    """These paths themselves and every directory on the way to them, whatever links lead there."""
+    ways = {parent for path in paths for parent in _parents(path)}
+    return look(host, "find", "-L", "/", *sorted((ways | set(paths)) - {"/"}), "-maxdepth", "0", "-printf", _FORMAT,
+                why="who can reach and read the configuration")  # fmt: skip
+
+
+def _parents(path: str) -> tuple[str, ...]:
+    return (*(_parents(posixpath.dirname(path)) if path.count("/") > 1 else ()), posixpath.dirname(path))
+
+
+def ask_account(host: str, account: str) -> list[Command]:
+    return [look(host, "id", option, account, why="etcd's account and groups", root=False) for option in ("-u", "-G")]
+
+
+def parse_account(name: str, uid: str, gids: str) -> Account:
+    return Account(name, int(uid), tuple(int(gid) for gid in gids.split()))
+
+
+def parse(text: str) -> list[Entry]:
+    entries = []
+    for row in text.split("\0")[:-1]:
+        kind, uid, gid, mode, links, path = row.split(" ", 5)
+        entries.append(Entry(kind, int(uid), int(gid), int(mode, 8), int(links), path))
+    return entries
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------
+
+
+def findings(
+    host: str, account: Account, data: Sequence[Entry], others: Sequence[Entry], needed: Sequence[str]
+) -> list[Finding]:
+    """`data`: below the data directory; `others`: `needed` (what is named by the configuration) and the ways there."""
+    found = [finding for entry in data if (finding := _data(host, account, entry))]
+    there = {entry.path for entry in others}
+    for path in needed:
+        if path not in there:
+            found.append(Finding(host, Entry("?", 0, 0, 0, 0, path), Kind.CONFIGURATION, "not there", ()))
+    for entry in others:
+        kind = Kind.CONFIGURATION if entry.path in needed else Kind.WAY
+        if finding := _other(host, account, entry, kind):
+            found.append(finding)
+    return found
+
+
+def _data(host: str, account: Account, entry: Entry) -> Finding | None:
+    own = entry.uid == account.uid
+    enough = entry.type == "l" or entry.mode & (wanted := 0o700 if entry.type == "d" else 0o600) == wanted
+    if own and enough:
+        return None
+    problem = f"owned by {entry.uid}, not by {account.name}" if not own else f"mode {entry.mode:o}"
+    if entry.type == "f" and entry.links > 1:  # another name of it may lie where nobody thinks of
+        return Finding(host, entry, Kind.DATA, f"{problem}; it has {entry.links} names, look at it by hand", ())
+    give = () if own else (("chown", "-h", f"{account.name}:", "--"),)
+    open_up = () if enough else (("chmod", "u+rwX", "--"),)
+    return Finding(host, entry, Kind.DATA, problem, (*give, *open_up))
+
+
+def _other(host: str, account: Account, entry: Entry, kind: Kind) -> Finding | None:
+    """A file must be readable, a directory passable, by whatever class of users the account is in."""
+    wanted = 1 if entry.type == "d" else 4
+    shift = 6 if entry.uid == account.uid else 3 if entry.gid in account.gids else 0
+    if entry.type == "l" or entry.mode >> shift & wanted:
+        return None
+    verb = "pass" if entry.type == "d" else "read"
+    problem = f"{account.name} cannot {verb} it: owner {entry.uid}:{entry.gid}, mode {entry.mode:o}"
+    if kind is Kind.WAY and entry.path.count("/") < 3:  # /etc, /var/lib: not ours to open
+        return Finding(host, entry, kind, f"{problem}; look at it by hand", ())
+    if shift == 6:
+        return Finding(host, entry, kind, problem, (("chmod", "u+rX", "--"),))
+    give = () if shift == 3 else (("chgrp", account.name, "--"),)
+    return Finding(host, entry, kind, problem, (*give, ("chmod", "g+rX", "--")))
+
+
+# -- mending it --------------------------------------------------------------------------------------------------
+
+
+def place(cluster: str) -> str:
+    return f"{marker.directory(cluster)}/permissions"
+
+
+def give_back(cluster: str, run: str, found: Sequence[Finding]) -> list[Command]:
+    """Notes on each host how to undo it, then mends; a path that only people can judge is left."""
+    plan: list[Command] = []
+    for host in dict.fromkeys(finding.host for finding in found if finding.fixes):
+        mine = [finding for finding in found if finding.host == host and finding.fixes]
+        directories = (marker.BASE, marker.directory(cluster), place(cluster))
+        plan += [
+            act(host, "install", "-d", "-m", "700", *directories, why="where the way back is kept"),
+            Command(host, ("dd", f"of={place(cluster)}/{run}.sh", "conv=fsync", "status=none"),
+                    "note how to undo it", stdin=undo(mine).encode(errors="surrogateescape")),
+        ]  # fmt: skip
+        for words in dict.fromkeys(fix for finding in mine for fix in finding.fixes):
+            paths = [finding.entry.path for finding in mine if words in finding.fixes]
+            plan += [
+                act(host, *words, *paths[start : start + TOGETHER], why="give it back to etcd")
+                for start in range(0, len(paths), TOGETHER)
+            ]
+    return plan
+
+
+def undo(found: Sequence[Finding]) -> str:
+    """A script for root: owner, group and mode of each path as they were."""
+    lines = []
+    for entry in (finding.entry for finding in found):
+        itself = "-h " if entry.type == "l" else ""
+        lines.append(f"chown {itself}{entry.uid}:{entry.gid} -- {shlex.quote(entry.path)}")
+        if entry.type != "l":
+            lines.append(f"chmod {entry.mode:o} -- {shlex.quote(entry.path)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def verb(unit: Unit, mended: bool, cost: str | None) -> str:
+    """ "start", "restart" or "" for nothing: what proves that a member starts. `cost`: why it cannot be taken away.
+
+    A unit that is stopped and not enabled is so on purpose, unless its files were what kept it from running.
+    """
+    if unit.active == "active":
+        return "restart" if mended and cost is None else ""
+    on_purpose = unit.active == "inactive" and unit.enabled != "enabled"
+    return "" if on_purpose and not mended else "start"
+
+
+def start(host: str, unit: str, verb: str) -> list[Command]:
+    """Without waiting for it, which is the proof's; an earlier failure is forgotten first."""
+    return [
+        act(host, "systemctl", "reset-failed", unit, why="forget that it failed", accept=(0, 1, 5)),
+        act(host, "systemctl", verb, "--no-block", unit, why=f"{verb} {unit}"),
+    ]

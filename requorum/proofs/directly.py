@@ -1,0 +1,86 @@
+"""The direct run: what must hold before, what became of it, that the unit is back."""
+
+from __future__ import annotations
+
+from requorum import direct, etcd, execstart
+from requorum.cluster import Cluster
+from requorum.command import HUGE, Fetch, Result, look
+from requorum.execstart import ExecStart
+from requorum.fleet import Machine
+from requorum.poll import until_holds
+
+SHOWN = 8  # lines of etcd's output that stand in the run's own
+
+
+def earlier_run_is_over(cluster: Cluster, host: str) -> None:
+    """A direct run that an interrupted one left is ended; it starts the unit again by itself."""
+    (answer,) = cluster.ask([etcd.ask_unit(host, direct.UNIT)])
+    if not etcd.parse_unit(answer.stdout).running:
+        return
+    cluster.note("an earlier direct run is still under way, and is ended")
+    cluster.do(direct.end_earlier(host))
+    unit = cluster.inventory.etcd.unit
+
+    def is_back() -> str | None:
+        (state,) = cluster.ask([etcd.ask_unit(host, unit)])
+        return None if etcd.parse_unit(state.stdout).running else "not yet"
+
+    until_holds(is_back, within=5)  # where it was stopped before that run it stays so
+
+
+def command_of(cluster: Cluster, host: str) -> ExecStart:
+    """What the installed unit runs. Raises `UnitError` where it has no ExecStart."""
+    unit = cluster.inventory.etcd.unit
+    (answer,) = cluster.ask([execstart.ask(host, unit)])
+    return execstart.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
+
+
+def the_account_is_there(cluster: Cluster, host: str) -> None:
+    account = cluster.inventory.etcd.user
+
+    def probe(machine: Machine) -> str | None:
+        answer = machine.ask(look(machine.name, "id", "-u", account, why="etcd's account", root=False))
+        return None if answer.code == 0 else answer.words
+
+    cluster.prove((host,), f"the account {account} is there", probe, "correct etcd.user in the inventory")
+
+
+def it_ran(cluster: Cluster, result: Result) -> None:
+    """systemd says that it ran, and how it ended."""
+    ended = direct.ending(result.stderr + result.stdout)
+    host = result.command.host
+    remedy = "look at the host's journal: journalctl -u " + direct.UNIT
+    cluster.settle("etcd was run directly", {host: None if ended else f"it never ran: {result.words}"}, remedy)
+    words = {"timeout": "it ran until its time was up", "success": "it ended by itself"}
+    cluster.note(words.get(str(ended), f"it ended by itself, before its time was up: {ended}"))
+
+
+def keep_the_output(cluster: Cluster, host: str, where: direct.Place) -> None:
+    """All that etcd said, fetched into the evidence; the host keeps its copy."""
+    (digest,) = cluster.ask(
+        [look(host, "sha256sum", where.log, why="SHA-256 of the output", deadline=HUGE, accept=(0,))]
+    )
+    target = cluster.journal.directory / f"{host}.log"
+    cluster.do([Fetch(host, where.log, str(target), "all that etcd said", digest.stdout.split(" ")[0].lstrip("\\"))])
+    lines = target.read_text(encoding="utf-8", errors="replace").splitlines()
+    cluster.settle(
+        "etcd said something, and all of it is kept",
+        {host: None if lines else "no output"},
+        "look at the host's journal: journalctl -u " + direct.UNIT,
+    )
+    cluster.note(f"{len(lines)} lines: {target}")
+    for line in lines[-SHOWN:]:
+        cluster.note(line[:200])
+
+
+def it_is_as_before(cluster: Cluster, host: str) -> None:
+    """For a unit that did not run before: it does not now, and nothing of the direct run is left."""
+
+    def probe(machine: Machine) -> str | None:
+        for unit in (cluster.inventory.etcd.unit, direct.UNIT):
+            found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+            if found.running:
+                return f"{unit} is {found}"
+        return None
+
+    cluster.prove((host,), "etcd is stopped, as it was before", probe, "stop it there", within=direct.STOP_SECONDS)

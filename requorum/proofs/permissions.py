@@ -1,0 +1,97 @@
+"""Whose etcd's files are: what is asked of the hosts, what is shown, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from requorum import etcd, ownership, restarts
+from requorum.cluster import Cluster
+from requorum.command import look
+from requorum.fleet import Machine
+from requorum.ownership import Finding
+from requorum.quorum import MemberFacts
+from requorum.restarts import Back
+
+
+def no_other_account_runs_etcd(cluster: Cluster, hosts: Sequence[str]) -> None:
+    """An etcd that somebody started by hand would go on making files that are not the account's."""
+    account = cluster.inventory.etcd.user
+
+    def probe(machine: Machine) -> str | None:
+        answer = machine.ask(
+            look(machine.name, "ps", "-C", "etcd", "-o", "pid=,user=", why="who runs etcd", root=False)
+        )
+        rows = (line.split() for line in answer.stdout.splitlines())
+        strangers = [f"process {pid} of {user}" for pid, user in rows if user != account]
+        return f"etcd runs as another account: {', '.join(strangers)}" if strangers else None
+
+    cluster.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
+
+
+def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
+    """What the etcd account does not own of its data, or cannot use of its configuration."""
+    settings = cluster.inventory.etcd
+    texts = {
+        r.command.host: r for r in cluster.ask([look(h, "cat", settings.config, why="what it names") for h in hosts])
+    }
+    for host, text in texts.items():
+        if text.code != 0:
+            raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {text.words}", "restore it")
+    configs = {h: etcd.parse_config(text.stdout, f"{h}:{settings.config}") for h, text in texts.items()}
+    needed = {host: ownership.real_paths(config, settings.config) for host, config in configs.items()}
+    questions = [
+        question
+        for host, config in configs.items()
+        for question in (
+            *ownership.ask_account(host, settings.user),
+            ownership.ask_data(host, config.data_dir),
+            ownership.ask_paths(host, (*needed[host], posixpath.join(config.data_dir, "member"))),
+        )
+    ]
+    found: list[Finding] = []
+    for host, (uid, gids, data, others) in cluster.ask_by_host(questions).items():
+        if uid.code != 0:
+            raise etcd.EtcdError(host, f"there is no account {settings.user}", "correct etcd.user in the inventory")
+        account = ownership.parse_account(settings.user, uid.stdout, gids.stdout)
+        below = ownership.parse(data.stdout)
+        ways = [entry for entry in ownership.parse(others.stdout) if not entry.path.startswith(configs[host].data_dir)]
+        found += ownership.findings(host, account, below, ways, needed[host])
+    return found
+
+
+def show(cluster: Cluster, found: Sequence[Finding]) -> None:
+    """Every finding with the owner and mode that it has now: in the table, and in the journal."""
+    for one in found:
+        e = one.entry
+        words = " and ".join(fix[0] for fix in one.fixes) or "for you to judge"
+        row = {"host": one.host, "path": e.path, "owner": f"{e.uid}:{e.gid}", "mode": f"{e.mode:o}"}
+        cluster.table.append({**row, "problem": one.problem, "remedy": words})
+        cluster.journal.record("note", text=f"{one.host}:{e.path} {e.uid}:{e.gid} {e.mode:o}: {one.problem}; {words}")
+    cluster.note(f"{len(found)} files or directories that etcd does not own or cannot use")
+
+
+def everything_is_usable(cluster: Cluster, hosts: Sequence[str]) -> None:
+    left = findings(cluster, hosts)
+    cluster.settle(
+        "the etcd account owns its data and can read its configuration",
+        {h: "; ".join(f"{f.entry.path}: {f.problem}" for f in left if f.host == h) or None for h in hosts},
+        "look at these by hand; what is left alone here is left for a reason",
+    )
+
+
+def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> None:
+    """Starts or restarts a member; healthy where the others have quorum, else its process must stay."""
+    (own,) = (sheet for sheet in sheets if sheet.member.host == host)
+    assert own.unit is not None
+    cost = restarts.cost(sheets, host)
+    verb = ownership.verb(own.unit, mended, cost)
+    if not verb:
+        if mended:
+            cluster.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
+        return
+    others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
+    # One that systemd starts again and again may have come up by itself since it was mended: any start will do.
+    before = restarts.invocation(cluster, host) if verb == "restart" else ""
+    cluster.do(ownership.start(host, cluster.inventory.etcd.unit, verb))
+    restarts.is_back(cluster, own, before, Back.HEALTHY if others >= len(sheets) // 2 else Back.STEADY)

@@ -1,0 +1,182 @@
+"""Restarting single members of a cluster that may be healthy: how everyone stands, what it would cost, the way back.
+
+`standing` asks, `cost` decides (pure), `is_back` proves. A member whose machine is silent counts as
+not healthy here: what cannot be seen must not be relied on when another member is taken away.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from enum import Enum
+
+from requorum import etcd
+from requorum.cluster import Cluster
+from requorum.command import Command, look
+from requorum.etcd import MemberConfig
+from requorum.facts import ELECTION_TIMEOUTS
+from requorum.fleet import Machine
+from requorum.inventory import Member
+from requorum.quorum import MemberFacts
+from requorum.refusal import Disproved, Refusal
+
+STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
+
+
+def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
+    """One fact sheet a member: unit, configuration, leader; watched for three election timeouts while one sees none."""
+    deadline: float | None = None
+    while True:
+        sheets = _standing(cluster, members)
+        settled = all(s.has_leader is not False for s in sheets)
+        longest = max((s.config.election_seconds for s in sheets if s.config), default=1.0)
+        deadline = deadline or time.monotonic() + ELECTION_TIMEOUTS * longest
+        if settled or time.monotonic() >= deadline:
+            return sheets
+        time.sleep(longest / 4)
+
+
+def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
+    settings = cluster.inventory.etcd
+
+    def look_at(machine: Machine) -> tuple[etcd.Unit, MemberConfig | None, bool | None]:
+        unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
+        read = machine.ask(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
+        try:
+            config = etcd.parse_config(read.stdout, machine.name) if read.code == 0 else None
+        except etcd.EtcdError:
+            config = None
+        answer = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
+        return unit, config, etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
+
+    found = cluster.fleet.each([member.host for member in members], look_at)
+    sheets = []
+    for member in members:
+        answer = found[member.host]
+        if isinstance(answer, Refusal):
+            sheets.append(MemberFacts(member, reached=False))
+        elif isinstance(answer, Exception):
+            raise answer
+        else:
+            sheets.append(MemberFacts(member, unit=answer[0], config=answer[1], has_leader=answer[2]))
+    return sheets
+
+
+def cost(sheets: Sequence[MemberFacts], host: str) -> str | None:
+    """Why taking this member away would cost the cluster its quorum; None where it would not.
+
+    A member that does not run, or runs without a leader, is no part of any quorum. One that runs and cannot be asked
+    for its leader may be.
+    """
+    (own,) = (sheet for sheet in sheets if sheet.member.host == host)
+    if not own.unit or not own.unit.running or own.has_leader is False:
+        return None
+    majority = len(sheets) // 2 + 1
+    others = [sheet.member.name for sheet in sheets if sheet is not own and sheet.has_leader]
+    if len(others) >= majority:
+        return None
+    seen = ", ".join(others) or "none"
+    unknown = "" if own.config else "its configuration cannot be read, so it may be a part of the quorum; "
+    left = f"of the other members {seen} would be left with a leader"
+    return f"{unknown}{left}, and quorum takes {majority} of {len(sheets)}"
+
+
+def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:
+    cluster.settle(
+        "the cluster keeps its quorum while this member is away",
+        {host: cost(sheets, host) for host in hosts},
+        "bring the other members back first; with quorum lost, run the recovery: pytest runbook --hosts=NAME",
+    )
+
+
+def ask_invocation(host: str, unit: str) -> Command:
+    return look(host, "systemctl", "show", unit, "--property=InvocationID", "--property=MainPID",
+                why="which start this is", root=False)  # fmt: skip
+
+
+def invocation(cluster: Cluster, host: str) -> str:
+    """systemd's ID of the unit's current start; another start has another one."""
+    (answer,) = cluster.ask([ask_invocation(host, cluster.inventory.etcd.unit)])
+    return parse_invocation(answer.stdout)
+
+
+def parse_invocation(text: str) -> str:
+    return _value(text, "InvocationID")
+
+
+def _value(text: str, name: str) -> str:
+    return next((line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")), "")
+
+
+class Back(Enum):
+    """What a start must come to: a new start, a process that stays, or a healthy member."""
+
+    STARTED = "is started anew"
+    STEADY = "is started anew, and stays"
+    HEALTHY = "is started anew, and healthy"
+
+
+def as_before(sheet: MemberFacts) -> Back:
+    """A member that saw a leader must be healthy again; of one that did not, no more is asked than a start."""
+    return Back.HEALTHY if sheet.has_leader else Back.STARTED
+
+
+def is_back(cluster: Cluster, sheet: MemberFacts, before: str, want: Back) -> None:
+    """Started anew since `before` (an invocation), and as good as `want`."""
+    unit = cluster.inventory.etcd.unit
+
+    def probe(machine: Machine) -> str | None:
+        found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+        now = machine.ask(ask_invocation(machine.name, unit)).stdout
+        if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
+            return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")
+        if want is Back.STARTED:
+            return None
+        if want is Back.STEADY or sheet.config is None:
+            since = machine.ask(look(machine.name, "ps", "-o", "etimes=", "-p", _value(now, "MainPID"),
+                                     why="how long it has been running", root=False))  # fmt: skip
+            stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
+            return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
+        answer = machine.ask(ask_health(machine.name, sheet.config))
+        return None if says_healthy(answer.stdout) else f"not healthy yet: {answer.words}"
+
+    cluster.prove(
+        (sheet.member.host,),
+        f"{unit} {want.value}",
+        probe,
+        f"read its journal: journalctl -u {unit}; the members after it were not touched",
+        within=cluster.health_seconds,
+    )
+
+
+def ask_health(host: str, config: MemberConfig) -> Command:
+    """`/health` reads through consensus and needs no login; asked as `etcd.ask_leader` asks for the metrics."""
+    asked = etcd.ask_leader(host, config)
+    return look(host, *asked.argv[:-1], f"{config.health_url}/health", why="whether the member is healthy")
+
+
+def says_healthy(answer: str) -> bool:
+    return re.search(r'"health":\s*"?true', answer) is not None
+
+
+def refuse_silent(sheets: Sequence[MemberFacts], hosts: Sequence[str], unit: str, running: bool) -> None:
+    """Raises for a named member that cannot be worked on: silent machine, no unit, no configuration, or stopped."""
+    problems = {}
+    for sheet in sheets:
+        if sheet.member.host not in hosts:
+            continue
+        if not sheet.reached:
+            problems[sheet.member.host] = "no answer"
+        elif not sheet.unit or sheet.unit.load != "loaded":
+            problems[sheet.member.host] = f"{unit} cannot be run: {sheet.unit}"
+        elif running and not sheet.unit.running:
+            problems[sheet.member.host] = f"{unit} does not run: {sheet.unit}"
+    if problems:
+        raise Disproved(
+            "every named member's machine answers, and its unit is installed" + (" and runs" if running else ""),
+            problems,
+            "reach the machine; install the unit (bad-setting: systemd refuses it, as one without ExecStart; look with "
+            f"systemctl cat {unit}); start it: systemctl start --no-block {unit}. Why it does not start is shown by "
+            "pytest runbook/troubleshoot/run_directly",
+        )

@@ -1,0 +1,63 @@
+"""What an operator names for one procedure: members, and the options that only some procedures take. Pure.
+
+`conftest.py` checks with it before any host is asked; `troubleshoot` works on the members that are given here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from requorum.command import LONG
+from requorum.inventory import Inventory, Member
+from requorum.refusal import Refusal
+from requorum.stages import Procedure
+
+SECONDS = 20  # how long etcd is run directly unless --seconds says otherwise
+LONGEST = LONG - 120  # the unit's own stop and start must fit into the command's deadline too
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`cluster`: all members of the cluster that the named ones belong to; `members`: those named, or all of them."""
+
+    cluster: tuple[Member, ...]
+    members: tuple[Member, ...]
+
+
+def check(procedure: Procedure, inventory: Inventory, given: Mapping[str, object]) -> None:
+    """Raises `Refusal` for an option that the procedure does not take, lacks, or cannot use. `given`: by name."""
+    takes = {name.rstrip("!") for name in procedure.takes}
+    for name, value in given.items():
+        if value not in (None, False) and name not in takes:
+            others = ", ".join(f"--{option}" for option in sorted(takes)) or "none of its own"
+            raise Refusal(f"--{name}", f"is no option of {procedure.directory}", f"leave it out; it takes {others}")
+    if "members!" in procedure.takes and not given.get("members"):
+        names = ", ".join(member.name for member in inventory.members)
+        raise Refusal(procedure.directory, "needs --members=NAME,…", f"name some of {names}")
+    if given.get("members"):
+        named = choose(inventory, str(given["members"])).members
+        if "seconds" in takes and len(named) != 1:
+            raise Refusal("--members", f"names {len(named)} members", f"{procedure.directory} works on exactly one")
+    seconds = given.get("seconds")
+    if isinstance(seconds, int) and not 1 <= seconds <= LONGEST:
+        raise Refusal(f"--seconds={seconds}", f"must be from 1 to {LONGEST}", f"leave it out for {SECONDS}")
+
+
+def choose(inventory: Inventory, text: str) -> Chosen:
+    """The members that `text` names, by name or host, comma-separated; "" is all of the cluster.
+
+    The cluster is `members`, or the old one where only that has all of them. Raises `Refusal` for an unknown one.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for cluster in (inventory.members, inventory.old_members):
+        known = {key: member for member in cluster for key in (member.host, member.name)}
+        if set(names) <= set(known):
+            return Chosen(cluster, tuple(dict.fromkeys(known[name] for name in names)) or cluster)
+    known_names = dict.fromkeys(m.name for m in (*inventory.members, *inventory.old_members))
+    strangers = [n for n in names if n not in known_names and n not in inventory.hosts]
+    raise Refusal(
+        f"--members={','.join(strangers or names)}",
+        "is no member of the inventory's cluster",
+        f"one of {', '.join(known_names)}",
+    )

@@ -1,0 +1,218 @@
+"""What the login needs of sudo: one list of commands, the sudoers lines made from it, and what `sudo -l` lacks of them.
+
+The list is `sudoers.txt`. Pure functions; `runbook/troubleshoot/sudoers` asks the hosts, and so does `--check`. The lab
+gives its login `limited` exactly `file()`. What such a list is good for, and what it is not, stands in the README.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from requorum import inventory as inventories
+from requorum import marker
+from requorum.command import REDACTED, Command, look
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+
+LIST = Path(__file__).with_suffix(".txt")
+TIMEOUT = "/usr/bin/timeout"
+TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcdutl", "etcdctl"))
+# Anything else in a word is spelled `?`, any one character: quotes, backslashes and # mean something to sudoers.
+_PLAIN = re.compile(r"[A-Za-z0-9 /._%+@{}()<>|$&;~^*-]")
+_ESCAPED = re.compile(r"[,:=]")
+_UNLIKELY = "any thing/at-all"  # stands for `*` when a needed pattern is held against a granted one
+
+
+@dataclass(frozen=True)
+class Need:
+    """One command that the runbook runs as root: everything behind `sudo -n timeout`, `*` for what varies."""
+
+    arguments: str
+
+    def line(self, login: str) -> str:
+        """As it stands in a sudoers file."""
+        return f"{login} ALL=(root) NOPASSWD: {TIMEOUT} {spelled(self.arguments)}"
+
+    def covers(self, arguments: str) -> bool:
+        return _matches(_pattern(spelled(self.arguments)), arguments)
+
+
+def spelled(arguments: str) -> str:
+    """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`."""
+    one_space = re.sub("(?<= ) | $", "?", arguments)  # an empty word; sudoers would make one space of two
+    return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
+
+
+def needed(inventory: Inventory) -> tuple[Need, ...]:
+    """Every command of the runbook, in the list's order, for this inventory."""
+    rows = (row.split(" ", 1) for row in LIST.read_text(encoding="utf-8").splitlines() if row and row[0] != "#")
+    found: dict[Need, None] = {}
+    for deadlines, words in rows:
+        for deadline in deadlines.split(","):
+            for filled in _filled(inventory, f"-k 5 {deadline} {words}"):
+                found.setdefault(Need(filled))
+    return tuple(found)
+
+
+def _filled(inventory: Inventory, words: str) -> Iterable[str]:
+    """The list's @WORDS@ from the inventory; a line that names a tool becomes one for each place it may be in."""
+    settings, dh = inventory.etcd, inventory.deephaven
+    latest = posixpath.dirname(settings.config)
+    token = f"{inventory.cluster.lower()}-*"
+    values = {
+        "BASE": marker.BASE,
+        "RUNS": marker.directory(inventory.cluster),
+        "CONFIG": settings.config,
+        "LATEST": latest,
+        "CONFIG_ROOT": posixpath.dirname(latest),
+        "DATA": settings.data_root,
+        "UNIT": settings.unit,
+        "ACCOUNT": settings.user,
+        "PORT": str(settings.client_port),
+        "ADMIN": dh.admin_user,
+        "CLIENT": dh.client_config,
+        "SERVER_ARCHIVE": dh.server_archive,
+        "CLIENT_ARCHIVE": dh.client_archive.format(cluster_id=token),
+        "CLIENT_ARCHIVE_DIRECTORY": posixpath.dirname(dh.client_archive.format(cluster_id=token)),
+        **{name.upper(): _vendor(inventory, line) for name, line in dh.commands.model_dump().items()},
+    }
+    for name, value in values.items():
+        words = words.replace(f"@{name}@", value)
+    for tool in TOOLS if "@TOOL@" in words else ("",):
+        yield words.replace("@TOOL@", tool)
+
+
+def _vendor(inventory: Inventory, line: str) -> str:
+    """A vendor's line with `*` for every placeholder but the account, which does not vary."""
+    return re.sub(r"\{[a-z_]+\}", "*", line.replace("{admin_user}", inventory.deephaven.admin_user)).replace("'", "")
+
+
+def file(inventory: Inventory, login: str) -> str:
+    """A whole file for /etc/sudoers.d. secure_path: without it the login could bring a `cat` of its own."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    head = [f"Defaults:{login} !requiretty", f'Defaults:{login} secure_path="{path}"']
+    return "\n".join([*head, *(need.line(login) for need in needed(inventory))]) + "\n"
+
+
+# -- what a login may do already ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One entry of `sudo -l` that is about root: a command's pattern, whether it is denied, whether a password is
+    asked. `arguments` None: whatever they are."""
+
+    command: str
+    arguments: str | None
+    denied: bool
+    password: bool
+
+    def matches(self, arguments: str) -> bool:
+        """Whether it is about `timeout` with these arguments."""
+        if self.command != "ALL" and not _is_timeout(self.command):
+            return False
+        return self.arguments is None or _matches(_pattern(self.arguments), arguments)
+
+
+def ask(host: str) -> Command:
+    """What sudo grants the login that the runbook uses; asked without a password, as the runbook will ask."""
+    return look(host, "env", "LC_ALL=C", "sudo", "-n", "-l", why="what sudo allows this login", root=False)
+
+
+def parse(listing: str) -> tuple[Grant, ...]:
+    """`sudo -l`'s answer. Entries for other accounts than root, and the defaults above them, are left out."""
+    _, _, entries = listing.partition("may run the following commands")
+    grants: list[Grant] = []
+    for line in entries.splitlines()[1:]:
+        whom = re.match(r"\s*\(([^)]*)\)\s*(.*)$", line)
+        if not whom or not {"root", "ALL", "#0"} & set(re.split(r"[,:\s]+", whom[1])):
+            continue
+        password = True
+        for part in re.split(r"(?<!\\),\s+", whom[2]):
+            while tag := re.match(r"\s*([A-Z_]+):\s*|\s*[A-Z]+=\S+\s+", part):
+                password = {"NOPASSWD": False, "PASSWD": True}.get(tag[1] or "", password)
+                part = part[tag.end() :]
+            denied = part.startswith("!")
+            command, _, arguments = part.lstrip("!").strip().partition(" ")
+            grants.append(Grant(command, arguments.strip() or None, denied, password))
+    return tuple(grants)
+
+
+def allowed(grants: Sequence[Grant], arguments: str) -> bool:
+    """Whether `sudo -n timeout ARGUMENTS` is: sudo's last entry that matches decides."""
+    last = next((grant for grant in reversed(grants) if grant.matches(arguments)), None)
+    return last is not None and not last.denied and not last.password
+
+
+def missing(inventory: Inventory, listing: str) -> tuple[Need, ...]:
+    """What the login lacks, by `sudo -l`'s own words (`ask`); () is as it must be.
+
+    A needed pattern counts as allowed when it is with something unlikely in place of every `*`.
+    """
+    grants = parse(listing)
+    return tuple(need for need in needed(inventory) if not allowed(grants, need.arguments.replace("*", _UNLIKELY)))
+
+
+def unlisted(inventory: Inventory, lines: Iterable[str]) -> list[str]:
+    """Of exact shell lines as `Command.line` spells them: those as root that no line of the list covers."""
+    needs = needed(inventory)
+    spoken = {line: as_root(line) for line in lines}
+    return [line for line, words in spoken.items() if words and not any(need.covers(words) for need in needs)]
+
+
+def as_root(line: str) -> str | None:
+    """What sudo compares of `sudo -n timeout …`: the words joined by spaces. None for a line without sudo."""
+    words = shlex.split(line.removesuffix(f" < {REDACTED}"))
+    return " ".join(words[3:]) if words[:3] == ["sudo", "-n", "timeout"] else None
+
+
+def _is_timeout(command: str) -> bool:
+    """Whether sudo's word for a command, a path, a directory with a slash behind it or a pattern, means `timeout`."""
+    places = (TIMEOUT, "/bin/timeout")
+    return any(fnmatch.fnmatchcase(path, f"{command}*" if command.endswith("/") else command) for path in places)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """sudoers' spelling as a regular expression. `""` means no arguments; ^…$ is sudo's own regular expression."""
+    if text == '""':
+        return re.compile(r"\Z")
+    if text.startswith("^") and text.endswith("$"):
+        return re.compile(text, re.S)
+    parts = []
+    for token in re.findall(r"\\.|\[[^]]+\]|.", text, re.S):
+        if token in "*?":
+            parts.append(".*" if token == "*" else ".")
+        else:
+            parts.append(token if len(token) > 2 else re.escape(token[-1]))
+    return re.compile("".join(parts) + r"\Z", re.S)
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.match(text) is not None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m requorum.sudoers INVENTORY LOGIN`: a whole file on standard output."""
+    if len(arguments) != 2:
+        print("usage: python -m requorum.sudoers INVENTORY LOGIN", file=sys.stderr)
+        return 4
+    try:
+        inventory = inventories.load(inventories.find(arguments[0], LIST.parents[1]))
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 4
+    print(file(inventory, arguments[1]), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Files that the etcd account cannot use. Collected only when it is named."""

@@ -1,0 +1,19 @@
+"""What the stages of one repair hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass
+class Repair:
+    """Hosts whose files were given back."""
+
+    mended: set[str] = field(default_factory=set)
+
+
+@pytest.fixture(scope="session")
+def repair() -> Repair:
+    return Repair()

@@ -1,0 +1,58 @@
+"""The traces of an etcd that was run as the wrong user: found, given back, and the service starts again."""
+
+from __future__ import annotations
+
+from requorum import locking, ownership, restarts, selection
+from requorum.cluster import Cluster
+from requorum.proofs import permissions
+from runbook.troubleshoot.permissions.conftest import Repair
+
+
+class TestPermissions:
+    """Permissions. Find what the etcd account does not own or cannot use, give it back, prove that etcd starts.
+
+    Only owners, groups and modes are changed, no content; how to undo it is noted on each host before.
+    """
+
+    def test_given_the_members_answer(self, cluster: Cluster) -> None:
+        """Their unit is installed; it need not run."""
+        chosen = selection.choose(cluster.inventory, cluster.options.members)
+        sheets = restarts.standing(cluster, chosen.members)
+        hosts = [member.host for member in chosen.members]
+        restarts.refuse_silent(sheets, hosts, cluster.inventory.etcd.unit, running=False)
+
+    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+        """One operator at a time, against a recovery too."""
+        locking.take(cluster, ends=False)
+
+    def test_given_no_other_account_runs_etcd(self, cluster: Cluster) -> None:
+        """It would go on making files of its own."""
+        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
+        permissions.no_other_account_runs_etcd(cluster, hosts)
+
+    def test_given_it_is_known_what_is_wrong(self, cluster: Cluster) -> None:
+        """Every path with its owner and mode as they are now."""
+        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
+        permissions.show(cluster, permissions.findings(cluster, hosts))
+
+    def test_when_it_is_given_back(self, cluster: Cluster, repair: Repair) -> None:
+        """Data to the etcd account; of the configuration what it must read, to its group."""
+        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
+        plan = ownership.give_back(cluster.inventory.cluster, cluster.mark.run, permissions.findings(cluster, hosts))
+        repair.mended = {command.host for command in plan}
+        cluster.do(plan)
+        for host in sorted(repair.mended):
+            place = ownership.place(cluster.inventory.cluster)
+            cluster.note(f"{host}: to undo it, as root: sh {place}/{cluster.mark.run}.sh")
+
+    def test_then_etcd_can_use_everything(self, cluster: Cluster) -> None:
+        """Asked again; what was left for people to judge is named here."""
+        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
+        permissions.everything_is_usable(cluster, hosts)
+
+    def test_then_the_service_starts(self, cluster: Cluster, repair: Repair) -> None:
+        """One member at a time: those that were mended, and those that should run and do not."""
+        chosen = selection.choose(cluster.inventory, cluster.options.members)
+        for member in chosen.members:
+            sheets = restarts.standing(cluster, chosen.cluster)
+            permissions.it_starts(cluster, sheets, member.host, member.host in repair.mended)

@@ -1,0 +1,1 @@
+"""May the login run what the runbook needs? Collected only when it is named."""

@@ -1,0 +1,21 @@
+"""With restricted sudo: is every command that the runbook needs allowed as it is spelled?"""
+
+from __future__ import annotations
+
+from requorum.cluster import Cluster
+from requorum.proofs import sudo
+
+
+class TestSudoers:
+    """Sudoers. Hold what `sudo -l` says of this login against every command that the runbook runs as root.
+
+    Nothing is changed. The lines that are missing are printed at the end.
+    """
+
+    def test_given_the_login_works(self, cluster: Cluster) -> None:
+        """On every host, without sudo."""
+        sudo.the_login_answers(cluster)
+
+    def test_then_every_command_is_allowed(self, cluster: Cluster) -> None:
+        """Word for word, and without a password."""
+        sudo.every_command_is_allowed(cluster, sudo.listings(cluster))
