@@ -20,7 +20,7 @@ from requorum.command import REDACTED, Action, Command, Copy
 from requorum.journal import redact
 from requorum.terminal import Reporter
 
-COMMIT = "the commit prompt: everything above can be taken back without loss, from here the cluster is changed"
+COMMIT = "the commit prompt: from here machines get the new configuration"
 NO_RETURN = "the point of no return: from here Deephaven writes into the new cluster"
 LEGEND = (
     f"* changes something, the rest only looks. {REDACTED} is standard input: a mark, a note or a secret, never shown.",

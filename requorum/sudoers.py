@@ -91,8 +91,9 @@ def _filled(inventory: Inventory, words: str) -> Iterable[str]:
 
 
 def _vendor(inventory: Inventory, line: str) -> str:
-    """A vendor's line with `*` for every placeholder but the account, which does not vary."""
-    return re.sub(r"\{[a-z_]+\}", "*", line.replace("{admin_user}", inventory.deephaven.admin_user)).replace("'", "")
+    """A vendor's line as sudo joins its words, with `*` for every placeholder but the account, which does not vary."""
+    words = shlex.split(line.replace("{admin_user}", inventory.deephaven.admin_user))
+    return re.sub(r"\{[a-z_]+\}", "*", " ".join(words))
 
 
 def file(inventory: Inventory, login: str) -> str:

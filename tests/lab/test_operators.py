@@ -27,7 +27,7 @@ SUDOERS = "/etc/sudoers.d/ops"
 RESTRICTED = "ops ALL=(root) NOPASSWD: /usr/bin/timeout\n"
 # All that could be at work for the runbook on a host.
 AT_WORK = """
-systemctl list-units --all --no-legend requorum.slice 'requorum-trial*' 'requorum-salvage*' 'run-*.scope'
+systemctl list-units --all --no-legend 'requorum-trial*' 'requorum-salvage*' 'run-*.scope'
 pgrep -af 'snapshot restore .*--data-dir|isolation.sh'
 """
 # What may take long and yet has no way to be stopped: it only waits for monit or systemd.
