@@ -21,8 +21,9 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready               ## the runbook beside a recovery by hand, interleaved (PAIRS=5)
+bench: .venv/ready               ## the runbook beside a recovery by hand (PAIRS=5); what each way to take data loses (LOSSES=20)
 	sh compose/with-engine $(BIN)/python -m tests.benchmarks.bench --pairs $(or $(PAIRS),5)
+	sh compose/with-engine $(BIN)/python -m tests.benchmarks.losses --losses $(or $(LOSSES),20)
 
 docs: .venv/ready                ## docs/report.png: the report of the kept sample, or of EVIDENCE=DIRECTORY, as a browser shows it
 	$(BIN)/python -m requorum.report $(or $(EVIDENCE),docs/sample)
