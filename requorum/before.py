@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
@@ -94,6 +94,20 @@ def ask_listing(host: str, terms: Terms) -> Command:
         host, ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms)),
         "list what the runbook may touch", changes=False, secret=True,
     )  # fmt: skip
+
+
+def is_listing(question: Command) -> bool:
+    return question.argv[:3] == ("sh", "-c", _LIST)
+
+
+def without(text: str, gone: Callable[[str], bool]) -> str:
+    """A listing without the paths that will be gone by then, for a plan."""
+    words = []
+    for entry in parse_listing(text):
+        if not gone(entry.path):
+            words += [f"{entry.kind} {entry.mode or '777'} {entry.owner}", entry.path, entry.target]
+            words += [f"{entry.sha256}  {entry.path}"] if entry.sha256 else []
+    return "".join(f"{word}\0" for word in words)
 
 
 def parse_listing(text: str) -> tuple[Entry, ...]:

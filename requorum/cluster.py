@@ -120,6 +120,7 @@ class Cluster:
         self.carrying_on = False
         self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
         self.lock: lock.Holder | None = None  # what this run holds, for `locking`
+        self.shown = False  # the lock is in a plan, so letting it go is too
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []

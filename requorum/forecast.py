@@ -12,8 +12,9 @@ import posixpath
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from requorum import deephaven, isolation
+from requorum import before, deephaven, isolation
 from requorum.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 from requorum.command import Action, Command, Result
 from requorum.inventory import Inventory, Member
@@ -84,6 +85,9 @@ class Forecast:
             return question, self._supervised
         if name == "df":  # of the deepest parent that is there already
             return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
+        if before.is_listing(question):
+            gone = partial(self._gone, host)
+            return question, lambda result: replace(result, stdout=before.without(result.stdout, gone))
         things = {path: self.after.at(host, path) for path in paths}
         if name == "find" and "-maxdepth" in words and words[words.index("-maxdepth") + 1] == "0":
             return self._which_exist(question, things)
@@ -97,6 +101,13 @@ class Forecast:
         if answer is not None:
             return answer
         raise Unforeseen(host, f"nobody can tell yet: {question.why} ({shlex.join(question.argv)})", "run the runbook")
+
+    def _gone(self, host: str, path: str) -> bool:
+        """Whether a path that is listed now will not be there. Raises `Unforeseen` for one that will be another."""
+        thing = self.after.at(host, path)
+        if thing.lacking or thing == Thing("real", path):
+            return thing.lacking
+        raise Unforeseen(host, f"nobody can tell yet how {path} will be", "run the procedure")
 
     def _supervised(self, result: Result) -> Result:
         """monit's word of the same processes. Raises `Unforeseen` where it names none now."""

@@ -72,10 +72,10 @@ def ask(host: str, cluster: str) -> Command:
 _DROP = 'if [ "$(readlink "$1")" = "$2" ]; then rm -f "$1"; fi'
 
 
-def drop(host: str, cluster: str, holder: Holder, why: str) -> Command:
-    """Removes the lock if it is still this holder's, and no other."""
+def drop(host: str, cluster: str, words: str, why: str) -> Command:
+    """Removes the lock if it still has these words of its holder, and no other."""
     locked = ("flock", "--timeout", "20", marker.directory(cluster))
-    return act(host, *locked, "sh", "-c", _DROP, "sh", path(cluster), holder.words(), why=why)
+    return act(host, *locked, "sh", "-c", _DROP, "sh", path(cluster), words, why=why)
 
 
 def parse(host: str, cluster: str, text: str) -> Holder | None:

@@ -63,13 +63,14 @@ def take(cluster: Cluster, ends: bool = True) -> None:
     host, name = lock.place(cluster.terms), cluster.inventory.cluster
     left = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone if ends]
     if not cluster.acts:
+        cluster.shown = True
         cluster.do([*lock.take(host, name, PLANNED), *left])
         return
     cluster.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
     found = _try(cluster, host, mine)
     if found is not None and found != mine and lock.is_gone(found, mine, born):
         cluster.note(f"the lock of {found} is taken over: that process has ended")
-        cluster.do([lock.drop(host, name, found, "the holder's process has ended")])
+        cluster.do([lock.drop(host, name, found.words(), "the holder's process has ended")])
         found = _try(cluster, host, mine)
     if found != mine:
         cluster.lock = None
@@ -84,11 +85,13 @@ def _try(cluster: Cluster, host: str, mine: Holder) -> Holder | None:
 
 def release(cluster: Cluster) -> None:
     """At the end of a run, however it ended, so it never raises. Where it fails, the operator's next run takes over."""
+    host, name, why = lock.place(cluster.terms), cluster.inventory.cluster, "let the lock go"
+    if cluster.shown:
+        cluster.do([lock.drop(host, name, PLANNED, why)], bookkeeping=True)
     if cluster.lock is None:
         return
-    host, name = lock.place(cluster.terms), cluster.inventory.cluster
     try:
-        cluster.fleet.run([lock.drop(host, name, cluster.lock, "let the lock go")])
+        cluster.fleet.run([lock.drop(host, name, cluster.lock.words(), why)])
         cluster.lock = None
     except Refusal as refusal:
         cluster.journal.record("note", text=f"the lock could not be let go: {refusal}")

@@ -49,7 +49,7 @@ class Directory:
         return lock.parse("infra-1", "lab", results[-1].stdout)
 
     def drop(self, holder: Holder) -> None:
-        (result,) = self.run(lock.drop("infra-1", "lab", holder, "test"))
+        (result,) = self.run(lock.drop("infra-1", "lab", holder.words(), "test"))
         assert result.returncode == 0, result.stderr
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, stages
+from requorum import drawing, locking, stages
 from requorum.cluster import Options
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.fleet import Fleet, Machine
@@ -248,6 +248,16 @@ def test_what_does_not_hold_today_is_supposed_mended_but_what_is_not_known_ends_
     assert cluster.pardons(Disproved("there is room", {"etcd-1": "none"}, "make room"))
     assert not cluster.pardons(Refusal("the hosts", "carry marks of several runs", "decide"))
     assert not cluster.pardons(KeyError("nobody foresaw this"))
+
+
+def test_the_lock_is_taken_and_let_go_in_a_plan_without_a_name_for_its_holder(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Hosts())
+    cluster.begin("m.py::TestX::test_when_the_cluster_is_locked")
+    locking.take(cluster)
+    locking.release(cluster)
+    changing = [command.argv for command in cluster.stages[-1].commands() if command.changes]
+    assert ("ln", "-sT", "‹holder›", "/var/lib/requorum/lab/lock") in changing
+    assert changing[-1][0] == "flock" and changing[-1][-1] == "‹holder›"
 
 
 def test_planning_and_acting_have_the_same_verbs() -> None:

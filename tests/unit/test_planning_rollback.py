@@ -1,0 +1,91 @@
+"""A rollback planned on hosts that only answer questions: what goes and what comes back is told from their record."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from dataclasses import asdict
+
+import pytest
+
+from requorum import marker, stages
+from requorum.before import Entry, Record
+from requorum.command import Command
+from requorum.marker import Phase
+from requorum.planning import Planning
+from requorum.refusal import Refusal
+from runbook.rollback.conftest import Past
+from tests.unit import build
+from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, lines, planning
+
+CONFIGURED = "/etc/etcd/dh"
+MEMBERS = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"
+
+
+def link(target: str) -> Entry:
+    return Entry(f"{CONFIGURED}/latest", "l", "", "root:root", f"{CONFIGURED}/{target}")
+
+
+WAS = (Entry(CONFIGURED, "d", "755", "root:root"), link("old"), Entry(FRAGMENT, "f", "644", "root:root", "", "a" * 64))
+NOW = (
+    WAS[0], link("new"), Entry(f"{CONFIGURED}/new", "d", "755", "root:root"),
+    Entry(FRAGMENT, "f", "644", "root:root", "", "c" * 64),
+)  # fmt: skip
+
+
+class Changed(Hosts):
+    """Hosts on which a run has got as far as starting the new etcd."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv = command.argv
+        if argv[0] == "cat" and argv[1].endswith("/run.json"):
+            mark = build.mark(Phase.STARTED, members=MEMBERS)
+            return 0, next(c.stdin.decode() for c in marker.write(command.host, "lab", mark) if c.stdin)
+        if argv[0] == "cat" and argv[1].endswith("/record.json"):
+            return 0, json.dumps(asdict(Record(WAS, "enabled", True, True)))
+        if "sha256sum -z" in " ".join(argv):
+            words = [word for e in NOW for word in (f"{e.kind} {e.mode or '777'} {e.owner}", e.path, e.target)]
+            return 0, "".join(f"{word}\0" for word in words) + f"{'c' * 64}  {FRAGMENT}\0"
+        if "dh_monit" in argv[0]:
+            return 0, "Process 'dispatcher'  OK\n"
+        return super().answer(command)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
+    cluster, past = planning(tmp_path_factory.mktemp("rollback"), Changed()), Past()
+    for nodeid in stages.expected(ROOT / "runbook/rollback", ROOT):
+        path, step, name = nodeid.split("::")
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        stage = getattr(getattr(module, step)(), name)
+        cluster.begin(nodeid)
+        if "room" not in name:
+            try:
+                stage(cluster, past) if "past" in inspect.signature(stage).parameters else stage(cluster)
+            except Refusal as error:
+                if not cluster.pardons(error):
+                    raise
+        cluster.end(nodeid, "passed", 0.0, "")
+    return cluster
+
+
+def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned: Planning) -> None:
+    away = lines(planned, "when_what_the_run_brought_is_set_aside")
+    assert away.count(f"-T {CONFIGURED}/new ") == 5 and away.count(f"-T {FRAGMENT} ") == 5
+    back = lines(planned, "when_what_was_there_before_is_put_back")
+    assert back.count(f"{FRAGMENT} {FRAGMENT}") == 5 and back.count(f" {CONFIGURED}/latest") == 5
+
+
+def test_deephaven_is_turned_off_and_on_again(planned: Planning) -> None:
+    assert lines(planned, "when_deephaven_is_turned_off").count("dh_monit down") == 2
+    assert lines(planned, "when_deephaven_is_turned_on_where_it_was_on").count("dh_monit up") == 2
+
+
+def test_etcd_is_stopped_and_started_where_it_ran(planned: Planning) -> None:
+    assert "systemctl stop" in lines(planned, "when_the_new_etcd_is_stopped")
+    assert "systemctl start" in lines(planned, "when_etcd_is_started_where_it_ran")
+
+
+def test_the_plan_names_the_run_that_is_undone(planned: Planning) -> None:
+    assert build.RUN in lines(planned, "when_the_run_is_closed")
