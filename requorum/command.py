@@ -21,7 +21,7 @@ REDACTED = "•••"
 SLICE = "requorum.slice"
 STOP = ("systemctl", "stop", SLICE)
 STOP_SECONDS = 5  # from SIGTERM to SIGKILL
-_SCOPE = ("systemd-run", "--quiet", "--scope", "--collect", f"--slice={SLICE}",
+SCOPE = ("systemd-run", "--quiet", "--scope", "--collect", f"--slice={SLICE}",
           f"--property=TimeoutStopSec={STOP_SECONDS}")  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def act_long(
     makes: tuple[str, ...] = (),
 ) -> Command:  # fmt: skip
     """A command that changes the host and may take long: Ctrl-C ends it there, and so does the next run."""
-    return Command(host, (*_SCOPE, *argv), why, deadline=deadline, accept=accept, stop=STOP, makes=makes)
+    return Command(host, (*SCOPE, *argv), why, deadline=deadline, accept=accept, stop=STOP, makes=makes)
 
 
 def stop_all(host: str, why: str) -> Command:

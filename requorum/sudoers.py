@@ -18,7 +18,7 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum import marker
-from requorum.command import REDACTED, Command, look
+from requorum.command import REDACTED, SCOPE, Command, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -68,6 +68,7 @@ def _filled(inventory: Inventory, words: str) -> Iterable[str]:
     latest = posixpath.dirname(settings.config)
     token = f"{inventory.cluster.lower()}-*"
     values = {
+        "SCOPE": " ".join(SCOPE),
         "BASE": marker.BASE,
         "RUNS": marker.directory(inventory.cluster),
         "CONFIG": settings.config,
