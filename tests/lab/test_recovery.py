@@ -12,7 +12,7 @@ from tests.lab.rehearsal import Rehearsal, heal
 LOST = ("etcd-2", "etcd-3")
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.matrix)])
 def test_members_that_only_need_starting_are_refused_and_the_named_command_brings_them_back(
     rehearsal: Rehearsal, how: str
 ) -> None:
@@ -29,6 +29,7 @@ def test_members_that_only_need_starting_are_refused_and_the_named_command_bring
     rehearsal.spoilt = False
 
 
+@pytest.mark.matrix  # all three are, in test_salvage
 def test_killed_members_are_rebuilt_when_the_operator_insists(rehearsal: Rehearsal) -> None:
     rehearsal.lose("kill", LOST)
     rehearsal.assert_recovered(rehearsal.run(rehearsal.inventory(), "--rebuild"))
