@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compose import faults
+from requorum import marker
 from requorum.marker import Marker, Phase
 from tests.lab import listing, procedures
 from tests.lab.rehearsal import Rehearsal, Run
@@ -67,13 +67,14 @@ def broken(rehearsal: Rehearsal) -> Iterator[None]:
     nodes = rehearsal.nodes
     stop = faults.by_name("stop")
     member, first, infra, query = (nodes.by_name(name) for name in ("etcd-3", "etcd-1", "infra-1", "query-1"))
-    mark = {**Marker("20260101t000000z-a", "t", Phase.STOPPING, "eve@desk").__dict__, "phase": "STOPPING"}
+    unfinished = marker.write("etcd-1", "lab", Marker("20260101t000000z-a", "t", Phase.STOPPING, "eve@desk"))
+    mark = next(command.stdin for command in unfinished if command.stdin)
     stop.inject(nodes, [member])
     try:
         faults.await_members_down(nodes, [member])
         first.run(["chmod", "a-x", UNPACK])
         first.run(["mkdir", "-p", os.path.dirname(MARK)])
-        first.put(MARK, json.dumps(mark).encode())
+        first.put(MARK, mark)
         infra.run(["sh", "-c", f"{MAKE_CERTIFICATE} {CLIENT}/config/next.pem"])
         query.run(["chown", "nobody:nogroup", f"{CLIENT}/config/password"])
         yield
