@@ -365,7 +365,7 @@ def _said(config: pytest.Config) -> advice.Said:
     """How this run was called."""
     names = (
         "--confirm", "--snapshot", "--salvage", "--skip-hash", "--rebuild", "--gone", "--discard-new-writes",
-        "--concurrency",
+        "--members", "--off", "--seconds", "--since", "--concurrency",
     )  # fmt: skip
     options = [(name, config.getoption(name)) for name in names]
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
