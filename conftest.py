@@ -27,7 +27,7 @@ from requorum.cluster import Cluster, Options
 from requorum.drawing import PlanReporter
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.journal import Journal, now
+from requorum.journal import Journal, now, redact
 from requorum.marker import Marker, Phase
 from requorum.planning import Planning
 from requorum.refusal import Refusal
@@ -311,7 +311,7 @@ def pytest_runtest_makereport(
         return report
     cluster = config.stash.get(CLUSTER, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
-        report.longrepr = str(call.excinfo.value)  # a sentence for the operator, not a traceback
+        report.longrepr = redact(str(call.excinfo.value))  # a sentence for the operator, not a traceback
     if isinstance(cluster, Planning) and report.when == "call" and call.excinfo and cluster.pardons(call.excinfo.value):
         report.outcome, report.longrepr = "passed", None
     looks = config.stash[PROCEDURE].looks
@@ -356,7 +356,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         reporter.closing = cluster.closing(outcome)
         if stopped_at is not None:
             error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
-            reporter.advice = advice.lines(stopped_at, error, cluster.mark.phase, _said(config))
+            phase = cluster.mark.phase if cluster.acts else Phase.OPEN  # a plan went nowhere
+            reporter.advice = advice.lines(stopped_at, error, phase, _said(config))
     if isinstance(reporter, CheckReporter):
         reporter.findings = cluster.known.findings
 
@@ -364,7 +365,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
 def _said(config: pytest.Config) -> advice.Said:
     """How this run was called."""
     names = (
-        "--confirm", "--snapshot", "--salvage", "--skip-hash", "--rebuild", "--gone", "--discard-new-writes",
+        "--plan", "--confirm", "--snapshot", "--salvage", "--skip-hash", "--rebuild", "--gone", "--discard-new-writes",
         "--members", "--off", "--seconds", "--since", "--concurrency",
     )  # fmt: skip
     options = [(name, config.getoption(name)) for name in names]

@@ -82,13 +82,16 @@ def member_down(sheet: Sheet) -> Cause | None:
     if sheet.verdict.kind is not Kind.INTACT:
         return None
     seen = (State.LEADERLESS, State.STARTABLE, State.LOST)
-    stuck = {h: f for h, f in sheet.facts.items() if f.state in seen or (f.state is State.UNKNOWN and f.reached)}
+    # One that only does not say whether it sees a leader may be what quorum hangs on, unless the others have it.
+    sure = 2 * sum(f.state is State.HEALTHY for f in sheet.facts.values()) > len(sheet.facts)
+    silent = (State.UNKNOWN,) if sure else ()
+    stuck = {h: f for h, f in sheet.facts.items() if f.state in seen or (f.state in silent and f.reached)}
     if not stuck:
         return None
     found = {host: _with_words(str(facts), sheet.installed.get(host)) for host, facts in stuck.items()}
     return Cause(
         80, "member down", f"{listed(found)} does not take part, though another member sees a leader.", found,
-        "start it there; if it ends again, collect the logs:",
+        "on one member at a time, and wait until it is healthy; if it ends again, collect the logs:",
         f"systemctl restart --no-block {sheet.unit}; {pytest_line(sheet, 'troubleshoot/collect_logs')}",
     )  # fmt: skip
 

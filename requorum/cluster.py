@@ -22,7 +22,7 @@ from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
-from requorum.journal import Journal, now
+from requorum.journal import Journal, now, redact
 from requorum.lineage import Birth, Family
 from requorum.loss import Loss
 from requorum.marker import Marker, Phase
@@ -251,6 +251,7 @@ class Cluster:
 
     def note(self, text: str) -> None:
         """A line for the operator, shown below the stage."""
+        text = redact(text)
         self.notes.append(text)
         self.journal.record("note", text=text)
 

@@ -33,8 +33,9 @@ def reach(cluster: Cluster) -> tuple[dict[str, str], dict[str, Reading]]:
         allowed = machine.ask(look(machine.name, "true", why="sudo works without a password"))
         if allowed.code:
             return f"sudo refused: {allowed.words}"
+        began = time.time()
         result = machine.ask(clock.ask(machine.name))
-        return clock.parse(result, time.time())
+        return clock.parse(result, began + result.seconds)  # not now: the journal's disk came between
 
     answers = cluster.fleet.each(cluster.terms.everyone, ask)
     silent = {h: a.what if isinstance(a, Refusal) else str(a) for h, a in answers.items() if isinstance(a, Exception)}
@@ -165,6 +166,8 @@ def _users(asking: _Asking, roles: Sequence[str], answers: list[Result]) -> tupl
         return set(), {}
     if answers[0].code:
         asking.unseen.append(f"alarms: {answers[0].words}")
+    if not roles:
+        asking.unseen.append("logins: the configuration server holds no role's password")
     alarms = {line.strip() for line in answers[0].stdout.splitlines() if line.strip()} if not answers[0].code else set()
     logins = {role: questions.login(answer) for role, answer in zip(roles, answers[1:], strict=True)}
     asking.unseen += [f"login of {role}: {said}" for role, said in logins.items() if said and not refused(said)]

@@ -53,12 +53,16 @@ def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
     """Past the point of no return a run is carried on only while its cluster is healthy: a new loss is a new run."""
     if mark.phase < Phase.POWERING_ON:
         return True
-    verdict = quorum.decide(_diagnose(cluster, cluster.inventory.members))
-    if verdict.kind is not Kind.INTACT:
+    still = has_quorum(cluster, cluster.inventory.members)
+    if not still:
         cluster.note(
             f"run {mark.run} had turned Deephaven on; what is lost now is a new incident, and a new run begins"
         )
-    return verdict.kind is Kind.INTACT
+    return still
+
+
+def has_quorum(cluster: Cluster, members: tuple[Member, ...]) -> bool:
+    return quorum.decide(_diagnose(cluster, members)).kind is Kind.INTACT
 
 
 def new_configuration_is_installed(cluster: Cluster) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from requorum import marker
-from requorum.command import Command, act, look
+from requorum.command import SHORT, Command, act, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.terms import Terms
@@ -115,7 +115,7 @@ def held(host: str, cluster: str, holder: Holder | None, clear: str) -> LockErro
 def clearing(inventory: Inventory, host: str) -> str:
     """The line that removes the lock by hand, to be pasted on the operator's machine."""
     transport, address = inventory.transport, inventory.address(host)
-    remove = ("sudo", "-n", "rm", path(inventory.cluster))
+    remove = ("sudo", "-n", "timeout", "-k", "5", str(SHORT), "rm", "-f", path(inventory.cluster))  # as sudo allows it
     if transport.backend == "ssh":
         config = ("-F", transport.ssh_config) if transport.ssh_config else ()
         user = ("-l", transport.user) if transport.user else ()

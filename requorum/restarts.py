@@ -72,14 +72,16 @@ def cost(sheets: Sequence[MemberFacts], host: str) -> str | None:
     (own,) = (sheet for sheet in sheets if sheet.member.host == host)
     if not own.unit or not own.unit.running or own.has_leader is False:
         return None
-    majority = len(sheets) // 2 + 1
+    # The running cluster may have more members than the inventory: one that is about to become smaller.
+    size = max(len(sheets), len(own.config.initial_cluster.split(",")) if own.config else 0)
+    majority = size // 2 + 1
     others = [sheet.member.name for sheet in sheets if sheet is not own and sheet.has_leader]
     if len(others) >= majority:
         return None
     seen = ", ".join(others) or "none"
     unknown = "" if own.config else "its configuration cannot be read, so it may be a part of the quorum; "
     left = f"of the other members {seen} would be left with a leader"
-    return f"{unknown}{left}, and quorum takes {majority} of {len(sheets)}"
+    return f"{unknown}{left}, and quorum takes {majority} of {size}"
 
 
 def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:

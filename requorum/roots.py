@@ -63,8 +63,8 @@ def disk_full(sheet: Sheet) -> Cause | None:
         return None
     return Cause(
         20, "disk full", f"The disk that holds etcd's data is full or read-only on {listed(found)}.", found,
-        "make room there (old logs, old data directories), then start the unit there:",
-        f"systemctl restart --no-block {sheet.unit}",
+        "make room there (old logs, old data directories), then start the unit where it does not run:",
+        f"systemctl reset-failed {sheet.unit}; systemctl start --no-block {sheet.unit}",
     )  # fmt: skip
 
 

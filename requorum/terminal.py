@@ -131,7 +131,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
                 self.console.print(Text(f"  {_words(step)}: {names}", style="dim"))
             self.console.print()
         for line in self.closing:
-            self.console.print(line)
+            self.console.print(Text(redact(line)))
         if self.advice:
             self.console.print()
         for line in self.advice:

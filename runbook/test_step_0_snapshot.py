@@ -45,6 +45,8 @@ class TestStep0Snapshot:
         cluster.known.verdict = verdict
         for host, found in verdict.found().items():
             cluster.note(f"{host}: {found}")
+        if not cluster.options.rebuild:
+            hosts.new_members_are_no_cluster_already(cluster, verdict)
         stopping = cluster.mark.phase >= Phase.STOPPING
         refusal = quorum.refusal(verdict, cluster.options.rebuild, cluster.inventory.etcd.unit, stopping)
         if refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum import equipment, quorum
+from requorum import equipment, quorum, sudoers
 from requorum.checks.check import Check, Ruling, Seen, Verdict, ruled
 from requorum.command import Command, look
 from requorum.terms import Terms
@@ -19,8 +19,17 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
     return ruled([seen.silent[host]] if host in seen.silent else [], "answers")
 
 
+def ask_sudo(seen: Seen, host: str) -> list[Command]:
+    return [sudoers.ask(host)]
+
+
 def judge_sudo(seen: Seen, host: str) -> Ruling:
-    return ruled([seen.locked[host]] if host in seen.locked else [], "lets us in")
+    """In, and for every command of the runbook: a login may have just these."""
+    if host in seen.locked:
+        return ruled([seen.locked[host]], "")
+    listing = "".join(answer.stdout for answer in seen.answers_of("sudo", host))
+    lacking = sudoers.missing(seen.terms.inventory, listing)
+    return ruled([f"{len(lacking)} of the runbook's commands are not allowed"] if lacking else [], "lets us in")
 
 
 def judge_clock(seen: Seen, host: str) -> Ruling:
@@ -93,7 +102,8 @@ CHECKS = (
     ),
     Check(
         "sudo", "it takes commands as root without asking for a password (sudo -n)",
-        "give the login NOPASSWD for the runbook's commands, see sudo in the README", everyone, judge_sudo,
+        "give the login NOPASSWD for the runbook's commands, see sudo in the README; "
+        "pytest runbook/troubleshoot/sudoers --hosts=NAME names those that are missing", everyone, judge_sudo, ask_sudo,
     ),
     Check(
         "clock", "its clock is within {i.limits.clock_offset_seconds:g} s of this machine's",

@@ -7,6 +7,7 @@ from requorum.cluster import Cluster
 from requorum.command import HUGE, Fetch, Result, look
 from requorum.execstart import ExecStart
 from requorum.fleet import Machine
+from requorum.journal import redacted_lines
 from requorum.poll import until_holds
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own
@@ -56,13 +57,17 @@ def it_ran(cluster: Cluster, result: Result) -> None:
 
 
 def keep_the_output(cluster: Cluster, host: str, where: direct.Place) -> None:
-    """All that etcd said, fetched into the evidence; the host keeps its copy."""
+    """All that etcd said, fetched into the evidence without what looks like a secret; the host keeps its copy."""
+    if not cluster.acts:  # a plan has no output
+        return
     (digest,) = cluster.ask(
         [look(host, "sha256sum", where.log, why="SHA-256 of the output", deadline=HUGE, accept=(0,))]
     )
     target = cluster.journal.directory / f"{host}.log"
     cluster.do([Fetch(host, where.log, str(target), "all that etcd said", digest.stdout.split(" ")[0].lstrip("\\"))])
-    lines = target.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = target.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    lines = list(redacted_lines(said))
+    target.write_text("".join(lines), encoding="utf-8")
     cluster.settle(
         "etcd said something, and all of it is kept",
         {host: None if lines else "no output"},
@@ -70,7 +75,7 @@ def keep_the_output(cluster: Cluster, host: str, where: direct.Place) -> None:
     )
     cluster.note(f"{len(lines)} lines: {target}")
     for line in lines[-SHOWN:]:
-        cluster.note(line[:200])
+        cluster.note(line.rstrip()[:200])
 
 
 def it_is_as_before(cluster: Cluster, host: str) -> None:

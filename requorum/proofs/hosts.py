@@ -11,6 +11,8 @@ from requorum.command import HUGE, look
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
+from requorum.quorum import Kind, Verdict
+from requorum.refusal import Refusal
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3
@@ -62,6 +64,19 @@ def new_members_have_one_etcd(cluster: Cluster) -> None:
         "the same etcd as every other new member",
         {host: f"etcd {t.version}" if several else None for host, t in tools.items()},
         "install one and the same etcd on all new members",
+    )
+
+
+def new_members_are_no_cluster_already(cluster: Cluster, verdict: Verdict) -> None:
+    """Where the new members are other ones, they may have been rebuilt already, and the inventory forgot to say so."""
+    old, new = cluster.inventory.old_members, cluster.inventory.members
+    if verdict.kind is Kind.INTACT or old == new or not facts.has_quorum(cluster, new):
+        return
+    raise Refusal(
+        "the new members",
+        "are a cluster that has quorum already: nothing is to be rebuilt",
+        "where that is the cluster you want, remove old_members from the inventory and --gone from the command; "
+        "to replace it all the same: --rebuild",
     )
 
 

@@ -144,6 +144,14 @@ def test_a_clock_that_is_off_by_hours_is_named_before_certificates(seconds: floa
     assert set(names(found)) == {"certificates expired", "clock difference", "member down"}
 
 
+MUTE: dict[str, Any] = {"has_leader": None}  # runs, and does not say whether it sees a leader
+
+
+def test_members_that_only_do_not_say_are_never_restarted_while_quorum_may_hang_on_them() -> None:
+    assert "member down" not in names(sheet({2: MUTE, 3: MUTE}))
+    assert "member down" in names(sheet({3: MUTE}))
+
+
 def test_of_two_unequal_members_neither_is_called_the_right_one() -> None:
     odd = roots.corrupt_member(sheet({1: {"hash": DataHash(50, -1, 1)}, 3: {"hash": None}}))
     assert odd and set(odd.evidence) == {"etcd-1", "etcd-2"}

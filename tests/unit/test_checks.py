@@ -15,7 +15,7 @@ from requorum import checks, survey
 from requorum.checks.check import CLUSTER, HERE, Clock, Seen, counted
 from requorum.checks.files import parse_ends
 from tests.unit import build, world
-from tests.unit.world import Answer, World
+from tests.unit.world import MAY, Answer, World
 
 EVERYBODY = ("etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1")
 
@@ -198,6 +198,12 @@ def test_a_sudo_that_refuses_is_one_finding_and_what_needs_no_root_is_looked_at(
     assert of_it["sudo"] == "fails"
     assert of_it["server files"] == of_it["disk"] == of_it["etcd"] == "unknown"
     assert of_it["address"] == of_it["version"] == of_it["clock"] == "holds"
+
+
+def test_a_login_that_may_not_run_all_of_the_runbooks_commands_is_found() -> None:
+    lines = MAY.format(host="etcd-2", what="/usr/bin/timeout -k 5 60 true")
+    finding = World(says=[("etcd-2", "sudo -n -l", (0, lines))]).findings()["etcd-2", "sudo"]
+    assert finding.verdict == "fails" and finding.found.endswith("of the runbook's commands are not allowed")
 
 
 def test_without_the_configuration_server_the_cluster_is_unknown() -> None:

@@ -266,6 +266,13 @@ def test_a_failure_ends_with_what_where_why_and_the_command_to_go_on(inventory: 
     assert "\x1b" not in ended.stdout, "without a terminal nothing is drawn"
 
 
+def test_a_plan_that_cannot_be_made_names_the_plan_again_and_nothing_that_acts(inventory: Path) -> None:
+    ended = run("runbook", f"--hosts={inventory}", "--plan", "--rebuild", f"--evidence={inventory.parent}/evidence")
+    (following,) = (line for line in ended.stdout.splitlines() if line.startswith("Next:"))
+    assert f"pytest runbook --hosts={inventory} --plan --rebuild" in following
+    assert "rollback" not in following
+
+
 def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> None:
     """Every host hangs; SIGHUP and SIGTERM end the run in order, with evidence and a word on how to go on."""
     trap = inventory.parent / "ssh_config"

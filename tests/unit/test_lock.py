@@ -181,10 +181,10 @@ class TestWhereAndHow:
         [
             (
                 {"backend": "ssh", "ssh_config": "my conf", "user": "ops"},
-                "ssh -F 'my conf' -l ops infra-1.invalid sudo -n rm /var/lib/requorum/lab/lock",
+                "ssh -F 'my conf' -l ops infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock",
             ),
-            ({"backend": "ssh"}, "ssh infra-1.invalid sudo -n rm /var/lib/requorum/lab/lock"),
-            ({"backend": "docker"}, "docker exec infra-1.invalid rm /var/lib/requorum/lab/lock"),
+            ({"backend": "ssh"}, "ssh infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock"),
+            ({"backend": "docker"}, "docker exec infra-1.invalid timeout -k 5 60 rm -f /var/lib/requorum/lab/lock"),
         ],
     )
     def test_the_line_that_clears_it_is_the_one_for_this_transport(
@@ -274,7 +274,7 @@ class TestARun:
         monkeypatch.setattr(run.fleet, "run", silent)
         locking.release(run)
         assert "The lock stays on infra-1" in run.last_words[0]
-        assert "rm /var/lib/requorum/lab/lock" in run.last_words[0]
+        assert "rm -f /var/lib/requorum/lab/lock" in run.last_words[0]
 
 
 def test_every_procedure_that_changes_the_cluster_takes_the_lock() -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from requorum import facts
+from requorum.cluster import Cluster
 from requorum.command import Command, Result
 from requorum.etcd import Status
 from requorum.fleet import Machine
+from requorum.proofs import hosts
 from requorum.proofs.data import not_one_cluster
 from requorum.proofs.hosts import Connection, connections
+from requorum.quorum import Kind, Verdict
+from requorum.refusal import Refusal
+from tests.unit import build
 
 IPS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
 
@@ -126,3 +133,24 @@ class TestOneCluster:
     @pytest.mark.parametrize("count", [0, 1, 2])
     def test_every_member_must_be_there(self, count: int) -> None:
         assert "the members are" in (not_one_cluster(self.members(*IPS[:count]), IPS, True) or "")
+
+
+class TestNewMembersThatAreAClusterAlready:
+    """The command of the night, given again later with old_members still in the inventory."""
+
+    def judge(self, monkeypatch: pytest.MonkeyPatch, kind: Kind, moved: bool) -> None:
+        inventory = build.inventory()
+        old = inventory.members[1:] if moved else inventory.members
+        cluster = SimpleNamespace(inventory=SimpleNamespace(members=inventory.members, old_members=old))
+        monkeypatch.setattr(facts, "has_quorum", lambda cluster, members: members == inventory.members)
+        hosts.new_members_are_no_cluster_already(cast(Cluster, cluster), Verdict(kind, ()))
+
+    def test_they_are_not_rebuilt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(Refusal, match="has quorum already"):
+            self.judge(monkeypatch, Kind.LOST, moved=True)
+
+    @pytest.mark.parametrize(("kind", "moved"), [(Kind.INTACT, True), (Kind.LOST, False)])
+    def test_nothing_is_asked_where_the_old_ones_tell(
+        self, monkeypatch: pytest.MonkeyPatch, kind: Kind, moved: bool
+    ) -> None:
+        self.judge(monkeypatch, kind, moved)

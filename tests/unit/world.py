@@ -118,7 +118,11 @@ def _find_programs(command: Command) -> str:
     return "".join(f"{word}\n" for word in command.argv if word.startswith("/"))
 
 
+MAY = "User ops may run the following commands on {host}:\n    (root) NOPASSWD: {what}\n"
+
+
 HEALTHY: dict[str, Callable[[Command], Answer]] = {
+    "sudo -n -l": lambda c: (0, MAY.format(host=c.host, what="/usr/bin/timeout")),
     "command -v \"$tool\"": lambda c: (0, ""),
     "-perm /111": lambda c: (0, _find_programs(c)),
     "id -u": lambda c: (0, "111\n"),

@@ -7,6 +7,8 @@ from requorum.cluster import Cluster
 from requorum.proofs import collected
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 
+HEALTHY = "Healthy: nothing is wrong."
+
 
 class TestDiagnose:
     """Diagnose. Look at everything, say what is wrong, the likeliest root first, and which command is next.
@@ -37,5 +39,7 @@ class TestDiagnose:
             cluster.last_words += cause.lines(number)
             cluster.note(f"{number}. {cause.name}: {cause.what}")
         if not cluster.known.causes:
-            cluster.note("healthy: nothing is wrong")
-            cluster.last_words.append("Healthy: nothing is wrong.")
+            unseen = "; ".join(diagnosis.sheet.unseen)
+            words = f"No cause was found, but not all could be looked at: {unseen}" if unseen else HEALTHY
+            cluster.note(words)
+            cluster.last_words.append(words)

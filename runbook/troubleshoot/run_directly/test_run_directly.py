@@ -17,6 +17,10 @@ class TestRunDirectly:
     stopped before stays so.
     """
 
+    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+        """One operator at a time, against a recovery too."""
+        locking.take(cluster, ends=False)
+
     def test_given_the_member_can_be_taken_away(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """It answers, its unit is installed, and the others keep quorum meanwhile."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
@@ -28,10 +32,6 @@ class TestRunDirectly:
         restarts.refuse_to_cost_quorum(cluster, sheets, [member.host])
         (direct_run.sheet,) = (sheet for sheet in sheets if sheet.member is member)
         direct_run.invocation = restarts.invocation(cluster, member.host)
-
-    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
-        """One operator at a time, against a recovery too."""
-        locking.take(cluster, ends=False)
 
     def test_given_its_command_line_is_known(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """As systemd itself understands the installed unit; and the account is there."""
