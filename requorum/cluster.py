@@ -153,7 +153,7 @@ class Cluster:
     def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
         """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase, and not
         without the lock."""
-        self._prove_lock()
+        self.prove_lock()
         mark = self.mark
         if phase is not None and phase > mark.phase:
             mark = replace(mark, phase=phase)
@@ -170,12 +170,12 @@ class Cluster:
 
     def remark(self, mark: Marker) -> None:
         """Writes another mark of this run on every host, the mark alone: for a rollback and a retry, which undo."""
-        self._prove_lock()
+        self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
         self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
 
-    def _prove_lock(self) -> None:
+    def prove_lock(self) -> None:
         """Raises `LockError` when somebody cleared this run's lock while it was at work."""
         if self.lock is None:
             return

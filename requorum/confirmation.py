@@ -52,6 +52,7 @@ def commit(cluster: Cluster) -> None:
             f"{typed}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off",
             "the same command carries on from here; pytest runbook/rollback puts the old state back",
         )
+    cluster.prove_lock()  # people think long; somebody may have cleared it and gone back meanwhile
     for line in lines:
         cluster.note(line)
 

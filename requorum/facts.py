@@ -61,6 +61,13 @@ def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
     return still
 
 
+def old_members_that_lead(cluster: Cluster) -> list[str]:
+    """Hosts whose etcd has another configuration than this run's, and sees a leader."""
+    found = configs(cluster, [member.host for member in cluster.terms.old_members])
+    theirs = {host: config for host, config in found.items() if config and config.token != cluster.mark.token}
+    return [host for host, leads in _leaders(cluster, theirs).items() if leads]
+
+
 def has_quorum(cluster: Cluster, members: tuple[Member, ...]) -> bool:
     return quorum.decide(_diagnose(cluster, members)).kind is Kind.INTACT
 

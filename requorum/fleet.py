@@ -288,7 +288,8 @@ class Fleet:
                 tell=self.watch.copied,
             )
         except StreamError as error:
-            raise FleetError(error.where, f"copy of {copy.source}: {error.what}", _AGAIN) from None
+            where = copy.source_host or "this machine" if error.where == "source" else error.where
+            raise self._broken(where, f"copy of {copy.source}: {error.what}", error) from None
         self.journal.record(
             "copy", action=copy.shown(), why=copy.why, sha256=digest, bytes=size,
             seconds=round(time.monotonic() - started, 3),
@@ -318,7 +319,7 @@ class Fleet:
         except StreamError as error:
             target.unlink(missing_ok=True)
             where = fetch.host if error.where == "source" else error.where
-            raise FleetError(where, f"fetch of {fetch.source}: {error.what}", _AGAIN) from None
+            raise self._broken(where, f"fetch of {fetch.source}: {error.what}", error) from None
         self.journal.record(
             "fetch", action=fetch.shown(), why=fetch.why, sha256=digest, bytes=size,
             seconds=round(time.monotonic() - started, 3),
@@ -327,6 +328,11 @@ class Fleet:
             target.unlink(missing_ok=True)
             what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
             raise FleetError(fetch.host, what, _AGAIN)
+
+    def _broken(self, where: str, what: str, error: StreamError) -> FleetError:
+        """A lost connection or a deadline says nothing about the file, so nothing may be concluded from it."""
+        cut = self.inventory.transport.backend == "ssh" and error.what.startswith("exit code 255")
+        return (Unreachable if cut or error.what.startswith("did not end") else FleetError)(where, what, _AGAIN)
 
     def collect(self, items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
         """Each host's output into files here, hosts in parallel; what a host raised stands in place of its own."""
@@ -418,7 +424,7 @@ def raise_all(errors: Sequence[Exception]) -> None:
     if len(errors) == 1:
         raise errors[0]
     foreseen = [error for error in errors if isinstance(error, Refusal)]
-    kind = Unreachable if all(isinstance(e, Unreachable) for e in foreseen) else FleetError
+    kind = Unreachable if any(isinstance(e, Unreachable) for e in foreseen) else FleetError  # what is unknown wins
     raise kind(
         ", ".join(e.where for e in foreseen),
         "; ".join(f"{e.where}: {e.what}" for e in foreseen),

@@ -72,7 +72,7 @@ make_certificate() {
 
 start() {
     setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups \
-        etcd --config-file "$room/$1.yaml" >"$scratch/$1.log" 2>&1 &
+        env -u ETCDCTL_USER -u ETCDCTL_PASSWORD etcd --config-file "$room/$1.yaml" >"$scratch/$1.log" 2>&1 &
     printf '%s\n' "$!" >"$scratch/$1.pid"
 }
 

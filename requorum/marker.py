@@ -160,6 +160,19 @@ def _runs(marks: dict[str, Marker | None]) -> dict[str, Marker]:
     return found
 
 
+def refuse_forgotten_old_members(marks: dict[str, Marker | None], wanted: str) -> None:
+    """Raises `MarkerError` where Deephaven was turned on already with the very members that are to be built: quorum
+    and data would be looked for on the machines from before. `wanted`: the members, as a mark spells them."""
+    built = [m for m in marks.values() if m and m.phase >= Phase.POWERING_ON and m.undone is Undone.NO]
+    newest = max(built, key=lambda mark: mark.run, default=None)
+    if newest is not None and newest.members == wanted:
+        raise MarkerError(
+            "the inventory",
+            f"old_members is what was before run {newest.run}; the cluster is what members says now",
+            "remove old_members from the inventory and --gone from the command, then run again",
+        )
+
+
 def refuse_others(marks: dict[str, Marker | None], mine: Marker, hosts: str = "NAME") -> None:
     """Right before anything is changed: raises `MarkerError` if somebody else began to in the meantime."""
     other = to_carry_on(marks, hosts)

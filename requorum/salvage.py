@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from requorum import isolation, staged
-from requorum.command import Action, Command, Copy, act, act_long, look
+from requorum.command import HUGE, Action, Command, Copy, act, act_long, look
 from requorum.disks import Disk
 from requorum.etcd import MemberConfig
 from requorum.inventory import Member
@@ -141,7 +141,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
             act_long(
                 survivor.host,
                 "tar", "--create", "--sparse", f"--file={archive}", f"--directory={survivor.config.data_dir}", ".",
-                why="copy the whole data directory; the original is only read",
+                why="copy the whole data directory; the original is only read", deadline=HUGE,
             ),
         ]  # fmt: skip
     for survivor in survivors:
@@ -171,8 +171,9 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
         plan += [
             act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
             act_long(host, "tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}",
-                     why=f"unpack the copy of {name}"),
-            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it"),
+                     why=f"unpack the copy of {name}", deadline=HUGE),
+            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}",
+                     why=f"{account} owns it", deadline=HUGE),
         ]  # fmt: skip
     return plan
 

@@ -92,7 +92,8 @@ def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | N
 
 
 def _client(cluster: Cluster) -> str:
-    """Where the old passwords are: the run's backup of Step 2 once it exists, else the live client configuration."""
+    """Where the old passwords are: the run's backup of Step 2 once it exists, else that of an earlier run of the
+    incident, whose generator may have changed the live ones, else the live client configuration."""
     backup, server = cluster.terms.client_backup, cluster.terms.configuration_server
     there = facts.files(cluster, {server: (backup,)})[server]
-    return backup if there else cluster.inventory.deephaven.client_config
+    return backup if there else facts.earlier_backups(cluster).get(server, cluster.inventory.deephaven.client_config)

@@ -91,8 +91,9 @@ def save_what_is_discarded(cluster: Cluster) -> None:
     """
     terms, hosts = cluster.terms, cluster.terms.member_hosts
     running = rollback.runs_the_new_cluster(terms, facts.units(cluster, hosts), facts.configs(cluster, hosts))
-    if not running:
-        if cluster.mark.undone < Undone.SAVED:
+    saved = cluster.mark.undone >= Undone.SAVED
+    if not running or (saved and 2 * len(running) <= len(hosts)):  # Deephaven is off, and a minority takes no write
+        if not saved:
             raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
         cluster.note("saved before this rollback was interrupted")
         cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")

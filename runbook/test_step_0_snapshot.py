@@ -26,9 +26,12 @@ class TestStep0Snapshot:
 
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
-        unfinished = marker.to_carry_on(facts.marks(cluster), cluster.options.hosts)
+        marks, moved = facts.marks(cluster), cluster.inventory.members != cluster.inventory.old_members
+        unfinished = marker.to_carry_on(marks, cluster.options.hosts)
         if unfinished and facts.is_still_under_way(cluster, unfinished):
             cluster.carry_on(unfinished)
+        elif moved:
+            marker.refuse_forgotten_old_members(marks, cluster.mark.members)
 
     def test_given_the_tools_are_there(self, cluster: Cluster) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""
@@ -39,14 +42,14 @@ class TestStep0Snapshot:
     def test_given_quorum_is_lost(self, cluster: Cluster) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
         if facts.new_configuration_is_installed(cluster):
+            hosts.no_old_member_leads_again(cluster)
             cluster.note("decided by the run that is carried on: its new configuration is installed")
             return
         verdict = quorum.decide(facts.diagnose(cluster))
         cluster.known.verdict = verdict
         for host, found in verdict.found().items():
             cluster.note(f"{host}: {found}")
-        if not cluster.options.rebuild:
-            hosts.new_members_are_no_cluster_already(cluster, verdict)
+        hosts.new_members_are_no_cluster_already(cluster, verdict)
         stopping = cluster.mark.phase >= Phase.STOPPING
         refusal = quorum.refusal(verdict, cluster.options.rebuild, cluster.inventory.etcd.unit, stopping)
         if refusal:

@@ -75,8 +75,17 @@ def new_members_are_no_cluster_already(cluster: Cluster, verdict: Verdict) -> No
     raise Refusal(
         "the new members",
         "are a cluster that has quorum already: nothing is to be rebuilt",
-        "where that is the cluster you want, remove old_members from the inventory and --gone from the command; "
-        "to replace it all the same: --rebuild",
+        "remove old_members from the inventory and --gone from the command; to replace it all the same, --rebuild then",
+    )
+
+
+def no_old_member_leads_again(cluster: Cluster) -> None:
+    """A run that is carried on decides about quorum no more; somebody may have brought the old cluster back by hand."""
+    alive = facts.old_members_that_lead(cluster)
+    cluster.settle(
+        "the old cluster is still off",
+        dict.fromkeys(alive, "it sees a leader again, with the old configuration"),
+        "go back in order: pytest runbook/rollback --hosts=NAME",
     )
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,17 @@ class Rehearsal:
     def assert_recovered(self, run: Run) -> None:
         """The runbook says so, every key and value is as loaded, and Deephaven's processes work."""
         assert run.recovered, run.output
+        self.forget_old_addresses()
         self.assert_data_is_back()
         self.assert_deephaven_works()
         self.spoilt = False
+
+    def forget_old_addresses(self) -> None:
+        """What an operator does after a recovery: what was before goes from the inventory."""
+        found = LabState.read()
+        for machine in found.machines:
+            found = found.with_machine(replace(machine, old_ip=None))
+        found.write()
 
     def assert_data_is_back(self) -> None:
         difference = load.check(self.nodes)
