@@ -115,7 +115,8 @@ def test_an_isolated_old_leader_gives_way_to_what_was_acknowledged_without_it(ow
 # -- other versions ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("etcd", ["3.4", pytest.param("testing", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
+@pytest.mark.parametrize("etcd", ["3.4", "testing"])
 def test_other_versions_of_etcd_salvage_too(own: Own, etcd: str) -> None:
     other = own(etcd=etcd)
     acknowledged = kill_all_while_writing(other)

@@ -12,6 +12,7 @@ from requorum.cluster import Cluster, Options
 from requorum.confirmation import NotConfirmed
 from requorum.fleet import Fleet
 from requorum.journal import Journal
+from requorum.lock import LockError
 from requorum.loss import Loss
 from requorum.snapshot import Source
 from requorum.trial import Trial
@@ -64,6 +65,17 @@ def test_confirmed_beforehand_it_goes_on_and_says_the_same(cluster: Cluster, mon
     confirmation.commit(cluster)
     assert cluster.notes == confirmation.summary(cluster)
     assert questions == []
+
+
+def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cleared() -> None:
+        raise LockError("infra-1", "this run's lock was cleared", "find out who works on it")
+
+    monkeypatch.setattr(cluster, "prove_lock", cleared)
+    with pytest.raises(LockError):
+        confirmation.commit(cluster)
 
 
 def test_on_a_terminal_the_name_is_typed_below_the_summary(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from requorum.command import Collect, Collected, Command
-from requorum.fleet import Fleet, FleetError, Machine
+from requorum.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
 from requorum.journal import Journal
+from requorum.stream import StreamError
 from tests.unit import build
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
@@ -55,6 +56,25 @@ def test_after_a_failure_the_other_hosts_end_what_they_were_at(fleet: Fleet, tmp
     with pytest.raises(FleetError):
         fleet.run([command("etcd-1", "exit 1"), command("etcd-2", f"sleep 0.2; touch {tmp_path}/done")])
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize(
+    ("why", "unknown"),
+    [
+        ("exit code 255: Connection reset", True),
+        ("did not end within 7200 s", True),
+        ("exit code 1: no such file", False),
+    ],
+)
+def test_a_copy_that_was_cut_off_says_nothing_about_the_file(tmp_path: Path, why: str, unknown: bool) -> None:
+    with Fleet(build.inventory(), Journal(tmp_path / "evidence")) as fleet:
+        broken = fleet._broken("etcd-1", "copy", StreamError("source", why))
+    assert isinstance(broken, Unreachable) == unknown
+
+
+def test_where_one_host_was_cut_off_all_is_unknown_whatever_failed_elsewhere() -> None:
+    with pytest.raises(Unreachable, match="etcd-1: disk full; etcd-2: did not answer"):
+        raise_all([FleetError("etcd-1", "disk full", "mend it"), Unreachable("etcd-2", "did not answer", "look")])
 
 
 def test_every_host_that_failed_is_named_with_its_words(fleet: Fleet) -> None:

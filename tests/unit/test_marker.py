@@ -14,7 +14,7 @@ from requorum.cluster import Cluster, Options
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.journal import Journal
-from requorum.marker import Marker, MarkerError, Phase
+from requorum.marker import Marker, MarkerError, Phase, Undone
 from tests.unit import build
 
 OTHER = "20260202t000000z-012345"
@@ -134,6 +134,30 @@ class TestRefusingOthers:
     def test_whoever_began_in_the_meantime_goes_first(self, run: str, phase: Phase) -> None:
         with pytest.raises(MarkerError, match=rf"run {run} of eve@elsewhere has begun in the meantime"):
             self.refuse(self.MINE, build.mark(phase, run, by="eve@elsewhere"))
+
+
+class TestOldMembersThatWereForgotten:
+    """After a move `old_members` is history; a later run that believed it would look for data on the wrong machines."""
+
+    def judge(self, mark: Marker | None, wanted: str = "new") -> None:
+        marker.refuse_forgotten_old_members({"etcd-1": None, "etcd-2": mark}, wanted)
+
+    @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
+    def test_a_cluster_that_was_built_already_is_not_looked_for_on_the_old_machines(self, phase: Phase) -> None:
+        with pytest.raises(MarkerError, match="remove old_members"):
+            self.judge(replace(build.mark(phase), members="new"))
+
+    @pytest.mark.parametrize(
+        "mark",
+        [
+            None,
+            replace(build.mark(Phase.STARTED), members="new"),
+            replace(build.mark(Phase.DONE), members="others"),
+            replace(build.mark(Phase.DONE), members="new", undone=Undone.ROLLED_BACK),
+        ],
+    )
+    def test_nothing_else_is_in_the_way(self, mark: Marker | None) -> None:
+        self.judge(mark)
 
 
 class TestAnotherInventory:
