@@ -26,10 +26,10 @@ from requorum.command import REDACTED, Action, Result
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\S+)"""
 _SECRETS = (
     (("://",), re.compile(r"(\w+://[^\s/:@]+:)\S+@"), rf"\1{REDACTED}@"),
-    # Not behind a slash: a file called password is named in many a path.
+    # Not behind a slash: a file called password is named in many a path. Nor sudo's NOPASSWD: a command follows it.
     (
         ("pass", "secret"),
-        re.compile(rf"(?i)(?<!/)((?:password|passwd|passphrase|secret)s?[\"']?\s*(?:=>|[=:])\s*){_VALUE}"),
+        re.compile(rf"(?i)(?<!/)(?<!no)((?:password|passwd|passphrase|secret)s?[\"']?\s*(?:=>|[=:])\s*){_VALUE}"),
         rf"\1{REDACTED}",
     ),
     (("password",), re.compile(rf"(?i)(--password\s+){_VALUE}"), rf"\1{REDACTED}"),

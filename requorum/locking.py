@@ -15,6 +15,7 @@ from requorum.journal import now
 from requorum.lock import Holder
 from requorum.refusal import Refusal
 
+_ENDED = "the holder's process has ended"
 PLANNED = "‹holder›"  # in a plan, where a run has its holder's words
 
 
@@ -64,13 +65,17 @@ def take(cluster: Cluster, ends: bool = True) -> None:
     left = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone if ends]
     if not cluster.acts:
         cluster.shown = True
-        cluster.do([*lock.take(host, name, PLANNED), *left])
+        taking = lock.take(host, name, PLANNED)
+        found = lock.parse(host, name, cluster.ask([lock.ask(host, name)])[0].stdout)
+        if found is not None and lock.is_gone(found, myself(), born):
+            taking += [lock.drop(host, name, found.words(), _ENDED), *taking]
+        cluster.do([*taking, *left])
         return
     cluster.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
     found = _try(cluster, host, mine)
     if found is not None and found != mine and lock.is_gone(found, mine, born):
         cluster.note(f"the lock of {found} is taken over: that process has ended")
-        cluster.do([lock.drop(host, name, found.words(), "the holder's process has ended")])
+        cluster.do([lock.drop(host, name, found.words(), _ENDED)])
         found = _try(cluster, host, mine)
     if found != mine:
         cluster.lock = None

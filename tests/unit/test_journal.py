@@ -147,6 +147,7 @@ class TestRedacting:
             "initial-cluster-token: lab-1",
             "auth-token: simple",
             "the bearer of bad news",
+            "ops ALL=(root) NOPASSWD: /usr/bin/timeout",
             "journalctl -u dh-etcd.service -n 3",
         ],
     )

@@ -227,7 +227,7 @@ class TestARun:
     def test_a_plan_shows_it_and_holds_nothing(self, run: Cluster) -> None:
         run.acts = False
         locking.take(run)
-        assert self.done[1].argv[2] == "‹holder›"
+        assert self.done[2].argv[2] == "‹holder›", "behind the question who holds it now"
         assert run.lock is None
 
     def test_it_is_let_go_at_the_end(self, run: Cluster, host: Directory) -> None:
