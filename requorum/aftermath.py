@@ -105,6 +105,8 @@ class Aftermath:
             for path in paths:
                 if self.at(host, path).lacking:
                     self._put(host, path, EMPTY)
+        elif name == "flock":  # of the directory: one in it goes
+            self._remove(host, paths[-1])
         elif name == "rm":
             for path in paths:
                 self._remove(host, path)

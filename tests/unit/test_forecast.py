@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from requorum import archive, deephaven, etcd, isolation
+from requorum import archive, deephaven, etcd, isolation, lock
 from requorum.command import Command, Copy, Result, act, look
 from requorum.forecast import NUMBER, REVISION, Forecast, Unforeseen, shown
 from tests.unit import build
@@ -195,3 +195,10 @@ def test_free_disk_is_asked_of_the_deepest_directory_that_is_there_already(forec
 def test_a_look_changes_nothing(forecast: Forecast) -> None:
     plan(forecast, replace(act(HOST, "rm", "-rf", "/a", why=""), changes=False))
     assert asked(forecast, digest("/a")) is not None
+
+
+def test_a_lock_that_is_cleared_takes_nothing_with_it(forecast: Forecast) -> None:
+    plan(forecast, lock.drop("infra-1", "lab", "{}", "its holder has ended"))
+    mark = look("infra-1", "cat", "/var/lib/requorum/lab/run.json", why="mark")
+    assert asked(forecast, mark) == mark.argv
+    assert told(forecast, lock.ask("infra-1", "lab")).code == 1
