@@ -54,7 +54,8 @@ def test_a_handover_is_refused_while_a_stranger_is_connected(rehearsal: Rehearsa
     node = rehearsal.nodes.by_name("query-1")
     client = "DH_ETCD_DIR=/etc/sysconfig/deephaven/etcd/client/query"
     watch = ["env", client, "/usr/illumon/latest/bin/etcdctl.sh", "watch", "--prefix", "/main/config"]
-    node.run(["systemd-run", "--quiet", "--unit=stranger", *watch])
+    # On a busy machine a login may take longer than etcdctl waits: then it tries again.
+    node.run(["systemd-run", "--quiet", "--unit=stranger", "--property=Restart=on-failure", *watch])
     try:
         stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
     finally:
