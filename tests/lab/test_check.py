@@ -51,7 +51,7 @@ def test_all_that_is_wrong_is_found_in_one_run(rehearsal: Rehearsal, tmp_path: P
     assert "masked, inactive" in found["etcd-3", "etcd"] and "nobody listens on" in found["etcd-3", "etcd"]
     assert f"{CLIENT}/config/next.pem ends on" in found["infra-1", "certificates"]
     assert found["query-1", "client files"] == "config/password belongs to nobody:nogroup, not to irisadmin"
-    assert found["the cluster", "unfinished run"] == "run 20260101t000000z-a of eve@desk got to: stopping"
+    assert found["the cluster", "unfinished run"] == "run 20990101t000000z-a of eve@desk got to: stopping"
     assert found["the cluster", "health"].startswith("etcd-3: ")
     assert "48 h old" in found["this machine", "backup"]
     facts = {(f["host"], f["check"]): f["found"] for f in run.summary["findings"] if f["verdict"] == "told"}
@@ -67,7 +67,7 @@ def broken(rehearsal: Rehearsal) -> Iterator[None]:
     nodes = rehearsal.nodes
     stop = faults.by_name("stop")
     member, first, infra, query = (nodes.by_name(name) for name in ("etcd-3", "etcd-1", "infra-1", "query-1"))
-    unfinished = marker.write("etcd-1", "lab", Marker("20260101t000000z-a", "t", Phase.STOPPING, "eve@desk"))
+    unfinished = marker.write("etcd-1", "lab", Marker("20990101t000000z-a", "t", Phase.STOPPING, "eve@desk"))
     mark = next(command.stdin for command in unfinished if command.stdin)
     stop.inject(nodes, [member])
     try:
