@@ -25,6 +25,11 @@ class Reading:
     def middle(self) -> float:
         return (self.low + self.high) / 2
 
+    @property
+    def margin(self) -> float:
+        """Half of the way there and back."""
+        return (self.high - self.low) / 2
+
 
 def ask(host: str) -> Command:
     return look(host, "date", "+%s.%N", why="the host's clock", root=False)

@@ -7,7 +7,6 @@ not healthy here: what cannot be seen must not be relied on when another member 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from enum import Enum
 
@@ -18,6 +17,7 @@ from requorum.etcd import MemberConfig
 from requorum.facts import ELECTION_TIMEOUTS
 from requorum.fleet import Machine
 from requorum.inventory import Member
+from requorum.poll import until_holds
 from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
 
@@ -26,15 +26,18 @@ STEADY_SECONDS = 3  # a process that lives so long has read its files; one that 
 
 def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
     """One fact sheet a member: unit, configuration, leader; watched for three election timeouts while one sees none."""
-    deadline: float | None = None
-    while True:
+    sheets = _standing(cluster, members)
+
+    def electing() -> str | None:
+        nonlocal sheets
+        if all(sheet.has_leader is not False for sheet in sheets):
+            return None
         sheets = _standing(cluster, members)
-        settled = all(s.has_leader is not False for s in sheets)
-        longest = max((s.config.election_seconds for s in sheets if s.config), default=1.0)
-        deadline = deadline or time.monotonic() + ELECTION_TIMEOUTS * longest
-        if settled or time.monotonic() >= deadline:
-            return sheets
-        time.sleep(longest / 4)
+        return "a member sees no leader"
+
+    longest = max((sheet.config.election_seconds for sheet in sheets if sheet.config), default=1.0)
+    until_holds(electing, ELECTION_TIMEOUTS * longest)
+    return sheets
 
 
 def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import catalogue, etcd, manifest
-from requorum.checks.check import Case, Clock, Seen
+from requorum import catalogue, clock, etcd, manifest
+from requorum.checks.check import Case, Seen
+from requorum.clock import Reading
 from requorum.cluster import Cluster
 from requorum.command import Command, Result, look
 from requorum.fleet import Machine
@@ -38,25 +39,21 @@ def take(cluster: Cluster, cases: Sequence[Case]) -> Seen:
 def _clocks(cluster: Cluster, seen: Seen) -> Seen:
     found = cluster.fleet.each(seen.everyone(), _clock)
     silent = {host: _why(outcome) for host, outcome in found.items() if isinstance(outcome, Exception)}
-    return replace(seen, silent=silent, clocks={h: c for h, c in found.items() if isinstance(c, Clock)})
+    return replace(seen, silent=silent, clocks={h: c for h, c in found.items() if isinstance(c, Reading)})
 
 
-def _clock(machine: Machine) -> Clock:
+def _clock(machine: Machine) -> Reading:
     """The best of some samples; the first pays for the connection."""
     samples = []
     for _ in range(SAMPLES):
         began = time.time()
-        answer = machine.ask(look(machine.name, "date", "+%s.%N", why="its clock", root=False))
-        if answer.code == 0:
-            samples.append(offset(began, answer.seconds, float(answer.stdout)))
+        answer = machine.ask(clock.ask(machine.name))
+        reading = clock.parse(answer, began + answer.seconds)
+        if reading is not None:
+            samples.append(reading)
     if not samples:
         raise Refusal(machine.name, f"date says: {answer.words}", "look at it by hand")
-    return min(samples, key=lambda clock: clock.margin)
-
-
-def offset(began: float, seconds: float, theirs: float) -> Clock:
-    """A clock read somewhere on the way there and back: as if in the middle, with half the way as margin."""
-    return Clock(theirs - (began + seconds / 2), seconds / 2)
+    return min(samples, key=lambda reading: reading.margin)
 
 
 def _configs(cluster: Cluster, seen: Seen) -> Seen:

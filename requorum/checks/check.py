@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from requorum.clock import Reading
 from requorum.command import Command, Result
 from requorum.etcd import MemberConfig
 from requorum.ranking import Candidate
@@ -54,14 +55,6 @@ def unknown(found: str) -> Ruling:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A host's clock: ahead of this machine's by `offset` seconds, give or take `margin`, half the round trip."""
-
-    offset: float
-    margin: float
-
-
-@dataclass(frozen=True)
 class Seen:
     """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses.
 
@@ -73,7 +66,7 @@ class Seen:
     now: datetime
     silent: Mapping[str, str] = field(default_factory=dict)
     locked: Mapping[str, str] = field(default_factory=dict)
-    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    clocks: Mapping[str, Reading] = field(default_factory=dict)
     configs: Mapping[str, MemberConfig] = field(default_factory=dict)
     broken_configs: Mapping[str, str] = field(default_factory=dict)
     backup: Candidate | None = None

@@ -35,10 +35,10 @@ def judge_sudo(seen: Seen, host: str) -> Ruling:
 def judge_clock(seen: Seen, host: str) -> Ruling:
     """Compensated for the way there and back: what the round trip leaves open must fit within the limit too."""
     clock, limit = seen.clocks[host], seen.terms.inventory.limits.clock_offset_seconds
-    text = f"{abs(clock.offset):.3f} s {'ahead' if clock.offset >= 0 else 'behind'}, ± {clock.margin:.3f} s"
-    if abs(clock.offset) - clock.margin > limit:
+    text = f"{abs(clock.middle):.3f} s {'ahead' if clock.middle >= 0 else 'behind'}, ± {clock.margin:.3f} s"
+    if abs(clock.middle) - clock.margin > limit:
         return Ruling(Verdict.FAILS, text)
-    if abs(clock.offset) + clock.margin > limit:
+    if abs(clock.middle) + clock.margin > limit:
         return Ruling(Verdict.FAILS, f"cannot be told, the way there is too slow: {text}")
     return Ruling(Verdict.HOLDS, text)
 

@@ -10,9 +10,7 @@ Left out, and why:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
-from compose.nodes import Node, Nodes
+from compose.nodes import Node, Nodes, on_each
 
 SCRIPT = r"""
 export LC_ALL=C
@@ -33,8 +31,7 @@ def taken(nodes: Nodes) -> dict[str, list[str]]:
     def of(node: Node) -> tuple[str, list[str]]:
         return node.name, node.run(["sh", "-c", SCRIPT, "listing", LOGINS], timeout=120).stdout.splitlines()
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(pool.map(of, nodes.all))
+    return dict(on_each(nodes.all, of))
 
 
 def changes(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:

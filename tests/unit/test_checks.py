@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import checks, survey
-from requorum.checks.check import CLUSTER, HERE, Clock, Seen, counted
+from requorum import checks, clock
+from requorum.checks.check import CLUSTER, HERE, Seen, Verdict, counted
 from requorum.checks.files import parse_ends
+from requorum.checks.machines import judge_clock
+from requorum.clock import Reading
+from requorum.command import Result
 from tests.unit import build, world
 from tests.unit.world import MAY, Answer, World
 
@@ -241,16 +244,21 @@ def test_what_is_unknown_never_stands_without_what_is_in_its_way(
 def test_a_clock_is_judged_by_what_is_certain_whatever_the_way(
     ahead: float, there: float, back: float, began: float
 ) -> None:
-    clock = survey.offset(began, there + back, began + there + ahead)
-    assert abs(clock.offset - ahead) <= clock.margin + 1e-6, "the true offset is within the margin"
-    finding = World(seen={"clocks": {**dict.fromkeys(EVERYBODY, Clock(0, 0)), "etcd-1": clock}}).findings()
-    verdict = finding["etcd-1", "clock"].verdict
-    assert verdict == "fails" or abs(ahead) <= 1 + 1e-6, "a clock that is off never holds"
-    assert verdict == "holds" or abs(ahead) + 2 * clock.margin > 1 - 1e-6, "one that is right holds on a quick way"
+    way = there + back
+    said = Result(clock.ask("etcd-1"), 0, f"{began + there + ahead:.6f}", "", way)
+    found = clock.parse(said, began + way)
+    assert found is not None and abs(found.middle - ahead) <= found.margin + 1e-5, (
+        "the true offset is within the margin"
+    )
+    verdict = judge_clock(Seen(build.terms(), datetime.now(UTC), clocks={"etcd-1": found}), "etcd-1").verdict
+    assert verdict is Verdict.FAILS or abs(ahead) <= 1 + 1e-5, "a clock that is off never holds"
+    assert verdict is Verdict.HOLDS or abs(ahead) + 2 * found.margin > 1 - 1e-5, (
+        "one that is right holds on a quick way"
+    )
 
 
 def test_a_way_that_is_too_slow_is_not_a_wrong_clock() -> None:
-    clocks = {**dict.fromkeys(EVERYBODY, Clock(0, 0)), "etcd-1": Clock(0.2, 1.5), "etcd-2": Clock(-3.0, 0.1)}
+    clocks = {**dict.fromkeys(EVERYBODY, Reading(0, 0)), "etcd-1": Reading(-1.3, 1.7), "etcd-2": Reading(-3.1, -2.9)}
     found = fails(World(seen={"clocks": clocks}))
     assert found["etcd-1", "clock"].startswith("cannot be told, the way there is too slow")
     assert found["etcd-2", "clock"] == "3.000 s behind, ± 0.100 s"

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from requorum import checks
-from requorum.checks.check import Clock, Finding, Seen, judge
+from requorum.checks.check import Finding, Seen, judge
+from requorum.clock import Reading
 from requorum.command import Command, Result
 from requorum.etcd import Certificate
 from requorum.ranking import Candidate
@@ -49,7 +50,7 @@ class World:
         """(host, check) → what the check says, asked and judged in the order of a real one."""
         cases = checks.cases(self.terms)
         configs = {f"etcd-{n}": member_config(n) for n in (1, 2, 3)}
-        clocks = dict.fromkeys(self.terms.inventory.hosts, Clock(0.01, 0.02))
+        clocks = dict.fromkeys(self.terms.inventory.hosts, Reading(-0.01, 0.03))
         seen = Seen(self.terms, NOW, clocks=clocks, configs=configs, backup=backup())
         seen = replace(seen, **self.seen)
         for number in sorted({case.check.round for case in cases}):
