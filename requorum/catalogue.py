@@ -69,9 +69,6 @@ def choose_file(cluster: Cluster) -> Source | None:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
     chosen = _rank(cluster, [*found, *disks.listed(known.disks, known.family, options.salvage)])
     if chosen is None:
-        for candidate in known.sources:
-            if candidate.kind == "file":
-                cluster.note(f"not used: {candidate.path}: {candidate.verdict}")
         return None
     for candidate in found:
         if candidate.problem:

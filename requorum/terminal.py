@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from itertools import groupby
 from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,7 @@ from requorum.watch import TerminalWatch, Watch, brief
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
 TABLE_WIDTH = 160  # columns that a table takes where the terminal has fewer; it then wraps
+FILES = 8  # backups that the table of sources shows, the best first; the others are counted
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "·"}
 
 
@@ -145,11 +147,25 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
     for name in rows[0]:
         table.add_column(name, justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
                          overflow="fold", no_wrap=name in ("host", "taken", "revision", "size", "hash"))  # fmt: skip
-    for row in rows:
+    shown, left_out = shortened(rows)
+    for row in shown:
         cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]
         style = "bold" if str(row.get("verdict", "")).startswith("chosen") else "dim"
         table.add_row(*(Text(redact(cell)) for cell in cells), style=style)
-    return Padding(table, (0, 0, 0, 8))
+    return Padding(Group(table, *(Text(redact(line), style="dim") for line in left_out)), (0, 0, 0, 8))
+
+
+def shortened(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows to draw, and lines that count the others by their verdict: years of backups are no help at night.
+
+    What lies on a host is always drawn, since it can be named; of the files on this machine the best `FILES`.
+    """
+    files = [row for row in rows if str(row.get("source", "")).startswith("file ")]
+    rest = Counter(str(row.get("verdict", "")) for row in files[FILES:])
+    shown = [row for row in rows if row not in files[FILES:]]
+    return shown, [
+        f"and {count:,} more {'file' if count == 1 else 'files'}: {verdict}" for verdict, count in rest.items()
+    ]
 
 
 def _words(step: str) -> str:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from compose.nodes import Nodes
-from compose.state import REPOSITORY
+from tests.lab import launch
 from tests.lab.rehearsal import Run
 
 
-def start(scratch: Path, procedure: str, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+def start(scratch: Path, procedure: str, *arguments: str) -> tuple[launch.Process, Path]:
     """Starts `pytest runbook/<procedure>`. Returns it and its evidence directory."""
     evidence = Path(tempfile.mkdtemp(prefix="evidence-", dir=scratch))
-    argv = [sys.executable, "-m", "pytest", f"runbook/{procedure}", f"--evidence={evidence}", *arguments]
-    process = subprocess.Popen(
-        argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-    return process, evidence
+    return launch.start(evidence, f"runbook/{procedure}", *arguments), evidence
 
 
-def finish(process: subprocess.Popen[str], evidence: Path) -> Run:
-    output, _ = process.communicate(timeout=600)
+def finish(process: launch.Process, evidence: Path) -> Run:
+    output = launch.output(process, evidence)
     summaries = sorted(evidence.glob("*/*/summary.json"))
     summary = json.loads(summaries[-1].read_text()) if summaries else {}
     return Run(process.returncode, output, summary)

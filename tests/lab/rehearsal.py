@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,8 @@ import yaml
 from compose import cluster, faults, lab, lab_inventory, load, poll, rehearse
 from compose.errors import LabError
 from compose.nodes import Nodes
-from compose.state import REPOSITORY, LabState
+from compose.state import LabState
+from tests.lab import launch
 
 
 @dataclass(frozen=True)
@@ -85,21 +84,14 @@ class Rehearsal:
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path
 
-    def start(self, inventory: Path, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+    def start(self, inventory: Path, *arguments: str) -> tuple[launch.Process, Path]:
         """Starts the runbook in a process of its own, as an operator does. Returns it and its evidence directory."""
         evidence = Path(tempfile.mkdtemp(prefix="evidence-", dir=self.scratch))
-        argv = [
-            sys.executable, "-m", "pytest", "runbook", f"--hosts={inventory}", "--confirm=lab",
-            f"--evidence={evidence}", *arguments,
-        ]  # fmt: skip
-        process = subprocess.Popen(
-            argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, start_new_session=True,
-        )  # fmt: skip
+        process = launch.start(evidence, "runbook", f"--hosts={inventory}", "--confirm=lab", *arguments)
         return process, evidence / "lab"
 
-    def finish(self, process: subprocess.Popen[str], evidence: Path) -> Run:
-        output, _ = process.communicate(timeout=600)
+    def finish(self, process: launch.Process, evidence: Path) -> Run:
+        output = launch.output(process, evidence.parent)
         summaries = sorted(evidence.glob("*/summary.json"))
         summary = json.loads(summaries[-1].read_text()) if summaries else {}
         run = Run(process.returncode, output, summary)

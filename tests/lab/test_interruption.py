@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from compose import poll
 from compose.nodes import Node
 from compose.state import REPOSITORY
 from requorum import stages
-from tests.lab import plans
+from tests.lab import launch, plans
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.writers import leftovers
 
@@ -129,14 +128,14 @@ def kill(rehearsal: Rehearsal, inventory: Path, stage: str, moment: Moment, *wor
         await_stage(process, evidence, stage, moment)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
-def await_stage(process: subprocess.Popen[str], evidence: Path, stage: str, moment: Moment = begins) -> None:
+def await_stage(process: launch.Process, evidence: Path, stage: str, moment: Moment = begins) -> None:
     """Waits until the run's own journal says that the moment of the stage has come."""
 
     def come() -> bool:
-        assert process.poll() is None, "the run ended before the stage began"
+        assert process.poll() is None, f"the run ended before the stage began: {launch.so_far(evidence.parent)}"
         lines = [line for journal in evidence.glob("*/journal.jsonl") for line in journal.read_text().splitlines(True)]
         records = [json.loads(line) for line in lines if line.endswith("\n")]
         first = next((n for n, r in enumerate(records) if r["kind"] == "stage" and r["stage"].endswith(stage)), None)

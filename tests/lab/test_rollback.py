@@ -7,7 +7,6 @@ runbook's record.
 from __future__ import annotations
 
 import json
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from compose.nodes import Node, on_each
 from compose.state import REPOSITORY
 from requorum import bolt, stages
-from tests.lab import procedures
+from tests.lab import launch, procedures
 from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.test_interruption import await_stage
 
@@ -58,15 +57,16 @@ def cut(rehearsal: Rehearsal, inventory: Path, stage: str) -> None:
     kill_at(process, evidence, stage)
 
 
-def kill_at(process: subprocess.Popen[str], evidence: Path, stage: str) -> None:
+def kill_at(process: launch.Process, evidence: Path, stage: str) -> None:
     try:
         await_stage(process, evidence, stage)
     except BaseException:
         process.kill()
-        print(process.communicate()[0])
+        process.wait()
+        print(launch.so_far(evidence.parent))
         raise
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def roll_back(rehearsal: Rehearsal, inventory: Path, *arguments: str) -> Run:

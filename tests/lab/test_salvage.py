@@ -147,7 +147,7 @@ def test_isolated_boots_that_are_killed_half_way_are_cleared_by_the_next_run(reh
             poll.until(partial(_boots, survivor, kind), seconds=60, every=0.1, what=f"the {kind} runs")
         finally:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
         assert leftovers(rehearsal.nodes) != [], "it was really killed half way"
 
     run = rehearsal.run(inventory)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from compose.errors import NodeError
 from compose.nodes import Node, Nodes
 from requorum import sudoers
 from requorum.inventory import Inventory, load
-from tests.lab import procedures
+from tests.lab import launch, procedures
 from tests.lab.rehearsal import Rehearsal
 
 CONFIG = "/etc/etcd/dh/latest/config.yaml"
@@ -31,7 +30,7 @@ def as_limited(content: dict[str, Any]) -> None:
     content["transport"]["user"] = "limited"
 
 
-def start(rehearsal: Rehearsal, name: str, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+def start(rehearsal: Rehearsal, name: str, *arguments: str) -> tuple[launch.Process, Path]:
     inventory = rehearsal.inventory(as_limited)
     return procedures.start(
         rehearsal.scratch, f"troubleshoot/{name}", f"--hosts={inventory}", "--confirm=lab", *arguments
@@ -58,7 +57,7 @@ def records(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in found[-1].read_text().splitlines() if line.endswith("}")] if found else []
 
 
-def finish(process: subprocess.Popen[str], evidence: Path) -> Ended:
+def finish(process: launch.Process, evidence: Path) -> Ended:
     found = procedures.finish(process, evidence)
     return Ended(found.code, found.output, found.summary, next(evidence.glob("*/*"), evidence))
 
@@ -96,7 +95,7 @@ def _said(node: Node, script: str) -> str:
         return ""
 
 
-def cut(process: subprocess.Popen[str], evidence: Path, when: str, how: signal.Signals) -> Ended:
+def cut(process: launch.Process, evidence: Path, when: str, how: signal.Signals) -> Ended:
     """Sends `how` once a command with `when` in its line was carried out, or is about to be."""
     poll.until(
         lambda: any(when in str(r.get("argv", r.get("action", ""))) for r in records(evidence)),

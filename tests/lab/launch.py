@@ -1,0 +1,39 @@
+"""Starts the runbook as an operator does, in a process of its own, and reads what it said.
+
+What it says goes to a file. A pipe that is read only at the end holds 64 KiB: a run that says more would stand still
+until somebody reads, while a test waits for its next stage.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from compose.state import REPOSITORY
+
+Process = subprocess.Popen[bytes]
+
+
+def start(evidence: Path, *arguments: str) -> Process:
+    """Starts `pytest runbook…` with its evidence below `evidence`, in a process group of its own."""
+    argv = [sys.executable, "-m", "pytest", *arguments, f"--evidence={evidence}"]
+    with _said(evidence).open("wb") as said:
+        return subprocess.Popen(
+            argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def output(process: Process, evidence: Path, seconds: float = 600) -> str:
+    """All that it said, once it has ended."""
+    process.wait(timeout=seconds)
+    return so_far(evidence)
+
+
+def so_far(evidence: Path) -> str:
+    return _said(evidence).read_text()
+
+
+def _said(evidence: Path) -> Path:
+    return evidence / "terminal.txt"
