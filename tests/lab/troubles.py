@@ -16,7 +16,7 @@ from compose import faults, poll
 from compose.errors import NodeError
 from compose.nodes import Node, Nodes
 from requorum import sudoers
-from requorum.inventory import Inventory, load
+from requorum.inventory import load
 from tests.lab import launch, procedures
 from tests.lab.rehearsal import Rehearsal
 
@@ -107,12 +107,10 @@ def cut(process: launch.Process, evidence: Path, when: str, how: signal.Signals)
 
 def unlisted_in_sudoers(rehearsal: Rehearsal) -> list[str]:
     """Commands as root, in any journal of the session, that no line of the sudoers list covers."""
-    inventories: list[Inventory] = [load(path) for path in rehearsal.scratch.glob("inventory-*.yaml")]
-    left: set[str] | None = None
-    for inventory in inventories:
-        found = set(sudoers.unlisted(inventory, commands(rehearsal.scratch)))
-        left = found if left is None else left & found
-    return sorted(left or ())
+    left = commands(rehearsal.scratch)
+    for path in rehearsal.scratch.glob("inventory-*.yaml"):
+        left = sudoers.unlisted(load(path), left)
+    return sorted(left)
 
 
 def commands(scratch: Path) -> list[str]:
