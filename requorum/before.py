@@ -161,6 +161,11 @@ def supervised(monit: Result) -> bool | None:
     return bool(deephaven.not_off(deephaven.parse_monit(monit.stdout)))
 
 
+def is_touched(found: Record, token: str) -> bool:
+    """Whether a run of this token has brought anything to the host, so that it is not what it was before."""
+    return any(token in entry.path or token in entry.target for entry in found.entries)
+
+
 def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
     """Keeps each host's record and a copy of what was listed, data excepted, on that host, once, for root alone."""
     part, data = f"{place(terms)}.part", terms.inventory.etcd.data_root

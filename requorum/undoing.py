@@ -22,15 +22,17 @@ ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
 
 
 def as_it_is(cluster: Cluster) -> dict[str, Record]:
-    """Every host as it is now, for the record of a run that is about to change it; {} once the run has begun to."""
-    if cluster.mark.phase > Phase.OPEN:
-        return {}
-    terms = cluster.terms
-    questions = [question for host in terms.everyone for question in _questions(cluster, host)]
+    """Every host as it is now, for the record of a run that is about to change it.
+
+    Once the run has begun to, only a host that was gone until now: it has no record, and nothing of this run.
+    """
+    begun = cluster.mark.phase > Phase.OPEN
+    hosts = [h for h, found in records(cluster).items() if found is None] if begun else cluster.terms.everyone
+    questions = [question for host in hosts for question in _questions(cluster, host)]
     found = {}
     for host, (listing, unit, *monit) in cluster.ask_by_host(questions).items():
         found[host] = before.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
-    return found
+    return {h: r for h, r in found.items() if not (begun and before.is_touched(r, cluster.mark.token))}
 
 
 def _questions(cluster: Cluster, host: str) -> list[Command]:

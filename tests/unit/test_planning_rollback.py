@@ -6,10 +6,11 @@ import importlib
 import inspect
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from requorum import marker, stages
+from requorum import marker, stages, undoing
 from requorum.before import Entry, Record
 from requorum.command import Command
 from requorum.marker import Phase
@@ -68,6 +69,26 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
                     raise
         cluster.end(nodeid, "passed", 0.0, "")
     return cluster
+
+
+class Back(Changed):
+    """The same, but etcd-2 and etcd-3 were gone until now; the run has been at etcd-3 nevertheless."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.host in ("etcd-2", "etcd-3") and command.argv[-1].endswith("/record.json"):
+            return 1, ""
+        code, text = super().answer(command)
+        return code, text.replace("/new", f"/{build.TOKEN}" if command.host == "etcd-3" else "/other")
+
+
+def test_a_machine_that_was_gone_is_recorded_before_the_run_that_is_carried_on_changes_it(tmp_path: Path) -> None:
+    cluster = planning(tmp_path, Back())
+    cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
+
+    found = undoing.as_it_is(cluster)
+
+    assert list(found) == ["etcd-2"]
+    assert {entry.path for entry in found["etcd-2"].entries} >= {CONFIGURED, f"{CONFIGURED}/other"}
 
 
 def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned: Planning) -> None:
