@@ -21,9 +21,9 @@ class Plan:
     text: str
 
 
-def made(rehearsal: Rehearsal, inventory: Path, *arguments: str) -> Plan:
-    """A plan, with no word of confirmation and nobody at a terminal."""
-    process, evidence = procedures.start(rehearsal.scratch, "", f"--hosts={inventory}", "--plan", *arguments)
+def made(rehearsal: Rehearsal, inventory: Path, *arguments: str, of: str = "") -> Plan:
+    """A plan, with no word of confirmation and nobody at a terminal. `of`: a procedure; the recovery itself if ""."""
+    process, evidence = procedures.start(rehearsal.scratch, of, f"--hosts={inventory}", "--plan", *arguments)
     run = procedures.finish(process, evidence)
     assert run.code == 0, run.output
     assert run.summary["outcome"] == "planned"

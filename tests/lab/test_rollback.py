@@ -15,7 +15,7 @@ import pytest
 from compose.nodes import Node, on_each
 from compose.state import REPOSITORY
 from requorum import bolt, stages
-from tests.lab import launch, procedures
+from tests.lab import launch, plans, procedures
 from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.test_interruption import await_stage
 
@@ -51,9 +51,9 @@ def assert_equal(before: dict[str, list[str]], after: dict[str, list[str]]) -> N
         assert not gone and not new, f"{host}:\n  gone: {gone}\n  new: {new}"
 
 
-def cut(rehearsal: Rehearsal, inventory: Path, stage: str) -> None:
+def cut(rehearsal: Rehearsal, inventory: Path, stage: str, *arguments: str) -> None:
     """Kills the runbook at the beginning of a stage, as a crash does: nobody tells the hosts."""
-    process, evidence = rehearsal.start(inventory)
+    process, evidence = rehearsal.start(inventory, *arguments)
     kill_at(process, evidence, stage)
 
 
@@ -73,6 +73,17 @@ def roll_back(rehearsal: Rehearsal, inventory: Path, *arguments: str) -> Run:
     return procedures.run(rehearsal.scratch, "rollback", f"--hosts={inventory}", "--confirm=lab", *arguments)
 
 
+def as_planned(rehearsal: Rehearsal, inventory: Path, procedure: str) -> Run:
+    """The procedure's plan changes nothing, and the procedure then does what was planned."""
+    before = listing(rehearsal)
+    plan = plans.made(rehearsal, inventory, of=procedure)
+    assert_equal(before, listing(rehearsal))
+    process, evidence = procedures.start(rehearsal.scratch, procedure, f"--hosts={inventory}", "--confirm=lab")
+    run = procedures.finish(process, evidence)
+    plans.assert_it_was_run(plan, evidence / "lab")
+    return run
+
+
 def assert_rolled_back(run: Run) -> None:
     assert run.code == 0, run.output
     assert run.summary["outcome"] == "rolled-back"
@@ -86,13 +97,15 @@ def test_a_run_that_was_cut_or_has_ended_is_undone_whole_and_a_new_one_recovers(
     # Killed after Step 1: Deephaven is off, the old unit is away.
     cut(rehearsal, inventory, "test_when_the_old_passwords_are_backed_up")
     assert listing(rehearsal) != before, "the run changed nothing, so this proves nothing"
-    assert_rolled_back(roll_back(rehearsal, inventory))
+    assert_rolled_back(as_planned(rehearsal, inventory, "rollback"))
     assert_equal(before, listing(rehearsal))
     again = roll_back(rehearsal, inventory)
     assert again.code == 1 and "was rolled back already" in again.output, again.output
     assert again.summary["outcome"] == "refused"
 
-    # Killed after Step 3, everything installed; the rollback itself is killed, then the same command ends it.
+    # Killed after Step 3, everything installed, also on a machine that was gone until the run was carried on; the
+    # rollback itself is killed, then the same command ends it.
+    cut(rehearsal, inventory, "test_when_the_old_passwords_are_backed_up", "--gone=query-1")
     cut(rehearsal, inventory, "test_given_no_data_is_in_the_way")
     half, evidence = procedures.start(rehearsal.scratch, "rollback", f"--hosts={inventory}", "--confirm=lab")
     kill_at(half, evidence / "lab", "test_when_what_was_there_before_is_put_back")
@@ -104,7 +117,7 @@ def test_a_run_that_was_cut_or_has_ended_is_undone_whole_and_a_new_one_recovers(
 
     # Killed when the new etcd has started; tried again from its restore on, and recovered.
     cut(rehearsal, inventory, "test_then_every_member_is_healthy")
-    retried = procedures.run(rehearsal.scratch, "retry", f"--hosts={inventory}", "--confirm=lab")
+    retried = as_planned(rehearsal, inventory, "retry")
     assert retried.recovered, retried.output
     rehearsal.assert_data_is_back()
     rehearsal.assert_deephaven_works()
