@@ -17,7 +17,7 @@ from pathlib import Path
 from requorum.fleet import Unreachable
 from requorum.lock import LockError
 from requorum.marker import Phase
-from requorum.refusal import Disproved, Refusal
+from requorum.refusal import Disproved, NothingToDo, Refusal
 
 
 class Way(Enum):
@@ -133,12 +133,15 @@ def lines(stage: str, error: BaseException | None, phase: Phase, said: Said) -> 
     title = f"{f'Step {step[2]}, ' if step else ''}“{words.capitalize()}”"
     first, *others = ways(name, error, phase, said.directory)
     after = f"{_mended(error)}, then: " if isinstance(error, Refusal) else ""
+    again = said.line(first)
     other = "".join(f" · or, to {_WORDS[way]}: {said.line(way)}" for way in others[:1])
+    if isinstance(error, NothingToDo):
+        after, again, other = _mended(error), "", ""
     return [
         f"What:      {title} {'was interrupted' if error is None else 'failed'}{_what(error)}",
         f"Where:     {_where(error) or 'this machine'}",
         f"Probably:  {cause(name, error)}",
-        f"Next:      {after}{said.line(first)}{other}",
+        f"Next:      {after}{again}{other}",
     ]
 
 

@@ -15,6 +15,10 @@ class Refusal(Exception):  # noqa: N818 - it is what the runbook does, not what 
         super().__init__(f"{where}: {what}\n    → {remedy}")
 
 
+class NothingToDo(Refusal):
+    """There is nothing to undo or to try again: the same command would say the same."""
+
+
 class Disproved(Refusal):
     """A Given or a Then that does not hold, on one host or on several."""
 

@@ -12,7 +12,7 @@ from requorum.command import LONG, Command, act
 from requorum.etcd import MemberConfig, Unit
 from requorum.marker import Marker, Phase
 from requorum.plan import is_new
-from requorum.refusal import Refusal
+from requorum.refusal import NothingToDo, Refusal
 from requorum.terms import Terms
 
 
@@ -20,11 +20,11 @@ class RetryError(Refusal):
     """There is no failed restore or start to try again."""
 
 
-def refusal(mark: Marker | None, named: str | None, hosts: str) -> RetryError | None:
+def refusal(mark: Marker | None, named: str | None, hosts: str) -> Refusal | None:
     """Why there is nothing to try again; None if there is. `named`: a snapshot; `hosts`: what `--hosts` was."""
     if mark is None:
         remedy = f"recover with: pytest runbook --hosts={hosts}"
-        return RetryError("the hosts", "carry no mark of an unfinished run", remedy)
+        return NothingToDo("the hosts", "carry no mark of an unfinished run", remedy)
     where = f"run {mark.run} of {mark.by}"
     if mark.phase >= Phase.POWERING_ON:
         return RetryError(

@@ -18,7 +18,7 @@ from requorum.inventory import Inventory
 from requorum.loss import Loss
 from requorum.marker import Marker, Phase, Undone
 from requorum.plan import is_new
-from requorum.refusal import Refusal
+from requorum.refusal import NothingToDo, Refusal
 from requorum.terms import Terms
 
 
@@ -29,14 +29,18 @@ class RollbackError(Refusal):
 # -- may it be -----------------------------------------------------------------------------------------------------
 
 
-def refusal(mark: Marker, discard: bool, hosts: str) -> RollbackError | None:
+def no_run(hosts: str) -> NothingToDo:
+    return _nothing("the hosts", "carry no mark of any run", hosts)
+
+
+def _nothing(where: str, what: str, hosts: str) -> NothingToDo:
+    return NothingToDo(where, what, f"nothing is left to do; a recovery is a new run: pytest runbook --hosts={hosts}")
+
+
+def refusal(mark: Marker, discard: bool, hosts: str) -> Refusal | None:
     """Why this run may not be rolled back now; None if it may. `hosts`: what `--hosts` was."""
     if mark.undone is Undone.ROLLED_BACK:
-        return RollbackError(
-            f"run {mark.run}",
-            "was rolled back already",
-            f"nothing is left to do; a recovery is a new run: pytest runbook --hosts={hosts}",
-        )
+        return _nothing(f"run {mark.run}", "was rolled back already", hosts)
     if mark.phase >= Phase.POWERING_ON and not discard:
         return RollbackError(
             f"run {mark.run} of {mark.by}",

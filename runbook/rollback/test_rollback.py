@@ -8,7 +8,6 @@ from requorum import facts, locking, marker, rollback, undoing
 from requorum.cluster import Cluster
 from requorum.marker import Phase, Undone
 from requorum.proofs import hosts, undone
-from requorum.refusal import Refusal
 from runbook.rollback.conftest import Past
 
 
@@ -31,7 +30,7 @@ class TestRollback:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
         mark = marker.to_roll_back(facts.marks(cluster))
         if mark is None:
-            raise Refusal("the hosts", "carry no mark of any run", "there is nothing to roll back")
+            raise rollback.no_run(cluster.options.hosts)
         refusal = rollback.refusal(mark, cluster.options.discard, cluster.options.hosts)
         if refusal:
             raise refusal

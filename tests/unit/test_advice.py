@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from requorum import advice, stages
+from requorum import advice, retry, rollback, stages
 from requorum.advice import Said, Way
 from requorum.fleet import FleetError, Unreachable
 from requorum.lock import LockError
@@ -84,6 +85,13 @@ def test_the_four_lines() -> None:
             " · or, to go back: pytest runbook/rollback --hosts=prod"
         ),
     ]
+
+
+def test_where_nothing_is_left_to_do_the_same_command_is_not_named_again() -> None:
+    stage = "runbook/rollback/test_rollback.py::TestRollback::test_given_a_run_may_be_rolled_back"
+    for refusal in (rollback.no_run("prod"), retry.refusal(None, None, "prod")):
+        last = advice.lines(stage, refusal, Phase.OPEN, replace(SAID, directory="runbook/rollback"))[-1]
+        assert last.startswith("Next:      ") and last.endswith(": pytest runbook --hosts=prod")
 
 
 def test_the_same_command_has_the_same_options_again() -> None:
