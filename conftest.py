@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, confirmation, locking, opening, selection, snapshot, stages
+from requorum import advice, checks, collection, commandline, confirmation, locking, opening, selection, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Cluster, Options
@@ -89,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
         if hosts:
             inventory = inventories.load(inventories.find(hosts, ROOT))
-            _check_options(config, inventory)
+            commandline.check(config.getoption, config.stash[PROCEDURE], inventory)
             config.stash[INVENTORY] = inventory
     except Refusal as refusal:
         raise pytest.UsageError(str(refusal)) from None
@@ -110,56 +110,6 @@ def _check_instead(config: pytest.Config, named: stages.Procedure | None) -> sta
     return check
 
 
-def _gone(config: pytest.Config) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (config.getoption("gone") or "").split(",") if name.strip())
-
-
-def _check_options(config: pytest.Config, inventory: Inventory) -> None:
-    """Whatever can be seen wrong with the command line without asking any host."""
-    config_file = inventory.transport.ssh_config
-    if config_file and not Path(config_file).is_file():
-        raise Refusal(f"transport.ssh_config: {config_file}", "does not exist", "correct it in the inventory")
-    own = {name: config.getoption(name) for name in ("members", "off", "seconds", "since")}
-    selection.check(config.stash[PROCEDURE], inventory, own)
-    if config.getoption("since") is not None:
-        collection.since(config.getoption("since"))
-    named = config.getoption("snapshot") or inventory.snapshot.file
-    if named and config.stash[PROCEDURE].directory == "runbook":  # only the recovery takes it to the machines
-        snapshot.verify(Path(named))
-    _check_data(config, inventory)
-    if config.getoption("discard_new_writes") and config.stash[PROCEDURE].outcome != "rolled-back":
-        raise Refusal("--discard-new-writes", "is for the rollback alone", "leave it out")
-    concurrency, scale = config.getoption("concurrency"), config.getoption("timeout_scale")
-    if concurrency is not None and concurrency < 1:
-        raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
-    if scale <= 0:
-        raise Refusal(f"--timeout-scale={scale}", "must be above 0", "leave it out")
-    for host in _gone(config):
-        if host not in inventory.hosts:
-            known = ", ".join(inventory.hosts)
-            raise Refusal(f"--gone={host}", "is no host of the inventory", f"one of {known}")
-        if host in {member.host for member in inventory.members}:
-            raise Refusal(
-                f"--gone={host}",
-                "is a member of the cluster to build",
-                "put a spare in its place under members, and keep the old one under old_members",
-            )
-        if host == inventory.deephaven.configuration_server:
-            raise Refusal(f"--gone={host}", "is the configuration server", "name its replacement in the inventory")
-
-
-def _check_data(config: pytest.Config, inventory: Inventory) -> None:
-    """At most one word on which data is restored; --skip-hash names an old member that is there."""
-    given = [name for name in ("snapshot", "salvage", "skip_hash") if config.getoption(name)]
-    if len(given) > 1:
-        named = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise Refusal(named, "each say which data is restored", "leave one of them out")
-    host, members = config.getoption("skip_hash"), [member.host for member in inventory.old_members]
-    if host and (host not in members or host in _gone(config)):
-        there = ", ".join(name for name in members if name not in _gone(config))
-        raise Refusal(f"--skip-hash={host}", "is no old member that is there", f"one of {there}")
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A procedure below `runbook/` is collected only when it is named: `pytest runbook` is the recovery alone."""
     if ROOT / "runbook" not in collection_path.parents:
@@ -175,7 +125,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _cases(config: pytest.Config) -> list[Case]:
     nothing_begun = Marker(run="", token="", phase=Phase.OPEN, by="")
-    return checks.cases(Terms(config.stash[INVENTORY], nothing_begun, _gone(config)))
+    return checks.cases(Terms(config.stash[INVENTORY], nothing_begun, commandline.gone(config.getoption)))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -242,7 +192,7 @@ def options_of(config: pytest.Config) -> Options:
         salvage=config.getoption("salvage"),
         skip_hash=config.getoption("skip_hash"),
         rebuild=config.getoption("rebuild"),
-        gone=_gone(config),
+        gone=commandline.gone(config.getoption),
         since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
@@ -263,7 +213,11 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
     """One run on the machines of `inventory`, with evidence under `name` (default: the cluster's)."""
     options = options_of(config)
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    journal = Journal.create(options.evidence / (name or inventory.cluster), started)
+    place = options.evidence / (name or inventory.cluster)
+    try:
+        journal = Journal.create(place, started)
+    except OSError as error:
+        raise Refusal(str(place), f"cannot hold evidence: {error}", "name another place: --evidence=DIR") from None
     config.stash[STARTED] = now()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends a run as Ctrl-C does, nohup keeps it
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -340,9 +294,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if PROCEDURE in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
         # --setup-only, --setup-plan and the like: nothing was carried out, so it must not look as if it had been
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-    if cluster is None:
-        return
+    reporter = config.pluginmanager.getplugin("terminalreporter")
     stopped_at = config.stash.get(STOPPED_AT, None)
+    if cluster is None:
+        if stopped_at is not None and isinstance(reporter, Reporter):  # before a host was asked
+            reporter.advice = advice.lines(stopped_at, config.stash.get(FAILURE, None), Phase.OPEN, _said(config))
+        return
     if int(exitstatus) == int(pytest.ExitCode.OK) or (done and cluster.known.findings):
         outcome = "planned" if isinstance(cluster, Planning) else config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
@@ -351,7 +308,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
         outcome = "refused" if refused else "stopped"
     cluster.close(outcome, stopped_at, config.stash[STARTED])
-    reporter = config.pluginmanager.getplugin("terminalreporter")
     if isinstance(reporter, Reporter):
         reporter.closing = cluster.closing(outcome)
         if stopped_at is not None:

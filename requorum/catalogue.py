@@ -7,6 +7,7 @@ not be made.
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,17 +153,28 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     directory = Path(settings.directory) if settings.directory else None
     if directory is None:
         return found
-    if not directory.is_dir():
+    try:
+        there = sorted(directory.iterdir())
+    except OSError as error:
         if first:
             return found
-        raise SnapshotError(
-            str(directory),
-            "the inventory's snapshot.directory does not exist",
-            "correct it, or name a snapshot with --snapshot=FILE",
-        )
+        raise _unreadable(directory, error) from None
     same = first.resolve() if first else None
-    backups = [path for path in sorted(directory.iterdir()) if path.suffix in SUFFIXES and path.resolve() != same]
+    backups = [path for path in there if path.suffix in SUFFIXES and path.resolve() != same]
     return found + [of_file(path, family) for path in backups]
+
+
+def _unreadable(directory: Path, error: OSError) -> SnapshotError:
+    what = "the inventory's snapshot.directory"
+    if isinstance(error, PermissionError):
+        return SnapshotError(
+            str(directory),
+            f"{what} cannot be read by {getpass.getuser()}",
+            "let this account read it (its group, see “Backup every night” in the README), or run as the account that "
+            "makes the backups, or name a snapshot with --snapshot=FILE",
+        )
+    missing = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    return SnapshotError(str(directory), f"{what} {missing}", "correct it, or name a snapshot with --snapshot=FILE")
 
 
 def of_file(path: Path, family: Family, named: str = "") -> Candidate:

@@ -48,8 +48,9 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
         found = []
     good = [candidate for candidate in found if candidate.source]
     if not good:
-        where = found[0].path if found else "no snapshot"
-        what = found[0].problem if found else "neither --snapshot nor a backup in the inventory's directory"
+        directory = inventory.snapshot.directory if inventory else None
+        where = found[0].path if found else directory or "no snapshot"
+        what = found[0].problem if found else "holds no backup" if directory else "the inventory names no directory"
         raise SnapshotError(where, what or "cannot be used", "name another one with --snapshot=FILE")
     best = max(good, key=lambda candidate: (candidate.taken, candidate.revision or 0))
     assert best.source is not None

@@ -390,7 +390,10 @@ class Fleet:
         self._wave(copy.names())
 
 
-_REACH = "check the network, ssh and the host itself; if the machine is fenced or destroyed, say so with --gone=HOST"
+_REACH = (
+    "check the network, ssh and the host itself. If the machine is fenced or destroyed: a new member or the "
+    "configuration server needs a replacement in the inventory, any other is named with --gone=HOST"
+)
 _AGAIN = "run the same command again: it carries on"
 
 

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Annotated, Any, Literal
 
@@ -170,6 +170,14 @@ class Etcd(_Model):
     client_port: int = Field(default=2379, ge=1, le=65535)
     peer_port: int = Field(default=2380, ge=1, le=65535)
     revision_bump: int = Field(default=1_000_000_000, ge=0, lt=2**62)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Etcd:
+        if self.client_port == self.peer_port:
+            raise ValueError(f"client_port and peer_port are both {self.client_port}; etcd listens on two ports")
+        if PurePosixPath(self.data_root) == PurePosixPath("/"):
+            raise ValueError("data_root is the whole machine; name the directory that holds etcd's data")
+        return self
 
 
 class Keep(_Model):

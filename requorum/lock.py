@@ -114,15 +114,24 @@ def held(host: str, cluster: str, holder: Holder | None, clear: str) -> LockErro
 
 def clearing(inventory: Inventory, host: str) -> str:
     """The line that removes the lock by hand, to be pasted on the operator's machine."""
+    return _by_hand(inventory, host, "rm", "-f", path(inventory.cluster))
+
+
+def reading(inventory: Inventory, host: str) -> str:
+    """The line that shows by hand who holds the lock."""
+    return _by_hand(inventory, host, "readlink", path(inventory.cluster))
+
+
+def _by_hand(inventory: Inventory, host: str, *argv: str) -> str:
     transport, address = inventory.transport, inventory.address(host)
-    remove = ("sudo", "-n", "timeout", "-k", "5", str(SHORT), "rm", "-f", path(inventory.cluster))  # as sudo allows it
+    line = ("sudo", "-n", "timeout", "-k", "5", str(SHORT), *argv)  # as sudo allows it
     if transport.backend == "ssh":
         config = ("-F", transport.ssh_config) if transport.ssh_config else ()
         user = ("-l", transport.user) if transport.user else ()
-        return shlex.join(("ssh", *config, *user, address, *remove))
+        return shlex.join(("ssh", *config, *user, address, *line))
     if transport.backend == "local":
-        return shlex.join(remove)
-    return shlex.join((transport.backend, "exec", address, *remove[2:]))
+        return shlex.join(line)
+    return shlex.join((transport.backend, "exec", address, *line[2:]))
 
 
 def lost(host: str, found: Holder | None) -> LockError:

@@ -100,7 +100,8 @@ def release(cluster: Cluster) -> None:
         cluster.lock = None
     except Refusal as refusal:
         cluster.journal.record("note", text=f"the lock could not be let go: {refusal}")
-        clear = lock.clearing(cluster.inventory, host)
+        read, clear = lock.reading(cluster.inventory, host), lock.clearing(cluster.inventory, host)
         cluster.last_words.append(
-            f"The lock stays on {host}: your next run from this machine takes it over, anybody else needs: {clear}"
+            f"The lock may stay on {host}: your next run from this machine takes it over. Anybody else reads whose it "
+            f"is: {read} and only if it is this run's (process {os.getpid()}) clears it: {clear}"
         )

@@ -30,7 +30,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """What one old member's host says. `reached` False makes all other facts meaningless."""
+    """What one old member's host says. `reached` False makes all other facts meaningless; `silence`: why it was not."""
 
     member: Member
     gone: bool = False
@@ -42,6 +42,7 @@ class MemberFacts:
     addresses: tuple[str, ...] = ()
     has_leader: bool | None = None
     cut_off_from: tuple[str, ...] = ()
+    silence: str = ""
 
     @property
     def address_in_place(self) -> bool:

@@ -58,7 +58,7 @@ def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
     for member in members:
         answer = found[member.host]
         if isinstance(answer, Refusal):
-            sheets.append(MemberFacts(member, reached=False))
+            sheets.append(MemberFacts(member, reached=False, silence=answer.what))
         elif isinstance(answer, Exception):
             raise answer
         else:
@@ -167,21 +167,26 @@ def says_healthy(answer: str) -> bool:
 
 def refuse_silent(sheets: Sequence[MemberFacts], hosts: Sequence[str], unit: str, running: bool) -> None:
     """Raises for a named member that cannot be worked on: silent machine, no unit, no configuration, or stopped."""
-    problems = {}
+    problems, remedies = {}, []
     for sheet in sheets:
-        if sheet.member.host not in hosts:
+        host = sheet.member.host
+        if host not in hosts:
             continue
         if not sheet.reached:
-            problems[sheet.member.host] = "no answer"
+            problems[host] = sheet.silence or "no answer"
+            remedies.append("reach the machine")
         elif not sheet.unit or sheet.unit.load != "loaded":
-            problems[sheet.member.host] = f"{unit} cannot be run: {sheet.unit}"
+            problems[host] = f"{unit} cannot be run: {sheet.unit}"
+            remedies.append(f"install the unit (bad-setting: one without ExecStart, see systemctl cat {unit})")
         elif running and not sheet.unit.running:
-            problems[sheet.member.host] = f"{unit} does not run: {sheet.unit}"
+            problems[host] = f"{unit} does not run: {sheet.unit}"
+            remedies.append(
+                f"start it: systemctl start --no-block {unit}; why it does not start is shown by "
+                f"pytest runbook/troubleshoot/run_directly with --members={sheet.member.name}"
+            )
     if problems:
         raise Disproved(
             "every named member's machine answers, and its unit is installed" + (" and runs" if running else ""),
             problems,
-            "reach the machine; install the unit (bad-setting: systemd refuses it, as one without ExecStart; look with "
-            f"systemctl cat {unit}); start it: systemctl start --no-block {unit}. Why it does not start is shown by "
-            "pytest runbook/troubleshoot/run_directly",
+            "; ".join(dict.fromkeys(remedies)),
         )

@@ -30,8 +30,8 @@ def check(procedure: Procedure, inventory: Inventory, given: Mapping[str, object
     takes = {name.rstrip("!") for name in procedure.takes}
     for name, value in given.items():
         if value not in (None, False) and name not in takes:
-            others = ", ".join(f"--{option}" for option in sorted(takes)) or "none of its own"
-            raise Refusal(f"--{name}", f"is no option of {procedure.directory}", f"leave it out; it takes {others}")
+            others = ", ".join(map(_spelled, sorted(takes))) or "none of its own"
+            raise Refusal(_spelled(name), f"is no option of {procedure.directory}", f"leave it out; it takes {others}")
     if "members!" in procedure.takes and not given.get("members"):
         names = ", ".join(member.name for member in inventory.members)
         raise Refusal(procedure.directory, "needs --members=NAME,…", f"name some of {names}")
@@ -42,6 +42,10 @@ def check(procedure: Procedure, inventory: Inventory, given: Mapping[str, object
     seconds = given.get("seconds")
     if isinstance(seconds, int) and not 1 <= seconds <= LONGEST:
         raise Refusal(f"--seconds={seconds}", f"must be from 1 to {LONGEST}", f"leave it out for {SECONDS}")
+
+
+def _spelled(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def choose(inventory: Inventory, text: str) -> Chosen:

@@ -31,18 +31,20 @@ class Procedure:
     takes: tuple[str, ...] = ()
 
 
+DATA = ("snapshot", "salvage", "skip_hash")  # options that say which data is restored
+
 PROCEDURES = (
-    Procedure("runbook", "recovered", commits="test_step_3_distribute.py"),
-    Procedure("runbook/check", "checked", confirms=False, looks=True),
+    Procedure("runbook", "recovered", commits="test_step_3_distribute.py", takes=DATA),
+    Procedure("runbook/check", "checked", confirms=False, looks=True, takes=DATA),
     Procedure("runbook/backup", "backed-up", confirms=False),
-    Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False),
+    Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False, takes=("snapshot",)),
     Procedure(
         "runbook/rollback", "rolled-back", refuses="::test_given_",
-        does="takes the new etcd cluster away and puts back what was before the run",
+        does="takes the new etcd cluster away and puts back what was before the run", takes=("discard_new_writes",),
     ),
     Procedure(
         "runbook/retry", "recovered", refuses="::TestRetry::test_given_",
-        does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
+        does="sets the restored data aside, restores it again and rebuilds the etcd cluster", takes=("snapshot",),
     ),
     Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
     Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),

@@ -90,8 +90,10 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (["--confirm=lab", "--skip-hash=infra-1"], "--skip-hash=infra-1: is no old member that is there"),
         (["--confirm=lab", "--skip-hash=etcd-1", "--salvage=lab-1"], "--salvage and --skip-hash: each say which data"),
         (["--confirm=lab", "--concurrency=0"], "--concurrency=0: must be at least 1"),
-        (["--confirm=lab", "--timeout-scale=0"], "must be above 0"),
-        (["--confirm=lab", "--discard-new-writes"], "--discard-new-writes: is for the rollback alone"),
+        (["--confirm=lab", "--timeout-scale=0"], "must be a number above 0"),
+        (["--confirm=lab", "--discard-new-writes"], "--discard-new-writes: is no option of runbook"),
+        (["--confirm=lab", "--timeout-scale=nan"], "must be a number above 0"),
+        (["--confirm=lab", "--ssh-config=/nowhere"], "--ssh-config: is testinfra's, and does nothing here"),
         (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),
         (["--confirm=lab", "-k", "no_such_stage"], "nothing was collected"),
         (["--confirm=lab", "--deselect=runbook/test_step_0_snapshot.py"], "stage 1 is deephaven"),
@@ -120,6 +122,26 @@ def test_troubleshooting_is_refused_before_any_host_is_asked(
     inventory: Path, name: str, arguments: list[str], says: str
 ) -> None:
     assert says in refused(inventory.parent, f"runbook/troubleshoot{name}", f"--hosts={inventory}", *arguments)
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
+def test_a_place_that_can_hold_no_evidence_is_refused(inventory: Path, place: str) -> None:
+    (inventory.parent / "taken").write_text("a file")
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/{place}")
+    assert ended.returncode == 4, ended.stdout
+    assert f"--evidence: {inventory.parent}/taken: is no directory that" in ended.stdout + ended.stderr
+
+
+def test_data_that_a_procedure_would_not_use_is_refused(inventory: Path) -> None:
+    said = refused(inventory.parent, "runbook/rollback", f"--hosts={inventory}", "--confirm=lab", "--snapshot=x")
+    assert "--snapshot: is no option of runbook/rollback" in said and "it takes --discard-new-writes" in said
+
+
+def test_a_drill_of_what_is_no_snapshot_ends_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "none.snap").write_text("no snapshot")
+    ended = run("runbook/drill", f"--snapshot={tmp_path}/none.snap", f"--evidence={tmp_path}/evidence")
+    assert ended.returncode == 1, ended.stdout
+    assert f"Where:     {tmp_path}/none.snap" in ended.stdout and "Next:      name another one" in ended.stdout
 
 
 def test_a_single_stage_cannot_be_run_alone(inventory: Path) -> None:

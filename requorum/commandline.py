@@ -1,0 +1,88 @@
+"""What can be seen wrong with the command line before any host is asked; the front door hands it over as typed."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from requorum import collection, selection, snapshot, stages
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+from requorum.stages import Procedure
+
+Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
+
+TESTINFRA = (  # options of its plugin, which knows nothing of inventories
+    "connection", "ssh_config", "ssh_extra_args", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory",
+    "force_ansible", "nagios",
+)  # fmt: skip
+OWN = (*stages.DATA, "discard_new_writes", "members", "off", "seconds", "since")  # only some procedures take these
+
+
+def gone(option: Option) -> tuple[str, ...]:
+    """The hosts that `--gone` names."""
+    return tuple(name.strip() for name in (option("gone") or "").split(",") if name.strip())
+
+
+def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
+    """Raises `Refusal` for whatever is wrong."""
+    _paths(option, inventory)
+    for name in TESTINFRA:
+        if option(name) not in (None, False):
+            there = "say it under transport in the inventory"
+            raise Refusal(f"--{name.replace('_', '-')}", "is testinfra's, and does nothing here", there)
+    selection.check(procedure, inventory, {name: option(name) for name in OWN})
+    if option("since") is not None:
+        collection.since(option("since"))
+    _data(option, procedure, inventory)
+    concurrency, scale = option("concurrency"), option("timeout_scale")
+    if concurrency is not None and concurrency < 1:
+        raise Refusal(f"--concurrency={concurrency}", "must be at least 1", "leave it out")
+    if not 0 < scale < math.inf:
+        raise Refusal(f"--timeout-scale={scale}", "must be a number above 0", "leave it out")
+    for host in gone(option):
+        _gone(host, inventory)
+
+
+def _paths(option: Option, inventory: Inventory) -> None:
+    """The ssh configuration is there, and evidence could be written: the nearest directory there is must be ours."""
+    config = inventory.transport.ssh_config
+    if config and not Path(config).is_file():
+        remedy = "correct it in that inventory, or leave it out"
+        raise Refusal(f"--hosts={option('hosts')}", f"transport.ssh_config: {config} does not exist", remedy)
+    place = (Path(option("evidence")) / inventory.cluster).absolute()
+    there = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        who = getpass.getuser()
+        raise Refusal(f"--evidence: {there}", f"is no directory that {who} may write in", "name one: --evidence=DIR")
+
+
+def _data(option: Option, procedure: Procedure, inventory: Inventory) -> None:
+    """At most one word on which data is restored; a snapshot is whole; --skip-hash names a member that is there."""
+    named = option("snapshot") or inventory.snapshot.file
+    if named and procedure.directory == "runbook":  # only the recovery takes it to the machines
+        snapshot.verify(Path(named))
+    given = [f"--{name.replace('_', '-')}" for name in stages.DATA if option(name)]
+    if len(given) > 1:
+        raise Refusal(" and ".join(given), "each say which data is restored", "leave one of them out")
+    host, away = option("skip_hash"), gone(option)
+    there = [member.host for member in inventory.old_members if member.host not in away]
+    if host and host not in there:
+        raise Refusal(f"--skip-hash={host}", "is no old member that is there", f"one of {', '.join(there)}")
+
+
+def _gone(host: str, inventory: Inventory) -> None:
+    if host not in inventory.hosts:
+        raise Refusal(f"--gone={host}", "is no host of the inventory", f"one of {', '.join(inventory.hosts)}")
+    if host in {member.host for member in inventory.members}:
+        raise Refusal(
+            f"--gone={host}",
+            "is a member of the cluster to build",
+            "put a spare in its place under members, and keep the old one under old_members",
+        )
+    if host == inventory.deephaven.configuration_server:
+        raise Refusal(f"--gone={host}", "is the configuration server", "name its replacement in the inventory")
