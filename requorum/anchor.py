@@ -84,6 +84,8 @@ def read(name: str) -> dict[str, list[Anchor]]:
         if not isinstance(answer, Exception) and answer.code == 0
     }
     if not told:
-        why = "; ".join(f"{host}: {a if isinstance(a, Exception) else a.words}" for host, a in answers.items())
+        host, first = next(iter(answers.items()))
+        words = first.what if isinstance(first, Refusal) else first if isinstance(first, Exception) else first.words
+        why = f"{host}: {words}; {len(answers)} hosts in all"
         raise Refusal("the hosts", f"none could be asked for its syslog ({why})", "check ssh and sudo, then ask again")
     return told

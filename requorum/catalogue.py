@@ -170,8 +170,7 @@ def _unreadable(directory: Path, error: OSError) -> SnapshotError:
         return SnapshotError(
             str(directory),
             f"{what} cannot be read by {getpass.getuser()}",
-            "let this account read it (its group, see “Backup every night” in the README), or run as the account that "
-            "makes the backups, or name a snapshot with --snapshot=FILE",
+            "run as the account that makes the backups, or name a snapshot with --snapshot=FILE",
         )
     missing = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
     return SnapshotError(str(directory), f"{what} {missing}", "correct it, or name a snapshot with --snapshot=FILE")

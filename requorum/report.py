@@ -185,7 +185,9 @@ def attempt(directory: Path) -> Path | None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m requorum.report DIRECTORY, where a journal.jsonl lies")
     try:
         print(write(Path(sys.argv[1])))
-    except (IndexError, OSError) as error:
-        sys.exit(f"usage: python -m requorum.report DIRECTORY, where a journal.jsonl lies ({error})")
+    except OSError as error:
+        sys.exit(f"{sys.argv[1]}: {error.strerror}; name the directory where a journal.jsonl lies")

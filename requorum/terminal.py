@@ -156,15 +156,15 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
 
 
 def shortened(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows to draw, and lines that count the others by their verdict: years of backups are no help at night.
+    """The rows to draw, and lines that count the others by reason: years of backups are no help at night.
 
     What lies on a host is always drawn, since it can be named; of the files on this machine the best `FILES`.
     """
     files = [row for row in rows if str(row.get("source", "")).startswith("file ")]
-    rest = Counter(str(row.get("verdict", "")) for row in files[FILES:])
+    rest = Counter(str(row.get("verdict", "")).split(":")[0] for row in files[FILES:])
     shown = [row for row in rows if row not in files[FILES:]]
     return shown, [
-        f"and {count:,} more {'file' if count == 1 else 'files'}: {verdict}" for verdict, count in rest.items()
+        f"and {count:,} more {'file' if count == 1 else 'files'}: {reason}" for reason, count in rest.items()
     ]
 
 

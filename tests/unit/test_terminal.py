@@ -17,7 +17,7 @@ def row(source: str, verdict: str) -> dict[str, Any]:
 def test_a_table_of_many_backups_shows_the_best_and_all_on_hosts_and_counts_the_others() -> None:
     rows = [
         row("file chosen.snap", "chosen"),
-        *(row(f"file old-{n}.snap", "older") for n in range(FILES + 1)),
+        *(row(f"file old-{n}.snap", f"older: {n + 1} revisions behind") for n in range(FILES + 1)),
         *(row(f"file foreign-{n}.snap", "of another cluster") for n in range(30)),
         row("salvage token", "named only"),
     ]
