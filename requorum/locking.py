@@ -58,7 +58,7 @@ def take(cluster: Cluster, ends: bool = True) -> None:
     Held already it stays held, so that a procedure may have the runbook's own steps in it. A plan only shows it.
     Raises `LockError` that names whoever holds it.
     """
-    if cluster.lock is not None:
+    if cluster.lock is not None or cluster.shown:
         cluster.note("locked by this run already")
         return
     host, name = lock.place(cluster.terms), cluster.inventory.cluster

@@ -229,6 +229,9 @@ class TestARun:
         locking.take(run)
         assert self.done[2].argv[2] == "‹holder›", "behind the question who holds it now"
         assert run.lock is None
+        done = len(self.done)
+        locking.take(run)
+        assert len(self.done) == done, "a procedure with the runbook's own steps in it takes it once"
 
     def test_it_is_let_go_at_the_end(self, run: Cluster, host: Directory) -> None:
         locking.take(run)
