@@ -98,6 +98,8 @@ class Forecast:
                 answer = question, _same  # the host does not have what is new either
             elif len(touched) == 1:
                 answer = self._answer(question, *touched[0])
+            elif name == "find" and all(thing.lacking for thing in things.values()):
+                answer = Result(question, 1, "", f"{paths[0]}: No such file or directory", 0.0)
         if answer is not None:
             return answer
         raise Unforeseen(host, f"nobody can tell yet: {question.why} ({shlex.join(question.argv)})", "run the runbook")

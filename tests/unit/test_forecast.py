@@ -69,6 +69,12 @@ def test_a_removed_directory_holds_nothing_and_a_moved_one_what_it_held(forecast
     assert etcd.parse_files(told(forecast, there("/final", "/final/f")).stdout) == ("/final",)
 
 
+def test_data_that_was_set_aside_is_not_on_the_disk_any_more(forecast: Forecast) -> None:
+    plan(forecast, act(HOST, "mv", "-T", "/data/token", "/aside", why=""))
+    below = look(HOST, "find", "/data/token/snap/db", "/data/token/wal", "-type", "f", why="")
+    assert (told(forecast, below).code, told(forecast, below).stdout) == (1, "")
+
+
 def test_a_copy_is_asked_for_at_what_it_is_a_copy_of(forecast: Forecast) -> None:
     plan(forecast, *deephaven.back_up_client(HOST, CLIENT, "/b/client.before"))
     question = deephaven.ask_passwords(HOST, "/b/client.before")
