@@ -81,7 +81,10 @@ def everything_is_usable(cluster: Cluster, hosts: Sequence[str]) -> None:
 
 
 def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> None:
-    """Starts or restarts a member; healthy where the others have quorum, else its process must stay."""
+    """Starts or restarts a member; healthy where the others have quorum, else its process must stay.
+
+    One without data is left alone: a recovery stopped before it restored them, and etcd would begin an empty cluster.
+    """
     (own,) = (sheet for sheet in sheets if sheet.member.host == host)
     assert own.unit is not None
     cost = restarts.cost(sheets, host)
@@ -89,6 +92,12 @@ def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended
     if not verb:
         if mended:
             cluster.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
+        return
+    if not own.has_data:
+        cluster.note(
+            f"{host} holds no data, and is not started: it would begin an empty cluster. "
+            f"The recovery brings its data and starts it: {restarts.recovery(cluster)}"
+        )
         return
     others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
     # One that systemd starts again and again may have come up by itself since it was mended: any start will do.

@@ -51,7 +51,7 @@ class TestPermissions:
         permissions.everything_is_usable(cluster, hosts)
 
     def test_then_the_service_starts(self, cluster: Cluster, repair: Repair) -> None:
-        """One member at a time: those that were mended, and those that should run and do not."""
+        """One member at a time: those that were mended, and those that should run and do not; none without data."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         for member in chosen.members:
             sheets = restarts.standing(cluster, chosen.cluster)
