@@ -29,6 +29,24 @@ def no_other_account_runs_etcd(cluster: Cluster, hosts: Sequence[str]) -> None:
     cluster.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
 
 
+def nothing_waits_to_begin_an_empty_cluster(
+    cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]
+) -> None:
+    """systemd would start a member that fails again and again by itself, as soon as its files are mended."""
+    found = {sheet.member.host: sheet for sheet in sheets if sheet.member.host in hosts}
+    cluster.settle(
+        "no member that holds no data is being started over and over",
+        {
+            host: f"unit {sheet.unit}, and no data"
+            if sheet.unit and sheet.unit.running and sheet.has_leader is None and sheet.config and not sheet.has_data
+            else None
+            for host, sheet in found.items()
+        },
+        f"stop it there first, or it begins an empty cluster: systemctl stop {cluster.inventory.etcd.unit}; "
+        "then run the same again",
+    )
+
+
 def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
     """What the etcd account does not own of its data, or cannot use of its configuration."""
     settings = cluster.inventory.etcd

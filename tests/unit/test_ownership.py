@@ -169,3 +169,29 @@ def test_a_member_without_data_is_mended_and_not_started(
     assert any("systemctl start" in line for line in build.lines(done)) is has_data
     assert bool(notes) is not has_data
     assert all("empty cluster" in note and "pytest runbook --hosts=prod" in note for note in notes)
+
+
+LOOPING = replace(build.STOPPED, active="activating", sub="auto-restart")
+
+
+@pytest.mark.parametrize(
+    ("unit", "has_data", "has_leader", "waits"),
+    [
+        (LOOPING, False, None, True),
+        (replace(LOOPING, sub="start"), False, None, True),
+        (LOOPING, True, None, False),
+        (build.STOPPED, False, None, False),
+        (build.RUNNING, False, True, False),
+    ],
+)
+def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended(
+    unit: etcd.Unit, has_data: bool, has_leader: bool | None, waits: bool
+) -> None:
+    found: dict[str, str | None] = {}
+    cluster = cast(Cluster, SimpleNamespace(
+        inventory=build.inventory(), settle=lambda claim, outcomes, remedy: found.update(outcomes)
+    ))  # fmt: skip
+    member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
+    sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
+    permissions.nothing_waits_to_begin_an_empty_cluster(cluster, [sheet], ["etcd-1"])
+    assert (found["etcd-1"] is not None) is waits

@@ -15,11 +15,12 @@ class TestPermissions:
     """
 
     def test_given_the_members_answer(self, cluster: Cluster) -> None:
-        """Their unit is installed; it need not run."""
+        """Their unit is installed; it need not run, and does not try to without data."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         sheets = restarts.standing(cluster, chosen.members)
         hosts = [member.host for member in chosen.members]
         restarts.refuse_silent(sheets, hosts, cluster.inventory.etcd.unit, running=False)
+        permissions.nothing_waits_to_begin_an_empty_cluster(cluster, sheets, hosts)
 
     def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
         """One operator at a time, against a recovery too."""
