@@ -161,9 +161,17 @@ def supervised(monit: Result) -> bool | None:
     return bool(deephaven.not_off(deephaven.parse_monit(monit.stdout)))
 
 
-def is_touched(found: Record, token: str) -> bool:
-    """Whether a run of this token has brought anything to the host, so that it is not what it was before."""
-    return any(token in entry.path or token in entry.target for entry in found.entries)
+def traces(terms: Terms) -> tuple[str, ...]:
+    """What lies in the run's own directory on a host that it changed, whether or not anything of it bears its token:
+    old things set aside, old passwords, and the archives that are unpacked there."""
+    made = ("server.generated.tgz", "query.generated.tgz", "server.tgz", "query.tgz")
+    return (terms.aside, terms.client_backup, *map(terms.place, made))
+
+
+def is_touched(found: Record, token: str, traces: Sequence[str]) -> bool:
+    """Whether the run of this token has been at the host, so that it is not what it was before. `traces`: which of
+    these are there."""
+    return bool(traces) or any(token in entry.path or token in entry.target for entry in found.entries)
 
 
 def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:

@@ -90,6 +90,11 @@ def ask_data(host: str, data_dir: str) -> Command:
     )  # fmt: skip
 
 
+def has_log(text: str) -> bool:
+    """Whether `ask_data`'s answer names a write-ahead log: an etcd that finds none begins an empty cluster."""
+    return any(line.split(" ")[0].endswith(".wal") for line in text.splitlines())
+
+
 def parse_data(member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str) -> Disk:
     logged, size, taken = False, None, ""
     for line in text.splitlines():

@@ -73,7 +73,8 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
     found |= {host: replace(found[host], hash=questions.parse_hash(said)) for host, (said,) in fourth["hashes"].items()}
     alarms, logins = _users(asking, roles, fourth["logins"].get(terms.configuration_server, []))
     alarms |= {f"{host}: {on.health}" for host, on in found.items() if "ALARM" in on.health}
-    verdict = quorum.decide(_member_facts(cluster, members, found, silent, questions.cut_off(members, second["reach"])))
+    cut_off = questions.cut_off(members, found, second["reach"], inventory.etcd.peer_port)
+    verdict = quorum.decide(_member_facts(cluster, members, found, silent, cut_off))
     return Sheet(
         inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking, first["marks"]),
         questions.open_to(second["stale"]), tuple(sorted(alarms)), logins, tuple(deephaven.disagreements(passwords)),

@@ -101,9 +101,10 @@ def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts
     hosts = [member.host for member in members if member.host not in cluster.terms.gone]
     found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
     addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
-    data = _database_sizes(cluster, {h: c for h, c in found_configs.items() if c is not None})
-    cut_off = _cut_off(cluster, members)
     configured = {h: c for h, c in found_configs.items() if c is not None}
+    data = _database_sizes(cluster, configured)
+    leaders = _leaders(cluster, configured)
+    cut_off = _cut_off(cluster, members, configured, leaders)
 
     def sheets_with(leaders: dict[str, bool | None]) -> list[MemberFacts]:
         return [sheet(member, leaders) for member in members]
@@ -123,7 +124,6 @@ def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts
             cut_off_from=cut_off.get(host, ()),
         )
 
-    leaders = _leaders(cluster, configured)
     if quorum.majority_is_down(sheets_with(leaders)):  # then it does not matter whether the others see a leader
         return sheets_with(leaders)
     return sheets_with(watch_leaders(cluster, configured, leaders))
@@ -181,7 +181,12 @@ def _has_client_key(cluster: Cluster) -> bool:
     return bool(answer.stdout.strip())
 
 
-def _cut_off(cluster: Cluster, members: Iterable[Member]) -> dict[str, tuple[str, ...]]:
+def _cut_off(
+    cluster: Cluster,
+    members: Iterable[Member],
+    configured: dict[str, MemberConfig],
+    leaders: dict[str, bool | None],
+) -> dict[str, tuple[str, ...]]:
     """host → other members' hosts that it cannot reach at all."""
     members = tuple(members)
     port = cluster.inventory.etcd.peer_port
@@ -195,14 +200,16 @@ def _cut_off(cluster: Cluster, members: Iterable[Member]) -> dict[str, tuple[str
     found: dict[str, tuple[str, ...]] = {}
     for host, ip, name in peers:
         result = answers[host, ip]
-        if not quorum.reached(result.code, result.stderr):
+        listens = quorum.listens(configured.get(name), leaders.get(name), ip, port)
+        if quorum.is_cut_off(result.code, result.stderr, listens):
             found[host] = (*found.get(host, ()), name)
     return found
 
 
 def cut_off_new_members(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     """The same for the cluster to build."""
-    return _cut_off(cluster, cluster.inventory.members)
+    found = {h: c for h, c in configs(cluster, cluster.terms.member_hosts).items() if c is not None}
+    return _cut_off(cluster, cluster.inventory.members, found, _leaders(cluster, found))
 
 
 def earlier_backups(cluster: Cluster) -> dict[str, str]:

@@ -163,13 +163,21 @@ def of_the_way(members: tuple[Member, ...], found: Mapping[str, EtcdSheet], port
     return [quorum.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b]
 
 
-def cut_off(members: tuple[Member, ...], answers: Answers) -> dict[str, tuple[str, ...]]:
+def cut_off(
+    members: tuple[Member, ...], found: Mapping[str, EtcdSheet], answers: Answers, port: int
+) -> dict[str, tuple[str, ...]]:
     """host → members' hosts that it cannot reach."""
     names = {member.ip: member.host for member in members}
-    return {
-        host: tuple(names[r.command.argv[-2]] for r in results if not quorum.reached(r.code, r.stderr))
-        for host, results in answers.items()
+    open_there = {
+        member.ip
+        for member in members
+        if (on := found.get(member.host)) and quorum.listens(on.config, on.has_leader, member.ip, port)
     }
+    cut = {
+        host: [ip for r in said if quorum.is_cut_off(r.code, r.stderr, (ip := r.command.argv[-2]) in open_there)]
+        for host, said in answers.items()
+    }
+    return {host: tuple(names[ip] for ip in ips) for host, ips in cut.items()}
 
 
 def of_users(inventory: Inventory, roles: Sequence[str]) -> list[Command]:

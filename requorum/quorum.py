@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from urllib.parse import urlsplit
 
 from requorum.command import Command, look
 from requorum.etcd import MemberConfig, Unit
@@ -190,3 +191,19 @@ def ask_reach(host: str, ip: str, port: int) -> Command:
 def reached(code: int, stderr: str) -> bool:
     """Reads `ask_reach`: connected, or refused by a host that is there."""
     return code == 0 or "refused" in stderr.lower()
+
+
+def is_cut_off(code: int, stderr: str, listens: bool) -> bool:
+    """Reads `ask_reach` for a peer port. Where the peer's own etcd `listens` there, it is a filter that refuses."""
+    return code != 0 and (listens or not reached(code, stderr))
+
+
+def listens(config: MemberConfig | None, has_leader: bool | None, ip: str, port: int) -> bool:
+    """Whether a member's own host proves its peer port open: its etcd answers, and is configured for this address.
+
+    Before a move to other addresses it still listens on the old one alone, and refuses on the new one.
+    """
+    if config is None or has_leader is None:
+        return False
+    url = urlsplit(config.peer_url)
+    return (url.hostname, url.port) == (ip, port)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from requorum import etcd
+from requorum import disks, etcd
 from requorum.cluster import Cluster
 from requorum.command import Command, look
 from requorum.etcd import MemberConfig
@@ -25,7 +25,8 @@ STEADY_SECONDS = 3  # a process that lives so long has read its files; one that 
 
 
 def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
-    """One fact sheet a member: unit, configuration, leader; watched for three election timeouts while one sees none."""
+    """One fact sheet a member: unit, configuration, leader, and as data its write-ahead log; watched for three election
+    timeouts while one sees no leader."""
     sheets = _standing(cluster, members)
 
     def electing() -> str | None:
@@ -43,7 +44,7 @@ def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
 def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
     settings = cluster.inventory.etcd
 
-    def look_at(machine: Machine) -> tuple[etcd.Unit, MemberConfig | None, bool | None]:
+    def look_at(machine: Machine) -> tuple[etcd.Unit, MemberConfig | None, bool | None, bool]:
         unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
         read = machine.ask(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
         try:
@@ -51,7 +52,9 @@ def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
         except etcd.EtcdError:
             config = None
         answer = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        return unit, config, etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
+        data = machine.ask(disks.ask_data(machine.name, config.data_dir)) if config else None
+        leader = etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
+        return unit, config, leader, data is not None and disks.has_log(data.stdout)
 
     found = cluster.fleet.each([member.host for member in members], look_at)
     sheets = []
@@ -62,7 +65,8 @@ def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
         elif isinstance(answer, Exception):
             raise answer
         else:
-            sheets.append(MemberFacts(member, unit=answer[0], config=answer[1], has_leader=answer[2]))
+            unit, config, leader, data = answer
+            sheets.append(MemberFacts(member, unit=unit, config=config, has_data=data, has_leader=leader))
     return sheets
 
 
@@ -93,6 +97,22 @@ def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts
         {host: cost(sheets, host) for host in hosts},
         "bring the other members back first; with quorum lost, run the recovery: pytest runbook --hosts=NAME",
     )
+
+
+def refuse_without_data(cluster: Cluster, sheet: MemberFacts) -> None:
+    """A member whose configuration tells where its data is, and there is none, must not run: it would begin an empty
+    cluster."""
+    empty = sheet.config is not None and not sheet.has_data
+    where = sheet.config.data_dir if sheet.config else ""
+    cluster.settle(
+        "the member holds data, so that its etcd begins no empty cluster",
+        {sheet.member.host: f"no write-ahead log in {where}/member/wal" if empty else None},
+        f"its data comes back with the recovery, which carries on where it stopped: {recovery(cluster)}",
+    )
+
+
+def recovery(cluster: Cluster) -> str:
+    return f"pytest runbook --hosts={cluster.options.hosts}"
 
 
 def ask_invocation(host: str, unit: str) -> Command:

@@ -32,7 +32,10 @@ def as_it_is(cluster: Cluster) -> dict[str, Record]:
     found = {}
     for host, (listing, unit, *monit) in cluster.ask_by_host(questions).items():
         found[host] = before.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
-    return {h: r for h, r in found.items() if not (begun and before.is_touched(r, cluster.mark.token))}
+    if not begun:
+        return found
+    left = facts.files(cluster, {host: before.traces(cluster.terms) for host in found})
+    return {h: r for h, r in found.items() if not before.is_touched(r, cluster.mark.token, left[h])}
 
 
 def _questions(cluster: Cluster, host: str) -> list[Command]:

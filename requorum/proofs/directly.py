@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from requorum import direct, etcd, execstart
 from requorum.cluster import Cluster
-from requorum.command import HUGE, Fetch, Result, look
+from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.execstart import ExecStart
 from requorum.fleet import Machine
-from requorum.journal import redacted_lines
 from requorum.poll import until_holds
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own
+MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 
 def earlier_run_is_over(cluster: Cluster, host: str) -> None:
@@ -57,25 +59,33 @@ def it_ran(cluster: Cluster, result: Result) -> None:
 
 
 def keep_the_output(cluster: Cluster, host: str, where: direct.Place) -> None:
-    """All that etcd said, fetched into the evidence without what looks like a secret; the host keeps its copy."""
+    """All that etcd said, streamed into the evidence without what looks like a secret; the host keeps its copy."""
     if not cluster.acts:  # a plan has no output
         return
-    (digest,) = cluster.ask(
-        [look(host, "sha256sum", where.log, why="SHA-256 of the output", deadline=HUGE, accept=(0,))]
-    )
     target = cluster.journal.directory / f"{host}.log"
-    cluster.do([Fetch(host, where.log, str(target), "all that etcd said", digest.stdout.split(" ")[0].lstrip("\\"))])
-    said = target.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    lines = list(redacted_lines(said))
-    target.write_text("".join(lines), encoding="utf-8")
+    said = look(host, "cat", where.log, why="all that etcd said", deadline=HUGE)
+    (answer,) = cluster.fleet.collect([Collect(said, str(target), MOST_BYTES)]).values()
+    if isinstance(answer, Exception):
+        raise answer
+    (found,) = answer
     cluster.settle(
         "etcd said something, and all of it is kept",
-        {host: None if lines else "no output"},
-        "look at the host's journal: journalctl -u " + direct.UNIT,
+        {host: _lacking(found)},
+        f"look at it on the host: {where.log}; and at its journal: journalctl -u {direct.UNIT}",
     )
-    cluster.note(f"{len(lines)} lines: {target}")
-    for line in lines[-SHOWN:]:
+    with target.open(encoding="utf-8", errors="replace") as lines:
+        last = deque(enumerate(lines, start=1), SHOWN)
+    cluster.note(f"{last[-1][0]} lines: {target}")
+    for _, line in last:
         cluster.note(line.rstrip()[:200])
+
+
+def _lacking(found: Collected) -> str | None:
+    if found.code:
+        return f"it could not be read: {found.said}"
+    if found.cut:
+        return f"more than {MOST_BYTES:,} bytes, the rest of which was left out here"
+    return None if found.bytes else "no output"
 
 
 def it_is_as_before(cluster: Cluster, host: str) -> None:

@@ -29,6 +29,24 @@ def no_other_account_runs_etcd(cluster: Cluster, hosts: Sequence[str]) -> None:
     cluster.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
 
 
+def nothing_waits_to_begin_an_empty_cluster(
+    cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]
+) -> None:
+    """systemd would start a member that fails again and again by itself, as soon as its files are mended."""
+    found = {sheet.member.host: sheet for sheet in sheets if sheet.member.host in hosts}
+    cluster.settle(
+        "no member that holds no data is being started over and over",
+        {
+            host: f"unit {sheet.unit}, and no data"
+            if sheet.unit and sheet.unit.running and sheet.has_leader is None and sheet.config and not sheet.has_data
+            else None
+            for host, sheet in found.items()
+        },
+        f"stop it there first, or it begins an empty cluster: systemctl stop {cluster.inventory.etcd.unit}; "
+        "then run the same again",
+    )
+
+
 def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
     """What the etcd account does not own of its data, or cannot use of its configuration."""
     settings = cluster.inventory.etcd
@@ -81,7 +99,10 @@ def everything_is_usable(cluster: Cluster, hosts: Sequence[str]) -> None:
 
 
 def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> None:
-    """Starts or restarts a member; healthy where the others have quorum, else its process must stay."""
+    """Starts or restarts a member; healthy where the others have quorum, else its process must stay.
+
+    One without data is left alone: a recovery stopped before it restored them, and etcd would begin an empty cluster.
+    """
     (own,) = (sheet for sheet in sheets if sheet.member.host == host)
     assert own.unit is not None
     cost = restarts.cost(sheets, host)
@@ -89,6 +110,12 @@ def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended
     if not verb:
         if mended:
             cluster.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
+        return
+    if not own.has_data:
+        cluster.note(
+            f"{host} holds no data, and is not started: it would begin an empty cluster. "
+            f"The recovery brings its data and starts it: {restarts.recovery(cluster)}"
+        )
         return
     others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
     # One that systemd starts again and again may have come up by itself since it was mended: any start will do.

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import etcd, ownership
+from requorum import etcd, ownership, restarts
+from requorum.cluster import Cluster
+from requorum.command import Command
+from requorum.inventory import Member
 from requorum.ownership import Account, Entry, Finding, Kind
+from requorum.proofs import permissions
+from requorum.quorum import MemberFacts
 from tests.unit import build
 
 ETCD = Account("etcd", 990, (990, 991))
@@ -137,3 +145,53 @@ def test_every_directory_on_the_way_is_asked_for() -> None:
 )
 def test_what_proves_that_a_member_starts(unit: etcd.Unit, mended: bool, cost: str | None, verb: str) -> None:
     assert ownership.verb(unit, mended, cost) == verb
+
+
+@pytest.mark.parametrize("unit", [replace(build.STOPPED, enabled="disabled"), build.STOPPED])
+@pytest.mark.parametrize("has_data", [True, False])
+def test_a_member_without_data_is_mended_and_not_started(
+    monkeypatch: pytest.MonkeyPatch, unit: etcd.Unit, has_data: bool
+) -> None:
+    """As a recovery leaves its new members until Step 4: an etcd that is started there begins an empty cluster."""
+    done: list[Command] = []
+    notes: list[str] = []
+    cluster = cast(Cluster, SimpleNamespace(inventory=build.inventory(), options=SimpleNamespace(hosts="prod"),
+                                            do=done.extend, note=notes.append))  # fmt: skip
+    monkeypatch.setattr(restarts, "is_back", lambda *_: None)
+    sheets: Sequence[MemberFacts] = [
+        MemberFacts(
+            Member(name=f"etcd-{n}", host=f"etcd-{n}", ip=f"10.0.0.1{n}"), unit=unit, config=build.config(n),
+            has_data=has_data,
+        )
+        for n in (1, 2, 3)
+    ]  # fmt: skip
+    permissions.it_starts(cluster, sheets, "etcd-1", mended=True)
+    assert any("systemctl start" in line for line in build.lines(done)) is has_data
+    assert bool(notes) is not has_data
+    assert all("empty cluster" in note and "pytest runbook --hosts=prod" in note for note in notes)
+
+
+LOOPING = replace(build.STOPPED, active="activating", sub="auto-restart")
+
+
+@pytest.mark.parametrize(
+    ("unit", "has_data", "has_leader", "waits"),
+    [
+        (LOOPING, False, None, True),
+        (replace(LOOPING, sub="start"), False, None, True),
+        (LOOPING, True, None, False),
+        (build.STOPPED, False, None, False),
+        (build.RUNNING, False, True, False),
+    ],
+)
+def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended(
+    unit: etcd.Unit, has_data: bool, has_leader: bool | None, waits: bool
+) -> None:
+    found: dict[str, str | None] = {}
+    cluster = cast(Cluster, SimpleNamespace(
+        inventory=build.inventory(), settle=lambda claim, outcomes, remedy: found.update(outcomes)
+    ))  # fmt: skip
+    member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
+    sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
+    permissions.nothing_waits_to_begin_an_empty_cluster(cluster, [sheet], ["etcd-1"])
+    assert (found["etcd-1"] is not None) is waits

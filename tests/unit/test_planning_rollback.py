@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import marker, stages, undoing
+from requorum import marker, stages, sudoers, undoing
 from requorum.before import Entry, Record
 from requorum.command import Command
 from requorum.marker import Phase
@@ -81,6 +81,19 @@ class Back(Changed):
         return code, text.replace("/new", f"/{build.TOKEN}" if command.host == "etcd-3" else "/other")
 
 
+class Left(Back):
+    """The same, and the run has left something in its own directory on etcd-2."""
+
+    def __init__(self, trace: str) -> None:
+        super().__init__()
+        self.trace = build.terms().place(trace)
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.host == "etcd-2" and command.argv[0] == "find" and self.trace in command.argv:
+            return 0, f"1:1 {self.trace}\n"
+        return super().answer(command)
+
+
 def test_a_machine_that_was_gone_is_recorded_before_the_run_that_is_carried_on_changes_it(tmp_path: Path) -> None:
     cluster = planning(tmp_path, Back())
     cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
@@ -89,6 +102,19 @@ def test_a_machine_that_was_gone_is_recorded_before_the_run_that_is_carried_on_c
 
     assert list(found) == ["etcd-2"]
     assert {entry.path for entry in found["etcd-2"].entries} >= {CONFIGURED, f"{CONFIGURED}/other"}
+
+
+@pytest.mark.parametrize("trace", ["aside", "client.before", "query.tgz", "server.tgz"])
+def test_a_host_without_a_record_that_the_run_has_changed_is_not_recorded_as_it_is_now(
+    tmp_path: Path, trace: str
+) -> None:
+    """An old member whose unit was set aside, a Deephaven host with a new client configuration: no token is there."""
+    hosts = Left(trace)
+    cluster = planning(tmp_path, hosts)
+    cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
+
+    assert undoing.as_it_is(cluster) == {}
+    assert sudoers.unlisted(cluster.inventory, [command.line() for command in hosts.asked]) == []
 
 
 def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned: Planning) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import quorum
-from requorum.etcd import Unit
+from requorum import facts, questions, quorum
+from requorum.cluster import Cluster
+from requorum.command import Command, Result
+from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Member
 from requorum.quorum import Kind, MemberFacts, State, Verdict, decide
+from requorum.sheet import EtcdSheet
 from tests.unit import build
 
 UP, MUTE, DOWN, DEAD, AWAY, DARK = (
@@ -311,3 +317,69 @@ class TestReadingAddresses:
     )
     def test_a_refused_connection_proves_that_somebody_is_there(self, code: int, said: str, there: bool) -> None:
         assert quorum.reached(code, said) is there
+
+
+REFUSED = "bash: connect: Connection refused"
+
+
+class TestMembersThatAreCutOff:
+    """A filter that rejects looks like a closed port; the peer's own host knows whether it is one."""
+
+    @pytest.mark.parametrize("listens", [True, False])
+    @pytest.mark.parametrize(("code", "said", "cut"), [(0, "", False), (124, "", True), (1, "No route to host", True)])
+    def test_what_is_no_refusal_means_the_same_whatever_the_peer_does(
+        self, code: int, said: str, cut: bool, listens: bool
+    ) -> None:
+        assert quorum.is_cut_off(code, said, listens) is cut
+
+    @pytest.mark.parametrize("listens", [True, False])
+    def test_a_refusal_is_a_filters_where_the_peer_listens(self, listens: bool) -> None:
+        assert quorum.is_cut_off(1, REFUSED, listens) is listens
+
+    @pytest.mark.parametrize(
+        ("config", "has_leader", "open_there"),
+        [
+            (build.config(1), False, True),
+            (build.config(1), True, True),
+            (build.config(1), None, False),
+            (build.config(2), False, False),
+            (build.config(1, peer_url="https://10.0.0.11:12380"), False, False),
+            (build.config(1, peer_url=""), False, False),
+            (None, False, False),
+        ],
+        ids=["leaderless", "led", "down", "on its old address", "on another port", "told nowhere", "unconfigured"],
+    )
+    def test_only_an_etcd_that_answers_proves_its_own_port_open(
+        self, config: MemberConfig | None, has_leader: bool | None, open_there: bool
+    ) -> None:
+        assert quorum.listens(config, has_leader, "10.0.0.11", 2380) is open_there
+
+    @pytest.mark.parametrize("up", [True, False])
+    def test_members_behind_a_filter_that_rejects_cannot_reach_each_other(self, up: bool) -> None:
+        inventory = build.inventory()
+
+        def run(commands: Sequence[Command]) -> list[Result]:
+            return [answer(command) for command in commands]
+
+        def answer(command: Command) -> Result:
+            number, line = int(command.host[-1]), " ".join(command.argv)
+            if "/dev/tcp" in line:
+                return Result(command, 1, "", REFUSED, 0.0)
+            if command.argv[0] == "cat":
+                text = f"name: e\ndata-dir: /d\ninitial-cluster-token: t\ninitial-cluster: e=https://10.0.0.1{number}:2380\n"
+                text += f"initial-advertise-peer-urls: https://10.0.0.1{number}:2380\n"
+                return Result(command, 0, text, "", 0.0)
+            return Result(command, 0 if up else 7, "etcd_server_has_leader 0\n" if up else "", "", 0.0)
+
+        cluster = cast(Cluster, SimpleNamespace(inventory=inventory, terms=build.terms(of=inventory), ask=run))
+        everyone = {"etcd-1": ("etcd-2", "etcd-3"), "etcd-2": ("etcd-1", "etcd-3"), "etcd-3": ("etcd-1", "etcd-2")}
+        assert facts.cut_off_new_members(cluster) == (everyone if up else {})
+
+        found = {
+            m.host: EtcdSheet(build.RUNNING, build.config(n), addresses=(m.ip,), has_leader=False if up else None)
+            for n, m in enumerate(inventory.members, start=1)
+        }
+        said: dict[str, list[Result]] = {}
+        for question in questions.of_the_way(inventory.members, found, 2380):
+            said.setdefault(question.host, []).append(answer(question))
+        assert questions.cut_off(inventory.members, found, said, 2380) == (everyone if up else dict.fromkeys(said, ()))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from requorum import restarts, selection, stages
+from requorum import restarts, selection, stages, sudoers
+from requorum.cluster import Cluster
+from requorum.command import Command, Result
 from requorum.inventory import Member
 from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
@@ -142,3 +147,42 @@ def test_an_option_that_a_procedure_cannot_use_is_refused(name: str, given: dict
 def test_what_a_procedure_takes_passes() -> None:
     selection.check(procedure("run_directly"), build.inventory(), {"members": "etcd-1", "off": False, "seconds": 780})
     selection.check(procedure("permissions"), build.inventory(), {"members": None, "off": False, "seconds": None})
+
+
+# -- data, without which etcd begins an empty cluster --------------------------------------------------------------
+
+
+class Hosts:
+    """Three members whose disks hold `data`, as `find` lists it."""
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+        self.asked: list[Command] = []
+
+    def each(self, hosts: Sequence[str], work: Callable[[Any], Any]) -> dict[str, Any]:
+        return {host: work(SimpleNamespace(name=host, ask=self.ask)) for host in hosts}
+
+    def ask(self, command: Command) -> Result:
+        self.asked.append(command)
+        config = "name: e\ndata-dir: /var/lib/etcd/dh/t\ninitial-cluster-token: t\ninitial-cluster: e=https://10.0.0.11:2380\n"
+        texts = {"systemctl": "LoadState=loaded\nActiveState=inactive\n", "cat": config, "find": self.data}
+        return Result(command, 0, texts[command.argv[0]], "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "there"),
+    [("db 1700000000.0 20480\n0-0.wal 1700000000.0 64000000\n", True), ("db 1700000000.0 20480\n", False), ("", False)],
+)
+def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: bool) -> None:
+    hosts, inventory = Hosts(data), build.inventory()
+    found: dict[str, str | None] = {}
+    cluster = cast(Cluster, SimpleNamespace(
+        inventory=inventory, fleet=hosts, options=SimpleNamespace(hosts="prod"),
+        settle=lambda claim, outcomes, remedy: found.update({**outcomes, "remedy": remedy}),
+    ))  # fmt: skip
+    (sheet, *_) = restarts.standing(cluster, inventory.members)
+    assert sheet.has_data is there
+    restarts.refuse_without_data(cluster, sheet)
+    assert found["remedy"] is not None and "pytest runbook --hosts=prod" in found["remedy"]
+    assert found["etcd-1"] == (None if there else "no write-ahead log in /var/lib/etcd/dh/t/member/wal")
+    assert sudoers.unlisted(inventory, [command.line() for command in hosts.asked]) == []

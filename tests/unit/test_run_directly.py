@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import direct, execstart
+from requorum import direct, execstart, sudoers
+from requorum.cluster import Cluster
+from requorum.command import Collect, Collected
 from requorum.execstart import ExecStart, UnitError
+from requorum.fleet import Fleet
+from requorum.journal import Journal
+from requorum.proofs import directly
+from requorum.refusal import Disproved
 from tests.unit import build
 
 ANSWER = """\
@@ -114,3 +125,62 @@ def test_an_environment_value_comes_back_from_its_quotes(value: str) -> None:
 )  # fmt: skip
 def test_how_it_ended_is_systemds_word(said: str, ended: str | None) -> None:
     assert direct.ending(said) == ended
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Fleet]:
+    with Fleet(build.inventory(transport={"backend": "local"}), Journal(tmp_path / "evidence")) as machines:
+        yield machines
+
+
+def keep(machines: Fleet, log: Path) -> tuple[str, list[str], list[Collect]]:
+    """What is kept of a log on this very machine, the notes, and what was collected; without sudo."""
+    asked: list[Collect] = []
+    notes: list[str] = []
+
+    def collect(items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
+        asked.extend(items)
+        return machines.collect([
+            replace(item, command=replace(item.command, argv=("cat", str(log)), root=False)) for item in items
+        ])  # fmt: skip
+
+    def settle(claim: str, outcomes: dict[str, str | None], remedy: str) -> None:
+        if any(outcomes.values()):
+            raise Disproved(claim, {h: found for h, found in outcomes.items() if found}, remedy)
+
+    cluster = SimpleNamespace(
+        acts=True, journal=machines.journal, note=notes.append, settle=settle, fleet=SimpleNamespace(collect=collect)
+    )
+    directly.keep_the_output(cast(Cluster, cluster), "etcd-2", WHERE)
+    return (machines.journal.directory / "etcd-2.log").read_text(), notes, asked
+
+
+def test_what_etcd_said_is_redacted_before_it_is_on_this_machine(machines: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "r1.log"
+    log.write_text("".join(f"line {n}\n" for n in range(20)) + "password=hunter2\nlast\n")
+    kept, notes, asked = keep(machines, log)
+    assert kept.splitlines()[:20] == [f"line {n}" for n in range(20)] and kept.endswith("•••\nlast\n")
+    assert "hunter2" not in kept + "".join(notes)
+    assert notes[0].startswith("22 lines: ") and len(notes) == 1 + directly.SHOWN
+    assert notes[1:3] == ["line 14", "line 15"] and notes[-1] == "last"
+    assert sudoers.unlisted(build.inventory(), [item.command.line() for item in asked]) == []
+    assert [item.command.argv for item in asked] == [("cat", WHERE.log)]
+
+
+@pytest.mark.parametrize(("said", "found"), [("", "no output"), (None, "could not be read")])
+def test_output_that_is_not_there_is_said(machines: Fleet, tmp_path: Path, said: str | None, found: str) -> None:
+    log = tmp_path / "r1.log"
+    if said is not None:
+        log.write_text(said)
+    with pytest.raises(Disproved, match=found):
+        keep(machines, log)
+
+
+def test_output_of_which_some_was_left_out_is_said(
+    machines: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directly, "MOST_BYTES", 10)
+    log = tmp_path / "r1.log"
+    log.write_text("a line that is longer than that\nanother\n")
+    with pytest.raises(Disproved, match="more than 10 bytes"):
+        keep(machines, log)

@@ -15,11 +15,12 @@ class TestPermissions:
     """
 
     def test_given_the_members_answer(self, cluster: Cluster) -> None:
-        """Their unit is installed; it need not run."""
+        """Their unit is installed; it need not run, and does not try to without data."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         sheets = restarts.standing(cluster, chosen.members)
         hosts = [member.host for member in chosen.members]
         restarts.refuse_silent(sheets, hosts, cluster.inventory.etcd.unit, running=False)
+        permissions.nothing_waits_to_begin_an_empty_cluster(cluster, sheets, hosts)
 
     def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
         """One operator at a time, against a recovery too."""
@@ -51,7 +52,7 @@ class TestPermissions:
         permissions.everything_is_usable(cluster, hosts)
 
     def test_then_the_service_starts(self, cluster: Cluster, repair: Repair) -> None:
-        """One member at a time: those that were mended, and those that should run and do not."""
+        """One member at a time: those that were mended, and those that should run and do not; none without data."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         for member in chosen.members:
             sheets = restarts.standing(cluster, chosen.cluster)

@@ -22,11 +22,13 @@ class TestRunDirectly:
         locking.take(cluster, ends=False)
 
     def test_given_the_member_can_be_taken_away(self, cluster: Cluster, direct_run: DirectRun) -> None:
-        """It answers, its unit is installed, and the others keep quorum meanwhile."""
+        """It answers, its unit is installed, its data is there, and the others keep quorum meanwhile."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         (member,) = chosen.members
         unit = cluster.inventory.etcd.unit
-        restarts.refuse_silent(restarts.standing(cluster, chosen.cluster), [member.host], unit, running=False)
+        sheets = restarts.standing(cluster, chosen.cluster)
+        restarts.refuse_silent(sheets, [member.host], unit, running=False)
+        restarts.refuse_without_data(cluster, next(sheet for sheet in sheets if sheet.member is member))
         directly.earlier_run_is_over(cluster, member.host)
         sheets = restarts.standing(cluster, chosen.cluster)
         restarts.refuse_to_cost_quorum(cluster, sheets, [member.host])
