@@ -194,9 +194,10 @@ def of_file(path: Path, family: Family, named: str = "") -> Candidate:
         source = replace(source, revision=contents.revision, lineage=derived, bumps=family.bump(derived))
         return ranking.of(source, named)
     problem = _contradiction(source, contents, note)
+    whose = family.completed(note.lineage, derived)
     source = replace(
-        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps,
-        fingerprint=note.fingerprint,
+        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=whose,
+        bumps=family.bump(whose, told=note.bumps), fingerprint=note.fingerprint,
     )  # fmt: skip
     found = ranking.of(source, named)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found

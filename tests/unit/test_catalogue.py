@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,34 @@ def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
     found = catalogue.of_file(path, Family())
     assert (found.lineage, found.keys, found.bumps) == (made.lineage, 3, 5)
     assert found.taken == "2026-01-01T00:00:00Z"
+
+
+BUMP = 1_000_000_000
+LOST = Lineage("lost", 161)
+
+
+@pytest.mark.parametrize("told", [Lineage(None, 161), Lineage("lost", 161)])
+def test_what_a_manifest_could_not_learn_of_its_token_and_bumps_is_known_from_the_hosts(
+    tmp_path: Path, told: Lineage
+) -> None:
+    family = Family((LOST,), (), (("lost", BUMP),))
+    path = backup(tmp_path, "a.snap", BUMP + 5)
+    note(path, lineage=told, revision=BUMP + 5)
+    found = catalogue.of_file(path, family)
+    assert (found.lineage, found.bumps, found.own_revision) == (LOST, BUMP, 5)
+    newer = replace(found, path="newer", revision=BUMP + 7, bumps=BUMP)
+    chosen, _ = ranking.rank([found, newer], family)
+    assert chosen is not None
+    assert chosen.path == "newer"
+
+
+def test_a_manifests_own_token_and_bumps_stay_where_no_host_knows_better(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    note(path, lineage=Lineage(None, 99), bumps=5)
+    found = catalogue.of_file(path, Family((LOST,), (), (("lost", BUMP),)))
+    assert (found.lineage, found.bumps) == (Lineage(None, 99), 5)
+    note(path, lineage=LOST, bumps=5)
+    assert catalogue.of_file(path, Family((LOST,))).bumps == 5
 
 
 def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
