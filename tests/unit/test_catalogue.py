@@ -7,6 +7,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -160,16 +161,16 @@ def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path
     assert catalogue.of_file(path, Family()).lineage == OURS
 
 
-def test_a_chosen_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(tmp_path: Path) -> None:
+def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
     old = catalogue.of_file(backup(tmp_path, "a.snap", hours=3), Family())
-    with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
-        catalogue.refuse_if_too_old(inventory(), old)
-    assert f"--snapshot={old.path}" in str(error.value)
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), ranking.BY_YOU))
-
-
-def test_an_age_just_inside_the_limit_is_allowed(tmp_path: Path) -> None:
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family()))
+    assert catalogue.too_old(inventory(), old, now) == (
+        "the newest backup is 3.0 h old, more than snapshot.max_age_hours 2"
+    )
+    for named in (ranking.BY_YOU, ranking.IN_INVENTORY):
+        assert catalogue.too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named), now) is None
+    young = catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
+    assert catalogue.too_old(inventory(), young, now) is None
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
