@@ -154,16 +154,27 @@ def _nothing(cluster: Cluster) -> SnapshotError:
 
 def decide(cluster: Cluster, salvaged: Salvaged) -> Decision:
     """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
-    that is too old."""
+    that is too old, or where salvage failed by what can be mended and nobody named other data."""
     known = cluster.known
     found = choice.Found(
         known.sources, known.disks, known.family, known.source, salvaged, cluster.options.salvage, known.last_resort
     )
     chosen, rows = choice.table(found)
     catalogue.show(cluster, rows)
+    if salvaged.mend and not (cluster.options.snapshot or cluster.options.skip_hash):
+        raise _to_mend(chosen, salvaged)
     if chosen is not None:
         catalogue.refuse_an_old_file(cluster, chosen, loss.reason(chosen, salvaged))
     return choice.decide(found)
+
+
+def _to_mend(chosen: Candidate | None, salvaged: Salvaged) -> SnapshotError:
+    path = chosen.path if chosen and chosen.host is None else "FILE"
+    return SnapshotError(
+        "salvage",
+        f"failed: {salvaged.failed}; that says nothing about the data, which may hold more than any backup",
+        f"{salvaged.mend}. The run is carried on then; to go on without what the disks hold: --snapshot={path}",
+    )
 
 
 def _saved(cluster: Cluster, result: Result, kind: str) -> Source:
