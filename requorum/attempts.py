@@ -19,6 +19,8 @@ from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint
 from requorum.terms import Terms
 
+MEND = "mend that on the host where the copies are started, or let it be less busy, then run again"
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -41,12 +43,14 @@ Tried = tuple[Attempt, Answers]
 @dataclass(frozen=True)
 class Copies:
     """The gathered copies: the `sound` ones, most advanced first; (host, revision) that their databases show; what is
-    wrong with the others, a sentence each. `expected`: what a backup says of the data that they must hold too."""
+    wrong with the others, a sentence each. `expected`: what a backup says of the data that they must hold too.
+    `hindered`: none could be looked at, and that says nothing of the data."""
 
     sound: tuple[Survivor, ...]
     databases: tuple[tuple[str, int], ...]
     damage: tuple[str, ...]
     expected: Fingerprint | None = None
+    hindered: bool = False
 
 
 def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Fingerprint | None:
@@ -73,7 +77,8 @@ def judge(found: Sequence[Survivor], answers: Sequence[Result], told: Fingerprin
         except EtcdError as error:
             damage.append(f"the database of {survivor.name} is damaged: {error.what}")
     sound = sorted((s for s in found if s.host in revisions), key=lambda s: -revisions[s.host])
-    return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told)
+    hindered = not sound and any(answer.hindered for answer in answers)
+    return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, hindered)
 
 
 def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]) -> Attempt | None:
@@ -124,6 +129,13 @@ def _failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> st
     return "" if len(set(answers.hashes.values())) == 1 else f"the copies hold different data: {answers.hashes}"
 
 
+def _hindered(copies: Copies, tried: Sequence[Tried]) -> bool:
+    """Whether another try may succeed: neither the last attempt nor the one that it was forced after says anything of
+    the data."""
+    forced = len(tried) > 1 and tried[-1][0].force
+    return all(answers.hindered for _, answers in tried[-2 if forced else -1 :]) if tried else copies.hindered
+
+
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
     """Fresh copies, started; the last command's output is for `isolation.parse`. `revision`: of the hash to ask for."""
     boots = salvage.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
@@ -143,7 +155,8 @@ def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvag
         if tried and _rotten(*tried[-1], copies.expected):
             last.append(f"{NAME_SALVAGE}{tried[-1][0].survivors[0].config.token} takes it nevertheless")
         together = failures[-2:-1] if len(tried) > 1 and tried[-1][0].force else []
-        return replace(found, failed="; ".join([*copies.damage, *together, *last]))
+        mend = MEND if _hindered(copies, tried) else ""
+        return replace(found, failed="; ".join([*copies.damage, *together, *last]), mend=mend)
     attempt = tried[-1][0]
     how = "alone" if attempt.force else "together"
     return replace(found, how=how, survivors=attempt.names, members=len(attempt.members))

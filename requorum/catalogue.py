@@ -60,8 +60,8 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
 def choose_file(cluster: Cluster) -> Source | None:
     """The file to restore, out of all on this machine; None where none may be chosen by itself.
 
-    Raises `SnapshotError` for a named file that is bad, a directory that is not there, or a newest backup that is
-    older than the inventory allows.
+    Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
+    named file that is bad, or a directory that is not there.
     """
     known, options = cluster.known, cluster.options
     found = of_files(cluster.inventory, options.snapshot, known.family)
@@ -74,7 +74,6 @@ def choose_file(cluster: Cluster) -> Source | None:
     for candidate in found:
         if candidate.problem:
             cluster.note(f"skipped: {candidate.path} {candidate.problem}")
-    refuse_if_too_old(cluster.inventory, chosen)
     if chosen.named and known.family.line and not _of_family(chosen, known.family):
         cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
@@ -124,18 +123,34 @@ def _of_family(candidate: Candidate, family: Family) -> bool:
     return candidate.lineage is not None and family.generation(candidate.lineage) is not None
 
 
-def refuse_if_too_old(inventory: Inventory, chosen: Candidate) -> None:
-    """Raises `SnapshotError` for a backup that was chosen by itself and is older than `snapshot.max_age_hours`."""
-    if chosen.kind != "file" or chosen.named:
+def refuse_an_old_file(cluster: Cluster, chosen: Candidate | None, without: str = "") -> None:
+    """Raises `SnapshotError` where a backup that nobody named would be restored, and is too old. `without`: why it is
+    not the salvage, where that was tried: etcd is stopped then, and the same command carries the run on.
+
+    A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
+    """
+    age = too_old(cluster.inventory, chosen, cluster.mark.began if cluster.carrying_on else datetime.now(UTC))
+    if chosen is None or age is None:
         return
-    hours = (datetime.now(UTC) - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600
-    if hours > inventory.snapshot.max_age_hours:
-        raise SnapshotError(
-            chosen.path,
-            f"the newest backup is {hours:.0f} h old, more than snapshot.max_age_hours "
-            f"{inventory.snapshot.max_age_hours:g}",
-            f"find a newer one, or accept its age with --snapshot={chosen.path}",
-        )
+    accept = f"--snapshot={chosen.path}"
+    if not without:
+        raise SnapshotError(chosen.path, age, f"find a newer one, or accept its age with {accept}")
+    raise SnapshotError(
+        chosen.path,
+        f"{without}; {age}",
+        f"the run stays as it is and is carried on by the same command: once salvage can succeed or a newer backup is "
+        f"in its place, or with {accept}, which accepts its age",
+    )
+
+
+def too_old(inventory: Inventory, chosen: Candidate | None, at: datetime) -> str | None:
+    """Whether a backup that was chosen by itself was older than `snapshot.max_age_hours` at that moment, in words."""
+    if chosen is None or chosen.kind != "file" or chosen.named:
+        return None
+    hours, most = (at - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600, inventory.snapshot.max_age_hours
+    if hours <= most:
+        return None
+    return f"the newest backup is {hours:.1f} h old, more than snapshot.max_age_hours {most:g}"
 
 
 # -- files on this machine ---------------------------------------------------------------------------------------
@@ -193,9 +208,10 @@ def of_file(path: Path, family: Family, named: str = "") -> Candidate:
         source = replace(source, revision=contents.revision, lineage=derived, bumps=family.bump(derived))
         return ranking.of(source, named)
     problem = _contradiction(source, contents, note)
+    whose = family.completed(note.lineage, derived)
     source = replace(
-        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=note.lineage, bumps=note.bumps,
-        fingerprint=note.fingerprint,
+        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=whose,
+        bumps=family.bump(whose, told=note.bumps), fingerprint=note.fingerprint,
     )  # fmt: skip
     found = ranking.of(source, named)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found

@@ -163,11 +163,20 @@ class Result:
         return self.command.accept is None or self.code in self.command.accept
 
     @property
+    def hindered(self) -> bool:
+        """Whether it says nothing about what it was run for: no sudo, no such tool, or not ended in time."""
+        last = (self.stderr.strip().splitlines() or [""])[-1]
+        refused = self.command.root and self.code == 1 and last.startswith(("sudo:", "Sorry, user "))
+        return refused or self.code in (124, 126, 127, 137)
+
+    @property
     def words(self) -> str:
         """The last line of what it said, for a message; nothing of a secret command."""
         if self.command.secret:
             return "(output withheld)"
         said = [line for line in (self.stderr + "\n" + self.stdout).splitlines() if line.strip()]
+        if len(said) > 1 and said[-1].endswith("Exiting with failure status due to previous errors"):
+            said.pop()  # tar's last word; the reason stands before it
         return said[-1].strip() if said else "(it printed nothing)"
 
 

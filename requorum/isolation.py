@@ -23,6 +23,7 @@ BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that 
 LEADER_SECONDS = 60
 FIRST_PORT = 20001  # of the loopback listener of the first member; nothing else is in the namespace
 WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
+LACKS = ("no space left on device", "cannot allocate memory", "too many open files", "disk quota exceeded")
 QUOTA_BYTES = 8 << 30  # a copy must not refuse what its own log holds
 
 
@@ -180,9 +181,10 @@ class Answers:
     """What an isolated boot said. `hashes`: endpoint → (revision, hash); `logins`: role → "" or why it was refused;
     `then`: endpoint → (hash at the revision of a backup, compacted up to);
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
-    came to no good end, "" when all was asked."""
+    came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data."""
 
     failed: str = ""
+    hindered: bool = False
     died: tuple[str, str] | None = None
     saved: bool = False
     members: tuple[tuple[str, str], ...] = ()  # (name, peer URL) as the data has them
@@ -225,7 +227,7 @@ def parse(stdout: str, words: str) -> Answers:
                 found["died"] = (event["member"], event["why"])
                 found["failed"] = f"the copy of {event['member']} ended: {event['why']}"
             elif name == "failed":
-                found["failed"] = event["why"]
+                found["failed"], found["hindered"] = event["why"], event.get("hindered", False) is True
             elif name in ("saved", "done"):
                 found["saved"] = found.get("saved", False) or name == "saved"
                 done = name == "done"
@@ -235,5 +237,7 @@ def parse(stdout: str, words: str) -> Answers:
             raise IsolationError("the isolated boot", f"said what is no answer: {line[:200]!r}", "run again") from None
     if not done and not found.get("failed"):
         refused = "; ".join(f"{role} does not log in: {why}" for role, why in found["logins"].items() if why)
-        found["failed"] = refused or f"it ended early: {words}"
+        found["failed"], found["hindered"] = refused or f"it ended early: {words}", not refused
+    if any(lack in found.get("failed", "").lower() for lack in LACKS):
+        found["hindered"] = True
     return Answers(**found)

@@ -24,6 +24,11 @@ fail() {
     say "{\"event\": \"failed\", \"why\": \"$(printf '%s' "$1" | plain)\"}"
     exit 10
 }
+# What says nothing about the data: something here is missing, or too slow.
+hindered() {
+    say "{\"event\": \"failed\", \"hindered\": true, \"why\": \"$(printf '%s' "$1" | plain)\"}"
+    exit 10
+}
 
 # await SECONDS COMMAND…: the one poll loop; ends with 1 when the time is over, and at once when a member died.
 await() {
@@ -39,15 +44,21 @@ await() {
 # Raises a network of our own: every member's address lives on lo.
 make_network() {
     [ "$(readlink /proc/self/ns/net)" != "$(readlink /proc/1/ns/net)" ] ||
-        fail "this host gives no network namespace of its own; the copies would be seen by the real members"
-    ip link set lo up || fail "lo cannot be raised in the namespace"
+        hindered "this host gives no network namespace of its own; the copies would be seen by the real members"
+    ip link set lo up || hindered "lo cannot be raised in the namespace"
     while read -r _ address _; do
         case $address in
             127.*) ;;
-            *:*) ip addr add "$address/128" dev lo nodad || fail "$address cannot be added to lo" ;;
-            *) ip addr add "$address/32" dev lo || fail "$address cannot be added to lo" ;;
+            *:*) ip addr add "$address/128" dev lo nodad || hindered "$address cannot be added to lo" ;;
+            *) ip addr add "$address/32" dev lo || hindered "$address cannot be added to lo" ;;
         esac
     done <"$scratch/members"
+}
+
+check_tools() {
+    for tool in openssl setpriv curl etcd etcdctl; do
+        command -v "$tool" >/dev/null || hindered "$tool is not installed on this host"
+    done
 }
 
 # One throw-away certificate that is its own authority, for the peers' addresses and names.
@@ -66,7 +77,7 @@ make_certificate() {
     openssl ecparam -name prime256v1 -genkey -noout -out "$room/tls/peer.key" 2>"$scratch/openssl.log" &&
         openssl req -x509 -new -key "$room/tls/peer.key" -sha256 -days 2 -config "$scratch/openssl.cnf" \
             -out "$room/tls/peer.crt" 2>"$scratch/openssl.log" ||
-        fail "openssl made no certificate: $(cat "$scratch/openssl.log")"
+        hindered "openssl made no certificate: $(cat "$scratch/openssl.log")"
     chown -R "$account:" "$room/tls"
 }
 
@@ -222,11 +233,12 @@ ask_trial() {
 }
 
 make_network
+check_tools
 make_certificate
 start_all first
-await "$seconds" told_members || fail "no copy answers its peers within $seconds s"
+await "$seconds" told_members || hindered "no copy answers its peers within $seconds s"
 start_all later
-await "$seconds" led || fail "no leader within $seconds s"
+await "$seconds" led || hindered "no leader within $seconds s"
 say '{"event": "leader"}'
 all=$(cut -d ' ' -f 3 "$scratch/members" | sed "s#^#$home:#" | paste -sd , -)
 "ask_$kind"

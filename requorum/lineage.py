@@ -226,9 +226,18 @@ class Family:
     def is_unborn(self, lineage: Lineage) -> bool:
         return any(lineage.agrees(other) for other in self.unborn)
 
-    def bump(self, lineage: Lineage | None) -> int:
-        """By how much our own runs bumped the revisions of this lineage, all of them added."""
-        return dict(self.bumps).get(lineage.token or "", 0) if lineage else 0
+    def bump(self, lineage: Lineage | None, told: int = 0) -> int:
+        """By how much our own runs bumped the revisions of this lineage, all of them added; `told` where no host knows
+        of its birth."""
+        return dict(self.bumps).get(lineage.token or "", told) if lineage else told
+
+    def completed(self, told: Lineage, derived: Lineage | None) -> Lineage:
+        """What `told` leaves out, from the lineage of ours that it agrees with, else from the one that the members in
+        the data prove; unless that contradicts it."""
+        ours = next((lineage for lineage in self.line if lineage.agrees(told)), derived)
+        if ours is None or ours.token is None or ours.with_parts_of(told) != told.with_parts_of(ours):
+            return told
+        return told.with_parts_of(ours)
 
 
 def family(on_disk: Mapping[str, Lineage], births: Mapping[str, Birth]) -> Family:

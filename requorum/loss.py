@@ -48,7 +48,7 @@ def of(chosen: Candidate, salvaged: Salvaged) -> Loss:
         return found
     if chosen.kind == ON_DISK:
         why = (
-            f"{_reason(chosen, salvaged)}; the database on the disk of {chosen.host} was restored without a hash, so "
+            f"{reason(chosen, salvaged)}; the database on the disk of {chosen.host} was restored without a hash, so "
             "nothing tells whether it is whole, and writes that were only in its log are missing (1 to 78 "
             "acknowledged ones in 13 of 13 trials)"
         )
@@ -57,7 +57,7 @@ def of(chosen: Candidate, salvaged: Salvaged) -> Loss:
     certain = None
     if newest is not None and chosen.revision is not None:
         certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
-    why = f"{_reason(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
+    why = f"{reason(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
     return Loss(certain, None, why)
 
 
@@ -79,7 +79,7 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
     return Loss(None, None, why)
 
 
-def _reason(chosen: Candidate, salvaged: Salvaged) -> str:
+def reason(chosen: Candidate, salvaged: Salvaged) -> str:
     """Why it is not the salvage."""
     if salvaged.source:
         newest = salvaged.source.revision or 0

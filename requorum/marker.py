@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 
 from requorum.command import Command, act, look
@@ -52,6 +53,11 @@ class Marker:
     taken: str = ""
     members: str = ""
     undone: Undone = Undone.NO
+
+    @property
+    def began(self) -> datetime:
+        """The run's name begins with its UTC start."""
+        return datetime.strptime(self.run.partition("-")[0], "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
 
     @property
     def finished(self) -> bool:

@@ -55,7 +55,8 @@ class Salvaged:
     """What came of it. `source` None: nothing; `failed` says why, and is "" where there was nothing to salvage. `how`:
     "together", or "alone" for a copy that was forced into a cluster of its own. `survivors` (names) whose data it
     holds, `members` the lost cluster's size. `databases`: (host, the revision that its own database shows as applied),
-    where it can be read. `hosts` whose disks hold the data, `lineage` whose it is, `bumps` as `Source` has it."""
+    where it can be read. `hosts` whose disks hold the data, `lineage` whose it is, `bumps` as `Source` has it. `mend`:
+    what lets another try succeed, where it failed without a word about the data."""
 
     source: Source | None
     how: str = ""
@@ -66,6 +67,7 @@ class Salvaged:
     hosts: tuple[str, ...] = ()
     lineage: Lineage | None = None
     bumps: int = 0
+    mend: str = ""
 
     @property
     def on_disk(self) -> int | None:

@@ -13,9 +13,12 @@ from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
 from requorum.marker import BASE
 from requorum.quorum import Kind
+from requorum.refusal import Refusal
 from requorum.salvage import Salvaged, SalvageError, Survivor
 from requorum.snapshot import Fingerprint
 from requorum.staged import Origin
+
+BAD_DISK = ("Input/output error", "Structure needs cleaning")
 
 
 def is_decided(cluster: Cluster) -> bool:
@@ -36,7 +39,8 @@ def recall(cluster: Cluster) -> None:
 
 def hold(cluster: Cluster) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
-    error, as long as the hosts answer: then another source is used. Raises `Unreachable` for one that does not."""
+    error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
+    does not."""
     picked = disks.salvageable(cluster.known.disks, cluster.known.family, cluster.options.salvage)
     if not picked:
         return Salvaged(None, members=len(cluster.inventory.old_members))
@@ -52,9 +56,22 @@ def hold(cluster: Cluster) -> Salvaged:
     except Unreachable:
         raise
     except (SalvageError, FleetError, EtcdError, isolation.IsolationError) as error:
-        outcome = replace(nothing, failed=f"{error.where}: {error.what}")
-    cluster.do(salvage.clear(cluster.terms, nothing.hosts))
+        outcome = replace(nothing, failed=f"{error.where}: {error.what}", mend=_mend(error))
+    try:
+        cluster.do(salvage.clear(cluster.terms, nothing.hosts))
+    except Unreachable:
+        raise
+    except FleetError as error:
+        if not outcome.mend:
+            raise
+        cluster.note(f"the next try clears what is left: {error.where}: {error.what}")
     return outcome
+
+
+def _mend(error: Refusal) -> str:
+    """What lets another try succeed; "" where a disk or the data on it is bad."""
+    bad = isinstance(error, EtcdError) or any(word in error.what for word in BAD_DISK)
+    return "" if bad else error.remedy
 
 
 def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salvaged:
@@ -79,8 +96,12 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
         return outcome
     cluster.do(salvage.keep(terms, host))
     path, origin = salvage.kept(terms), Origin(salvage.KIND, nothing.lineage, nothing.bumps, now())
-    made = staged.parse(origin, host, path, cluster.ask(staged.ask(host, path)))
-    return replace(outcome, failed=f"what was saved {made}") if isinstance(made, str) else replace(outcome, source=made)
+    answers = cluster.ask(staged.ask(host, path))
+    made = staged.parse(origin, host, path, answers)
+    if isinstance(made, str):
+        mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
+        return replace(outcome, failed=f"what was saved {made}", mend=mend)
+    return replace(outcome, source=made)
 
 
 def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import catalogue, choice, deephaven, disks, facts, ondisk, plan, salvage, snapshot
+from requorum import catalogue, choice, deephaven, disks, facts, loss, ondisk, plan, salvage, snapshot
 from requorum.choice import Decision
 from requorum.cluster import Cluster
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
 from requorum.journal import now
 from requorum.quorum import Kind, State
-from requorum.ranking import ON_DISK, SALVAGE
+from requorum.ranking import ON_DISK, SALVAGE, Candidate
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 
@@ -46,14 +46,20 @@ def from_files(cluster: Cluster) -> Source | None:
     if refused:
         raise SnapshotError(*refused)
     chosen = catalogue.choose_file(cluster)
-    if chosen is not None:
-        return chosen
     verdict = cluster.known.verdict
     alive = (State.LEADERLESS, State.HEALTHY)
     lets_save = verdict is not None and any(f.state in alive for f in verdict.members)
     if not lets_save and not _on_disks(cluster):
-        raise _nothing(cluster)
-    return None
+        if chosen is None:
+            raise _nothing(cluster)
+        catalogue.refuse_an_old_file(cluster, _row(cluster, chosen))
+    return chosen
+
+
+def _row(cluster: Cluster, source: Source | None) -> Candidate | None:
+    """Its row in the table."""
+    rows = [row for row in cluster.known.sources if row.source and source]
+    return next((row for row in rows if source and row.source and row.source.path == source.path), None)
 
 
 def _refuse_a_save_that_may_be_old(cluster: Cluster) -> None:
@@ -65,7 +71,8 @@ def _refuse_a_save_that_may_be_old(cluster: Cluster) -> None:
         raise SnapshotError(
             ", ".join(unsure),
             f"may have been written to after run {cluster.mark.run} saved the cluster at {cluster.mark.taken}",
-            "give that run up (README), and name the newest backup with --snapshot=FILE",
+            "give that run up (README), and run the same command again: what the stopped members' disks hold is "
+            "salvaged then, and the newest backup is restored only where that fails",
         )
 
 
@@ -120,12 +127,12 @@ def better(cluster: Cluster, saves: list[Result]) -> Source | None:
         if result.code != 0:
             why = f"could not be saved: {result.words}"
             catalogue.failed(cluster, "survivor", result.command.host, result.command.argv[-1], why)
-    held, handover = cluster.known.source, is_handover(cluster)
-    if not saved:
-        if held is None and not handover and not _on_disks(cluster):
-            raise _nothing(cluster)
-        return None
-    best = catalogue.offer(cluster, saved)
+    held, last = cluster.known.source, not is_handover(cluster) and not _on_disks(cluster)
+    if not saved and last and held is None:
+        raise _nothing(cluster)
+    best = catalogue.offer(cluster, saved) if saved else held
+    if last:
+        catalogue.refuse_an_old_file(cluster, _row(cluster, best))
     return best if best is not None and (held is None or best.sha256 != held.sha256) else None
 
 
@@ -146,13 +153,28 @@ def _nothing(cluster: Cluster) -> SnapshotError:
 
 
 def decide(cluster: Cluster, salvaged: Salvaged) -> Decision:
-    """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing."""
+    """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
+    that is too old, or where salvage failed by what can be mended and nobody named other data."""
     known = cluster.known
     found = choice.Found(
         known.sources, known.disks, known.family, known.source, salvaged, cluster.options.salvage, known.last_resort
     )
-    catalogue.show(cluster, choice.table(found)[1])
+    chosen, rows = choice.table(found)
+    catalogue.show(cluster, rows)
+    if salvaged.mend and not (cluster.options.snapshot or cluster.options.skip_hash):
+        raise _to_mend(chosen, salvaged)
+    if chosen is not None:
+        catalogue.refuse_an_old_file(cluster, chosen, loss.reason(chosen, salvaged))
     return choice.decide(found)
+
+
+def _to_mend(chosen: Candidate | None, salvaged: Salvaged) -> SnapshotError:
+    path = chosen.path if chosen and chosen.host is None else "FILE"
+    return SnapshotError(
+        "salvage",
+        f"failed: {salvaged.failed}; that says nothing about the data, which may hold more than any backup",
+        f"{salvaged.mend}. The run is carried on then; to go on without what the disks hold: --snapshot={path}",
+    )
 
 
 def _saved(cluster: Cluster, result: Result, kind: str) -> Source:

@@ -21,6 +21,8 @@ COPIES = Copies((TWO, ONE), (("etcd-1", 5), ("etcd-2", 9)), ())
 NOTHING = Salvaged(None, members=3, hosts=("etcd-1", "etcd-2"))
 GOOD = Answers(hashes={"a": (9, 1), "b": (9, 1)}, saved=True)
 TORN = Answers(failed="the copy of etcd-2 ended: crc", died=("etcd-2", "crc"))
+SLOW = Answers(failed="no leader within 60 s", hindered=True)
+REFUSED = Answers(failed="root does not log in: context deadline exceeded")
 LEADERLESS = Answers(failed="no leader within 60 s")
 
 
@@ -59,6 +61,44 @@ def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> N
     _, found = run(COPIES, LEADERLESS, Answers(failed="no space"))
     assert found.failed == "no leader within 60 s; alone: no space"
     assert found.source is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "mendable"),
+    [
+        ((SLOW, SLOW), True),
+        ((TORN, SLOW, SLOW), True),
+        ((SLOW, REFUSED), False),
+        ((REFUSED, SLOW), False),
+        ((REFUSED, REFUSED), False),
+        ((Answers(hashes={"a": (9, 1), "b": (9, 2)}),), False),
+    ],
+)
+def test_another_try_may_succeed_only_where_nothing_was_said_of_the_data(
+    answers: tuple[Answers, ...], mendable: bool
+) -> None:
+    _, found = run(COPIES, *answers)
+    assert found.failed
+    assert bool(found.mend) == mendable
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "mendable"),
+    [
+        (127, "sh: etcdutl: not found", True),
+        (124, "", True),
+        (1, "sudo: a password is required", True),
+        (1, "sudo: unable to resolve host\npage 7 is bad", False),
+        (2, "panic: page 7", False),
+    ],
+)
+def test_a_database_that_nobody_could_look_at_is_not_damaged_data(code: int, said: str, mendable: bool) -> None:
+    answer = Result(Command("etcd-1", ("etcdutl",), ""), code, "", said, 0.0)
+    _, found = run(attempts.judge([ONE], [answer]))
+    assert bool(found.mend) == mendable
+    sound = Result(Command("etcd-1", ("etcdutl",), ""), 0, '{"revision": 9, "totalKey": 1}', "", 0.0)
+    _, found = run(attempts.judge([ONE, TWO], [answer, sound]), REFUSED, REFUSED)
+    assert not found.mend, "the other copy has spoken"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,34 @@ def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
     assert found.taken == "2026-01-01T00:00:00Z"
 
 
+BUMP = 1_000_000_000
+LOST = Lineage("lost", 161)
+
+
+@pytest.mark.parametrize("told", [Lineage(None, 161), Lineage("lost", 161)])
+def test_what_a_manifest_could_not_learn_of_its_token_and_bumps_is_known_from_the_hosts(
+    tmp_path: Path, told: Lineage
+) -> None:
+    family = Family((LOST,), (), (("lost", BUMP),))
+    path = backup(tmp_path, "a.snap", BUMP + 5)
+    note(path, lineage=told, revision=BUMP + 5)
+    found = catalogue.of_file(path, family)
+    assert (found.lineage, found.bumps, found.own_revision) == (LOST, BUMP, 5)
+    newer = replace(found, path="newer", revision=BUMP + 7, bumps=BUMP)
+    chosen, _ = ranking.rank([found, newer], family)
+    assert chosen is not None
+    assert chosen.path == "newer"
+
+
+def test_a_manifests_own_token_and_bumps_stay_where_no_host_knows_better(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap")
+    note(path, lineage=Lineage(None, 99), bumps=5)
+    found = catalogue.of_file(path, Family((LOST,), (), (("lost", BUMP),)))
+    assert (found.lineage, found.bumps) == (Lineage(None, 99), 5)
+    note(path, lineage=LOST, bumps=5)
+    assert catalogue.of_file(path, Family((LOST,))).bumps == 5
+
+
 def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
     told = Fingerprint(10, 3, 111, "3.5.16")
@@ -131,16 +161,16 @@ def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path
     assert catalogue.of_file(path, Family()).lineage == OURS
 
 
-def test_a_chosen_backup_that_is_too_old_is_refused_with_the_way_to_accept_it(tmp_path: Path) -> None:
+def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
     old = catalogue.of_file(backup(tmp_path, "a.snap", hours=3), Family())
-    with pytest.raises(SnapshotError, match=r"3 h old, more than snapshot.max_age_hours 2") as error:
-        catalogue.refuse_if_too_old(inventory(), old)
-    assert f"--snapshot={old.path}" in str(error.value)
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(Path(old.path), Family(), ranking.BY_YOU))
-
-
-def test_an_age_just_inside_the_limit_is_allowed(tmp_path: Path) -> None:
-    catalogue.refuse_if_too_old(inventory(), catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family()))
+    assert catalogue.too_old(inventory(), old, now) == (
+        "the newest backup is 3.0 h old, more than snapshot.max_age_hours 2"
+    )
+    for named in (ranking.BY_YOU, ranking.IN_INVENTORY):
+        assert catalogue.too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named), now) is None
+    young = catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
+    assert catalogue.too_old(inventory(), young, now) is None
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:

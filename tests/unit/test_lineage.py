@@ -107,6 +107,23 @@ def test_a_recovered_cluster_remembers_what_it_was_restored_from() -> None:
     assert found.bump(Lineage("prod-3")) == 2 * BUMP
 
 
+@pytest.mark.parametrize(
+    ("told", "derived", "whole"),
+    [
+        (Lineage(None, 0xA1), None, OURS),
+        (Lineage(None, 5), Lineage("failed"), Lineage("failed", 5)),
+        (Lineage(), OTHER, OTHER),
+        (Lineage(None, 5), OTHER, Lineage(None, 5)),
+        (Lineage(None, 5), Lineage(None, 6), Lineage(None, 5)),
+        (OTHER, OURS, OTHER),
+    ],
+)
+def test_a_lineage_is_completed_by_ours_or_by_what_the_members_prove(
+    told: Lineage, derived: Lineage | None, whole: Lineage
+) -> None:
+    assert Family((OURS,)).completed(told, derived) == whole
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from(Phase)), max_size=8))
 def test_births_in_a_circle_end_too(found: list[tuple[int, int, Phase]]) -> None:
     births = {f"t{own}": birth(f"t{own}", phase, Lineage(f"t{parent}")) for own, parent, phase in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,50 @@ def test_the_boots_words_are_read() -> None:
 )
 def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> None:
     assert isolation.parse(said, "killed").failed == failed
+
+
+@pytest.mark.parametrize(
+    ("said", "hindered"),
+    [
+        ("", True),
+        ('{"event": "leader"}', True),
+        ('{"event": "failed", "hindered": true, "why": "no leader within 60 s"}', True),
+        ('{"event": "failed", "why": "the save failed: write /x: no space left on device"}', True),
+        ('{"event": "failed", "why": "what was written is not there"}', False),
+        ('{"event": "died", "member": "etcd-1", "why": "crc"}', False),
+        ('{"event": "done"}', False),
+    ],
+)
+def test_a_boot_tells_whether_the_host_or_the_data_was_in_the_way(said: str, hindered: bool) -> None:
+    assert isolation.parse(said, "sudo: a password is required").hindered == hindered
+
+
+@pytest.mark.parametrize(("end", "hindered"), [("hindered 'no \"leader\"'", True), ("fail 'it is torn'", False)])
+def test_the_boots_program_says_so_itself(tmp_path: Path, end: str, hindered: bool) -> None:
+    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
+    ended = subprocess.run(
+        ["sh", "-c", f"{program}\n{end}", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 10
+    assert isolation.parse(ended.stdout, "").hindered == hindered
+    assert isolation.parse(ended.stdout, "").failed in ("no leader", "it is torn")
+
+
+@pytest.mark.parametrize("tool", ["openssl", "setpriv", "curl", "etcd", "etcdctl"])
+def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Path, tool: str) -> None:
+    for name in {"openssl", "setpriv", "curl", "etcd", "etcdctl"} - {tool}:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("tr", "cut"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{program}\ncheck_tools", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
+        capture_output=True, text=True, timeout=30, check=False, env={"PATH": str(tmp_path)},
+    )  # fmt: skip
+    answers = isolation.parse(ended.stdout, "")
+    assert (answers.hindered, answers.failed) == (True, f"{tool} is not installed on this host")
 
 
 @pytest.mark.parametrize(

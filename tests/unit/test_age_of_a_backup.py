@@ -1,0 +1,129 @@
+"""A backup that is too old is refused only where it would be what is restored, and never keeps salvage from trying."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from requorum import salvages, sources
+from requorum.command import Command, Result
+from requorum.lineage import Lineage
+from requorum.marker import Phase
+from requorum.planning import Planning
+from requorum.quorum import Kind, MemberFacts, Verdict
+from requorum.salvage import Salvaged
+from requorum.snapshot import SnapshotError
+from tests.unit import build
+from tests.unit.test_catalogue import backup, note
+from tests.unit.test_planning import Hosts, planning
+
+FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
+
+
+class Wiped(Hosts):
+    """No member's disk holds a log or a database."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        return (0, "") if "%f %T@ %s" in " ".join(command.argv) else super().answer(command)
+
+
+def at(place: Path, hours: float, hosts: Hosts, alive: bool = False, **options: Any) -> tuple[Planning, Path]:
+    """A cluster that lost quorum, and one backup of it that is so old."""
+    path = backup(place, "a.snap")
+    taken = datetime.now(UTC) - timedelta(hours=hours)
+    note(path, lineage=Lineage("old"), taken=taken.isoformat(timespec="seconds"))
+    named = {"snapshot": str(path)} if options.pop("named", False) else {}
+    cluster = planning(place, hosts, build.inventory(snapshot={"directory": str(place)}), **options, **named)
+    cluster.begin("m.py::TestX::test_given_a_snapshot_is_whole")
+    survivor = MemberFacts(cluster.inventory.members[0], has_leader=False, addresses=("10.0.0.11",))
+    cluster.known.verdict = Verdict(Kind.LOST, (survivor,) if alive else ())
+    return cluster, path
+
+
+def carried_on(cluster: Planning, hours: float) -> None:
+    began = datetime.now(UTC) - timedelta(hours=hours)
+    cluster.carrying_on = True
+    mark = build.mark(Phase.STOPPING, began.strftime("%Y%m%dt%H%M%Sz") + "-abcdef")
+    cluster.terms = replace(cluster.terms, mark=mark)
+
+
+def test_without_anything_to_salvage_it_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    cluster, path = at(tmp_path, 27, Wiped())
+    with pytest.raises(SnapshotError, match=r"27\.0 h old, more than snapshot\.max_age_hours 26") as error:
+        sources.from_files(cluster)
+    assert f"--snapshot={path}" in error.value.remedy
+
+
+@pytest.mark.parametrize("options", [{}, {"salvage": "old"}, {"skip_hash": "etcd-1"}])
+def test_it_does_not_keep_salvage_or_the_last_resort_from_being_tried(tmp_path: Path, options: dict[str, Any]) -> None:
+    cluster, path = at(tmp_path, 27, Hosts(), **options)
+    found = sources.from_files(cluster)
+    assert found is not None
+    assert found.path == str(path), "it is held, for the case that nothing better comes"
+
+
+def test_where_only_a_survivor_that_is_up_could_give_better_it_is_refused_once_that_could_not_be_saved(
+    tmp_path: Path,
+) -> None:
+    cluster, path = at(tmp_path, 27, Wiped(), alive=True)
+    cluster.known.source = sources.from_files(cluster)
+    assert cluster.known.source is not None
+    cluster.known.source = replace(cluster.known.source, keys=7)  # as Step 0 knows it by then
+    failed = Result(Command("infra-1", ("etcdctl", "save", "/x"), ""), 1, "", "user name is empty", 0.0)
+    for saves in ([], [failed]):
+        with pytest.raises(SnapshotError, match=r"27\.0 h old") as error:
+            sources.better(cluster, saves)
+        assert f"--snapshot={path}" in error.value.remedy
+
+
+def test_where_salvage_failed_it_is_refused_with_why_and_with_what_carries_the_run_on(tmp_path: Path) -> None:
+    cluster, path = at(tmp_path, 27, Hosts())
+    cluster.known.source = sources.from_files(cluster)
+    with pytest.raises(SnapshotError, match=r"salvage failed: torn; the newest backup is 27\.0 h old") as error:
+        sources.decide(cluster, FAILED)
+    assert f"--snapshot={path}" in error.value.remedy
+    assert "carried on by the same command" in error.value.remedy
+
+
+def test_named_when_the_run_is_carried_on_it_is_what_is_restored(tmp_path: Path) -> None:
+    cluster, path = at(tmp_path, 27, Hosts(), named=True)
+    carried_on(cluster, 0.1)
+    cluster.terms = replace(cluster.terms, mark=replace(cluster.mark, snapshot="another", origin="file"))
+    cluster.known.source = sources.from_files(cluster)
+    assert not salvages.is_decided(cluster)
+    decision = sources.decide(cluster, FAILED)
+    assert (decision.source.path, decision.rows[0].verdict) == (str(path), "chosen: named by you")
+
+
+@pytest.mark.parametrize("hosts", [Wiped(), Hosts()])
+def test_one_that_was_young_enough_when_the_run_began_stays_so_while_it_is_carried_on(
+    tmp_path: Path, hosts: Hosts
+) -> None:
+    cluster, path = at(tmp_path, 28, hosts)
+    carried_on(cluster, 3)
+    cluster.known.source = sources.from_files(cluster)
+    assert sources.decide(cluster, FAILED).source.path == str(path)
+
+
+def test_one_that_was_too_old_when_the_run_began_is_refused_again_when_it_is_carried_on(tmp_path: Path) -> None:
+    cluster, _ = at(tmp_path, 28, Hosts())
+    carried_on(cluster, 1)
+    cluster.known.source = sources.from_files(cluster)
+    with pytest.raises(SnapshotError, match=r"27\.0 h old"):
+        sources.decide(cluster, FAILED)
+
+
+def test_a_handover_that_was_cut_off_never_advises_an_older_backup(tmp_path: Path) -> None:
+    cluster, _ = at(tmp_path, 1, Hosts())
+    carried_on(cluster, 1)
+    cluster.terms = replace(cluster.terms, mark=replace(cluster.mark, origin="handover", taken="then"))
+    unsure = MemberFacts(cluster.inventory.members[0], unit=build.STOPPED)
+    cluster.known.verdict = Verdict(Kind.LOST, (unsure,))
+    with pytest.raises(SnapshotError, match="may have been written to") as error:
+        sources.from_files(cluster)
+    assert "--snapshot" not in error.value.remedy
+    assert "salvaged" in error.value.remedy

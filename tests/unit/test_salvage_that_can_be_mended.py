@@ -1,0 +1,103 @@
+"""A salvage that failed without a word about the data stops the run, instead of giving way to an older backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from requorum import salvages, sources
+from requorum.command import Command, Result
+from requorum.fleet import FleetError, Unreachable
+from requorum.planning import Planning
+from requorum.refusal import Refusal
+from requorum.salvage import Salvaged
+from requorum.snapshot import SnapshotError
+from tests.unit.test_age_of_a_backup import at
+from tests.unit.test_planning import Hosts
+
+
+class Full(Hosts):
+    """No host has room for copies."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "df":
+            return 0, "Filesystem\n/dev/sda 1 1 9 1% /\n"
+        return super().answer(command)
+
+
+def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Path]:
+    """A cluster whose members' disks hold data, and a young backup of it, chosen in Step 0."""
+    cluster, path = at(place, 1, hosts, **options)
+    cluster.known.source = sources.from_files(cluster)
+    return cluster, path
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Refusal) -> None:
+    def fail(*_: object) -> Salvaged:
+        raise error
+
+    monkeypatch.setattr(salvages, "_salvage", fail)
+
+
+def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) -> None:
+    cluster, path = prepared(tmp_path, Full())
+    with pytest.raises(SnapshotError, match="no room for copies") as error:
+        sources.decide(cluster, salvages.hold(cluster))
+    assert error.value.remedy.startswith("make room below /var/lib/requorum")
+    assert error.value.remedy.endswith(f"--snapshot={path}")
+
+
+@pytest.mark.parametrize(
+    ("what", "chosen"),
+    [
+        ("copy the whole data directory: it said: sudo: a password is required", None),
+        ("copy the whole data directory: did not end within 7200 s", None),
+        ("copy the whole data directory: it said: tar: db: Read error at byte 0: Input/output error", "file"),
+    ],
+)
+def test_a_command_that_failed_stops_the_run_unless_the_disk_is_what_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, chosen: str | None
+) -> None:
+    cluster, _ = prepared(tmp_path, Hosts())
+    failing(monkeypatch, FleetError("etcd-1", what, "mend that on the host"))
+    salvaged = salvages.hold(cluster)
+    if chosen:
+        assert sources.decide(cluster, salvaged).source.kind == chosen
+        return
+    with pytest.raises(SnapshotError, match="says nothing about the data") as error:
+        sources.decide(cluster, salvaged)
+    assert error.value.remedy.startswith("mend that on the host")
+
+
+def test_what_you_named_is_restored_all_the_same(tmp_path: Path) -> None:
+    cluster, path = prepared(tmp_path, Full(), named=True)
+    decision = sources.decide(cluster, salvages.hold(cluster))
+    assert decision.source.path == str(path)
+
+
+def test_with_the_last_resort_named_the_run_goes_on(tmp_path: Path) -> None:
+    cluster, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
+    assert sources.decide(cluster, salvages.hold(cluster)).source.path == str(path)
+
+
+def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, _ = prepared(tmp_path, Full())
+    raised: list[Refusal] = [FleetError("etcd-1", "no sudo", "x"), Unreachable("etcd-1", "silent", "y")]
+
+    def fail(*_: object) -> None:
+        raise raised[0]
+
+    monkeypatch.setattr(cluster, "do", fail)
+    assert salvages.hold(cluster).mend
+    raised.pop(0)
+    with pytest.raises(Unreachable):
+        salvages.hold(cluster)
+
+
+def test_tars_reason_is_what_is_said_and_not_its_farewell() -> None:
+    said = "tar: ./db: Read error: Input/output error\ntar: Exiting with failure status due to previous errors\n"
+    assert Result(Command("etcd-1", ("tar",), ""), 2, "", said, 0.0).words.endswith("Input/output error")
