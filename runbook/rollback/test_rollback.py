@@ -28,7 +28,7 @@ class TestRollback:
 
     def test_given_a_run_may_be_rolled_back(self, cluster: Cluster) -> None:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
-        mark = marker.to_roll_back(facts.marks(cluster))
+        mark = marker.to_roll_back(*facts.marks(cluster))
         if mark is None:
             raise rollback.no_run(cluster.options.hosts)
         refusal = rollback.refusal(mark, cluster.options.discard, cluster.options.hosts)
