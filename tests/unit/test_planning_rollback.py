@@ -12,13 +12,13 @@ import pytest
 
 from requorum import marker, stages, undoing
 from requorum.before import Entry, Record
-from requorum.command import Command
+from requorum.command import Command, Fetch
 from requorum.marker import Phase
 from requorum.planning import Planning
 from requorum.refusal import Refusal
 from runbook.rollback.conftest import Past
-from tests.unit import build
-from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, lines, planning
+from tests.unit import build, world
+from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, actions, config, lines, planning
 
 CONFIGURED = "/etc/etcd/dh"
 MEMBERS = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"
@@ -55,7 +55,11 @@ class Changed(Hosts):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
-    cluster, past = planning(tmp_path_factory.mktemp("rollback"), Changed()), Past()
+    return run(planning(tmp_path_factory.mktemp("rollback"), Changed()))
+
+
+def run(cluster: Planning) -> Planning:
+    past = Past()
     for nodeid in stages.expected(ROOT / "runbook/rollback", ROOT):
         path, step, name = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
@@ -69,6 +73,35 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
                     raise
         cluster.end(nodeid, "passed", 0.0, "")
     return cluster
+
+
+class Discarded(Changed):
+    """Hosts on which the run is done, and the new cluster runs."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        line = " ".join(command.argv)
+        if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
+            mark = build.mark(Phase.DONE, members=MEMBERS)
+            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+        if command.argv[0] == "cat" and command.argv[1].endswith("config.yaml"):
+            return 0, config(int(command.host[-1])).replace("token: old", f"token: {build.TOKEN}")
+        if "endpoint health" in line:
+            return 0, world.health()
+        if "endpoint status" in line:
+            return 0, json.dumps([world.status(f"https://10.0.0.1{number}:2379") for number in (1, 2, 3)])
+        return super().answer(command)
+
+
+def test_the_save_of_what_is_discarded_is_planned_and_nothing_is_written_on_this_machine(tmp_path: Path) -> None:
+    kept = tmp_path / "backups"
+    inventory = build.inventory(snapshot={"directory": str(kept)})
+    cluster = run(planning(tmp_path, Discarded(), inventory, discard=True))
+    assert "snapshot save" in lines(cluster, "when_the_new_cluster_is_saved")
+    (fetch,) = [a for a in actions(cluster, "when_the_new_cluster_is_saved") if isinstance(a, Fetch)]
+    assert fetch.target == f"{kept}/discarded/lab-‹time›.snap.part"
+    assert [row["line"] for row in cluster.rows() if row["copy"] == fetch.shown()] == [fetch.reads().shown()]
+    assert not kept.exists()
+    assert "touch" in lines(cluster, "when_the_run_is_closed")
 
 
 class Back(Changed):
