@@ -152,6 +152,28 @@ def to_roll_back(marks: dict[str, Marker | None], outlived: Outlived = NOTHING) 
     return _under_way(marks, outlived) or (runs[max(runs)] if runs else None)
 
 
+def left_behind(marks: dict[str, Marker | None], outlived: Outlived) -> tuple[Marker | None, tuple[str, ...]]:
+    """The newest run that was rolled back while hosts that it had changed were gone, and those hosts.
+
+    Its save, if it needed one, was made then. None, and no hosts, where there is no such run, or where a later one has
+    changed the cluster and was not rolled back.
+    """
+    runs = _runs(marks, outlived)
+    standing = {r for r, m in runs.items() if (m.phase > Phase.OPEN or m.undone) and m.undone is not Undone.ROLLED_BACK}
+    newest = max(standing | (set(outlived.reached) - outlived.rolled_back), default="")
+    for run in sorted((run for run in runs if run > newest), reverse=True):
+        hosts = tuple(h for h, mark in marks.items() if mark and mark.run == run and _is_left(h, mark, outlived))
+        if hosts and runs[run].undone is Undone.ROLLED_BACK:
+            return replace(runs[run], undone=Undone.SAVED), hosts
+    return None, ()
+
+
+def _is_left(host: str, mark: Marker, outlived: Outlived) -> bool:
+    """Whether its run changed this host, and was not rolled back on it."""
+    undone = mark.undone is Undone.ROLLED_BACK or mark.run in outlived.undone.get(host, ())
+    return mark.phase > Phase.OPEN and not undone
+
+
 def _under_way(marks: dict[str, Marker | None], outlived: Outlived) -> Marker | None:
     runs = _runs(marks, outlived)
     unmarked = {run for run, phase in outlived.reached.items() if phase is Phase.DONE and run not in runs}

@@ -99,7 +99,7 @@ def save_what_is_discarded(cluster: Cluster) -> None:
     if not running or (saved and 2 * len(running) <= len(hosts)):  # Deephaven is off, and a minority takes no write
         if not saved:
             raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
-        cluster.note("saved before this rollback was interrupted")
+        cluster.note("saved before, by this rollback")
         cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")
         return
     vault = Vault(cluster.inventory, "discarded")

@@ -13,7 +13,7 @@ import pytest
 from requorum import marker, stages, undoing
 from requorum.before import Entry, Record
 from requorum.command import Command, Fetch
-from requorum.marker import Phase
+from requorum.marker import Phase, Undone
 from requorum.planning import Planning
 from requorum.refusal import Refusal
 from runbook.rollback.conftest import Past
@@ -102,6 +102,31 @@ def test_the_save_of_what_is_discarded_is_planned_and_nothing_is_written_on_this
     assert [row["line"] for row in cluster.rows() if row["copy"] == fetch.shown()] == [fetch.reads().shown()]
     assert not kept.exists()
     assert "touch" in lines(cluster, "when_the_run_is_closed")
+
+
+class Left(Changed):
+    """Hosts that were rolled back while query-1 was gone; a later diagnosis has overwritten the mark of one of them."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
+            undone = Undone.NO if command.host == "query-1" else Undone.ROLLED_BACK
+            mark = build.mark(Phase.STARTED, members=MEMBERS, undone=undone)
+            mark = build.mark(run="20260202t000000z-012345") if command.host == "etcd-1" else mark
+            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+        if "rolled-back" in command.argv and command.host != "query-1":
+            return 0, f"{build.RUN}/rolled-back\n"
+        return super().answer(command)
+
+
+def test_a_host_that_was_gone_during_the_rollback_is_rolled_back_and_no_other_is_touched(tmp_path: Path) -> None:
+    cluster = run(planning(tmp_path, Left()))
+    ours = [stage for stage in cluster.stages if not stage.nodeid.endswith("locked")]
+    assert {c.host for stage in ours for c in stage.commands() if c.changes and c.argv[0] != "logger"} == {"query-1"}
+    assert lines(cluster, "when_deephaven_is_turned_off").count("dh_monit down") == 1
+    assert lines(cluster, "when_what_was_there_before_is_put_back").count(f"{FRAGMENT} {FRAGMENT}") == 1
+    assert lines(cluster, "when_deephaven_is_turned_on_where_it_was_on").count("dh_monit up") == 1
+    assert lines(cluster, "when_the_run_is_closed").count(f"touch {build.PLACE}/rolled-back") == 1
+    assert cluster.last_words[0] == f"Rolled back run {build.RUN}: query-1, gone until now, is as it was before."
 
 
 class Back(Changed):
