@@ -168,12 +168,13 @@ class Cluster:
             plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
         self.do(plan, bookkeeping=True)
 
-    def remark(self, mark: Marker) -> None:
-        """Writes another mark of this run on every host, the mark alone: for a rollback and a retry, which undo."""
+    def remark(self, mark: Marker, hosts: Sequence[str] | None = None) -> None:
+        """Writes another mark of this run, the mark alone: for a rollback and a retry, which undo. On every host."""
         self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
-        self.do([c for host in self.terms.everyone for c in marker.write(host, cluster, mark)], bookkeeping=True)
+        hosts = self.terms.everyone if hosts is None else hosts
+        self.do([c for host in hosts for c in marker.write(host, cluster, mark)], bookkeeping=True)
 
     def prove_lock(self) -> None:
         """Raises `LockError` when somebody cleared this run's lock while it was at work."""

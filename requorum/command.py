@@ -121,6 +121,9 @@ class Fetch:
     def shown(self) -> str:
         return f"fetch {self.host}:{self.source} to this machine:{self.target}"
 
+    def reads(self) -> Command:
+        return Command(self.host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+
 
 @dataclass(frozen=True)
 class Collect:

@@ -16,7 +16,7 @@ import pytest
 from rich.text import Text
 
 from requorum import steps
-from requorum.command import REDACTED, Action, Command, Copy
+from requorum.command import REDACTED, Action, Command, Copy, Fetch
 from requorum.journal import redact
 from requorum.terminal import Reporter
 
@@ -59,14 +59,14 @@ class Stage:
     def actions(self) -> list[Action]:
         return [action for plan, _ in self.plans for action in plan]
 
-    def waves(self) -> Iterator[tuple[Copy | None, list[tuple[Command, bool]]]]:
-        """What hosts do at the same time: commands, each with whether it is bookkeeping, or those of one copy."""
+    def waves(self) -> Iterator[tuple[Copy | Fetch | None, list[tuple[Command, bool]]]]:
+        """What hosts do at the same time: commands, each with whether it is bookkeeping, or those of one stream."""
         for plan, bookkeeping in self.plans:
             wave: list[tuple[Command, bool]] = []
             for action in plan:
                 if isinstance(action, Command):
                     wave.append((action, bookkeeping))
-                elif isinstance(action, Copy):
+                else:
                     yield None, wave
                     yield action, [(command, bookkeeping) for command in commands_of(action)]
                     wave = []
@@ -77,7 +77,9 @@ class Stage:
         return [command for _, wave in self.waves() for command, _ in wave]
 
 
-def commands_of(copy: Copy) -> list[Command]:
+def commands_of(copy: Copy | Fetch) -> list[Command]:
+    if isinstance(copy, Fetch):
+        return [copy.reads()]
     reader = copy.reads()
     return [*copy.opens(), *([reader] if reader else []), *copy.writes(), *copy.checks(), *copy.names()]
 
@@ -105,9 +107,15 @@ def stage(found: Stage) -> list[Text]:
         lines.append(Text(f"          today the runbook would stop here: {said}", style="red"))
     for copy, wave in found.waves():
         if copy is not None:
-            lines.append(Text(f"      {redact(copy.why)}: streamed from {copy.source_host or 'this machine'}"))
+            lines.append(Text(f"      {redact(copy.why)}: streamed from {_way(copy)}"))
         lines += _blocks(wave, copy.why if copy is not None else "")
     return lines
+
+
+def _way(copy: Copy | Fetch) -> str:
+    if isinstance(copy, Fetch):
+        return f"{copy.host} to {copy.target} on this machine"
+    return copy.source_host or "this machine"
 
 
 def _blocks(wave: Sequence[tuple[Command, bool]], known: str) -> Iterator[Text]:

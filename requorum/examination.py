@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum import clock, deephaven, facts, marker, questions, quorum
+from requorum import clock, deephaven, facts, incident, marker, questions, quorum
 from requorum.cause import refused
 from requorum.clock import Reading
 from requorum.cluster import Cluster
@@ -51,6 +51,7 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
     first = asking.round(
         machines=[question for host in terms.etcd_hosts for question in questions.of_a_machine(inventory, host)],
         marks=[marker.ask(host, inventory.cluster) for host in terms.everyone],
+        outlived=[question for host in terms.everyone for question in incident.ask_outlived(host, inventory.cluster)],
         passwords=[deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts],
         monit=[deephaven.ask_monit(inventory, host) for host in terms.deephaven_hosts],
     )
@@ -79,6 +80,7 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
         inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking, first["marks"]),
         questions.open_to(second["stale"]), tuple(sorted(alarms)), logins, tuple(deephaven.disagreements(passwords)),
         questions.down(first["monit"]), tuple(asking.unseen),
+        incident.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
     )  # fmt: skip
 
 

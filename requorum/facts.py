@@ -13,7 +13,7 @@ from requorum.cluster import Cluster
 from requorum.command import HUGE, Command, Result, look
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.inventory import Member
-from requorum.marker import Marker, Phase
+from requorum.marker import Marker, Outlived, Phase
 from requorum.quorum import Kind, MemberFacts, Verdict
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
@@ -24,9 +24,13 @@ def by_host(cluster: Cluster, commands: list[Command]) -> dict[str, Result]:
     return {result.command.host: result for result in cluster.ask(commands)}
 
 
-def marks(cluster: Cluster) -> dict[str, Marker | None]:
-    answers = by_host(cluster, [marker.ask(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
-    return {host: marker.parse(host, result.stdout) for host, result in answers.items()}
+def marks(cluster: Cluster) -> tuple[dict[str, Marker | None], Outlived]:
+    """Every host's mark, and what its runs' own directories know besides."""
+    name, hosts = cluster.inventory.cluster, cluster.terms.everyone
+    questions = [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
+    answers = cluster.ask_by_host(questions)
+    found = {host: marker.parse(host, mark.stdout) for host, (mark, *_) in answers.items()}
+    return found, incident.outlived((result for results in answers.values() for result in results), name)
 
 
 def tools(cluster: Cluster) -> dict[str, Tools]:

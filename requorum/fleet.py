@@ -304,7 +304,7 @@ class Fleet:
 
     def _fetch(self, fetch: Fetch) -> None:
         """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
-        reader = Command(fetch.host, ("cat", fetch.source), fetch.why, changes=False, deadline=fetch.deadline)
+        reader = fetch.reads()
         started = time.monotonic()
         self.watch.copying(fetch.why, None)
         target = Path(fetch.target)

@@ -1,4 +1,6 @@
-"""The old passwords are backed up once for each incident, not for each run. Pure functions only.
+"""What outlives a run's mark: which runs backed the passwords up, which got to power on, which were rolled back.
+
+The old passwords are backed up once for each incident, not for each run. Pure functions only.
 
 A run that was given up by hand after the vendor's generator may have left new passwords in the live configuration. The
 next run of the same incident takes over what the first one backed up. A wrong guess is harmless: the trial refuses a
@@ -9,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from requorum import marker
-from requorum.command import Command, look
+from requorum import lineage, marker
+from requorum.command import Command, Result, look
 from requorum.lineage import Birth
+from requorum.marker import Outlived, Phase
 
 BACKUP = "client.before"
 UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is as before
@@ -30,6 +33,25 @@ def parse_runs(text: str) -> tuple[frozenset[str], frozenset[str]]:
     rows = [line.partition("/") for line in text.splitlines()]
     kept, undone = (frozenset(run for run, _, name in rows if name == wanted) for wanted in (BACKUP, UNDONE))
     return kept, undone
+
+
+def ask_outlived(host: str, cluster: str) -> list[Command]:
+    return [ask_runs(host, cluster), lineage.ask_births(host, cluster)]
+
+
+def outlived(answers: Iterable[Result], cluster: str) -> Outlived:
+    """What `ask_outlived` was told, wherever among other answers it stands."""
+    reached: dict[str, Phase] = {}
+    undone: dict[str, frozenset[str]] = {}
+    for answer in answers:
+        host = answer.command.host
+        if answer.command == ask_runs(host, cluster):
+            undone[host] = parse_runs(answer.stdout)[1]
+        elif answer.command == lineage.ask_births(host, cluster):
+            for birth in lineage.parse_births(answer.stdout):
+                if birth.alive:
+                    reached[birth.run] = max(birth.phase, reached.get(birth.run, birth.phase))
+    return Outlived(reached, undone)
 
 
 def first_backup(run: str, kept: Iterable[str], undone: Iterable[str], births: Iterable[Birth]) -> str | None:

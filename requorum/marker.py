@@ -7,7 +7,8 @@ in `/var/lib/requorum/<cluster>/run.json`, beside it a directory a run with all 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 
@@ -74,6 +75,25 @@ class Marker:
         return f"pytest runbook/rollback --hosts={hosts}{discard}"
 
 
+@dataclass(frozen=True)
+class Outlived:
+    """What the hosts know of runs whose marks a later run has overwritten, from those runs' own directories.
+
+    `reached`: run → how far, of those that may have turned Deephaven on: no retry takes that back. `undone`: host → the
+    runs that were rolled back on it. A machine that comes back with an old mark is judged by these too.
+    """
+
+    reached: Mapping[str, Phase] = field(default_factory=dict)
+    undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def rolled_back(self) -> frozenset[str]:
+        return frozenset().union(*self.undone.values())
+
+
+NOTHING = Outlived()
+
+
 def directory(cluster: str, run: str = "") -> str:
     return f"{BASE}/{cluster}/{run}".rstrip("/")
 
@@ -115,14 +135,14 @@ def parse(host: str, text: str) -> Marker | None:
         ) from None
 
 
-def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME") -> Marker | None:
+def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME", outlived: Outlived = NOTHING) -> Marker | None:
     """The one run that is under way, at the furthest phase that any host knows; None when there is none.
 
     Left behind are runs that changed nothing, runs that any host knows to be finished or undone, and all that are older
     than one of these (a run's name begins with its UTC start). Raises `MarkerError` when several remain, and for a run
     whose rollback has begun: `hosts`, what `--hosts` was, is for the command that finishes it.
     """
-    mark = _under_way(marks)
+    mark = _under_way(marks, outlived)
     if mark is not None and mark.undone is not Undone.NO:
         raise MarkerError(
             "the hosts",
@@ -132,15 +152,38 @@ def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME") -> Marker 
     return mark
 
 
-def to_roll_back(marks: dict[str, Marker | None]) -> Marker | None:
+def to_roll_back(marks: dict[str, Marker | None], outlived: Outlived = NOTHING) -> Marker | None:
     """The run that a rollback undoes: the one under way, else the newest that any host knows; None without any mark."""
-    runs = _runs(marks)
-    return _under_way(marks) or (runs[max(runs)] if runs else None)
+    runs = _runs(marks, outlived)
+    return _under_way(marks, outlived) or (runs[max(runs)] if runs else None)
 
 
-def _under_way(marks: dict[str, Marker | None]) -> Marker | None:
-    runs = _runs(marks)
-    closed = max((run for run, mark in runs.items() if mark.closed), default="")
+def left_behind(marks: dict[str, Marker | None], outlived: Outlived) -> tuple[Marker | None, tuple[str, ...]]:
+    """The newest run that was rolled back while hosts that it had changed were gone, and those hosts.
+
+    Its save, if it needed one, was made then. None, and no hosts, where there is no such run, or where a later one has
+    changed the cluster and was not rolled back.
+    """
+    runs = _runs(marks, outlived)
+    standing = {r for r, m in runs.items() if (m.phase > Phase.OPEN or m.undone) and m.undone is not Undone.ROLLED_BACK}
+    newest = max(standing | (set(outlived.reached) - outlived.rolled_back), default="")
+    for run in sorted((run for run in runs if run > newest), reverse=True):
+        hosts = tuple(h for h, mark in marks.items() if mark and mark.run == run and _is_left(h, mark, outlived))
+        if hosts and runs[run].undone is Undone.ROLLED_BACK:
+            return replace(runs[run], undone=Undone.SAVED), hosts
+    return None, ()
+
+
+def _is_left(host: str, mark: Marker, outlived: Outlived) -> bool:
+    """Whether its run changed this host, and was not rolled back on it."""
+    undone = mark.undone is Undone.ROLLED_BACK or mark.run in outlived.undone.get(host, ())
+    return mark.phase > Phase.OPEN and not undone
+
+
+def _under_way(marks: dict[str, Marker | None], outlived: Outlived) -> Marker | None:
+    runs = _runs(marks, outlived)
+    unmarked = {run for run, phase in outlived.reached.items() if phase is Phase.DONE and run not in runs}
+    closed = max({run for run, mark in runs.items() if mark.closed} | unmarked | outlived.rolled_back, default="")
     begun = [mark for mark in runs.values() if (mark.phase > Phase.OPEN or mark.undone) and mark.run > closed]
     if len(begun) > 1:
         names = {mark.run for mark in begun}
@@ -156,20 +199,26 @@ def _under_way(marks: dict[str, Marker | None]) -> Marker | None:
     return begun[0] if begun else None
 
 
-def _runs(marks: dict[str, Marker | None]) -> dict[str, Marker]:
+def _runs(marks: dict[str, Marker | None], outlived: Outlived) -> dict[str, Marker]:
     """Each run that any host knows, at the furthest phase, and at the furthest that its rollback got."""
     found: dict[str, Marker] = {}
     for mark in filter(None, marks.values()):
         known = found.get(mark.run, mark)
         furthest = max(known, mark, key=lambda m: m.phase)
         found[mark.run] = replace(furthest, undone=max(known.undone, mark.undone))
-    return found
+    return {run: _raised(mark, outlived) for run, mark in found.items()}
 
 
-def refuse_forgotten_old_members(marks: dict[str, Marker | None], wanted: str) -> None:
+def _raised(mark: Marker, outlived: Outlived) -> Marker:
+    undone = Undone.ROLLED_BACK if mark.run in outlived.rolled_back else mark.undone
+    return replace(mark, phase=max(mark.phase, outlived.reached.get(mark.run, mark.phase)), undone=undone)
+
+
+def refuse_forgotten_old_members(marks: dict[str, Marker | None], wanted: str, outlived: Outlived = NOTHING) -> None:
     """Raises `MarkerError` where Deephaven was turned on already with the very members that are to be built: quorum
     and data would be looked for on the machines from before. `wanted`: the members, as a mark spells them."""
-    built = [m for m in marks.values() if m and m.phase >= Phase.POWERING_ON and m.undone is Undone.NO]
+    runs = _runs(marks, outlived).values()
+    built = [m for m in runs if m.phase >= Phase.POWERING_ON and m.undone is Undone.NO]
     newest = max(built, key=lambda mark: mark.run, default=None)
     if newest is not None and newest.members == wanted:
         raise MarkerError(
@@ -179,9 +228,11 @@ def refuse_forgotten_old_members(marks: dict[str, Marker | None], wanted: str) -
         )
 
 
-def refuse_others(marks: dict[str, Marker | None], mine: Marker, hosts: str = "NAME") -> None:
+def refuse_others(
+    marks: dict[str, Marker | None], mine: Marker, hosts: str = "NAME", outlived: Outlived = NOTHING
+) -> None:
     """Right before anything is changed: raises `MarkerError` if somebody else began to in the meantime."""
-    other = to_carry_on(marks, hosts)
+    other = to_carry_on(marks, hosts, outlived)
     if other is not None and other.run != mine.run:
         raise MarkerError(
             "the hosts",

@@ -50,6 +50,19 @@ def refusal(mark: Marker, discard: bool, hosts: str) -> Refusal | None:
     return None
 
 
+def too_many_left(terms: Terms, mark: Marker, hosts: Sequence[str]) -> RollbackError | None:
+    """Why a run cannot be rolled back on machines that were gone meanwhile: together they may have taken writes."""
+    members = [host for host in terms.member_hosts if host in hosts]
+    if mark.phase < Phase.POWERING_ON or 2 * len(members) <= len(terms.member_hosts):
+        return None
+    return RollbackError(
+        ", ".join(members),
+        f"were gone while run {mark.run} was rolled back, and are a majority of its members: what they took since then "
+        "is in no save",
+        "save it from one of them, then go back there by hand",
+    )
+
+
 def without_record(mark: Marker, records: Mapping[str, Record | None]) -> dict[str, str | Exception | None]:
     """host → what is wrong with its record. A run that changed nothing yet needs none."""
     needed = mark.phase > Phase.OPEN
@@ -59,11 +72,14 @@ def without_record(mark: Marker, records: Mapping[str, Record | None]) -> dict[s
 # -- the new cluster goes ------------------------------------------------------------------------------------------
 
 
-def turn_deephaven_off(terms: Terms, differences: Mapping[str, Difference]) -> list[Command]:
-    """Before anything is taken away; not where nothing is left to undo."""
+def turn_deephaven_off(
+    terms: Terms, differences: Mapping[str, Difference], hosts: Sequence[str] | None = None
+) -> list[Command]:
+    """Before anything is taken away; not where nothing is left to undo. `hosts`: all of Deephaven's if not said."""
     if not any(differences.values()):
         return []
-    return [deephaven.monit(terms.inventory, host, up=False) for host in terms.deephaven_hosts]
+    hosts = terms.deephaven_hosts if hosts is None else hosts
+    return [deephaven.monit(terms.inventory, host, up=False) for host in hosts]
 
 
 def stop_etcd(inventory: Inventory, units: Mapping[str, Unit], differences: Mapping[str, Difference]) -> list[Command]:
@@ -138,10 +154,10 @@ def turn_deephaven_back(terms: Terms, on: Mapping[str, bool | None], records: Ma
     ]
 
 
-def close(terms: Terms) -> list[Command]:
+def close(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """Notes in the run's own directory that it was undone, which outlasts its mark."""
     why = "note that the run was rolled back"
-    return [act(host, "touch", terms.place(incident.UNDONE), why=why) for host in terms.everyone]
+    return [act(host, "touch", terms.place(incident.UNDONE), why=why) for host in hosts]
 
 
 # -- room ----------------------------------------------------------------------------------------------------------

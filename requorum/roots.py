@@ -23,7 +23,7 @@ GRAVE_SECONDS = 3600.0  # clocks so far apart make valid certificates look expir
 
 def unfinished_run(sheet: Sheet) -> Cause | None:
     try:
-        mark = marker.to_carry_on(dict(sheet.marks))
+        mark = marker.to_carry_on(dict(sheet.marks), outlived=sheet.outlived)
     except Refusal as several:
         return Cause(10, "unfinished run", "Several recoveries were begun and none was finished.",
                      {several.where: several.what}, several.remedy)  # fmt: skip

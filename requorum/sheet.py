@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from requorum import marker
 from requorum.certificates import Checked
 from requorum.clock import Reading
 from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Inventory, Member
-from requorum.marker import Marker
+from requorum.marker import Marker, Outlived
 from requorum.quorum import MemberFacts, Verdict
 
 
@@ -81,6 +82,7 @@ class Sheet:
     password_differences: tuple[str, ...] = ()
     deephaven_down: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    outlived: Outlived = marker.NOTHING
 
     @cached_property
     def facts(self) -> Mapping[str, MemberFacts]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from requorum import backup, before, deephaven, etcd, facts, plan, rollback
@@ -92,7 +93,8 @@ def no_command_is_left(cluster: Cluster) -> None:
 def save_what_is_discarded(cluster: Cluster) -> None:
     """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine.
 
-    Done again as long as the new cluster runs; once it was taken away the earlier save is the last word.
+    Done again as long as the new cluster runs; once it was taken away the earlier save is the last word. A plan ends
+    where the save would arrive here: it locks nothing and writes nothing on this machine either.
     """
     terms, hosts = cluster.terms, cluster.terms.member_hosts
     running = rollback.runs_the_new_cluster(terms, facts.units(cluster, hosts), facts.configs(cluster, hosts))
@@ -100,11 +102,11 @@ def save_what_is_discarded(cluster: Cluster) -> None:
     if not running or (saved and 2 * len(running) <= len(hosts)):  # Deephaven is off, and a minority takes no write
         if not saved:
             raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
-        cluster.note("saved before this rollback was interrupted")
+        cluster.note("saved before, by this rollback")
         cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")
         return
     vault = Vault(cluster.inventory, "discarded")
-    with vault.locked():
+    with vault.locked() if cluster.acts else nullcontext():
         tonight = Tonight(vault)
         health, status = cluster.ask(backup.ask_health(cluster.inventory))
         tonight.member = backup.healthiest(*backup.read_health(health, status))
@@ -114,10 +116,13 @@ def save_what_is_discarded(cluster: Cluster) -> None:
         kept = terms.place("discarded.snap")
         tonight.note = backup.describe(cluster, tonight.member, kept)
         backups.the_save_is_up_to_date(cluster, tonight)
-        backups.there_is_room_here(cluster, tonight)
-        part = str(vault.part(tonight.note.taken))
+        if cluster.acts:
+            backups.there_is_room_here(cluster, tonight)
+        part = str(vault.part(tonight.note.taken if cluster.acts else "‹time›"))
         why = "the save of the cluster that is discarded to this machine"
         cluster.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
+        if not cluster.acts:
+            return
         backups.the_part_is_whole(cluster, tonight)
         tonight.path = vault.keep(tonight.note)
         backups.the_backup_is_whole(cluster, tonight)

@@ -17,11 +17,12 @@ from pathlib import Path
 from requorum import catalogue, manifest, rotation
 from requorum.inventory import Inventory
 from requorum.lineage import Family
-from requorum.manifest import Manifest
+from requorum.manifest import Manifest, ManifestError
 from requorum.refusal import Refusal
 from requorum.rotation import Backup
 
 NAMES = "{cluster}-{stamp}.snap"
+STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
 
 
 class BackupError(Refusal):
@@ -72,15 +73,22 @@ class Vault:
         stamp = re.sub(r"[:.]", "", taken)
         return self.directory / NAMES.format(cluster=self.inventory.cluster, stamp=stamp)
 
+    def _ours(self, name: str) -> bool:
+        """Whether a file's name is this cluster's and a time, and not that of `prod-eu` for `prod`."""
+        whole = NAMES.format(cluster=re.escape(self.inventory.cluster), stamp=STAMP).replace(".snap", r"\.snap")
+        return re.fullmatch(rf"{whole}(?:\.json)?(?:\.part)?", name) is not None
+
+    def parts(self) -> list[Path]:
+        """Half files of this cluster's backups."""
+        return sorted(path for path in self.directory.glob("*.part") if self._ours(path.name))
+
     def clear_parts(self) -> list[Path]:
         """Removes what an interrupted backup left: half files, and manifests whose snapshot never got its name."""
-        prefix = f"{self.inventory.cluster}-"
-        names = {path.name for path in self.directory.iterdir()}
-        left = [n for n in names if n.startswith(prefix) and n.endswith((".snap.part", ".snap.json.part"))]
-        left += [n for n in names if n.startswith(prefix) and n.endswith(".snap.json") and n[:-5] not in names]
-        for name in left:
-            (self.directory / name).unlink()
-        return [self.directory / name for name in sorted(left)]
+        alone = (path for path in self.directory.glob("*.snap.json") if not path.with_suffix("").exists())
+        left = sorted([*self.parts(), *(path for path in alone if self._ours(path.name))])
+        for path in left:
+            path.unlink()
+        return left
 
     def keep(self, note: Manifest) -> Path:
         """Gives the verified part its final name, its manifest first, both on the disk before they show."""
@@ -113,13 +121,21 @@ class Vault:
     def backups(self) -> list[Backup]:
         """Every backup under a final name that this procedure made, verified. Files without a manifest are others'."""
         found = []
-        for path in sorted(self.directory.glob(f"{self.inventory.cluster}-*.snap")):
-            if not manifest.path_of(path).exists():
+        for path in sorted(self.directory.glob("*.snap")):
+            if not self._ours(path.name) or not self._says_ours(path):
                 continue
             candidate = catalogue.of_file(path, Family())
             taken = datetime.fromisoformat(candidate.taken or datetime.now(UTC).isoformat())
             found.append(Backup(path.name, taken, candidate.source is not None))
         return found
+
+    def _says_ours(self, path: Path) -> bool:
+        """Whether it has a manifest that says this cluster; one that cannot be read is known by its name alone."""
+        try:
+            note = manifest.read(path)
+        except ManifestError:
+            return True
+        return note is not None and note.cluster == self.inventory.cluster
 
     def _sync(self) -> None:
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -26,12 +26,12 @@ class TestStep0Snapshot:
 
     def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
-        marks, moved = facts.marks(cluster), cluster.inventory.members != cluster.inventory.old_members
-        unfinished = marker.to_carry_on(marks, cluster.options.hosts)
+        marks, outlived = facts.marks(cluster)
+        unfinished = marker.to_carry_on(marks, cluster.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(cluster, unfinished):
             cluster.carry_on(unfinished)
-        elif moved:
-            marker.refuse_forgotten_old_members(marks, cluster.mark.members)
+        elif cluster.inventory.members != cluster.inventory.old_members:
+            marker.refuse_forgotten_old_members(marks, cluster.mark.members, outlived)
 
     def test_given_the_tools_are_there(self, cluster: Cluster) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""

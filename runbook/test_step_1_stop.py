@@ -19,7 +19,8 @@ class TestStep1Stop:
 
     def test_when_deephaven_is_turned_off(self, cluster: Cluster) -> None:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
-        marker.refuse_others(facts.marks(cluster), cluster.mark, cluster.options.hosts)
+        marks, outlived = facts.marks(cluster)
+        marker.refuse_others(marks, cluster.mark, cluster.options.hosts, outlived)
         cluster.do(before.record(cluster.terms, undoing.as_it_is(cluster)))
         cluster.advance(Phase.STOPPING)
         cluster.do(plan.turn_deephaven_off(cluster.terms))

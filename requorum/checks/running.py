@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from requorum import deephaven, etcd, marker, quorum
+from requorum import deephaven, etcd, incident, marker, quorum
 from requorum.checks.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
 from requorum.checks.members import sees_leader
 from requorum.command import LONG, SHORT, Command
@@ -54,12 +54,15 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
 
 
 def ask_marks(seen: Seen, subject: str) -> list[Command]:
-    return [marker.ask(host, seen.terms.inventory.cluster) for host in seen.terms.everyone]
+    name, hosts = seen.terms.inventory.cluster, seen.terms.everyone
+    return [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
 
 
 def judge_marks(seen: Seen, subject: str) -> Ruling:
-    answers = seen.by_host("unfinished run", subject)
-    mark = marker.to_carry_on({host: marker.parse(host, a.stdout) for host, a in answers.items()})
+    name, answers = seen.terms.inventory.cluster, seen.answers_of("unfinished run", subject)
+    asked = [(answer.command.host, answer) for answer in answers]
+    marks = {host: marker.parse(host, a.stdout) for host, a in asked if a.command == marker.ask(host, name)}
+    mark = marker.to_carry_on(marks, outlived=incident.outlived(answers, name))
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""
     return ruled([found] if mark else [], "none")
 

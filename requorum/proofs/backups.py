@@ -92,7 +92,7 @@ def the_backup_is_whole(cluster: Cluster, tonight: Tonight) -> Source:
 def good_backups_are_left(cluster: Cluster, tonight: Tonight) -> None:
     left = tonight.vault.backups()
     wrong = [] if any(b.good and b.name == tonight.written.name for b in left) else ["tonight's is gone"]
-    wrong += [f"{path.name} is half a file" for path in tonight.vault.directory.glob("*.part")]
+    wrong += [f"{path.name} is half a file" for path in tonight.vault.parts()]
     for bad in (b for b in left if not b.good):
         cluster.note(f"{bad.name} is bad, and kept until it is past snapshot.keep.days")
     cluster.note(f"{sum(b.good for b in left)} good backups are kept")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from requorum import deephaven, equipment, etcd, facts, probes, quorum, sources
@@ -169,8 +170,8 @@ def deephaven_is_off(cluster: Cluster) -> None:
         no_deephaven_process_runs(cluster)
 
 
-def no_deephaven_process_runs(cluster: Cluster) -> None:
-    """monit supervises no running process, and the admin account runs none."""
+def no_deephaven_process_runs(cluster: Cluster, hosts: Sequence[str] | None = None) -> None:
+    """monit supervises no running process, and the admin account runs none. `hosts`: all of Deephaven's if not said."""
     admin = cluster.inventory.deephaven.admin_user
 
     def probe(machine: Machine) -> str | None:
@@ -188,7 +189,7 @@ def no_deephaven_process_runs(cluster: Cluster) -> None:
         return f"still there: {', '.join(left)}" if left else None
 
     cluster.prove(
-        cluster.terms.deephaven_hosts,
+        cluster.terms.deephaven_hosts if hosts is None else hosts,
         f"no Deephaven process is supervised or runs as {admin}",
         probe,
         "stop it there by the vendor's means, then run again",

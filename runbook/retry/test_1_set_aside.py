@@ -27,7 +27,8 @@ class TestRetry:
 
     def test_given_a_run_got_to_step_4(self, cluster: Cluster) -> None:
         """Unfinished, its new configuration is on every member, and Deephaven was never turned on."""
-        mark = marker.to_carry_on(facts.marks(cluster), cluster.options.hosts)
+        marks, outlived = facts.marks(cluster)
+        mark = marker.to_carry_on(marks, cluster.options.hosts, outlived)
         refusal = retry.refusal(mark, cluster.options.snapshot, cluster.options.hosts)
         if refusal:
             raise refusal

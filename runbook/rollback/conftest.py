@@ -11,8 +11,10 @@ from requorum.before import Record
 
 @dataclass
 class Past:
-    """host → its record; empty where the run changed nothing yet."""
+    """`hosts` are rolled back: all, or those that were gone while the others were. `records`: host → its record; empty
+    where the run changed nothing yet."""
 
+    hosts: tuple[str, ...] = ()
     records: dict[str, Record] = field(default_factory=dict)
 
 

@@ -26,19 +26,26 @@ class TestRollback:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
         locking.take(cluster)
 
-    def test_given_a_run_may_be_rolled_back(self, cluster: Cluster) -> None:
+    def test_given_a_run_may_be_rolled_back(self, cluster: Cluster, past: Past) -> None:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
-        mark = marker.to_roll_back(facts.marks(cluster))
+        marks, outlived = facts.marks(cluster)
+        mark = marker.to_roll_back(marks, outlived)
+        unfinished, left = marker.left_behind(marks, outlived)
+        mark = unfinished or mark
         if mark is None:
             raise rollback.no_run(cluster.options.hosts)
         refusal = rollback.refusal(mark, cluster.options.discard, cluster.options.hosts)
+        refusal = refusal or rollback.too_many_left(cluster.terms, mark, left)
         if refusal:
             raise refusal
         cluster.carry_on(mark, "rolling back")
+        past.hosts = left or cluster.terms.everyone
+        if left:
+            cluster.note(f"the others were rolled back while these were gone: {', '.join(left)}")
 
     def test_given_what_was_before_is_recorded(self, cluster: Cluster, past: Past) -> None:
         """On every host, by the run itself before it changed anything; a run that never did needs none."""
-        found = undoing.records(cluster)
+        found = {host: record for host, record in undoing.records(cluster).items() if host in past.hosts}
         undone.every_host_has_a_record(cluster, found)
         past.records = {host: record for host, record in found.items() if record is not None}
 
@@ -47,9 +54,9 @@ class TestRollback:
         brought = {host: found.brought for host, found in undoing.differences(cluster, past.records).items()}
         undone.there_is_room_aside(cluster, brought)
 
-    def test_when_the_run_is_marked(self, cluster: Cluster) -> None:
+    def test_when_the_run_is_marked(self, cluster: Cluster, past: Past) -> None:
         """From here it can only be undone."""
-        cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.BEGUN)))
+        cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.BEGUN)), past.hosts)
 
     def test_then_no_command_of_a_run_is_left(self, cluster: Cluster) -> None:
         """A killed runbook's commands run on until they end."""
@@ -58,15 +65,16 @@ class TestRollback:
     def test_when_deephaven_is_turned_off(self, cluster: Cluster, past: Past) -> None:
         """So that nobody writes into a cluster that is taken away; not where no host has changed."""
         found = undoing.differences(cluster, past.records)
-        cluster.do(rollback.turn_deephaven_off(cluster.terms, found))
+        machines = [host for host in cluster.terms.deephaven_hosts if host in past.hosts]
+        cluster.do(rollback.turn_deephaven_off(cluster.terms, found, machines))
         if any(found.values()):
-            hosts.no_deephaven_process_runs(cluster)
+            hosts.no_deephaven_process_runs(cluster, machines)
 
-    def test_when_the_new_cluster_is_saved(self, cluster: Cluster) -> None:
+    def test_when_the_new_cluster_is_saved(self, cluster: Cluster, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
         if cluster.mark.phase >= Phase.POWERING_ON:
             undoing.save_what_is_discarded(cluster)
-            cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.SAVED)))
+            cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.SAVED)), past.hosts)
 
     def test_when_the_new_etcd_is_stopped(self, cluster: Cluster, past: Past) -> None:
         """On every host that is not as it was; an old etcd that the run never touched goes on."""
@@ -108,10 +116,12 @@ class TestRollback:
         """Where that was known."""
         undone.deephaven_is_as_before(cluster, past.records)
 
-    def test_when_the_run_is_closed(self, cluster: Cluster) -> None:
+    def test_when_the_run_is_closed(self, cluster: Cluster, past: Past) -> None:
         """Its mark says that it was rolled back: the next recovery is a run of its own."""
         cluster.known.loss = cluster.known.loss or rollback.loss(None)
-        cluster.do(rollback.close(cluster.terms))
-        cluster.remark(replace(cluster.mark, undone=Undone.ROLLED_BACK))
-        cluster.last_words.append(f"Rolled back run {cluster.mark.run}: every host is as it was before.")
+        cluster.do(rollback.close(cluster.terms, past.hosts))
+        cluster.remark(replace(cluster.mark, undone=Undone.ROLLED_BACK), past.hosts)
+        whole = past.hosts == cluster.terms.everyone
+        which = "every host" if whole else f"{', '.join(past.hosts)}, gone until now,"
+        cluster.last_words.append(f"Rolled back run {cluster.mark.run}: {which} is as it was before.")
         cluster.last_words.append(f"What it brought is in {cluster.terms.brought} there, in case it is needed.")

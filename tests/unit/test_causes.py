@@ -13,7 +13,7 @@ from requorum.certificates import Checked
 from requorum.clock import Reading
 from requorum.etcd import Unit
 from requorum.inventory import Inventory
-from requorum.marker import Phase
+from requorum.marker import Outlived, Phase
 from requorum.quorum import MemberFacts
 from requorum.sheet import DataHash, Disk, EtcdSheet, Sheet
 from tests.unit import build
@@ -161,6 +161,11 @@ def test_a_run_past_the_point_of_no_return_is_unfinished_only_while_its_cluster_
     marks = {"etcd-1": build.mark(Phase.POWERING_ON)}
     assert names(sheet(marks=marks)) == ["unfinished run"]
     assert names(sheet(BOTH | {1: {"has_leader": False}}, marks=marks)) == ["quorum restartable"]
+
+
+def test_a_machine_that_comes_back_does_not_revive_a_run_that_others_know_to_be_over() -> None:
+    marks = {"etcd-1": build.mark(Phase.STOPPING), "etcd-2": None}
+    assert names(sheet(marks=marks, outlived=Outlived({build.RUN: Phase.DONE}))) == []
 
 
 def test_every_cause_says_where_what_and_what_next() -> None:

@@ -154,6 +154,9 @@ def test_an_unfinished_run_is_named() -> None:
     assert found == {(CLUSTER, "unfinished run"): "run 20260101t000000z-a of eve@desk got to: stopping"}
     done = text.replace("STOPPING", "DONE")
     assert not fails(World(says=[("query-1", "run.json", (0, done))]))
+    undone: tuple[str, str, Answer] = ("infra-1", "rolled-back", (0, "20260101t000000z-a/rolled-back\n"))
+    back: list[tuple[str, str, Answer]] = [("query-1", "run.json", (0, text)), undone]
+    assert not fails(World(says=back))
     assert "cannot be read" in fails(World(says=[("query-1", "run.json", (0, "{"))]))[CLUSTER, "unfinished run"]
 
 

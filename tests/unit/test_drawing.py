@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum import drawing
-from requorum.command import Action, Command, Copy, look
+from requorum.command import Action, Command, Copy, Fetch, look
 from requorum.drawing import Stage
 
 NODE = "runbook/test_x.py::TestStep1Stop::test_{}"
@@ -56,6 +56,16 @@ def test_a_copy_is_drawn_with_every_command_that_it_is_made_of_in_order() -> Non
         "      a", "7200 cat /from",
         "      b", "60 last",
     ]  # fmt: skip
+
+
+def test_what_is_fetched_is_drawn_with_where_it_comes_from_and_where_to() -> None:
+    lines = drawn(actions=[Fetch("a", "/from", "/here/to.part", "the save", "5" * 64), Command("a", ("last",), "last")])
+    assert lines[1:4] == [
+        "      the save: streamed from a to /here/to.part on this machine",
+        "      a",
+        "          sudo -n timeout -k 5 900 cat /from",
+    ]
+    assert lines[-1].endswith("last  # last")
 
 
 def test_a_proof_says_what_it_proves_and_a_look_that_it_holds_now() -> None:

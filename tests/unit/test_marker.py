@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import marker
+from requorum import incident, lineage, marker
 from requorum.cluster import Cluster, Options
+from requorum.command import Result
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.journal import Journal
-from requorum.marker import Marker, MarkerError, Phase, Undone
+from requorum.lineage import Birth
+from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone
 from tests.unit import build
 
 OTHER = "20260202t000000z-012345"
@@ -113,6 +116,63 @@ class TestTheRunToCarryOn:
                 return "several"
 
         assert outcome(marks) == outcome(marks[::-1])
+
+
+class TestAMachineThatComesBack:
+    """With the mark of an earlier run, after a later one has overwritten the marks of all others."""
+
+    BEGUN = (Phase.STOPPING, Phase.STARTED, Phase.POWERING_ON)
+
+    def carried_on(self, outlived: Outlived, *marks: Marker) -> Marker | None:
+        found = {"etcd-1": build.mark(Phase.OPEN, NEW), "etcd-2": None}
+        return marker.to_carry_on({**found, **{f"query-{n}": m for n, m in enumerate(marks)}}, outlived=outlived)
+
+    @pytest.mark.parametrize("left", BEGUN)
+    def test_a_finished_run_is_not_revived(self, left: Phase) -> None:
+        assert self.carried_on(Outlived({OLD: Phase.DONE}), build.mark(left)) is None
+
+    @pytest.mark.parametrize("left", [*BEGUN, Phase.DONE])
+    @pytest.mark.parametrize("undone", Undone)
+    def test_one_that_was_rolled_back_is_not_either(self, left: Phase, undone: Undone) -> None:
+        outlived = Outlived({OLD: Phase.DONE}, {"etcd-1": frozenset(), "etcd-2": frozenset({OLD})})
+        assert self.carried_on(outlived, build.mark(left, undone=undone)) is None
+
+    @pytest.mark.parametrize("left", BEGUN)
+    def test_nor_one_that_is_older_than_these(self, left: Phase) -> None:
+        middle = "20260115t000000z-777777"
+        assert self.carried_on(Outlived({middle: Phase.DONE}), build.mark(left)) is None
+        assert self.carried_on(Outlived({}, {"etcd-1": frozenset({middle})}), build.mark(left)) is None
+
+    def test_one_that_had_turned_deephaven_on_is_known_to_have(self) -> None:
+        outlived = Outlived({OLD: Phase.POWERING_ON})
+        assert self.carried_on(outlived, build.mark(Phase.STOPPING)) == build.mark(Phase.POWERING_ON)
+        assert marker.to_roll_back({"query-1": build.mark(Phase.STOPPING)}, outlived) == build.mark(Phase.POWERING_ON)
+
+    @pytest.mark.parametrize("left", BEGUN)
+    def test_one_that_nobody_knows_to_be_over_is_carried_on(self, left: Phase) -> None:
+        older = "20251231t000000z-777777"
+        assert self.carried_on(Outlived({older: Phase.DONE}), build.mark(left)) == build.mark(left)
+
+    def test_a_rollback_that_is_not_finished_stays_so_whatever_the_run_got_to(self) -> None:
+        with pytest.raises(MarkerError, match="is being rolled back"):
+            self.carried_on(Outlived({OLD: Phase.DONE}), build.mark(Phase.DONE, undone=Undone.BEGUN))
+
+    def test_whoever_is_at_work_is_not_stopped_by_it(self) -> None:
+        mine, stale = build.mark(run=NEW), build.mark(Phase.STARTED)
+        marker.refuse_others({"etcd-1": mine, "query-1": stale}, mine, outlived=Outlived({OLD: Phase.DONE}))
+
+    def test_what_is_told_is_read_from_any_host_and_a_retry_may_take_back_what_is_not_final(self) -> None:
+        births = [Birth(f"lab-{run}", run, phase, "ab", None, 0) for run, phase in (
+            (OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))]  # fmt: skip
+        lines = [json.dumps({**asdict(birth), "phase": birth.phase.name}) for birth in births]
+        answers = [
+            Result(lineage.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),
+            Result(lineage.ask_births("etcd-2", "lab"), 0, f"{lines[0]}\n", "", 0.0),
+            Result(incident.ask_runs("etcd-2", "lab"), 0, f"{OLD}/rolled-back\n{NEW}/client.before\n", "", 0.0),
+            Result(marker.ask("etcd-2", "lab"), 0, "", "", 0.0),
+        ]
+        found = incident.outlived(answers, "lab")
+        assert found == Outlived({OLD: Phase.DONE}, {"etcd-2": frozenset({OLD})})
 
 
 class TestRefusingOthers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -12,12 +13,14 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, locking, stages
+from requorum import drawing, lineage, locking, marker, stages
 from requorum.cluster import Options
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.fleet import Fleet, Machine
 from requorum.inventory import Inventory
 from requorum.journal import Journal
+from requorum.lineage import Birth
+from requorum.marker import Phase
 from requorum.planning import Planning
 from requorum.quorum import Kind
 from requorum.refusal import Disproved, Refusal
@@ -112,8 +115,8 @@ def run(cluster: Planning) -> Planning:
     return cluster
 
 
-def _stages() -> Iterator[tuple[str, Callable[[Planning], None]]]:
-    for nodeid in stages.expected(ROOT / "runbook", ROOT):
+def _stages(directory: str = "runbook") -> Iterator[tuple[str, Callable[[Planning], None]]]:
+    for nodeid in stages.expected(ROOT / directory, ROOT):
         path, step, stage = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         yield nodeid, getattr(getattr(module, step)(), stage)
@@ -258,6 +261,40 @@ def test_the_lock_is_taken_and_let_go_in_a_plan_without_a_name_for_its_holder(tm
     changing = [command.argv for command in cluster.stages[-1].commands() if command.changes]
     assert ("ln", "-sT", "‹holder›", "/var/lib/requorum/lab/lock") in changing
     assert changing[-1][0] == "flock" and changing[-1][-1] == "‹holder›"
+
+
+class Returned(Hosts):
+    """A later run, which ended in Step 0, has overwritten every mark but that of a machine that was gone."""
+
+    def __init__(self, over: bool) -> None:
+        super().__init__()
+        self.over = over
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        members = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"
+        if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
+            stale = build.mark(Phase.STOPPING, members=members)
+            mark = stale if command.host == "query-1" else build.mark(run="20260202t000000z-012345")
+            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+        if self.over and command.host == "etcd-1" and "birth.json" in command.line():
+            birth = Birth(build.TOKEN, build.RUN, Phase.DONE, "ab", None, 0)
+            return 0, build.stdins(lineage.write_birth(command.host, "lab", birth))[0].decode()
+        return super().answer(command)
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("directory", ["runbook", "runbook/retry"])
+def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
+    tmp_path: Path, directory: str, over: bool
+) -> None:
+    cluster = planning(tmp_path, Returned(over))
+    with contextlib.suppress(Refusal):
+        for nodeid, call in _stages(directory):
+            cluster.begin(nodeid)
+            call(cluster)
+            if "under_way" in nodeid or "got_to" in nodeid:
+                break
+    assert cluster.carrying_on is not over
 
 
 def test_planning_and_acting_have_the_same_verbs() -> None:

@@ -12,13 +12,13 @@ import pytest
 
 from requorum import marker, stages, sudoers, undoing
 from requorum.before import Entry, Record
-from requorum.command import Command
-from requorum.marker import Phase
+from requorum.command import Command, Fetch
+from requorum.marker import Phase, Undone
 from requorum.planning import Planning
 from requorum.refusal import Refusal
 from runbook.rollback.conftest import Past
-from tests.unit import build
-from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, lines, planning
+from tests.unit import build, world
+from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, actions, config, lines, planning
 
 CONFIGURED = "/etc/etcd/dh"
 MEMBERS = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"
@@ -55,7 +55,11 @@ class Changed(Hosts):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
-    cluster, past = planning(tmp_path_factory.mktemp("rollback"), Changed()), Past()
+    return run(planning(tmp_path_factory.mktemp("rollback"), Changed()))
+
+
+def run(cluster: Planning) -> Planning:
+    past = Past()
     for nodeid in stages.expected(ROOT / "runbook/rollback", ROOT):
         path, step, name = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
@@ -71,6 +75,60 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
     return cluster
 
 
+class Discarded(Changed):
+    """Hosts on which the run is done, and the new cluster runs."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        line = " ".join(command.argv)
+        if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
+            mark = build.mark(Phase.DONE, members=MEMBERS)
+            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+        if command.argv[0] == "cat" and command.argv[1].endswith("config.yaml"):
+            return 0, config(int(command.host[-1])).replace("token: old", f"token: {build.TOKEN}")
+        if "endpoint health" in line:
+            return 0, world.health()
+        if "endpoint status" in line:
+            return 0, json.dumps([world.status(f"https://10.0.0.1{number}:2379") for number in (1, 2, 3)])
+        return super().answer(command)
+
+
+def test_the_save_of_what_is_discarded_is_planned_and_nothing_is_written_on_this_machine(tmp_path: Path) -> None:
+    kept = tmp_path / "backups"
+    inventory = build.inventory(snapshot={"directory": str(kept)})
+    cluster = run(planning(tmp_path, Discarded(), inventory, discard=True))
+    assert "snapshot save" in lines(cluster, "when_the_new_cluster_is_saved")
+    (fetch,) = [a for a in actions(cluster, "when_the_new_cluster_is_saved") if isinstance(a, Fetch)]
+    assert fetch.target == f"{kept}/discarded/lab-‹time›.snap.part"
+    assert [row["line"] for row in cluster.rows() if row["copy"] == fetch.shown()] == [fetch.reads().shown()]
+    assert not kept.exists()
+    assert "touch" in lines(cluster, "when_the_run_is_closed")
+
+
+class Left(Changed):
+    """Hosts that were rolled back while query-1 was gone; a later diagnosis has overwritten the mark of one of them."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
+            undone = Undone.NO if command.host == "query-1" else Undone.ROLLED_BACK
+            mark = build.mark(Phase.STARTED, members=MEMBERS, undone=undone)
+            mark = build.mark(run="20260202t000000z-012345") if command.host == "etcd-1" else mark
+            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+        if "rolled-back" in command.argv and command.host != "query-1":
+            return 0, f"{build.RUN}/rolled-back\n"
+        return super().answer(command)
+
+
+def test_a_host_that_was_gone_during_the_rollback_is_rolled_back_and_no_other_is_touched(tmp_path: Path) -> None:
+    cluster = run(planning(tmp_path, Left()))
+    ours = [stage for stage in cluster.stages if not stage.nodeid.endswith("locked")]
+    assert {c.host for stage in ours for c in stage.commands() if c.changes and c.argv[0] != "logger"} == {"query-1"}
+    assert lines(cluster, "when_deephaven_is_turned_off").count("dh_monit down") == 1
+    assert lines(cluster, "when_what_was_there_before_is_put_back").count(f"{FRAGMENT} {FRAGMENT}") == 1
+    assert lines(cluster, "when_deephaven_is_turned_on_where_it_was_on").count("dh_monit up") == 1
+    assert lines(cluster, "when_the_run_is_closed").count(f"touch {build.PLACE}/rolled-back") == 1
+    assert cluster.last_words[0] == f"Rolled back run {build.RUN}: query-1, gone until now, is as it was before."
+
+
 class Back(Changed):
     """The same, but etcd-2 and etcd-3 were gone until now; the run has been at etcd-3 nevertheless."""
 
@@ -81,7 +139,7 @@ class Back(Changed):
         return code, text.replace("/new", f"/{build.TOKEN}" if command.host == "etcd-3" else "/other")
 
 
-class Left(Back):
+class Traced(Back):
     """The same, and the run has left something in its own directory on etcd-2."""
 
     def __init__(self, trace: str) -> None:
@@ -109,7 +167,7 @@ def test_a_host_without_a_record_that_the_run_has_changed_is_not_recorded_as_it_
     tmp_path: Path, trace: str
 ) -> None:
     """An old member whose unit was set aside, a Deephaven host with a new client configuration: no token is there."""
-    hosts = Left(trace)
+    hosts = Traced(trace)
     cluster = planning(tmp_path, hosts)
     cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
 

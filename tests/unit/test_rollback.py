@@ -7,7 +7,7 @@ import pytest
 from requorum import retry, rollback
 from requorum.before import Difference, Record
 from requorum.etcd import Unit
-from requorum.marker import Marker, MarkerError, Phase, Undone, to_carry_on, to_roll_back
+from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 from tests.unit.test_before import DATA, HOST, LATEST, OLD, UNIT_FILE
@@ -158,6 +158,34 @@ class TestMarks:
         assert to_roll_back(marks(build.mark(Phase.DONE), build.mark(Phase.DONE, LATER), None)) == build.mark(
             Phase.DONE, LATER
         )
+
+    def test_a_host_that_was_gone_during_the_rollback_is_left_and_it_alone(self) -> None:
+        over, own = build.mark(Phase.STARTED, undone=Undone.ROLLED_BACK), build.mark(Phase.STOPPING)
+        wanted = build.mark(Phase.STARTED, undone=Undone.SAVED), ("etcd-2",)
+        assert left_behind(marks(over, own, over), Outlived()) == wanted
+        noted = Outlived({}, {"etcd-1": frozenset({build.RUN}), "etcd-2": frozenset()})
+        diagnosed = build.mark(Phase.OPEN, LATER)
+        assert left_behind(marks(diagnosed, build.mark(Phase.STARTED), None), noted) == wanted
+
+    def test_nobody_is_left_who_was_rolled_back_or_never_changed(self) -> None:
+        over, begun = build.mark(Phase.DONE, undone=Undone.ROLLED_BACK), build.mark(Phase.DONE, undone=Undone.BEGUN)
+        noted = Outlived({}, {"etcd-2": frozenset({build.RUN})})
+        assert left_behind(marks(over, begun, build.mark(Phase.OPEN)), noted) == (None, ())
+        assert left_behind(marks(begun, build.mark(Phase.DONE)), Outlived()) == (None, ())
+
+    @pytest.mark.parametrize("later", [Phase.STOPPING, Phase.POWERING_ON, Phase.DONE])
+    def test_whoever_was_left_stays_so_once_a_later_run_has_changed_the_cluster(self, later: Phase) -> None:
+        over, own = build.mark(Phase.DONE, undone=Undone.ROLLED_BACK), build.mark(Phase.DONE)
+        assert left_behind(marks(over, own, build.mark(later, LATER)), Outlived()) == (None, ())
+        assert left_behind(marks(over, own), Outlived({LATER: Phase.DONE})) == (None, ())
+        undone = build.mark(later, LATER, undone=Undone.ROLLED_BACK)
+        assert left_behind(marks(over, own, undone), Outlived())[1] == ("etcd-2",)
+
+    def test_a_majority_that_may_have_gone_on_taking_writes_is_for_people(self) -> None:
+        mark = build.mark(Phase.DONE, undone=Undone.SAVED)
+        assert rollback.too_many_left(build.terms(), mark, ("etcd-2", "etcd-3")) is not None
+        assert rollback.too_many_left(build.terms(), mark, ("etcd-2", "query-1", "infra-1")) is None
+        assert rollback.too_many_left(build.terms(), build.mark(Phase.STARTED), ("etcd-2", "etcd-3")) is None
 
     def test_several_unfinished_runs_are_a_question_for_people(self) -> None:
         with pytest.raises(MarkerError, match="several unfinished runs"):

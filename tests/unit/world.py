@@ -125,6 +125,8 @@ MAY = "User ops may run the following commands on {host}:\n    (root) NOPASSWD: 
 HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "sudo -n -l": lambda c: (0, MAY.format(host=c.host, what="/usr/bin/timeout")),
     "command -v \"$tool\"": lambda c: (0, ""),
+    "rolled-back": lambda c: (0, ""),
+    "birth.json": lambda c: (0, ""),
     "-perm /111": lambda c: (0, _find_programs(c)),
     "id -u": lambda c: (0, "111\n"),
     "/dev/tcp/": lambda c: (0, ""),

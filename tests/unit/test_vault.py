@@ -1,0 +1,77 @@
+"""The backup directory of several clusters: each looks at its own files only, by name and by manifest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from requorum import manifest
+from requorum.lineage import Lineage
+from requorum.manifest import Manifest
+from requorum.vault import Vault
+from tests.unit import build
+
+NOTE = Manifest("prod", "a" * 64, 1, Lineage(), 0, 1, 1, "3.5.16", "2026-01-01T00:00:00.000Z", "https://10.0.0.11:2379")
+STAMP = "2026-01-01T000000000Z"
+LATE = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    keep = {"count": 1, "days": 1}
+    return Vault(build.inventory(cluster="prod", snapshot={"directory": str(tmp_path), "keep": keep}))
+
+
+def backup(vault: Vault, cluster: str) -> str:
+    """A whole-looking backup under its final name; gives the name."""
+    path = vault.directory / f"{cluster}-{STAMP}.snap"
+    path.write_bytes(b"x")
+    manifest.path_of(path).write_text(replace(NOTE, cluster=cluster).text(), encoding="utf-8")
+    return path.name
+
+
+def test_another_cluster_of_the_same_beginning_has_its_own_backups(vault: Vault) -> None:
+    ours = backup(vault, "prod")
+    backup(vault, "prod-eu")
+    backup(vault, "prod-2026")
+    assert [found.name for found in vault.backups()] == [ours]
+
+
+def test_a_backup_whose_manifest_names_another_cluster_is_that_one_s(vault: Vault) -> None:
+    name = backup(vault, "prod")
+    path = vault.directory / name
+    manifest.path_of(path).write_text(replace(NOTE, cluster="elsewhere").text(), encoding="utf-8")
+    assert vault.backups() == []
+
+
+def test_a_manifest_that_cannot_be_read_leaves_the_name(vault: Vault) -> None:
+    name = backup(vault, "prod")
+    manifest.path_of(vault.directory / name).write_text("{", encoding="utf-8")
+    assert [(found.name, found.good) for found in vault.backups()] == [(name, False)]
+
+
+def test_rotation_removes_nothing_of_another_cluster(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("requorum.rotation.expired", lambda found, *limits: [one.name for one in found])
+    ours, theirs = backup(vault, "prod"), backup(vault, "prod-eu")
+    assert vault.rotate(LATE) == [vault.directory / ours]
+    assert (vault.directory / theirs).exists() and manifest.path_of(vault.directory / theirs).exists()
+
+
+@pytest.mark.parametrize("name", [f"{STAMP}.snap.part", f"{STAMP}.snap.json.part", f"{STAMP}.snap.json"])
+def test_only_half_files_of_ones_own_are_cleared(vault: Vault, name: str) -> None:
+    for cluster in ("prod", "prod-eu"):
+        (vault.directory / f"{cluster}-{name}").write_bytes(b"half")
+    assert vault.clear_parts() == [vault.directory / f"prod-{name}"]
+    assert [path.name for path in vault.directory.iterdir()] == [f"prod-eu-{name}"]
+
+
+def test_what_the_vault_itself_writes_is_its_own(vault: Vault) -> None:
+    part = vault.part(NOTE.taken)
+    part.write_bytes(b"x")
+    assert vault.parts() == [part]
+    assert vault.keep(NOTE).name == f"prod-{STAMP}.snap"
+    assert vault.clear_parts() == []
+    assert [found.name for found in vault.backups()] == [f"prod-{STAMP}.snap"]
