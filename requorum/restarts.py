@@ -197,7 +197,9 @@ def refuse_silent(sheets: Sequence[MemberFacts], hosts: Sequence[str], unit: str
             remedies.append("reach the machine")
         elif not sheet.unit or sheet.unit.load != "loaded":
             problems[host] = f"{unit} cannot be run: {sheet.unit}"
-            remedies.append(f"install the unit (bad-setting: one without ExecStart, see systemctl cat {unit})")
+            remedies.append(
+                f"install the unit (bad-setting: systemd refuses it, as one without ExecStart: systemctl cat {unit})"
+            )
         elif running and not sheet.unit.running:
             problems[host] = f"{unit} does not run: {sheet.unit}"
             remedies.append(

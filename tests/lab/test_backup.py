@@ -89,23 +89,25 @@ def test_old_backups_go_by_count_and_age_and_strangers_files_stay(rehearsal: Reh
     assert back_up(rehearsal, directory).code == 0
     (first,) = directory.glob("*.snap")
     note = json.loads(manifest.path_of(first).read_text())
+    old = {}
     for age in (1, 2, 40):
-        copy = directory / f"lab-old-{age}.snap"
-        shutil.copy(first, copy)
-        taken = (datetime.now(UTC) - timedelta(days=age)).isoformat()
-        manifest.path_of(copy).write_text(json.dumps({**note, "taken": taken}))
-    stranger = directory / "before-upgrade.snap"
-    shutil.copy(first, stranger)
+        then = datetime.now(UTC) - timedelta(days=age)
+        old[age] = directory / f"lab-{then:%Y-%m-%dT%H%M%S}000Z.snap"
+        shutil.copy(first, old[age])
+        manifest.path_of(old[age]).write_text(json.dumps({**note, "taken": then.isoformat()}))
+    strangers = directory / "before-upgrade.snap", directory / old[40].name.replace("lab-", "lab-eu-")
+    for stranger in strangers:
+        shutil.copy(first, stranger)
 
     run = back_up(rehearsal, directory, count=3, days=30)
     assert run.code == 0, run.output
     left = [name for name in names(directory) if name.endswith(".snap")]
     assert first.name in left
-    assert stranger.name in left
-    assert "lab-old-1.snap" in left
-    assert "lab-old-2.snap" not in left, "beyond the count"
-    assert "lab-old-40.snap" not in left, "too old"
-    assert len(left) == 4
+    assert {stranger.name for stranger in strangers} < set(left), "no files of this cluster"
+    assert old[1].name in left
+    assert old[2].name not in left, "beyond the count"
+    assert old[40].name not in left, "too old"
+    assert len(left) == 5
     rehearsal.spoilt = False
 
 

@@ -46,7 +46,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_changes(rehearsal: Rehearsal
         put_config(second, config)
     faults.power_off(third)
     try:
-        troubles.refused(rehearsal, "etcd-3: found no answer", "debug_logging", "--members=etcd-3")
+        troubles.refused(rehearsal, "etcd-3: found did not answer", "debug_logging", "--members=etcd-3")
         says = "etcd-2: found of the other members etcd-1 would be left with a leader"
         troubles.refused(rehearsal, says, "run_directly", "--members=etcd-2")
     finally:
