@@ -157,16 +157,21 @@ def _brief(argv: list[str]) -> str:
     return line if len(line) <= 100 else f"{line[:97]}..."
 
 
+# The SDK hands on the socket behind a reader that may hold the first of the output already. So the command waits for a
+# line that is sent once the socket is ours; `read` takes no byte more than that line.
+_AFTER_A_LINE = ("sh", "-c", 'read -r _ && exec "$@"', "sh")
+
+
 def _exec(container: str, argv: list[str], stdin: bytes, seconds: float) -> Result:
     """One exec over a connection of its own: the SDK's client is not safe to share."""
     client = docker.APIClient(version="auto")
     try:
-        exec_id = client.exec_create(container, argv, stdin=True, user="root")["Id"]
+        exec_id = client.exec_create(container, [*_AFTER_A_LINE, *argv], stdin=True, user="root")["Id"]
         hijacked: Any = client.exec_start(exec_id, socket=True)
         raw: socket.socket = getattr(hijacked, "_sock", hijacked)
         raw.settimeout(seconds)
         try:
-            raw.sendall(stdin)
+            raw.sendall(b"\n" + stdin)
             raw.shutdown(socket.SHUT_WR)
             out, err = _output(hijacked)
         finally:

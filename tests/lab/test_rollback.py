@@ -37,9 +37,7 @@ def listing(rehearsal: Rehearsal) -> dict[str, list[str]]:
     """host → all there is on it that a run may change."""
 
     def lines(node: Node) -> list[str]:
-        # By way of a file: the engine can lose the beginning of what an exec prints at once.
-        node.run(["sh", "-c", f"{{ {LISTING} }} >/var/tmp/listing"])
-        return sorted(node.get("/var/tmp/listing").decode().splitlines())
+        return sorted(node.run(["sh", "-c", LISTING]).stdout.splitlines())
 
     nodes = rehearsal.nodes.all
     return dict(zip((node.name for node in nodes), on_each(nodes, lines), strict=True))
