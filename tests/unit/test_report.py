@@ -83,18 +83,18 @@ class TestARecovery:
     @pytest.mark.parametrize(
         "words",
         [
-            "Recovery time 17.4 s acting 6.7 s proving 10.7 s",
-            "Proofs 71 of 71 hold, on 5 hosts",
-            "Commands 415 187 changed something, 3 copies, 0 failed",
-            "Data loss Possible writes acknowledged after 2026-11-23T05:29:25Z",
+            "Recovery time 28.0 s acting 19.6 s proving 8.4 s",
+            "Proofs 86 of 86 hold, on 5 hosts",
+            "Commands 837 450 changed something, 14 copies, 0 failed",
+            "Data loss Possible salvaged from 1 of 3 members (etcd-1)",
             "Step 5 Power on",
-            "All steps 17.07",
-            "revision 228 before any bump keys 21,642 size 10.6 MB SHA-256 1bda408da6cada57",
-            "etcd-2 10.89.27.12 3.5.16 1,000,000,228 2848420402",
+            "All steps 27.55",
+            "revision 261 before any bump keys 21,652 size 10.6 MB SHA-256 dca33da7918ef544",
+            "etcd-2 10.89.7.12 3.5.16 1,000,000,261 2285254373",
             "One hash at one revision",
             "Given quorum is lost",
             "verdict: quorum is lost",
-            "Run by ops@desk",
+            "Run by root@vm",
             "The journal is whole",
             "Run with Python 3.",
         ],
@@ -122,13 +122,13 @@ class TestARecovery:
         for record in RECORDS:
             if record["kind"] == "assertion":
                 assert record["expected"] in found.text
-        assert found.count("circle", "holds") == 71 and found.count("path", "not") == 0
+        assert found.count("circle", "holds") == 86 and found.count("path", "not") == 0
         groups = sum(len(s.proofs) for step in steps.steps_of(RECORDS) for s in step.stages)
         assert found.count("div", "proof") == groups + 1, "one a claim, and the heading"
 
     def test_every_command_is_there_with_why_exit_code_and_seconds(self) -> None:
         found = page()
-        assert sum(t == "tr" for t, _ in found.tags) == 1 + 7 + 1 + 3 + 6 + 415 + 3
+        assert sum(t == "tr" for t, _ in found.tags) == 1 + 7 + 1 + 3 + 1 + 3 + 6 + 837 + 14
         one = next(r for r in RECORDS if r["kind"] == "command" and r["exit_code"] == 7)
         assert f"{one['why']} 7 {one['seconds']:.3f}" in found.text
 
@@ -136,7 +136,7 @@ class TestARecovery:
         found = page()
         copies = sum(len(timeline.hosts_of(r)) for r in RECORDS if r["kind"] == "copy")
         bars = [a for t, a in found.tags if t == "rect" and a.get("rx") == "1"]
-        assert len(bars) == 415 + copies
+        assert len(bars) == 837 + copies
         assert "etcd-1" in found.text and found.count("text", "host") == 5
         assert all(timeline.GUTTER <= float(a["x"] or 0) <= timeline.WIDTH for a in bars)
 
