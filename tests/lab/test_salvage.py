@@ -121,6 +121,7 @@ def test_a_survivor_whose_data_is_damaged_gives_way_to_the_backup(rehearsal: Reh
     assert leftovers(rehearsal.nodes) == []
 
 
+@pytest.mark.matrix  # decided in unit tests too
 def test_a_named_snapshot_is_used_as_named_and_the_salvage_is_mentioned(rehearsal: Rehearsal) -> None:
     for number in range(3):
         etcd_client.put(rehearsal.nodes, f"/status/late/{number}", "written after the backup")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compose import etcd_client
 from requorum import bolt, manifest, snapshot
 from tests.lab import procedures
@@ -81,6 +83,7 @@ def test_a_damaged_or_cut_newest_backup_is_skipped_and_the_next_good_one_wins(
     assert run.summary["snapshot"]["sha256"] == snapshot.verify(good).sha256
 
 
+@pytest.mark.matrix  # ranked in unit tests too
 def test_the_highest_revision_wins_over_the_newest_time_with_and_without_a_manifest(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
