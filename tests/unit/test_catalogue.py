@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import catalogue, manifest, ranking, snapshot
+from requorum import catalogue, drill, manifest, ranking, snapshot
 from requorum.inventory import Inventory
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest
@@ -48,6 +48,22 @@ def note(path: Path, **fields: object) -> Manifest:
 
 def names(found: list[ranking.Candidate]) -> list[str]:
     return [Path(candidate.path).name for candidate in found]
+
+
+def test_a_directory_that_this_account_may_not_read_says_who_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(place: Path) -> None:  # the tests may run as root, who is never refused
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(SnapshotError, match=r"cannot be read by .*\n.*the account that makes the backups"):
+        catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())
+
+
+def test_a_drill_without_a_backup_names_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=f"{tmp_path}: holds no backup"):
+        drill.choose(None, inventory(directory=str(tmp_path)))
 
 
 def test_what_is_named_stands_first_and_the_directory_is_listed_too(tmp_path: Path) -> None:

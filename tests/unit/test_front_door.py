@@ -127,6 +127,7 @@ def test_troubleshooting_is_refused_before_any_host_is_asked(
 @pytest.mark.parametrize("place", ["taken", "taken/below"])
 def test_a_place_that_can_hold_no_evidence_is_refused(inventory: Path, place: str) -> None:
     (inventory.parent / "taken").write_text("a file")
+    (inventory.parent / "taken").chmod(0o755)
     ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/{place}")
     assert ended.returncode == 4, ended.stdout
     assert f"--evidence: {inventory.parent}/taken: is no directory that" in ended.stdout + ended.stderr

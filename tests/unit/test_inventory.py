@@ -100,6 +100,8 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         (set_in("deephaven", "client_config", to="/etc/../x"), "(found '/etc/../x')"),
         (set_in("etcd", "unit", to="dh-etcd"), "etcd.unit"),
         (set_in("etcd", "client_port", to=70000), "etcd.client_port"),
+        (set_in("etcd", "client_port", to=2380), "client_port and peer_port are both 2380"),
+        (set_in("etcd", "data_root", to="/"), "data_root is the whole machine"),
         (set_in("transport", "backend", to="paramiko"), "transport.backend"),
         (set_in("limits", "concurrency", to=0), "limits.concurrency"),
         (set_in("snapshot", "max_age_hours", to=-1), "snapshot.max_age_hours"),

@@ -67,6 +67,7 @@ def test_a_member_whose_configuration_cannot_be_read_may_be_needed() -> None:
     ("sheet", "running", "says"),
     [
         (SILENT, False, "no answer"),
+        (replace(SILENT, silence="did not answer: no route to host"), False, "did not answer: no route to host"),
         (replace(UP, unit=build.ABSENT), False, "cannot be run: not-found"),
         (replace(UP, unit=replace(build.RUNNING, load="bad-setting")), False, "cannot be run: bad-setting"),
         (DOWN, True, "does not run"),
