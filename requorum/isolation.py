@@ -142,6 +142,7 @@ def boot(
         "PrivateNetwork=yes", "PrivateTmp=yes", f"BindPaths={scratch}/room:{ROOM}",
         "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts", f"RuntimeMaxSec={BOOT_SECONDS}",
+        "ProtectSystem=strict", f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
     )  # fmt: skip
     plan.append(
         Command(

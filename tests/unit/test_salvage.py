@@ -168,7 +168,10 @@ def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
     boots = salvage.boots([survivor(1)], salvage.membership(initial_cluster(3)), inventory(3).old_members)
     command = isolation.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
-    for wanted in ("PrivateNetwork=yes", "PrivateTmp=yes", "RuntimeMaxSec=870", "BindPaths=/s/room:/tmp/requorum"):
+    for wanted in (
+        "PrivateNetwork=yes", "PrivateTmp=yes", "RuntimeMaxSec=870", "BindPaths=/s/room:/tmp/requorum",
+        "ProtectSystem=strict", "ReadWritePaths=/s",
+    ):  # fmt: skip
         assert f"--property={wanted}" in command.argv
 
 
