@@ -235,22 +235,33 @@ def restore(
     existing: Mapping[str, tuple[str, ...]],
     sha256: str,
 ) -> list[Command]:
-    """On every new member without its restored data. `existing`: host → `member` directories that are there.
+    """On every new member without its restored data. `existing`: host → which of its `member` directory and `data_root`
+    are there; on a machine that never was a member etcd must be able to reach what lies below the root, so it owns it.
 
     Never once the new etcd was started: its other members may hold newer writes then.
     """
     if terms.mark.phase >= Phase.STARTED:
         return []
     settings = terms.inventory.etcd
-    return [
-        command
-        for host in terms.member_hosts
-        if f"{configs[host].data_dir}/member" not in existing[host]
-        for command in etcd.restore(
+    plan: list[Command] = []
+    for host in terms.member_hosts:
+        if f"{configs[host].data_dir}/member" in existing[host]:
+            continue
+        if data_root(terms) not in existing[host]:
+            owner = ("-o", settings.user, "-g", settings.user)
+            plan.append(
+                act(host, "install", "-d", "-m", "700", *owner, settings.data_root, why="where etcd keeps data")
+            )
+        plan += etcd.restore(
             host, tools[host], configs[host], terms.snapshot_path, settings.user,
             settings.revision_bump, (terms.place("restored"), sha256), terms.skips_hash,
-        )
-    ]  # fmt: skip
+        )  # fmt: skip
+    return plan
+
+
+def data_root(terms: Terms) -> str:
+    """As it is asked for: spelled so, the sudo rule for what lies in it covers it too."""
+    return f"{terms.inventory.etcd.data_root}/."
 
 
 def start_etcd(terms: Terms, units: Mapping[str, Unit]) -> list[Command]:

@@ -22,7 +22,8 @@ class TestStep4Restore:
     def test_when_the_snapshot_is_restored_on_every_member(self, cluster: Cluster) -> None:
         """In parallel, into the new token's directory."""
         terms, configs = cluster.terms, facts.new_configs(cluster)
-        there = facts.files(cluster, {host: (f"{c.data_dir}/member",) for host, c in configs.items()})
+        root = plan.data_root(terms)
+        there = facts.files(cluster, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
         cluster.do(plan.restore(terms, cluster.known.tools, configs, there, cluster.source.sha256))
         if not all(tools.bumps for tools in cluster.known.tools.values()):
             cluster.note("this etcd cannot bump revisions: watchers may miss changes until restarted")

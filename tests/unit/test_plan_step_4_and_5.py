@@ -17,7 +17,8 @@ from tests.unit import build
 from tests.unit.build import BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
-DATA = f"/var/lib/etcd/dh/{TOKEN}"
+ROOT = "/var/lib/etcd/dh"
+DATA = f"{ROOT}/{TOKEN}"
 MEMBER = f"{DATA}/member"
 PEERS = "etcd-1=https://10.0.0.11:2380,etcd-2=https://10.0.0.12:2380,etcd-3=https://10.0.0.13:2380"
 
@@ -27,7 +28,7 @@ class TestRestoring:
         self, existing: dict[str, tuple[str, ...]], tools: Tools = build.BUMPING, terms: Terms | None = None
     ) -> list[Command]:
         configs: dict[str, MemberConfig] = {h: build.config(n, TOKEN) for n, h in enumerate(HOSTS, start=1)}
-        there = {**dict.fromkeys(HOSTS, ()), **existing}
+        there = {host: (f"{ROOT}/.", *existing.get(host, ())) for host in HOSTS}
         return plan.restore(terms or build.terms(), dict.fromkeys(HOSTS, tools), configs, there, "5a5a")
 
     def only_etcd_2(self, tools: Tools = build.BUMPING, terms: Terms | None = None) -> list[Command]:
@@ -48,6 +49,14 @@ class TestRestoring:
             f"etcd-2: {SHORT} dd of={PLACE}/restored conv=fsync status=none",
             f"etcd-2: {SHORT} mv -T {DATA}.restoring {DATA}",
         ]
+
+    def test_on_a_machine_that_never_was_a_member_etcd_can_reach_its_data(self) -> None:
+        configs: dict[str, MemberConfig] = {h: build.config(n, TOKEN) for n, h in enumerate(HOSTS, start=1)}
+        there: dict[str, tuple[str, ...]] = {"etcd-1": (MEMBER, f"{ROOT}/."), "etcd-2": (), "etcd-3": (f"{ROOT}/.",)}
+        made = lines(plan.restore(build.terms(), dict.fromkeys(HOSTS, build.BUMPING), configs, there, "5a5a"))
+        owned = f"etcd-2: {SHORT} install -d -m 700 -o etcd -g etcd {ROOT}"
+        assert [line for line in made if line.endswith(ROOT)] == [owned]
+        assert made[0] == owned, "before the restore, which would make it for root alone"
 
     def test_the_sha256_of_a_snapshot_is_never_skipped(self) -> None:
         assert not [line for line in lines(self.restore({})) if "skip-hash" in line]
