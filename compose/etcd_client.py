@@ -99,6 +99,10 @@ class Client:
         """Delete exactly `keys`."""
         self._in_transactions([self._etcd.transactions.delete(key) for key in keys])
 
+    def raise_alarm(self) -> None:
+        """What etcd does by itself when its quota is used up: it refuses all writes from then on."""
+        self._ask("raise the alarm", lambda: list(self._etcd.create_alarm()))
+
     def revision(self) -> int:
         """The cluster's revision, read with consensus."""
         answer = self._ask("read", lambda: self._etcd.get_response(b"/"))

@@ -1,11 +1,13 @@
 """Which survivors' copies are started next, and what came of all of it: how a salvage goes on from what was answered.
 
-All copies together, without those that do not start, then one alone; each attempt only where the one before failed.
+All copies together, without those that do not start, then one alone; each attempt only where the one before failed, and
+none after one that was hindered: slow, refused or out of room says nothing of the data.
 Pure functions over what was tried so far; `salvage` says how an attempt is booted, `salvages` runs it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +18,7 @@ from requorum.isolation import FIRST_PORT, Answers
 from requorum.lineage import Lineage
 from requorum.ranking import NAME_SALVAGE, Candidate
 from requorum.salvage import Salvaged, Survivor
-from requorum.snapshot import Fingerprint
+from requorum.snapshot import Fingerprint, Source
 from requorum.terms import Terms
 
 MEND = "mend that on the host where the copies are started, or let it be less busy, then run again"
@@ -42,15 +44,15 @@ Tried = tuple[Attempt, Answers]
 
 @dataclass(frozen=True)
 class Copies:
-    """The gathered copies: the `sound` ones, most advanced first; (host, revision) that their databases show; what is
-    wrong with the others, a sentence each. `expected`: what a backup says of the data that they must hold too.
-    `hindered`: none could be looked at, and that says nothing of the data."""
+    """The gathered copies: the `sound` ones, most advanced first; (host, revision) that their databases show; (host,
+    what is wrong) with the others. `expected`: what a backup says of the data that they must hold too. `hindered`: a
+    sentence for each that could not be looked at, which says nothing of the data."""
 
     sound: tuple[Survivor, ...]
     databases: tuple[tuple[str, int], ...]
-    damage: tuple[str, ...]
+    damage: tuple[tuple[str, str], ...]
     expected: Fingerprint | None = None
-    hindered: bool = False
+    hindered: tuple[str, ...] = ()
 
 
 def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Fingerprint | None:
@@ -68,43 +70,49 @@ def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Finge
 def judge(found: Sequence[Survivor], answers: Sequence[Result], told: Fingerprint | None = None) -> Copies:
     """Which copies' databases hang together. `answers`: their `snapshot status`, in the same order."""
     revisions: dict[str, int] = {}
-    damage = []
+    damage, hindered = [], []
     for survivor, answer in zip(found, answers, strict=True):
+        if answer.hindered:
+            hindered.append(f"the database of {survivor.name} could not be looked at: {answer.words}")
+            continue
         try:
             if answer.code != 0:
                 raise EtcdError(survivor.name, answer.words, "")
             revisions[survivor.host] = parse_snapshot_status(answer.stdout)[0]
         except EtcdError as error:
-            damage.append(f"the database of {survivor.name} is damaged: {error.what}")
+            damage.append((survivor.host, f"the database of {survivor.name} is damaged: {error.what}"))
     sound = sorted((s for s in found if s.host in revisions), key=lambda s: -revisions[s.host])
-    hindered = not sound and any(answer.hindered for answer in answers)
-    return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, hindered)
+    return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, tuple(hindered))
 
 
 def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]) -> Attempt | None:
     """The next attempt; None where there is none left, or none needed. `configured`: name → peer URL.
 
     A copy that does not start is left out and the rest tried again, and so is one in which a value has rotted; where
-    the data knows other members than the configuration says, the data is right, once. Where the copies differ, all have
-    rotted, or nobody can log in, forcing one would pick blindly or fail the same way.
+    the data knows other members than the configuration says, the data is right, once. One is forced only where an etcd
+    ended by itself: elsewhere that would pick blindly, fail the same way, or pass over what was merely slow.
     """
+    if copies.hindered:
+        return None
     if not tried:
         return Attempt(copies.sound, configured) if copies.sound else None
     last, answers = tried[-1]
-    failed, rotten = _failure(last, answers, copies.expected), _rotten(last, answers, copies.expected)
+    failed, rotten = failure(last, answers, copies.expected), _rotten(last, answers, copies.expected)
     if not failed or last.force:
         return None
     actual = salvage.told(answers.members, last.members)
     if answers.failed and actual != last.members and last.members == configured:
         why = f"the data knows other members than the configuration: {', '.join(actual.values())}"
         return Attempt(last.survivors, actual, why=why)
+    if answers.hindered:
+        return None
     if answers.died and len(last.survivors) > 1 and answers.died[0] in last.names:
         left = tuple(s for s in last.survivors if s.name != answers.died[0])
         return Attempt(left, last.members, why=f"{answers.failed}; it is left out")
     if rotten:
         left = tuple(s for s in last.survivors if s.name not in rotten)
         return Attempt(left, last.members, why=f"{failed}: {', '.join(rotten)} is left out") if left else None
-    if "different data" in failed or "authentication failed" in failed:
+    if not answers.died:
         return None
     why = f"together it failed: {failed}; one copy is forced into a cluster of its own"
     return Attempt(last.survivors[:1], last.members, force=True, why=why)
@@ -121,7 +129,8 @@ def _rotten(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> lis
     ]
 
 
-def _failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> str:
+def failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> str:
+    """Why an attempt did not give the data; "" where it did."""
     if answers.failed:
         return answers.failed
     if told and _rotten(attempt, answers, told):
@@ -129,11 +138,14 @@ def _failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> st
     return "" if len(set(answers.hashes.values())) == 1 else f"the copies hold different data: {answers.hashes}"
 
 
-def _hindered(copies: Copies, tried: Sequence[Tried]) -> bool:
-    """Whether another try may succeed: neither the last attempt nor the one that it was forced after says anything of
-    the data."""
-    forced = len(tried) > 1 and tried[-1][0].force
-    return all(answers.hindered for _, answers in tried[-2 if forced else -1 :]) if tried else copies.hindered
+def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:
+    """(host, why) of every copy that is not in the last attempt: its database is damaged, or it did not go with the
+    others."""
+    left = list(copies.damage)
+    for (attempt, answers), (later, _) in itertools.pairwise(tried):
+        why = failure(attempt, answers, copies.expected)
+        left += [(s.host, why) for s in attempt.survivors if s.name not in later.names]
+    return left
 
 
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
@@ -148,15 +160,32 @@ def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None)
 
 def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvaged:
     """What came of all attempts. `nothing` holds what was known before them; `source` is still to be measured."""
-    found = replace(nothing, databases=copies.databases)
-    failures = [_failure(attempt, answers, copies.expected) for attempt, answers in tried]
+    left = (*nothing.could_not, *_left_out(copies, tried))
+    damaged = tuple(host for host, _ in copies.damage)
+    found = replace(nothing, databases=copies.databases, could_not=left, damaged=damaged)
+    failures = [failure(attempt, answers, copies.expected) for attempt, answers in tried]
     if not tried or failures[-1]:
-        last = [f"alone: {failures[-1]}"] if len(tried) > 1 and tried[-1][0].force else failures[-1:]
+        forced = len(tried) > 1 and tried[-1][0].force
+        said = [f"alone: {failures[-1]}"] if forced else failures[-1:]
         if tried and _rotten(*tried[-1], copies.expected):
-            last.append(f"{NAME_SALVAGE}{tried[-1][0].survivors[0].config.token} takes it nevertheless")
-        together = failures[-2:-1] if len(tried) > 1 and tried[-1][0].force else []
-        mend = MEND if _hindered(copies, tried) else ""
-        return replace(found, failed="; ".join([*copies.damage, *together, *last]), mend=mend)
+            said.append(f"{NAME_SALVAGE}{tried[-1][0].survivors[0].config.token} takes it nevertheless")
+        together = failures[-2:-1] if forced else []
+        hindered = bool(copies.hindered) or bool(tried and tried[-1][1].hindered)
+        why = "; ".join([*(text for _, text in copies.damage), *copies.hindered, *together, *said])
+        return replace(found, failed=why, mend=MEND if hindered else "")
     attempt = tried[-1][0]
     how = "alone" if attempt.force else "together"
     return replace(found, how=how, survivors=attempt.names, members=len(attempt.members))
+
+
+def measured(found: Salvaged, source: Source) -> Salvaged:
+    """With what was saved, unless that ends before what a survivor's own database shows as applied: then the copy that
+    had got further is not in it."""
+    host, most = max(found.databases, key=lambda shown: shown[1])
+    if (source.revision or 0) >= most:
+        return replace(found, source=source)
+    why = (
+        f"what was saved ends at revision {source.revision or 0:,}, but the database of {host} shows {most:,} as "
+        f"applied; it stays at {source.host}:{source.path}"
+    )
+    return replace(found, failed=why)

@@ -12,14 +12,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import bolt, disks, facts, lineage, manifest, ranking, snapshot
+from requorum import bolt, disks, emptiness, facts, layout, lineage, manifest, ranking, snapshot
 from requorum.cluster import Cluster
 from requorum.disks import Disk
 from requorum.inventory import Inventory
+from requorum.layout import Layout
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest, ManifestError
 from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
+
+DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
 
 
 def recall(cluster: Cluster) -> None:
@@ -39,7 +42,7 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     """Every cluster's data on every old member, the installed configuration's first."""
     members = {member.host: member for member in cluster.terms.old_members}
     path, name = cluster.inventory.etcd.config, cluster.inventory.cluster
-    installed = facts.configs(cluster, members)
+    installed = facts.old_configs(cluster, members)
     earlier = facts.by_host(cluster, [disks.ask_earlier(host, path, name) for host in members])
     there = [
         (host, config)
@@ -48,13 +51,51 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     ]
     heads = cluster.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
     data = cluster.ask([disks.ask_data(host, config.data_dir) for host, config in there])
+    layouts = cluster.ask([layout.ask(host, config.data_dir, DEPTH) for host, config in there])
     return tuple(
         disks.parse_data(
             members[host], config, Lineage(config.token, lineage.parse_wal(head.stdout)),
-            config is installed[host], found.stdout,
+            config is installed[host], found.stdout, layout.parse(config.data_dir, lies),
         )
-        for (host, config), head, found in zip(there, heads, data, strict=True)
+        for (host, config), head, found, lies in zip(there, heads, data, layouts, strict=True)
     )  # fmt: skip
+
+
+def doubts(cluster: Cluster) -> dict[str, str]:
+    """host → why it is not proven that its disk holds nothing; of old members of which nothing is salvaged."""
+    known, options, settings = cluster.known, cluster.options, cluster.inventory.etcd
+    salvaged = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
+    hosts = [member.host for member in cluster.terms.old_members if member.host not in salvaged]
+    units, configs = facts.units(cluster, hosts), facts.configs_or_why(cluster, hosts)
+    said = cluster.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
+    roots = facts.by_host(cluster, [layout.ask(host, settings.data_root, 1) for host in hosts])
+    found = {}
+    for host in hosts:
+        runs, processes, wanted, mounted = said[host]
+        on_host = [disk for disk in known.disks if disk.host == host]
+        root = layout.parse(settings.data_root, roots[host])
+        place = emptiness.Place(
+            host,
+            units[host],
+            configs[host],
+            emptiness.runs(host, settings.unit, runs),
+            emptiness.processes(processes),
+            root,
+            emptiness.unmounted(wanted, mounted),
+            _strays(cluster, host, emptiness.strays(root, settings.data_root, on_host)),
+        )
+        found[host] = emptiness.doubt(place, on_host, known.family, settings)
+    return {host: why for host, why in found.items() if why}
+
+
+def _strays(cluster: Cluster, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
+    """What lies in directories that no configuration names, and by its log, which cluster's it is."""
+    lies = cluster.ask([layout.ask(host, path, DEPTH) for path in paths])
+    heads = cluster.ask([lineage.ask_wal(host, path) for path in paths])
+    return {
+        path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))
+        for path, found, head in zip(paths, lies, heads, strict=True)
+    }
 
 
 def choose_file(cluster: Cluster) -> Source | None:

@@ -6,6 +6,7 @@ operator's terminal and for the report's data loss is said here too. Nothing is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from requorum.disks import Disk
 from requorum.lineage import Family
 from requorum.loss import Loss
 from requorum.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
-from requorum.salvage import Salvaged
+from requorum.salvage import Salvaged, listed
 from requorum.snapshot import SnapshotError, Source
 
 
@@ -52,6 +53,73 @@ def decide(found: Found) -> Decision:
     new = found.held is None or found.held.sha256 != chosen.source.sha256
     source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
     return Decision(source, rows, loss.of(chosen, found.salvaged), tuple(_notes(found, chosen)), new)
+
+
+def refusal(found: Found) -> SnapshotError | None:
+    """Why nothing may be restored without the operator's word, and what the word could be; None where the disks hold
+    nothing that would be missing.
+
+    What disks hold is whole in the salvage where it did not fail, and where all of them are in it, or a majority: then
+    every acknowledged write is. A backup takes its place only where no disk is in doubt.
+    """
+    salvaged, chosen = found.salvaged, table(found)[0]
+    if salvaged.failed:
+        what = f"{salvaged.absence}; what the disks hold may be newer than any backup"
+        return SnapshotError("salvage", what, choices(found, salvaged.mend))
+    if not salvaged.could_not or found.named:
+        return None
+    if salvaged.has_a_majority and (chosen is None or chosen.kind == SALVAGE):
+        return None
+    hosts = ", ".join(dict.fromkeys(host for host, _ in salvaged.could_not))
+    what = f"may hold newer data than all that can be restored: {listed(salvaged.could_not)}"
+    return SnapshotError(hosts, what, choices(found, "make it readable there"))
+
+
+def choices(found: Found, mend: str) -> str:
+    """What ends the incident, the way that loses nothing first; each option as it is pasted."""
+    mend = re.sub(r"[,;]? *(then|and) run (it )?again$", "", mend or "mend what is said here")
+    return "; or ".join(
+        [
+            f"{mend}, and run the same command again: it salvages anew",
+            *_with_the_others(found),
+            _with_a_backup(found),
+            *_without_a_hash(found),
+        ]
+    )
+
+
+def _with_the_others(found: Found) -> list[str]:
+    """The whole disks' data as it is, where only other disks are in doubt."""
+    if found.salvaged.failed or found.named:
+        return []
+    whole = disks.salvageable(found.disks, found.family, None)
+    names = ", ".join(dict.fromkeys(disk.host for disk in whole))
+    tokens = dict.fromkeys(disk.config.token for disk in whole)
+    return [f"go on with what {names} holds, and without those disks: {NAME_SALVAGE}{token}" for token in tokens]
+
+
+def _with_a_backup(found: Found) -> str:
+    """The backup that would be restored if there were no disks."""
+    files = [row for row in found.rows if row.host is None and row.kind not in (SALVAGE, ON_DISK)]
+    best, _ = ranking.rank(files, found.family)
+    if best is None:
+        return "go on with a backup, without what the disks hold: --snapshot=FILE"
+    return f"go on with the backup taken {best.taken}, without what the disks hold: --snapshot={best.path}"
+
+
+def _without_a_hash(found: Found) -> list[str]:
+    """The last resort: databases that can be read. One that refuses writes would refuse them where it is restored."""
+    if "space exceeded" in found.salvaged.failed:
+        return []
+    revisions = dict(found.salvaged.databases)
+    hosts = dict.fromkeys(disk.host for disk in found.disks)
+    return [
+        f"as the last resort, with the database on {host}"
+        + (f" at revision {revisions[host]:,}" if host in revisions else "")
+        + f", without a hash: --skip-hash={host}"
+        for host in hosts
+        if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
+    ]
 
 
 def table(found: Found) -> tuple[Candidate | None, tuple[Candidate, ...]]:
@@ -97,7 +165,7 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
     if source is not None:
         notes.append(f"salvage ends at revision {source.revision:,}, before the snapshot: it counts as failed")
     else:
-        notes.append(f"salvage failed: {salvaged.failed}" if salvaged.failed else "no disk holds anything to salvage")
+        notes.append(salvaged.absence)
     if chosen.kind == ON_DISK:
         return [*notes, f"the database of {chosen.host} is restored without a hash, at revision {chosen.revision:,}"]
     notes.append(f"the snapshot taken {chosen.taken} is restored instead")
@@ -111,14 +179,14 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
 
 
 def _nothing(found: Found) -> SnapshotError:
-    failed = found.salvaged.failed or "no disk holds anything to salvage"
+    failed = found.salvaged.absence
     if found.named:
         there = f"{NAME_SALVAGE}{found.named}"
-        return SnapshotError(there, f"salvage failed: {failed}", "leave it out, or name a backup with --snapshot=FILE")
+        return SnapshotError(there, failed, "leave it out, or name a backup with --snapshot=FILE")
     if found.resort:
-        why = f"{found.resort.problem}; salvage failed too: {failed}"
+        why = f"{found.resort.problem}; and {failed}"
         return SnapshotError(f"{found.resort.host}:{found.resort.path}", why, "name a backup with --snapshot=FILE")
-    return nothing(f"there is no backup, and salvage failed: {failed}", found.rows)
+    return nothing(f"there is no backup, and {failed}", found.rows)
 
 
 def nothing(what: str, rows: Sequence[Candidate]) -> SnapshotError:

@@ -78,6 +78,7 @@ class Known:
     family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
+    doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover
     unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from requorum import marker
+from requorum import layout, marker
 from requorum.command import Command, look
 from requorum.etcd import EtcdError, MemberConfig, parse_config
 from requorum.inventory import Member
+from requorum.layout import Layout
 from requorum.lineage import Family, Lineage
 from requorum.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
 
@@ -23,7 +24,8 @@ from requorum.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candid
 @dataclass(frozen=True)
 class Disk:
     """One cluster's data on one old member. `installed`: by the configuration that its unit reads. `bytes` and `taken`
-    (RFC 3339) are the database's, None and "" where there is none; `logged`: a write-ahead log is there."""
+    (RFC 3339) are the database's, None and "" where there is none; `logged`: a write-ahead log is there. `problem`: why
+    it is not understood what lies there, "" where it is whole, or nothing at all."""
 
     member: Member
     config: MemberConfig
@@ -32,6 +34,7 @@ class Disk:
     logged: bool = False
     bytes: int | None = None
     taken: str = ""
+    problem: str = ""
 
     @property
     def host(self) -> str:
@@ -43,8 +46,8 @@ class Disk:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be salvaged: neither log nor database is missing."""
-        return self.logged and self.bytes is not None
+        """Whether it can be salvaged: log and database are where etcd puts them by itself."""
+        return self.logged and self.bytes is not None and not self.problem
 
 
 # -- questions ---------------------------------------------------------------------------------------------------
@@ -95,7 +98,10 @@ def has_log(text: str) -> bool:
     return any(line.split(" ")[0].endswith(".wal") for line in text.splitlines())
 
 
-def parse_data(member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str) -> Disk:
+def parse_data(
+    member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str, there: Layout
+) -> Disk:
+    """`text`: the answer to `ask_data`; `there`: what lies in the data directory."""
     logged, size, taken = False, None, ""
     for line in text.splitlines():
         name, seconds, length = line.rsplit(" ", 2)
@@ -104,7 +110,10 @@ def parse_data(member: Member, config: MemberConfig, lineage: Lineage, installed
             moment = datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")
             taken = moment.replace("+00:00", "Z")
         logged = logged or name.endswith(".wal")
-    return Disk(member, config, lineage, installed, logged, size, taken)
+    odd = layout.problem(config, there)
+    if not odd and there.files and (size is None or not logged):
+        odd = f"what lies in {config.data_dir} was not twice the same when it was looked at"
+    return Disk(member, config, lineage, installed, logged, size, taken, odd)
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from requorum.command import HUGE, LONG, Command, act, act_long, look, stop_all
+from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
 from requorum.refusal import Refusal
 
 
@@ -49,6 +49,7 @@ class MemberConfig:
     demands_client_cert: bool
     election_seconds: float
     certificates: tuple[Certificate, ...] = ()
+    wal_dir: str = ""  # "" where the log is in the data directory
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -89,7 +90,21 @@ def parse_config(text: str, where: str) -> MemberConfig:
         demands_client_cert=bool(transport.get("client-cert-auth") or transport.get("trusted-ca-file")),
         election_seconds=float(data.get("election-timeout") or 1000) / 1000,
         certificates=_certificates(data),
+        wal_dir=str(data.get("wal-dir") or ""),
     )
+
+
+NOT_THERE = ("No such file or directory", "Not a directory")
+
+
+def read_config(answer: Result, where: str) -> MemberConfig | str | None:
+    """The configuration in the answer to `cat`; None where there is no such file, else why it cannot be read."""
+    if answer.code != 0:
+        return None if answer.words.endswith(NOT_THERE) else f"{where} cannot be read: {answer.words}"
+    try:
+        return parse_config(answer.stdout, where)
+    except EtcdError as error:
+        return f"{error.where} {error.what}"
 
 
 def _certificates(data: dict[str, object]) -> tuple[Certificate, ...]:

@@ -47,10 +47,27 @@ def units(cluster: Cluster, hosts: Iterable[str]) -> dict[str, Unit]:
 
 
 def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
-    """Each host's installed etcd configuration; None where there is none."""
+    """Each host's installed etcd configuration; None where there is none. Raises `EtcdError` for one that is broken."""
     path = cluster.inventory.etcd.config
-    answers = by_host(cluster, [look(host, "cat", path, why=f"read {path}") for host in hosts])
+    answers = by_host(cluster, [_ask_config(host, path) for host in hosts])
     return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
+
+
+def configs_or_why(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
+    """The same of machines that may be broken: why it cannot be read stands in its place."""
+    path = cluster.inventory.etcd.config
+    answers = by_host(cluster, [_ask_config(host, path) for host in hosts])
+    return {host: etcd.read_config(answer, f"{host}:{path}") for host, answer in answers.items()}
+
+
+def old_configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
+    """The same; None also where it cannot be read, since one bad file must not stop what it is not needed for."""
+    found = configs_or_why(cluster, hosts)
+    return {host: None if isinstance(config, str) else config for host, config in found.items()}
+
+
+def _ask_config(host: str, path: str) -> Command:
+    return look(host, "cat", path, why=f"read {path}")
 
 
 def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
@@ -67,7 +84,7 @@ def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
 
 def old_members_that_lead(cluster: Cluster) -> list[str]:
     """Hosts whose etcd has another configuration than this run's, and sees a leader."""
-    found = configs(cluster, [member.host for member in cluster.terms.old_members])
+    found = old_configs(cluster, [member.host for member in cluster.terms.old_members])
     theirs = {host: config for host, config in found.items() if config and config.token != cluster.mark.token}
     return [host for host, leads in _leaders(cluster, theirs).items() if leads]
 
@@ -80,7 +97,7 @@ def new_configuration_is_installed(cluster: Cluster) -> bool:
     """Whether the run that is carried on got so far that a member has the new configuration."""
     if not cluster.carrying_on:
         return False
-    found = configs(cluster, cluster.terms.etcd_hosts)
+    found = old_configs(cluster, cluster.terms.etcd_hosts)
     return any(config is not None and config.token == cluster.mark.token for config in found.values())
 
 
@@ -103,7 +120,8 @@ def diagnose(cluster: Cluster) -> list[MemberFacts]:
 
 def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts]:
     hosts = [member.host for member in members if member.host not in cluster.terms.gone]
-    found_units, found_configs = units(cluster, hosts), configs(cluster, hosts)
+    found_units, read = units(cluster, hosts), configs_or_why(cluster, hosts)
+    found_configs = {host: None if isinstance(config, str) else config for host, config in read.items()}
     addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
     configured = {h: c for h, c in found_configs.items() if c is not None}
     data = _database_sizes(cluster, configured)
@@ -121,6 +139,7 @@ def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts
             member,
             unit=found_units[host],
             config=found_configs[host],
+            unread=why if isinstance(why := read[host], str) else "",
             has_data=host in data,
             data_bytes=data.get(host, 0),
             addresses=quorum.parse_addresses(addresses[host].stdout),

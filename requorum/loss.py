@@ -69,6 +69,10 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
             "are dropped (1 to 5 in 4 of 13 trials)"
         )
         return Loss(None, None, why)
+    shown = salvaged.on_disk
+    if shown is None or salvaged.source is None or (salvaged.source.revision or 0) < shown:
+        why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
+        return Loss(None, None, why)
     if held > members // 2:
         why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
         return Loss(0, 0, why)
@@ -86,4 +90,4 @@ def reason(chosen: Candidate, salvaged: Salvaged) -> str:
         if chosen.named == BY_YOU:
             return f"a snapshot was named, and the salvage at revision {newest:,} was not used"
         return f"the salvage ends at revision {newest:,}, before this snapshot"
-    return f"salvage failed: {salvaged.failed}" if salvaged.failed else "no disk holds anything to salvage"
+    return salvaged.absence

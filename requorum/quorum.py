@@ -44,6 +44,7 @@ class MemberFacts:
     has_leader: bool | None = None
     cut_off_from: tuple[str, ...] = ()
     silence: str = ""
+    unread: str = ""  # why its configuration cannot be read, where there is one
 
     @property
     def address_in_place(self) -> bool:
@@ -66,6 +67,12 @@ class MemberFacts:
             return State.STARTABLE
         return State.LOST
 
+    @property
+    def _data(self) -> str:
+        if self.unread or self.config is None:
+            return f"of its data nothing is known: {self.unread or 'no configuration says where it is'}"
+        return "data present" if self.has_data else "no data"
+
     def __str__(self) -> str:
         """For the operator: the state and what it was read from."""
         parts = [self.state.value]
@@ -73,7 +80,7 @@ class MemberFacts:
             parts.append(f"unit {self.unit}, but /metrics gives no answer or {self.member.host} has no configuration")
         if self.state in (State.STARTABLE, State.LOST):
             parts.append(f"unit {self.unit}")
-            parts.append("data present" if self.has_data else "no data")
+            parts.append(self._data)
             if not self.address_in_place:
                 parts.append(f"{self.member.ip} is not an address of this host any more")
         if self.cut_off_from:

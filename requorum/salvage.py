@@ -55,8 +55,10 @@ class Salvaged:
     """What came of it. `source` None: nothing; `failed` says why, and is "" where there was nothing to salvage. `how`:
     "together", or "alone" for a copy that was forced into a cluster of its own. `survivors` (names) whose data it
     holds, `members` the lost cluster's size. `databases`: (host, the revision that its own database shows as applied),
-    where it can be read. `hosts` whose disks hold the data, `lineage` whose it is, `bumps` as `Source` has it. `mend`:
-    what lets another try succeed, where it failed without a word about the data."""
+    where it can be read; `damaged`: hosts where it does not hang together. `hosts` whose disks hold the data, `lineage`
+    whose it is, `bumps` as `Source` has it. `mend`: what lets another try succeed. `could_not`: (host, why) of disks
+    that may hold data of the lost cluster which is not in the salvage; `given_up`: hosts whose disks are lost by the
+    operator's word."""
 
     source: Source | None
     how: str = ""
@@ -68,11 +70,34 @@ class Salvaged:
     lineage: Lineage | None = None
     bumps: int = 0
     mend: str = ""
+    could_not: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def on_disk(self) -> int | None:
         """The highest revision that a database shows; None where none can be read."""
         return max((revision for _, revision in self.databases), default=None)
+
+    @property
+    def has_a_majority(self) -> bool:
+        """Whether the disks that it was made from are a majority, so that every acknowledged write is among them."""
+        return self.source is not None and 2 * len(self.survivors) > self.members
+
+    @property
+    def absence(self) -> str:
+        """Why there is none, in words; that nothing is there only where that was seen on every disk."""
+        if self.failed:
+            return f"salvage failed: {self.failed}"
+        if self.could_not:
+            return f"it is not understood what disks hold: {listed(self.could_not)}"
+        if self.given_up:
+            return f"no other disk holds anything to salvage ({', '.join(self.given_up)} given up by --gone)"
+        return "no disk holds anything to salvage"
+
+
+def listed(could_not: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{host}: {why}" for host, why in could_not)
 
 
 # -- who survived ------------------------------------------------------------------------------------------------
@@ -234,10 +259,27 @@ def boots(
     return [*(made(name, False) for name in sorted(own)), *(made(name, True) for name in dead[: max(lacking, 0)])]
 
 
+def unproven(terms: Terms) -> str:
+    """Where a finished save stays that was followed by a question which found something wrong."""
+    return terms.place("salvage.unproven.snap")
+
+
+def made(terms: Terms) -> str:
+    """Where the isolated boot saves; etcdctl gives it this name when it is whole."""
+    return f"{scratch(terms)}/salvage.snap"
+
+
 def keep(terms: Terms, host: str) -> list[Command]:
     """Gives the saved snapshot its name."""
-    made = f"{scratch(terms)}/salvage.snap"
     return [
-        act(host, "chmod", "600", made, why="for root only"),
-        act(host, "mv", "-fT", made, kept(terms), why="the salvaged snapshot gets its name"),
+        act(host, "chmod", "600", made(terms), why="for root only"),
+        act(host, "mv", "-fT", made(terms), kept(terms), why="the salvaged snapshot gets its name"),
+    ]
+
+
+def keep_unproven(terms: Terms, host: str) -> list[Command]:
+    """Sets a finished save aside, beside any that is there already: it may be all that there is of the newest data."""
+    return [
+        act(host, "chmod", "600", made(terms), why="for root only"),
+        act(host, "mv", "--backup=numbered", "-T", made(terms), unproven(terms), why="what was saved stays"),
     ]

@@ -8,17 +8,14 @@ from requorum import attempts, disks, facts, isolation, loss, salvage, staged
 from requorum.attempts import Tried
 from requorum.cluster import Cluster
 from requorum.command import look
-from requorum.etcd import EtcdError
 from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
 from requorum.marker import BASE
 from requorum.quorum import Kind
 from requorum.refusal import Refusal
-from requorum.salvage import Salvaged, SalvageError, Survivor
+from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint
 from requorum.staged import Origin
-
-BAD_DISK = ("Input/output error", "Structure needs cleaning")
 
 
 def is_decided(cluster: Cluster) -> bool:
@@ -41,37 +38,58 @@ def hold(cluster: Cluster) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
     error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
     does not."""
-    picked = disks.salvageable(cluster.known.disks, cluster.known.family, cluster.options.salvage)
-    if not picked:
-        return Salvaged(None, members=len(cluster.inventory.old_members))
-    line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
-    nothing = Salvaged(
-        None, hosts=tuple(disk.host for disk in picked), members=len(cluster.inventory.old_members),
-        lineage=line, bumps=cluster.known.family.bump(line),
+    known = cluster.known
+    picked = disks.salvageable(known.disks, known.family, cluster.options.salvage)
+    empty = Salvaged(
+        None, members=len(cluster.inventory.old_members), could_not=tuple(known.doubts.items()),
+        given_up=tuple(m.host for m in cluster.inventory.old_members if m.host in cluster.terms.gone),
     )  # fmt: skip
+    if not picked:
+        return empty
+    line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
+    hosts = tuple(disk.host for disk in picked)
+    nothing = replace(empty, hosts=hosts, lineage=line, bumps=known.family.bump(line))
     sizes = cluster.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
     found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
     try:
         outcome = _salvage(cluster, found, nothing)
     except Unreachable:
         raise
-    except (SalvageError, FleetError, EtcdError, isolation.IsolationError) as error:
-        outcome = replace(nothing, failed=f"{error.where}: {error.what}", mend=_mend(error))
-    try:
-        cluster.do(salvage.clear(cluster.terms, nothing.hosts))
-    except Unreachable:
-        raise
-    except FleetError as error:
-        if not outcome.mend:
-            raise
-        cluster.note(f"the next try clears what is left: {error.where}: {error.what}")
+    except Refusal as error:
+        outcome = replace(nothing, failed=f"{error.where}: {error.what}", mend=error.remedy)
+    if outcome.failed:
+        outcome = _with_what_was_saved(cluster, outcome)
+    _clear(cluster, outcome)
     return outcome
 
 
-def _mend(error: Refusal) -> str:
-    """What lets another try succeed; "" where a disk or the data on it is bad."""
-    bad = isinstance(error, EtcdError) or any(word in error.what for word in BAD_DISK)
-    return "" if bad else error.remedy
+def _with_what_was_saved(cluster: Cluster, outcome: Salvaged) -> Salvaged:
+    """Says where finished saves stay that could not be proven; one that is still in the scratch is set aside first."""
+    terms = cluster.terms
+    try:
+        for host, there in facts.files(cluster, dict.fromkeys(outcome.hosts, (salvage.made(terms),))).items():
+            if there:
+                cluster.do(salvage.keep_unproven(terms, host))
+        kept = facts.files(cluster, dict.fromkeys(outcome.hosts, (salvage.unproven(terms),)))
+    except Unreachable:
+        raise
+    except FleetError as error:
+        return replace(outcome, failed=f"{outcome.failed}; what was saved is still in the scratch: {error.what}")
+    places = [f"{host}:{path}" for host, there in kept.items() for path in there]
+    return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {', '.join(places)}" if places else
+                   outcome.failed)  # fmt: skip
+
+
+def _clear(cluster: Cluster, outcome: Salvaged) -> None:
+    """Takes the scratch away. Where the salvage failed, that it cannot be must not hide why."""
+    try:
+        cluster.do(salvage.clear(cluster.terms, outcome.hosts))
+    except Unreachable:
+        raise
+    except FleetError as error:
+        if not outcome.failed:
+            raise
+        cluster.note(f"the next try clears what is left: {error.where}: {error.what}")
 
 
 def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salvaged:
@@ -83,7 +101,7 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
     cluster.do(salvage.unpack(terms, host, names))
     told = _expected(cluster, host, nothing)
     copies = attempts.judge(found, cluster.ask(salvage.ask_databases(terms, host, names)), told)
-    for line in copies.damage:
+    for _, line in copies.damage:
         cluster.note(line)
     tried: list[Tried] = []
     while (attempt := attempts.following(copies, configured, tried)) is not None:
@@ -91,6 +109,8 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
             cluster.note(attempt.why)
         answer = cluster.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
         tried.append((attempt, isolation.parse(answer.stdout, answer.words)))
+        if tried[-1][1].saved and attempts.failure(*tried[-1], told):
+            cluster.do(salvage.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)
     if outcome.failed:
         return outcome
@@ -100,8 +120,8 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
     made = staged.parse(origin, host, path, answers)
     if isinstance(made, str):
         mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
-        return replace(outcome, failed=f"what was saved {made}", mend=mend)
-    return replace(outcome, source=made)
+        return replace(outcome, failed=f"what was saved {made}; it stays at {host}:{path}", mend=mend)
+    return attempts.measured(outcome, made)
 
 
 def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | None:

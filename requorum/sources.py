@@ -45,7 +45,9 @@ def from_files(cluster: Cluster) -> Source | None:
     )
     if refused:
         raise SnapshotError(*refused)
+    cluster.known.doubts = catalogue.doubts(cluster)
     chosen = catalogue.choose_file(cluster)
+    _refuse_what_is_not_understood(cluster)
     verdict = cluster.known.verdict
     alive = (State.LEADERLESS, State.HEALTHY)
     lets_save = verdict is not None and any(f.state in alive for f in verdict.members)
@@ -54,6 +56,17 @@ def from_files(cluster: Cluster) -> Source | None:
             raise _nothing(cluster)
         catalogue.refuse_an_old_file(cluster, _row(cluster, chosen))
     return chosen
+
+
+def _refuse_what_is_not_understood(cluster: Cluster) -> None:
+    """Before anything is touched: a disk may hold newer data that no salvage will find."""
+    known, options = cluster.known, cluster.options
+    whole = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
+    members, doubts = len(cluster.inventory.old_members), tuple(known.doubts.items())
+    salvaged = Salvaged(None, members=members, could_not=doubts)
+    stop = choice.refusal(_found(cluster, salvaged))
+    if stop and 2 * len(whole) <= members and not options.names_data:
+        raise stop
 
 
 def _row(cluster: Cluster, source: Source | None) -> Candidate | None:
@@ -72,7 +85,7 @@ def _refuse_a_save_that_may_be_old(cluster: Cluster) -> None:
             ", ".join(unsure),
             f"may have been written to after run {cluster.mark.run} saved the cluster at {cluster.mark.taken}",
             "give that run up (README), and run the same command again: what the stopped members' disks hold is "
-            "salvaged then, and the newest backup is restored only where that fails",
+            "salvaged then, and where that fails the run stops with the choices",
         )
 
 
@@ -154,26 +167,22 @@ def _nothing(cluster: Cluster) -> SnapshotError:
 
 def decide(cluster: Cluster, salvaged: Salvaged) -> Decision:
     """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
-    that is too old, or where salvage failed by what can be mended and nobody named other data."""
-    known = cluster.known
-    found = choice.Found(
-        known.sources, known.disks, known.family, known.source, salvaged, cluster.options.salvage, known.last_resort
-    )
+    that is too old, or where the disks may hold more and nobody named other data."""
+    found = _found(cluster, salvaged)
     chosen, rows = choice.table(found)
     catalogue.show(cluster, rows)
-    if salvaged.mend and not (cluster.options.snapshot or cluster.options.skip_hash):
-        raise _to_mend(chosen, salvaged)
+    stop = choice.refusal(found)
+    if stop and not (cluster.options.snapshot or cluster.options.skip_hash):
+        raise stop
     if chosen is not None:
         catalogue.refuse_an_old_file(cluster, chosen, loss.reason(chosen, salvaged))
     return choice.decide(found)
 
 
-def _to_mend(chosen: Candidate | None, salvaged: Salvaged) -> SnapshotError:
-    path = chosen.path if chosen and chosen.host is None else "FILE"
-    return SnapshotError(
-        "salvage",
-        f"failed: {salvaged.failed}; that says nothing about the data, which may hold more than any backup",
-        f"{salvaged.mend}. The run is carried on then; to go on without what the disks hold: --snapshot={path}",
+def _found(cluster: Cluster, salvaged: Salvaged) -> choice.Found:
+    known = cluster.known
+    return choice.Found(
+        known.sources, known.disks, known.family, known.source, salvaged, cluster.options.salvage, known.last_resort
     )
 
 

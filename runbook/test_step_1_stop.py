@@ -54,7 +54,7 @@ class TestStep1Stop:
         terms, unit = cluster.terms, cluster.inventory.etcd.unit
         units = facts.units(cluster, terms.etcd_hosts)
         files = facts.files(cluster, {h: etcd.unit_files(unit, u) for h, u in units.items()})
-        configs = facts.configs(cluster, terms.etcd_hosts)
+        configs = facts.old_configs(cluster, terms.etcd_hosts)
         cluster.do(plan.stop_etcd(terms, units, files, configs))
 
     def test_then_no_etcd_runs_and_its_ports_are_closed(self, cluster: Cluster) -> None:

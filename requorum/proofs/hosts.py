@@ -291,7 +291,7 @@ def _address(endpoint: str) -> str:
 def old_etcd_is_gone(cluster: Cluster) -> None:
     """No process, no unit that runs or would start, both ports closed; this run's own new etcd is exempt."""
     settings = cluster.inventory.etcd
-    configs = facts.configs(cluster, cluster.terms.etcd_hosts)
+    configs = facts.old_configs(cluster, cluster.terms.etcd_hosts)
     hosts = [h for h in cluster.terms.etcd_hosts if not is_new(cluster.terms, configs[h])]
 
     def probe(machine: Machine) -> str | None:

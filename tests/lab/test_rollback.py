@@ -18,6 +18,7 @@ from requorum import bolt, stages
 from tests.lab import launch, plans, procedures
 from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.test_interruption import await_stage
+from tests.lab.test_salvage import set_up_anew
 
 # Every name, mode, owner, link and content that a cluster's configuration has; data by name and inode, since a member
 # that runs writes into it; units by state; what Deephaven supervises; what lies in /tmp.
@@ -163,5 +164,16 @@ def test_a_run_that_was_killed_right_after_any_action_is_undone_whole(rehearsal:
         assert_rolled_back(back)
     else:
         assert back.code == 1 and "carry no mark of any run" in back.output, back.output
+    assert_equal(before, listing(rehearsal))
+    rehearsal.assert_recovered(rehearsal.run(inventory))
+
+
+@pytest.mark.matrix
+def test_machines_that_were_set_up_anew_are_as_new_again(rehearsal: Rehearsal) -> None:
+    rehearsal.lose("wipe")
+    set_up_anew(rehearsal, ("etcd-2", "etcd-3"))
+    inventory, before = rehearsal.inventory(), listing(rehearsal)
+    cut(rehearsal, inventory, "test_then_every_member_is_healthy")
+    assert_rolled_back(roll_back(rehearsal, inventory))
     assert_equal(before, listing(rehearsal))
     rehearsal.assert_recovered(rehearsal.run(inventory))

@@ -23,7 +23,7 @@ GOOD = Answers(hashes={"a": (9, 1), "b": (9, 1)}, saved=True)
 TORN = Answers(failed="the copy of etcd-2 ended: crc", died=("etcd-2", "crc"))
 SLOW = Answers(failed="no leader within 60 s", hindered=True)
 REFUSED = Answers(failed="root does not log in: context deadline exceeded")
-LEADERLESS = Answers(failed="no leader within 60 s")
+TURNED_AWAY = Answers(failed="the copy of etcd-3 ended: peerURLs", died=("etcd-3", "peerURLs"))  # a stand-in
 
 
 def run(copies: Copies, *answers: Answers) -> tuple[list[Attempt], Salvaged]:
@@ -50,55 +50,95 @@ def test_a_copy_that_does_not_start_is_left_out_and_the_rest_tried_again() -> No
     assert (found.how, found.survivors) == ("together", ("etcd-1",))
 
 
-def test_one_copy_is_forced_only_where_all_together_failed() -> None:
-    (_, forced), found = run(COPIES, LEADERLESS, GOOD)
+def test_one_copy_is_forced_only_where_an_etcd_ended_by_itself() -> None:
+    (_, forced), found = run(COPIES, TURNED_AWAY, GOOD)
     assert (forced.names, forced.force) == (("etcd-2",), True)
     assert "one copy is forced" in forced.why
     assert (found.how, found.survivors) == ("alone", ("etcd-2",))
 
 
 def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> None:
-    _, found = run(COPIES, LEADERLESS, Answers(failed="no space"))
-    assert found.failed == "no leader within 60 s; alone: no space"
+    _, found = run(COPIES, TURNED_AWAY, Answers(failed="no space"))
+    assert found.failed == "the copy of etcd-3 ended: peerURLs; alone: no space"
     assert found.source is None
 
 
 @pytest.mark.parametrize(
-    ("answers", "mendable"),
+    "last",
     [
-        ((SLOW, SLOW), True),
-        ((TORN, SLOW, SLOW), True),
-        ((SLOW, REFUSED), False),
-        ((REFUSED, SLOW), False),
-        ((REFUSED, REFUSED), False),
-        ((Answers(hashes={"a": (9, 1), "b": (9, 2)}),), False),
+        SLOW,
+        REFUSED,
+        Answers(failed="it ended early", hindered=True),
+        Answers(failed="what is written is not kept: mvcc: database space exceeded", saved=True),
+        Answers(hashes={"a": (9, 1), "b": (9, 2)}),
     ],
 )
-def test_another_try_may_succeed_only_where_nothing_was_said_of_the_data(
-    answers: tuple[Answers, ...], mendable: bool
+@pytest.mark.parametrize("before", [(), (TORN,)])
+def test_no_copy_is_forced_after_what_was_slow_refused_or_said_nothing_of_the_data(
+    before: tuple[Answers, ...], last: Answers
 ) -> None:
-    _, found = run(COPIES, *answers)
-    assert found.failed
-    assert bool(found.mend) == mendable
+    tried, found = run(COPIES, *before, last)
+    assert found.failed and found.source is None
+    assert not any(attempt.force for attempt in tried)
+
+
+@pytest.mark.parametrize(("last", "mendable"), [(SLOW, True), (REFUSED, False)])
+def test_where_it_was_hindered_the_host_is_what_is_to_be_mended(last: Answers, mendable: bool) -> None:
+    _, found = run(COPIES, last)
+    assert (found.mend == attempts.MEND) == mendable
+
+
+def answered(code: int, said: str, out: str = "") -> Result:
+    return Result(Command("etcd-1", ("etcdutl",), ""), code, out, said, 0.0)
+
+
+SOUND = answered(0, "", '{"revision": 9, "totalKey": 1}')
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "mendable"),
-    [
-        (127, "sh: etcdutl: not found", True),
-        (124, "", True),
-        (1, "sudo: a password is required", True),
-        (1, "sudo: unable to resolve host\npage 7 is bad", False),
-        (2, "panic: page 7", False),
-    ],
+    ("code", "said"), [(127, "sh: etcdutl: not found"), (124, ""), (1, "sudo: a password is required")]
 )
-def test_a_database_that_nobody_could_look_at_is_not_damaged_data(code: int, said: str, mendable: bool) -> None:
-    answer = Result(Command("etcd-1", ("etcdutl",), ""), code, "", said, 0.0)
-    _, found = run(attempts.judge([ONE], [answer]))
-    assert bool(found.mend) == mendable
-    sound = Result(Command("etcd-1", ("etcdutl",), ""), 0, '{"revision": 9, "totalKey": 1}', "", 0.0)
-    _, found = run(attempts.judge([ONE, TWO], [answer, sound]), REFUSED, REFUSED)
-    assert not found.mend, "the other copy has spoken"
+@pytest.mark.parametrize("others", [[], [SOUND]])
+def test_a_database_that_nobody_could_look_at_is_not_called_damaged_and_nothing_is_tried_without_it(
+    code: int, said: str, others: list[Result]
+) -> None:
+    tried, found = run(attempts.judge([ONE, TWO][: 1 + len(others)], [answered(code, said), *others]))
+    assert tried == []
+    assert "the database of etcd-1 could not be looked at" in found.failed
+    assert "damaged" not in found.failed
+    assert found.mend == attempts.MEND
+
+
+@pytest.mark.parametrize(("code", "said"), [(1, "sudo: unable to resolve host\npage 7 is bad"), (2, "panic: page 7")])
+def test_a_damaged_database_is_left_out_and_said_to_be(code: int, said: str) -> None:
+    (only,), found = run(attempts.judge([ONE, TWO], [answered(code, said), SOUND]), GOOD)
+    assert only.names == ("etcd-2",)
+    ((host, why),) = found.could_not
+    assert host == "etcd-1" and why.startswith("the database of etcd-1 is damaged: ")
+    assert found.damaged == ("etcd-1",)
+
+
+def test_a_copy_that_did_not_go_with_the_others_is_not_in_what_was_salvaged() -> None:
+    _, found = run(COPIES, TORN, GOOD)
+    assert found.could_not == (("etcd-2", "the copy of etcd-2 ended: crc"),)
+    _, found = run(COPIES, TURNED_AWAY, GOOD)
+    assert [host for host, _ in found.could_not] == ["etcd-1"], "one that is forced is alone"
+
+
+@pytest.mark.parametrize(("ends", "short"), [(9, False), (10, False), (8, True)])
+def test_a_salvage_that_ends_before_what_a_database_shows_has_failed_and_says_both_numbers(
+    ends: int, short: bool
+) -> None:
+    _, found = run(COPIES, GOOD)
+    saved = Source("salvage", "etcd-1", "/run/salvage.snap", "sha", 544, "now", ends, 1)
+    measured = attempts.measured(found, saved)
+    assert (measured.source is None) == short
+    assert measured.failed == (
+        "what was saved ends at revision 8, but the database of etcd-2 shows 9 as applied; "
+        "it stays at etcd-1:/run/salvage.snap"
+        if short
+        else ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,14 +152,14 @@ def test_no_copy_is_forced_where_that_would_pick_blindly_or_fail_the_same_way(an
 
 def test_the_data_is_right_about_the_members_once() -> None:
     told = (("etcd-1", "https://10.0.0.11:2380"), ("etcd-2", "https://10.0.0.99:2380"))
-    moved = Answers(failed="no leader within 60 s", members=told)
-    (_, second, forced), _ = run(COPIES, moved, moved, GOOD)
+    moved = Answers(failed="no leader within 60 s", members=told, hindered=True)
+    (_, second), found = run(COPIES, moved, moved)
     assert second.members == dict(told)
-    assert forced.force
+    assert found.failed == "no leader within 60 s"
 
 
 def test_no_copy_is_started_where_no_database_hangs_together() -> None:
-    tried, found = run(Copies((), (), ("the database of etcd-1 is damaged: page 7",)))
+    tried, found = run(Copies((), (), (("etcd-1", "the database of etcd-1 is damaged: page 7"),)))
     assert tried == []
     assert found.failed == "the database of etcd-1 is damaged: page 7"
 
@@ -182,7 +222,7 @@ def test_each_copy_is_judged_by_its_own_database_and_the_most_advanced_stands_fi
     found = attempts.judge([ONE, three, TWO], [answer(0, status[0]), answer(1, "page 7 is bad"), answer(0, status[1])])
     assert [copy.name for copy in found.sound] == ["etcd-2", "etcd-1"]
     assert found.databases == (("etcd-1", 5), ("etcd-2", 9))
-    assert found.damage == ("the database of etcd-3 is damaged: page 7 is bad",)
+    assert found.damage == (("etcd-3", "the database of etcd-3 is damaged: page 7 is bad"),)
 
 
 def test_every_attempt_starts_from_fresh_copies() -> None:

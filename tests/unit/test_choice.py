@@ -11,6 +11,7 @@ from requorum import choice, disks, lineage, loss, ondisk, plan, ranking, staged
 from requorum.choice import Found
 from requorum.command import Command, Result
 from requorum.disks import Disk
+from requorum.layout import Layout
 from requorum.lineage import Birth, Family, Lineage
 from requorum.marker import Phase
 from requorum.ranking import Candidate
@@ -130,12 +131,18 @@ def test_earlier_configurations_are_found_and_each_data_directory_counts_once() 
     assert [c.token for c in disks.clusters(None, earlier)] == ["new", "old"]
 
 
-def test_a_disk_is_read_from_one_answer() -> None:
-    said = "db 1767225600.5 4096\n0000000000000000-0000000000000000.wal 1767225600.0 64000000\n"
+SAID = "db 1767225600.5 4096\n0000000000000000-0000000000000000.wal 1767225600.0 64000000\n"
+WHOLE = Layout({"member": "d", "member/snap": "d", "member/snap/db": "f", "member/wal": "d", "member/wal/0.wal": "f"})
+
+
+def test_a_disk_is_read_from_two_answers_that_agree() -> None:
     blank = disk(1, LOST)
-    seen = disks.parse_data(blank.member, blank.config, LOST, True, said)
+    seen = disks.parse_data(blank.member, blank.config, LOST, True, SAID, WHOLE)
     assert (seen.bytes, seen.logged, seen.taken, seen.whole) == (4096, True, "2026-01-01T00:00:00Z", True)
-    assert not disks.parse_data(blank.member, blank.config, LOST, True, "db 1.0 4096\n").whole
+    empty = disks.parse_data(blank.member, blank.config, LOST, True, "", Layout({}))
+    assert (empty.whole, empty.problem) == (False, "")
+    odd = disks.parse_data(blank.member, blank.config, LOST, True, "db 1.0 4096\n", WHOLE)
+    assert not odd.whole and odd.problem
 
 
 # -- the decision ------------------------------------------------------------------------------------------------
@@ -156,15 +163,80 @@ def test_salvage_is_in_the_table_with_all_that_is_known_of_it() -> None:
     assert any(line.startswith("salvaged at revision 9, the backup is at 5") for line in decision.notes)
 
 
-def test_failed_salvage_is_in_the_table_with_the_reason_and_the_backup_is_restored() -> None:
-    decision = choice.decide(found((backup(5),), torn(9)))
-    assert not decision.new
+def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_by_itself() -> None:
+    failed = found((backup(5),), torn(9))
+    _, rows = choice.table(failed)
+    assert verdicts(rows)["salvage", "lost"] == "failed: torn"
+    assert next(row.revision for row in rows if row.kind == "on-disk") == 9
+    stop = choice.refusal(failed)
+    assert stop is not None and "salvage failed: torn" in stop.what
+    assert "--snapshot=/backups/5.snap" in stop.remedy
+    assert "on etcd-1 at revision 9, without a hash: --skip-hash=etcd-1" in stop.remedy
+
+
+def test_a_named_backup_is_restored_where_salvage_failed_and_the_loss_is_a_number() -> None:
+    decision = choice.decide(found((backup(5, named=ranking.BY_YOU),), torn(9)))
     assert decision.source.path == "/backups/5.snap"
-    assert verdicts(decision.rows)["salvage", "lost"] == "failed: torn"
-    assert next(row.revision for row in decision.rows if row.kind == "on-disk") == 9
     assert (decision.loss.certain, decision.loss.possible) == (4, None)
-    assert "4 revisions more" in decision.notes[-1]
-    assert "--skip-hash=etcd-1" in decision.notes[-1]
+
+
+DOUBT = (("etcd-2", "its configuration keeps the log apart"),)
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "stops"),
+    [
+        ((), salvaged(9), False),
+        ((), replace(salvaged(9), could_not=DOUBT), True),
+        ((), replace(salvaged(9, names=("a", "b")), could_not=DOUBT), False),
+        ((), replace(salvaged(9, names=("a", "b")), members=5, could_not=DOUBT), True),
+        ((backup(99),), replace(salvaged(9, names=("a", "b")), could_not=DOUBT), True),
+        ((backup(99),), salvaged(9), False),
+        ((backup(5),), Salvaged(None, members=3), False),
+        ((backup(5),), Salvaged(None, members=3, given_up=("etcd-2",)), False),
+        ((backup(5),), Salvaged(None, members=3, could_not=DOUBT), True),
+    ],
+)
+def test_nothing_is_restored_by_itself_while_a_disk_that_is_in_doubt_may_hold_more(
+    rows: tuple[Candidate, ...], outcome: Salvaged, stops: bool
+) -> None:
+    stop = choice.refusal(found(rows, outcome))
+    assert (stop is not None) == stops
+    if stop:
+        assert "etcd-2: its configuration keeps the log apart" in stop.what
+
+
+def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> None:
+    stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT)))
+    assert stop is not None
+    assert "go on with what etcd-1 holds, and without those disks: --salvage=lost" in stop.remedy
+    assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
+
+
+def test_a_database_that_refuses_writes_is_not_offered_as_the_last_resort() -> None:
+    full = replace(torn(9), failed="what is written is not kept: mvcc: database space exceeded")
+    stop = choice.refusal(found((backup(5),), full))
+    assert stop is not None and "--skip-hash" not in stop.remedy and "--snapshot=" in stop.remedy
+
+
+def test_a_database_that_does_not_hang_together_is_not_offered_either() -> None:
+    stop = choice.refusal(found((backup(5),), replace(torn(), damaged=("etcd-1",))))
+    assert stop is not None and "--skip-hash" not in stop.remedy
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Salvaged(None), "no disk holds anything to salvage"),
+        (Salvaged(None, given_up=("etcd-3",)), "no other disk holds anything to salvage (etcd-3 given up by --gone)"),
+        (Salvaged(None, could_not=DOUBT), "it is not understood what disks hold: etcd-2: its configuration keeps"),
+        (Salvaged(None, failed="torn"), "salvage failed: torn"),
+    ],
+)
+def test_that_nothing_is_there_is_said_only_where_every_disk_was_seen_to_hold_nothing(
+    outcome: Salvaged, said: str
+) -> None:
+    assert outcome.absence.startswith(said)
 
 
 def test_salvage_that_ends_before_the_backup_gives_way_and_the_report_says_so() -> None:
@@ -284,6 +356,8 @@ def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) ->
         (None, salvaged(9, names=("a",)), None, None, "1 of 3 members (a)"),
         (None, replace(salvaged(9, names=("a", "b")), members=5), None, None, "2 of 5"),
         (None, replace(salvaged(9), how="alone"), None, None, "commit index"),
+        (None, replace(salvaged(9, names=("a", "b")), databases=()), None, None, "was not compared"),
+        (None, replace(salvaged(9, names=("a", "b")), databases=(("a", 10),)), None, None, "was not compared"),
         (backup(5), torn(9), 4, None, "salvage failed: torn"),
         (backup(5), torn(), None, None, "2026-01-01"),
         (backup(5, named=ranking.BY_YOU), salvaged(9), 4, None, "was named"),

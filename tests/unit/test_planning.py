@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, lineage, locking, marker, stages
+from requorum import drawing, layout, lineage, locking, marker, stages
 from requorum.cluster import Options
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.fleet import Fleet, Machine
@@ -41,6 +41,15 @@ def config(number: int) -> str:
         f"initial-advertise-peer-urls: https://10.0.0.{10 + number}:2380\n"
         f"advertise-client-urls: https://10.0.0.{10 + number}:2379\n"
     )
+
+
+def listing(directory: str, *entries: str) -> str:
+    """What `find` prints of a directory; an entry is a letter and a path below it, "f member/snap/db"."""
+    rows = [("d", "/."), *((kind, f"/./{name}") for kind, _, name in (entry.partition(" ") for entry in entries))]
+    return "".join(f"{kind} 0 0 700 1 {directory}{name}\0" for kind, name in [*rows, ("d", "")])
+
+
+WHOLE = ("d member", "d member/snap", "f member/snap/db", "d member/wal", "f member/wal/0.wal")
 
 
 class Hosts:
@@ -82,9 +91,12 @@ class Hosts:
             "du -sB1": f"150000000 {DATA}\n",
             "df -P": "Filesystem\n/dev/sda 1 1 900000000000 1% /\n",
             "/dev/tcp/": "",
+            "findmnt": "/\n",
         }
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             return 0, config(number)
+        if argv[0] == "find" and argv[-1] == layout.ENTRY:
+            return 0, listing(argv[2], *(WHOLE if argv[2] == DATA else ("d old",)))
         if argv[0] == "find" and "-maxdepth" in argv and argv[argv.index("-maxdepth") + 1] == "0":
             there = (FRAGMENT, CLIENT, f"{DATA}/member/wal", f"{DATA}/member/snap/db")
             found = [word for word in argv if word in there]

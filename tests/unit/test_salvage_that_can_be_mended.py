@@ -1,4 +1,4 @@
-"""A salvage that failed without a word about the data stops the run, instead of giving way to an older backup."""
+"""A salvage that failed stops the run with the choices, whatever made it fail: no older backup takes its place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from requorum import salvages, sources
 from requorum.command import Command, Result
+from requorum.etcd import EtcdError
 from requorum.fleet import FleetError, Unreachable
 from requorum.planning import Planning
 from requorum.refusal import Refusal
@@ -46,29 +47,37 @@ def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         sources.decide(cluster, salvages.hold(cluster))
     assert error.value.remedy.startswith("make room below /var/lib/requorum")
-    assert error.value.remedy.endswith(f"--snapshot={path}")
+    assert f"--snapshot={path}" in error.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("what", "chosen"),
+    "what",
     [
-        ("copy the whole data directory: it said: sudo: a password is required", None),
-        ("copy the whole data directory: did not end within 7200 s", None),
-        ("copy the whole data directory: it said: tar: db: Read error at byte 0: Input/output error", "file"),
+        "copy the whole data directory: it said: sudo: a password is required",
+        "copy the whole data directory: did not end within 7200 s",
+        "copy the whole data directory: it said: tar: db: Read error at byte 0: Input/output error",
+        "copy the whole data directory: it said: something that nobody foresaw",
     ],
 )
-def test_a_command_that_failed_stops_the_run_unless_the_disk_is_what_is_bad(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, chosen: str | None
+def test_a_command_that_failed_stops_the_run_with_the_choices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
+    cluster, path = prepared(tmp_path, Hosts())
+    failing(monkeypatch, FleetError("etcd-1", what, "mend that on the host, then run again"))
+    with pytest.raises(SnapshotError, match="may be newer than any backup") as error:
+        sources.decide(cluster, salvages.hold(cluster))
+    assert what in error.value.what
+    first, backup, *last = error.value.remedy.split("; or ")
+    assert first == "mend that on the host, and run the same command again: it salvages anew"
+    assert backup.endswith(f"--snapshot={path}")
+    assert [line.split("--")[-1] for line in last] == ["skip-hash=etcd-1", "skip-hash=etcd-2", "skip-hash=etcd-3"]
+
+
+def test_words_that_nobody_expected_of_etcd_stop_the_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, _ = prepared(tmp_path, Hosts())
-    failing(monkeypatch, FleetError("etcd-1", what, "mend that on the host"))
-    salvaged = salvages.hold(cluster)
-    if chosen:
-        assert sources.decide(cluster, salvaged).source.kind == chosen
-        return
-    with pytest.raises(SnapshotError, match="says nothing about the data") as error:
-        sources.decide(cluster, salvaged)
-    assert error.value.remedy.startswith("mend that on the host")
+    failing(monkeypatch, EtcdError("snapshot status", "prints no JSON", ""))
+    with pytest.raises(SnapshotError, match="snapshot status: prints no JSON"):
+        sources.decide(cluster, salvages.hold(cluster))
 
 
 def test_what_you_named_is_restored_all_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""Whether an old member's disk is proven to hold nothing of the lost cluster. Pure: questions and the judgement.
+
+A disk without anything to salvage is one of two: nothing is there, which is proven here, or nobody understands where
+its data is, which stops the run: a backup must not take the place of data that was only not found.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from requorum import execstart
+from requorum.command import Command, Result, look
+from requorum.disks import Disk
+from requorum.etcd import MemberConfig, Unit
+from requorum.inventory import Etcd
+from requorum.layout import OURS, Layout
+from requorum.lineage import Family, Lineage
+from requorum.ranking import NAME_SALVAGE
+
+
+@dataclass(frozen=True)
+class Place:
+    """One old member's machine. `config`: the installed one, why it cannot be read, or None. `runs`: what its unit
+    starts, () where nobody tells. `processes`: of etcd. `root`: the entries of `data_root`. `unmounted`: file systems
+    that belong there and are not mounted. `strays`: directory below `data_root` that no configuration names → what
+    lies there, and whose it is."""
+
+    host: str
+    unit: Unit
+    config: MemberConfig | str | None
+    runs: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+    root: Layout = field(default_factory=Layout)
+    unmounted: tuple[str, ...] | None = ()
+    strays: Mapping[str, tuple[Layout, Lineage]] = field(default_factory=dict)
+
+
+# -- questions ---------------------------------------------------------------------------------------------------
+
+
+def ask(host: str, unit: str) -> list[Command]:
+    """What the unit starts, whether an etcd runs whatever its unit, and which file systems are mounted and should be.
+
+    Their answers are for `runs`, `processes` and `unmounted`, in this order.
+    """
+    return [
+        execstart.ask(host, unit),
+        look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
+        look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
+        look(host, "findmnt", "-rno", "TARGET", why="file systems that are there", root=False),
+    ]
+
+
+def runs(host: str, unit: str, answer: Result) -> tuple[str, ...]:
+    """The words that the unit starts; () where it is not installed, masked, or starts several things."""
+    try:
+        return execstart.parse(answer.stdout, host, unit).argv
+    except (execstart.UnitError, ValueError):
+        return ()
+
+
+def processes(answer: Result) -> tuple[str, ...]:
+    """The process IDs; something that is none where nobody tells."""
+    return tuple(answer.stdout.split()) if answer.code in (0, 1) else ("unknown",)
+
+
+def unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
+    """Mount points of fstab where nothing is mounted; None where that cannot be told."""
+    if mounted.code != 0:
+        return None
+    there = set(mounted.stdout.split())
+    return tuple(target for target in wanted.stdout.split() if target.startswith("/") and target not in there)
+
+
+def strays(root: Layout, data_root: str, disks: Sequence[Disk]) -> list[str]:
+    """Directories and links in `data_root` that are no known cluster's data, nor what a restore of it left."""
+    known = {disk.config.data_dir for disk in disks}
+    ours = known | {f"{directory}.restoring" for directory in known}
+    if data_root in known:
+        return []
+    names = (name for name, kind in (root.entries or {}).items() if kind in "dl" and name and name not in OURS)
+    return [path for path in (f"{data_root}/{name}" for name in sorted(names)) if path not in ours]
+
+
+# -- the judgement -----------------------------------------------------------------------------------------------
+
+
+def doubt(place: Place, found: Sequence[Disk], family: Family, settings: Etcd) -> str:
+    """Why it is not proven that this machine's disk holds nothing of the lost cluster; "" where that is proven.
+
+    For a machine of which nothing is salvaged. `found`: what its configurations lead to.
+    """
+    lost = [disk for disk in found if may_be_lost(disk.lineage, family)]
+    tokens = [f"{NAME_SALVAGE}{token}" for token in dict.fromkeys(disk.config.token for disk in lost if disk.whole)]
+    if tokens:
+        return f"its data is whole, but no host tells which cluster was lost ({', '.join(tokens)})"
+    odd = next((disk.problem for disk in lost if disk.problem), "")
+    directories = (settings.data_root, *(disk.config.data_dir for disk in lost))
+    return odd or _configuration(place, found, settings) or _elsewhere(place, directories, family)
+
+
+def may_be_lost(lineage: Lineage, family: Family) -> bool:
+    """Whether data may be the lost cluster's: it is, or nobody tells which cluster was lost."""
+    if family.line:
+        return family.generation(lineage) == 0
+    return not family.is_unborn(lineage)
+
+
+def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
+    """Whether it is known where the data of this machine was: by its configuration, or because there was never any."""
+    if isinstance(place.config, str):
+        return place.config
+    if place.config is None and not found:
+        if place.unit.installed:
+            return f"{settings.unit} is installed, but {settings.config} is not there to say where its data is"
+        if place.processes:
+            return f"an etcd runs (process {', '.join(place.processes)}), but {settings.config} is not there"
+    return _flags(place.runs, settings)
+
+
+def _flags(words: Sequence[str], settings: Etcd) -> str:
+    """Whether the unit takes its settings from another place than the configurations that were read. Beside a
+    configuration file etcd ignores every other flag."""
+    given = _given(words)
+    if "config-file" in given:
+        other, known = PurePosixPath(given["config-file"]), PurePosixPath(settings.config)
+        beside = (other.parent.parent, other.name) == (known.parent.parent, known.name)
+        return "" if beside else f"{settings.unit} reads {other}, not {settings.config}"
+    named = [f"--{name}={given[name]}" for name in ("data-dir", "wal-dir") if name in given]
+    return f"{settings.unit} starts etcd with {' '.join(named)}, not with {settings.config}" if named else ""
+
+
+def _given(words: Sequence[str]) -> dict[str, str]:
+    """Flag → value, however it is spelled: -flag value, --flag value, --flag=value."""
+    found = {}
+    for word, after in itertools.pairwise([*words, ""]):
+        if word.startswith("-"):
+            name, _, value = word.lstrip("-").partition("=")
+            found[name] = value or after
+    return found
+
+
+def _elsewhere(place: Place, directories: Sequence[str], family: Family) -> str:
+    """Whether data may lie where nothing points to: on a disk that is not mounted, or under another name."""
+    if place.root.problem:
+        return place.root.problem
+    if place.unmounted is None:
+        return "nobody tells which of its file systems are mounted"
+    for target in place.unmounted:
+        if any(_lies_in(target, directory) for directory in directories):
+            return f"{target} should be a file system of its own (fstab), and none is mounted there"
+    for path, (layout, lineage) in place.strays.items():
+        if layout.problem:
+            return layout.problem
+        if layout.files and not _is_foreign(lineage, family):
+            return f"data lies in {path}, which no configuration names"
+    return ""
+
+
+def _lies_in(target: str, directory: str) -> bool:
+    return target != "/" and f"{directory}/".startswith(f"{target.rstrip('/')}/")
+
+
+def _is_foreign(lineage: Lineage, family: Family) -> bool:
+    """Whether it is proven to be another cluster's: both IDs are known, and differ."""
+    known = family.lost.cluster_id if family.lost else None
+    return lineage.cluster_id is not None and known is not None and lineage.cluster_id != known

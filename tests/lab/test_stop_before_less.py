@@ -1,0 +1,206 @@
+"""Where a survivor's disk may hold more than can be salvaged the run stops, touches no data, and every choice works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from compose import etcd_client
+from compose.nodes import Node
+from tests.lab import listing
+from tests.lab.rehearsal import Rehearsal, Run
+from tests.lab.stops import choice, stops
+from tests.lab.writers import data_dir, leftovers
+
+ALL = ("etcd-1", "etcd-2", "etcd-3")
+LATE = "/status/late"
+CONFIG = "/etc/etcd/dh/latest/config.yaml"
+AWAY = "/var/lib/elsewhere"  # another disk, as far as etcd can tell
+
+
+def written_late(rehearsal: Rehearsal) -> bool:
+    return etcd_client.read_all(rehearsal.nodes, LATE) != {}
+
+
+def originals(node: Node, directory: str) -> str:
+    """SHA-256 of all that the member's data is made of, wherever it lies."""
+    script = 'find -L "$0" "$1" -type f -exec sha256sum {} + 2>/dev/null | sort -k2'
+    return node.run(["sh", "-c", script, directory, AWAY]).stdout
+
+
+# -- what a machine may look like --------------------------------------------------------------------------------
+
+
+def log_kept_apart(node: Node, directory: str) -> None:
+    """`wal-dir` in its configuration: a log on a fast disk of its own."""
+    script = 'mkdir -p "$1"; mv "$0"/member/wal "$1"/wal; echo "wal-dir: $1/wal" >>"$2"'
+    node.run(["sh", "-ec", script, directory, AWAY, CONFIG])
+
+
+def linked(name: str) -> Callable[[Node, str], None]:
+    def made(node: Node, directory: str) -> None:
+        script = 'mkdir -p "$1"; mv "$0/$2" "$1/moved"; ln -s "$1/moved" "$0/$2"'
+        node.run(["sh", "-ec", script, directory, AWAY, name])
+
+    made.__name__ = f"{name.replace('/', '_')}_is_a_link"
+    return made
+
+
+UNDO = """
+if grep -q ^wal-dir "$2"; then sed -i /^wal-dir/d "$2"; mv "$1"/wal "$0"/member/wal; fi
+for name in member member/wal member/snap; do
+    [ ! -L "$0/$name" ] || { rm "$0/$name"; mv "$1"/moved "$0/$name"; }
+done
+rm -rf "$1"
+"""
+
+LAYOUTS = (log_kept_apart, linked("member/wal"), linked("member/snap"), linked("member"))
+
+
+@contextmanager
+def unreadable(node: Node) -> Iterator[None]:
+    """A disk that gives an I/O error while the data is copied; tar ends with 2 and says which."""
+    tar = "/usr/local/sbin/tar"
+    script = (
+        "#!/bin/sh\n"
+        'case "$*" in *--create*--directory=/var/lib/etcd/*)\n'
+        '    echo "tar: ./member/snap/db: Read error at byte 4096, while reading 512 bytes: Input/output error" >&2\n'
+        '    echo "tar: Exiting with failure status due to previous errors" >&2; exit 2 ;;\n'
+        'esac\nexec /bin/tar "$@"\n'
+    )
+    node.put(tar, script.encode(), 0o755)
+    try:
+        yield
+    finally:
+        node.run(["rm", "-f", tar])
+
+
+# -- what the run must do ----------------------------------------------------------------------------------------
+
+
+def lose_all_but_one(rehearsal: Rehearsal) -> tuple[Node, str]:
+    """A write that no backup has, then all are stopped and two wiped; the survivor and its data directory."""
+    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe")
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    return survivor, data_dir(survivor)
+
+
+def refused_untouched(rehearsal: Rehearsal, why: str) -> Run:
+    """A run that ends in Step 0 and leaves every machine as it was."""
+    before = listing.taken(rehearsal.nodes)
+    run = rehearsal.run(rehearsal.inventory())
+    stops(run, "test_given_a_snapshot_is_whole")
+    assert why in run.output.replace("\n", " "), run.output
+    changed = listing.changes(before, listing.taken(rehearsal.nodes))
+    ours = ("requorum", "-- No entries --")  # the lock's directory, and what the syslog is told of the run
+    assert [line for line in changed if not any(word in line for word in ours)] == []
+    return run
+
+
+def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(rehearsal: Rehearsal) -> None:
+    """A log that is kept apart, and links at each place; at the last one the printed last resort is pasted."""
+    survivor, directory = lose_all_but_one(rehearsal)
+    inventory = rehearsal.inventory()
+    for made in LAYOUTS:
+        survivor.run(["sh", "-ec", UNDO, directory, AWAY, CONFIG])
+        made(survivor, directory)
+        run = refused_untouched(rehearsal, "(wal-dir)" if made is log_kept_apart else "is a link, not a directory")
+    before = originals(survivor, directory)
+
+    run = rehearsal.run(inventory, choice(run, "--skip-hash"))
+
+    assert run.recovered, run.output
+    assert run.summary["snapshot"]["source"] == "on-disk"
+    assert written_late(rehearsal)
+    assert originals(survivor, directory) == before, "what the link leads to is only read"
+    rehearsal.assert_recovered(run)
+
+
+@pytest.mark.matrix  # the stop before anything is touched is proven of each above
+@pytest.mark.parametrize("made", LAYOUTS)
+@pytest.mark.parametrize(("option", "late"), [("--snapshot", False), ("--skip-hash", True)])
+def test_each_choice_after_a_disk_that_is_not_understood_works_as_pasted(
+    rehearsal: Rehearsal, made: Callable[[Node, str], None], option: str, late: bool
+) -> None:
+    survivor, directory = lose_all_but_one(rehearsal)
+    made(survivor, directory)
+    before = originals(survivor, directory)
+    stopped = rehearsal.run(rehearsal.inventory())
+    run = rehearsal.run(rehearsal.inventory(), choice(stopped, option))
+    assert run.recovered, run.output
+    assert written_late(rehearsal) == late
+    assert originals(survivor, directory) == before
+    rehearsal.assert_recovered(run)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("made", LAYOUTS)
+def test_once_it_is_mended_the_same_command_salvages(rehearsal: Rehearsal, made: Callable[[Node, str], None]) -> None:
+    survivor, directory = lose_all_but_one(rehearsal)
+    made(survivor, directory)
+    stops(rehearsal.run(rehearsal.inventory()), "test_given_a_snapshot_is_whole")
+    survivor.run(["sh", "-ec", UNDO, directory, AWAY, CONFIG])
+    run = rehearsal.run(rehearsal.inventory())
+    assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
+    assert written_late(rehearsal)
+    rehearsal.assert_recovered(run)
+
+
+def refuses_writes(rehearsal: Rehearsal) -> tuple[Node, str, Run]:
+    """A survivor in whose data etcd's space alarm is on; the stopped run."""
+    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    with etcd_client.connect(rehearsal.nodes) as client:
+        client.raise_alarm()
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe")
+    survivor = rehearsal.nodes.by_name("etcd-1")
+    directory = data_dir(survivor)
+    before = originals(survivor, directory)
+    run = rehearsal.run(rehearsal.inventory())
+    stops(run, "test_then_the_best_data_is_on_every_new_member")
+    assert "space exceeded" in run.output
+    assert originals(survivor, directory) == before
+    assert leftovers(rehearsal.nodes) == []
+    return survivor, directory, run
+
+
+def test_a_survivor_that_refuses_writes_stops_the_run_and_its_save_is_kept(rehearsal: Rehearsal) -> None:
+    survivor, _, stopped = refuses_writes(rehearsal)
+    kept = re.search(r"what was saved stays at etcd-1:(\S+?)[\s;,]", stopped.output)
+    assert kept, stopped.output
+    assert survivor.run(["stat", "-c", "%a %U", kept[1]]).stdout.split() == ["600", "root"]
+    assert b"written after the backup" in survivor.get(kept[1]), "the finished save holds the newest write"
+    assert "--skip-hash" not in stopped.output.split("→")[-1], "that database would refuse writes again"
+
+    run = rehearsal.run(rehearsal.inventory(), choice(stopped, "--snapshot"))
+
+    assert run.recovered and run.summary["snapshot"]["source"] == "file", run.output
+    assert run.summary["data_loss"]["certain"] >= 1
+    assert survivor.run(["test", "-s", kept[1]], check=False).rc == 0, "nor does the next run delete it"
+    rehearsal.assert_recovered(run)
+
+
+@pytest.mark.parametrize(
+    ("option", "late"),
+    [("--skip-hash", True), pytest.param("--snapshot", False, marks=pytest.mark.matrix)],
+)
+def test_one_of_two_survivors_with_an_io_error_stops_the_run(rehearsal: Rehearsal, option: str, late: bool) -> None:
+    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe", ("etcd-3",))
+    survivors = [(node, data_dir(node)) for node in rehearsal.nodes.members[:2]]
+    before = [originals(node, directory) for node, directory in survivors]
+    with unreadable(rehearsal.nodes.by_name("etcd-2")):
+        stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
+        stops(stopped, "test_then_the_best_data_is_on_every_new_member")
+        assert "Input/output error" in stopped.output
+        run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, option))
+    assert run.recovered, run.output
+    assert written_late(rehearsal) == late
+    assert [originals(node, directory) for node, directory in survivors] == before
+    rehearsal.assert_recovered(run)
