@@ -321,9 +321,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
 def _said(config: pytest.Config) -> advice.Said:
     """How this run was called."""
     names = (
-        "--plan", "--confirm", "--snapshot", "--salvage", "--skip-hash", "--rebuild", "--gone", "--discard-new-writes",
-        "--members", "--off", "--seconds", "--since", "--concurrency",
-    )  # fmt: skip
+        "--plan",
+        "--confirm",
+        "--snapshot",
+        "--salvage",
+        "--skip-hash",
+        "--rebuild",
+        "--gone",
+        "--discard-new-writes",
+        "--members",
+        "--off",
+        "--seconds",
+        "--since",
+        "--concurrency",
+    )
     options = [(name, config.getoption(name)) for name in names]
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
     options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []

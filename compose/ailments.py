@@ -135,16 +135,22 @@ class NoSpace:
         write = [ETCDCTL, f"--endpoints=https://{node.ip}:2379", "--command-timeout=2s", "put", "/status/probe", "x"]
         poll.until(
             lambda: "space exceeded" in nodes.configuration_server.run(write, check=False).stderr,
-            seconds=30, every=0.2, what="a write is refused for want of space", error=FaultError,
-        )  # fmt: skip
+            seconds=30,
+            every=0.2,
+            what="a write is refused for want of space",
+            error=FaultError,
+        )
 
     def heal(self, nodes: Nodes) -> None:
         _shell(_last(nodes), f"mv -f {CONFIG}.was {CONFIG}; {RESTART}")
         cure = f"{ETCDCTL} --command-timeout=2s alarm disarm && {ETCDCTL} --command-timeout=2s del /status/probe"
         poll.until(
             lambda: nodes.configuration_server.run(["sh", "-c", cure], check=False).rc == 0,
-            seconds=30, every=0.2, what="the alarm is disarmed", error=FaultError,
-        )  # fmt: skip
+            seconds=30,
+            every=0.2,
+            what="the alarm is disarmed",
+            error=FaultError,
+        )
 
 
 @dataclass(frozen=True)
@@ -183,17 +189,28 @@ class StaleMember:
         client, peer = f"http://{node.ip}:2379", f"http://{node.ip}:2380"
         node.run(
             [
-                "systemd-run", "--quiet", f"--unit={UNIT}", "--uid=etcd", "etcd", "--name=etcd-3",
-                "--data-dir=/var/lib/etcd/dh/stale", f"--initial-cluster=etcd-3={peer}",
-                f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
-                f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
+                "systemd-run",
+                "--quiet",
+                f"--unit={UNIT}",
+                "--uid=etcd",
+                "etcd",
+                "--name=etcd-3",
+                "--data-dir=/var/lib/etcd/dh/stale",
+                f"--initial-cluster=etcd-3={peer}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
             ]
-        )  # fmt: skip
+        )
         connect = ["bash", "-c", f"exec 3<>/dev/tcp/{node.ip}/2379"]
         poll.until(
             lambda: nodes.configuration_server.run(connect, check=False).rc == 0,
-            seconds=30, every=0.2, what="the old member accepts clients", error=FaultError,
-        )  # fmt: skip
+            seconds=30,
+            every=0.2,
+            what="the old member accepts clients",
+            error=FaultError,
+        )
 
     def heal(self, nodes: Nodes) -> None:
         _shell(nodes.spares[:1], f"systemctl stop {UNIT}; rm -rf /var/lib/etcd/dh/stale; systemctl daemon-reload")
@@ -265,22 +282,34 @@ class Cut:
 
 
 AILMENTS: tuple[Ailment, ...] = (
-    Scripts("lost", "quorum lost", f'{DATA}systemctl stop "$1"; mv "$data" "$data.away"',
-            f'{DATA}mv "$data.away" "$data"; {START}', majority=True),
+    Scripts(
+        "lost",
+        "quorum lost",
+        f'{DATA}systemctl stop "$1"; mv "$data" "$data.away"',
+        f'{DATA}mv "$data.away" "$data"; {START}',
+        majority=True,
+    ),
     Scripts("stopped", "quorum restartable", 'systemctl stop "$1"', START, majority=True),
     Dark(),
-    Scripts("owner", "wrong owner", f'{DATA}chown -R root:root "$data"; {RESTART}',
-            f'{DATA}chown -R etcd:etcd "$data"; {RESTART}'),
+    Scripts(
+        "owner",
+        "wrong owner",
+        f'{DATA}chown -R root:root "$data"; {RESTART}',
+        f'{DATA}chown -R etcd:etcd "$data"; {RESTART}',
+    ),
     Forged("expired", "certificates expired", "20200101000000Z", "20210101000000Z", "trusted"),
     Forged("forged", "certificates mismatched", "20200101000000Z", "20990101000000Z", ""),
     OtherAddress(),
     Scripts("full", "disk full", FILL, DRAIN, majority=True),
     NoSpace(),
     Altered(),
-    Scripts("torn", "corrupt member",
-            f'{DATA}systemctl stop "$1"; cp -a "$data/member/snap/db" /var/lib/etcd/db.was; '
-            f'dd if=/dev/zero of="$data/member/snap/db" bs=4096 count=8 conv=notrunc status=none; {RESTART}',
-            f'{DATA}systemctl stop "$1"; mv -f /var/lib/etcd/db.was "$data/member/snap/db"; {START}'),
+    Scripts(
+        "torn",
+        "corrupt member",
+        f'{DATA}systemctl stop "$1"; cp -a "$data/member/snap/db" /var/lib/etcd/db.was; '
+        f'dd if=/dev/zero of="$data/member/snap/db" bs=4096 count=8 conv=notrunc status=none; {RESTART}',
+        f'{DATA}systemctl stop "$1"; mv -f /var/lib/etcd/db.was "$data/member/snap/db"; {START}',
+    ),
     Quiet("split", "split cluster IDs", SPLIT, UNSPLIT),
     StaleMember(),
     Quiet("clock", "clock difference", CLOCK, "rm /usr/local/bin/date"),
@@ -288,7 +317,7 @@ AILMENTS: tuple[Ailment, ...] = (
     WrongPasswords(),
     UnfinishedRun(),
     Cut(),
-)  # fmt: skip
+)
 
 
 def by_name(name: str) -> Ailment:

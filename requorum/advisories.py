@@ -41,43 +41,66 @@ GHSA = "github.com/etcd-io/etcd/security/advisories"
 
 ADVISORIES = (
     Advisory(
-        "etcd-io/etcd#13766", "a crash under load lets members' data differ", ((3, 5, 3),),
-        "github.com/etcd-io/etcd, Documentation/postmortems/v3.5-data-inconsistency.md", ((3, 5, 0),), data=True,
+        "etcd-io/etcd#13766",
+        "a crash under load lets members' data differ",
+        ((3, 5, 3),),
+        "github.com/etcd-io/etcd, Documentation/postmortems/v3.5-data-inconsistency.md",
+        ((3, 5, 0),),
+        data=True,
     ),
     Advisory(
-        "etcd crash in defragmentation", "a crash while it defragments lets members' data differ", ((3, 5, 6),),
-        "etcd's announcement, quoted in github.com/kubernetes/kubernetes/pull/114064", ((3, 5, 0),), data=True,
+        "etcd crash in defragmentation",
+        "a crash while it defragments lets members' data differ",
+        ((3, 5, 6),),
+        "etcd's announcement, quoted in github.com/kubernetes/kubernetes/pull/114064",
+        ((3, 5, 0),),
+        data=True,
     ),
     Advisory(
-        "etcd-io/etcd#14571", "with authentication on, a new member's data differs", ((3, 4, 22), (3, 5, 6)),
+        "etcd-io/etcd#14571",
+        "with authentication on, a new member's data differs",
+        ((3, 4, 22), (3, 5, 6)),
         "github.com/etcd-io/etcd/issues/14571, github.com/kubernetes/kubernetes/pull/114064",
-        ((3, 4, 20), (3, 5, 5)), data=True,
+        ((3, 4, 20), (3, 5, 5)),
+        data=True,
     ),
     Advisory(
-        "CVE-2021-28235", "the debug handler gives credentials away", ((3, 4, 25), (3, 5, 8)),
+        "CVE-2021-28235",
+        "the debug handler gives credentials away",
+        ((3, 4, 25), (3, 5, 8)),
         "github.com/etcd-io/etcd/pull/15648",
     ),
     Advisory(
-        "CVE-2023-32082", "names of keys are read without permission, by their lease", ((3, 4, 26), (3, 5, 9)),
+        "CVE-2023-32082",
+        "names of keys are read without permission, by their lease",
+        ((3, 4, 26), (3, 5, 9)),
         "osv.dev/vulnerability/BIT-etcd-2023-32082",
     ),
     Advisory(
-        "CVE-2026-33413", "maintenance, lease and member calls without a login", ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
+        "CVE-2026-33413",
+        "maintenance, lease and member calls without a login",
+        ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
         f"{GHSA}/GHSA-q8m4-xhhv-38mg",
     ),
     Advisory(
-        "CVE-2026-33343", "a nested transaction passes by all permissions", ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
+        "CVE-2026-33343",
+        "a nested transaction passes by all permissions",
+        ((3, 4, 42), (3, 5, 28), (3, 6, 9)),
         f"{GHSA}/GHSA-rfx7-8w68-q57q",
     ),
     Advisory(
-        "CVE-2026-44283", "a put in a transaction reads without permission", ((3, 4, 44), (3, 5, 30), (3, 6, 11)),
+        "CVE-2026-44283",
+        "a put in a transaction reads without permission",
+        ((3, 4, 44), (3, 5, 30), (3, 6, 11)),
         f"{GHSA}/GHSA-x35m-3gp4-4fh5",
     ),
     Advisory(
-        "CVE-2026-73499", "a watch from one permitted key sees all behind it", ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
+        "CVE-2026-73499",
+        "a watch from one permitted key sees all behind it",
+        ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
         f"{GHSA}/GHSA-xg4h-6gfc-h4m8",
     ),
-)  # fmt: skip
+)
 
 
 def release(version: str) -> Release | None:

@@ -36,9 +36,15 @@ class Entry:
 
 def ask_listing(host: str, archive: str) -> Command:
     return look(
-        host, "tar", "--numeric-owner", "--quoting-style=escape", "-tvzf", archive,
-        why=f"what {archive} holds", accept=(0,),
-    )  # fmt: skip
+        host,
+        "tar",
+        "--numeric-owner",
+        "--quoting-style=escape",
+        "-tvzf",
+        archive,
+        why=f"what {archive} holds",
+        accept=(0,),
+    )
 
 
 def parse_listing(archive: str, text: str) -> list[Entry]:
@@ -124,6 +130,13 @@ def ask_certificate(host: str, directory: str, config: MemberConfig, ip: str, ce
     """
     ca, cert = (f"{directory}/{posixpath.basename(p)}" for p in (certificate.ca, certificate.cert))
     return look(
-        host, "openssl", "verify", "-CAfile", ca, "-verify_ip", ip, cert,
+        host,
+        "openssl",
+        "verify",
+        "-CAfile",
+        ca,
+        "-verify_ip",
+        ip,
+        cert,
         why=f"certificate of {config.name} for {ip}",
-    )  # fmt: skip
+    )

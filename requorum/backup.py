@@ -75,14 +75,33 @@ def save(terms: Terms, endpoint: str) -> list[Command]:
     base = marker.directory(terms.inventory.cluster)
     return [
         act(host, "install", "-d", "-m", "700", marker.BASE, base, place, why="a place for the save, for root only"),
-        act(host, "find", base, "-mindepth", "1", "-maxdepth", "1", "-name", "backup-*", "-mmin",
-            f"+{ABANDONED_MINUTES}", "-exec", "rm", "-rf", "{}", "+", why="clear what a killed backup left"),
+        act(
+            host,
+            "find",
+            base,
+            "-mindepth",
+            "1",
+            "-maxdepth",
+            "1",
+            "-name",
+            "backup-*",
+            "-mmin",
+            f"+{ABANDONED_MINUTES}",
+            "-exec",
+            "rm",
+            "-rf",
+            "{}",
+            "+",
+            why="clear what a killed backup left",
+        ),
         Command(
             host,
             (*_etcdctl(terms), f"--endpoints={endpoint}", "snapshot", "save", f"{place}/snapshot.db"),
-            f"save a snapshot from {endpoint}", deadline=LONG, stop=("rm", "-rf", place),
+            f"save a snapshot from {endpoint}",
+            deadline=LONG,
+            stop=("rm", "-rf", place),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def ask_save(terms: Terms, path: str) -> list[Command]:
@@ -109,9 +128,16 @@ def clear(terms: Terms) -> list[Command]:
     host, place = terms.configuration_server, staging(terms)
     return [
         act(host, "rm", "-rf", place, why="nothing of the backup stays on the host"),
-        act(host, "rmdir", "--ignore-fail-on-non-empty", marker.directory(terms.inventory.cluster), marker.BASE,
-            why="nor an empty directory", accept=(0, 1)),
-    ]  # fmt: skip
+        act(
+            host,
+            "rmdir",
+            "--ignore-fail-on-non-empty",
+            marker.directory(terms.inventory.cluster),
+            marker.BASE,
+            why="nor an empty directory",
+            accept=(0, 1),
+        ),
+    ]
 
 
 def ask_left(terms: Terms) -> Command:
@@ -166,9 +192,16 @@ def describe(cluster: Cluster, member: Status, path: str | None = None) -> Manif
 def _fingerprint(cluster: Cluster, member: Status, revision: int) -> Fingerprint | None:
     """What the member says of its data at the saved revision, so that a copy of it can be compared one night."""
     question = deephaven.etcdctl(
-        cluster.inventory, f"--endpoints={member.endpoint}", "endpoint", "hashkv", f"--rev={revision}", "-w", "json",
-        why="hash of all data at the saved revision", deadline=LONG,
-    )  # fmt: skip
+        cluster.inventory,
+        f"--endpoints={member.endpoint}",
+        "endpoint",
+        "hashkv",
+        f"--rev={revision}",
+        "-w",
+        "json",
+        why="hash of all data at the saved revision",
+        deadline=LONG,
+    )
     (answer,) = cluster.ask([question])
     try:
         ((hash_, compacted),) = etcd.parse_fingerprints(answer.stdout).values()
@@ -183,10 +216,13 @@ def fetch(terms: Terms, tonight: Tonight) -> list[Action]:
     note = tonight.kept
     return [
         Fetch(
-            terms.configuration_server, f"{staging(terms)}/snapshot.db", str(tonight.vault.part(note.taken)),
-            "the save to this machine", note.sha256,
+            terms.configuration_server,
+            f"{staging(terms)}/snapshot.db",
+            str(tonight.vault.part(note.taken)),
+            "the save to this machine",
+            note.sha256,
         )
-    ]  # fmt: skip
+    ]
 
 
 def sweep(cluster: Cluster, tonight: Tonight) -> None:

@@ -91,9 +91,12 @@ def ask_listing(host: str, terms: Terms) -> Command:
     """Path, mode, owner, link and content of all that may be touched. Compared in memory: passwords are among it."""
     settings = terms.inventory.etcd
     return Command(
-        host, ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms)),
-        "list what the runbook may touch", changes=False, secret=True,
-    )  # fmt: skip
+        host,
+        ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms)),
+        "list what the runbook may touch",
+        changes=False,
+        secret=True,
+    )
 
 
 def is_listing(question: Command) -> bool:
@@ -190,10 +193,14 @@ def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
             act_long(host, "cp", "-a", "-T", path, f"{part}/tree{path}", why=f"keep {path} as it is") for path in paths
         ]
         plan += [
-            Command(host, ("dd", f"of={part}/record.json", "conv=fsync", "status=none"), "and a record of it",
-                    stdin=(json.dumps(asdict(found)) + "\n").encode()),
+            Command(
+                host,
+                ("dd", f"of={part}/record.json", "conv=fsync", "status=none"),
+                "and a record of it",
+                stdin=(json.dumps(asdict(found)) + "\n").encode(),
+            ),
             act(host, "mv", "-T", part, place(terms), why="the record gets its name; it is never written again"),
-        ]  # fmt: skip
+        ]
     return plan
 
 
@@ -203,8 +210,14 @@ def is_data(path: str, data_root: str) -> bool:
 
 
 def ask_record(host: str, terms: Terms) -> Command:
-    return Command(host, ("cat", place(terms, "record.json")), "what the host was before the run",
-                   changes=False, accept=None, secret=True)  # fmt: skip
+    return Command(
+        host,
+        ("cat", place(terms, "record.json")),
+        "what the host was before the run",
+        changes=False,
+        accept=None,
+        secret=True,
+    )
 
 
 def parse_record(host: str, text: str) -> Record | None:
@@ -235,8 +248,11 @@ class Difference:
         return bool(self.brought or self.lacking or self.retouched)
 
     def __str__(self) -> str:
-        said = [f"{word} {', '.join(paths)}" for word, paths in (("new:", self.brought), ("missing:", self.lacking))
-                if paths]  # fmt: skip
+        said = [
+            f"{word} {', '.join(paths)}"
+            for word, paths in (("new:", self.brought), ("missing:", self.lacking))
+            if paths
+        ]
         if self.retouched:
             said.append(f"another mode or owner: {', '.join(entry.path for entry in self.retouched)}")
         return "; ".join(said)

@@ -54,11 +54,15 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     layouts = cluster.ask([layout.ask(host, config.data_dir, DEPTH) for host, config in there])
     return tuple(
         disks.parse_data(
-            members[host], config, Lineage(config.token, lineage.parse_wal(head.stdout)),
-            config is installed[host], found.stdout, layout.parse(config.data_dir, lies),
+            members[host],
+            config,
+            Lineage(config.token, lineage.parse_wal(head.stdout)),
+            config is installed[host],
+            found.stdout,
+            layout.parse(config.data_dir, lies),
         )
         for (host, config), head, found, lies in zip(there, heads, data, layouts, strict=True)
-    )  # fmt: skip
+    )
 
 
 def doubts(cluster: Cluster) -> dict[str, str]:
@@ -251,9 +255,14 @@ def of_file(path: Path, family: Family, named: str = "") -> Candidate:
     problem = _contradiction(source, contents, note)
     whose = family.completed(note.lineage, derived)
     source = replace(
-        source, taken=note.taken, revision=note.revision, keys=note.keys, lineage=whose,
-        bumps=family.bump(whose, told=note.bumps), fingerprint=note.fingerprint,
-    )  # fmt: skip
+        source,
+        taken=note.taken,
+        revision=note.revision,
+        keys=note.keys,
+        lineage=whose,
+        bumps=family.bump(whose, told=note.bumps),
+        fingerprint=note.fingerprint,
+    )
     found = ranking.of(source, named)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found
 

@@ -22,9 +22,12 @@ class Cause:
     def row(self) -> dict[str, object]:
         """As `summary.json` has it."""
         return {
-            "name": self.name, "what": self.what, "evidence": dict(self.evidence), "next": self.next,
+            "name": self.name,
+            "what": self.what,
+            "evidence": dict(self.evidence),
+            "next": self.next,
             "command": self.command,
-        }  # fmt: skip
+        }
 
     def lines(self, number: int) -> list[str]:
         """As the operator reads it."""

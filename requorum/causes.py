@@ -28,10 +28,13 @@ def stale_member(sheet: Sheet) -> Cause | None:
         f"{names.get(ip, '?')} ({ip})": f"accepts clients from {listed(hosts)}" for ip, hosts in sheet.stale.items()
     }
     return Cause(
-        50, "stale old member", "An old member that was replaced runs again, and serves clients old configuration.",
+        50,
+        "stale old member",
+        "An old member that was replaced runs again, and serves clients old configuration.",
         found,
-        "stop it there for good:", f"systemctl mask --now {sheet.unit}",
-    )  # fmt: skip
+        "stop it there for good:",
+        f"systemctl mask --now {sheet.unit}",
+    )
 
 
 def passwords(sheet: Sheet) -> Cause | None:
@@ -40,10 +43,14 @@ def passwords(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        55, "passwords do not match", "Clients hold passwords that are not those in etcd's data.", found,
+        55,
+        "passwords do not match",
+        "Clients hold passwords that are not those in etcd's data.",
+        found,
         "after a restore the old passwords are the right ones. The newest backup of them, to be put back on every "
-        "Deephaven host:", f"ls -d {marker.directory(sheet.inventory.cluster)}/*/client.before",
-    )  # fmt: skip
+        "Deephaven host:",
+        f"ls -d {marker.directory(sheet.inventory.cluster)}/*/client.before",
+    )
 
 
 # -- what follows ------------------------------------------------------------------------------------------------
@@ -52,17 +59,33 @@ def passwords(sheet: Sheet) -> Cause | None:
 def quorum_gone(sheet: Sheet) -> Cause | None:
     kind, found = sheet.verdict.kind, sheet.verdict.found()
     if kind is Kind.LOST:
-        return Cause(70, "quorum lost", "Quorum is lost: no majority of the members can come back as it is.", found,
-                     "rebuild the cluster:", pytest_line(sheet))  # fmt: skip
+        return Cause(
+            70,
+            "quorum lost",
+            "Quorum is lost: no majority of the members can come back as it is.",
+            found,
+            "rebuild the cluster:",
+            pytest_line(sheet),
+        )
     if kind is Kind.RESTARTABLE:
-        return Cause(70, "quorum restartable", "Quorum is lost, and a majority only needs to be started.", found,
-                     f"on {listed(sheet.verdict.start)}:", f"systemctl start --no-block {sheet.unit}")  # fmt: skip
+        return Cause(
+            70,
+            "quorum restartable",
+            "Quorum is lost, and a majority only needs to be started.",
+            found,
+            f"on {listed(sheet.verdict.start)}:",
+            f"systemctl start --no-block {sheet.unit}",
+        )
     if kind is Kind.UNKNOWN:
         found |= {host: why for host, why in sheet.silent.items() if host in found}
-        return Cause(70, "quorum unknown", "It is unknown whether quorum is lost: too few members could be asked.",
-                     found,
-                     "reach those machines first; one that is fenced or destroyed is named with --gone:",
-                     f"{pytest_line(sheet, 'troubleshoot/diagnose')} --gone=HOST")  # fmt: skip
+        return Cause(
+            70,
+            "quorum unknown",
+            "It is unknown whether quorum is lost: too few members could be asked.",
+            found,
+            "reach those machines first; one that is fenced or destroyed is named with --gone:",
+            f"{pytest_line(sheet, 'troubleshoot/diagnose')} --gone=HOST",
+        )
     return None
 
 
@@ -73,9 +96,13 @@ def silent_hosts(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        75, "host silent", f"{listed(found)} could not be asked.", found,
-        "check the machine, the network, ssh and sudo; then look again:", pytest_line(sheet, "troubleshoot/diagnose"),
-    )  # fmt: skip
+        75,
+        "host silent",
+        f"{listed(found)} could not be asked.",
+        found,
+        "check the machine, the network, ssh and sudo; then look again:",
+        pytest_line(sheet, "troubleshoot/diagnose"),
+    )
 
 
 def member_down(sheet: Sheet) -> Cause | None:
@@ -90,10 +117,13 @@ def member_down(sheet: Sheet) -> Cause | None:
         return None
     found = {host: _with_words(str(facts), sheet.installed.get(host)) for host, facts in stuck.items()}
     return Cause(
-        80, "member down", f"{listed(found)} does not take part, though another member sees a leader.", found,
+        80,
+        "member down",
+        f"{listed(found)} does not take part, though another member sees a leader.",
+        found,
         "on one member at a time, and wait until it is healthy; if it ends again, collect the logs:",
         f"systemctl restart --no-block {sheet.unit}; {pytest_line(sheet, 'troubleshoot/collect_logs')}",
-    )  # fmt: skip
+    )
 
 
 def _with_words(text: str, on: EtcdSheet | None) -> str:
@@ -105,14 +135,32 @@ def deephaven_down(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        90, "Deephaven down", f"Deephaven processes do not run on {listed(found)}.", found,
-        "once etcd is healthy, the configuration server first:", sheet.inventory.deephaven.commands.monit_up,
-    )  # fmt: skip
+        90,
+        "Deephaven down",
+        f"Deephaven processes do not run on {listed(found)}.",
+        found,
+        "once etcd is healthy, the configuration server first:",
+        sheet.inventory.deephaven.commands.monit_up,
+    )
 
 
 CAUSES: tuple[Callable[[Sheet], Cause | None], ...] = (
-    roots.unfinished_run, roots.disk_full, roots.no_space_alarm, roots.address_changed, roots.split_cluster,
-    roots.wrong_owner, roots.configuration, roots.certificates, roots.clocks_differ, roots.corrupt_member, roots.masked,
-    roots.partition, stale_member, passwords, quorum_gone, silent_hosts, member_down,
+    roots.unfinished_run,
+    roots.disk_full,
+    roots.no_space_alarm,
+    roots.address_changed,
+    roots.split_cluster,
+    roots.wrong_owner,
+    roots.configuration,
+    roots.certificates,
+    roots.clocks_differ,
+    roots.corrupt_member,
+    roots.masked,
+    roots.partition,
+    stale_member,
+    passwords,
+    quorum_gone,
+    silent_hosts,
+    member_down,
     deephaven_down,
-)  # fmt: skip
+)

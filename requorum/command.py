@@ -21,8 +21,14 @@ REDACTED = "•••"
 SLICE = "requorum.slice"
 STOP = ("systemctl", "stop", SLICE)
 STOP_SECONDS = 5  # from SIGTERM to SIGKILL
-SCOPE = ("systemd-run", "--quiet", "--scope", "--collect", f"--slice={SLICE}",
-          f"--property=TimeoutStopSec={STOP_SECONDS}")  # fmt: skip
+SCOPE = (
+    "systemd-run",
+    "--quiet",
+    "--scope",
+    "--collect",
+    f"--slice={SLICE}",
+    f"--property=TimeoutStopSec={STOP_SECONDS}",
+)
 
 
 @dataclass(frozen=True)
@@ -201,9 +207,13 @@ def act(host: str, *argv: str, why: str, accept: tuple[int, ...] = (0,)) -> Comm
 
 
 def act_long(
-    host: str, *argv: str, why: str, deadline: int = LONG, accept: tuple[int, ...] | None = (0,),
+    host: str,
+    *argv: str,
+    why: str,
+    deadline: int = LONG,
+    accept: tuple[int, ...] | None = (0,),
     makes: tuple[str, ...] = (),
-) -> Command:  # fmt: skip
+) -> Command:
     """A command that changes the host and may take long: Ctrl-C ends it there, and so does the next run."""
     return Command(host, (*SCOPE, *argv), why, deadline=deadline, accept=accept, stop=STOP, makes=makes)
 

@@ -17,9 +17,16 @@ from requorum.stages import Procedure
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
 
 TESTINFRA = (  # options of its plugin, which knows nothing of inventories
-    "connection", "ssh_config", "ssh_extra_args", "ssh_identity_file", "sudo", "sudo_user", "ansible_inventory",
-    "force_ansible", "nagios",
-)  # fmt: skip
+    "connection",
+    "ssh_config",
+    "ssh_extra_args",
+    "ssh_identity_file",
+    "sudo",
+    "sudo_user",
+    "ansible_inventory",
+    "force_ansible",
+    "nagios",
+)
 OWN = (*stages.DATA, "discard_new_writes", "members", "off", "seconds", "since")  # only some procedures take these
 
 

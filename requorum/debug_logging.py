@@ -178,8 +178,19 @@ def switch(cluster: str, unit: str, config: Config, off: bool, running: bool) ->
     if not changes and not config.due:
         return []
     kept, part = kept_at(cluster, path), f"{path}.requorum"
-    plan = [act(host, "install", "-d", "-m", "700", marker.BASE, marker.directory(cluster), place(cluster),
-                why="where originals are kept")]  # fmt: skip
+    plan = [
+        act(
+            host,
+            "install",
+            "-d",
+            "-m",
+            "700",
+            marker.BASE,
+            marker.directory(cluster),
+            place(cluster),
+            why="where originals are kept",
+        )
+    ]
     if changes and not off and config.kept != digest(config.content):
         plan += [
             act(host, "cp", "-a", path, f"{kept}.part", why="keep the original"),
@@ -189,10 +200,14 @@ def switch(cluster: str, unit: str, config: Config, off: bool, running: bool) ->
         plan += [
             act(host, "install", "-m", "600", "/dev/null", f"{kept}.due", why="note that a restart is due"),
             act(host, "cp", "-a", path, part, why="a copy to edit, with owner and mode"),
-            Command(host, ("dd", f"of={part}", "conv=fsync", "status=none"),
-                    f"debug logging {'off' if off else 'on'} in the copy", stdin=text.encode()),
+            Command(
+                host,
+                ("dd", f"of={part}", "conv=fsync", "status=none"),
+                f"debug logging {'off' if off else 'on'} in the copy",
+                stdin=text.encode(),
+            ),
             act(host, "mv", "-fT", part, path, why="the edited configuration takes effect with the next start"),
-        ]  # fmt: skip
+        ]
     if running:
         plan.append(act(host, "systemctl", "restart", "--no-block", unit, why=f"restart {unit}"))
     return plan
@@ -213,9 +228,17 @@ def digest(content: bytes) -> str:
 def ask_journal(host: str, invocation: str) -> Command:
     """The unit's lines of one start, newest last; root may read them all."""
     return look(
-        host, "journalctl", "--no-pager", "-o", "json", "--output-fields=MESSAGE,PRIORITY", "-n", "2000",
-        f"_SYSTEMD_INVOCATION_ID={invocation}", why="what etcd logs since it was started",
-    )  # fmt: skip
+        host,
+        "journalctl",
+        "--no-pager",
+        "-o",
+        "json",
+        "--output-fields=MESSAGE,PRIORITY",
+        "-n",
+        "2000",
+        f"_SYSTEMD_INVOCATION_ID={invocation}",
+        why="what etcd logs since it was started",
+    )
 
 
 def debug_lines(journal: str) -> list[str]:

@@ -71,9 +71,12 @@ def ask_monit(inventory: Inventory, host: str) -> Command:
 def ask_etcd_in_monit(host: str) -> Command:
     """monit's own summary, for a host that is not Deephaven's; silent where no monit runs."""
     return look(
-        host, "sh", "-c", "! pgrep -x monit >/dev/null || monit -B summary",
+        host,
+        "sh",
+        "-c",
+        "! pgrep -x monit >/dev/null || monit -B summary",
         why="whether monit supervises etcd",
-    )  # fmt: skip
+    )
 
 
 def parse_monit(text: str) -> dict[str, str]:
@@ -113,11 +116,23 @@ def ask_passwords(host: str, directory: str, deepest: int | None = 2) -> Command
     return Command(
         host,
         (
-            "find", directory, *depth, "-type", "f", "-name", "password",
-            "-exec", "sha256sum", "{}", "+",
+            "find",
+            directory,
+            *depth,
+            "-type",
+            "f",
+            "-name",
+            "password",
+            "-exec",
+            "sha256sum",
+            "{}",
+            "+",
         ),
-        "compare passwords without reading them", changes=False, accept=None, secret=True,
-    )  # fmt: skip
+        "compare passwords without reading them",
+        changes=False,
+        accept=None,
+        secret=True,
+    )
 
 
 def parse_all_passwords(text: str) -> list[tuple[str, str]]:
@@ -135,9 +150,23 @@ def parse_passwords(text: str) -> dict[str, str]:
 def ask_endpoints(host: str, directory: str) -> Command:
     """Every role's endpoints file, each line behind its path."""
     return look(
-        host, "find", directory, "-mindepth", "2", "-maxdepth", "2", "-name", "endpoints",
-        "-exec", "grep", "-H", "", "{}", "+", why="which members the clients know",
-    )  # fmt: skip
+        host,
+        "find",
+        directory,
+        "-mindepth",
+        "2",
+        "-maxdepth",
+        "2",
+        "-name",
+        "endpoints",
+        "-exec",
+        "grep",
+        "-H",
+        "",
+        "{}",
+        "+",
+        why="which members the clients know",
+    )
 
 
 def parse_endpoints(text: str) -> dict[str, str]:
@@ -174,9 +203,19 @@ def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
 def ask_owners(host: str, directory: str) -> Command:
     """Who owns each role's password below `directory`."""
     return look(
-        host, "find", directory, "-mindepth", "2", "-maxdepth", "2", "-name", "password", "-printf", r"%P %u:%g %m\n",
+        host,
+        "find",
+        directory,
+        "-mindepth",
+        "2",
+        "-maxdepth",
+        "2",
+        "-name",
+        "password",
+        "-printf",
+        r"%P %u:%g %m\n",
         why="who owns and reads the passwords",
-    )  # fmt: skip
+    )
 
 
 def parse_owners(text: str) -> dict[str, tuple[str, int]]:
@@ -188,9 +227,13 @@ def parse_owners(text: str) -> dict[str, tuple[str, int]]:
 def ask_client_files(host: str, directory: str) -> Command:
     """SHA-256 of every file of every role below `directory`, at any depth; compared in memory, recorded nowhere."""
     return Command(
-        host, ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"),
-        "compare client configurations without reading them", changes=False, accept=None, secret=True,
-    )  # fmt: skip
+        host,
+        ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"),
+        "compare client configurations without reading them",
+        changes=False,
+        accept=None,
+        secret=True,
+    )
 
 
 def parse_client_files(text: str) -> dict[str, str]:
@@ -230,9 +273,21 @@ def put_password(host: str, old: str, directory: str, role: str) -> Command:
     """Overwrites every password of `role` below `directory` with the content of `old`, where there is one; owner and
     mode stay as the vendor made them."""
     return act(
-        host, "find", directory, "-type", "f", "-path", f"*/{role}/password",
-        "-exec", "cp", "--no-preserve=all", old, "{}", ";", why=f"the old password of {role} stays valid",
-    )  # fmt: skip
+        host,
+        "find",
+        directory,
+        "-type",
+        "f",
+        "-path",
+        f"*/{role}/password",
+        "-exec",
+        "cp",
+        "--no-preserve=all",
+        old,
+        "{}",
+        ";",
+        why=f"the old password of {role} stays valid",
+    )
 
 
 # -- generating and unpacking ------------------------------------------------------------------------------------
@@ -261,10 +316,12 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
         )
     plan.append(
         act_long(
-            host, *vendor(dh.commands.generate, **values),
-            why="generate certificates and configuration for the new cluster", makes=made,
+            host,
+            *vendor(dh.commands.generate, **values),
+            why="generate certificates and configuration for the new cluster",
+            makes=made,
         )
-    )  # fmt: skip
+    )
     for path, kept in zip(made, staged, strict=True):
         plan += [
             act(host, "chmod", "600", path, why="for root only"),

@@ -57,32 +57,59 @@ def run(host: str, where: Place, unit: str, account: str, what: ExecStart, secon
     afterwards. The unit's environment goes by a file, since it may hold what must not be seen in a process list."""
     base = marker.BASE
     properties = [
-        f"RuntimeMaxSec={seconds}", f"TimeoutStartSec={LONG}", f"TimeoutStopSec={STOP_SECONDS}",
-        f"StandardOutput=file:{where.log}", "StandardError=inherit",
+        f"RuntimeMaxSec={seconds}",
+        f"TimeoutStartSec={LONG}",
+        f"TimeoutStopSec={STOP_SECONDS}",
+        f"StandardOutput=file:{where.log}",
+        "StandardError=inherit",
         f"ExecStartPre={SYSTEMCTL} stop {unit}",
         *([f"ExecStopPost={SYSTEMCTL} start --no-block {unit}"] if again else []),
         f"LimitNOFILE={what.files}",
         *([f"WorkingDirectory={what.directory}"] if what.directory else []),
         f"EnvironmentFile={where.environment}",  # before the unit's own files, which win over its Environment=
         *(f"EnvironmentFile={path}" for path in what.environment_files),
-    ]  # fmt: skip
+    ]
     return [
-        act(host, "install", "-d", "-m", "700", base, where.directory.rsplit("/", 1)[0], where.directory,
-            why="a place for what etcd says, for root only"),
+        act(
+            host,
+            "install",
+            "-d",
+            "-m",
+            "700",
+            base,
+            where.directory.rsplit("/", 1)[0],
+            where.directory,
+            why="a place for what etcd says, for root only",
+        ),
         *forget(host, where),
         act(host, "install", "-m", "600", "/dev/null", where.log, why="for all that etcd says"),
         act(host, "install", "-m", "600", "/dev/null", where.environment, why="for the unit's environment"),
-        Command(host, ("dd", f"of={where.environment}", "conv=fsync", "status=none"), "the unit's environment",
-                stdin=environment_file(what).encode(errors="surrogateescape")),
+        Command(
+            host,
+            ("dd", f"of={where.environment}", "conv=fsync", "status=none"),
+            "the unit's environment",
+            stdin=environment_file(what).encode(errors="surrogateescape"),
+        ),
         Command(
             host,
             (
-                "systemd-run", "--wait", "--collect", f"--unit={UNIT}", *(f"--property={p}" for p in properties),
-                "runuser", "-u", account, "--", *what.argv,
+                "systemd-run",
+                "--wait",
+                "--collect",
+                f"--unit={UNIT}",
+                *(f"--property={p}" for p in properties),
+                "runuser",
+                "-u",
+                account,
+                "--",
+                *what.argv,
             ),
-            f"run etcd directly as {account} for {seconds} s", deadline=LONG, accept=None, stop=STOP,
+            f"run etcd directly as {account} for {seconds} s",
+            deadline=LONG,
+            accept=None,
+            stop=STOP,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def environment_file(what: ExecStart) -> str:

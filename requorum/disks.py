@@ -61,8 +61,17 @@ def ask_earlier(host: str, config: str, cluster: str) -> Command:
         '[ ! -f "$file" ] || { base64 -w 0 <"$file"; printf \' %s\\n\' "$file"; }; done'
     )
     aside = latest.strip("/").replace("/", "_")
-    return look(host, "sh", "-c", script, latest.rsplit("/", 1)[0], name, marker.directory(cluster), aside,
-                why="configurations of earlier clusters")  # fmt: skip
+    return look(
+        host,
+        "sh",
+        "-c",
+        script,
+        latest.rsplit("/", 1)[0],
+        name,
+        marker.directory(cluster),
+        aside,
+        why="configurations of earlier clusters",
+    )
 
 
 def parse_earlier(host: str, text: str) -> list[MemberConfig]:
@@ -88,9 +97,18 @@ def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) ->
 def ask_data(host: str, data_dir: str) -> Command:
     """The database and the files of the write-ahead log, a line each: name, seconds, bytes."""
     return look(
-        host, "find", f"{data_dir}/member/snap/db", f"{data_dir}/member/wal", "-maxdepth", "1", "-type", "f",
-        "-printf", r"%f %T@ %s\n", why="whether the member's data is on its disk",
-    )  # fmt: skip
+        host,
+        "find",
+        f"{data_dir}/member/snap/db",
+        f"{data_dir}/member/wal",
+        "-maxdepth",
+        "1",
+        "-type",
+        "f",
+        "-printf",
+        r"%f %T@ %s\n",
+        why="whether the member's data is on its disk",
+    )
 
 
 def has_log(text: str) -> bool:
@@ -162,9 +180,16 @@ def listed(disks: Sequence[Disk], family: Family, named: str | None) -> list[Can
         disk = last_resort(disks, family, host)
         if disk is not None:
             rows.append(
-                Candidate(ON_DISK, host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage,
-                          problem=f"{LAST_RESORT}{host}")
-            )  # fmt: skip
+                Candidate(
+                    ON_DISK,
+                    host,
+                    disk.database,
+                    disk.taken,
+                    disk.bytes,
+                    lineage=disk.lineage,
+                    problem=f"{LAST_RESORT}{host}",
+                )
+            )
     return rows
 
 
@@ -184,9 +209,11 @@ def refusal(
             f"{token} on {', '.join(disk.host for disk in group)}"
             for token, group in _by_token(disk for disk in disks if disk.whole).items()
         )
-        return f"{NAME_SALVAGE}{salvage}", "no old member's disk holds this cluster's data", (
-            f"there is: {there}" if there else "there is no such data at all: leave it out"
-        )  # fmt: skip
+        return (
+            f"{NAME_SALVAGE}{salvage}",
+            "no old member's disk holds this cluster's data",
+            (f"there is: {there}" if there else "there is no such data at all: leave it out"),
+        )
     if skip_hash and last_resort(disks, family, skip_hash) is None:
         there = ", ".join(d for d in dict.fromkeys(disk.host for disk in disks) if last_resort(disks, family, d))
         what = "has no database of the lost cluster on its disk"

@@ -148,9 +148,14 @@ class Unit:
 def ask_unit(host: str, unit: str) -> Command:
     properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
     return look(
-        host, "systemctl", "show", unit, *(f"--property={name}" for name in properties),
-        why=f"state of {unit}", root=False,
-    )  # fmt: skip
+        host,
+        "systemctl",
+        "show",
+        unit,
+        *(f"--property={name}" for name in properties),
+        why=f"state of {unit}",
+        root=False,
+    )
 
 
 def parse_files(text: str) -> tuple[str, ...]:
@@ -188,10 +193,14 @@ def ask_tools(host: str) -> list[Command]:
         look(host, "etcd", "--version", why="version of etcd", root=False),
         look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
         look(
-            host, "sh", "-c", "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help",
-            why="what the tool can do", root=False,
+            host,
+            "sh",
+            "-c",
+            "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help",
+            why="what the tool can do",
+            root=False,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def parse_version(text: str) -> str | None:
@@ -236,9 +245,17 @@ def parse_leader(metrics: str) -> bool | None:
 def ask_authentication(host: str, config: MemberConfig) -> Command:
     """A read without login and without consensus, through the JSON gateway on the member's own host."""
     return look(
-        host, "curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}',
-        f"{config.client_urls[0]}/v3/kv/range", why="whether reading needs a login", root=False,
-    )  # fmt: skip
+        host,
+        "curl",
+        "-sSk",
+        "--max-time",
+        "3",
+        "-d",
+        '{"key":"AA==","serializable":true}',
+        f"{config.client_urls[0]}/v3/kv/range",
+        why="whether reading needs a login",
+        root=False,
+    )
 
 
 def demands_login(answer: str) -> bool:
@@ -252,9 +269,15 @@ def demands_login(answer: str) -> bool:
 def ask_files(host: str, *paths: str) -> Command:
     """Which of these paths exist, links not followed: one line each."""
     return look(
-        host, "find", *dict.fromkeys(paths), "-maxdepth", "0", "-printf", r"%D:%i %p\n",
+        host,
+        "find",
+        *dict.fromkeys(paths),
+        "-maxdepth",
+        "0",
+        "-printf",
+        r"%D:%i %p\n",
         why="which of these files exist",
-    )  # fmt: skip
+    )
 
 
 LIBS = ("/usr/lib", "/lib")  # one and the same directory where /usr is merged
@@ -292,10 +315,15 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
     ]
     plan = [
         act(host, "mkdir", "-p", aside, why="where old things are kept"),
-        Command(host, ("dd", f"of={aside}/{unit}.was", "conv=excl", "status=none"),
-                f"note what {unit} was, once", stdin=note.encode(), accept=(0, 1)),
+        Command(
+            host,
+            ("dd", f"of={aside}/{unit}.was", "conv=excl", "status=none"),
+            f"note what {unit} was, once",
+            stdin=note.encode(),
+            accept=(0, 1),
+        ),
         *plan,
-    ]  # fmt: skip
+    ]
     if found.load == "masked" and len(moves) > 1:  # a masked unit cannot be disabled before its mask is away
         plan += [moves.pop(0), reload, disable]
     elif found.enabled == "enabled":
@@ -332,19 +360,32 @@ def restore(
         stop_all(host, "end what an interrupted restore left running"),
         act_long(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
         act_long(
-            host, "env", "ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot,
-            f"--name={config.name}", f"--initial-cluster={config.initial_cluster}",
+            host,
+            "env",
+            "ETCDCTL_API=3",
+            tools.restorer,
+            "snapshot",
+            "restore",
+            snapshot,
+            f"--name={config.name}",
+            f"--initial-cluster={config.initial_cluster}",
             f"--initial-cluster-token={config.token}",
             f"--initial-advertise-peer-urls={config.peer_url}",
-            f"--data-dir={part}", *flags,
-            why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""), deadline=HUGE,
+            f"--data-dir={part}",
+            *flags,
+            why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""),
+            deadline=HUGE,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
-        Command(host, ("dd", f"of={note[0]}", "conv=fsync", "status=none"),
-                "note which snapshot was restored", stdin=f"{note[1]}\n".encode()),
+        Command(
+            host,
+            ("dd", f"of={note[0]}", "conv=fsync", "status=none"),
+            "note which snapshot was restored",
+            stdin=f"{note[1]}\n".encode(),
+        ),
         act(host, "mv", "-T", part, config.data_dir, why="the restored data gets its name"),
-    ]  # fmt: skip
+    ]
 
 
 def start(host: str, unit: str) -> list[Command]:

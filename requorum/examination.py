@@ -77,11 +77,22 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
     cut_off = questions.cut_off(members, found, second["reach"], inventory.etcd.peer_port)
     verdict = quorum.decide(_member_facts(cluster, members, found, silent, cut_off))
     return Sheet(
-        inventory, cluster.options.hosts, members, verdict, silent, found, clocks, _marks(asking, first["marks"]),
-        questions.open_to(second["stale"]), tuple(sorted(alarms)), logins, tuple(deephaven.disagreements(passwords)),
-        questions.down(first["monit"]), tuple(asking.unseen),
+        inventory,
+        cluster.options.hosts,
+        members,
+        verdict,
+        silent,
+        found,
+        clocks,
+        _marks(asking, first["marks"]),
+        questions.open_to(second["stale"]),
+        tuple(sorted(alarms)),
+        logins,
+        tuple(deephaven.disagreements(passwords)),
+        questions.down(first["monit"]),
+        tuple(asking.unseen),
         incident.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
-    )  # fmt: skip
+    )
 
 
 class _Asking:
@@ -142,11 +153,16 @@ def _member_facts(
             else MemberFacts(member, reached=False)
             if member.host in silent or (on := found.get(member.host)) is None
             else MemberFacts(
-                member, unit=on.unit, config=on.config, has_data=on.has_data, addresses=on.addresses,
-                has_leader=leaders.get(member.host), cut_off_from=cut_off.get(member.host, ()),
+                member,
+                unit=on.unit,
+                config=on.config,
+                has_data=on.has_data,
+                addresses=on.addresses,
+                has_leader=leaders.get(member.host),
+                cut_off_from=cut_off.get(member.host, ()),
             )
             for member in members
-        ]  # fmt: skip
+        ]
 
     leaders = {host: found[host].has_leader for host in found}
     now = sheets(leaders)

@@ -36,9 +36,16 @@ def ask(host: str, unit: str) -> Command:
     """One line for each property, typed: `a(sasbttttuii) 1 "/usr/bin/etcd" 3 "/usr/bin/etcd" …`."""
     escaped = "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in unit)
     return look(
-        host, "busctl", "get-property", "org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}",
-        "org.freedesktop.systemd1.Service", *PROPERTIES, why=f"what {unit} runs", root=False,
-    )  # fmt: skip
+        host,
+        "busctl",
+        "get-property",
+        "org.freedesktop.systemd1",
+        f"/org/freedesktop/systemd1/unit/{escaped}",
+        "org.freedesktop.systemd1.Service",
+        *PROPERTIES,
+        why=f"what {unit} runs",
+        root=False,
+    )
 
 
 def parse(text: str, where: str, unit: str) -> ExecStart:

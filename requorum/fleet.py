@@ -85,11 +85,25 @@ class Fleet:
             config = ("-F", transport.ssh_config) if transport.ssh_config else ()
             user = ("-o", f"User={transport.user}") if transport.user else ()
             prefix: tuple[str, ...] = (
-                "ssh", *config, *user, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-                "-o", "ControlMaster=auto", "-o", "ControlPersist=120s",
-                "-o", f"ControlPath={control}", address,
-            )  # fmt: skip
+                "ssh",
+                *config,
+                *user,
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "ConnectTimeout=10",
+                "-o",
+                "ServerAliveInterval=5",
+                "-o",
+                "ServerAliveCountMax=3",
+                "-o",
+                "ControlMaster=auto",
+                "-o",
+                "ControlPersist=120s",
+                "-o",
+                f"ControlPath={control}",
+                address,
+            )
             if transport.ssh_config:
                 options["ssh_config"] = transport.ssh_config
         elif transport.backend == "local":
@@ -114,10 +128,12 @@ class Fleet:
             enders = [
                 subprocess.Popen(
                     (*machine.prefix[:-1], "-O", "exit", machine.prefix[-1]),
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                 )
                 for machine in self.machines.values()
-            ]  # fmt: skip
+            ]
             for ender in enders:
                 ender.wait(timeout=GRACE)
         shutil.rmtree(self._sockets, ignore_errors=True)
@@ -213,9 +229,12 @@ class Fleet:
             with self._running_lock:
                 self._running.discard(entry)
         result = Result(
-            command, process.returncode, stdout.decode(errors="replace"),
-            stderr.decode(errors="replace"), time.monotonic() - started,
-        )  # fmt: skip
+            command,
+            process.returncode,
+            stdout.decode(errors="replace"),
+            stderr.decode(errors="replace"),
+            time.monotonic() - started,
+        )
         self.journal.command(result)
         if self._interrupted.is_set() and not result.ok:
             raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
@@ -230,9 +249,13 @@ class Fleet:
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
                 (*machine.prefix, batch.script(commands, mark)),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True, text=True, errors="replace",
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                text=True,
+                errors="replace",
+            )
             entry = (tuple(commands), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
@@ -291,9 +314,13 @@ class Fleet:
             where = copy.source_host or "this machine" if error.where == "source" else error.where
             raise self._broken(where, f"copy of {copy.source}: {error.what}", error) from None
         self.journal.record(
-            "copy", action=copy.shown(), why=copy.why, sha256=digest, bytes=size,
+            "copy",
+            action=copy.shown(),
+            why=copy.why,
+            sha256=digest,
+            bytes=size,
             seconds=round(time.monotonic() - started, 3),
-        )  # fmt: skip
+        )
         if copy.sha256 and digest != copy.sha256:
             raise FleetError(
                 copy.source_host or "this machine",
@@ -321,9 +348,13 @@ class Fleet:
             where = fetch.host if error.where == "source" else error.where
             raise self._broken(where, f"fetch of {fetch.source}: {error.what}", error) from None
         self.journal.record(
-            "fetch", action=fetch.shown(), why=fetch.why, sha256=digest, bytes=size,
+            "fetch",
+            action=fetch.shown(),
+            why=fetch.why,
+            sha256=digest,
+            bytes=size,
             seconds=round(time.monotonic() - started, 3),
-        )  # fmt: skip
+        )
         if digest != fetch.sha256:
             target.unlink(missing_ok=True)
             what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
@@ -348,8 +379,11 @@ class Fleet:
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
                 (*machine.prefix, f"{item.command.line()} 2>&1"),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
             entry = ((item.command,), process)
             self._running.add(entry)
         assert process.stdout and process.stderr

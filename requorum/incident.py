@@ -23,9 +23,24 @@ UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is
 def ask_runs(host: str, cluster: str) -> Command:
     """Which runs have a backup of the passwords on this host, and which were rolled back."""
     return look(
-        host, "find", marker.directory(cluster), "-mindepth", "2", "-maxdepth", "2",
-        "(", "-name", BACKUP, "-o", "-name", UNDONE, ")", "-printf", r"%P\n", why="which passwords earlier runs kept",
-    )  # fmt: skip
+        host,
+        "find",
+        marker.directory(cluster),
+        "-mindepth",
+        "2",
+        "-maxdepth",
+        "2",
+        "(",
+        "-name",
+        BACKUP,
+        "-o",
+        "-name",
+        UNDONE,
+        ")",
+        "-printf",
+        r"%P\n",
+        why="which passwords earlier runs kept",
+    )
 
 
 def parse_runs(text: str) -> tuple[frozenset[str], frozenset[str]]:

@@ -38,18 +38,21 @@ def end(running: Sequence[Running], argv: Callable[[Command], Sequence[str]], te
             process.terminate()
 
 
-def _stop(
-    plan: Sequence[Command], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]
-) -> None:  # fmt: skip
+def _stop(plan: Sequence[Command], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]) -> None:
     """All of them at the same time, beside whatever runs there."""
     started = time.monotonic()
     enders = {
         subprocess.Popen(
-            argv(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, text=True, errors="replace",
+            argv(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
         ): command
         for command in plan
-    }  # fmt: skip
+    }
     for process, command in enders.items():
         try:
             said, _ = process.communicate(timeout=PATIENCE)

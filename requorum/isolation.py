@@ -101,10 +101,19 @@ def make_room(host: str, scratch: str, account: str) -> list[Command]:
     return [
         act(host, "install", "-d", "-m", "700", scratch, f"{scratch}/logins", why="scratch for root alone"),
         act(
-            host, "install", "-d", "-m", "700", "-o", account, "-g", account, f"{scratch}/room",
+            host,
+            "install",
+            "-d",
+            "-m",
+            "700",
+            "-o",
+            account,
+            "-g",
+            account,
+            f"{scratch}/room",
             why="what etcd will see of it",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def boot(
@@ -139,23 +148,40 @@ def boot(
     configs = [f"{scratch}/room/{b.name}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
     properties = (
-        "PrivateNetwork=yes", "PrivateTmp=yes", f"BindPaths={scratch}/room:{ROOM}",
+        "PrivateNetwork=yes",
+        "PrivateTmp=yes",
+        f"BindPaths={scratch}/room:{ROOM}",
         "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
-        f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts", f"RuntimeMaxSec={BOOT_SECONDS}",
-        "ProtectSystem=strict", f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
-    )  # fmt: skip
+        f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
+        f"RuntimeMaxSec={BOOT_SECONDS}",
+        "ProtectSystem=strict",
+        f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
+    )
     plan.append(
         Command(
             host,
             (
-                "systemd-run", "--quiet", "--wait", "--pipe", "--collect",
-                f"--slice={SLICE}", f"--unit={unit(kind, run)}",
+                "systemd-run",
+                "--quiet",
+                "--wait",
+                "--pipe",
+                "--collect",
+                f"--slice={SLICE}",
+                f"--unit={unit(kind, run)}",
                 *(f"--property={p}" for p in properties),
-                "sh", f"{scratch}/isolation.sh", kind, scratch, account, str(LEADER_SECONDS),
+                "sh",
+                f"{scratch}/isolation.sh",
+                kind,
+                scratch,
+                account,
+                str(LEADER_SECONDS),
             ),
-            f"boot {', '.join(b.name for b in boots)} in isolation", deadline=LONG, stop=stop(kind, run), accept=None,
+            f"boot {', '.join(b.name for b in boots)} in isolation",
+            deadline=LONG,
+            stop=stop(kind, run),
+            accept=None,
         )
-    )  # fmt: skip
+    )
     return plan
 
 

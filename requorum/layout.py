@@ -33,9 +33,17 @@ class Layout:
 def ask(host: str, directory: str, depth: int) -> Command:
     """All of it down to `depth`, and the directory's own name, which may be a link that leads nowhere."""
     return look(
-        host, "find", f"{directory}/.", directory, "-maxdepth", str(depth), "-printf", ENTRY,
-        why=f"what lies in {directory}", deadline=LONG,
-    )  # fmt: skip
+        host,
+        "find",
+        f"{directory}/.",
+        directory,
+        "-maxdepth",
+        str(depth),
+        "-printf",
+        ENTRY,
+        why=f"what lies in {directory}",
+        deadline=LONG,
+    )
 
 
 def parse(directory: str, answer: Result) -> Layout:

@@ -166,10 +166,14 @@ def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
     final = f"{marker.directory(cluster, birth.run)}/birth.json"
     content = json.dumps({**asdict(birth), "phase": birth.phase.name}) + "\n"
     return [
-        Command(host, ("dd", f"of={final}.part", "conv=fsync", "status=none"),
-                "note from which data the new cluster comes", stdin=content.encode()),
+        Command(
+            host,
+            ("dd", f"of={final}.part", "conv=fsync", "status=none"),
+            "note from which data the new cluster comes",
+            stdin=content.encode(),
+        ),
         act(host, "mv", "-fT", f"{final}.part", final, why="the note takes effect"),
-    ]  # fmt: skip
+    ]
 
 
 def ask_births(host: str, cluster: str) -> Command:

@@ -22,10 +22,15 @@ PLANNED = "‹holder›"  # in a plan, where a run has its holder's words
 def myself() -> Holder:
     """This process."""
     return Holder(
-        user=getpass.getuser(), host=socket.gethostname(), pid=os.getpid(), since=now(),
-        machine=_machine(), boot=_read("/proc/sys/kernel/random/boot_id"), born=born(os.getpid()) or "",
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=now(),
+        machine=_machine(),
+        boot=_read("/proc/sys/kernel/random/boot_id"),
+        born=born(os.getpid()) or "",
         key=secrets.token_hex(8),
-    )  # fmt: skip
+    )
 
 
 def _machine() -> str:

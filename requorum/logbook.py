@@ -134,15 +134,24 @@ def html(book: Book, about: Mapping[str, Any]) -> str:
     order = {sign.name: sign for sign in signs.SIGNS}
     names = [name for name in order if any(sign == name for sign, _ in book.counts)]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     lines = book.lines()
     return environment.get_template("logbook.html.j2").render(
-        about=about, lines=lines, total=book.total, shown=len(lines), longest=LONGEST, each=EACH, newest=NEWEST,
+        about=about,
+        lines=lines,
+        total=book.total,
+        shown=len(lines),
+        longest=LONGEST,
+        each=EACH,
+        newest=NEWEST,
         signs=[(order[name], {h: c for (s, h), c in book.counts.items() if s == name}) for name in names],
         absent=[sign.name for sign in signs.SIGNS if sign.name not in names],
-    )  # fmt: skip
+    )
 
 
 # -- the archive -------------------------------------------------------------------------------------------------

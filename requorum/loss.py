@@ -23,8 +23,12 @@ class Loss:
 def note(terms: Terms, found: Loss) -> Command:
     """Kept on the configuration server for the report of a run that is carried on."""
     content = json.dumps(asdict(found)) + "\n"
-    return Command(terms.configuration_server, ("dd", f"of={terms.place('loss.json')}", "status=none"),
-                   "note what is lost", stdin=content.encode())  # fmt: skip
+    return Command(
+        terms.configuration_server,
+        ("dd", f"of={terms.place('loss.json')}", "status=none"),
+        "note what is lost",
+        stdin=content.encode(),
+    )
 
 
 def ask(terms: Terms) -> Command:

@@ -111,12 +111,25 @@ def write(host: str, cluster: str, marker: Marker) -> list[Command]:
     part = f"{path(cluster)}.part"
     content = json.dumps({**asdict(marker), "phase": marker.phase.name, "undone": marker.undone.name}) + "\n"
     return [
-        act(host, "install", "-d", "-m", "700", BASE, directory(cluster),
-            directory(cluster, marker.run), why="a place for this run, for root only"),
-        Command(host, ("dd", f"of={part}", "conv=fsync", "status=none"),
-                f"mark the host: {marker.phase.name.lower().replace('_', ' ')}", stdin=content.encode()),
+        act(
+            host,
+            "install",
+            "-d",
+            "-m",
+            "700",
+            BASE,
+            directory(cluster),
+            directory(cluster, marker.run),
+            why="a place for this run, for root only",
+        ),
+        Command(
+            host,
+            ("dd", f"of={part}", "conv=fsync", "status=none"),
+            f"mark the host: {marker.phase.name.lower().replace('_', ' ')}",
+            stdin=content.encode(),
+        ),
         act(host, "mv", "-fT", part, path(cluster), why="the mark takes effect"),
-    ]  # fmt: skip
+    ]
 
 
 def parse(host: str, text: str) -> Marker | None:

@@ -34,10 +34,18 @@ def kept(terms: Terms) -> str:
 def copy(terms: Terms, disk: Disk) -> list[Command]:
     part = f"{kept(terms)}.part"
     return [
-        act_long(disk.host, "install", "-m", "600", disk.database, part,
-                 why="copy the database, never the original", deadline=HUGE),
+        act_long(
+            disk.host,
+            "install",
+            "-m",
+            "600",
+            disk.database,
+            part,
+            why="copy the database, never the original",
+            deadline=HUGE,
+        ),
         act(disk.host, "mv", "-fT", part, kept(terms), why="the copy is whole"),
-    ]  # fmt: skip
+    ]
 
 
 def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -> Candidate:
@@ -46,7 +54,18 @@ def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -
     source = staged.parse(origin, disk.host, kept(terms), answers)
     if isinstance(source, Source):
         return Candidate(
-            ON_DISK, disk.host, disk.database, source.taken, source.bytes, source.revision, source.keys,
-            disk.lineage, bumps, "none", None, BY_YOU, source,
-        )  # fmt: skip
+            ON_DISK,
+            disk.host,
+            disk.database,
+            source.taken,
+            source.bytes,
+            source.revision,
+            source.keys,
+            disk.lineage,
+            bumps,
+            "none",
+            None,
+            BY_YOU,
+            source,
+        )
     return Candidate(ON_DISK, disk.host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage, problem=source)

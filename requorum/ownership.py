@@ -78,8 +78,18 @@ def ask_data(host: str, data_dir: str) -> Command:
 def ask_paths(host: str, paths: Iterable[str]) -> Command:
     """These paths themselves and every directory on the way to them, whatever links lead there."""
     ways = {parent for path in paths for parent in _parents(path)}
-    return look(host, "find", "-L", "/", *sorted((ways | set(paths)) - {"/"}), "-maxdepth", "0", "-printf", _FORMAT,
-                why="who can reach and read the configuration")  # fmt: skip
+    return look(
+        host,
+        "find",
+        "-L",
+        "/",
+        *sorted((ways | set(paths)) - {"/"}),
+        "-maxdepth",
+        "0",
+        "-printf",
+        _FORMAT,
+        why="who can reach and read the configuration",
+    )
 
 
 def _parents(path: str) -> tuple[str, ...]:
@@ -165,9 +175,13 @@ def give_back(cluster: str, run: str, found: Sequence[Finding]) -> list[Command]
         directories = (marker.BASE, marker.directory(cluster), place(cluster))
         plan += [
             act(host, "install", "-d", "-m", "700", *directories, why="where the way back is kept"),
-            Command(host, ("dd", f"of={place(cluster)}/{run}.sh", "conv=fsync", "status=none"),
-                    "note how to undo it", stdin=undo(mine).encode(errors="surrogateescape")),
-        ]  # fmt: skip
+            Command(
+                host,
+                ("dd", f"of={place(cluster)}/{run}.sh", "conv=fsync", "status=none"),
+                "note how to undo it",
+                stdin=undo(mine).encode(errors="surrogateescape"),
+            ),
+        ]
         for words in dict.fromkeys(fix for finding in mine for fix in finding.fixes):
             paths = [finding.entry.path for finding in mine if words in finding.fixes]
             plan += [

@@ -36,9 +36,15 @@ def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
     return act_long(
         terms.configuration_server,
         *deephaven.etcdctl(terms.inventory, why="").argv,
-        f"--endpoints={endpoint}", f"--dial-timeout={patience}s", "snapshot", "save", terms.place(name),
-        why=f"save a snapshot from {endpoint}", deadline=HUGE, accept=None,
-    )  # fmt: skip
+        f"--endpoints={endpoint}",
+        f"--dial-timeout={patience}s",
+        "snapshot",
+        "save",
+        terms.place(name),
+        why=f"save a snapshot from {endpoint}",
+        deadline=HUGE,
+        accept=None,
+    )
 
 
 def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> list[Action]:
@@ -135,10 +141,15 @@ def put_old_passwords(
         plan += archive.unpack(host, final, terms.place(f"read/{name}"))
     plan.append(
         act(
-            host, "install", "-m", "600", terms.place("server.tgz"),
-            terms.inventory.deephaven.server_archive, why="the archive at the vendor's own place too",
+            host,
+            "install",
+            "-m",
+            "600",
+            terms.place("server.tgz"),
+            terms.inventory.deephaven.server_archive,
+            why="the archive at the vendor's own place too",
         )
-    )  # fmt: skip
+    )
     return plan
 
 
@@ -152,11 +163,9 @@ def put_live_passwords(terms: Terms, roles: Sequence[str]) -> list[Command]:
 
 def _put_passwords(terms: Terms, roles: Sequence[str], directory: str) -> list[Command]:
     return [
-        deephaven.put_password(
-            terms.configuration_server, f"{terms.client_backup}/{role}/password", directory, role
-        )
+        deephaven.put_password(terms.configuration_server, f"{terms.client_backup}/{role}/password", directory, role)
         for role in roles
-    ]  # fmt: skip
+    ]
 
 
 # -- Step 3 ------------------------------------------------------------------------------------------------------
@@ -175,10 +184,13 @@ def distribute(terms: Terms, sums: Mapping[str, str], present: Mapping[str, Mapp
         if targets:
             plan.append(
                 Copy(
-                    terms.place(name), targets, f"{name} to every machine that needs it",
-                    terms.configuration_server, sums[name],
+                    terms.place(name),
+                    targets,
+                    f"{name} to every machine that needs it",
+                    terms.configuration_server,
+                    sums[name],
                 )
-            )  # fmt: skip
+            )
     return plan
 
 
@@ -253,9 +265,15 @@ def restore(
                 act(host, "install", "-d", "-m", "700", *owner, settings.data_root, why="where etcd keeps data")
             )
         plan += etcd.restore(
-            host, tools[host], configs[host], terms.snapshot_path, settings.user,
-            settings.revision_bump, (terms.place("restored"), sha256), terms.skips_hash,
-        )  # fmt: skip
+            host,
+            tools[host],
+            configs[host],
+            terms.snapshot_path,
+            settings.user,
+            settings.revision_bump,
+            (terms.place("restored"), sha256),
+            terms.skips_hash,
+        )
     return plan
 
 
@@ -286,10 +304,13 @@ def tidy(terms: Terms) -> list[Command]:
     scratch = ("patch", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
     plan = [
         act(
-            terms.configuration_server, "rm", "-rf", *(terms.place(name) for name in scratch),
+            terms.configuration_server,
+            "rm",
+            "-rf",
+            *(terms.place(name) for name in scratch),
             why="remove scratch with copies of passwords and keys",
         )
-    ]  # fmt: skip
+    ]
     if terms.mark.token in parent:  # the generator's own directory, empty now; never somebody else's
         why = "remove the generator's empty directory"
         plan.append(act(terms.configuration_server, "rmdir", parent, why=why, accept=(0, 1)))

@@ -171,11 +171,17 @@ class Planning(Cluster):
         """The plan for machines: a row a command, in the order of each host. `copy`: the copy that it is a part of."""
         return [
             {
-                "stage": stage.nodeid, "host": command.host, "line": redact(command.shown()), "why": command.why,
-                "changes": command.changes, "copy": copy.shown() if copy else None,
+                "stage": stage.nodeid,
+                "host": command.host,
+                "line": redact(command.shown()),
+                "why": command.why,
+                "changes": command.changes,
+                "copy": copy.shown() if copy else None,
             }
-            for stage in self.stages for copy, wave in stage.waves() for command, _ in wave
-        ]  # fmt: skip
+            for stage in self.stages
+            for copy, wave in stage.waves()
+            for command, _ in wave
+        ]
 
 
 class Looking:

@@ -24,10 +24,21 @@ def read_stopped_members(
         restorer = tools[host].restorer if host in tools else "etcdctl"
         plan += [
             act_long(host, "cp", database, copy, why="read a copy, never the original", deadline=HUGE),
-            look(host, "env", "ETCDCTL_API=3", restorer, "snapshot", "status",
-                 "-w", "json", copy, why="revision on the member's disk", deadline=HUGE),
+            look(
+                host,
+                "env",
+                "ETCDCTL_API=3",
+                restorer,
+                "snapshot",
+                "status",
+                "-w",
+                "json",
+                copy,
+                why="revision on the member's disk",
+                deadline=HUGE,
+            ),
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
-        ]  # fmt: skip
+        ]
     return plan
 
 
@@ -40,11 +51,21 @@ def spoil_login(terms: Terms, role: str) -> list[Command]:
     host, scratch = terms.configuration_server, spoiled_login(terms)
     return [
         act(host, "rm", "-rf", scratch, why="clear what an interrupted run left"),
-        act(host, "cp", "-a", f"{terms.inventory.deephaven.client_config}/{role}", scratch,
-            why="a client configuration to spoil"),
-        Command(host, ("dd", f"of={scratch}/password", "status=none"), "a password that is wrong",
-                stdin=b"not-the-password\n"),
-    ]  # fmt: skip
+        act(
+            host,
+            "cp",
+            "-a",
+            f"{terms.inventory.deephaven.client_config}/{role}",
+            scratch,
+            why="a client configuration to spoil",
+        ),
+        Command(
+            host,
+            ("dd", f"of={scratch}/password", "status=none"),
+            "a password that is wrong",
+            stdin=b"not-the-password\n",
+        ),
+    ]
 
 
 def remove_spoiled_login(terms: Terms) -> list[Command]:
@@ -60,10 +81,16 @@ def written(terms: Terms) -> str:
 def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:
     """One key through each member; its value is the endpoint."""
     return [
-        _etcdctl(terms, f"--endpoints={endpoint}", "put", f"{written(terms)}{number}", endpoint,
-                 why=f"write through {endpoint}")
+        _etcdctl(
+            terms,
+            f"--endpoints={endpoint}",
+            "put",
+            f"{written(terms)}{number}",
+            endpoint,
+            why=f"write through {endpoint}",
+        )
         for number, endpoint in enumerate(endpoints, start=1)
-    ]  # fmt: skip
+    ]
 
 
 def remove_written(terms: Terms) -> list[Command]:

@@ -48,9 +48,7 @@ def machine(where: str, unit: Result, config: Result, addresses: Result, journal
     return EtcdSheet(etcd.parse_unit(unit.stdout), found, problem, known, said=tuple(journal.stdout.splitlines()))
 
 
-def of_members(
-    inventory: Inventory, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]
-) -> list[Command]:  # fmt: skip
+def of_members(inventory: Inventory, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]) -> list[Command]:
     """What can be asked of a machine with a configuration."""
     configured = ((member.host, found[member.host].config) for member in members if member.host in found)
     return [question for host, config in configured if config for question in _questions(inventory, host, config)]
@@ -63,10 +61,14 @@ def member(on: EtcdSheet, said: list[Result]) -> EtcdSheet:
     revision = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", metrics.stdout, re.M)
     checked = zip(on.config.certificates, checks, strict=True)
     return replace(
-        on, disk=parse_disk(disk.stdout), has_data=data.code == 0, foreign=tuple(owners.stdout.splitlines()),
-        has_leader=etcd.parse_leader(metrics.stdout), revision=int(float(revision[1])) if revision else None,
+        on,
+        disk=parse_disk(disk.stdout),
+        has_data=data.code == 0,
+        foreign=tuple(owners.stdout.splitlines()),
+        has_leader=etcd.parse_leader(metrics.stdout),
+        revision=int(float(revision[1])) if revision else None,
         certificates=tuple(certificates.parse(c.cert, r.stdout, r.stderr) for c, r in checked),
-    )  # fmt: skip
+    )
 
 
 # df's figures of the deepest directory that exists, and how that is mounted.
@@ -87,11 +89,21 @@ def _questions(inventory: Inventory, host: str, config: MemberConfig) -> list[Co
     return [
         look(host, "sh", "-c", _DISK, "sh", config.data_dir, why="room where the data lies"),
         look(host, "test", "-s", f"{config.data_dir}/member/snap/db", why="whether the data is there"),
-        look(host, "sh", "-c", _FOREIGN, user, user, config.data_dir, inventory.etcd.config, *config.keys,
-             why=f"files that {user} cannot use"),
+        look(
+            host,
+            "sh",
+            "-c",
+            _FOREIGN,
+            user,
+            user,
+            config.data_dir,
+            inventory.etcd.config,
+            *config.keys,
+            why=f"files that {user} cannot use",
+        ),
         etcd.ask_leader(host, config),
         *(certificates.ask(host, certificate, ip) for certificate in config.certificates),
-    ]  # fmt: skip
+    ]
 
 
 def parse_disk(text: str) -> Disk | None:
@@ -110,10 +122,22 @@ def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> 
     own = next(iter(config.certificates), None)
     login = ("--cert", own.cert, "--key", own.key) if own else ()
     return look(
-        host, "curl", "-sSik", "--http1.1", "--max-time", "30", *login, "-X", "GET",
-        "-H", "Content-Type: application/json", "-d", body, f"{config.peer_url}/{page}",
+        host,
+        "curl",
+        "-sSik",
+        "--http1.1",
+        "--max-time",
+        "30",
+        *login,
+        "-X",
+        "GET",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        body,
+        f"{config.peer_url}/{page}",
         why=f"/{page} as the member gives it to its peers",
-    )  # fmt: skip
+    )
 
 
 def of_pages(found: Mapping[str, EtcdSheet]) -> list[Command]:
@@ -203,10 +227,21 @@ def of_old_members(terms: Terms, members: tuple[Member, ...]) -> list[Command]:
     current = {member.ip for member in members}
     old = [m.ip for m in inventory.old_members if m.ip not in current] if members == inventory.members else []
     return [
-        look(host, "timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(inventory.etcd.client_port),
-             why=f"whether the old {ip} still answers", root=False)
-        for host in terms.deephaven_hosts for ip in old
-    ]  # fmt: skip
+        look(
+            host,
+            "timeout",
+            "2",
+            "bash",
+            "-c",
+            'exec 3<>"/dev/tcp/$0/$1"',
+            ip,
+            str(inventory.etcd.client_port),
+            why=f"whether the old {ip} still answers",
+            root=False,
+        )
+        for host in terms.deephaven_hosts
+        for ip in old
+    ]
 
 
 def open_to(answers: Answers) -> dict[str, tuple[str, ...]]:

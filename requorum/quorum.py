@@ -190,9 +190,19 @@ def parse_addresses(text: str) -> tuple[str, ...]:
 def ask_reach(host: str, ip: str, port: int) -> Command:
     """Whether an address can be reached at all; a refused connection is an answer too."""
     return look(
-        host, "env", "LC_ALL=C", "timeout", "3", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
-        why=f"reach {ip}:{port}", root=False,
-    )  # fmt: skip
+        host,
+        "env",
+        "LC_ALL=C",
+        "timeout",
+        "3",
+        "bash",
+        "-c",
+        'exec 3<>"/dev/tcp/$0/$1"',
+        ip,
+        str(port),
+        why=f"reach {ip}:{port}",
+        root=False,
+    )
 
 
 def reached(code: int, stderr: str) -> bool:

@@ -72,9 +72,20 @@ class Candidate:
 def of(source: Source, named: str = "") -> Candidate:
     """A candidate that is whole, as far as can be told."""
     return Candidate(
-        source.kind, source.host, source.path, source.taken, source.bytes, source.revision, source.keys,
-        source.lineage, source.bumps, "none" if source.kind == ON_DISK else "good", None, named, source,
-    )  # fmt: skip
+        source.kind,
+        source.host,
+        source.path,
+        source.taken,
+        source.bytes,
+        source.revision,
+        source.keys,
+        source.lineage,
+        source.bumps,
+        "none" if source.kind == ON_DISK else "good",
+        None,
+        named,
+        source,
+    )
 
 
 def rank(candidates: Sequence[Candidate], family: Family) -> tuple[Candidate | None, tuple[Candidate, ...]]:

@@ -63,25 +63,43 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
     open_ = [(step, stage) for step in steps for stage in step.stages if stage.outcome is None]
     commands = [record for step in steps for record in step.commands]
     proofs = [record for record in entries if record.get("kind") == "assertion"]
-    return _environment().get_template("report.html.j2").render(
-        outcome=title, tone=tone, meaning=meaning, summary=content, run=run, steps=steps,
-        cluster=content.get("cluster") or run.get("cluster") or "unknown",
-        recovery=content.get("recovery_seconds") or {"total": length, "action_seconds": None, "proof_seconds": None},
-        stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
-        stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
-        before=_unstaged(entries), commands=commands,
-        ran=sum(step.ran for step in steps), changed=sum(bool(record.get("changes")) for record in commands),
-        copies=copies_of(sum(record["kind"] == "copy" for record in commands)),
-        broke=sum("said" in record for record in commands),
-        proofs=len(proofs), held=sum(bool(record.get("holds")) for record in proofs),
-        hosts=sorted({host for record in commands for host in record["hosts"]}),
-        sources=_sources(content, entries),
-        findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
-        checked_only=outcome == "checked", members=_members(content), retire=_retire(content, run),
-        drawing=_drawing(entries, steps, length),
-        longest=max((step.seconds for step in steps), default=0) or 1, checked=checked, count=len(entries),
-        started=content.get("started") or run.get("time"), finished=content.get("finished") or end.get("time"),
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            outcome=title,
+            tone=tone,
+            meaning=meaning,
+            summary=content,
+            run=run,
+            steps=steps,
+            cluster=content.get("cluster") or run.get("cluster") or "unknown",
+            recovery=content.get("recovery_seconds")
+            or {"total": length, "action_seconds": None, "proof_seconds": None},
+            stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
+            stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
+            before=_unstaged(entries),
+            commands=commands,
+            ran=sum(step.ran for step in steps),
+            changed=sum(bool(record.get("changes")) for record in commands),
+            copies=copies_of(sum(record["kind"] == "copy" for record in commands)),
+            broke=sum("said" in record for record in commands),
+            proofs=len(proofs),
+            held=sum(bool(record.get("holds")) for record in proofs),
+            hosts=sorted({host for record in commands for host in record["hosts"]}),
+            sources=_sources(content, entries),
+            findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
+            checked_only=outcome == "checked",
+            members=_members(content),
+            retire=_retire(content, run),
+            drawing=_drawing(entries, steps, length),
+            longest=max((step.seconds for step in steps), default=0) or 1,
+            checked=checked,
+            count=len(entries),
+            started=content.get("started") or run.get("time"),
+            finished=content.get("finished") or end.get("time"),
+        )
+    )
 
 
 def _where(nodeid: object) -> str:
@@ -118,10 +136,16 @@ def _retire(content: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, lis
 def _drawing(entries: list[Record], steps: list[Step], length: float) -> timeline.Drawing:
     kinds = {"When": "act"}
     stages = [
-        Stretch(s.start, s.end, "", f"{s.word} {s.text}: {s.seconds:.2f} s",
-                "fail" if s.outcome == "failed" else kinds.get(s.word, "look"))
-        for step in steps for s in step.stages
-    ]  # fmt: skip
+        Stretch(
+            s.start,
+            s.end,
+            "",
+            f"{s.word} {s.text}: {s.seconds:.2f} s",
+            "fail" if s.outcome == "failed" else kinds.get(s.word, "look"),
+        )
+        for step in steps
+        for s in step.stages
+    ]
     bands = [
         Stretch(step.stages[0].start, step.stages[-1].end, step.short or step.title[:12], step.name) for step in steps
     ]
@@ -149,9 +173,12 @@ def _moment(text: object) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(size=_size, seconds=_seconds, moment=_moment, number=lambda n: f"{n:,}")
     return environment
 

@@ -116,8 +116,16 @@ def recovery(cluster: Cluster) -> str:
 
 
 def ask_invocation(host: str, unit: str) -> Command:
-    return look(host, "systemctl", "show", unit, "--property=InvocationID", "--property=MainPID",
-                why="which start this is", root=False)  # fmt: skip
+    return look(
+        host,
+        "systemctl",
+        "show",
+        unit,
+        "--property=InvocationID",
+        "--property=MainPID",
+        why="which start this is",
+        root=False,
+    )
 
 
 def invocation(cluster: Cluster, host: str) -> str:
@@ -159,8 +167,18 @@ def is_back(cluster: Cluster, sheet: MemberFacts, before: str, want: Back) -> No
         if want is Back.STARTED:
             return None
         if want is Back.STEADY or sheet.config is None:
-            since = machine.ask(look(machine.name, "ps", "-o", "etimes=", "-p", _value(now, "MainPID"),
-                                     why="how long it has been running", root=False))  # fmt: skip
+            since = machine.ask(
+                look(
+                    machine.name,
+                    "ps",
+                    "-o",
+                    "etimes=",
+                    "-p",
+                    _value(now, "MainPID"),
+                    why="how long it has been running",
+                    root=False,
+                )
+            )
             stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
             return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
         answer = machine.ask(ask_health(machine.name, sheet.config))

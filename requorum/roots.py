@@ -25,18 +25,26 @@ def unfinished_run(sheet: Sheet) -> Cause | None:
     try:
         mark = marker.to_carry_on(dict(sheet.marks), outlived=sheet.outlived)
     except Refusal as several:
-        return Cause(10, "unfinished run", "Several recoveries were begun and none was finished.",
-                     {several.where: several.what}, several.remedy)  # fmt: skip
+        return Cause(
+            10,
+            "unfinished run",
+            "Several recoveries were begun and none was finished.",
+            {several.where: several.what},
+            several.remedy,
+        )
     healthy = sheet.verdict.kind is Kind.INTACT
     if mark is None or (mark.phase >= Phase.POWERING_ON and not healthy):  # then a new incident, not that run's
         return None
     hosts = [host for host, found in sheet.marks.items() if found and found.run == mark.run]
     got = mark.phase.name.lower().replace("_", " ")
     return Cause(
-        10, "unfinished run", f"A recovery was begun by {mark.by} and not finished.",
+        10,
+        "unfinished run",
+        f"A recovery was begun by {mark.by} and not finished.",
         {listed(hosts): f"run {mark.run}, which got to: {got}"},
-        "if nobody is at it now, the same command carries it on", pytest_line(sheet),
-    )  # fmt: skip
+        "if nobody is at it now, the same command carries it on",
+        pytest_line(sheet),
+    )
 
 
 def masked(sheet: Sheet) -> Cause | None:
@@ -44,10 +52,13 @@ def masked(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        40, "service masked", f"{sheet.unit} is masked on {listed(found)}: systemd does not start it.", found,
+        40,
+        "service masked",
+        f"{sheet.unit} is masked on {listed(found)}: systemd does not start it.",
+        found,
         "find out who masked it and why; then, there:",
         f"systemctl unmask {sheet.unit}; systemctl start --no-block {sheet.unit}",
-    )  # fmt: skip
+    )
 
 
 def _masked(on: EtcdSheet) -> bool:
@@ -62,10 +73,13 @@ def disk_full(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        20, "disk full", f"The disk that holds etcd's data is full or read-only on {listed(found)}.", found,
+        20,
+        "disk full",
+        f"The disk that holds etcd's data is full or read-only on {listed(found)}.",
+        found,
         "make room there (old logs, old data directories), then start the unit where it does not run:",
         f"systemctl reset-failed {sheet.unit}; systemctl start --no-block {sheet.unit}",
-    )  # fmt: skip
+    )
 
 
 def _no_room(on: EtcdSheet) -> str | None:
@@ -86,11 +100,13 @@ def no_space_alarm(sheet: Sheet) -> Cause | None:
         return None
     ctl = sheet.inventory.deephaven.commands.etcdctl
     return Cause(
-        22, "NOSPACE alarm", "The database has reached its quota: etcd takes no write until the alarm is disarmed.",
+        22,
+        "NOSPACE alarm",
+        "The database has reached its quota: etcd takes no write until the alarm is disarmed.",
         {sheet.inventory.deephaven.configuration_server: "; ".join(found)},
         "compact and defragment (or raise quota-backend-bytes on every member), then disarm:",
         f"{ctl} compact REVISION; {ctl} --command-timeout=120s defrag --cluster; {ctl} alarm disarm",
-    )  # fmt: skip
+    )
 
 
 def address_changed(sheet: Sheet) -> Cause | None:
@@ -98,14 +114,17 @@ def address_changed(sheet: Sheet) -> Cause | None:
         m.host: f"{m.ip} is not among its addresses ({listed(a for a in on.addresses if a not in LOCAL)})"
         for m in sheet.members
         if (on := sheet.installed.get(m.host)) and on.addresses and m.ip not in on.addresses and not on.serves
-    }  # fmt: skip
+    }
     if not found:
         return None
     return Cause(
-        25, "address changed", f"{listed(found)} no longer has the address that etcd is configured for.", found,
+        25,
+        "address changed",
+        f"{listed(found)} no longer has the address that etcd is configured for.",
+        found,
         "give it the address back; or put the new one under members and the old one under old_members, and rebuild:",
         pytest_line(sheet),
-    )  # fmt: skip
+    )
 
 
 def split_cluster(sheet: Sheet) -> Cause | None:
@@ -122,10 +141,13 @@ def split_cluster(sheet: Sheet) -> Cause | None:
     }
     fewest = min(by_id.values(), key=len)
     return Cause(
-        28, "split cluster IDs", "The members are not of one cluster: clients read and write different data.", found,
+        28,
+        "split cluster IDs",
+        "The members are not of one cluster: clients read and write different data.",
+        found,
         f"find out which is the right one, and stop the others, likely {listed(fewest)}, before more is written:",
         f"systemctl disable --now {sheet.unit}",
-    )  # fmt: skip
+    )
 
 
 def wrong_owner(sheet: Sheet) -> Cause | None:
@@ -134,10 +156,13 @@ def wrong_owner(sheet: Sheet) -> Cause | None:
         return None
     user = sheet.inventory.etcd.user
     return Cause(
-        30, "wrong owner", f"{user} does not own, or cannot read, files that it needs on {listed(found)}.", found,
+        30,
+        "wrong owner",
+        f"{user} does not own, or cannot read, files that it needs on {listed(found)}.",
+        found,
         "as after etcd was run by hand as another account; show and mend it:",
         pytest_line(sheet, "troubleshoot/permissions"),
-    )  # fmt: skip
+    )
 
 
 def configuration(sheet: Sheet) -> Cause | None:
@@ -146,9 +171,13 @@ def configuration(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        32, "configuration unreadable", f"etcd's configuration cannot be read on {listed(found)}.", found,
-        f"put {sheet.inventory.etcd.config} right there, then:", f"systemctl restart --no-block {sheet.unit}",
-    )  # fmt: skip
+        32,
+        "configuration unreadable",
+        f"etcd's configuration cannot be read on {listed(found)}.",
+        found,
+        f"put {sheet.inventory.etcd.config} right there, then:",
+        f"systemctl restart --no-block {sheet.unit}",
+    )
 
 
 def certificates(sheet: Sheet) -> Cause | None:
@@ -166,11 +195,14 @@ def certificates(sheet: Sheet) -> Cause | None:
     expired = any(c.out_of_date for on in sheet.installed.values() for c in on.certificates)
     what = "expired, or not yet valid," if expired else "not of its CA, address or key"
     return Cause(
-        35, f"certificates {'expired' if expired else 'mismatched'}",
-        f"A certificate is {what} on {listed(found or refused)}.", {**found, **refused},
+        35,
+        f"certificates {'expired' if expired else 'mismatched'}",
+        f"A certificate is {what} on {listed(found or refused)}.",
+        {**found, **refused},
         "install the right certificate and restart the member; where the generator must make new ones, move the "
-        "cluster to them in an orderly handover:", f"{pytest_line(sheet)} --rebuild",
-    )  # fmt: skip
+        "cluster to them in an orderly handover:",
+        f"{pytest_line(sheet)} --rebuild",
+    )
 
 
 def _until(ends: object) -> str:
@@ -183,10 +215,13 @@ def clocks_differ(sheet: Sheet) -> Cause | None:
         return None
     grave = any(abs(seconds) >= GRAVE_SECONDS for seconds in found.values())
     return Cause(
-        34 if grave else 65, "clock difference", f"The clock of {listed(found)} differs from the others'.",
+        34 if grave else 65,
+        "clock difference",
+        f"The clock of {listed(found)} differs from the others'.",
         {host: f"about {abs(s):,.1f} s {'ahead' if s > 0 else 'behind'}" for host, s in found.items()},
-        "turn time synchronisation on, on every host:", "timedatectl set-ntp true; timedatectl timesync-status",
-    )  # fmt: skip
+        "turn time synchronisation on, on every host:",
+        "timedatectl set-ntp true; timedatectl timesync-status",
+    )
 
 
 def corrupt_member(sheet: Sheet) -> Cause | None:
@@ -198,11 +233,15 @@ def corrupt_member(sheet: Sheet) -> Cause | None:
         return None
     intact = sheet.verdict.kind is Kind.INTACT
     return Cause(
-        38, "corrupt member", f"The data of {listed(found)} is damaged or differs from the other members'.", found,
+        38,
+        "corrupt member",
+        f"The data of {listed(found)} is damaged or differs from the other members'.",
+        found,
         "save a backup, then replace that member's data from the others, or rebuild the cluster in a handover:"
-        if intact else "the recovery salvages from the members whose data is whole:",
+        if intact
+        else "the recovery salvages from the members whose data is whole:",
         f"{pytest_line(sheet)}{' --rebuild' if intact else ''}",
-    )  # fmt: skip
+    )
 
 
 def _last_words_of_corruption(on: EtcdSheet) -> str | None:
@@ -236,9 +275,12 @@ def partition(sheet: Sheet) -> Cause | None:
     if not found:
         return None
     return Cause(
-        45, "network cut", "Members that are up do not reach each other.", found,
+        45,
+        "network cut",
+        "Members that are up do not reach each other.",
+        found,
         "mend the network between the members (routes, firewalls); etcd then finds its leader by itself",
-    )  # fmt: skip
+    )
 
 
 # -- what clients meet -------------------------------------------------------------------------------------------

@@ -167,10 +167,16 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
             act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
             act_long(
                 survivor.host,
-                "tar", "--create", "--sparse", f"--file={archive}", f"--directory={survivor.config.data_dir}", ".",
-                why="copy the whole data directory; the original is only read", deadline=HUGE,
+                "tar",
+                "--create",
+                "--sparse",
+                f"--file={archive}",
+                f"--directory={survivor.config.data_dir}",
+                ".",
+                why="copy the whole data directory; the original is only read",
+                deadline=HUGE,
             ),
-        ]  # fmt: skip
+        ]
     for survivor in survivors:
         archive = f"{place}/{survivor.name}.tar"
         if survivor.host != host:
@@ -178,10 +184,14 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
             plan.append(Copy(archive, ((host, archive),), why, survivor.host))
             plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
     plan += [
-        Copy(f"{client}/root/{name}", ((host, f"{place}/logins/root/{name}"),), f"root's old {name}",
-             terms.configuration_server)
+        Copy(
+            f"{client}/root/{name}",
+            ((host, f"{place}/logins/root/{name}"),),
+            f"root's old {name}",
+            terms.configuration_server,
+        )
         for name in ("user", "password")
-    ]  # fmt: skip
+    ]
     return plan
 
 
@@ -197,11 +207,19 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     for name in sorted(names):
         plan += [
             act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
-            act_long(host, "tar", "--extract", f"--file={place}/{name}.tar", f"--directory={place}/room/{name}",
-                     why=f"unpack the copy of {name}", deadline=HUGE),
-            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}",
-                     why=f"{account} owns it", deadline=HUGE),
-        ]  # fmt: skip
+            act_long(
+                host,
+                "tar",
+                "--extract",
+                f"--file={place}/{name}.tar",
+                f"--directory={place}/room/{name}",
+                why=f"unpack the copy of {name}",
+                deadline=HUGE,
+            ),
+            act_long(
+                host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it", deadline=HUGE
+            ),
+        ]
     return plan
 
 

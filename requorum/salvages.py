@@ -41,9 +41,11 @@ def hold(cluster: Cluster) -> Salvaged:
     known = cluster.known
     picked = disks.salvageable(known.disks, known.family, cluster.options.salvage)
     empty = Salvaged(
-        None, members=len(cluster.inventory.old_members), could_not=tuple(known.doubts.items()),
+        None,
+        members=len(cluster.inventory.old_members),
+        could_not=tuple(known.doubts.items()),
         given_up=tuple(m.host for m in cluster.inventory.old_members if m.host in cluster.terms.gone),
-    )  # fmt: skip
+    )
     if not picked:
         return empty
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
@@ -76,8 +78,9 @@ def _with_what_was_saved(cluster: Cluster, outcome: Salvaged) -> Salvaged:
     except FleetError as error:
         return replace(outcome, failed=f"{outcome.failed}; what was saved is still in the scratch: {error.what}")
     places = [f"{host}:{path}" for host, there in kept.items() for path in there]
-    return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {', '.join(places)}" if places else
-                   outcome.failed)  # fmt: skip
+    return replace(
+        outcome, failed=f"{outcome.failed}; what was saved stays at {', '.join(places)}" if places else outcome.failed
+    )
 
 
 def _clear(cluster: Cluster, outcome: Salvaged) -> None:

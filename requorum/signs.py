@@ -36,13 +36,31 @@ CORRUPT = Sign(
     "The member's data is damaged, or is not what its peers hold. Do not restart it in a loop: with quorum intact "
     "replace its data from the others, without it the recovery's salvage leaves it out.",
     (
-        "data inconsistency", '"alarm":"corrupt"', "alarm corrupt", "alarm:corrupt", "found hash mismatch",
-        "crc mismatch", "checksum mismatch", "checksum error", "invalid database", "is out of range [lastindex",
-        "walpb: ", "snap: crc", "snap: empty", "snap: corrupt", "failed to get all reachable pages", "freepages: ",
-        "assertion failed: page expected", "multiple references", "unexpected fault address", "wal: file not found",
-        "failed to find database snapshot", "failed to recover v3 backend", "file is corrupt",
+        "data inconsistency",
+        '"alarm":"corrupt"',
+        "alarm corrupt",
+        "alarm:corrupt",
+        "found hash mismatch",
+        "crc mismatch",
+        "checksum mismatch",
+        "checksum error",
+        "invalid database",
+        "is out of range [lastindex",
+        "walpb: ",
+        "snap: crc",
+        "snap: empty",
+        "snap: corrupt",
+        "failed to get all reachable pages",
+        "freepages: ",
+        "assertion failed: page expected",
+        "multiple references",
+        "unexpected fault address",
+        "wal: file not found",
+        "failed to find database snapshot",
+        "failed to recover v3 backend",
+        "file is corrupt",
     ),
-)  # fmt: skip
+)
 SIGNS = (
     TERM_JUMP,
     Sign(
@@ -50,7 +68,11 @@ SIGNS = (
         "The member had no leader. Once after a restart is normal; again and again means that members do not reach "
         "each other or are too slow.",
         (
-            "lost leader", "no leader", "is starting a new election", "quorum is not active", "leader changed",
+            "lost leader",
+            "no leader",
+            "is starting a new election",
+            "quorum is not active",
+            "leader changed",
             "etcdserver: request timed out",
         ),
     ),
@@ -87,7 +109,10 @@ SIGNS = (
         "The database has reached its quota, or the disk is full: nothing can be written until there is room and the "
         "alarm is disarmed.",
         (
-            "database space exceeded", "nospace", "etcdserver: no space", "exceeded backend quota",
+            "database space exceeded",
+            "nospace",
+            "etcdserver: no space",
+            "exceeded backend quota",
             "no space left on device",
         ),
     ),
@@ -97,7 +122,7 @@ SIGNS = (
         ("authentication failed", "invalid user id or password"),
     ),
     CORRUPT,
-)  # fmt: skip
+)
 
 _OWN_TERM = re.compile(r"(?:at term |raft-?term\"?[:=] ?)(\d+)")
 _HIGHER = re.compile(r"\[term: (\d+)\] received a \w+ message with higher term from \w+ \[term: (\d+)\]")

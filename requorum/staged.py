@@ -40,9 +40,13 @@ def ask(host: str, path: str) -> list[Command]:
 def ask_status(host: str, path: str) -> Command:
     tool = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
     return Command(
-        host, ("env", "ETCDCTL_API=3", "sh", "-c", tool, path), f"revision and pages of {path.rsplit('/', 1)[-1]}",
-        changes=False, deadline=LONG, accept=None,
-    )  # fmt: skip
+        host,
+        ("env", "ETCDCTL_API=3", "sh", "-c", tool, path),
+        f"revision and pages of {path.rsplit('/', 1)[-1]}",
+        changes=False,
+        deadline=LONG,
+        accept=None,
+    )
 
 
 def parse(origin: Origin, host: str, path: str, answers: Sequence[Result]) -> Source | str:

@@ -39,29 +39,41 @@ PROCEDURES = (
     Procedure("runbook/backup", "backed-up", confirms=False),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False, takes=("snapshot",)),
     Procedure(
-        "runbook/rollback", "rolled-back", refuses="::test_given_",
-        does="takes the new etcd cluster away and puts back what was before the run", takes=("discard_new_writes",),
+        "runbook/rollback",
+        "rolled-back",
+        refuses="::test_given_",
+        does="takes the new etcd cluster away and puts back what was before the run",
+        takes=("discard_new_writes",),
     ),
     Procedure(
-        "runbook/retry", "recovered", refuses="::TestRetry::test_given_",
-        does="sets the restored data aside, restores it again and rebuilds the etcd cluster", takes=("snapshot",),
+        "runbook/retry",
+        "recovered",
+        refuses="::TestRetry::test_given_",
+        does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
+        takes=("snapshot",),
     ),
     Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
     Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
     Procedure(
-        "runbook/troubleshoot/debug_logging", "diagnosed",
-        does="restarts members of the etcd cluster, one at a time", takes=("members!", "off"),
+        "runbook/troubleshoot/debug_logging",
+        "diagnosed",
+        does="restarts members of the etcd cluster, one at a time",
+        takes=("members!", "off"),
     ),
     Procedure(
-        "runbook/troubleshoot/run_directly", "diagnosed",
-        does="stops one member of the etcd cluster for a while", takes=("members!", "seconds"),
+        "runbook/troubleshoot/run_directly",
+        "diagnosed",
+        does="stops one member of the etcd cluster for a while",
+        takes=("members!", "seconds"),
     ),
     Procedure(
-        "runbook/troubleshoot/permissions", "diagnosed",
-        does="gives etcd's files back to its account and restarts members, one at a time", takes=("members",),
+        "runbook/troubleshoot/permissions",
+        "diagnosed",
+        does="gives etcd's files back to its account and restarts members, one at a time",
+        takes=("members",),
     ),
     Procedure("runbook/troubleshoot/sudoers", "diagnosed", confirms=False),
-)  # fmt: skip
+)
 
 
 def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:

@@ -169,9 +169,11 @@ def _put(stage: Stage, record: Record, moment: float) -> None:
 
 def _prove(stage: Stage, record: Record) -> None:
     proof = Proof(
-        str(record.get("expected", "")), str(record.get("found", "")), bool(record.get("holds")),
+        str(record.get("expected", "")),
+        str(record.get("found", "")),
+        bool(record.get("holds")),
         (str(record.get("host", "")),),
-    )  # fmt: skip
+    )
     for number, other in enumerate(stage.proofs):
         if (other.expected, other.found, other.holds) == (proof.expected, proof.found, proof.holds):
             stage.proofs[number] = Proof(proof.expected, proof.found, proof.holds, (*other.hosts, *proof.hosts))

@@ -58,19 +58,25 @@ def fan_out(
     """
     writers = {
         name: subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
         for name, argv in sinks.items()
-    }  # fmt: skip
+    }
     reader = (
         None
         if isinstance(source, Path)
         else subprocess.Popen(
-            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            source,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
-    )  # fmt: skip
+    )
     processes = [*writers.values(), *([reader] if reader else [])]
     late = threading.Event()
     watchdog = threading.Timer(timeout, _kill, [processes, late])

@@ -53,9 +53,14 @@ def tables(findings: Sequence[Finding]) -> list[Table]:
 def _table(host: str, findings: list[Finding]) -> Table:
     style = "bold red" if any(finding.verdict == "fails" for finding in findings) else "bold green"
     table = Table(
-        box=None, pad_edge=False, title=host, title_justify="left", show_header=False, title_style=style,
+        box=None,
+        pad_edge=False,
+        title=host,
+        title_justify="left",
+        show_header=False,
+        title_style=style,
         padding=(0, 2, 0, 0),
-    )  # fmt: skip
+    )
     table.add_column(width=1)
     table.add_column(width=14)
     table.add_column(overflow="fold")

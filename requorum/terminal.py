@@ -145,8 +145,12 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
     """Rows with the same fields as a table; numbers with separators, to the right."""
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        table.add_column(name, justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
-                         overflow="fold", no_wrap=name in ("host", "taken", "revision", "size", "hash"))  # fmt: skip
+        table.add_column(
+            name,
+            justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
+            overflow="fold",
+            no_wrap=name in ("host", "taken", "revision", "size", "hash"),
+        )
     shown, left_out = shortened(rows)
     for row in shown:
         cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]

@@ -57,9 +57,15 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
         config = replace(configs[host], data_dir=f"{place}/{configs[host].name}")
         plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
         plan += etcd.restore(
-            host, tools[host], config, terms.snapshot_path, settings.user,
-            settings.revision_bump, (f"{place}/restored", "for the trial"), terms.skips_hash,
-        )  # fmt: skip
+            host,
+            tools[host],
+            config,
+            terms.snapshot_path,
+            settings.user,
+            settings.revision_bump,
+            (f"{place}/restored", "for the trial"),
+            terms.skips_hash,
+        )
     return plan
 
 
@@ -71,24 +77,43 @@ def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: 
     for member, name in names.items():
         archive = f"{place}/{name}.tar"
         plan.append(
-            act_long(member, "tar", "--create", "--sparse", f"--file={archive}", f"--directory={place}", name,
-                     why="pack what was restored")
-        )  # fmt: skip
+            act_long(
+                member,
+                "tar",
+                "--create",
+                "--sparse",
+                f"--file={archive}",
+                f"--directory={place}",
+                name,
+                why="pack what was restored",
+            )
+        )
     for member, name in names.items():
         archive = f"{place}/{name}.tar"
         if member != host:
             plan.append(Copy(archive, ((host, archive),), f"{name}'s trial data to where all are gathered", member))
             plan.append(act_long(member, "rm", "-rf", place, why="remove the trial's scratch"))
         plan += [
-            act_long(host, "tar", "--extract", f"--file={archive}", f"--directory={place}/room",
-                     why=f"unpack {name}'s trial data"),
+            act_long(
+                host,
+                "tar",
+                "--extract",
+                f"--file={archive}",
+                f"--directory={place}/room",
+                why=f"unpack {name}'s trial data",
+            ),
             act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it"),
-        ]  # fmt: skip
+        ]
     plan += [
-        Copy(f"{terms.client_backup}/{role}/{name}", ((host, f"{place}/logins/{role}/{name}"),),
-             f"{role}'s old {name}", terms.configuration_server)
-        for role in roles for name in ("user", "password")
-    ]  # fmt: skip
+        Copy(
+            f"{terms.client_backup}/{role}/{name}",
+            ((host, f"{place}/logins/{role}/{name}"),),
+            f"{role}'s old {name}",
+            terms.configuration_server,
+        )
+        for role in roles
+        for name in ("user", "password")
+    ]
     return plan
 
 
@@ -131,8 +156,9 @@ def note(terms: Terms, host: str, trial: Trial) -> Command:
     """Kept on a host, so that a run which is carried on need not hold it again."""
     content = json.dumps(asdict(trial)) + "\n"
     path = terms.place("trial.json")
-    return Command(host, ("dd", f"of={path}", "conv=fsync", "status=none"), "note what the trial found",
-                   stdin=content.encode())  # fmt: skip
+    return Command(
+        host, ("dd", f"of={path}", "conv=fsync", "status=none"), "note what the trial found", stdin=content.encode()
+    )
 
 
 def parse_note(text: str, snapshot: str, wanted: Sequence[str]) -> Trial | None:

@@ -50,8 +50,9 @@ _REMEDY = (
 
 def _there_is_room(cluster: Cluster, host: str) -> None:
     members, size = len(cluster.terms.member_hosts), cluster.source.bytes
-    answers = facts.by_host(cluster, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial")
-                                      for h in cluster.terms.member_hosts])  # fmt: skip
+    answers = facts.by_host(
+        cluster, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial") for h in cluster.terms.member_hosts]
+    )
     findings: dict[str, str | Exception | None] = {}
     for member, result in answers.items():
         needed = trial.bytes_needed(size, members, member == host)

@@ -53,18 +53,31 @@ class TerminalWatch(Watch):
     def begin(self, text: str) -> None:
         self.end()
         self._stage = Progress(
-            TextColumn(" "), SpinnerColumn(), TextColumn("[cyan]{task.description}"),
-            TextColumn("[dim]{task.fields[hosts]}"), TimeElapsedColumn(), console=self._console,
-        )  # fmt: skip
+            TextColumn(" "),
+            SpinnerColumn(),
+            TextColumn("[cyan]{task.description}"),
+            TextColumn("[dim]{task.fields[hosts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
         self._copies = Progress(
-            TextColumn("          "), TextColumn("[dim]{task.description}"), BarColumn(bar_width=30), DownloadColumn(),
-            TransferSpeedColumn(), TimeElapsedColumn(), console=self._console,
-        )  # fmt: skip
+            TextColumn("          "),
+            TextColumn("[dim]{task.description}"),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
         self._task = self._stage.add_task(text, total=None, hosts="")
         self._live = Live(
-            Group(self._stage, self._copies), console=self._console, refresh_per_second=4, transient=True,
-            redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
+            Group(self._stage, self._copies),
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._live.start()
 
     def on(self, hosts: Iterable[str]) -> None:

@@ -22,10 +22,14 @@ class Terminal:
         fcntl.ioctl(screen, termios.TIOCSWINSZ, b"\x28\x00\xc8\x00\x00\x00\x00\x00")  # 40 lines of 200 columns
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "runbook", *arguments],
-            cwd=REPOSITORY, stdin=screen, stdout=screen, stderr=screen, start_new_session=True,
+            cwd=REPOSITORY,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            start_new_session=True,
             env={**os.environ, "TERM": "xterm"},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,  # so that it has a /dev/tty
-        )  # fmt: skip
+        )
         os.close(screen)
         self.seen = ""
         self._reader = threading.Thread(target=self._read, daemon=True)

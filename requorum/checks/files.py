@@ -29,9 +29,19 @@ def ask_server_files(seen: Seen, host: str) -> list[Command]:
     return [
         look(host, "runuser", "-u", settings.user, "--", *readable, why="etcd can read its files"),
         look(host, "find", "-L", settings.config, *config.keys, "-printf", r"%m %u:%g %p\n", why="who reads the keys"),
-        look(host, "find", config.data_dir, "-ignore_readdir_race", "!", "-user", settings.user,
-             "-printf", r"%u:%g %p\n", why="whose the data is"),
-    ]  # fmt: skip
+        look(
+            host,
+            "find",
+            config.data_dir,
+            "-ignore_readdir_race",
+            "!",
+            "-user",
+            settings.user,
+            "-printf",
+            r"%u:%g %p\n",
+            why="whose the data is",
+        ),
+    ]
 
 
 def judge_server_files(seen: Seen, host: str) -> Ruling:
@@ -40,8 +50,11 @@ def judge_server_files(seen: Seen, host: str) -> Ruling:
         return ruled([seen.broken_configs.get(host, f"no {settings.config}")], "")
     readable, files, foreign = seen.answers_of("server files", host)
     rows = [row.split(" ", 2) for row in files.stdout.splitlines()]
-    problems = [f"{path} belongs to {who}, mode {mode}: {settings.user} cannot read it" for mode, who, path in rows
-                if readable.code and settings.user not in who.split(":")]  # fmt: skip
+    problems = [
+        f"{path} belongs to {who}, mode {mode}: {settings.user} cannot read it"
+        for mode, who, path in rows
+        if readable.code and settings.user not in who.split(":")
+    ]
     if readable.code and not problems:
         problems.append(f"{settings.user} cannot read {settings.config} or a key that it names")
     problems += [f"everybody can read {path}" for mode, _, path in rows if path in config.keys and int(mode, 8) & 0o007]
@@ -148,18 +161,27 @@ def judge_certificates(seen: Seen, host: str) -> Ruling:
 
 CHECKS = (
     Check(
-        "server files", "etcd's configuration, keys and data are there, etcd's own, and the keys nobody else's",
+        "server files",
+        "etcd's configuration, keys and data are there, etcd's own, and the keys nobody else's",
         "give them back to {i.etcd.user}, or run the vendor's unpack command for this server again",
-        old, judge_server_files, ask_server_files,
+        old,
+        judge_server_files,
+        ask_server_files,
     ),
     Check(
-        "client files", "every role's endpoints are the members', its password is one everywhere, for its owner alone",
+        "client files",
+        "every role's endpoints are the members', its password is one everywhere, for its owner alone",
         "correct the files there, or run the vendor's unpack command for clients again",
-        lambda terms: terms.deephaven_hosts, judge_client_files, ask_client_files,
+        lambda terms: terms.deephaven_hosts,
+        judge_client_files,
+        ask_client_files,
     ),
     Check(
-        "certificates", f"every certificate is valid for {CERTIFICATE_DAYS} days more",
-        "let the vendor's generator make new ones before the change", has_certificates, judge_certificates,
+        "certificates",
+        f"every certificate is valid for {CERTIFICATE_DAYS} days more",
+        "let the vendor's generator make new ones before the change",
+        has_certificates,
+        judge_certificates,
         ask_certificates,
     ),
-)  # fmt: skip
+)

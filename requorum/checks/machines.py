@@ -96,28 +96,43 @@ def judge_ports(seen: Seen, host: str) -> Ruling:
 
 CHECKS = (
     Check(
-        "ssh", "it answers",
+        "ssh",
+        "it answers",
         "check the network, ssh and the host itself; if the machine is fenced or destroyed, say so with --gone=HOST",
-        everyone, judge_answer, always=True,
+        everyone,
+        judge_answer,
+        always=True,
     ),
     Check(
-        "sudo", "it takes commands as root without asking for a password (sudo -n)",
+        "sudo",
+        "it takes commands as root without asking for a password (sudo -n)",
         "give the login NOPASSWD for the runbook's commands, see sudo in the README; "
-        "pytest runbook/troubleshoot/sudoers --hosts=NAME names those that are missing", everyone, judge_sudo, ask_sudo,
+        "pytest runbook/troubleshoot/sudoers --hosts=NAME names those that are missing",
+        everyone,
+        judge_sudo,
+        ask_sudo,
     ),
     Check(
-        "clock", "its clock is within {i.limits.clock_offset_seconds:g} s of this machine's",
+        "clock",
+        "its clock is within {i.limits.clock_offset_seconds:g} s of this machine's",
         "look at its time service (timedatectl), or at this machine's own where all hosts are off alike",
-        everyone, judge_clock,
+        everyone,
+        judge_clock,
     ),
     Check(
-        "commands", "it has the vendor's commands, the tools and the accounts that a recovery needs there",
+        "commands",
+        "it has the vendor's commands, the tools and the accounts that a recovery needs there",
         "install them there, or correct deephaven.commands in the inventory",
-        lambda terms: terms.everyone, judge_equipment, ask_equipment,
+        lambda terms: terms.everyone,
+        judge_equipment,
+        ask_equipment,
     ),
     Check(
-        "ports", "it reaches the members' ports that it needs",
+        "ports",
+        "it reaches the members' ports that it needs",
         "start the member that refuses; where there is no answer, look at the network and its filters between the two",
-        lambda terms: terms.everyone, judge_ports, ask_ports,
+        lambda terms: terms.everyone,
+        judge_ports,
+        ask_ports,
     ),
-)  # fmt: skip
+)

@@ -148,24 +148,42 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
 
 CHECKS = (
     Check(
-        "disk", "it has room for the data: {i.limits.free_disk_ratio:g} × the largest database, and a write-ahead log",
-        "make room there, or lower limits.free_disk_ratio if you know better", new, judge_room, ask_room,
+        "disk",
+        "it has room for the data: {i.limits.free_disk_ratio:g} × the largest database, and a write-ahead log",
+        "make room there, or lower limits.free_disk_ratio if you know better",
+        new,
+        judge_room,
+        ask_room,
     ),
     Check(
-        "address", "its name and address are the inventory's",
-        "correct ip under members in the inventory, or the machine's network", new, judge_address, ask_addresses,
+        "address",
+        "its name and address are the inventory's",
+        "correct ip under members in the inventory, or the machine's network",
+        new,
+        judge_address,
+        ask_addresses,
     ),
     Check(
-        "version", "it has the same etcd as every other member, and a tool that restores",
-        "install one and the same etcd on all members", new, judge_version, ask_version,
+        "version",
+        "it has the same etcd as every other member, and a tool that restores",
+        "install one and the same etcd on all members",
+        new,
+        judge_version,
+        ask_version,
     ),
     Check(
-        "advisories", "no advisory of its etcd is known",
-        "install a later etcd of the same series: no snapshot of this one can be relied on", new, judge_advisories,
+        "advisories",
+        "no advisory of its etcd is known",
+        "install a later etcd of the same series: no snapshot of this one can be relied on",
+        new,
+        judge_advisories,
     ),
     Check(
-        "etcd", "{i.etcd.unit} runs, listens on both its ports and sees a leader",
+        "etcd",
+        "{i.etcd.unit} runs, listens on both its ports and sees a leader",
         "read `journalctl --no-pager -u {i.etcd.unit}` there; if quorum is lost: pytest runbook --hosts=NAME",
-        old, judge_etcd, ask_etcd,
+        old,
+        judge_etcd,
+        ask_etcd,
     ),
-)  # fmt: skip
+)

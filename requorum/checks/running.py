@@ -84,10 +84,13 @@ def _sheet(seen: Seen, host: str) -> MemberFacts:
     sizes = [a for a in seen.answers_of("disk", host) if a.command.argv[0] == "stat" and a.code == 0]
     addresses = seen.answers_of("address", host)
     return MemberFacts(
-        member, unit=etcd.parse_unit(answers[0].stdout), config=seen.configs.get(host), has_data=bool(sizes),
+        member,
+        unit=etcd.parse_unit(answers[0].stdout),
+        config=seen.configs.get(host),
+        has_data=bool(sizes),
         addresses=quorum.parse_addresses(addresses[0].stdout) if addresses else (),
         has_leader=sees_leader(seen, host),
-    )  # fmt: skip
+    )
 
 
 def ask_health(seen: Seen, subject: str) -> list[Command]:
@@ -235,36 +238,63 @@ def judge_backup(seen: Seen, subject: str) -> Ruling:
 
 CHECKS = (
     Check(
-        "monit", "monit can be understood, and supervises no etcd, which it would bring back",
+        "monit",
+        "monit can be understood, and supervises no etcd, which it would bring back",
         "run `monit unmonitor NAME` there, or take its file out of monit's configuration",
-        lambda terms: terms.everyone, judge_monit, ask_monit,
+        lambda terms: terms.everyone,
+        judge_monit,
+        ask_monit,
     ),
     Check(
-        "unfinished run", "no run of the runbook is unfinished",
-        "pytest runbook --hosts=NAME carries it on; or give it up, see the README", cluster, judge_marks, ask_marks,
+        "unfinished run",
+        "no run of the runbook is unfinished",
+        "pytest runbook --hosts=NAME carries it on; or give it up, see the README",
+        cluster,
+        judge_marks,
+        ask_marks,
     ),
     Check("quorum", "whether there is a quorum", "", cluster, judge_quorum),
     Check(
-        "health", "every member is healthy for an authenticated user",
+        "health",
+        "every member is healthy for an authenticated user",
         "read `journalctl --no-pager -u {i.etcd.unit}` on the member; if quorum is lost: pytest runbook --hosts=NAME",
-        cluster, judge_health, ask_health, round=2,
+        cluster,
+        judge_health,
+        ask_health,
+        round=2,
     ),
     Check(
-        "one cluster", "the healthy members are one cluster with one leader, one version and no alarm",
-        "change nothing before that is understood", cluster, judge_one_cluster, ask_status, round=3,
+        "one cluster",
+        "the healthy members are one cluster with one leader, one version and no alarm",
+        "change nothing before that is understood",
+        cluster,
+        judge_one_cluster,
+        ask_status,
+        round=3,
     ),
     Check(
-        "hashkv", "all healthy members hold the same data",
+        "hashkv",
+        "all healthy members hold the same data",
         "change nothing: where members hold different data, a snapshot of one lacks what another has",
-        cluster, judge_hashes, ask_hashes, round=4,
+        cluster,
+        judge_hashes,
+        ask_hashes,
+        round=4,
     ),
     Check(
-        "keys", "as many keys as the inventory expects",
-        "correct expect in the inventory, or find out who removed them", cluster, judge_keys, ask_keys, round=3,
+        "keys",
+        "as many keys as the inventory expects",
+        "correct expect in the inventory, or find out who removed them",
+        cluster,
+        judge_keys,
+        ask_keys,
+        round=3,
     ),
     Check(
-        "backup", "the newest backup is whole and not older than {i.snapshot.max_age_hours:g} h",
+        "backup",
+        "the newest backup is whole and not older than {i.snapshot.max_age_hours:g} h",
         "run pytest runbook/backup --hosts=NAME, and see why the nightly one did not",
-        here, judge_backup,
+        here,
+        judge_backup,
     ),
-)  # fmt: skip
+)

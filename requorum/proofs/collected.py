@@ -30,16 +30,20 @@ def somebody_answers(cluster: Cluster, silent: Mapping[str, str]) -> None:
 
 def about(
     cluster: Cluster, files: Sequence[Collected], failed: Mapping[str, str], clocks: Mapping[str, Reading], place: Path
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     """What the page says of the collection itself."""
     listed = [
         {"name": Path(f.collect.target).relative_to(place).as_posix(), "bytes": f.bytes, "note": _note(f)}
         for f in sorted(files, key=lambda f: f.collect.target)
     ]
     return {
-        "cluster": cluster.inventory.cluster, "taken": now(), "since": cluster.options.since, "files": listed,
-        "silent": dict(failed), "clocks": clock.differences(clocks, cluster.inventory.limits.clock_offset_seconds),
-    }  # fmt: skip
+        "cluster": cluster.inventory.cluster,
+        "taken": now(),
+        "since": cluster.options.since,
+        "files": listed,
+        "silent": dict(failed),
+        "clocks": clock.differences(clocks, cluster.inventory.limits.clock_offset_seconds),
+    }
 
 
 def _note(found: Collected) -> str:

@@ -58,10 +58,23 @@ def data_is_restored(cluster: Cluster) -> None:
             return f"no {database}"
         foreign = machine.ask(
             look(
-                machine.name, "find", directory, "(", "!", "-user", settings.user, "-o", "-perm", "/007",
-                "!", "-path", f"{directory}/member/*", ")", why="whose files these are",
+                machine.name,
+                "find",
+                directory,
+                "(",
+                "!",
+                "-user",
+                settings.user,
+                "-o",
+                "-perm",
+                "/007",
+                "!",
+                "-path",
+                f"{directory}/member/*",
+                ")",
+                why="whose files these are",
             )
-        )  # fmt: skip
+        )
         if foreign.stdout.strip():
             return f"{foreign.stdout.split()[0]} is not {settings.user}'s alone"
         return None
@@ -128,9 +141,15 @@ def every_member_is_healthy(cluster: Cluster) -> None:
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster, machine, f"--endpoints={_endpoints(cluster)}", "endpoint", "health", "-w", "json",
+            cluster,
+            machine,
+            f"--endpoints={_endpoints(cluster)}",
+            "endpoint",
+            "health",
+            "-w",
+            "json",
             why="health of every member",
-        )  # fmt: skip
+        )
         try:
             health = etcd.parse_health(out)
         except etcd.EtcdError:
@@ -209,9 +228,17 @@ def hashes_are_equal(cluster: Cluster) -> None:
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster, machine, "--command-timeout=60s", "endpoint", "hashkv", "--cluster", f"--rev={revision}",
-            "-w", "json", why="hash of every member's data",
-        )  # fmt: skip
+            cluster,
+            machine,
+            "--command-timeout=60s",
+            "endpoint",
+            "hashkv",
+            "--cluster",
+            f"--rev={revision}",
+            "-w",
+            "json",
+            why="hash of every member's data",
+        )
         try:
             found = {endpoint: digest for endpoint, (_, digest) in etcd.parse_hashes(out).items()}
         except etcd.EtcdError:
@@ -240,9 +267,17 @@ def keys_are_there(cluster: Cluster) -> None:
         wrong = []
         for prefix, (least, most) in wanted.items():
             _, out, words = _etcdctl(
-                cluster, machine, "get", prefix, "--prefix", "--keys-only", "--limit=1", "-w", "json",
+                cluster,
+                machine,
+                "get",
+                prefix,
+                "--prefix",
+                "--keys-only",
+                "--limit=1",
+                "-w",
+                "json",
                 why=f"number of keys under {prefix or 'everything'}",
-            )  # fmt: skip
+            )
             try:
                 count = etcd.parse_count(out)
             except etcd.EtcdError:
@@ -346,9 +381,15 @@ def writes_reach_everyone(cluster: Cluster) -> None:
         missing = []
         for endpoint in endpoints:
             _, out, words = _etcdctl(
-                cluster, machine, f"--endpoints={endpoint}", "get", probes.written(cluster.terms), "--prefix",
-                "--print-value-only", why=f"read through {endpoint}",
-            )  # fmt: skip
+                cluster,
+                machine,
+                f"--endpoints={endpoint}",
+                "get",
+                probes.written(cluster.terms),
+                "--prefix",
+                "--print-value-only",
+                why=f"read through {endpoint}",
+            )
             if out.split() != endpoints:
                 missing.append(f"{endpoint} gave {out.split() or words}")
         return "; ".join(missing) or None
@@ -375,10 +416,21 @@ def no_old_member_answers(cluster: Cluster) -> None:
             ip
             for ip in stale
             if machine.ask(
-                look(machine.name, "timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port),
-                     why=f"whether the old {ip} still answers", root=False)
-            ).code == 0
-        ]  # fmt: skip
+                look(
+                    machine.name,
+                    "timeout",
+                    "2",
+                    "bash",
+                    "-c",
+                    'exec 3<>"/dev/tcp/$0/$1"',
+                    ip,
+                    str(port),
+                    why=f"whether the old {ip} still answers",
+                    root=False,
+                )
+            ).code
+            == 0
+        ]
         return f"{', '.join(answering)} still accept clients" if answering else None
 
     for host in cluster.terms.gone:

@@ -42,9 +42,13 @@ def configurations(cluster: Cluster, hosts: Sequence[str]) -> dict[str, Config]:
             [look(host, "sha256sum", kept, why="the original that is kept"), etcd.ask_files(host, f"{kept}.due")]
         )
         found[host] = Config(
-            host, path, content, sums.stdout.split(" ")[0].lstrip("\\") if sums.code == 0 else "",
-            due=bool(etcd.parse_files(due.stdout)), version=version[1],
-        )  # fmt: skip
+            host,
+            path,
+            content,
+            sums.stdout.split(" ")[0].lstrip("\\") if sums.code == 0 else "",
+            due=bool(etcd.parse_files(due.stdout)),
+            version=version[1],
+        )
     return found
 
 

@@ -112,10 +112,27 @@ def _peer_hash(host: str, config: MemberConfig) -> Command:
     """By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16)."""
     peer = config.certificates[0]
     return look(
-        host, "curl", "-sSi", "--http1.1", "--max-time", "30", "--cacert", peer.ca, "--cert", peer.cert,
-        "--key", peer.key, "-X", "GET", "-H", "Content-Type: application/json", "-d", '{"revision":0}',
-        f"{config.peer_url}/members/hashkv", why="hash as the member gives it to its peers",
-    )  # fmt: skip
+        host,
+        "curl",
+        "-sSi",
+        "--http1.1",
+        "--max-time",
+        "30",
+        "--cacert",
+        peer.ca,
+        "--cert",
+        peer.cert,
+        "--key",
+        peer.key,
+        "-X",
+        "GET",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        '{"revision":0}',
+        f"{config.peer_url}/members/hashkv",
+        why="hash as the member gives it to its peers",
+    )
 
 
 def parse_peer_hash(text: str) -> PeerHash | None:

@@ -135,12 +135,21 @@ def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
     answers = cluster.ask(
         [
             look(
-                host, "env", "ETCDCTL_API=3", tools[host].restorer, "snapshot", "status", "-w", "json",
-                path, why="etcd can read the snapshot", deadline=HUGE,
+                host,
+                "env",
+                "ETCDCTL_API=3",
+                tools[host].restorer,
+                "snapshot",
+                "status",
+                "-w",
+                "json",
+                path,
+                why="etcd can read the snapshot",
+                deadline=HUGE,
             )
             for host in cluster.terms.member_hosts
         ]
-    )  # fmt: skip
+    )
     found = {r.command.host: _status(r.code, r.stdout, r.words) for r in answers}
     revisions = {value[0] for value in found.values() if isinstance(value, tuple)}
     claim = "etcd reads the snapshot, at one revision on all members"

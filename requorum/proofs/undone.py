@@ -92,9 +92,12 @@ def etcd_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
         return f"it {'runs' if running else 'does not run'}" if running != was else None
 
     cluster.prove(
-        records, f"{unit} runs where it ran before, and nowhere else", probe,
-        f"read `journalctl --no-pager -u {unit}` there; then run the same again", within=STATE_SECONDS,
-    )  # fmt: skip
+        records,
+        f"{unit} runs where it ran before, and nowhere else",
+        probe,
+        f"read `journalctl --no-pager -u {unit}` there; then run the same again",
+        within=STATE_SECONDS,
+    )
 
 
 def deephaven_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
@@ -107,7 +110,9 @@ def deephaven_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> N
         return None if on == was else f"it is {'on' if on else 'off' if on is False else 'not to be understood'}"
 
     cluster.prove(
-        known, "Deephaven is on where it was on, and nowhere else", probe,
+        known,
+        "Deephaven is on where it was on, and nowhere else",
+        probe,
         f"look at `{cluster.inventory.deephaven.commands.monit_status}` there; then run the same again",
         within=STATE_SECONDS,
-    )  # fmt: skip
+    )

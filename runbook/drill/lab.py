@@ -43,9 +43,7 @@ def there(members: int, etcd_version: str | None, snapshot: Path) -> Iterator[Gr
             found = LabState.read()
             made = False
             counts = {role: len(found.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY)}
-            lab.up(
-                members=counts[Role.MEMBER], spares=counts[Role.SPARE], hosts=counts[Role.QUERY], etcd=found.etcd
-            )  # fmt: skip
+            lab.up(members=counts[Role.MEMBER], spares=counts[Role.SPARE], hosts=counts[Role.QUERY], etcd=found.etcd)
         except StateError:
             made = True
             if OWN_BACKUPS in snapshot.resolve().parents:

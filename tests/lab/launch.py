@@ -20,9 +20,13 @@ def start(evidence: Path, *arguments: str) -> Process:
     argv = [sys.executable, "-m", "pytest", *arguments, f"--evidence={evidence}"]
     with _said(evidence).open("wb") as said:
         return subprocess.Popen(
-            argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            argv,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
 
 def output(process: Process, evidence: Path, seconds: float = 600) -> str:

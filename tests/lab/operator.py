@@ -88,12 +88,22 @@ def _dependencies(scratch: Path) -> Path:
     listed.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:",
-            "--python-version=3.11", f"--platform=manylinux2014_{platform.machine()}", f"--target={target}",
-            "-r", str(listed),
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--python-version=3.11",
+            f"--platform=manylinux2014_{platform.machine()}",
+            f"--target={target}",
+            "-r",
+            str(listed),
         ],
         check=True,
-    )  # fmt: skip
+    )
     return target
 
 

@@ -121,8 +121,10 @@ def test_a_backup_that_is_killed_leaves_no_half_file_and_the_next_one_clears_up(
         journal = _journal(evidence)
         poll.until(
             lambda found=journal: "save a snapshot from" in found(),  # type: ignore[misc]
-            seconds=30, every=0.005, what="the save begins",
-        )  # fmt: skip
+            seconds=30,
+            every=0.005,
+            what="the save begins",
+        )
         os.kill(process.pid, how)
         run = procedures.finish(process, evidence)
         assert run.code != 0

@@ -110,7 +110,9 @@ def test_a_healthy_cluster_is_green_and_no_host_was_changed(rehearsal: Rehearsal
     verdicts = {f["verdict"] for f in run.summary["findings"]}
     assert verdicts == {"holds", "told"}, run.output
     assert {f["host"] for f in run.summary["findings"]} == {
-        *(node.name for node in rehearsal.nodes.all), "the cluster", "this machine",
-    }  # fmt: skip
+        *(node.name for node in rehearsal.nodes.all),
+        "the cluster",
+        "this machine",
+    }
     assert junit.read_text().count("<testcase") == len(run.summary["findings"]) + 1
     rehearsal.assert_untouched(Run(1, run.output, {}))

@@ -17,8 +17,12 @@ from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.test_diagnose import await_health
 
 PLANTED = (
-    "hunter2-in-the-journal", "hunter2-in-the-config", "MHcCAQEEhunter2", "hunter2.4149", "eyJhbGciOiJodW50ZXIyIn0",
-)  # fmt: skip
+    "hunter2-in-the-journal",
+    "hunter2-in-the-config",
+    "MHcCAQEEhunter2",
+    "hunter2.4149",
+    "eyJhbGciOiJodW50ZXIyIn0",
+)
 JOURNAL = f"""
 logger -t planted 'started with --password {PLANTED[0]} at once'
 logger -t planted 'token: "{PLANTED[3]}"'
@@ -64,8 +68,12 @@ def assert_collected(rehearsal: Rehearsal) -> None:
     assert run.summary["outcome"] == "diagnosed"
     assert "query-1: " in run.output, "the host that was off is named"
     assert {path.name for path in evidence.iterdir()} == {
-        "journal.jsonl", "summary.json", "report.html", "logs.html", "logs.tar.gz",
-    }  # fmt: skip
+        "journal.jsonl",
+        "summary.json",
+        "report.html",
+        "logs.html",
+        "logs.tar.gz",
+    }
     files = unpacked(archive_of(run))
     for member in nodes.members:
         own = {name.split("/")[1] for name in files if name.startswith(f"{member.name}/")}

@@ -41,8 +41,9 @@ def await_health(rehearsal: Rehearsal) -> None:
     faults.await_quorum(rehearsal.nodes)
     poll.until(
         lambda: all(process.works for process in cluster.state(rehearsal.nodes).processes),
-        seconds=30, what="Deephaven's processes reach etcd",
-    )  # fmt: skip
+        seconds=30,
+        what="Deephaven's processes reach etcd",
+    )
 
 
 def assert_named_first(rehearsal: Rehearsal, scratch: Path, ailment: Ailment) -> None:

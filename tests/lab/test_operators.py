@@ -43,9 +43,11 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     first, evidence = rehearsal.start(inventory)
     try:
         poll.until(
-            lambda: "--data-dir" in at_work(member), seconds=120, what="a restore is under way",
+            lambda: "--data-dir" in at_work(member),
+            seconds=120,
+            what="a restore is under way",
             why_not=lambda: f"the run has ended: {first.poll()}",
-        )  # fmt: skip
+        )
         second = rehearsal.run(inventory)
         assert first.poll() is None, "the second operator did not disturb the first"
         os.killpg(first.pid, signal.SIGINT)

@@ -41,14 +41,26 @@ def test_no_password_and_no_key_is_found_anywhere(rehearsal: Rehearsal, tmp_path
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     argv = [
-        sys.executable, "-m", "pytest", "runbook", f"--hosts={inventory}", "--confirm=lab",
-        f"--evidence={tmp_path / 'evidence'}", f"--junitxml={tmp_path / 'junit.xml'}", "-rA",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pytest",
+        "runbook",
+        f"--hosts={inventory}",
+        "--confirm=lab",
+        f"--evidence={tmp_path / 'evidence'}",
+        f"--junitxml={tmp_path / 'junit.xml'}",
+        "-rA",
+    ]
     with process_list() as seen:
         run = subprocess.run(
-            argv, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+            argv,
+            cwd=REPOSITORY,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
     assert run.returncode == 0, run.stdout.decode()
     (tmp_path / "terminal").write_bytes(run.stdout)
     (tmp_path / "processes").write_text("\n".join(sorted(seen)))

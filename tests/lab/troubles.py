@@ -99,8 +99,10 @@ def cut(process: launch.Process, evidence: Path, when: str, how: signal.Signals)
     """Sends `how` once a command with `when` in its line was carried out, or is about to be."""
     poll.until(
         lambda: any(when in str(r.get("argv", r.get("action", ""))) for r in records(evidence)),
-        seconds=60, every=0.02, what=f"the run comes to {when}",
-    )  # fmt: skip
+        seconds=60,
+        every=0.02,
+        what=f"the run comes to {when}",
+    )
     os.kill(process.pid, how)
     return finish(process, evidence)
 
@@ -207,10 +209,11 @@ def cut_when_it_runs(rehearsal: Rehearsal, node: Node, how: signal.Signals, seco
     """Ends the run while etcd runs directly on the node."""
     process, evidence = start(rehearsal, "run_directly", "--members=etcd-2", seconds)
     poll.until(
-        lambda: _said(node, f"systemctl is-active {DIRECT}").strip() == "active"
-        and _said(node, "pgrep -x etcd") != "",
-        seconds=60, every=0.1, what="etcd runs directly",
-    )  # fmt: skip
+        lambda: _said(node, f"systemctl is-active {DIRECT}").strip() == "active" and _said(node, "pgrep -x etcd") != "",
+        seconds=60,
+        every=0.1,
+        what="etcd runs directly",
+    )
     assert _said(node, f"systemctl is-active {UNIT}").strip() != "active"
     os.kill(process.pid, how)
     return finish(process, evidence)
@@ -221,8 +224,11 @@ def await_unit(node: Node) -> None:
     script = f"systemctl is-active {UNIT}; systemctl is-active {DIRECT}"
     poll.until(
         lambda: _said(node, script).split() == ["active", "inactive"],
-        seconds=60, every=0.2, what=f"{UNIT} is back", why_not=lambda: _said(node, script),
-    )  # fmt: skip
+        seconds=60,
+        every=0.2,
+        what=f"{UNIT} is back",
+        why_not=lambda: _said(node, script),
+    )
 
 
 def put_drop_in(node: Node, text: str) -> None:

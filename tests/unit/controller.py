@@ -30,9 +30,13 @@ def run(work: str, *arguments: str) -> tuple[object, float]:
     """
     program = AROUND.format(stored=STORED, work=work)
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     answer, peak = json.loads(done.stdout)
     return answer, peak

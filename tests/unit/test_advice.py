@@ -57,9 +57,7 @@ def test_after_a_silent_host_or_an_interruption_the_same_command_carries_on(phas
     "error", [SILENT, WRONG, BROKEN, LOCKED, ValueError("x"), None], ids=lambda e: type(e).__name__
 )
 @pytest.mark.parametrize("stage", [OTHER, DATA, LEADER, QUORUM])
-def test_nobody_is_sent_back_over_the_point_of_no_return(
-    phase: Phase, error: BaseException | None, stage: str
-) -> None:  # fmt: skip
+def test_nobody_is_sent_back_over_the_point_of_no_return(phase: Phase, error: BaseException | None, stage: str) -> None:
     found = advice.ways(stage, error, phase)
     assert found
     if phase >= Phase.POWERING_ON:
@@ -137,6 +135,8 @@ def test_a_command_to_paste_is_how_pytest_was_called() -> None:
     assert advice.program(".venv/bin/pytest", "/opt/p/bin/python") == ".venv/bin/pytest"
     assert advice.program("/x/pytest/__main__.py", "/opt/p/bin/python") == "/opt/p/bin/python -m pytest"
     assert advice.words([("--rebuild", True), ("--gone", None), ("--snapshot", "a b"), ("--concurrency", 4)]) == (
-        "--rebuild", "--snapshot=a b", "--concurrency=4",
-    )  # fmt: skip
+        "--rebuild",
+        "--snapshot=a b",
+        "--concurrency=4",
+    )
     assert Said("pytest", "runbook", "prod", ("--snapshot=a b",)).line(Way.AGAIN).endswith("'--snapshot=a b'")

@@ -139,5 +139,11 @@ class TestFindingTheParts:
         config = build.config(2)
         certificate = Certificate("/etc/etcd/peer.crt", "/etc/etcd/peer.key", "/etc/etcd/ca.crt")
         assert archive.ask_certificate("infra-1", "/read/2", config, "10.0.0.12", certificate).argv == (
-            "openssl", "verify", "-CAfile", "/read/2/ca.crt", "-verify_ip", "10.0.0.12", "/read/2/peer.crt",
-        )  # fmt: skip
+            "openssl",
+            "verify",
+            "-CAfile",
+            "/read/2/ca.crt",
+            "-verify_ip",
+            "10.0.0.12",
+            "/read/2/peer.crt",
+        )

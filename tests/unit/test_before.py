@@ -40,9 +40,14 @@ def answer(text: str, code: int = 0) -> Result:
 class TestWhichPlaces:
     def test_they_are_the_same_on_every_host(self) -> None:
         assert before.roots(build.terms()) == (
-            "/etc/etcd/dh", CLIENT, build.ARCHIVE, f"/tmp/{build.TOKEN}",
-            f"/etc/systemd/system/{UNIT}", f"/usr/lib/systemd/system/{UNIT}", f"/lib/systemd/system/{UNIT}",
-        )  # fmt: skip
+            "/etc/etcd/dh",
+            CLIENT,
+            build.ARCHIVE,
+            f"/tmp/{build.TOKEN}",
+            f"/etc/systemd/system/{UNIT}",
+            f"/usr/lib/systemd/system/{UNIT}",
+            f"/lib/systemd/system/{UNIT}",
+        )
 
     @pytest.mark.parametrize(
         ("config", "data", "listed"),

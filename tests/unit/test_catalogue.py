@@ -38,9 +38,17 @@ def backup(place: Path, name: str, revision: int = 10, hours: float = 0) -> Path
 def note(path: Path, **fields: object) -> Manifest:
     source = snapshot.verify(path)
     values: dict[str, object] = {
-        "cluster": "lab", "sha256": source.sha256, "bytes": source.bytes, "lineage": Lineage("prod-1", 161),
-        "bumps": 0, "revision": 10, "keys": 3, "etcd": "3.5.16", "taken": "2026-01-01T00:00:00Z", "member": "m",
-    }  # fmt: skip
+        "cluster": "lab",
+        "sha256": source.sha256,
+        "bytes": source.bytes,
+        "lineage": Lineage("prod-1", 161),
+        "bumps": 0,
+        "revision": 10,
+        "keys": 3,
+        "etcd": "3.5.16",
+        "taken": "2026-01-01T00:00:00Z",
+        "member": "m",
+    }
     made = Manifest(**{**values, **fields})  # type: ignore[arg-type]
     manifest.path_of(path).write_text(made.text())
     return made

@@ -24,16 +24,28 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 def machine(number: int, **fields: Any) -> EtcdSheet:
     whole = EtcdSheet(
-        unit=build.RUNNING, config=build.config(number), addresses=("127.0.0.1", f"10.0.0.{10 + number}"),
-        has_data=True, disk=ROOM, certificates=(Checked("/peer.crt", (), DAY, DAY),), has_leader=True, revision=50,
-        cluster_id="f45", health='{"health":"true"}', hash=DataHash(50, -1, 777),
-    )  # fmt: skip
+        unit=build.RUNNING,
+        config=build.config(number),
+        addresses=("127.0.0.1", f"10.0.0.{10 + number}"),
+        has_data=True,
+        disk=ROOM,
+        certificates=(Checked("/peer.crt", (), DAY, DAY),),
+        has_leader=True,
+        revision=50,
+        cluster_id="f45",
+        health='{"health":"true"}',
+        hash=DataHash(50, -1, 777),
+    )
     return replace(whole, **fields)
 
 
 DOWN: dict[str, Any] = {
-    "unit": build.STOPPED, "has_leader": None, "cluster_id": None, "hash": None, "revision": None,
-}  # fmt: skip
+    "unit": build.STOPPED,
+    "has_leader": None,
+    "cluster_id": None,
+    "hash": None,
+    "revision": None,
+}
 
 
 def sheet(machines: dict[int, dict[str, Any]] | None = None, of: Inventory | None = None, **fields: Any) -> Sheet:
@@ -47,11 +59,16 @@ def sheet(machines: dict[int, dict[str, Any]] | None = None, of: Inventory | Non
         MemberFacts(member, reached=False)
         if (on := found.get(member.host)) is None
         else MemberFacts(
-            member, unit=on.unit, config=on.config, has_data=on.has_data, addresses=on.addresses,
-            has_leader=on.has_leader, cut_off_from=cut_off.get(member.host, ()),
+            member,
+            unit=on.unit,
+            config=on.config,
+            has_data=on.has_data,
+            addresses=on.addresses,
+            has_leader=on.has_leader,
+            cut_off_from=cut_off.get(member.host, ()),
         )
         for member in inventory.members
-    ]  # fmt: skip
+    ]
     clocks = {host: Reading(-0.01, 0.01) for host in ("etcd-1", "etcd-2", "etcd-3", "infra-1")}
     values = {"clocks": clocks, **fields}
     return Sheet(inventory, "prod", inventory.members, quorum.decide(facts), etcd=found, **values)
@@ -92,8 +109,10 @@ def test_a_healthy_cluster_has_no_cause() -> None:
         (sheet({3: {"disk": replace(ROOM, read_only=True)}}), ["disk full"]),
         (sheet(alarms=ALARM), ["NOSPACE alarm"]),
         (sheet({3: {"hash": DataHash(50, -1, 1)}}), ["corrupt member"]),
-        (sheet({3: {**DOWN, "said": ("panic: failed to open database: invalid database",)}}),
-         ["corrupt member", "member down"]),
+        (
+            sheet({3: {**DOWN, "said": ("panic: failed to open database: invalid database",)}}),
+            ["corrupt member", "member down"],
+        ),
         (sheet(alarms=("memberID:1 alarm:CORRUPT",)), ["corrupt member"]),
         (sheet({3: {"cluster_id": "abc", "hash": DataHash(9, -1, 1)}}), ["split cluster IDs"]),
         (sheet(stale={"10.0.0.31": ("infra-1",)}), ["stale old member"]),
@@ -102,12 +121,14 @@ def test_a_healthy_cluster_has_no_cause() -> None:
         (sheet(password_differences=("query: infra-1 differs from query-1",)), ["passwords do not match"]),
         (sheet(marks={"etcd-1": build.mark(Phase.STOPPING), "etcd-2": None}), ["unfinished run"]),
         (sheet(cut_off={"etcd-3": ("etcd-1", "etcd-2")}), ["network cut"]),
-        (sheet({3: {**DOWN, "config": None, "config_problem": "is not YAML"}}),
-         ["configuration unreadable", "member down"]),
+        (
+            sheet({3: {**DOWN, "config": None, "config_problem": "is not YAML"}}),
+            ["configuration unreadable", "member down"],
+        ),
         (sheet(deephaven_down={"query-1": ("query_server (Not monitored)",)}), ["Deephaven down"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_each_cause_is_told_from_its_facts_and_no_other_is_named(found: Sheet, expected: list[str]) -> None:
     assert names(found) == expected
 

@@ -35,12 +35,30 @@ def expired(place: Path, name: str, options: list[str]) -> None:
     )
     subprocess.run(
         [
-            "openssl", "ca", "-batch", "-config", f"{place}/ca.cnf", "-cert", f"{place}/ca.crt", "-md", "sha256",
-            "-keyfile", f"{place}/ca.key", "-in", f"{place}/{name}.csr", "-out", f"{place}/{name}.crt", "-notext",
-            "-startdate", "20200101000000Z", "-enddate", "20210101000000Z",
+            "openssl",
+            "ca",
+            "-batch",
+            "-config",
+            f"{place}/ca.cnf",
+            "-cert",
+            f"{place}/ca.crt",
+            "-md",
+            "sha256",
+            "-keyfile",
+            f"{place}/ca.key",
+            "-in",
+            f"{place}/{name}.csr",
+            "-out",
+            f"{place}/{name}.crt",
+            "-notext",
+            "-startdate",
+            "20200101000000Z",
+            "-enddate",
+            "20210101000000Z",
         ],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture(scope="module")

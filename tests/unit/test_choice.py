@@ -154,9 +154,16 @@ def test_salvage_is_in_the_table_with_all_that_is_known_of_it() -> None:
     assert decision.source.kind == "salvage"
     row = decision.rows[0].row()
     assert row == {
-        "source": "salvage salvage.snap", "host": "etcd-1", "lineage": "lost 1", "taken": "now", "revision": 9,
-        "keys": 1, "size": 544, "hash": "good", "verdict": "chosen",
-    }  # fmt: skip
+        "source": "salvage salvage.snap",
+        "host": "etcd-1",
+        "lineage": "lost 1",
+        "taken": "now",
+        "revision": 9,
+        "keys": 1,
+        "size": 544,
+        "hash": "good",
+        "verdict": "chosen",
+    }
     said = verdicts(decision.rows)
     assert said["salvage", "failed"] == "data of an earlier run that failed: --salvage=failed"
     assert said["file", "lost"] == "salvage has all of it and may have more"

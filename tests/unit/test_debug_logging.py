@@ -24,9 +24,15 @@ KEPT = f"{DIRECTORY}/etc_etcd_dh_t_config.yaml"
 
 @pytest.mark.parametrize(
     ("version", "line"),
-    [("3.5.0", "log-level: debug"), ("3.6.1", "log-level: debug"), ("3.10.0", "log-level: debug"),
-     ("4.0.0", "log-level: debug"), ("3.4.27", "debug: true"), ("3.3.0", "debug: true")],
-)  # fmt: skip
+    [
+        ("3.5.0", "log-level: debug"),
+        ("3.6.1", "log-level: debug"),
+        ("3.10.0", "log-level: debug"),
+        ("4.0.0", "log-level: debug"),
+        ("3.4.27", "debug: true"),
+        ("3.3.0", "debug: true"),
+    ],
+)
 def test_the_setting_goes_by_version(version: str, line: str) -> None:
     assert debug_logging.setting(version).line.startswith(f"{line} #")
 
@@ -52,10 +58,12 @@ def test_a_file_that_says_debug_by_itself_is_left_alone() -> None:
 keys = st.sampled_from(["name", "log-level", "debug", "data-dir", "logger", "x y", "election-timeout"])
 values = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12),
-    st.integers(), st.booleans(), st.none(),
+    st.integers(),
+    st.booleans(),
+    st.none(),
     st.lists(st.text("ab: #", max_size=5), max_size=3),
     st.dictionaries(st.sampled_from(["log-level", "debug", "cert"]), st.text("ab#'\"", max_size=4), max_size=3),
-)  # fmt: skip
+)
 comments = st.lists(st.text("ab #:-'é\t", max_size=10), max_size=4)
 
 

@@ -140,8 +140,11 @@ class TestCommandLines:
 
     def test_quotes_keep_words_together(self) -> None:
         assert deephaven.vendor("su -c 'dh_monit down' {admin_user}", admin_user="irisadmin") == (
-            "su", "-c", "dh_monit down", "irisadmin",
-        )  # fmt: skip
+            "su",
+            "-c",
+            "dh_monit down",
+            "irisadmin",
+        )
 
     @pytest.mark.parametrize(
         ("line", "file"), [("/usr/bin/x -a", "/usr/bin/x"), ("env A=b /usr/bin/x", "/usr/bin/x"), ("x y", "x")]
@@ -165,5 +168,6 @@ class TestCommandLines:
         inventory = build.inventory(commands=build.SECOND_DIALECT)
         command = deephaven.etcdctl_as(inventory, "/x/root", "get", "y", why="x", host="query-1")
         assert (command.host, command.argv) == (
-            "query-1", ("/opt/vendor2/bin/dhctl", "--dir", "/x/root", "kv", "get", "y"),
-        )  # fmt: skip
+            "query-1",
+            ("/opt/vendor2/bin/dhctl", "--dir", "/x/root", "kv", "get", "y"),
+        )

@@ -46,16 +46,19 @@ def test_a_copy_is_drawn_with_every_command_that_it_is_made_of_in_order() -> Non
     before, after = Command("b", ("first",), "first"), Command("b", ("last",), "last")
     lines = drawn(actions=[before, Copy("/from", (("b", "/to"), ("c", "/to")), "the file", "a"), after])
     assert [line.split("timeout -k 5 ")[-1].split("  #")[0] for line in lines[1:]] == [
-        "      b", "60 first",
+        "      b",
+        "60 first",
         "      the file: streamed from a",
         "      b, c",
         "60 install -D -m 600 /dev/null /to.part",
         "7200 dd of=/to.part bs=1M conv=fsync status=none",
         "7200 sha256sum /to.part",
         "60 mv -fT /to.part /to",
-        "      a", "7200 cat /from",
-        "      b", "60 last",
-    ]  # fmt: skip
+        "      a",
+        "7200 cat /from",
+        "      b",
+        "60 last",
+    ]
 
 
 def test_what_is_fetched_is_drawn_with_where_it_comes_from_and_where_to() -> None:
@@ -71,8 +74,9 @@ def test_what_is_fetched_is_drawn_with_where_it_comes_from_and_where_to() -> Non
 def test_a_proof_says_what_it_proves_and_a_look_that_it_holds_now() -> None:
     assert drawn("then_it_holds") == ["  Then  it holds", "          proves: All of it."]
     assert drawn("given_it_is_there", looked=True, notes=["found"]) == [
-        "  Given it is there · holds now", "           found",
-    ]  # fmt: skip
+        "  Given it is there · holds now",
+        "           found",
+    ]
 
 
 def test_what_would_refuse_today_is_said_at_its_place() -> None:

@@ -50,8 +50,12 @@ class TestStatus:
     def test_one_entry_for_each_endpoint_that_answered(self) -> None:
         (status,) = etcd.parse_status(STATUS_34)
         assert (status.endpoint, status.cluster_id, status.leader, status.revision, status.version) == (
-            "http://127.0.0.1:23790", 10144879847569953045, 12428976124636271536, 5, "3.4.23",
-        )  # fmt: skip
+            "http://127.0.0.1:23790",
+            10144879847569953045,
+            12428976124636271536,
+            5,
+            "3.4.23",
+        )
 
     def test_without_a_leader_there_is_none_and_the_error_says_so(self) -> None:
         (status,) = etcd.parse_status(STATUS_35_LEADERLESS)
@@ -75,8 +79,9 @@ class TestStatus:
 class TestOtherAnswers:
     def test_health_gives_each_endpoints_error(self) -> None:
         assert etcd.parse_health(HEALTH) == {
-            "http://127.0.0.1:23790": None, "http://127.0.0.1:1": "context deadline exceeded",
-        }  # fmt: skip
+            "http://127.0.0.1:23790": None,
+            "http://127.0.0.1:1": "context deadline exceeded",
+        }
 
     def test_a_hash_comes_with_its_revision(self) -> None:
         assert etcd.parse_hashes(HASHES) == {"http://127.0.0.1:23790": (5, 4140272142)}
@@ -161,8 +166,9 @@ class TestFiles:
 
     def test_the_same_number_on_another_disk_is_another_file(self) -> None:
         assert etcd.parse_files("8:9 /usr/lib/x.service\n9:9 /lib/x.service\n") == (
-            "/usr/lib/x.service", "/lib/x.service",
-        )  # fmt: skip
+            "/usr/lib/x.service",
+            "/lib/x.service",
+        )
 
     def test_a_path_may_hold_blanks(self) -> None:
         assert etcd.parse_files("8:9 /var/lib/my etcd/member\n") == ("/var/lib/my etcd/member",)
@@ -197,8 +203,11 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
     def test_what_the_runbook_needs_is_read(self) -> None:
         config = etcd.parse_config(self.TEXT, "etcd-1")
         assert (config.token, config.peer_url, config.client_urls[0], config.election_seconds) == (
-            "lab", "https://10.0.0.11:2380", "https://10.0.0.11:2379", 2.5,
-        )  # fmt: skip
+            "lab",
+            "https://10.0.0.11:2380",
+            "https://10.0.0.11:2379",
+            2.5,
+        )
 
     def test_both_keys_must_be_readable_and_both_certificates_have_a_ca(self) -> None:
         config = etcd.parse_config(self.TEXT, "etcd-1")

@@ -50,13 +50,17 @@ INODES = "/dev/sda1 {all} 10 {left} 1% /var\n"
 @pytest.mark.parametrize(
     ("text", "disk"),
     [
-        (DF.format(free=100) + INODES.format(all=99, left=89) + "/dev/sda1 /var ext4 rw,relatime 0 0\n",
-         Disk("/var", 100, 89)),
-        (DF.format(free=0) + INODES.format(all=0, left=0) + "/dev/sda1 /var btrfs ro,x 0 0\n",
-         Disk("/var", 0, None, True)),
+        (
+            DF.format(free=100) + INODES.format(all=99, left=89) + "/dev/sda1 /var ext4 rw,relatime 0 0\n",
+            Disk("/var", 100, 89),
+        ),
+        (
+            DF.format(free=0) + INODES.format(all=0, left=0) + "/dev/sda1 /var btrfs ro,x 0 0\n",
+            Disk("/var", 0, None, True),
+        ),
         ("", None),
     ],
-)  # fmt: skip
+)
 def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: Disk | None) -> None:
     assert questions.parse_disk(text) == disk
 

@@ -171,8 +171,12 @@ def test_a_real_archive_is_read_where_it_lies_instead_of_being_unpacked(forecast
     )
     assert found.stdout == "/run/read/a/config.yaml\n"
     assert asked(forecast, look(HOST, "cat", "/run/read/a/config.yaml", why="")) == (
-        "tar", "-xzOf", "/run/query.tgz", "a/config.yaml", "./a/config.yaml",
-    )  # fmt: skip
+        "tar",
+        "-xzOf",
+        "/run/query.tgz",
+        "a/config.yaml",
+        "./a/config.yaml",
+    )
 
 
 def test_a_boot_in_isolation_ends_well_with_numbers_that_are_named_when_shown(forecast: Forecast) -> None:
@@ -194,8 +198,13 @@ def test_etcd_reads_a_new_snapshot_at_a_revision_that_is_newer_than_all(forecast
 
 def test_free_disk_is_asked_of_the_deepest_directory_that_is_there_already(forecast: Forecast) -> None:
     assert asked(forecast, look(HOST, "df", "-P", "/var/lib/new", why="")) == (
-        "df", "-P", "/", "/var", "/var/lib", "/var/lib/new",
-    )  # fmt: skip
+        "df",
+        "-P",
+        "/",
+        "/var",
+        "/var/lib",
+        "/var/lib/new",
+    )
 
 
 def test_a_look_changes_nothing(forecast: Forecast) -> None:

@@ -40,9 +40,15 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONOPTIMIZE"))}
     return subprocess.run(
         (sys.executable, "-m", "pytest", *arguments),
-        cwd=ROOT, env={**inherited, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60, start_new_session=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**inherited, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+        check=False,
+    )
 
 
 def refused(place: Path, *arguments: str, **environment: str) -> str:
@@ -232,11 +238,17 @@ def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, 
         (["runbook/backup", "--check"], "--check is for the recovery"),
         (["tests", "--check"], "--check is for the recovery"),
         (["runbook", "--check", "-k", "clock"], "the stages must be exactly the runbook's"),
-        (["runbook", "--check", "--deselect=runbook/check/test_check.py::TestCheck::test_then_it_holds[ssh on etcd-1]"],
-         "stage 2 is test_then_it_holds[sudo on etcd-1], not test_then_it_holds[ssh on etcd-1]"),
+        (
+            [
+                "runbook",
+                "--check",
+                "--deselect=runbook/check/test_check.py::TestCheck::test_then_it_holds[ssh on etcd-1]",
+            ],
+            "stage 2 is test_then_it_holds[sudo on etcd-1], not test_then_it_holds[ssh on etcd-1]",
+        ),
         (["runbook", "--check", "--gone=infra-1"], "is the configuration server"),
     ],
-)  # fmt: skip
+)
 def test_a_part_of_the_check_is_no_check(inventory: Path, arguments: list[str], says: str) -> None:
     assert says in refused(inventory.parent, *arguments, f"--hosts={inventory}")
 
@@ -255,8 +267,12 @@ def test_a_check_of_silent_hosts_names_them_all_and_asks_nobody_to_confirm(inven
     (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
     assert (summary["outcome"], summary["stopped_at"]) == ("checked", None)
     failing = {(f["host"], f["check"]) for f in summary["findings"] if f["verdict"] == "fails"}
-    assert failing == {*((f"etcd-{n}", "ssh") for n in (1, 2, 3)), ("infra-1", "ssh"), ("query-1", "ssh"),
-                       ("this machine", "backup")}  # fmt: skip
+    assert failing == {
+        *((f"etcd-{n}", "ssh") for n in (1, 2, 3)),
+        ("infra-1", "ssh"),
+        ("query-1", "ssh"),
+        ("this machine", "backup"),
+    }
     junit = (place / "j.xml").read_text()
     assert junit.count("<testcase") == len(summary["findings"]) + 1
     assert junit.count("<failure") == 6
@@ -303,11 +319,22 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
     for number in (signal.SIGHUP, signal.SIGTERM):
         (inventory.parent / "connected").unlink(missing_ok=True)
         process = subprocess.Popen(
-            (sys.executable, "-m", "pytest", "runbook", f"--hosts={inventory}", "--confirm=lab",
-             f"--evidence={inventory.parent}/evidence-{number.name}"),
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            (
+                sys.executable,
+                "-m",
+                "pytest",
+                "runbook",
+                f"--hosts={inventory}",
+                "--confirm=lab",
+                f"--evidence={inventory.parent}/evidence-{number.name}",
+            ),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,
-        )  # fmt: skip
+        )
         poll.until((inventory.parent / "connected").exists, seconds=60, what="a host is asked")
         process.send_signal(number)
         said, _ = process.communicate(timeout=60)

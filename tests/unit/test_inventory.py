@@ -113,7 +113,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         (command("etcdctl_as", "x"), "etcdctl_as lacks the placeholder {client}"),
         (command("etcdctll", "x"), "etcdctll is not a known field"),
     ],
-)  # fmt: skip
+)
 def test_each_mistake_is_named_with_its_field_value_and_remedy(tmp_path: Path, change: Change, says: str) -> None:
     data = build.document()
     change(data)
@@ -193,8 +193,9 @@ class TestWhatIsAccepted:
         path.write_text(yaml.safe_dump(data))
         found = inventory.load(path)
         assert (found.snapshot.directory, found.transport.ssh_config) == (
-            str(tmp_path.parent / "b"), str(Path("~/x").expanduser()),
-        )  # fmt: skip
+            str(tmp_path.parent / "b"),
+            str(Path("~/x").expanduser()),
+        )
 
     def test_it_cannot_be_changed_afterwards(self) -> None:
         with pytest.raises(ValueError, match="frozen"):

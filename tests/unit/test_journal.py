@@ -64,8 +64,11 @@ class TestWhatIsRecorded:
         journal.command(Result(Command("etcd-1", ("true",), "why"), 0, "", "", 0.1234))
         (record,) = records(journal)
         assert (record["host"], record["argv"], record["exit_code"], record["seconds"]) == (
-            "etcd-1", "sudo -n timeout -k 5 60 true", 0, 0.123,
-        )  # fmt: skip
+            "etcd-1",
+            "sudo -n timeout -k 5 60 true",
+            0,
+            0.123,
+        )
 
     def test_only_a_failure_carries_what_was_said(self, journal: Journal) -> None:
         journal.command(Result(Command("h", ("a",), "w"), 1, "", "no such thing\n", 0))

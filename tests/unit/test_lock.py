@@ -37,10 +37,12 @@ class Directory:
         return [
             subprocess.run(
                 [word.replace("/var/lib/requorum", str(self.path)) for word in command.argv],
-                capture_output=True, text=True, check=False,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             for command in commands
-        ]  # fmt: skip
+        ]
 
     def take(self, holder: Holder) -> Holder | None:
         results = self.run(*lock.take("infra-1", "lab", holder.words()))
@@ -149,8 +151,9 @@ class TestThisProcess:
 
     @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "a zombie"])
     def test_a_process_that_was_killed_has_no_beginning(self, reaped: bool) -> None:
-        process = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(1000)"],
-                                   stdout=subprocess.PIPE)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import time; print(flush=True); time.sleep(1000)"], stdout=subprocess.PIPE
+        )
         assert process.stdout
         process.stdout.readline()
         assert locking.born(process.pid)
@@ -187,9 +190,7 @@ class TestWhereAndHow:
             ({"backend": "docker"}, "docker exec infra-1.invalid timeout -k 5 60 rm -f /var/lib/requorum/lab/lock"),
         ],
     )
-    def test_the_line_that_clears_it_is_the_one_for_this_transport(
-        self, transport: dict[str, str], line: str
-    ) -> None:  # fmt: skip
+    def test_the_line_that_clears_it_is_the_one_for_this_transport(self, transport: dict[str, str], line: str) -> None:
         inventory = build.inventory(transport=transport)
         assert lock.clearing(inventory, "infra-1") == line
 
@@ -204,8 +205,10 @@ class TestARun:
             self.done += commands
             return [
                 Result(c, r.returncode, r.stdout, r.stderr, 0.0)
-                for c in commands if "systemctl" not in c.argv for r in host.run(c)
-            ]  # fmt: skip
+                for c in commands
+                if "systemctl" not in c.argv
+                for r in host.run(c)
+            ]
 
         self.done: list[Command] = []
         inventory, journal = build.inventory(transport={"backend": "local"}), Journal(tmp_path / "evidence")

@@ -60,21 +60,36 @@ class Desk:
         return self.place / "root" / "lab" / "lock"
 
     def start(self) -> subprocess.Popen[str]:
-        argv = ("-m", "pytest", "runbook", f"--hosts={self.place}/lab.yaml", "--confirm=lab",
-                f"--evidence={self.place}/evidence")  # fmt: skip
+        argv = (
+            "-m",
+            "pytest",
+            "runbook",
+            f"--hosts={self.place}/lab.yaml",
+            "--confirm=lab",
+            f"--evidence={self.place}/evidence",
+        )
         run = subprocess.Popen(
-            (sys.executable, *argv), cwd=ROOT, env={**os.environ, "PATH": f"{self.place}/bin:{os.environ['PATH']}"},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            (sys.executable, *argv),
+            cwd=ROOT,
+            env={**os.environ, "PATH": f"{self.place}/bin:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,
-        )  # fmt: skip
+        )
         self.runs.append(run)
         return run
 
     def start_and_lock(self) -> subprocess.Popen[str]:
         """A run that holds the lock and is at work."""
         run = self.start()
-        poll.until((self.place / "asked").exists, seconds=60, what="the run is at work",
-                   why_not=lambda: f"it ended: {run.poll()}")  # fmt: skip
+        poll.until(
+            (self.place / "asked").exists,
+            seconds=60,
+            what="the run is at work",
+            why_not=lambda: f"it ended: {run.poll()}",
+        )
         assert self.lock.is_symlink()
         return run
 

@@ -18,9 +18,13 @@ from requorum.refusal import Refusal
 from tests.unit import build
 
 ABOUT: dict[str, Any] = {
-    "cluster": "lab", "taken": "now", "since": "2h", "files": [{"name": "etcd-1/x", "bytes": 3, "note": ""}],
-    "silent": {}, "clocks": {},
-}  # fmt: skip
+    "cluster": "lab",
+    "taken": "now",
+    "since": "2h",
+    "files": [{"name": "etcd-1/x", "bytes": 3, "note": ""}],
+    "silent": {},
+    "clocks": {},
+}
 
 
 def stamped(second: float, text: str, host: str = "etcd-1", ident: str = "etcd[49]") -> str:
@@ -65,13 +69,17 @@ def test_what_is_kept_does_not_grow_with_what_there_is(tmp_path: Path) -> None:
 def test_of_the_whole_journal_only_what_is_bad_and_not_of_etcd_or_of_us(tmp_path: Path) -> None:
     written(tmp_path, "etcd-1", [stamped(1, "own")])
     whole = [
-        stamped(1, "own"), stamped(2, "no space left on device", ident="kernel"), stamped(3, "fine", ident="cron"),
-        stamped(4, "COMMAND=grep permission denied", ident="sudo[7]"), stamped(5, "slow fdatasync"),
-    ]  # fmt: skip
+        stamped(1, "own"),
+        stamped(2, "no space left on device", ident="kernel"),
+        stamped(3, "fine", ident="cron"),
+        stamped(4, "COMMAND=grep permission denied", ident="sudo[7]"),
+        stamped(5, "slow fdatasync"),
+    ]
     written(tmp_path, "etcd-1", whole, WHOLE_JOURNAL)
     assert [line.text for line in logbook.read(tmp_path, ["etcd-1"]).lines()] == [
-        "etcd[49]: own", "kernel: no space left on device",
-    ]  # fmt: skip
+        "etcd[49]: own",
+        "kernel: no space left on device",
+    ]
 
 
 def test_the_page_says_what_a_sign_means_and_what_is_wrong_with_the_collection(tmp_path: Path) -> None:
@@ -108,10 +116,14 @@ class TestWhatIsAskedFor:
     @pytest.mark.parametrize(
         ("text", "argument"),
         [
-            ("2h", "-2h"), ("90m", "-90m"), ("3d", "-3d"), ("2026-01-31T03:00:00Z", "@1769828400"),
-            ("2026-01-31T03:00:00", "@1769828400"), ("2026-01-31T04:00:00+01:00", "@1769828400"),
+            ("2h", "-2h"),
+            ("90m", "-90m"),
+            ("3d", "-3d"),
+            ("2026-01-31T03:00:00Z", "@1769828400"),
+            ("2026-01-31T03:00:00", "@1769828400"),
+            ("2026-01-31T04:00:00+01:00", "@1769828400"),
         ],
-    )  # fmt: skip
+    )
     def test_a_time_is_one_moment_in_every_time_zone(self, text: str, argument: str) -> None:
         assert collection.since(text) == argument
 
@@ -130,8 +142,10 @@ class TestWhatIsAskedFor:
 
     def test_both_journals_of_every_member_and_etcds_word_from_the_configuration_server(self, tmp_path: Path) -> None:
         terms = build.terms()
-        names = {item.target.removeprefix(f"{tmp_path}/") for item in
-                 collection.items(terms, terms.everyone, "-2h", tmp_path)}  # fmt: skip
+        names = {
+            item.target.removeprefix(f"{tmp_path}/")
+            for item in collection.items(terms, terms.everyone, "-2h", tmp_path)
+        }
         for host in terms.member_hosts:
             assert {f"{host}/{UNIT_JOURNAL}", f"{host}/{WHOLE_JOURNAL}", f"{host}/config.yaml"} <= names
         assert {"infra-1/etcd-status.json", "query-1/monit.txt", "query-1/journal.log"} <= names
@@ -146,9 +160,10 @@ class TestWhatIsAskedFor:
         monkeypatch.setattr(collection, "MOST_LINES", 3)
         terms = build.terms()
         (journal,) = (
-            item.command for item in collection.items(terms, ["query-1"], "-2h", tmp_path)
+            item.command
+            for item in collection.items(terms, ["query-1"], "-2h", tmp_path)
             if item.target.endswith(WHOLE_JOURNAL)
-        )  # fmt: skip
+        )
         path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
         said = subprocess.run(journal.argv, env=path, capture_output=True, text=True, check=True).stdout
         assert said.split() == ["98", "99", "100"]

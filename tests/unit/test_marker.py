@@ -162,8 +162,10 @@ class TestAMachineThatComesBack:
         marker.refuse_others({"etcd-1": mine, "query-1": stale}, mine, outlived=Outlived({OLD: Phase.DONE}))
 
     def test_what_is_told_is_read_from_any_host_and_a_retry_may_take_back_what_is_not_final(self) -> None:
-        births = [Birth(f"lab-{run}", run, phase, "ab", None, 0) for run, phase in (
-            (OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))]  # fmt: skip
+        births = [
+            Birth(f"lab-{run}", run, phase, "ab", None, 0)
+            for run, phase in ((OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))
+        ]
         lines = [json.dumps({**asdict(birth), "phase": birth.phase.name}) for birth in births]
         answers = [
             Result(lineage.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),

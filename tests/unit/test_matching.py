@@ -49,9 +49,14 @@ def test_a_placeholder_keeps_its_text_on_every_host() -> None:
 
 @pytest.mark.parametrize(
     ("planned", "ran"),
-    [({"a": ["x", "y"]}, {"a": ["x"]}), ({"a": ["x"]}, {"a": ["x", "y"]}), ({"a": ["x", "y"]}, {"a": ["y", "x"]}),
-     ({}, {"b": ["x"]}), ({"a": ["x"]}, {})],
+    [
+        ({"a": ["x", "y"]}, {"a": ["x"]}),
+        ({"a": ["x"]}, {"a": ["x", "y"]}),
+        ({"a": ["x", "y"]}, {"a": ["y", "x"]}),
+        ({}, {"b": ["x"]}),
+        ({"a": ["x"]}, {}),
+    ],
     ids=["not run", "not planned", "order", "another host", "a host left out"],
-)  # fmt: skip
+)
 def test_nothing_may_be_left_over(planned: dict[str, list[str]], ran: dict[str, list[str]]) -> None:
     assert len(differences(planned, ran, {})) == 1

@@ -126,8 +126,15 @@ def test_a_path_is_read_whatever_its_name(name: str) -> None:
 
 def test_every_directory_on_the_way_is_asked_for() -> None:
     argv = ownership.ask_paths("etcd-1", ["/etc/etcd/dh/latest/config.yaml"]).argv
-    assert argv[1:8] == ("-L", "/", "/etc", "/etc/etcd", "/etc/etcd/dh", "/etc/etcd/dh/latest",
-                         "/etc/etcd/dh/latest/config.yaml")  # fmt: skip
+    assert argv[1:8] == (
+        "-L",
+        "/",
+        "/etc",
+        "/etc/etcd",
+        "/etc/etcd/dh",
+        "/etc/etcd/dh/latest",
+        "/etc/etcd/dh/latest/config.yaml",
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,16 +162,22 @@ def test_a_member_without_data_is_mended_and_not_started(
     """As a recovery leaves its new members until Step 4: an etcd that is started there begins an empty cluster."""
     done: list[Command] = []
     notes: list[str] = []
-    cluster = cast(Cluster, SimpleNamespace(inventory=build.inventory(), options=SimpleNamespace(hosts="prod"),
-                                            do=done.extend, note=notes.append))  # fmt: skip
+    cluster = cast(
+        Cluster,
+        SimpleNamespace(
+            inventory=build.inventory(), options=SimpleNamespace(hosts="prod"), do=done.extend, note=notes.append
+        ),
+    )
     monkeypatch.setattr(restarts, "is_back", lambda *_: None)
     sheets: Sequence[MemberFacts] = [
         MemberFacts(
-            Member(name=f"etcd-{n}", host=f"etcd-{n}", ip=f"10.0.0.1{n}"), unit=unit, config=build.config(n),
+            Member(name=f"etcd-{n}", host=f"etcd-{n}", ip=f"10.0.0.1{n}"),
+            unit=unit,
+            config=build.config(n),
             has_data=has_data,
         )
         for n in (1, 2, 3)
-    ]  # fmt: skip
+    ]
     permissions.it_starts(cluster, sheets, "etcd-1", mended=True)
     assert any("systemctl start" in line for line in build.lines(done)) is has_data
     assert bool(notes) is not has_data
@@ -188,9 +201,10 @@ def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended
     unit: etcd.Unit, has_data: bool, has_leader: bool | None, waits: bool
 ) -> None:
     found: dict[str, str | None] = {}
-    cluster = cast(Cluster, SimpleNamespace(
-        inventory=build.inventory(), settle=lambda claim, outcomes, remedy: found.update(outcomes)
-    ))  # fmt: skip
+    cluster = cast(
+        Cluster,
+        SimpleNamespace(inventory=build.inventory(), settle=lambda claim, outcomes, remedy: found.update(outcomes)),
+    )
     member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
     sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
     permissions.nothing_waits_to_begin_an_empty_cluster(cluster, [sheet], ["etcd-1"])

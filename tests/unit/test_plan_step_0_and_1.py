@@ -212,8 +212,10 @@ class TestStoppingEtcd:
 
     def test_a_destroyed_machine_is_left_out(self) -> None:
         assert self.stop_all(build.terms(gone=("etcd-3",), of=build.replaced())) == {
-            "etcd-1", "etcd-2", "etcd-4",
-        }  # fmt: skip
+            "etcd-1",
+            "etcd-2",
+            "etcd-4",
+        }
 
     def test_the_new_cluster_of_this_very_run_is_never_stopped(self) -> None:
         assert self.stop_all(build.terms(), new=("etcd-1", "etcd-3")) == {"etcd-2"}
@@ -234,9 +236,16 @@ class TestMarkingTheRun:
     def test_its_content_goes_by_stdin(self) -> None:
         (content,) = build.stdins(marker.write("etcd-1", "lab", build.mark(Phase.STOPPING)))
         assert json.loads(content) == {
-            "run": build.RUN, "token": build.TOKEN, "phase": "STOPPING", "by": "ops@desk",
-            "snapshot": "", "origin": "", "taken": "", "members": "", "undone": "NO",
-        }  # fmt: skip
+            "run": build.RUN,
+            "token": build.TOKEN,
+            "phase": "STOPPING",
+            "by": "ops@desk",
+            "snapshot": "",
+            "origin": "",
+            "taken": "",
+            "members": "",
+            "undone": "NO",
+        }
 
     def test_a_question_about_it_changes_nothing(self) -> None:
         assert not marker.ask("etcd-1", "lab").changes

@@ -180,14 +180,20 @@ class TestDistributing:
     def test_servers_go_to_members_and_queries_to_deephaven_hosts(self) -> None:
         assert self.distribute(build.terms(), {"server.tgz": {}, "query.tgz": {}}) == [
             Copy(
-                FINAL[0], tuple((h, FINAL[0]) for h in MEMBERS),
-                "server.tgz to every machine that needs it", "infra-1", "s",
+                FINAL[0],
+                tuple((h, FINAL[0]) for h in MEMBERS),
+                "server.tgz to every machine that needs it",
+                "infra-1",
+                "s",
             ),
             Copy(
-                FINAL[1], (("query-1", FINAL[1]),),
-                "query.tgz to every machine that needs it", "infra-1", "q",
+                FINAL[1],
+                (("query-1", FINAL[1]),),
+                "query.tgz to every machine that needs it",
+                "infra-1",
+                "q",
             ),
-        ]  # fmt: skip
+        ]
 
     def test_nothing_is_copied_where_everybody_holds_both(self) -> None:
         present = {"server.tgz": dict.fromkeys(MEMBERS, "s"), "query.tgz": {"query-1": "q"}}

@@ -150,8 +150,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
 def test_every_when_of_a_recovery_has_its_commands(planned: Planning) -> None:
     idle = [s.text for s in planned.stages if s.word == "When" and not s.actions]
     assert set(idle) <= {
-        "survivors are saved where login works", "a healthy cluster is saved", "a database without a hash is copied",
-    }  # fmt: skip
+        "survivors are saved where login works",
+        "a healthy cluster is saved",
+        "a database without a hash is copied",
+    }
 
 
 def test_what_every_proof_does_on_hosts_is_planned_too(planned: Planning) -> None:
@@ -162,8 +164,9 @@ def test_what_every_proof_does_on_hosts_is_planned_too(planned: Planning) -> Non
 def test_every_proof_that_is_not_followed_to_its_end_only_looks(planned: Planning) -> None:
     """What it would do after the question that nobody can answer yet would be missing from the plan."""
     assert {s.text for s in planned.stages if s.unforeseen} <= {
-        "the certificates chain and name the addresses", "every client points to the new members",
-    }  # fmt: skip
+        "the certificates chain and name the addresses",
+        "every client points to the new members",
+    }
 
 
 def test_the_run_and_its_token_are_placeholders_everywhere(planned: Planning) -> None:

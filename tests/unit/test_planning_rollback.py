@@ -30,9 +30,11 @@ def link(target: str) -> Entry:
 
 WAS = (Entry(CONFIGURED, "d", "755", "root:root"), link("old"), Entry(FRAGMENT, "f", "644", "root:root", "", "a" * 64))
 NOW = (
-    WAS[0], link("new"), Entry(f"{CONFIGURED}/new", "d", "755", "root:root"),
+    WAS[0],
+    link("new"),
+    Entry(f"{CONFIGURED}/new", "d", "755", "root:root"),
     Entry(FRAGMENT, "f", "644", "root:root", "", "c" * 64),
-)  # fmt: skip
+)
 
 
 class Changed(Hosts):

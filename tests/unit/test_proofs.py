@@ -88,10 +88,15 @@ class TestOneCluster:
         return [
             Status(
                 endpoint=f"https://{f'[{ip}]' if ':' in ip else ip}:2379",
-                cluster_id=1, member_id=n, leader=1, revision=5, version="3.5.16", errors=(),
+                cluster_id=1,
+                member_id=n,
+                leader=1,
+                revision=5,
+                version="3.5.16",
+                errors=(),
             )
             for n, ip in enumerate(ips, start=1)
-        ]  # fmt: skip
+        ]
 
     def wrong(self, quiet: bool = True, **second: object) -> str | None:
         """What is found where the second member differs."""

@@ -21,8 +21,13 @@ from requorum.sheet import EtcdSheet
 from tests.unit import build
 
 UP, MUTE, DOWN, DEAD, AWAY, DARK = (
-    State.HEALTHY, State.LEADERLESS, State.STARTABLE, State.LOST, State.GONE, State.UNKNOWN,
-)  # fmt: skip
+    State.HEALTHY,
+    State.LEADERLESS,
+    State.STARTABLE,
+    State.LOST,
+    State.GONE,
+    State.UNKNOWN,
+)
 
 
 def sheet(number: int, state: State) -> MemberFacts:

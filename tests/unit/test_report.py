@@ -104,11 +104,29 @@ class TestARecovery:
 
     def test_every_source_of_data_is_there_with_its_verdict(self) -> None:
         rows: list[dict[str, Any]] = [
-            {"source": "salvage salvage.snap", "host": "etcd-1", "lineage": "lab-1 7", "taken": "2026-11-23T05:29:25Z",
-             "revision": 1262, "keys": 21652, "size": 10600000, "hash": "good", "verdict": "chosen"},
-            {"source": "salvage lab-2", "host": "etcd-1", "lineage": "lab-2 8", "taken": "", "revision": None,
-             "keys": None, "size": None, "hash": "none", "verdict": "failed: <torn>"},
-        ]  # fmt: skip
+            {
+                "source": "salvage salvage.snap",
+                "host": "etcd-1",
+                "lineage": "lab-1 7",
+                "taken": "2026-11-23T05:29:25Z",
+                "revision": 1262,
+                "keys": 21652,
+                "size": 10600000,
+                "hash": "good",
+                "verdict": "chosen",
+            },
+            {
+                "source": "salvage lab-2",
+                "host": "etcd-1",
+                "lineage": "lab-2 8",
+                "taken": "",
+                "revision": None,
+                "keys": None,
+                "size": None,
+                "hash": "none",
+                "verdict": "failed: <torn>",
+            },
+        ]
         wanted = [
             "salvage.snap etcd-1 lab-1 7 2026-11-23 05:29:25 UTC 1,262 21,652 10.6 MB good chosen",
             "failed: <torn>",
@@ -206,10 +224,47 @@ class TestATornJournal:
         Page(report.html(None, chain.records(data), str(chain.verdict(data))))
 
     @settings(max_examples=50)
-    @given(st.lists(st.dictionaries(st.sampled_from(
-        ["kind", "time", "host", "stage", "text", "argv", "why", "outcome", "expected", "found", "actions", "said"]),
-        st.sampled_from(["command", "copy", "stage", "stage ended", "assertion", "planned", "note", "run", "end",
-        "2026-01-01T00:00:00Z", "", "<b>", "a::B::test_given_c"]), max_size=6), max_size=12))  # fmt: skip
+    @given(
+        st.lists(
+            st.dictionaries(
+                st.sampled_from(
+                    [
+                        "kind",
+                        "time",
+                        "host",
+                        "stage",
+                        "text",
+                        "argv",
+                        "why",
+                        "outcome",
+                        "expected",
+                        "found",
+                        "actions",
+                        "said",
+                    ]
+                ),
+                st.sampled_from(
+                    [
+                        "command",
+                        "copy",
+                        "stage",
+                        "stage ended",
+                        "assertion",
+                        "planned",
+                        "note",
+                        "run",
+                        "end",
+                        "2026-01-01T00:00:00Z",
+                        "",
+                        "<b>",
+                        "a::B::test_given_c",
+                    ]
+                ),
+                max_size=6,
+            ),
+            max_size=12,
+        )
+    )
     def test_records_with_fields_missing_render(self, records: list[dict[str, Any]]) -> None:
         Page(report.html(None, records))
 

@@ -88,8 +88,10 @@ def test_a_member_must_be_healthy_again_if_it_was() -> None:
     assert restarts.as_before(LONELY) is restarts.Back.STARTED
 
 
-@pytest.mark.parametrize(("answer", "healthy"), [('{"health":"true"}', True), ('{"health": true, "reason":""}', True),
-                                                 ('{"health":"false"}', False), ("", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "healthy"),
+    [('{"health":"true"}', True), ('{"health": true, "reason":""}', True), ('{"health":"false"}', False), ("", False)],
+)
 def test_health_is_read_in_every_versions_spelling(answer: str, healthy: bool) -> None:
     assert restarts.says_healthy(answer) == healthy
 
@@ -177,10 +179,15 @@ class Hosts:
 def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: bool) -> None:
     hosts, inventory = Hosts(data), build.inventory()
     found: dict[str, str | None] = {}
-    cluster = cast(Cluster, SimpleNamespace(
-        inventory=inventory, fleet=hosts, options=SimpleNamespace(hosts="prod"),
-        settle=lambda claim, outcomes, remedy: found.update({**outcomes, "remedy": remedy}),
-    ))  # fmt: skip
+    cluster = cast(
+        Cluster,
+        SimpleNamespace(
+            inventory=inventory,
+            fleet=hosts,
+            options=SimpleNamespace(hosts="prod"),
+            settle=lambda claim, outcomes, remedy: found.update({**outcomes, "remedy": remedy}),
+        ),
+    )
     (sheet, *_) = restarts.standing(cluster, inventory.members)
     assert sheet.has_data is there
     restarts.refuse_without_data(cluster, sheet)

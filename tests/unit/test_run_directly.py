@@ -120,9 +120,12 @@ def test_an_environment_value_comes_back_from_its_quotes(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "ended"),
-    [("Running as unit: x\nFinished with result: timeout\nMain processes terminated", "timeout"),
-     ("Finished with result: exit-code", "exit-code"), ("Failed to start transient service unit: exists", None)],
-)  # fmt: skip
+    [
+        ("Running as unit: x\nFinished with result: timeout\nMain processes terminated", "timeout"),
+        ("Finished with result: exit-code", "exit-code"),
+        ("Failed to start transient service unit: exists", None),
+    ],
+)
 def test_how_it_ended_is_systemds_word(said: str, ended: str | None) -> None:
     assert direct.ending(said) == ended
 
@@ -140,9 +143,9 @@ def keep(machines: Fleet, log: Path) -> tuple[str, list[str], list[Collect]]:
 
     def collect(items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
         asked.extend(items)
-        return machines.collect([
-            replace(item, command=replace(item.command, argv=("cat", str(log)), root=False)) for item in items
-        ])  # fmt: skip
+        return machines.collect(
+            [replace(item, command=replace(item.command, argv=("cat", str(log)), root=False)) for item in items]
+        )
 
     def settle(claim: str, outcomes: dict[str, str | None], remedy: str) -> None:
         if any(outcomes.values()):

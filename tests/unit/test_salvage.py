@@ -122,8 +122,10 @@ def test_the_data_is_right_where_it_knows_other_members_than_the_configuration()
     assert salvage.told((("", "https://b:1"), ("etcd-1", "https://a:1")), configured) == configured
     moved = (("etcd-1", "https://a:1"), ("", "https://b:1"), ("", "https://c:1"))
     assert salvage.told(moved, configured) == {
-        "etcd-1": "https://a:1", "etcd-2": "https://b:1", "member-3": "https://c:1",
-    }  # fmt: skip
+        "etcd-1": "https://a:1",
+        "etcd-2": "https://b:1",
+        "member-3": "https://c:1",
+    }
 
 
 def test_the_copies_are_gathered_on_the_first_that_has_room_for_all() -> None:
@@ -169,9 +171,13 @@ def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
     command = isolation.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
     for wanted in (
-        "PrivateNetwork=yes", "PrivateTmp=yes", "RuntimeMaxSec=870", "BindPaths=/s/room:/tmp/requorum",
-        "ProtectSystem=strict", "ReadWritePaths=/s",
-    ):  # fmt: skip
+        "PrivateNetwork=yes",
+        "PrivateTmp=yes",
+        "RuntimeMaxSec=870",
+        "BindPaths=/s/room:/tmp/requorum",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/s",
+    ):
         assert f"--property={wanted}" in command.argv
 
 
@@ -223,8 +229,11 @@ def test_the_boots_program_says_so_itself(tmp_path: Path, end: str, hindered: bo
     program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
     ended = subprocess.run(
         ["sh", "-c", f"{program}\n{end}", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert ended.returncode == 10
     assert isolation.parse(ended.stdout, "").hindered == hindered
     assert isolation.parse(ended.stdout, "").failed in ("no leader", "it is torn")
@@ -240,8 +249,12 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
     program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{program}\ncheck_tools", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
-        capture_output=True, text=True, timeout=30, check=False, env={"PATH": str(tmp_path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": str(tmp_path)},
+    )
     answers = isolation.parse(ended.stdout, "")
     assert (answers.hindered, answers.failed) == (True, f"{tool} is not installed on this host")
 

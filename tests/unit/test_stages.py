@@ -38,7 +38,7 @@ def test_the_whole_runbook_in_order_is_accepted() -> None:
         (["tests/unit/test_stages.py::test_x", *WHOLE], "stage 1 is test_x"),
     ],
     ids=["nothing", "without the last", "without the first", "one left out", "swapped", "twice", "one more", "ours"],
-)  # fmt: skip
+)
 def test_anything_else_is_named(collected: list[str], says: str) -> None:
     assert says in (stages.difference(collected, ROOT) or "")
 

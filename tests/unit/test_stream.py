@@ -69,10 +69,13 @@ def test_the_digest_of_a_local_file_is_the_same_sum(source: Path) -> None:
 
 @pytest.mark.parametrize(
     "dying",
-    ["exec <&-; echo disk full >&2; exit 3", "head -c 9 >/dev/null; echo disk full >&2; exit 3",
-     "cat >/dev/null; echo disk full >&2; exit 3"],
+    [
+        "exec <&-; echo disk full >&2; exit 3",
+        "head -c 9 >/dev/null; echo disk full >&2; exit 3",
+        "cat >/dev/null; echo disk full >&2; exit 3",
+    ],
     ids=["at once", "midway", "at the end"],
-)  # fmt: skip
+)
 def test_a_sink_that_dies_is_named_with_its_last_words(source: Path, tmp_path: Path, dying: str) -> None:
     with pytest.raises(StreamError) as error:
         fan_out(source, {"good": into(tmp_path / "good"), "bad": ("sh", "-c", dying)}, 30)

@@ -31,20 +31,35 @@ def test_its_own_lines_lack_nothing() -> None:
     assert sudoers.missing(INVENTORY, listing(*granted())) == ()
 
 
-@pytest.mark.parametrize("entry", [
-    "(ALL : ALL) NOPASSWD: ALL", "(root) NOPASSWD: /usr/bin/timeout", "(ALL) NOPASSWD: /bin/timeout",
-    "(root) NOPASSWD: /usr/bin/", "(root) NOPASSWD: SETENV: /usr/bin/tim*", "(root, etcd) NOPASSWD: /bin/ls, ALL",
-    r"(root) NOPASSWD: /usr/bin/timeout ^-k 5 (60|900|7200) .*$",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "(ALL : ALL) NOPASSWD: ALL",
+        "(root) NOPASSWD: /usr/bin/timeout",
+        "(ALL) NOPASSWD: /bin/timeout",
+        "(root) NOPASSWD: /usr/bin/",
+        "(root) NOPASSWD: SETENV: /usr/bin/tim*",
+        "(root, etcd) NOPASSWD: /bin/ls, ALL",
+        r"(root) NOPASSWD: /usr/bin/timeout ^-k 5 (60|900|7200) .*$",
+    ],
+)
 def test_a_wider_rule_covers_everything(entry: str) -> None:
     assert sudoers.missing(INVENTORY, listing(entry)) == ()
 
 
-@pytest.mark.parametrize("entry", [
-    "(root) ALL", "(root) PASSWD: ALL", "(etcd) NOPASSWD: ALL", "(root) NOPASSWD: /usr/bin/sudo",
-    '(root) NOPASSWD: /usr/bin/timeout ""', "(root) NOPASSWD: ALL, !/usr/bin/timeout",
-    "(root) NOPASSWD: /usr/bin/timeouts", "(root) NOPASSWD: /usr/sbin/",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "(root) ALL",
+        "(root) PASSWD: ALL",
+        "(etcd) NOPASSWD: ALL",
+        "(root) NOPASSWD: /usr/bin/sudo",
+        '(root) NOPASSWD: /usr/bin/timeout ""',
+        "(root) NOPASSWD: ALL, !/usr/bin/timeout",
+        "(root) NOPASSWD: /usr/bin/timeouts",
+        "(root) NOPASSWD: /usr/sbin/",
+    ],
+)
 def test_a_password_another_account_or_another_command_covers_nothing(entry: str) -> None:
     assert sudoers.missing(INVENTORY, listing(entry)) == sudoers.needed(INVENTORY)
 

@@ -21,11 +21,20 @@ SCRATCH = "/var/lib/requorum/prod/r1/trial"
 def configs() -> dict[str, MemberConfig]:
     return {
         f"etcd-{n}": MemberConfig(
-            f"etcd-{n}", "prod-r1", "/var/lib/etcd/dh/prod-r1", f"https://{ip(n)}:2380", (), initial_cluster(3),
-            None, None, None, False, 1.0,
+            f"etcd-{n}",
+            "prod-r1",
+            "/var/lib/etcd/dh/prod-r1",
+            f"https://{ip(n)}:2380",
+            (),
+            initial_cluster(3),
+            None,
+            None,
+            None,
+            False,
+            1.0,
         )
         for n in (1, 2, 3)
-    }  # fmt: skip
+    }
 
 
 def flags(commands: list[Command]) -> list[list[str]]:
@@ -51,8 +60,11 @@ def test_everything_is_gathered_on_one_member_with_every_roles_login() -> None:
     copies = [(a.source_host, a.source) for a in actions if isinstance(a, Copy)]
     assert copies[:2] == [("etcd-2", f"{SCRATCH}/etcd-2.tar"), ("etcd-3", f"{SCRATCH}/etcd-3.tar")]
     assert [path.split("client.before/")[1] for _, path in copies[2:]] == [
-        "config/user", "config/password", "root/user", "root/password",
-    ]  # fmt: skip
+        "config/user",
+        "config/password",
+        "root/user",
+        "root/password",
+    ]
     assert {target for a in actions if isinstance(a, Copy) for target, _ in a.targets} == {"etcd-1"}
 
 

@@ -124,7 +124,7 @@ MAY = "User ops may run the following commands on {host}:\n    (root) NOPASSWD: 
 
 HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "sudo -n -l": lambda c: (0, MAY.format(host=c.host, what="/usr/bin/timeout")),
-    "command -v \"$tool\"": lambda c: (0, ""),
+    'command -v "$tool"': lambda c: (0, ""),
     "rolled-back": lambda c: (0, ""),
     "birth.json": lambda c: (0, ""),
     "-perm /111": lambda c: (0, _find_programs(c)),
@@ -145,7 +145,8 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "'!' -user": lambda c: (0, ""),
     "-name password -printf": lambda c: (0, "root/password irisadmin:irisadmin 600\n"),
     "-name endpoints": lambda c: (
-        0, f"{build.CLIENT}/root/endpoints:https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379\n",
+        0,
+        f"{build.CLIENT}/root/endpoints:https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379\n",
     ),
     "sha256sum": lambda c: (0, f"{'a' * 64}  {build.CLIENT}/root/password\n"),
     "-name '*.crt'": lambda c: (0, f"{build.CLIENT}/root/ca.crt\n{ENDS}"),
@@ -157,4 +158,4 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "endpoint status": lambda c: (0, json.dumps([status(e) for e in _asked(c)])),
     "endpoint hashkv": lambda c: (0, json.dumps([digest(e) for e in _asked(c)])),
     "--keys-only": lambda c: (0, json.dumps({"count": 21_640})),
-}  # fmt: skip
+}
