@@ -100,11 +100,6 @@ def role_directories(entries: list[Entry]) -> list[tuple[str, str]]:
     return [(posixpath.basename(directory), directory) for directory in directories]
 
 
-def config_files(entries: list[Entry]) -> list[str]:
-    """Every `config.yaml` in the archive: one for each server number."""
-    return [e.name for e in entries if e.kind == "-" and posixpath.basename(e.name) == "config.yaml"]
-
-
 def unpack(host: str, archive: str, directory: str) -> list[Command]:
     """Unpacks for reading and for changing, in staging; owners and modes as archived."""
     return [

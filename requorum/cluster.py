@@ -94,7 +94,6 @@ class Known:
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
-    powered_on: float | None = None  # Step 5, seconds after the start
     causes: list[Cause] = field(default_factory=list)  # diagnose: what is wrong, the likeliest first
 
 
@@ -205,10 +204,6 @@ class Cluster:
         return self.known.source
 
     @property
-    def verdict(self) -> Verdict | None:
-        return self.known.verdict
-
-    @property
     def health_seconds(self) -> float:
         return self.inventory.limits.health_seconds
 
@@ -316,8 +311,8 @@ class Cluster:
     # -- evidence --------------------------------------------------------------------------------------------
 
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
-        """`summary.json`, as DESIGN.md fixes it."""
-        total = self.known.powered_on or time.monotonic() - self.started
+        """`summary.json`."""
+        total = time.monotonic() - self.started
         acting = min(self.journal.action_seconds, total)
         source = self.known.source
         return {

@@ -14,11 +14,6 @@ from collections.abc import Mapping
 
 from requorum.command import LONG, SHORT, Command, act, act_long, look
 from requorum.inventory import Inventory
-from requorum.refusal import Refusal
-
-
-class DeephavenError(Refusal):
-    """A vendor's command or file is not what it must be."""
 
 
 def vendor(line: str, **values: str) -> tuple[str, ...]:

@@ -26,15 +26,6 @@ class StreamError(Exception):
         super().__init__(f"{where}: {what}")
 
 
-def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 and size in bytes of a local file, read block by block."""
-    sha, size = hashlib.sha256(), 0
-    for block in _blocks_of_file(path):
-        sha.update(block)
-        size += len(block)
-    return sha.hexdigest(), size
-
-
 def _blocks_of_file(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:

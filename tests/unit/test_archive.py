@@ -124,10 +124,6 @@ class TestFindingTheParts:
         entries = [Entry("-", "client/root/password"), Entry("-", "client/root/user"), Entry("d", "x/password/")]
         assert archive.role_directories(entries) == [("root", "client/root")]
 
-    def test_a_member_is_the_directory_of_a_configuration(self) -> None:
-        entries = [Entry("-", "1/config.yaml"), Entry("-", "2/config.yaml"), Entry("-", "2/config.yaml.bak")]
-        assert archive.config_files(entries) == ["1/config.yaml", "2/config.yaml"]
-
     @pytest.mark.parametrize(
         ("names", "top"),
         [(["./", "./a"], ["."]), (["a/", "a/b", "c"], ["a", "c"]), (["."], ["."])],

@@ -207,7 +207,7 @@ def test_a_healthy_cluster_is_planned_as_if_it_were_lost_and_the_refusal_is_said
     cluster = run(planning(tmp_path, Hosts(leader=1)))
     (refused,) = [s for s in cluster.stages if s.refusal]
     assert "quorum is intact" in refused.refusal and refused.text == "quorum is lost"
-    assert cluster.verdict is not None and cluster.verdict.kind is Kind.LOST
+    assert cluster.known.verdict is not None and cluster.known.verdict.kind is Kind.LOST
     assert any("would stop at “Given quorum is lost”" in line for line in cluster.closing("planned"))
     assert actions(cluster, "when_survivors_are_salvaged")
 

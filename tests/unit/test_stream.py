@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from requorum import stream
-from requorum.stream import BLOCK, StreamError, digest_of, fan_out
+from requorum.stream import BLOCK, StreamError, fan_out
 
 DATA = os.urandom(BLOCK * 2 + 12345)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -61,10 +61,6 @@ def test_an_empty_file_is_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert fan_out(tmp_path / "empty", {"a": into(tmp_path / "a")}, 30) == (hashlib.sha256().hexdigest(), 0)
     assert (tmp_path / "a").read_bytes() == b""
-
-
-def test_the_digest_of_a_local_file_is_the_same_sum(source: Path) -> None:
-    assert digest_of(source) == (SHA, len(DATA))
 
 
 @pytest.mark.parametrize(
