@@ -85,6 +85,7 @@ class Known:
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
     salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
     last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
+    copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members
     loss: Loss | None = None  # Step 1; None where the data was decided before
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
@@ -153,6 +154,7 @@ class Cluster:
     def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
         """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase, and not
         without the lock."""
+        assert not self._only_looks, f"{self.stage} must not mark anything"
         self.prove_lock()
         mark = self.mark
         if phase is not None and phase > mark.phase:
@@ -170,6 +172,7 @@ class Cluster:
 
     def remark(self, mark: Marker, hosts: Sequence[str] | None = None) -> None:
         """Writes another mark of this run, the mark alone: for a rollback and a retry, which undo. On every host."""
+        assert not self._only_looks, f"{self.stage} must not mark anything"
         self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
@@ -266,6 +269,19 @@ class Cluster:
 
     def do(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         """Carries out a plan; an empty one was done already. Bookkeeping is not shown as a stage's work."""
+        assert bookkeeping or not self._only_looks, f"{self.stage} must not act"
+        return self._carry_out(plan, bookkeeping)
+
+    def probe(self, plan: Sequence[Action]) -> list[Result]:
+        """What a Then may write to prove something, all of it in `probes`: it is taken away again, and is no data."""
+        return self._carry_out(plan)
+
+    @property
+    def _only_looks(self) -> bool:
+        """Whether the stage is a Given or a Then."""
+        return self.stage is not None and not self.stage.split("::")[-1].startswith("test_when_")
+
+    def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         for action in plan:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:

@@ -113,7 +113,7 @@ class Fleet:
             prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
         login = f"{transport.user}@" if transport.user else ""
         seen = testinfra.get_host(f"{transport.backend}://{login}{address}", **options)
-        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._execute(self.machines[name], c))
+        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._ask(self.machines[name], c))
 
     def __enter__(self) -> Fleet:
         return self
@@ -205,6 +205,10 @@ class Fleet:
             return done
 
         return self.each(queues, work)
+
+    def _ask(self, machine: Machine, command: Command) -> Result:
+        assert not command.changes, f"a question must not change anything: {command.shown()}"
+        return self._execute(machine, command)
 
     def _execute(self, machine: Machine, command: Command) -> Result:
         started = time.monotonic()

@@ -111,7 +111,7 @@ class Planning(Cluster):
             for command, answer in zip(commands, foreseen, strict=True)
         ]
 
-    def do(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
+    def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         self.journal.planned(plan)
         return self._note(plan, bookkeeping)
 

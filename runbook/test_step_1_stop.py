@@ -81,8 +81,8 @@ class TestStep1Stop:
             answers = cluster.ask(staged.ask(disk.host, ondisk.kept(terms)))
             known.last_resort = ondisk.candidate(terms, disk, known.family.bump(disk.lineage), answers)
 
-    def test_then_the_best_data_is_on_every_new_member(self, cluster: Cluster) -> None:
-        """Salvage beats a backup unless it failed; what you named is used as named."""
+    def test_when_the_best_data_is_chosen_and_copied(self, cluster: Cluster) -> None:
+        """The salvage, or a backup that is further on; a salvage that failed stops here, with the choices."""
         if cluster.known.salvaged is None:
             return
         decision = sources.decide(cluster, cluster.known.salvaged)
@@ -94,4 +94,9 @@ class TestStep1Stop:
             cluster.advance(source=decision.source)  # before it is copied: a run that is cut here finds it by this mark
             hosts.there_is_room(cluster)
             cluster.do(plan.copy_snapshot(cluster.terms, decision.source, facts.staged(cluster)))
+        cluster.known.copied = decision.new
+
+    def test_then_the_best_data_is_on_every_new_member(self, cluster: Cluster) -> None:
+        """`snapshot status` gives the same revision on every new member."""
+        if cluster.known.copied:
             hosts.every_copy_is_readable(cluster)

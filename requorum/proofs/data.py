@@ -351,7 +351,7 @@ def wrong_password_is_refused(cluster: Cluster) -> None:
     """With a copy of a role's client configuration that holds a wrong password."""
     role = next((r for r in cluster.known.roles if r != "root"), cluster.known.roles[0])
     scratch = probes.spoiled_login(cluster.terms)
-    cluster.do(probes.spoil_login(cluster.terms, role))
+    cluster.probe(probes.spoil_login(cluster.terms, role))
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(
@@ -369,13 +369,13 @@ def wrong_password_is_refused(cluster: Cluster) -> None:
             "authentication is off in the restored data: turn it on before Deephaven is",
         )
     finally:
-        cluster.do(probes.remove_spoiled_login(cluster.terms))
+        cluster.probe(probes.remove_spoiled_login(cluster.terms))
 
 
 def writes_reach_everyone(cluster: Cluster) -> None:
     """One key written through each member, all read from each; then removed."""
     endpoints = _endpoints(cluster).split(",")
-    cluster.do(probes.write_through(cluster.terms, endpoints))
+    cluster.probe(probes.write_through(cluster.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:
         missing = []
@@ -403,7 +403,7 @@ def writes_reach_everyone(cluster: Cluster) -> None:
             within=5,
         )
     finally:
-        cluster.do(probes.remove_written(cluster.terms))
+        cluster.probe(probes.remove_written(cluster.terms))
 
 
 def no_old_member_answers(cluster: Cluster) -> None:

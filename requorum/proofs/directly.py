@@ -15,8 +15,8 @@ SHOWN = 8  # lines of etcd's output that stand in the run's own
 MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 
-def earlier_run_is_over(cluster: Cluster, host: str) -> None:
-    """A direct run that an interrupted one left is ended; it starts the unit again by itself."""
+def end_earlier_run(cluster: Cluster, host: str) -> None:
+    """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
     (answer,) = cluster.ask([etcd.ask_unit(host, direct.UNIT)])
     if not etcd.parse_unit(answer.stdout).running:
         return

@@ -334,7 +334,7 @@ def no_member_went_past_the_save(cluster: Cluster) -> None:
     saved = source.revision or 0
     configs = facts.configs(cluster, [member.host for member in cluster.terms.old_members])
     stopped = {host: config for host, config in configs.items() if config and not is_new(cluster.terms, config)}
-    done = cluster.do(probes.read_stopped_members(cluster.terms, stopped, cluster.known.tools))
+    done = cluster.probe(probes.read_stopped_members(cluster.terms, stopped, cluster.known.tools))
     answers = [result for result in done if not result.command.changes]
     findings: dict[str, str | Exception | None] = {}
     for result in answers:

@@ -98,8 +98,9 @@ def everything_is_usable(cluster: Cluster, hosts: Sequence[str]) -> None:
     )
 
 
-def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> None:
-    """Starts or restarts a member; healthy where the others have quorum, else its process must stay.
+def start(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> bool:
+    """Starts or restarts a member where it should run; healthy where the others have quorum, else its process must
+    stay. Returns whether it was started.
 
     One without data is left alone: a recovery stopped before it restored them, and etcd would begin an empty cluster.
     """
@@ -110,15 +111,26 @@ def it_starts(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended
     if not verb:
         if mended:
             cluster.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
-        return
+        return False
     if not own.has_data:
         cluster.note(
             f"{host} holds no data, and is not started: it would begin an empty cluster. "
             f"The recovery brings its data and starts it: {restarts.recovery(cluster)}"
         )
-        return
+        return False
     others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
     # One that systemd starts again and again may have come up by itself since it was mended: any start will do.
     before = restarts.invocation(cluster, host) if verb == "restart" else ""
     cluster.do(ownership.start(host, cluster.inventory.etcd.unit, verb))
     restarts.is_back(cluster, own, before, Back.HEALTHY if others >= len(sheets) // 2 else Back.STEADY)
+    return True
+
+
+def it_runs(cluster: Cluster, hosts: Sequence[str]) -> None:
+    unit = cluster.inventory.etcd.unit
+
+    def probe(machine: Machine) -> str | None:
+        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+        return None if state.running and state.sub != "auto-restart" else f"unit {state}"
+
+    cluster.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)

@@ -14,8 +14,8 @@ class TestBackup:
     The only thing written on any host is the save itself, in a directory of its own, which is removed again.
     """
 
-    def test_given_the_backup_directory_is_clean(self, cluster: Cluster, tonight: Tonight) -> None:
-        """Half files of an interrupted backup are removed; nobody else is backing up."""
+    def test_when_half_files_are_removed(self, cluster: Cluster, tonight: Tonight) -> None:
+        """Of an interrupted backup; nobody else is backing up."""
         for path in tonight.vault.clear_parts():
             cluster.note(f"removed {path}, left by an interrupted backup")
 

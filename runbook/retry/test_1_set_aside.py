@@ -61,6 +61,9 @@ class TestRetry:
         cluster.do(retry.set_aside(cluster.terms, facts.files(cluster, wanted)))
 
     def test_then_no_member_holds_data_of_the_run(self, cluster: Cluster) -> None:
-        """Only now the mark says that nothing was started yet, which lets the steps restore again."""
+        """Nowhere, also where only a part of it was restored."""
         undone.no_data_is_left(cluster, retry.data_of(cluster.terms, facts.new_configs(cluster)))
+
+    def test_when_the_mark_is_set_back(self, cluster: Cluster) -> None:
+        """Only now it says that nothing was started yet, which lets the steps restore again."""
         cluster.remark(replace(cluster.mark, phase=Phase.STOPPING))

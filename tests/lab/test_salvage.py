@@ -129,7 +129,7 @@ def test_a_survivor_whose_data_is_damaged_stops_the_run_and_a_choice_goes_on(
 
     stopped = rehearsal.run(rehearsal.inventory())
 
-    stops(stopped, "test_then_the_best_data_is_on_every_new_member")
+    stops(stopped, "test_when_the_best_data_is_chosen_and_copied")
     assert "salvage failed: " in stopped.output
     assert digests(survivor, directory) == before
     assert leftovers(rehearsal.nodes) == []

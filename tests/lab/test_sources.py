@@ -216,7 +216,7 @@ def test_a_value_that_rotted_on_the_only_survivor_is_noticed_by_the_hash_that_th
 
     inventory = rehearsal.inventory(into(tmp_path))
     stopped = rehearsal.run(inventory)
-    stops(stopped, "test_then_the_best_data_is_on_every_new_member")
+    stops(stopped, "test_when_the_best_data_is_chosen_and_copied")
     assert "salvage failed: a value has rotted on disk" in stopped.output
     run = rehearsal.run(inventory, choice(stopped, "--snapshot"))
     assert run.summary["snapshot"]["source"] == "file"

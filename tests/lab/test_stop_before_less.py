@@ -162,7 +162,7 @@ def refuses_writes(rehearsal: Rehearsal) -> tuple[Node, str, Run]:
     directory = data_dir(survivor)
     before = originals(survivor, directory)
     run = rehearsal.run(rehearsal.inventory())
-    stops(run, "test_then_the_best_data_is_on_every_new_member")
+    stops(run, "test_when_the_best_data_is_chosen_and_copied")
     assert "space exceeded" in run.output
     assert originals(survivor, directory) == before
     assert leftovers(rehearsal.nodes) == []
@@ -197,7 +197,7 @@ def test_one_of_two_survivors_with_an_io_error_stops_the_run(rehearsal: Rehearsa
     before = [originals(node, directory) for node, directory in survivors]
     with unreadable(rehearsal.nodes.by_name("etcd-2")):
         stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
-        stops(stopped, "test_then_the_best_data_is_on_every_new_member")
+        stops(stopped, "test_when_the_best_data_is_chosen_and_copied")
         assert "Input/output error" in stopped.output
         run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, option))
     assert run.recovered, run.output

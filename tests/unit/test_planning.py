@@ -177,7 +177,7 @@ def test_the_run_and_its_token_are_placeholders_everywhere(planned: Planning) ->
 
 
 def test_survivors_are_gathered_together_and_what_they_give_goes_to_every_member(planned: Planning) -> None:
-    (copy,) = [a for a in actions(planned, "then_the_best_data_is_on_every_new_member") if isinstance(a, Copy)]
+    (copy,) = [a for a in actions(planned, "when_the_best_data_is_chosen_and_copied") if isinstance(a, Copy)]
     assert copy.source_host == "etcd-1" and copy.source.endswith("/salvage.snap")
     assert [host for host, _ in copy.targets] == ["etcd-1", "etcd-2", "etcd-3"]
     assert "boot etcd-1, etcd-2, etcd-3 in isolation" in [
@@ -315,4 +315,4 @@ def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
 def test_planning_and_acting_have_the_same_verbs() -> None:
     """A verb that only `Cluster` has would act while a plan is made."""
     acting = {name for name, _ in inspect.getmembers(Planning.__base__, inspect.isfunction)}
-    assert {"do", "ask", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))
+    assert {"_carry_out", "ask", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))

@@ -99,7 +99,7 @@ ORDERS = {
     """,
     "runbook/retry": """
         when_the_new_etcd_is_stopped  then_no_etcd_runs  when_the_data_is_set_aside_on_every_member
-        then_no_member_holds_data_of_the_run  when_the_snapshot_is_restored_on_every_member
+        then_no_member_holds_data_of_the_run  when_the_mark_is_set_back  when_the_snapshot_is_restored_on_every_member
         when_all_members_are_started
     """,
 }
@@ -117,4 +117,4 @@ def test_a_retry_runs_the_runbooks_very_own_stages_after_its_own() -> None:
     steps = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook", ROOT)]
     retry = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook/retry", ROOT)]
     assert retry[-len(steps) :] == steps
-    assert retry[-len(steps) - 1] == "TestRetry::test_then_no_member_holds_data_of_the_run"
+    assert retry[-len(steps) - 1] == "TestRetry::test_when_the_mark_is_set_back"

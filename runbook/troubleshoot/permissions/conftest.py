@@ -9,9 +9,10 @@ import pytest
 
 @dataclass
 class Repair:
-    """Hosts whose files were given back."""
+    """Hosts whose files were given back, and where the service was started."""
 
     mended: set[str] = field(default_factory=set)
+    started: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="session")

@@ -51,9 +51,15 @@ class TestPermissions:
         hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
         permissions.everything_is_usable(cluster, hosts)
 
-    def test_then_the_service_starts(self, cluster: Cluster, repair: Repair) -> None:
-        """One member at a time: those that were mended, and those that should run and do not; none without data."""
+    def test_when_the_service_is_started(self, cluster: Cluster, repair: Repair) -> None:
+        """One member at a time, each back before the next: those that were mended, and those that should run and do
+        not; none without data."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
         for member in chosen.members:
             sheets = restarts.standing(cluster, chosen.cluster)
-            permissions.it_starts(cluster, sheets, member.host, member.host in repair.mended)
+            if permissions.start(cluster, sheets, member.host, member.host in repair.mended):
+                repair.started.append(member.host)
+
+    def test_then_the_service_runs(self, cluster: Cluster, repair: Repair) -> None:
+        """Still, on every member where it was started."""
+        permissions.it_runs(cluster, repair.started)

@@ -21,6 +21,11 @@ class TestRunDirectly:
         """One operator at a time, against a recovery too."""
         locking.take(cluster, ends=False)
 
+    def test_when_an_earlier_direct_run_is_ended(self, cluster: Cluster) -> None:
+        """One that was interrupted may have left it; it starts the unit again by itself."""
+        (member,) = selection.choose(cluster.inventory, cluster.options.members).members
+        directly.end_earlier_run(cluster, member.host)
+
     def test_given_the_member_can_be_taken_away(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """It answers, its unit is installed, its data is there, and the others keep quorum meanwhile."""
         chosen = selection.choose(cluster.inventory, cluster.options.members)
@@ -29,8 +34,6 @@ class TestRunDirectly:
         sheets = restarts.standing(cluster, chosen.cluster)
         restarts.refuse_silent(sheets, [member.host], unit, running=False)
         restarts.refuse_without_data(cluster, next(sheet for sheet in sheets if sheet.member is member))
-        directly.earlier_run_is_over(cluster, member.host)
-        sheets = restarts.standing(cluster, chosen.cluster)
         restarts.refuse_to_cost_quorum(cluster, sheets, [member.host])
         (direct_run.sheet,) = (sheet for sheet in sheets if sheet.member is member)
         direct_run.invocation = restarts.invocation(cluster, member.host)
@@ -48,11 +51,11 @@ class TestRunDirectly:
         what, seconds = directly.command_of(cluster, host), cluster.options.seconds
         plan = direct.run(host, where, settings.unit, settings.user, what, seconds, direct_run.was_running)
         direct_run.result = cluster.do(plan)[-1]
+        cluster.do(direct.forget(host, where), bookkeeping=True)
 
     def test_then_all_that_it_said_is_kept(self, cluster: Cluster, direct_run: DirectRun) -> None:
         """In the evidence, in a file of its own."""
         host, where = direct_run.before.member.host, direct.place(cluster.inventory.cluster, cluster.mark.run)
-        cluster.do(direct.forget(host, where), bookkeeping=True)
         directly.it_ran(cluster, direct_run.ended)
         directly.keep_the_output(cluster, host, where)
 
