@@ -34,7 +34,7 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
     batch: list[Command] = []
     size = 0
     for command in commands:
-        length = len(command.line())
+        length = len(command.sent())
         if batch and (not fits(command) or not fits(batch[-1]) or size + length > LONGEST):
             yield batch
             batch, size = [], 0
@@ -50,7 +50,7 @@ def script(commands: Sequence[Command], mark: str) -> str:
     for command in commands:
         accepted = "*" if command.accept is None else "|".join(map(str, command.accept))
         parts.append(
-            f"{{ e=$({command.line()} 2>&1 >&3 3>&- </dev/null); r=$?; }} 3>&1; "
+            f"{{ e=$({command.sent()} 2>&1 >&3 3>&- </dev/null); r=$?; }} 3>&1; "
             f'printf \'\\n%s %s\\n%s\\n%s\\n\' {mark} "$r" "$e" {mark}; case $r in {accepted}) ;; *) exit 0 ;; esac'
         )
     return shlex.join(("sh", "-c", "\n".join(parts)))

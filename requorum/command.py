@@ -58,6 +58,10 @@ class Command:
         sudo = ("sudo", "-n") if self.root else ()
         return shlex.join((*sudo, "timeout", "-k", "5", str(self.deadline), *self.argv))
 
+    def sent(self) -> str:
+        """The line as it goes to the host: a question is answered in the words that its reader knows."""
+        return self.line() if self.changes else f"env LC_ALL=C {self.line()}"
+
     def shown(self) -> str:
         """The line as the plan and the journal show it: standard input is named, never shown."""
         return self.line() + (f" < {REDACTED}" if self.stdin is not None else "")

@@ -215,7 +215,7 @@ class Fleet:
         with self._running_lock:  # so that an interrupt knows of it, or it is not started
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
-                (*machine.prefix, command.line()),
+                (*machine.prefix, command.sent()),
                 stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
