@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -66,7 +67,7 @@ def parse_config(text: str, where: str) -> MemberConfig:
     """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member."""
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
     if not isinstance(data, dict):
         raise EtcdError(where, "holds no etcd configuration", "restore it")
@@ -74,13 +75,20 @@ def parse_config(text: str, where: str) -> MemberConfig:
     missing = [key for key in wanted if not data.get(key)]
     if missing:
         raise EtcdError(where, f"lacks {', '.join(missing)}", "restore it")
+    try:
+        return _member_config(data)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise EtcdError(where, f"has a value that etcd would not take: {error}", "restore it") from None
+
+
+def _member_config(data: dict[str, Any]) -> MemberConfig:
     transport = data.get("client-transport-security") or {}
     metrics = _urls(data.get("listen-metrics-urls"))
     clients = _urls(data.get("advertise-client-urls")) or ("http://127.0.0.1:2379",)
     return MemberConfig(
         name=str(data["name"]),
         token=str(data["initial-cluster-token"]),
-        data_dir=str(data["data-dir"]),
+        data_dir=str(data["data-dir"]).rstrip("/"),
         peer_url=(_urls(data.get("initial-advertise-peer-urls")) or ("",))[0],
         client_urls=clients,
         initial_cluster=str(data["initial-cluster"]),
@@ -505,7 +513,10 @@ def _covers(permission: Permission, key: bytes) -> bool:
 def parse_snapshot_status(text: str) -> tuple[int, int]:
     """`snapshot status -w json` → (revision, total keys as that version counts them)."""
     data = _json(text, "snapshot status")
-    return int(data["revision"]), int(data["totalKey"])
+    try:
+        return int(data["revision"]), int(data["totalKey"])
+    except (KeyError, TypeError, ValueError):
+        raise EtcdError("snapshot status", f"says no revision: {text.strip()[:200]!r}", "run again") from None
 
 
 def _json(text: str, what: str):  # type: ignore[no-untyped-def]
