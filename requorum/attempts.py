@@ -112,10 +112,21 @@ def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]
     if rotten:
         left = tuple(s for s in last.survivors if s.name not in rotten)
         return Attempt(left, last.members, why=f"{failed}: {', '.join(rotten)} is left out") if left else None
-    if not answers.died:
+    if not answers.died or not _speaks_of_the_data(last, *answers.died):
         return None
     why = f"together it failed: {failed}; one copy is forced into a cluster of its own"
     return Attempt(last.survivors[:1], last.members, force=True, why=why)
+
+
+TURNED_AWAY = ("validating peerURLs", "member count is unequal")  # etcd's words where the data knows other members
+
+
+def _speaks_of_the_data(attempt: Attempt, name: str, why: str) -> bool:
+    """Whether an etcd that ended did so for what is in the data: a copy with a reason of its own, a stand-in that the
+    copies turned away. One that was killed, or that waited too long for an answer, says nothing of it."""
+    if name in attempt.names:
+        return why != isolation.NO_REASON
+    return any(word in why for word in TURNED_AWAY)
 
 
 def _rotten(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> list[str]:
@@ -184,8 +195,5 @@ def measured(found: Salvaged, source: Source) -> Salvaged:
     host, most = max(found.databases, key=lambda shown: shown[1])
     if (source.revision or 0) >= most:
         return replace(found, source=source)
-    why = (
-        f"what was saved ends at revision {source.revision or 0:,}, but the database of {host} shows {most:,} as "
-        f"applied; it stays at {source.host}:{source.path}"
-    )
-    return replace(found, failed=why)
+    ends = f"what was saved ends at revision {source.revision or 0:,}"
+    return replace(found, failed=f"{ends}, but the database of {host} shows {most:,} as applied")

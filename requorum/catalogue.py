@@ -8,6 +8,7 @@ not be made.
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,13 @@ from pathlib import Path
 from requorum import bolt, disks, emptiness, facts, layout, lineage, manifest, ranking, snapshot
 from requorum.cluster import Cluster
 from requorum.disks import Disk
+from requorum.emptiness import Place, Way
 from requorum.inventory import Inventory
 from requorum.layout import Layout
 from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest, ManifestError
 from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
-
-DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
 
 
 def recall(cluster: Cluster) -> None:
@@ -51,7 +51,7 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     ]
     heads = cluster.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
     data = cluster.ask([disks.ask_data(host, config.data_dir) for host, config in there])
-    layouts = cluster.ask([layout.ask(host, config.data_dir, DEPTH) for host, config in there])
+    layouts = cluster.ask([layout.ask(host, config.data_dir) for host, config in there])
     return tuple(
         disks.parse_data(
             members[host],
@@ -66,35 +66,52 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
 
 
 def doubts(cluster: Cluster) -> dict[str, str]:
-    """host → why it is not proven that its disk holds nothing; of old members of which nothing is salvaged."""
-    known, options, settings = cluster.known, cluster.options, cluster.inventory.etcd
-    salvaged = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
-    hosts = [member.host for member in cluster.terms.old_members if member.host not in salvaged]
+    """host → why its disk may hold data of the lost cluster that is not salvaged from it; of all old members."""
+    known, settings = cluster.known, cluster.inventory.etcd
+    picked = {disk.host for disk in disks.salvageable(known.disks, known.family, None)}
+    hosts = [member.host for member in cluster.terms.old_members]
+    found = {}
+    for place in _places(cluster, hosts):
+        on_host = [disk for disk in known.disks if disk.host == place.host]
+        found[place.host] = emptiness.doubt(place, on_host, place.host in picked, known.family, settings)
+    return {host: why for host, why in found.items() if why}
+
+
+def _places(cluster: Cluster, hosts: Sequence[str]) -> list[Place]:
+    """Every old member's machine: what is known of where its etcd keeps data."""
+    settings, known = cluster.inventory.etcd, cluster.known.disks
     units, configs = facts.units(cluster, hosts), facts.configs_or_why(cluster, hosts)
     said = cluster.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
+    before = facts.by_host(
+        cluster, [disks.ask_earlier(host, settings.config, cluster.inventory.cluster) for host in hosts]
+    )
     roots = facts.by_host(cluster, [layout.ask(host, settings.data_root, 1) for host in hosts])
-    found = {}
-    for host in hosts:
-        runs, processes, wanted, mounted = said[host]
-        on_host = [disk for disk in known.disks if disk.host == host]
-        root = layout.parse(settings.data_root, roots[host])
-        place = emptiness.Place(
+    return [
+        Place(
             host,
             units[host],
             configs[host],
-            emptiness.runs(host, settings.unit, runs),
-            emptiness.processes(processes),
-            root,
-            emptiness.unmounted(wanted, mounted),
-            _strays(cluster, host, emptiness.strays(root, settings.data_root, on_host)),
+            "" if before[host].code == 0 else f"earlier configurations cannot be read: {before[host].words}",
+            emptiness.runs(host, settings.unit, said[host][0]),
+            emptiness.processes(said[host][1]),
+            root := layout.parse(settings.data_root, roots[host], 1),
+            emptiness.unmounted(*said[host][2:]),
+            _ways(cluster, host, {settings.data_root, *(d.config.data_dir for d in known if d.host == host)}),
+            _strays(cluster, host, emptiness.strays(root, settings.data_root, [d for d in known if d.host == host])),
         )
-        found[host] = emptiness.doubt(place, on_host, known.family, settings)
-    return {host: why for host, why in found.items() if why}
+        for host in hosts
+    ]
+
+
+def _ways(cluster: Cluster, host: str, directories: Iterable[str]) -> dict[str, Way]:
+    asked = sorted(directories)
+    answers = cluster.ask([emptiness.ask_way(host, directory) for directory in asked])
+    return {directory: emptiness.way(directory, found) for directory, found in zip(asked, answers, strict=True)}
 
 
 def _strays(cluster: Cluster, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
     """What lies in directories that no configuration names, and by its log, which cluster's it is."""
-    lies = cluster.ask([layout.ask(host, path, DEPTH) for path in paths])
+    lies = cluster.ask([layout.ask(host, path) for path in paths])
     heads = cluster.ask([lineage.ask_wal(host, path) for path in paths])
     return {
         path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))

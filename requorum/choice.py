@@ -7,6 +7,7 @@ operator's terminal and for the report's data loss is said here too. Nothing is 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -93,7 +94,10 @@ def _with_the_others(found: Found) -> list[str]:
     if found.salvaged.failed or found.named:
         return []
     whole = disks.salvageable(found.disks, found.family, None)
-    names = ", ".join(dict.fromkeys(disk.host for disk in whole))
+    doubted = {host for host, _ in found.salvaged.could_not}
+    names = ", ".join(dict.fromkeys(disk.host for disk in whole if disk.host not in doubted))
+    if not names:
+        return []
     tokens = dict.fromkeys(disk.config.token for disk in whole)
     return [f"go on with what {names} holds, and without those disks: {NAME_SALVAGE}{token}" for token in tokens]
 
@@ -104,7 +108,7 @@ def _with_a_backup(found: Found) -> str:
     best, _ = ranking.rank(files, found.family)
     if best is None:
         return "go on with a backup, without what the disks hold: --snapshot=FILE"
-    return f"go on with the backup taken {best.taken}, without what the disks hold: --snapshot={best.path}"
+    return f"go on with the backup taken {best.taken}, without what the disks hold: --snapshot={shlex.quote(best.path)}"
 
 
 def _without_a_hash(found: Found) -> list[str]:
@@ -120,6 +124,15 @@ def _without_a_hash(found: Found) -> list[str]:
         for host in hosts
         if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
     ]
+
+
+def obeys(found: Found, chosen: Candidate | None) -> bool:
+    """Whether what would be restored is what the operator asked for with --skip-hash: that database, or a whole source
+    that holds as much."""
+    resort = found.resort
+    if resort is None or resort.source is None or chosen is None:
+        return False
+    return chosen is resort or chosen.kind == ON_DISK or chosen.own_revision >= resort.own_revision
 
 
 def table(found: Found) -> tuple[Candidate | None, tuple[Candidate, ...]]:

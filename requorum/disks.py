@@ -8,7 +8,7 @@ cluster's data and that of a run that failed. Pure functions: questions, their a
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -137,9 +137,17 @@ def parse_data(
 # -- whose it is -------------------------------------------------------------------------------------------------
 
 
-def salvageable(disks: Sequence[Disk], family: Family, named: str | None) -> list[Disk]:
-    """What is salvaged: the named token's data, else the lost cluster's; [] where there is none of it, or where no host
-    tells which cluster was lost and there are several."""
+def salvageable(disks: Sequence[Disk], family: Family, named: str | None, doubted: Collection[str] = ()) -> list[Disk]:
+    """What is salvaged, at most one disk a host: the named token's data, else the lost cluster's but for `doubted`
+    hosts; [] where there is none of it, or where no host tells which cluster was lost and there are several."""
+    first: dict[str, Disk] = {}
+    for disk in sorted(_salvageable(disks, family, named), key=lambda disk: not disk.installed):
+        first.setdefault(disk.host, disk)
+    kept = {host: disk for host, disk in first.items() if named or host not in doubted}
+    return [disk for disk in disks if kept.get(disk.host) is disk]
+
+
+def _salvageable(disks: Sequence[Disk], family: Family, named: str | None) -> list[Disk]:
     whole = [disk for disk in disks if disk.whole]
     if named:
         return [disk for disk in whole if disk.config.token == named]

@@ -17,24 +17,35 @@ from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Etcd
 from requorum.layout import OURS, Layout
-from requorum.lineage import Family, Lineage
+from requorum.lineage import Family, Lineage, cluster_id, member_id
 from requorum.ranking import NAME_SALVAGE
 
 
 @dataclass(frozen=True)
+class Way:
+    """Where a path leads: `real` after all links, and the first link on it that leads nowhere, "" where none does."""
+
+    real: str
+    dangling: str = ""
+
+
+@dataclass(frozen=True)
 class Place:
-    """One old member's machine. `config`: the installed one, why it cannot be read, or None. `runs`: what its unit
-    starts, () where nobody tells. `processes`: of etcd. `root`: the entries of `data_root`. `unmounted`: file systems
-    that belong there and are not mounted. `strays`: directory below `data_root` that no configuration names → what
-    lies there, and whose it is."""
+    """One old member's machine. `config`: the installed one, why it cannot be read, or None; `earlier`: why earlier
+    ones cannot be read, "" if they can. `runs`: the words that its unit starts, None where nobody tells. `processes`:
+    of etcd. `root`: the entries of `data_root`. `unmounted`: file systems that belong there and are not mounted, None
+    where nobody tells. `ways`: directory where data would be → where that leads. `strays`: directory below `data_root`
+    that no configuration names → what lies there, and whose it is."""
 
     host: str
     unit: Unit
     config: MemberConfig | str | None
-    runs: tuple[str, ...] = ()
+    earlier: str = ""
+    runs: tuple[str, ...] | None = None
     processes: tuple[str, ...] = ()
     root: Layout = field(default_factory=Layout)
     unmounted: tuple[str, ...] | None = ()
+    ways: Mapping[str, Way] = field(default_factory=dict)
     strays: Mapping[str, tuple[Layout, Lineage]] = field(default_factory=dict)
 
 
@@ -54,12 +65,27 @@ def ask(host: str, unit: str) -> list[Command]:
     ]
 
 
-def runs(host: str, unit: str, answer: Result) -> tuple[str, ...]:
-    """The words that the unit starts; () where it is not installed, masked, or starts several things."""
+_WAY = 'at=$0; while [ "$at" != / ]; do [ ! -L "$at" ] || [ -e "$at" ] || echo "$at"; at=$(dirname "$at"); done'
+
+
+def ask_way(host: str, directory: str) -> Command:
+    """Links on the way that lead nowhere, a line each, then where it leads after all links."""
+    script = f'{_WAY}; printf "%s\\n" "= $(realpath -m "$0")"'
+    return look(host, "sh", "-c", script, directory, why=f"where {directory} leads", root=False)
+
+
+def way(directory: str, answer: Result) -> Way:
+    lines = answer.stdout.splitlines()
+    real = next((line[2:] for line in lines if line.startswith("= /")), directory)
+    return Way(real, next((line for line in lines if line.startswith("/")), ""))
+
+
+def runs(host: str, unit: str, answer: Result) -> tuple[str, ...] | None:
+    """The words that the unit starts; None where it is not installed, is masked, or starts several things."""
     try:
         return execstart.parse(answer.stdout, host, unit).argv
-    except (execstart.UnitError, ValueError):
-        return ()
+    except (execstart.UnitError, ValueError, IndexError):
+        return None
 
 
 def processes(answer: Result) -> tuple[str, ...]:
@@ -71,8 +97,9 @@ def unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
     """Mount points of fstab where nothing is mounted; None where that cannot be told."""
     if mounted.code != 0:
         return None
-    there = set(mounted.stdout.split())
-    return tuple(target for target in wanted.stdout.split() if target.startswith("/") and target not in there)
+    there = {target.rstrip("/") for target in mounted.stdout.split()}
+    targets = [target.rstrip("/") for target in wanted.stdout.split() if target.startswith("/")]
+    return tuple(target for target in targets if target not in there)
 
 
 def strays(root: Layout, data_root: str, disks: Sequence[Disk]) -> list[str]:
@@ -88,37 +115,51 @@ def strays(root: Layout, data_root: str, disks: Sequence[Disk]) -> list[str]:
 # -- the judgement -----------------------------------------------------------------------------------------------
 
 
-def doubt(place: Place, found: Sequence[Disk], family: Family, settings: Etcd) -> str:
-    """Why it is not proven that this machine's disk holds nothing of the lost cluster; "" where that is proven.
+def doubt(place: Place, found: Sequence[Disk], picked: bool, family: Family, settings: Etcd) -> str:
+    """Why a disk may hold data of the lost cluster that is not salvaged from it; "" where it is proven to hold nothing
+    of it, or what is `picked` to be salvaged is all of it. `found`: what its configurations lead to."""
+    lost = [disk for disk in found if not is_proven_anothers(disk, family)]
+    whole = [disk.config for disk in lost if disk.whole]
+    odd = next((disk.problem for disk in lost if disk.problem), "") or place.earlier
+    if odd or isinstance(place.config, str):
+        return odd or str(place.config)
+    if len(whole) > 1:
+        return f"data of the lost cluster may be in {' and in '.join(config.data_dir for config in whole)}"
+    if whole and not picked:
+        name = f"{NAME_SALVAGE}{whole[0].token}"
+        return f"data in {whole[0].data_dir} is whole, and not proven to be another cluster's ({name})"
+    flags = _flags(place.runs or (), settings)
+    if whole or flags:
+        return flags
+    return _configuration(place, found, settings) or _elsewhere(place, family)
 
-    For a machine of which nothing is salvaged. `found`: what its configurations lead to.
-    """
-    lost = [disk for disk in found if may_be_lost(disk.lineage, family)]
-    tokens = [f"{NAME_SALVAGE}{token}" for token in dict.fromkeys(disk.config.token for disk in lost if disk.whole)]
-    if tokens:
-        return f"its data is whole, but no host tells which cluster was lost ({', '.join(tokens)})"
-    odd = next((disk.problem for disk in lost if disk.problem), "")
-    directories = (settings.data_root, *(disk.config.data_dir for disk in lost))
-    return odd or _configuration(place, found, settings) or _elsewhere(place, directories, family)
 
-
-def may_be_lost(lineage: Lineage, family: Family) -> bool:
-    """Whether data may be the lost cluster's: it is, or nobody tells which cluster was lost."""
-    if family.line:
-        return family.generation(lineage) == 0
-    return not family.is_unborn(lineage)
+def is_proven_anothers(disk: Disk, family: Family) -> bool:
+    """Whether data is another cluster's, beyond what its configuration says, which people change: an ancestor's, that
+    of a run that failed, or that of a cluster whose ID is known to be another one."""
+    lineage = disk.lineage
+    generation = family.generation(lineage)
+    if generation is not None or family.is_unborn(lineage):
+        return generation != 0
+    if _is_foreign(lineage, family) or (lineage.token or "") in dict(family.bumps):
+        return True
+    if not family.line:
+        return False
+    urls = [urls.split("=", 1)[-1] for urls in disk.config.initial_cluster.split(",")]
+    formed = cluster_id(member_id([url.strip()], disk.config.token) for url in urls)
+    return lineage.cluster_id is not None and lineage.cluster_id == formed
 
 
 def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
     """Whether it is known where the data of this machine was: by its configuration, or because there was never any."""
-    if isinstance(place.config, str):
-        return place.config
     if place.config is None and not found:
         if place.unit.installed:
             return f"{settings.unit} is installed, but {settings.config} is not there to say where its data is"
         if place.processes:
             return f"an etcd runs (process {', '.join(place.processes)}), but {settings.config} is not there"
-    return _flags(place.runs, settings)
+    if place.unit.load == "loaded" and "config-file" not in _given(place.runs or ()):
+        return f"{settings.unit} is not seen to start etcd with --config-file={settings.config}"
+    return ""
 
 
 def _flags(words: Sequence[str], settings: Etcd) -> str:
@@ -143,15 +184,18 @@ def _given(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _elsewhere(place: Place, directories: Sequence[str], family: Family) -> str:
+def _elsewhere(place: Place, family: Family) -> str:
     """Whether data may lie where nothing points to: on a disk that is not mounted, or under another name."""
     if place.root.problem:
         return place.root.problem
     if place.unmounted is None:
         return "nobody tells which of its file systems are mounted"
-    for target in place.unmounted:
-        if any(_lies_in(target, directory) for directory in directories):
-            return f"{target} should be a file system of its own (fstab), and none is mounted there"
+    for directory, way in place.ways.items():
+        if way.dangling:
+            return f"{way.dangling} is a link on the way to {directory}, and leads nowhere"
+        for target in place.unmounted:
+            if _lies_in(target, directory) or _lies_in(target, way.real):
+                return f"{target} should be a file system of its own (fstab), and none is mounted there"
     for path, (layout, lineage) in place.strays.items():
         if layout.problem:
             return layout.problem
@@ -161,7 +205,7 @@ def _elsewhere(place: Place, directories: Sequence[str], family: Family) -> str:
 
 
 def _lies_in(target: str, directory: str) -> bool:
-    return target != "/" and f"{directory}/".startswith(f"{target.rstrip('/')}/")
+    return target != "/" and f"{directory}/".startswith(f"{target}/")
 
 
 def _is_foreign(lineage: Lineage, family: Family) -> bool:

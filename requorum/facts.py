@@ -231,7 +231,7 @@ def _cut_off(
 
 def cut_off_new_members(cluster: Cluster) -> dict[str, tuple[str, ...]]:
     """The same for the cluster to build."""
-    found = {h: c for h, c in configs(cluster, cluster.terms.member_hosts).items() if c is not None}
+    found = {h: c for h, c in old_configs(cluster, cluster.terms.member_hosts).items() if c is not None}
     return _cut_off(cluster, cluster.inventory.members, found, _leaders(cluster, found))
 
 

@@ -23,7 +23,16 @@ BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that 
 LEADER_SECONDS = 60
 FIRST_PORT = 20001  # of the loopback listener of the first member; nothing else is in the namespace
 WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
-LACKS = ("no space left on device", "cannot allocate memory", "too many open files", "disk quota exceeded")
+LACKS = (
+    "no space left on device",
+    "cannot allocate memory",
+    "too many open files",
+    "disk quota exceeded",
+    "permission denied",
+    "read-only file system",
+    "input/output error",
+)
+NO_REASON = "no reason in its log"  # as the program says it
 QUOTA_BYTES = 8 << 30  # a copy must not refuse what its own log holds
 
 

@@ -11,26 +11,28 @@ from requorum.command import LONG, Command, Result, look
 from requorum.etcd import NOT_THERE, MemberConfig
 
 ENTRY = r"%y %U %G %m %n %p\0"
+DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
 OURS = ("lost+found",)  # what a file system keeps for itself
 
 
 @dataclass(frozen=True)
 class Layout:
     """`entries`: path below the directory → find's letter for its kind ("f", "d", "l", …); None where there is no such
-    directory, which was seen and not guessed. `problem`: why it cannot be said what lies there, "" if it can."""
+    directory, which was seen and not guessed. `depth`: how deep it was looked into. `problem`: why it cannot be said
+    what lies there, "" if it can."""
 
     entries: dict[str, str] | None = field(default_factory=dict)
     problem: str = ""
+    depth: int = DEPTH
 
     @property
     def files(self) -> list[str]:
-        """All that is no directory, so that a tree of empty directories holds nothing."""
-        return sorted(
-            path for path, kind in (self.entries or {}).items() if kind != "d" and path.split("/")[0] not in OURS
-        )
+        """All that is no directory, so that a tree of empty directories holds nothing; and what was not looked into."""
+        found = {path: kind for path, kind in (self.entries or {}).items() if path.split("/")[0] not in OURS}
+        return sorted(path for path, kind in found.items() if kind != "d" or path.count("/") + 1 >= self.depth)
 
 
-def ask(host: str, directory: str, depth: int) -> Command:
+def ask(host: str, directory: str, depth: int = DEPTH) -> Command:
     """All of it down to `depth`, and the directory's own name, which may be a link that leads nowhere."""
     return look(
         host,
@@ -46,21 +48,22 @@ def ask(host: str, directory: str, depth: int) -> Command:
     )
 
 
-def parse(directory: str, answer: Result) -> Layout:
+def parse(directory: str, answer: Result, depth: int = DEPTH) -> Layout:
     """A directory that is gone is told by the system's own words for it; any other complaint is a problem."""
     kinds: dict[str, str] = {}
     for entry in answer.stdout.split("\0"):
         words = entry.lstrip("\n").split(" ", 5)
         if len(words) == 6 and words[5].startswith(directory):
             kinds[words[5]] = words[0]
-    said = [line for line in answer.stderr.splitlines() if line.strip()]
+    said = [line for line in answer.stderr.splitlines() if line.startswith("find: ")]
     missing = bool(said) and all(line.endswith(NOT_THERE) for line in said)
     inside = f"{directory}/."
-    if answer.code != 0 and not missing:
-        return Layout(problem=f"{directory} cannot be looked at: {said[-1] if said else answer.words}")
+    if answer.code not in (0, 1) or (answer.code == 1 and not missing):
+        others = [line for line in said if not line.endswith(NOT_THERE)]
+        return Layout(problem=f"{directory} cannot be looked at: {others[-1] if others else answer.words}")
     if inside in kinds:
         below = {path.removeprefix(f"{inside}/"): kind for path, kind in kinds.items() if path.startswith(f"{inside}/")}
-        return Layout(below)
+        return Layout(below, depth=depth)
     if directory in kinds:
         return Layout(problem=f"{directory} is no directory and leads to none")
     return Layout(None) if missing else Layout(problem=f"{directory} cannot be looked at: {answer.words}")

@@ -21,8 +21,8 @@ from requorum.terms import Terms
 
 
 def wanted(found: Sequence[Disk], family: Family, host: str | None, salvaged: Salvaged | None) -> Disk | None:
-    """The disk whose database is taken; None where nobody asked for one, salvage did not fail, or all was decided."""
-    failed = salvaged is not None and salvaged.source is None
+    """The disk whose database is taken; None where nobody asked for it, all disks are salvaged, or all was decided."""
+    failed = salvaged is not None and (salvaged.source is None or bool(salvaged.could_not))
     return disks.last_resort(found, family, host) if host and failed else None
 
 

@@ -148,15 +148,17 @@ def _foreign(candidate: Candidate, candidates: Sequence[Candidate], family: Fami
 
 
 def _behind(candidate: Candidate, candidates: Sequence[Candidate], family: Family) -> str | None:
-    """Whether a salvage ends before a whole snapshot of the same cluster: it misses what was committed when that was
-    taken, as where only a member survives that had been away for long."""
+    """Whether a salvage ends before a whole snapshot of the same cluster, or before a database that you named.
+
+    It misses what was committed by then, as where only a member survives that had been away for long."""
     if candidate.kind != SALVAGE or candidate.lineage is None:
         return None
     generation = family.generation(candidate.lineage)
     for other in sorted(candidates, key=lambda c: -c.own_revision):
         same = other.lineage is not None and family.generation(other.lineage) == generation
         ahead = other.own_revision > candidate.own_revision
-        if other.source and other.kind not in (SALVAGE, ON_DISK) and not other.problem and same and ahead:
+        whole = other.kind not in (SALVAGE, ON_DISK) or bool(other.kind == ON_DISK and other.named)
+        if other.source and whole and not other.problem and same and ahead:
             return (
                 f"the survivors' data ends at revision {candidate.revision or 0:,}, before the {other.kind} "
                 f"at {other.revision or 0:,}"

@@ -114,8 +114,12 @@ def ask_size(disk: Disk, scratch_parent: str) -> list[Command]:
 def survivor(disk: Disk, du: str, df: str) -> Survivor:
     """What cannot be measured counts as nothing: then the copying itself fails, and says so."""
     rows = [line.split() for line in df.splitlines()[1:] if line.strip()]
-    size, free = int(du.split()[0]) if du.split() else 0, int(rows[-1][3]) if rows else 0
+    size, free = _number(du.split()[:1]), _number(rows[-1][3:4] if rows else [])
     return Survivor(disk.member, disk.config, size, free)
+
+
+def _number(words: Sequence[str]) -> int:
+    return int(words[0]) if words and words[0].isdigit() else 0
 
 
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:

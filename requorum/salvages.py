@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from requorum import attempts, disks, facts, isolation, loss, salvage, staged
 from requorum.attempts import Tried
 from requorum.cluster import Cluster
 from requorum.command import look
+from requorum.disks import Disk
 from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
 from requorum.marker import BASE
@@ -39,7 +41,7 @@ def hold(cluster: Cluster) -> Salvaged:
     error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
     does not."""
     known = cluster.known
-    picked = disks.salvageable(known.disks, known.family, cluster.options.salvage)
+    picked = disks.salvageable(known.disks, known.family, cluster.options.salvage, known.doubts)
     empty = Salvaged(
         None,
         members=len(cluster.inventory.old_members),
@@ -51,48 +53,47 @@ def hold(cluster: Cluster) -> Salvaged:
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
     hosts = tuple(disk.host for disk in picked)
     nothing = replace(empty, hosts=hosts, lineage=line, bumps=known.family.bump(line))
-    sizes = cluster.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
-    found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
+    outcome = _tried(cluster, picked, nothing)
+    if not outcome.failed:
+        cluster.do(salvage.clear(cluster.terms, outcome.hosts))
+        return outcome
+    return _with_what_was_saved(cluster, outcome)
+
+
+def _tried(cluster: Cluster, picked: Sequence[Disk], nothing: Salvaged) -> Salvaged:
+    """A salvage; what stands in its way is an outcome too."""
     try:
-        outcome = _salvage(cluster, found, nothing)
+        _set_saves_aside(cluster, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
+        sizes = cluster.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
+        found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
+        return _salvage(cluster, found, nothing)
     except Unreachable:
         raise
     except Refusal as error:
-        outcome = replace(nothing, failed=f"{error.where}: {error.what}", mend=error.remedy)
-    if outcome.failed:
-        outcome = _with_what_was_saved(cluster, outcome)
-    _clear(cluster, outcome)
-    return outcome
+        return replace(nothing, failed=f"{error.where}: {error.what}", mend=error.remedy)
+
+
+def _set_saves_aside(cluster: Cluster, hosts: Sequence[str]) -> None:
+    """A finished save that is still in the scratch gets a name beside it."""
+    for host, there in facts.files(cluster, dict.fromkeys(hosts, (salvage.made(cluster.terms),))).items():
+        if there:
+            cluster.do(salvage.keep_unproven(cluster.terms, host))
 
 
 def _with_what_was_saved(cluster: Cluster, outcome: Salvaged) -> Salvaged:
-    """Says where finished saves stay that could not be proven; one that is still in the scratch is set aside first."""
+    """Says where finished saves stay that could not be proven, and clears the scratch, but never with a save in it."""
     terms = cluster.terms
     try:
-        for host, there in facts.files(cluster, dict.fromkeys(outcome.hosts, (salvage.made(terms),))).items():
-            if there:
-                cluster.do(salvage.keep_unproven(terms, host))
+        _set_saves_aside(cluster, outcome.hosts)
         kept = facts.files(cluster, dict.fromkeys(outcome.hosts, (salvage.unproven(terms),)))
+        cluster.do(salvage.clear(terms, outcome.hosts))
     except Unreachable:
         raise
     except FleetError as error:
-        return replace(outcome, failed=f"{outcome.failed}; what was saved is still in the scratch: {error.what}")
-    places = [f"{host}:{path}" for host, there in kept.items() for path in there]
-    return replace(
-        outcome, failed=f"{outcome.failed}; what was saved stays at {', '.join(places)}" if places else outcome.failed
-    )
-
-
-def _clear(cluster: Cluster, outcome: Salvaged) -> None:
-    """Takes the scratch away. Where the salvage failed, that it cannot be must not hide why."""
-    try:
-        cluster.do(salvage.clear(cluster.terms, outcome.hosts))
-    except Unreachable:
-        raise
-    except FleetError as error:
-        if not outcome.failed:
-            raise
-        cluster.note(f"the next try clears what is left: {error.where}: {error.what}")
+        cluster.note(f"what was saved, if anything, is still in {salvage.scratch(terms)}: {error.where}: {error.what}")
+        return outcome
+    places = ", ".join(f"{host}:{path}" for host, there in kept.items() for path in there)
+    return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {places}") if places else outcome
 
 
 def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salvaged:
@@ -117,14 +118,16 @@ def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salv
     outcome = attempts.outcome(nothing, copies, tried)
     if outcome.failed:
         return outcome
-    cluster.do(salvage.keep(terms, host))
-    path, origin = salvage.kept(terms), Origin(salvage.KIND, nothing.lineage, nothing.bumps, now())
-    answers = cluster.ask(staged.ask(host, path))
-    made = staged.parse(origin, host, path, answers)
-    if isinstance(made, str):
+    origin, made = Origin(salvage.KIND, nothing.lineage, nothing.bumps, now()), salvage.made(terms)
+    answers = cluster.ask(staged.ask(host, made))
+    source = staged.parse(origin, host, salvage.kept(terms), answers)
+    if isinstance(source, str):
         mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
-        return replace(outcome, failed=f"what was saved {made}; it stays at {host}:{path}", mend=mend)
-    return attempts.measured(outcome, made)
+        return replace(outcome, failed=f"what was saved {source}", mend=mend)
+    measured = attempts.measured(outcome, source)
+    if measured.source:
+        cluster.do(salvage.keep(terms, host))
+    return measured
 
 
 def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | None:

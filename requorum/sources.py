@@ -61,7 +61,7 @@ def from_files(cluster: Cluster) -> Source | None:
 def _refuse_what_is_not_understood(cluster: Cluster) -> None:
     """Before anything is touched: a disk may hold newer data that no salvage will find."""
     known, options = cluster.known, cluster.options
-    whole = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
+    whole = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage, known.doubts)}
     members, doubts = len(cluster.inventory.old_members), tuple(known.doubts.items())
     salvaged = Salvaged(None, members=members, could_not=doubts)
     stop = choice.refusal(_found(cluster, salvaged))
@@ -154,7 +154,7 @@ def _on_disks(cluster: Cluster) -> bool:
     known, options = cluster.known, cluster.options
     if known.verdict is None or options.skip_hash:
         return True
-    return bool(disks.salvageable(known.disks, known.family, options.salvage))
+    return bool(disks.salvageable(known.disks, known.family, options.salvage, known.doubts))
 
 
 def _nothing(cluster: Cluster) -> SnapshotError:
@@ -172,7 +172,7 @@ def decide(cluster: Cluster, salvaged: Salvaged) -> Decision:
     chosen, rows = choice.table(found)
     catalogue.show(cluster, rows)
     stop = choice.refusal(found)
-    if stop and not (cluster.options.snapshot or cluster.options.skip_hash):
+    if stop and not cluster.options.snapshot and not choice.obeys(found, chosen):
         raise stop
     if chosen is not None:
         catalogue.refuse_an_old_file(cluster, chosen, loss.reason(chosen, salvaged))

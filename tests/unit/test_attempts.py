@@ -23,7 +23,10 @@ GOOD = Answers(hashes={"a": (9, 1), "b": (9, 1)}, saved=True)
 TORN = Answers(failed="the copy of etcd-2 ended: crc", died=("etcd-2", "crc"))
 SLOW = Answers(failed="no leader within 60 s", hindered=True)
 REFUSED = Answers(failed="root does not log in: context deadline exceeded")
-TURNED_AWAY = Answers(failed="the copy of etcd-3 ended: peerURLs", died=("etcd-3", "peerURLs"))  # a stand-in
+WHY = "error validating peerURLs"
+TURNED_AWAY = Answers(failed=f"the copy of etcd-3 ended: {WHY}", died=("etcd-3", WHY))  # a stand-in
+KILLED = Answers(failed="the copy of etcd-3 ended: x", died=("etcd-2", "no reason in its log"))
+WAITED = Answers(failed="the copy of etcd-3 ended: x", died=("etcd-3", "could not get cluster response"))
 
 
 def run(copies: Copies, *answers: Answers) -> tuple[list[Attempt], Salvaged]:
@@ -59,7 +62,7 @@ def test_one_copy_is_forced_only_where_an_etcd_ended_by_itself() -> None:
 
 def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> None:
     _, found = run(COPIES, TURNED_AWAY, Answers(failed="no space"))
-    assert found.failed == "the copy of etcd-3 ended: peerURLs; alone: no space"
+    assert found.failed == f"the copy of etcd-3 ended: {WHY}; alone: no space"
     assert found.source is None
 
 
@@ -71,6 +74,7 @@ def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> N
         Answers(failed="it ended early", hindered=True),
         Answers(failed="what is written is not kept: mvcc: database space exceeded", saved=True),
         Answers(hashes={"a": (9, 1), "b": (9, 2)}),
+        WAITED,
     ],
 )
 @pytest.mark.parametrize("before", [(), (TORN,)])
@@ -80,6 +84,12 @@ def test_no_copy_is_forced_after_what_was_slow_refused_or_said_nothing_of_the_da
     tried, found = run(COPIES, *before, last)
     assert found.failed and found.source is None
     assert not any(attempt.force for attempt in tried)
+
+
+def test_no_copy_is_forced_that_was_killed_and_left_no_reason() -> None:
+    alone = Copies((TWO,), (("etcd-2", 9),), ())
+    tried, found = run(alone, KILLED)
+    assert found.failed and not any(attempt.force for attempt in tried)
 
 
 @pytest.mark.parametrize(("last", "mendable"), [(SLOW, True), (REFUSED, False)])
@@ -134,10 +144,7 @@ def test_a_salvage_that_ends_before_what_a_database_shows_has_failed_and_says_bo
     measured = attempts.measured(found, saved)
     assert (measured.source is None) == short
     assert measured.failed == (
-        "what was saved ends at revision 8, but the database of etcd-2 shows 9 as applied; "
-        "it stays at etcd-1:/run/salvage.snap"
-        if short
-        else ""
+        "what was saved ends at revision 8, but the database of etcd-2 shows 9 as applied" if short else ""
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from requorum import emptiness
+from requorum import emptiness, lineage
 from requorum.command import Command, Result
 from requorum.disks import Disk
-from requorum.emptiness import Place
+from requorum.emptiness import Place, Way
 from requorum.etcd import Unit
 from requorum.inventory import Etcd
 from requorum.layout import Layout
@@ -23,15 +25,17 @@ DATA = "/var/lib/etcd/dh/old"
 STRAY = "/var/lib/etcd/dh/old.bak"
 FULL = Layout({"member": "d", "member/snap": "d", "member/snap/db": "f"})
 ANEW = Place("etcd-2", build.ABSENT, None, root=Layout(None))
-WIPED = Place("etcd-2", build.STOPPED, build.config(2), root=Layout({"old": "d"}))
+OURS = ("etcd", "--config-file", "/etc/etcd/dh/latest/config.yaml")
+WIPED = Place("etcd-2", build.STOPPED, build.config(2), runs=OURS, root=Layout({"old": "d"}))
+WHOLE: dict[str, Any] = {"logged": True, "bytes": 1}
 
 
 def disk(lineage: Lineage = LOST, **fields: Any) -> Disk:
     return Disk(build.inventory().members[1], build.config(2, lineage.token or ""), lineage, True, **fields)
 
 
-def doubt(place: Place, *found: Disk, family: Family = FAMILY) -> str:
-    return emptiness.doubt(place, found, family, Etcd())
+def doubt(place: Place, *found: Disk, family: Family = FAMILY, picked: bool = False) -> str:
+    return emptiness.doubt(place, found, picked, family, Etcd())
 
 
 @pytest.mark.parametrize("family", [FAMILY, Family()])
@@ -54,7 +58,8 @@ def test_a_wiped_one_is_proven_empty_whether_its_unit_was_set_aside_or_not(unit:
         ({"processes": ("77",)}, "an etcd runs (process 77)"),
         ({"config": "etcd-2:/etc/x lacks data-dir"}, "lacks data-dir"),
         ({"root": Layout(problem="/var/lib/etcd/dh cannot be looked at: x")}, "cannot be looked at"),
-        ({"unmounted": ("/var/lib/etcd",)}, "/var/lib/etcd should be a file system of its own"),
+        ({"unmounted": ("/var",), "ways": {"/var/lib/etcd/dh": Way("/var/lib/etcd/dh")}}, "/var should be a file"),
+        ({"earlier": "no answer"}, "no answer"),
         ({"unmounted": None}, "nobody tells which"),
         ({"strays": {STRAY: (FULL, Lineage())}}, f"data lies in {STRAY}, which no configuration names"),
         ({"strays": {STRAY: (Layout(problem="odd"), Lineage())}}, "odd"),
@@ -72,14 +77,36 @@ def test_a_machine_without_configuration_is_not_empty_where_anything_of_etcd_is_
         (("etcd", "--config-file", "/etc/etcd/dh/latest/config.yaml"), ""),
         (("etcd", "--config-file=/etc/etcd/dh/cd01a0636/config.yaml"), ""),
         (("etcd", "-config-file=/etc/etcd/dh/latest/config.yaml", "--data-dir=/d"), ""),
-        (("/opt/wrapper.sh", "start"), ""),
+        (("/opt/wrapper.sh", "start"), "is not seen to start etcd with --config-file=/etc/etcd/dh/latest/config.yaml"),
+        (None, "is not seen to start etcd with --config-file"),
+        (("/bin/bash", "-c", "exec etcd --data-dir=/data"), "is not seen to start etcd"),
         (("etcd", "--config-file=/opt/etcd.yaml"), "dh-etcd.service reads /opt/etcd.yaml, not /etc/"),
         (("etcd", "--data-dir", "/data", "--wal-dir=/wal"), "starts etcd with --data-dir=/data --wal-dir=/wal"),
     ],
 )
-def test_a_unit_that_takes_its_settings_elsewhere_is_not_proven_empty(words: tuple[str, ...], why: str) -> None:
+def test_a_unit_that_takes_its_settings_elsewhere_is_not_proven_empty(words: tuple[str, ...] | None, why: str) -> None:
     found = doubt(replace(WIPED, runs=words), disk())
     assert why in found and bool(why) == bool(found)
+
+
+def test_a_masked_unit_tells_nothing_and_its_configuration_is_what_there_is() -> None:
+    assert doubt(replace(WIPED, runs=None, unit=replace(build.STOPPED, load="masked")), disk()) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(OURS, ""), (None, ""), (("/opt/wrapper.sh",), ""), (("etcd", "--config-file=/opt/etcd.yaml"), "reads /opt/etcd")],
+)
+def test_whole_data_is_in_doubt_where_the_unit_leads_to_other_data(words: tuple[str, ...] | None, why: str) -> None:
+    found = doubt(replace(WIPED, runs=words), disk(**WHOLE), picked=True)
+    assert why in found and bool(why) == bool(found)
+
+
+def test_whole_data_is_in_doubt_where_there_is_other_data_on_the_same_machine() -> None:
+    assert doubt(WIPED, disk(**WHOLE), disk(problem="its log is elsewhere"), picked=True) == "its log is elsewhere"
+    assert "may be in /var/lib/etcd/dh/old and in" in doubt(WIPED, disk(**WHOLE), disk(**WHOLE), picked=True)
+    assert doubt(replace(WIPED, config="x cannot be read"), disk(**WHOLE), picked=True) == "x cannot be read"
+    assert doubt(replace(WIPED, earlier="no answer"), disk(**WHOLE), picked=True) == "no answer"
 
 
 def test_a_disk_that_is_not_understood_says_why() -> None:
@@ -87,9 +114,48 @@ def test_a_disk_that_is_not_understood_says_why() -> None:
     assert doubt(WIPED, disk(), disk(OTHER, problem="odd")) == "", "another cluster's does not matter"
 
 
-@pytest.mark.parametrize(("target", "odd"), [("/var", True), (DATA, True), ("/home", False), ("/var/lib/etcd2", False)])
-def test_a_file_system_that_is_not_mounted_counts_where_the_data_would_be(target: str, odd: bool) -> None:
-    assert bool(doubt(replace(WIPED, unmounted=(target,)), disk())) == odd
+@pytest.mark.parametrize(
+    ("family", "lineage", "others"),
+    [
+        (FAMILY, LOST, False),
+        (FAMILY, Lineage("newer", 1), False),  # etcd goes by a token only once, so people may have changed it
+        (FAMILY, Lineage("newer", 2), True),
+        (FAMILY, Lineage("newer"), False),
+        (Family((LOST, Lineage("parent", 5))), Lineage("parent", 5), True),
+        (Family((LOST,), (Lineage("failed"),)), Lineage("failed", 7), True),
+        (Family((LOST,), (), (("ours", 1),)), Lineage("ours"), True),
+        (Family((Lineage("old"),)), Lineage("newer", 2), False),
+        (Family(), Lineage("newer", 2), False),
+    ],
+)
+def test_whole_data_under_another_token_is_anothers_only_where_that_is_proven(
+    family: Family, lineage: Lineage, others: bool
+) -> None:
+    assert emptiness.is_proven_anothers(disk(lineage), family) == others
+    assert ("--salvage=" in doubt(WIPED, disk(lineage, **WHOLE), family=family)) != others
+
+
+def test_data_whose_cluster_id_follows_from_its_own_configuration_is_that_clusters() -> None:
+    urls = [f"https://10.0.0.{10 + n}:2380" for n in (1, 2, 3)]
+    formed = lineage.cluster_id(lineage.member_id([url], "newer") for url in urls)
+    assert emptiness.is_proven_anothers(disk(Lineage("newer", formed)), Family((Lineage("old"),)))
+
+
+@pytest.mark.parametrize("target", ["/var", DATA, "/var/lib/etcd", "/data"])
+def test_a_file_system_that_is_not_mounted_counts_where_the_data_would_be(target: str) -> None:
+    ways = {DATA: Way("/data/etcd/old"), "/var/lib/etcd/dh": Way("/data/etcd")}
+    assert "should be a file system of its own" in doubt(replace(WIPED, unmounted=(target,), ways=ways), disk())
+
+
+@pytest.mark.parametrize("target", ["/home", "/var/lib/etcd2", "/dat", "/"])
+def test_a_file_system_elsewhere_does_not(target: str) -> None:
+    ways = {DATA: Way("/data/etcd/old")}
+    assert doubt(replace(WIPED, unmounted=(target,), ways=ways), disk()) == ""
+
+
+def test_a_link_on_the_way_that_leads_nowhere_is_no_empty_disk() -> None:
+    found = doubt(replace(ANEW, ways={"/var/lib/etcd/dh": Way("/data/etcd/dh", "/var/lib/etcd")}))
+    assert found == "/var/lib/etcd is a link on the way to /var/lib/etcd/dh, and leads nowhere"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +184,7 @@ def test_directories_that_a_configuration_names_are_no_strays_nor_what_a_restore
 
 
 def test_whole_data_of_which_nobody_says_whether_it_was_lost_can_be_named() -> None:
-    whole: dict[str, Any] = {"logged": True, "bytes": 1}
-    assert "--salvage=old, --salvage=other" in doubt(WIPED, disk(**whole), disk(OTHER, **whole), family=Family())
+    assert "--salvage=old" in doubt(WIPED, disk(**WHOLE), family=Family())
 
 
 def said(code: int, out: str = "", words: str = "") -> Result:
@@ -131,6 +196,25 @@ def test_the_answers_are_read() -> None:
     assert emptiness.processes(said(1)) == ()
     assert emptiness.processes(said(127)) == ("unknown",)
     assert emptiness.unmounted(said(0, "/\n/data\nnone\n"), said(0, "/\n/proc\n")) == ("/data",)
+    assert emptiness.unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
     assert emptiness.unmounted(said(1), said(0, "/\n")) == ()
     assert emptiness.unmounted(said(0, "/\n"), said(127)) is None
-    assert emptiness.runs("h", "u", said(1, "", "Unknown object")) == ()
+    assert emptiness.runs("h", "u", said(1, "", "Unknown object")) is None
+    assert emptiness.runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6)) is None
+    assert emptiness.way("/a", said(0, "= /b/c\n")) == Way("/b/c")
+    assert emptiness.way("/a", said(0, "/a\n= /b\n")) == Way("/b", "/a")
+
+
+def test_a_way_is_followed_on_a_real_machine(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "nowhere").symlink_to("gone")
+    for name, expected in {"link/x/y": Way(f"{tmp_path}/there/x/y"), "there": Way(f"{tmp_path}/there")}.items():
+        assert followed(f"{tmp_path}/{name}") == expected
+    assert followed(f"{tmp_path}/nowhere/x") == Way(f"{tmp_path}/gone/x", f"{tmp_path}/nowhere")
+
+
+def followed(path: str) -> Way:
+    command = emptiness.ask_way("h", path)
+    done = subprocess.run(command.argv, capture_output=True, text=True, check=False)
+    return emptiness.way(path, Result(command, done.returncode, done.stdout, done.stderr, 0.0))

@@ -59,6 +59,16 @@ def test_whatever_else_is_said_proves_nothing(result: Result, why: str) -> None:
     assert layout.problem(build.config(), found) == found.problem
 
 
+def test_what_was_not_looked_into_is_no_empty_tree() -> None:
+    """As data is moved aside: data_root/backup/old/member/snap/db."""
+    assert of("d old", "d old/member", "d old/member/snap").files == ["old/member/snap"]
+    assert layout.parse(DATA, answer(listing(DATA, "d old")), 1).files == ["old"]
+
+
+def test_what_sudo_says_besides_is_not_finds_word() -> None:
+    assert layout.parse(DATA, answer("", 1, f"sudo: unable to resolve host etcd-1\n{GONE}")) == Layout(None)
+
+
 def test_what_a_running_etcd_takes_away_meanwhile_is_no_problem() -> None:
     said = f"find: '{DATA}/./member/wal/1.tmp': No such file or directory"
     assert layout.parse(DATA, answer(listing(DATA, *WHOLE), 1, said)) == of(*WHOLE)

@@ -32,6 +32,10 @@ DATA = "/var/lib/etcd/dh/old"
 FRAGMENT = f"/etc/systemd/system/{UNIT}"
 SHOW = f"LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath={FRAGMENT}\n"
 ROLES = ("config", "query", "root")
+RUNS = (
+    'a(sasbttttuii) 1 "/usr/bin/etcd" 3 "/usr/bin/etcd" "--config-file" "/etc/etcd/dh/latest/config.yaml" false 0 0\n'
+    'as 0\na(sb) 0\ns "etcd"\ns ""\nt 1024\n'
+)
 
 
 def config(number: int) -> str:
@@ -92,6 +96,8 @@ class Hosts:
             "df -P": "Filesystem\n/dev/sda 1 1 900000000000 1% /\n",
             "/dev/tcp/": "",
             "findmnt": "/\n",
+            "base64 -w 0": "",
+            "busctl": RUNS,
         }
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             return 0, config(number)

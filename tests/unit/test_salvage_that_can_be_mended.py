@@ -32,6 +32,7 @@ def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Path]
     """A cluster whose members' disks hold data, and a young backup of it, chosen in Step 0."""
     cluster, path = at(place, 1, hosts, **options)
     cluster.known.source = sources.from_files(cluster)
+    cluster.begin("m.py::TestX::test_when_survivors_are_salvaged")
     return cluster, path
 
 
@@ -86,9 +87,11 @@ def test_what_you_named_is_restored_all_the_same(tmp_path: Path) -> None:
     assert decision.source.path == str(path)
 
 
-def test_with_the_last_resort_named_the_run_goes_on(tmp_path: Path) -> None:
+def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be_had(tmp_path: Path) -> None:
     cluster, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
-    assert sources.decide(cluster, salvages.hold(cluster)).source.path == str(path)
+    with pytest.raises(SnapshotError, match="no room for copies") as error:
+        sources.decide(cluster, salvages.hold(cluster))
+    assert f"--snapshot={path}" in error.value.remedy
 
 
 def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
