@@ -38,8 +38,9 @@ lab-down: .venv/ready
 	$(BIN)/python -m compose.lab down
 	$(PYTHON) -m compose.engine stop
 
-.venv/ready: requirements.txt compose/setup
-	sh compose/setup $(PYTHON)
+# The whole path: `setup` alone is the target above.
+.venv/ready: requirements.txt $(CURDIR)/setup
+	./setup $(PYTHON)
 	touch $@
 
 clean:
