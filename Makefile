@@ -25,9 +25,10 @@ bench: .venv/ready               ## the runbook beside a recovery by hand (PAIRS
 	sh compose/with-engine $(BIN)/python -m tests.benchmarks.bench --pairs $(or $(PAIRS),5)
 	sh compose/with-engine $(BIN)/python -m tests.benchmarks.losses --losses $(or $(LOSSES),20)
 
-docs: .venv/ready                ## docs/report.png: the report of the kept sample, or of EVIDENCE=DIRECTORY, as a browser shows it
-	$(BIN)/python -m requorum.report $(or $(EVIDENCE),docs/sample)
-	sh docs/screenshot $(or $(EVIDENCE),docs/sample)/report.html docs/report.png
+docs: .venv/ready                ## docs/report.png: the report of EVIDENCE=DIRECTORY (required), as a browser shows it
+	@[ -n "$(EVIDENCE)" ] || { echo "make docs: say whose report: EVIDENCE=evidence/lab/…, where a rehearsal left it" >&2; exit 2; }
+	$(BIN)/python -m requorum.report "$(EVIDENCE)"
+	sh docs/screenshot "$(EVIDENCE)/report.html" docs/report.png
 
 lab-up: .venv/ready              ## a lab to play with; it stays until lab-down
 	$(PYTHON) -m compose.engine start
@@ -37,8 +38,9 @@ lab-down: .venv/ready
 	$(BIN)/python -m compose.lab down
 	$(PYTHON) -m compose.engine stop
 
-.venv/ready: requirements.txt compose/setup
-	sh compose/setup $(PYTHON)
+# The whole path: `setup` alone is the target above.
+.venv/ready: requirements.txt $(CURDIR)/setup
+	./setup $(PYTHON)
 	touch $@
 
 clean:

@@ -145,7 +145,7 @@ class Cluster:
             raise marker.MarkerError(
                 "the inventory",
                 f"run {mark.run} of {mark.by} is unfinished, and it builds {mark.members}, not {wanted}",
-                "restore the inventory to carry that run on, or give it up (README) and start anew",
+                "restore the inventory to carry that run on, or give it up: docs/night.md#giving-a-run-up",
             )
         self.terms = replace(self.terms, mark=mark)
         self.carrying_on = True
@@ -327,7 +327,7 @@ class Cluster:
     # -- evidence --------------------------------------------------------------------------------------------
 
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
-        """`summary.json`."""
+        """`summary.json`: docs/reference.md#summaryjson."""
         total = time.monotonic() - self.started
         acting = min(self.journal.action_seconds, total)
         source = self.known.source

@@ -446,7 +446,7 @@ def _failure(result: Result) -> FleetError:
         return FleetError(
             command.host,
             "sudo asks for a password",
-            "give this login NOPASSWD for the runbook's commands, see sudoers in the README",
+            "give this login NOPASSWD for the runbook's commands (docs/preparing.md#sudo)",
         )
     if result.code in (124, 137):
         what = f"did not end within {command.deadline} s: {command.shown()}"

@@ -1,10 +1,10 @@
 """Every source of data in one table, and which of them is restored. A pure function over what `catalogue` has found.
 
-The order: what the operator names is used as named; salvage before backups, unless it ends
-before one; only the lost cluster's family competes; its own data before that of the cluster it was once restored from,
-since Deephaven went on writing after that; then the highest revision, our own bumps subtracted. A database without its
-hash competes only when the operator says so, and gives way to salvage and to a whole snapshot that holds as much. What
-cannot be restored is listed with why.
+The order: what the operator names is used as named; salvage before backups, unless it ends before one; only the lost
+cluster's family competes; its own data before that of the cluster it was once restored from, since Deephaven went on
+writing after that; then the highest revision, our own bumps subtracted. A database without its hash competes only when
+the operator says so, and gives way to salvage and to a whole snapshot that holds as much. What cannot be restored is
+listed with why.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def _refuse_a_save_that_may_be_old(cluster: Cluster) -> None:
         raise SnapshotError(
             ", ".join(unsure),
             f"may have been written to after run {cluster.mark.run} saved the cluster at {cluster.mark.taken}",
-            "give that run up (README), and run the same command again: what the stopped members' disks hold is "
-            "salvaged then, and where that fails the run stops with the choices",
+            "give that run up (docs/night.md#giving-a-run-up), and run the same command again: what the stopped "
+            "members' disks hold is salvaged then, and where that fails the run stops with the choices",
         )
 
 

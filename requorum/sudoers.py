@@ -1,7 +1,7 @@
 """What the login needs of sudo: one list of commands, the sudoers lines made from it, and what `sudo -l` lacks of them.
 
 The list is `sudoers.txt`. Pure functions; `runbook/troubleshoot/sudoers` asks the hosts, and so does `--check`. The lab
-gives its login `limited` exactly `file()`. What such a list is good for, and what it is not, stands in the README.
+gives its login `limited` exactly `file()`. What such a list is worth: docs/preparing.md#a-login-with-less.
 """
 
 from __future__ import annotations

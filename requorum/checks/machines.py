@@ -106,7 +106,7 @@ CHECKS = (
     Check(
         "sudo",
         "it takes commands as root without asking for a password (sudo -n)",
-        "give the login NOPASSWD for the runbook's commands, see sudo in the README; "
+        "give the login NOPASSWD for the runbook's commands (docs/preparing.md#sudo); "
         "pytest runbook/troubleshoot/sudoers --hosts=NAME names those that are missing",
         everyone,
         judge_sudo,

@@ -248,7 +248,7 @@ CHECKS = (
     Check(
         "unfinished run",
         "no run of the runbook is unfinished",
-        "pytest runbook --hosts=NAME carries it on; or give it up, see the README",
+        "pytest runbook --hosts=NAME carries it on; or give it up (docs/night.md#giving-a-run-up)",
         cluster,
         judge_marks,
         ask_marks,

@@ -40,7 +40,7 @@ def no_data_is_in_the_way(cluster: Cluster) -> None:
         "the data that this run restored" if started else "no data of the new token is in the way",
         probe,
         "if a retry was interrupted, run that again: pytest runbook/retry --hosts=NAME. Else find out who removed it, "
-        "then give this run up (README): what is lost now is a new incident"
+        "then give this run up (docs/night.md#giving-a-run-up): what is lost now is a new incident"
         if started
         else "move that directory aside by hand, then run again",
     )
@@ -188,7 +188,8 @@ def it_is_one_cluster(cluster: Cluster) -> None:
         cluster,
         f"{len(cluster.terms.new_ips)} members form one cluster with one leader, one revision and no alarm",
         probe,
-        "do not turn Deephaven on; run again. If it stays so, give this run up (README) and use another snapshot",
+        "do not turn Deephaven on; run again. If it stays so, give this run up (docs/night.md#giving-a-run-up) "
+        "and use another snapshot",
         within=cluster.health_seconds,
     )
 
@@ -252,7 +253,8 @@ def hashes_are_equal(cluster: Cluster) -> None:
         cluster,
         f"hashkv is equal on all members at revision {revision:,}",
         probe,
-        "do not turn Deephaven on: the members hold different data. Give this run up (README) and start anew",
+        "do not turn Deephaven on: the members hold different data. Give this run up (docs/night.md#giving-a-run-up) "
+        "and start anew",
         within=15,
     )
 
@@ -298,7 +300,8 @@ def keys_are_there(cluster: Cluster) -> None:
         cluster,
         f"as many keys as the inventory expects: {spans}",
         probe,
-        "is this the right snapshot? Correct expect in the inventory, or give this run up (README) and name another",
+        "is this the right snapshot? Correct expect in the inventory, or give this run up "
+        "(docs/night.md#giving-a-run-up) and name another",
     )
 
 

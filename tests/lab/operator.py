@@ -55,7 +55,7 @@ SSH_ALL = f"""Host *
 
 
 def install(node: Node, nodes: Nodes, scratch: Path, backups: str) -> None:
-    """Installs everything on `node` as the README says. Raises AptError or CalledProcessError."""
+    """Installs everything on `node`: docs/backup-and-drill.md#as-a-service. Raises AptError or CalledProcessError."""
     _python(node, scratch / "debs")
     wheels = _dependencies(scratch)
     node.run(["sh", "-c", f"id {ACCOUNT} 2>/dev/null || useradd --system --home {HOME} {ACCOUNT}"])

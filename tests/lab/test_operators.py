@@ -97,7 +97,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
 
 
 def slow_down(node: Node) -> None:
-    """Restores of this host take so long that they must be stopped, by a login with the README's sudo and no more."""
+    """Restores of this host take so long that they must be stopped, by a login with `timeout` alone."""
     node.run(["mv", SUDOERS, "/root/sudoers.ops"])
     node.put(SUDOERS, RESTRICTED.encode(), 0o440)
     node.run(["mv", RESTORER, f"{RESTORER}.real"])

@@ -174,7 +174,7 @@ def of_another_cluster(backup: Path) -> Path:
 
 
 def give_up(rehearsal: Rehearsal) -> None:
-    """As the README says."""
+    """As docs/night.md#giving-a-run-up says."""
     for node in rehearsal.nodes.all:
         node.run(["rm", "-f", "/var/lib/requorum/lab/run.json"])
 
