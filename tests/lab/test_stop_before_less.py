@@ -151,6 +151,21 @@ def test_once_it_is_mended_the_same_command_salvages(rehearsal: Rehearsal, made:
     rehearsal.assert_recovered(run)
 
 
+@pytest.mark.matrix
+def test_what_the_whole_disks_hold_can_be_named_where_another_is_in_doubt(rehearsal: Rehearsal) -> None:
+    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe", ("etcd-3",))
+    odd = rehearsal.nodes.by_name("etcd-2")
+    log_kept_apart(odd, data_dir(odd))
+    stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
+    stops(stopped, "test_given_a_snapshot_is_whole")
+    run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, "--salvage"))
+    assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
+    assert written_late(rehearsal)
+    rehearsal.assert_recovered(run)
+
+
 def refuses_writes(rehearsal: Rehearsal) -> tuple[Node, str, Run]:
     """A survivor in whose data etcd's space alarm is on; the stopped run."""
     etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
@@ -182,6 +197,21 @@ def test_a_survivor_that_refuses_writes_stops_the_run_and_its_save_is_kept(rehea
     assert run.recovered and run.summary["snapshot"]["source"] == "file", run.output
     assert run.summary["data_loss"]["certain"] >= 1
     assert survivor.run(["test", "-s", kept[1]], check=False).rc == 0, "nor does the next run delete it"
+    rehearsal.assert_recovered(run)
+
+
+@pytest.mark.matrix
+def test_once_the_disk_can_be_read_again_the_same_command_salvages(rehearsal: Rehearsal) -> None:
+    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe", ("etcd-3",))
+    inventory = rehearsal.inventory()
+    with unreadable(rehearsal.nodes.by_name("etcd-2")):
+        stops(rehearsal.run(inventory, "--rebuild"), "test_when_the_best_data_is_chosen_and_copied")
+    run = rehearsal.run(inventory, "--rebuild")
+    assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
+    assert run.summary["data_loss"]["certain"] == 0, "a majority of the disks is in it"
+    assert written_late(rehearsal)
     rehearsal.assert_recovered(run)
 
 
