@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum import bolt, disks, emptiness, facts, layout, lineage, manifest, ranking, snapshot
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.disks import Disk
 from requorum.inventory import Inventory
 from requorum.layout import Layout
@@ -25,33 +25,33 @@ from requorum.snapshot import SUFFIXES, SnapshotError, Source
 DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
 
 
-def recall(cluster: Cluster) -> None:
+def recall(run: Run) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `cluster.known`."""
-    known = cluster.known
+    known = run.known
     births = lineage.furthest(
         birth
-        for result in cluster.ask([lineage.ask_births(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
+        for result in run.ask([lineage.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
         for birth in lineage.parse_births(result.stdout)
     )
-    known.disks = _disks(cluster)
+    known.disks = _disks(run)
     known.family = lineage.family({disk.host: disk.lineage for disk in known.disks if disk.installed}, births)
-    known.birth = births.get(cluster.mark.token)
+    known.birth = births.get(run.mark.token)
 
 
-def _disks(cluster: Cluster) -> tuple[Disk, ...]:
+def _disks(run: Run) -> tuple[Disk, ...]:
     """Every cluster's data on every old member, the installed configuration's first."""
-    members = {member.host: member for member in cluster.terms.old_members}
-    path, name = cluster.inventory.etcd.config, cluster.inventory.cluster
-    installed = facts.old_configs(cluster, members)
-    earlier = facts.by_host(cluster, [disks.ask_earlier(host, path, name) for host in members])
+    members = {member.host: member for member in run.terms.old_members}
+    path, name = run.inventory.etcd.config, run.inventory.cluster
+    installed = facts.old_configs(run, members)
+    earlier = facts.by_host(run, [disks.ask_earlier(host, path, name) for host in members])
     there = [
         (host, config)
         for host in members
         for config in disks.clusters(installed[host], disks.parse_earlier(host, earlier[host].stdout))
     ]
-    heads = cluster.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
-    data = cluster.ask([disks.ask_data(host, config.data_dir) for host, config in there])
-    layouts = cluster.ask([layout.ask(host, config.data_dir, DEPTH) for host, config in there])
+    heads = run.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
+    data = run.ask([disks.ask_data(host, config.data_dir) for host, config in there])
+    layouts = run.ask([layout.ask(host, config.data_dir, DEPTH) for host, config in there])
     return tuple(
         disks.parse_data(
             members[host],
@@ -65,14 +65,14 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     )
 
 
-def doubts(cluster: Cluster) -> dict[str, str]:
+def doubts(run: Run) -> dict[str, str]:
     """host → why it is not proven that its disk holds nothing; of old members of which nothing is salvaged."""
-    known, options, settings = cluster.known, cluster.options, cluster.inventory.etcd
+    known, options, settings = run.known, run.options, run.inventory.etcd
     salvaged = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
-    hosts = [member.host for member in cluster.terms.old_members if member.host not in salvaged]
-    units, configs = facts.units(cluster, hosts), facts.configs_or_why(cluster, hosts)
-    said = cluster.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
-    roots = facts.by_host(cluster, [layout.ask(host, settings.data_root, 1) for host in hosts])
+    hosts = [member.host for member in run.terms.old_members if member.host not in salvaged]
+    units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
+    said = run.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
+    roots = facts.by_host(run, [layout.ask(host, settings.data_root, 1) for host in hosts])
     found = {}
     for host in hosts:
         runs, processes, wanted, mounted = said[host]
@@ -86,61 +86,59 @@ def doubts(cluster: Cluster) -> dict[str, str]:
             emptiness.processes(processes),
             root,
             emptiness.unmounted(wanted, mounted),
-            _strays(cluster, host, emptiness.strays(root, settings.data_root, on_host)),
+            _strays(run, host, emptiness.strays(root, settings.data_root, on_host)),
         )
         found[host] = emptiness.doubt(place, on_host, known.family, settings)
     return {host: why for host, why in found.items() if why}
 
 
-def _strays(cluster: Cluster, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
+def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
     """What lies in directories that no configuration names, and by its log, which cluster's it is."""
-    lies = cluster.ask([layout.ask(host, path, DEPTH) for path in paths])
-    heads = cluster.ask([lineage.ask_wal(host, path) for path in paths])
+    lies = run.ask([layout.ask(host, path, DEPTH) for path in paths])
+    heads = run.ask([lineage.ask_wal(host, path) for path in paths])
     return {
         path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))
         for path, found, head in zip(paths, lies, heads, strict=True)
     }
 
 
-def choose_file(cluster: Cluster) -> Source | None:
+def choose_file(run: Run) -> Source | None:
     """The file to restore, out of all on this machine; None where none may be chosen by itself.
 
     Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
     named file that is bad, or a directory that is not there.
     """
-    known, options = cluster.known, cluster.options
-    found = of_files(cluster.inventory, options.snapshot, known.family)
+    known, options = run.known, run.options
+    found = of_files(run.inventory, options.snapshot, known.family)
     for candidate in found:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
-    chosen = _rank(cluster, [*found, *disks.listed(known.disks, known.family, options.salvage)])
+    chosen = _rank(run, [*found, *disks.listed(known.disks, known.family, options.salvage)])
     if chosen is None:
         return None
     for candidate in found:
         if candidate.problem:
-            cluster.note(f"skipped: {candidate.path} {candidate.problem}")
+            run.note(f"skipped: {candidate.path} {candidate.problem}")
     if chosen.named and known.family.line and not _of_family(chosen, known.family):
-        cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
+        run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
 
 
-def offer(cluster: Cluster, sources: list[Source]) -> Source | None:
+def offer(run: Run, sources: list[Source]) -> Source | None:
     """Adds what was just made to the table, and chooses again. Returns the chosen one, None where there is none.
 
     A source without a lineage is the lost cluster's own: it was taken from its members.
     """
-    lost = cluster.known.family.lost
-    owned = [
-        replace(s, lineage=lost, bumps=cluster.known.family.bump(lost)) if s.lineage is None else s for s in sources
-    ]
-    chosen = _rank(cluster, [*map(ranking.of, owned), *cluster.known.sources])
+    lost = run.known.family.lost
+    owned = [replace(s, lineage=lost, bumps=run.known.family.bump(lost)) if s.lineage is None else s for s in sources]
+    chosen = _rank(run, [*map(ranking.of, owned), *run.known.sources])
     return chosen.source if chosen else None
 
 
-def failed(cluster: Cluster, kind: str, host: str | None, path: str, why: str) -> None:
+def failed(run: Run, kind: str, host: str | None, path: str, why: str) -> None:
     """Adds a source that could have been and is not, with the reason."""
     taken = _rfc3339(datetime.now(UTC).timestamp())
-    _rank(cluster, [Candidate(kind, host, path, taken, problem=why), *cluster.known.sources])
+    _rank(run, [Candidate(kind, host, path, taken, problem=why), *run.known.sources])
 
 
 def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
@@ -151,30 +149,30 @@ def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
     return None
 
 
-def _rank(cluster: Cluster, candidates: list[Candidate]) -> Candidate | None:
-    chosen, rows = ranking.rank(candidates, cluster.known.family)
-    show(cluster, rows)
+def _rank(run: Run, candidates: list[Candidate]) -> Candidate | None:
+    chosen, rows = ranking.rank(candidates, run.known.family)
+    show(run, rows)
     return chosen
 
 
-def show(cluster: Cluster, rows: tuple[Candidate, ...]) -> None:
+def show(run: Run, rows: tuple[Candidate, ...]) -> None:
     """The table as it is now: below the stage, in the journal, and kept for `summary.json`."""
-    cluster.known.sources = rows
-    cluster.table = [row.row() for row in rows]
-    cluster.journal.record("sources", lost=str(cluster.known.family.lost or "unknown"), sources=cluster.table)
+    run.known.sources = rows
+    run.table = [row.row() for row in rows]
+    run.journal.record("sources", lost=str(run.known.family.lost or "unknown"), sources=run.table)
 
 
 def _of_family(candidate: Candidate, family: Family) -> bool:
     return candidate.lineage is not None and family.generation(candidate.lineage) is not None
 
 
-def refuse_an_old_file(cluster: Cluster, chosen: Candidate | None, without: str = "") -> None:
+def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") -> None:
     """Raises `SnapshotError` where a backup that nobody named would be restored, and is too old. `without`: why it is
     not the salvage, where that was tried: etcd is stopped then, and the same command carries the run on.
 
     A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
     """
-    age = too_old(cluster.inventory, chosen, cluster.mark.began if cluster.carrying_on else datetime.now(UTC))
+    age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
     if chosen is None or age is None:
         return
     accept = f"--snapshot={chosen.path}"

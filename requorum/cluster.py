@@ -108,8 +108,8 @@ class Step:
     assertions: int = 0
 
 
-class Cluster:
-    """The cluster that is being recovered. Created once a session by `conftest.py`."""
+class Run:
+    """One run of a procedure on the inventory's hosts. Created once a session by `conftest.py`."""
 
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         self.inventory = inventory

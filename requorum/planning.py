@@ -1,6 +1,6 @@
 """`--plan`: the stages as they are, on hosts that are only looked at.
 
-`Planning` stands in for `Cluster`: facts are asked for, until a planned command changes what they are about; from then
+`Planning` stands in for `Run`: facts are asked for, until a planned command changes what they are about; from then
 on `forecast` says what they will be. `do` writes down instead of acting, `prove` leaves the looking to the run.
 What the run executes is what the same stages hand to the same `do`, so the plan is the run's own.
 """
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from requorum import anchor, drawing, forecast, stages, steps
 from requorum.aftermath import is_own
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Action, Command, Result
 from requorum.drawing import NO_RETURN, Stage
 from requorum.fleet import Fleet, Machine
@@ -30,8 +30,8 @@ from requorum.refusal import Disproved
 from requorum.snapshot import Source
 
 
-class Planning(Cluster):
-    """The cluster, planned: it takes no lock and no confirmation, and changes nothing on any host."""
+class Planning(Run):
+    """A run, planned: it takes no lock and no confirmation, and changes nothing on any host."""
 
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         super().__init__(inventory, options, journal, fleet)

@@ -40,18 +40,18 @@ def at(place: Path, hours: float, hosts: Hosts, alive: bool = False, **options: 
     taken = datetime.now(UTC) - timedelta(hours=hours)
     note(path, lineage=Lineage("old"), taken=taken.isoformat(timespec="seconds"))
     named = {"snapshot": str(path)} if options.pop("named", False) else {}
-    cluster = planning(place, hosts, build.inventory(snapshot={"directory": str(place)}), **options, **named)
-    cluster.begin("m.py::TestX::test_given_a_snapshot_is_whole")
-    survivor = MemberFacts(cluster.inventory.members[0], has_leader=False, addresses=("10.0.0.11",))
-    cluster.known.verdict = Verdict(Kind.LOST, (survivor,) if alive else ())
-    return cluster, path
+    run = planning(place, hosts, build.inventory(snapshot={"directory": str(place)}), **options, **named)
+    run.begin("m.py::TestX::test_given_a_snapshot_is_whole")
+    survivor = MemberFacts(run.inventory.members[0], has_leader=False, addresses=("10.0.0.11",))
+    run.known.verdict = Verdict(Kind.LOST, (survivor,) if alive else ())
+    return run, path
 
 
-def carried_on(cluster: Planning, hours: float) -> None:
+def carried_on(run: Planning, hours: float) -> None:
     began = datetime.now(UTC) - timedelta(hours=hours)
-    cluster.carrying_on = True
+    run.carrying_on = True
     mark = build.mark(Phase.STOPPING, began.strftime("%Y%m%dt%H%M%Sz") + "-abcdef")
-    cluster.terms = replace(cluster.terms, mark=mark)
+    run.terms = replace(run.terms, mark=mark)
 
 
 def test_without_anything_to_salvage_it_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
