@@ -324,9 +324,9 @@ class TestTheFile:
         inventory = build.inventory(transport={"backend": "local"})
         with Fleet(inventory, journal) as fleet:
             run = Run(inventory, Options(), journal, fleet)
-            run.begin("m::TestStep0Snapshot::test_given_x")
+            run.begin("m::TestStep0Snapshot::test_when_x")
             run.do([Command("etcd-1", ("sleep", "0.1"), "act", root=False)])
-            run.end("m::TestStep0Snapshot::test_given_x", "passed", 5.0, "")
+            run.end("m::TestStep0Snapshot::test_when_x", "passed", 5.0, "")
         assert 0.1 <= chain.records(journal.path.read_bytes())[-1]["acting"] < 5
 
     def test_a_page_that_cannot_be_written_changes_nothing(
