@@ -300,7 +300,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         if stopped_at is not None and isinstance(reporter, Reporter):  # before a host was asked
             reporter.advice = advice.lines(stopped_at, config.stash.get(FAILURE, None), Phase.OPEN, _said(config))
         return
-    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.known.findings):
+    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
         outcome = "planned" if isinstance(run, Planning) else config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
         outcome, stopped_at = "interrupted", run.stage
@@ -314,8 +314,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
             error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
             phase = run.mark.phase if run.acts else Phase.OPEN  # a plan went nowhere
             reporter.advice = advice.lines(stopped_at, error, phase, _said(config))
-    if isinstance(reporter, CheckReporter):
-        reporter.findings = run.known.findings
 
 
 def _said(config: pytest.Config) -> advice.Said:

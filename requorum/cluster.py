@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, lock, marker, report
-from requorum.cause import Cause
-from requorum.checks.check import Finding, Seen, counted
 from requorum.command import Action, Command, Copy, Result
 from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Status, Tools
@@ -81,7 +79,6 @@ class Known:
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover
-    unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
     salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
     last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
@@ -90,12 +87,17 @@ class Known:
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
-    seen: Seen | None = None  # the check: all that was found
-    findings: list[Finding] = field(default_factory=list)  # the check: what that means
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
     keys: int | None = None  # Step 5
-    causes: list[Cause] = field(default_factory=list)  # diagnose: what is wrong, the likeliest first
+
+
+@dataclass(frozen=True)
+class Section:
+    """A procedure's part of the end of its run, asked for when that has come, however it did."""
+
+    fields: Callable[[], Mapping[str, object]]  # of summary.json, in place of the defaults in `Run.summary`
+    closing: Callable[[], Sequence[str]] = tuple  # lines for the operator
 
 
 @dataclass
@@ -130,6 +132,7 @@ class Run:
         self._acted = 0.0  # the journal's action_seconds when the stage began
         self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
+        self.sections: list[Section] = []
         self.table: list[dict[str, object]] = []  # drawn below the stage
 
     # -- the run and its places ------------------------------------------------------------------------------
@@ -326,12 +329,25 @@ class Run:
 
     # -- evidence --------------------------------------------------------------------------------------------
 
+    def hand_in(self, section: Section) -> None:
+        self.sections.append(section)
+
+    @property
+    def handed_in(self) -> dict[str, object]:
+        """The procedures' own fields of `summary.json` as they are now."""
+        return {name: value for section in self.sections for name, value in section.fields().items()}
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took so far."""
+        return time.monotonic() - self.started
+
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
         """`summary.json`."""
-        total = time.monotonic() - self.started
+        total = self.seconds
         acting = min(self.journal.action_seconds, total)
         source = self.known.source
-        return {
+        content = {
             "schema": 1,
             "cluster": self.inventory.cluster,
             "run": self.mark.run,
@@ -356,14 +372,17 @@ class Run:
                 "taken": source.taken,
             },
             "sources": [candidate.row() for candidate in self.known.sources],
-            "unproven": list(self.known.unproven),
+            "unproven": [],
             "data_loss": self.data_loss(),
             "members": self._members(),
             "gone": list(self.terms.gone),
-            "findings": [asdict(finding) for finding in self.known.findings],
-            "causes": [cause.row() for cause in self.known.causes],
+            "findings": [],
+            "causes": [],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
+        own = self.handed_in
+        assert own.keys() <= content.keys(), f"no fields of summary.json: {sorted(own.keys() - content.keys())}"
+        return content | own
 
     def closing(self, outcome: str) -> list[str]:
         """The last lines for the operator: what came of it, what is lost, where the evidence is."""
@@ -377,16 +396,13 @@ class Run:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
-        if self.known.findings:
-            lines.append(f"Checked in {time.monotonic() - self.started:.1f} s. {counted(self.known.findings)}.")
+        lines += [line for section in self.sections for line in section.closing()]
         lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
 
     def data_loss(self) -> dict[str, object]:
         """`certain` and `possible` as numbers, None where not known; `why`."""
         source = self.known.source
-        if source is None and self.known.loss is not None:  # a rollback that discards the new cluster
-            return asdict(self.known.loss)
         if source is None:
             return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
         if source.kind == "handover":

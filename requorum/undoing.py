@@ -15,6 +15,7 @@ from requorum.before import Difference, Record
 from requorum.cluster import Run
 from requorum.command import HUGE, Command, Fetch
 from requorum.fleet import Machine
+from requorum.loss import Loss
 from requorum.marker import Phase, Undone
 from requorum.proofs import backups
 from requorum.vault import Vault
@@ -90,8 +91,9 @@ def no_command_is_left(run: Run) -> None:
 # -- past the point of no return ---------------------------------------------------------------------------------
 
 
-def save_what_is_discarded(run: Run) -> None:
-    """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine.
+def save_what_is_discarded(run: Run) -> Loss | None:
+    """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine. Returns what is
+    lost with it, None in a plan.
 
     Done again as long as the new cluster runs; once it was taken away the earlier save is the last word. A plan ends
     where the save would arrive here: it locks nothing and writes nothing on this machine either.
@@ -103,8 +105,7 @@ def save_what_is_discarded(run: Run) -> None:
         if not saved:
             raise rollback.nothing_to_save(run.mark, run.options.hosts)
         run.note("saved before, by this rollback")
-        run.known.loss = rollback.loss(f"{run.inventory.snapshot.directory}/discarded")
-        return
+        return rollback.loss(f"{run.inventory.snapshot.directory}/discarded")
     vault = Vault(run.inventory, "discarded")
     with vault.locked() if run.acts else nullcontext():
         tonight = Tonight(vault)
@@ -122,14 +123,14 @@ def save_what_is_discarded(run: Run) -> None:
         why = "the save of the cluster that is discarded to this machine"
         run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
         if not run.acts:
-            return
+            return None
         backups.the_part_is_whole(run, tonight)
         tonight.path = vault.keep(tonight.note)
         backups.the_backup_is_whole(run, tonight)
     _say(run, tonight.path, kept, tonight.note.revision)
+    return rollback.loss(str(tonight.path))
 
 
 def _say(run: Run, path: Path, kept: str, revision: int) -> None:
     run.note(f"{path}, revision {revision:,}; on {run.terms.configuration_server}: {kept}")
-    run.known.loss = rollback.loss(str(path))
     run.last_words.append(f"The discarded cluster: {path}, revision {revision:,}. It is used only when named.")

@@ -8,6 +8,7 @@ from requorum import survey
 from requorum.checks.check import Case, Finding, Verdict, judge
 from requorum.cluster import Run
 from requorum.refusal import Disproved, Refusal
+from runbook.check.conftest import Inspection
 
 
 class TestCheck:
@@ -16,16 +17,16 @@ class TestCheck:
     No lock, no confirmation, no mark and no line in a syslog. Every finding counts, not only the first.
     """
 
-    def test_given_every_host_is_asked(self, run: Run, checked: list[Case]) -> None:
+    def test_given_every_host_is_asked(self, run: Run, inspection: Inspection, checked: list[Case]) -> None:
         """All questions of all checks, all hosts at the same time. Who does not answer is a finding, not an end."""
-        run.known.seen = survey.take(run, checked)
+        inspection.seen = survey.take(run, checked)
 
-    def test_then_it_holds(self, run: Run, case: Case) -> None:
+    def test_then_it_holds(self, run: Run, inspection: Inspection, case: Case) -> None:
         """One check of one host. What could not be asked is skipped: what stands in its way is a finding of its own."""
-        if run.known.seen is None:
+        if inspection.seen is None:
             raise Refusal("the check", "the hosts were not asked", "see above why")
-        finding = judge(case, run.known.seen)
-        run.known.findings.append(finding)
+        finding = judge(case, inspection.seen)
+        inspection.findings.append(finding)
         _report(run, finding)
 
 

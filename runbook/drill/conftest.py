@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from requorum import drill
-from requorum.cluster import Run
+from requorum.cluster import Run, Section
 from requorum.drill import Drill
 from requorum.inventory import Inventory
 from runbook.drill import lab
@@ -34,4 +34,5 @@ def _run_fixture(
         with open_run(inventory, exercise.cluster or "drill") as run:
             run.options = drill.options(run.options, exercise)
             exercise.made = ground.made
+            run.hand_in(Section(exercise.fields))
             yield run

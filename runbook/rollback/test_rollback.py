@@ -73,7 +73,7 @@ class TestRollback:
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
         if run.mark.phase >= Phase.POWERING_ON:
-            undoing.save_what_is_discarded(run)
+            past.loss = undoing.save_what_is_discarded(run)
             run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.SAVED)), past.hosts)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run, past: Past) -> None:
@@ -118,7 +118,7 @@ class TestRollback:
 
     def test_when_the_run_is_closed(self, run: Run, past: Past) -> None:
         """Its mark says that it was rolled back: the next recovery is a run of its own."""
-        run.known.loss = run.known.loss or rollback.loss(None)
+        past.loss = past.loss or rollback.loss(None)
         run.do(rollback.close(run.terms, past.hosts))
         run.remark(replace(run.mark, undone=Undone.ROLLED_BACK), past.hosts)
         whole = past.hosts == run.terms.everyone

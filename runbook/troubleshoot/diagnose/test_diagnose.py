@@ -34,11 +34,11 @@ class TestDiagnose:
     def test_then_the_causes_are_named(self, run: Run, diagnosis: Diagnosis) -> None:
         """What makes other things fail stands before what it makes fail."""
         assert diagnosis.sheet
-        run.known.causes = causes.named(diagnosis.sheet)
-        for number, cause in enumerate(run.known.causes, start=1):
+        diagnosis.causes = causes.named(diagnosis.sheet)
+        for number, cause in enumerate(diagnosis.causes, start=1):
             run.last_words += cause.lines(number)
             run.note(f"{number}. {cause.name}: {cause.what}")
-        if not run.known.causes:
+        if not diagnosis.causes:
             unseen = "; ".join(diagnosis.sheet.unseen)
             words = f"No cause was found, but not all could be looked at: {unseen}" if unseen else HEALTHY
             run.note(words)
