@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum import deephaven, etcd, facts, lineage, marker
+from requorum.catalogue import Sources
 from requorum.cluster import Run
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.etcd import EtcdError, Status
@@ -21,7 +22,7 @@ from requorum.journal import now
 from requorum.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal
-from requorum.snapshot import Fingerprint
+from requorum.snapshot import Fingerprint, Source
 from requorum.terms import Terms
 from requorum.vault import BackupError, Vault
 
@@ -255,7 +256,12 @@ class Tonight:
     member: Status | None = None
     note: Manifest | None = None
     path: Path | None = None
+    source: Source | None = None
     cleared: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`: the backup as it was read back is what a restore of it would give."""
+        return Sources(source=self.source).fields()
 
     @property
     def saved_from(self) -> Status:

@@ -1,14 +1,14 @@
 """Every source of data there is, gathered: files on this machine, what the hosts say, saves and salvage as they come.
 
 `ranking` decides, `sources` hands the decision to the stages; here facts are asked for and the table is kept up to
-date in `cluster.known`. Whoever has made a further source (a save, a salvage) calls `offer`, or `failed` when it could
+date in `Sources`. Whoever has made a further source (a save, a salvage) calls `offer`, or `failed` when it could
 not be made.
 """
 
 from __future__ import annotations
 
 import getpass
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,25 +17,95 @@ from requorum.cluster import Run
 from requorum.disks import Disk
 from requorum.inventory import Inventory
 from requorum.layout import Layout
-from requorum.lineage import Family, Lineage
+from requorum.lineage import Birth, Family, Lineage
+from requorum.loss import Loss
 from requorum.manifest import Manifest, ManifestError
-from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
+from requorum.marker import Marker
+from requorum.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
+from requorum.refusal import Refusal
+from requorum.salvage import Salvaged
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
 
 DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
 
 
-def recall(run: Run) -> None:
-    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `cluster.known`."""
-    known = run.known
+@dataclass
+class Sources:
+    """What is known of the data that can be restored, and which is; each field by the step that its comment names."""
+
+    family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
+    birth: Birth | None = None  # Step 0: what this run's new cluster comes from
+    disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
+    doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
+    rows: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
+    source: Source | None = None  # Step 0, or Step 1 for a handover: the one that is restored
+    salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
+    last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
+    copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members
+    loss: Loss | None = None  # Step 1; None where the data was decided before
+
+    @property
+    def chosen(self) -> Source:
+        if self.source is None:
+            raise Refusal("the runbook", "no snapshot was chosen", "run the runbook from its start")
+        return self.source
+
+    def birth_of(self, mark: Marker, source: Source | None, bump: int) -> Birth | None:
+        """From which data the cluster of a run with this mark comes; None until that is chosen.
+
+        `source`: what is chosen now, if it is; `bump`: by how much its restore raises revisions.
+        """
+        birth, family = self.birth, self.family
+        if source is not None and (birth is None or birth.sha256 != source.sha256):
+            parent = source.lineage or family.lost
+            bumped = source.bumps if source.lineage else family.bump(parent)
+            return Birth(mark.token, mark.run, mark.phase, source.sha256, parent, bumped + bump)
+        return replace(birth, phase=max(birth.phase, mark.phase)) if birth is not None else None
+
+    def data_loss(self) -> dict[str, object]:
+        """`certain` and `possible` as numbers, None where not known; `why`."""
+        source = self.source
+        if source is None:
+            return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
+        if source.kind == "handover":
+            why = "saved after Deephaven was off and no client was connected: nothing is missing"
+            return {"certain": 0, "possible": 0, "why": why}
+        if self.loss is not None:
+            return asdict(self.loss)
+        why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
+        return {"certain": None, "possible": None, "why": why}
+
+    def fields(self, keys: int | None = None) -> dict[str, object]:
+        """Of `summary.json`. `keys`: how many the restored cluster holds, where they were counted."""
+        return {
+            "snapshot": _snapshot(self.source, keys) if self.source else None,
+            "sources": [candidate.row() for candidate in self.rows],
+            "data_loss": self.data_loss(),
+        }
+
+
+def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
+    return {
+        "source": source.kind if source.kind in ("file", SALVAGE, ON_DISK) else "live",
+        "host": source.host,
+        "revision": source.revision,
+        "sha256": source.sha256,
+        "bytes": source.bytes,
+        "keys": keys,
+        "taken": source.taken,
+    }
+
+
+def recall(run: Run, sources: Sources) -> None:
+    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     births = lineage.furthest(
         birth
         for result in run.ask([lineage.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
         for birth in lineage.parse_births(result.stdout)
     )
-    known.disks = _disks(run)
-    known.family = lineage.family({disk.host: disk.lineage for disk in known.disks if disk.installed}, births)
-    known.birth = births.get(run.mark.token)
+    sources.disks = _disks(run)
+    sources.family = lineage.family({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
+    sources.birth = births.get(run.mark.token)
 
 
 def _disks(run: Run) -> tuple[Disk, ...]:
@@ -65,10 +135,10 @@ def _disks(run: Run) -> tuple[Disk, ...]:
     )
 
 
-def doubts(run: Run) -> dict[str, str]:
+def doubts(run: Run, sources: Sources) -> dict[str, str]:
     """host → why it is not proven that its disk holds nothing; of old members of which nothing is salvaged."""
-    known, options, settings = run.known, run.options, run.inventory.etcd
-    salvaged = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
+    settings, token = run.inventory.etcd, run.options.salvage
+    salvaged = {disk.host for disk in disks.salvageable(sources.disks, sources.family, token)}
     hosts = [member.host for member in run.terms.old_members if member.host not in salvaged]
     units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
     said = run.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
@@ -76,7 +146,7 @@ def doubts(run: Run) -> dict[str, str]:
     found = {}
     for host in hosts:
         runs, processes, wanted, mounted = said[host]
-        on_host = [disk for disk in known.disks if disk.host == host]
+        on_host = [disk for disk in sources.disks if disk.host == host]
         root = layout.parse(settings.data_root, roots[host])
         place = emptiness.Place(
             host,
@@ -88,7 +158,7 @@ def doubts(run: Run) -> dict[str, str]:
             emptiness.unmounted(wanted, mounted),
             _strays(run, host, emptiness.strays(root, settings.data_root, on_host)),
         )
-        found[host] = emptiness.doubt(place, on_host, known.family, settings)
+        found[host] = emptiness.doubt(place, on_host, sources.family, settings)
     return {host: why for host, why in found.items() if why}
 
 
@@ -102,43 +172,43 @@ def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Li
     }
 
 
-def choose_file(run: Run) -> Source | None:
+def choose_file(run: Run, sources: Sources) -> Source | None:
     """The file to restore, out of all on this machine; None where none may be chosen by itself.
 
     Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
     named file that is bad, or a directory that is not there.
     """
-    known, options = run.known, run.options
-    found = of_files(run.inventory, options.snapshot, known.family)
+    family, options = sources.family, run.options
+    found = of_files(run.inventory, options.snapshot, family)
     for candidate in found:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
-    chosen = _rank(run, [*found, *disks.listed(known.disks, known.family, options.salvage)])
+    chosen = _rank(run, sources, [*found, *disks.listed(sources.disks, family, options.salvage)])
     if chosen is None:
         return None
     for candidate in found:
         if candidate.problem:
             run.note(f"skipped: {candidate.path} {candidate.problem}")
-    if chosen.named and known.family.line and not _of_family(chosen, known.family):
+    if chosen.named and family.line and not _of_family(chosen, family):
         run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
 
 
-def offer(run: Run, sources: list[Source]) -> Source | None:
+def offer(run: Run, sources: Sources, made: list[Source]) -> Source | None:
     """Adds what was just made to the table, and chooses again. Returns the chosen one, None where there is none.
 
     A source without a lineage is the lost cluster's own: it was taken from its members.
     """
-    lost = run.known.family.lost
-    owned = [replace(s, lineage=lost, bumps=run.known.family.bump(lost)) if s.lineage is None else s for s in sources]
-    chosen = _rank(run, [*map(ranking.of, owned), *run.known.sources])
+    lost = sources.family.lost
+    owned = [replace(s, lineage=lost, bumps=sources.family.bump(lost)) if s.lineage is None else s for s in made]
+    chosen = _rank(run, sources, [*map(ranking.of, owned), *sources.rows])
     return chosen.source if chosen else None
 
 
-def failed(run: Run, kind: str, host: str | None, path: str, why: str) -> None:
+def failed(run: Run, sources: Sources, kind: str, host: str | None, path: str, why: str) -> None:
     """Adds a source that could have been and is not, with the reason."""
     taken = _rfc3339(datetime.now(UTC).timestamp())
-    _rank(run, [Candidate(kind, host, path, taken, problem=why), *run.known.sources])
+    _rank(run, sources, [Candidate(kind, host, path, taken, problem=why), *sources.rows])
 
 
 def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
@@ -149,17 +219,17 @@ def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
     return None
 
 
-def _rank(run: Run, candidates: list[Candidate]) -> Candidate | None:
-    chosen, rows = ranking.rank(candidates, run.known.family)
-    show(run, rows)
+def _rank(run: Run, sources: Sources, candidates: list[Candidate]) -> Candidate | None:
+    chosen, rows = ranking.rank(candidates, sources.family)
+    show(run, sources, rows)
     return chosen
 
 
-def show(run: Run, rows: tuple[Candidate, ...]) -> None:
+def show(run: Run, sources: Sources, rows: tuple[Candidate, ...]) -> None:
     """The table as it is now: below the stage, in the journal, and kept for `summary.json`."""
-    run.known.sources = rows
+    sources.rows = rows
     run.table = [row.row() for row in rows]
-    run.journal.record("sources", lost=str(run.known.family.lost or "unknown"), sources=run.table)
+    run.journal.record("sources", lost=str(sources.family.lost or "unknown"), sources=run.table)
 
 
 def _of_family(candidate: Candidate, family: Family) -> bool:

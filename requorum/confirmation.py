@@ -9,6 +9,7 @@ from pathlib import Path
 
 from requorum import facts
 from requorum.cluster import Run
+from requorum.progress import Progress
 from requorum.refusal import Refusal
 
 
@@ -26,7 +27,7 @@ def asked(question: str) -> str | None:
         return None
 
 
-def commit(run: Run) -> None:
+def commit(run: Run, progress: Progress) -> None:
     """The commit prompt. `--confirm` answers it; without it the name is typed again. Raises `NotConfirmed`.
 
     A run that is carried on with its configuration installed somewhere was confirmed then, and is not asked again.
@@ -37,7 +38,7 @@ def commit(run: Run) -> None:
         run.note("confirmed before: the new configuration is installed already")
         return
     name, word = run.inventory.cluster, run.options.confirm
-    lines = summary(run)
+    lines = summary(run, progress)
     if word is None:
         run.watch.end()
         text = "\n".join(f"    {line}" for line in lines)
@@ -57,16 +58,16 @@ def commit(run: Run) -> None:
         run.note(line)
 
 
-def summary(run: Run) -> list[str]:
+def summary(run: Run, progress: Progress) -> list[str]:
     """What was proven, from which snapshot, what will be lost, where there is no way back."""
-    source, trial, loss = run.source, run.known.trial, run.data_loss()
+    source, trial, loss = progress.sources.chosen, progress.trial, progress.sources.data_loss()
     members = ", ".join(f"{member.name} at {member.ip}" for member in run.inventory.members)
     taken = f"{source.kind}, taken {source.taken}, revision {_number(source.revision)}, {source.bytes:,} bytes"
     proven = f"{run.journal.assertions} assertions hold"
     if trial is not None and not trial.problem:
         proven += (
             f"; restored for trial, {trial.counts.get('', 0):,} keys are there at revision {trial.revision:,}, and the "
-            f"old passwords of {', '.join(run.known.roles)} log in"
+            f"old passwords of {', '.join(progress.roles)} log in"
         )
     lost = [f"{word} {_number(loss[word])}" for word in ("certain", "possible")]
     return [

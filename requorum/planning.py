@@ -24,10 +24,9 @@ from requorum.fleet import Fleet, Machine
 from requorum.forecast import Forecast, Unforeseen
 from requorum.inventory import Inventory
 from requorum.journal import Journal, redact
-from requorum.marker import Phase
-from requorum.quorum import Kind
+from requorum.lineage import Birth
+from requorum.marker import Marker, Phase
 from requorum.refusal import Disproved
-from requorum.snapshot import Source
 
 
 class Planning(Run):
@@ -40,6 +39,7 @@ class Planning(Run):
         self.forecast = Forecast(inventory, lambda: self.mark.token)
         self.fleet = cast("Fleet", Looking(self, fleet))
         self.stages: list[Stage] = []
+        self.suppose: Callable[[], None] = lambda: None  # as if it held: a procedure's part of `pardons`
 
     @property
     def looks(self) -> bool:
@@ -84,17 +84,16 @@ class Planning(Run):
             stage.unforeseen = str(error)
         elif isinstance(error, Disproved) and stage.looked and len(self.stages) > 1:  # the first: hosts can be asked
             stage.refusal = str(error)
-            if self.known.verdict is not None and not self.options.rebuild:
-                self.known.verdict = replace(self.known.verdict, kind=Kind.LOST)
+            self.suppose()
         else:
             return False
         self.journal.record("note", text=str(error))
         return True
 
-    def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        if phase is Phase.POWERING_ON and self.mark.phase < phase:
+    def advance(self, mark: Marker, birth: Birth | None = None) -> None:
+        if mark.phase is Phase.POWERING_ON and self.mark.phase < mark.phase:
             self.stages[-1].line = NO_RETURN
-        super().advance(phase, source)
+        super().advance(mark, birth)
 
     # -- the three verbs -------------------------------------------------------------------------------------
 
@@ -141,7 +140,8 @@ class Planning(Run):
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
         why = "nothing was done: this is a plan"
         content = super().summary(outcome, stopped_at, started)
-        there = [c.row() for c in self.known.sources if c.revision != forecast.REVISION]
+        rows = cast("list[dict[str, object]]", content["sources"])
+        there = [row for row in rows if row["revision"] != forecast.REVISION]
         return {
             **content,
             "snapshot": None,

@@ -6,55 +6,55 @@ from dataclasses import replace
 
 from requorum import attempts, disks, facts, isolation, loss, salvage, staged
 from requorum.attempts import Tried
+from requorum.catalogue import Sources
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
+from requorum.loss import Loss
 from requorum.marker import BASE
-from requorum.quorum import Kind
+from requorum.quorum import Kind, Verdict
+from requorum.ranking import Candidate
 from requorum.refusal import Refusal
 from requorum.salvage import Salvaged, Survivor
-from requorum.snapshot import Fingerprint
+from requorum.snapshot import Fingerprint, Source
 from requorum.staged import Origin
 
 
-def is_decided(run: Run) -> bool:
+def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool:
     """Whether the data is settled before Step 1 ends: by the run that is carried on, or since the healthy cluster or a
     snapshot that you named is to be restored."""
-    verdict, source = run.known.verdict, run.known.source
     intact = verdict is not None and verdict.kind is Kind.INTACT and not run.options.from_disk
     return verdict is None or intact or (source is not None and source.kind == "handover")
 
 
-def recall(run: Run) -> None:
+def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
-    if run.known.verdict is None:
-        run.note("decided by the run that is carried on")
-        question = loss.ask(run.terms)
-        run.known.loss = loss.parse(facts.by_host(run, [question])[question.host].stdout)
+    run.note("decided by the run that is carried on")
+    question = loss.ask(run.terms)
+    return loss.parse(facts.by_host(run, [question])[question.host].stdout)
 
 
-def hold(run: Run) -> Salvaged:
+def hold(run: Run, sources: Sources) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
     error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
     does not."""
-    known = run.known
-    picked = disks.salvageable(known.disks, known.family, run.options.salvage)
+    picked = disks.salvageable(sources.disks, sources.family, run.options.salvage)
     empty = Salvaged(
         None,
         members=len(run.inventory.old_members),
-        could_not=tuple(known.doubts.items()),
+        could_not=tuple(sources.doubts.items()),
         given_up=tuple(m.host for m in run.inventory.old_members if m.host in run.terms.gone),
     )
     if not picked:
         return empty
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
     hosts = tuple(disk.host for disk in picked)
-    nothing = replace(empty, hosts=hosts, lineage=line, bumps=known.family.bump(line))
+    nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line))
     sizes = run.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
     found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
     try:
-        outcome = _salvage(run, found, nothing)
+        outcome = _salvage(run, sources.rows, found, nothing)
     except Unreachable:
         raise
     except Refusal as error:
@@ -95,14 +95,14 @@ def _clear(run: Run, outcome: Salvaged) -> None:
         run.note(f"the next try clears what is left: {error.where}: {error.what}")
 
 
-def _salvage(run: Run, found: list[Survivor], nothing: Salvaged) -> Salvaged:
+def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, names = run.terms, [survivor.name for survivor in found]
     configured = salvage.membership(found[0].config.initial_cluster)
     host = salvage.gathering_host(found, len(configured)).host
     run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
     run.do(salvage.gather(terms, found, host, _client(run)))
     run.do(salvage.unpack(terms, host, names))
-    told = _expected(run, host, nothing)
+    told = _expected(run, rows, host, nothing)
     copies = attempts.judge(found, run.ask(salvage.ask_databases(terms, host, names)), told)
     for _, line in copies.damage:
         run.note(line)
@@ -127,12 +127,12 @@ def _salvage(run: Run, found: list[Survivor], nothing: Salvaged) -> Salvaged:
     return attempts.measured(outcome, made)
 
 
-def _expected(run: Run, host: str, nothing: Salvaged) -> Fingerprint | None:
+def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvaged) -> Fingerprint | None:
     """What the newest backup says of the data. Data that was named is taken as it is."""
     if run.options.salvage or nothing.lineage is None:
         return None
     (version,) = run.ask([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
-    return attempts.expected(run.known.sources, nothing.lineage, version.stdout)
+    return attempts.expected(rows, nothing.lineage, version.stdout)
 
 
 def _client(run: Run) -> str:

@@ -9,73 +9,71 @@ from __future__ import annotations
 from pathlib import Path
 
 from requorum import catalogue, choice, deephaven, disks, facts, loss, ondisk, plan, salvage, snapshot
+from requorum.catalogue import Sources
 from requorum.choice import Decision
 from requorum.cluster import Run
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
 from requorum.journal import now
-from requorum.quorum import Kind, State
+from requorum.quorum import Kind, State, Verdict
 from requorum.ranking import ON_DISK, SALVAGE, Candidate
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 
 
-def is_handover(run: Run) -> bool:
+def is_handover(run: Run, verdict: Verdict | None) -> bool:
     """Whether a healthy cluster is being rebuilt from itself: it is saved anew on every run until it is stopped."""
-    verdict = run.known.verdict
     return verdict is not None and verdict.kind is Kind.INTACT and not run.options.names_data
 
 
-def from_files(run: Run) -> Source | None:
+def from_files(run: Run, sources: Sources, verdict: Verdict | None) -> Source | None:
     """The verified file to restore; None in a handover, where the healthy cluster itself will be saved.
 
     A run that is carried on keeps to its data once that could be restored somewhere, or when it is a healthy cluster's
     save, which cannot be made again; before that the choice is made anew. Raises `SnapshotError` when there is none.
     """
-    catalogue.recall(run)
-    if is_handover(run):
+    catalogue.recall(run, sources)
+    if is_handover(run, verdict):
         return None
-    if run.mark.snapshot and run.known.verdict is None:
+    if run.mark.snapshot and verdict is None:
         return _of_this_run(run)
     if run.mark.origin == "handover":
-        _refuse_a_save_that_may_be_old(run)
+        _refuse_a_save_that_may_be_old(run, verdict)
         return _of_this_run(run)
-    refused = disks.refusal(run.known.disks, run.known.family, run.options.salvage, run.options.skip_hash)
+    refused = disks.refusal(sources.disks, sources.family, run.options.salvage, run.options.skip_hash)
     if refused:
         raise SnapshotError(*refused)
-    run.known.doubts = catalogue.doubts(run)
-    chosen = catalogue.choose_file(run)
-    _refuse_what_is_not_understood(run)
-    verdict = run.known.verdict
+    sources.doubts = catalogue.doubts(run, sources)
+    chosen = catalogue.choose_file(run, sources)
+    _refuse_what_is_not_understood(run, sources)
     alive = (State.LEADERLESS, State.HEALTHY)
     lets_save = verdict is not None and any(f.state in alive for f in verdict.members)
-    if not lets_save and not _on_disks(run):
+    if not lets_save and not _on_disks(run, sources, verdict):
         if chosen is None:
-            raise _nothing(run)
-        catalogue.refuse_an_old_file(run, _row(run, chosen))
+            raise _nothing(sources)
+        catalogue.refuse_an_old_file(run, _row(sources, chosen))
     return chosen
 
 
-def _refuse_what_is_not_understood(run: Run) -> None:
+def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
     """Before anything is touched: a disk may hold newer data that no salvage will find."""
-    known, options = run.known, run.options
-    whole = {disk.host for disk in disks.salvageable(known.disks, known.family, options.salvage)}
-    members, doubts = len(run.inventory.old_members), tuple(known.doubts.items())
+    options = run.options
+    whole = {disk.host for disk in disks.salvageable(sources.disks, sources.family, options.salvage)}
+    members, doubts = len(run.inventory.old_members), tuple(sources.doubts.items())
     salvaged = Salvaged(None, members=members, could_not=doubts)
-    stop = choice.refusal(_found(run, salvaged))
+    stop = choice.refusal(_found(run, sources, salvaged))
     if stop and 2 * len(whole) <= members and not options.names_data:
         raise stop
 
 
-def _row(run: Run, source: Source | None) -> Candidate | None:
+def _row(sources: Sources, source: Source | None) -> Candidate | None:
     """Its row in the table."""
-    rows = [row for row in run.known.sources if row.source and source]
+    rows = [row for row in sources.rows if row.source and source]
     return next((row for row in rows if source and row.source and row.source.path == source.path), None)
 
 
-def _refuse_a_save_that_may_be_old(run: Run) -> None:
+def _refuse_a_save_that_may_be_old(run: Run, verdict: Verdict | None) -> None:
     """A handover's save holds only if nobody wrote after it: every old member was set aside, or its disk can tell."""
-    verdict = run.known.verdict
     members = verdict.members if verdict else ()
     unsure = [f.member.host for f in members if not f.has_data and (f.gone or (f.unit and f.unit.installed))]
     if unsure:
@@ -131,44 +129,43 @@ def _made_by_this_run(run: Run) -> Source | None:
     return None
 
 
-def better(run: Run, saves: list[Result]) -> Source | None:
+def better(run: Run, sources: Sources, verdict: Verdict | None, saves: list[Result]) -> Source | None:
     """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
     saved = [_saved(run, result, "survivor") for result in saves if result.code == 0]
     for result in saves:
         if result.code != 0:
             why = f"could not be saved: {result.words}"
-            catalogue.failed(run, "survivor", result.command.host, result.command.argv[-1], why)
-    held, last = run.known.source, not is_handover(run) and not _on_disks(run)
+            catalogue.failed(run, sources, "survivor", result.command.host, result.command.argv[-1], why)
+    held, last = sources.source, not is_handover(run, verdict) and not _on_disks(run, sources, verdict)
     if not saved and last and held is None:
-        raise _nothing(run)
-    best = catalogue.offer(run, saved) if saved else held
+        raise _nothing(sources)
+    best = catalogue.offer(run, sources, saved) if saved else held
     if last:
-        catalogue.refuse_an_old_file(run, _row(run, best))
+        catalogue.refuse_an_old_file(run, _row(sources, best))
     return best if best is not None and (held is None or best.sha256 != held.sha256) else None
 
 
-def _on_disks(run: Run) -> bool:
+def _on_disks(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
     """Whether Step 1 may find data on old members' disks; a run that is carried on finds out there."""
-    known, options = run.known, run.options
-    if known.verdict is None or options.skip_hash:
+    if verdict is None or run.options.skip_hash:
         return True
-    return bool(disks.salvageable(known.disks, known.family, options.salvage))
+    return bool(disks.salvageable(sources.disks, sources.family, run.options.salvage))
 
 
-def _nothing(run: Run) -> SnapshotError:
+def _nothing(sources: Sources) -> SnapshotError:
     return choice.nothing(
         "neither --snapshot, nor snapshot.file, nor a backup in snapshot.directory, no surviving member lets anybody "
         "log in, and no old member's disk holds a whole log and database of the lost cluster",
-        run.known.sources,
+        sources.rows,
     )
 
 
-def decide(run: Run, salvaged: Salvaged) -> Decision:
+def decide(run: Run, sources: Sources, salvaged: Salvaged) -> Decision:
     """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
     that is too old, or where the disks may hold more and nobody named other data."""
-    found = _found(run, salvaged)
+    found = _found(run, sources, salvaged)
     chosen, rows = choice.table(found)
-    catalogue.show(run, rows)
+    catalogue.show(run, sources, rows)
     stop = choice.refusal(found)
     if stop and not (run.options.snapshot or run.options.skip_hash):
         raise stop
@@ -177,10 +174,15 @@ def decide(run: Run, salvaged: Salvaged) -> Decision:
     return choice.decide(found)
 
 
-def _found(run: Run, salvaged: Salvaged) -> choice.Found:
-    known = run.known
+def _found(run: Run, sources: Sources, salvaged: Salvaged) -> choice.Found:
     return choice.Found(
-        known.sources, known.disks, known.family, known.source, salvaged, run.options.salvage, known.last_resort
+        sources.rows,
+        sources.disks,
+        sources.family,
+        sources.source,
+        salvaged,
+        run.options.salvage,
+        sources.last_resort,
     )
 
 
@@ -202,9 +204,8 @@ def _saved(run: Run, result: Result, kind: str) -> Source:
     return Source(kind, host, path, sha256, int(size.stdout), now(), revision, keys)
 
 
-def save_healthy_cluster(run: Run) -> Source:
+def save_healthy_cluster(run: Run, verdict: Verdict | None) -> Source:
     """The handover's save: from the first healthy member, while nobody writes. Raises when it fails."""
-    verdict = run.known.verdict
     assert verdict is not None
     endpoints = [f.config.client_urls[0] for f in verdict.members if f.has_leader and f.config]
     (result,) = run.do([plan.save(run.terms, endpoints[0], "live.snap", patience=10)])

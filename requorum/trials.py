@@ -6,6 +6,7 @@ from requorum import facts, isolation, trial
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.marker import BASE
+from requorum.progress import Progress
 from requorum.refusal import Refusal
 from requorum.trial import Trial
 
@@ -14,28 +15,28 @@ class TrialError(Refusal):
     """The snapshot is not good enough to be restored."""
 
 
-def hold(run: Run) -> Trial:
+def hold(run: Run, progress: Progress) -> Trial:
     """Restores and boots the snapshot in isolation, or takes the word of this run's own good trial of it.
 
     Raises what `fleet` raises where a restore fails. Whether the trial is good is for `trial_is_good`.
     """
-    terms, configs = run.terms, run.known.new_configs
+    terms, configs, source = run.terms, progress.new_configs, progress.sources.chosen
     wanted, server = trial.prefixes(terms), terms.configuration_server
     noted = facts.by_host(run, [look(server, "cat", terms.place("trial.json"), why="what the trial found")])
-    held = trial.parse_note(noted[server].stdout, run.source.sha256, wanted)
+    held = trial.parse_note(noted[server].stdout, source.sha256, wanted)
     if held is not None:
         return held
     host = terms.member_hosts[0]
-    _there_is_room(run, host)
-    run.do(trial.restore(terms, run.known.tools, configs))
-    run.do(trial.gather(terms, configs, host, run.known.roles))
+    _there_is_room(run, host, source.bytes)
+    run.do(trial.restore(terms, progress.tools, configs))
+    run.do(trial.gather(terms, configs, host, progress.roles))
     boots = trial.boots(terms, configs)
     account, scratch = run.inventory.etcd.user, trial.scratch(terms)
     plan = isolation.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted)
     answer = run.do(plan)[-1]
     run.do(trial.clear(terms, terms.member_hosts))
     answers = isolation.parse(answer.stdout, answer.words)
-    found = trial.result(run.source.sha256, wanted, answers, len(terms.member_hosts))
+    found = trial.result(source.sha256, wanted, answers, len(terms.member_hosts))
     if not found.problem:
         run.do([trial.note(terms, server, found)])
     return found
@@ -48,8 +49,8 @@ _REMEDY = (
 )
 
 
-def _there_is_room(run: Run, host: str) -> None:
-    members, size = len(run.terms.member_hosts), run.source.bytes
+def _there_is_room(run: Run, host: str, size: int) -> None:
+    members = len(run.terms.member_hosts)
     answers = facts.by_host(
         run, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial") for h in run.terms.member_hosts]
     )
@@ -62,13 +63,12 @@ def _there_is_room(run: Run, host: str) -> None:
     run.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
 
 
-def trial_is_good(run: Run) -> None:
+def trial_is_good(run: Run, found: Trial | None, roles: tuple[str, ...]) -> None:
     """Every old password logged in, all members hold the same data, with as many keys as the inventory expects."""
-    found = run.known.trial
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
     host = run.terms.member_hosts[0]
-    claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(run.known.roles)}"
+    claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(roles)}"
     run.settle(claim, {host: found.problem or None}, _REMEDY)
     expect = run.inventory.expect
     wrong = [] if found.counts[""] >= expect.min_keys else [f"{found.counts['']} keys in all"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from requorum import facts, locking, marker, plan, quorum, sources
 from requorum.cluster import Run
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs import hosts
 
 
@@ -33,20 +34,19 @@ class TestStep0Snapshot:
         elif run.inventory.members != run.inventory.old_members:
             marker.refuse_forgotten_old_members(marks, run.mark.members, outlived)
 
-    def test_given_the_tools_are_there(self, run: Run) -> None:
+    def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""
-        run.known.tools = facts.tools(run)
-        hosts.new_members_have_one_etcd(run)
+        progress.tools = facts.tools(run)
+        hosts.new_members_have_one_etcd(run, progress.tools)
         hosts.vendor_commands_are_there(run)
 
-    def test_given_quorum_is_lost(self, run: Run) -> None:
+    def test_given_quorum_is_lost(self, run: Run, progress: Progress) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
         if facts.new_configuration_is_installed(run):
             hosts.no_old_member_leads_again(run)
             run.note("decided by the run that is carried on: its new configuration is installed")
             return
-        verdict = quorum.decide(facts.diagnose(run))
-        run.known.verdict = verdict
+        verdict = progress.verdict = quorum.decide(facts.diagnose(run))
         for host, found in verdict.found().items():
             run.note(f"{host}: {found}")
         hosts.new_members_are_no_cluster_already(run, verdict)
@@ -60,39 +60,39 @@ class TestStep0Snapshot:
         """A new cluster cannot form either where the network is what failed."""
         hosts.new_members_reach_each_other(run)
 
-    def test_given_a_snapshot_is_whole(self, run: Run) -> None:
+    def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""
-        run.known.source = sources.from_files(run)
-        if run.known.source:
-            found = run.known.source
+        found = progress.sources.source = sources.from_files(run, progress.sources, progress.verdict)
+        if found:
             run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
 
-    def test_given_there_is_room(self, run: Run) -> None:
+    def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """Free disk for the snapshot and for the restored data, several times over."""
-        hosts.there_is_room(run)
+        hosts.there_is_room(run, progress.bytes)
 
-    def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run) -> None:
+    def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
         """The mark of this run is set, then the snapshot is streamed into the run's own directory."""
-        run.advance()
-        if run.known.source:
+        progress.advance(run)
+        if progress.sources.source:
             held = facts.staged(run)
-            run.do(plan.copy_snapshot(run.terms, run.known.source, held))
+            run.do(plan.copy_snapshot(run.terms, progress.sources.source, held))
 
-    def test_then_etcd_can_read_every_copy(self, run: Run) -> None:
+    def test_then_etcd_can_read_every_copy(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
-        if run.known.source:
-            revision, keys = hosts.every_copy_is_readable(run)
-            run.known.source = replace(run.known.source, revision=revision, keys=keys)
+        if progress.sources.source:
+            revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+            progress.sources.source = replace(progress.sources.source, revision=revision, keys=keys)
             run.note(f"the snapshot is at revision {revision:,}")
 
-    def test_when_survivors_are_saved_where_login_works(self, run: Run) -> None:
+    def test_when_survivors_are_saved_where_login_works(self, run: Run, progress: Progress) -> None:
         """Without quorum a password cannot log in; a client certificate, or no authentication at all, can."""
-        closed = facts.closed_without_quorum(run, run.known.verdict)
-        saves = run.do(plan.save_from_survivors(run.terms, run.known.verdict, closed))
-        newer = sources.better(run, saves)
+        verdict, data = progress.verdict, progress.sources
+        closed = facts.closed_without_quorum(run, verdict)
+        saves = run.do(plan.save_from_survivors(run.terms, verdict, closed))
+        newer = sources.better(run, data, verdict, saves)
         if newer:
             run.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")
-            run.known.source = newer
+            data.source = newer
             run.do(plan.copy_snapshot(run.terms, newer, facts.staged(run)))
-        if run.known.source:
-            run.advance(source=run.known.source)
+        if data.source:
+            progress.advance(run, source=data.source)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from requorum import before, etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
 from requorum.cluster import Run
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs import hosts
 
 
@@ -17,12 +18,12 @@ class TestStep1Stop:
     moved aside, not deleted.
     """
 
-    def test_when_deephaven_is_turned_off(self, run: Run) -> None:
+    def test_when_deephaven_is_turned_off(self, run: Run, progress: Progress) -> None:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
         marks, outlived = facts.marks(run)
         marker.refuse_others(marks, run.mark, run.options.hosts, outlived)
         run.do(before.record(run.terms, undoing.as_it_is(run)))
-        run.advance(Phase.STOPPING)
+        progress.advance(run, Phase.STOPPING)
         run.do(plan.turn_deephaven_off(run.terms))
 
     def test_then_no_deephaven_process_runs(self, run: Run) -> None:
@@ -33,21 +34,21 @@ class TestStep1Stop:
         """A monit that supervises etcd would restart what is stopped next."""
         hosts.monit_supervises_no_etcd(run)
 
-    def test_then_only_known_machines_are_connected(self, run: Run) -> None:
+    def test_then_only_known_machines_are_connected(self, run: Run, progress: Progress) -> None:
         """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""
-        hosts.only_known_machines_are_connected(run)
+        hosts.only_known_machines_are_connected(run, sources.is_handover(run, progress.verdict))
 
-    def test_when_a_healthy_cluster_is_saved(self, run: Run) -> None:
+    def test_when_a_healthy_cluster_is_saved(self, run: Run, progress: Progress) -> None:
         """Only with --rebuild on a cluster that has quorum: with nobody writing, the save is the whole truth."""
-        if not sources.is_handover(run):
+        if not sources.is_handover(run, progress.verdict):
             return
-        run.known.source = sources.save_healthy_cluster(run)
+        source = progress.sources.source = sources.save_healthy_cluster(run, progress.verdict)
         held = facts.staged(run)
-        run.do(plan.copy_snapshot(run.terms, run.known.source, held))
-        revision, keys = hosts.every_copy_is_readable(run)
-        run.known.source = replace(run.known.source, revision=revision, keys=keys)
+        run.do(plan.copy_snapshot(run.terms, source, held))
+        revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+        source = progress.sources.source = replace(source, revision=revision, keys=keys)
         run.note(f"saved at revision {revision:,}")
-        run.advance(source=run.known.source)
+        progress.advance(run, source=source)
 
     def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run) -> None:
         """On every old and new member."""
@@ -61,42 +62,44 @@ class TestStep1Stop:
         """No process, no unit that could start, nobody listening on the client and peer ports."""
         hosts.old_etcd_is_gone(run)
 
-    def test_then_no_member_went_past_the_saved_revision(self, run: Run) -> None:
+    def test_then_no_member_went_past_the_saved_revision(self, run: Run, progress: Progress) -> None:
         """After a handover: what the stopped members hold on disk is not newer than the save."""
-        hosts.no_member_went_past_the_save(run)
+        hosts.no_member_went_past_the_save(run, progress.sources.source, progress.tools)
 
-    def test_when_survivors_are_salvaged(self, run: Run) -> None:
+    def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
-        if salvages.is_decided(run):
-            salvages.recall(run)
-        else:
-            run.known.salvaged = salvages.hold(run)
+        data, verdict = progress.sources, progress.verdict
+        if not salvages.is_decided(run, data.source, verdict):
+            data.salvaged = salvages.hold(run, data)
+        elif verdict is None:
+            data.loss = salvages.recall(run)
 
-    def test_when_a_database_without_a_hash_is_copied(self, run: Run) -> None:
+    def test_when_a_database_without_a_hash_is_copied(self, run: Run, progress: Progress) -> None:
         """The last resort: only where salvage failed, and only from the member that you named with --skip-hash."""
-        known, terms = run.known, run.terms
-        disk = ondisk.wanted(known.disks, known.family, run.options.skip_hash, known.salvaged)
+        data, terms = progress.sources, run.terms
+        disk = ondisk.wanted(data.disks, data.family, run.options.skip_hash, data.salvaged)
         if disk:
             run.do(ondisk.copy(terms, disk))
             answers = run.ask(staged.ask(disk.host, ondisk.kept(terms)))
-            known.last_resort = ondisk.candidate(terms, disk, known.family.bump(disk.lineage), answers)
+            data.last_resort = ondisk.candidate(terms, disk, data.family.bump(disk.lineage), answers)
 
-    def test_when_the_best_data_is_chosen_and_copied(self, run: Run) -> None:
+    def test_when_the_best_data_is_chosen_and_copied(self, run: Run, progress: Progress) -> None:
         """The salvage, or a backup that is further on; a salvage that failed stops here, with the choices."""
-        if run.known.salvaged is None:
+        data = progress.sources
+        if data.salvaged is None:
             return
-        decision = sources.decide(run, run.known.salvaged)
+        decision = sources.decide(run, data, data.salvaged)
         for line in decision.notes:
             run.note(line)
-        run.known.source, run.known.loss = decision.source, decision.loss
+        data.source, data.loss = decision.source, decision.loss
         run.do([loss.note(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:
-            run.advance(source=decision.source)  # before it is copied: a run that is cut here finds it by this mark
-            hosts.there_is_room(run)
+            progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
+            hosts.there_is_room(run, decision.source.bytes)
             run.do(plan.copy_snapshot(run.terms, decision.source, facts.staged(run)))
-        run.known.copied = decision.new
+        data.copied = decision.new
 
-    def test_then_the_best_data_is_on_every_new_member(self, run: Run) -> None:
+    def test_then_the_best_data_is_on_every_new_member(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
-        if run.known.copied:
-            hosts.every_copy_is_readable(run)
+        if progress.sources.copied:
+            hosts.every_copy_is_readable(run, progress.tools)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from requorum import facts, plan, trials
 from requorum.cluster import Run
+from requorum.progress import Progress
 from requorum.proofs import configuration
 
 
@@ -23,26 +24,26 @@ class TestStep2Generate:
         for path in dict.fromkeys(earlier.values()):
             run.note(f"taken over from a run that did not come to its end: {path}")
 
-    def test_then_every_host_holds_the_same_passwords(self, run: Run) -> None:
+    def test_then_every_host_holds_the_same_passwords(self, run: Run, progress: Progress) -> None:
         """Role by role; a host that differs would lock its processes out."""
-        configuration.passwords_agree(run)
+        progress.roles = configuration.passwords_agree(run)
 
     def test_when_the_new_configuration_is_generated(self, run: Run) -> None:
         """The vendor's generator on the configuration server; both archives go into this run's own directory."""
         run.do(plan.generate(run.terms, facts.staging(run)))
 
-    def test_when_the_old_passwords_are_put_into_the_archives(self, run: Run) -> None:
+    def test_when_the_old_passwords_are_put_into_the_archives(self, run: Run, progress: Progress) -> None:
         """Unpacked, patched and packed again on the configuration server."""
         terms = run.terms
         server, query = facts.listings(run, facts.archives_to_read(run))
-        configuration.every_role_has_an_old_password(run, server + query)
-        roles = run.known.roles
+        roles = progress.roles
+        configuration.every_role_has_an_old_password(run, roles, server + query)
         run.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(run)))
         run.do(plan.put_live_passwords(terms, roles))
 
-    def test_then_every_server_number_is_present(self, run: Run) -> None:
+    def test_then_every_server_number_is_present(self, run: Run, progress: Progress) -> None:
         """One configuration for each new member, with its address and a token never used before."""
-        configuration.every_server_number_is_present(run)
+        progress.new_configs = configuration.every_server_number_is_present(run)
 
     def test_then_the_certificates_chain_and_name_the_addresses(self, run: Run) -> None:
         """openssl verifies each against its CA for the member's address."""
@@ -52,10 +53,10 @@ class TestStep2Generate:
         """Read back from the packed archives, compared with the backup."""
         configuration.archives_hold_the_old_passwords(run)
 
-    def test_when_the_snapshot_is_tried(self, run: Run) -> None:
+    def test_when_the_snapshot_is_tried(self, run: Run, progress: Progress) -> None:
         """Restored on every new member into scratch with the very flags of Step 4, and booted where nobody sees it."""
-        run.known.trial = trials.hold(run)
+        progress.trial = trials.hold(run, progress)
 
-    def test_then_every_old_password_logs_in_to_the_trial(self, run: Run) -> None:
+    def test_then_every_old_password_logs_in_to_the_trial(self, run: Run, progress: Progress) -> None:
         """All members hold the same data, with the keys to expect; what is found here, Step 5 must find again."""
-        trials.trial_is_good(run)
+        trials.trial_is_good(run, progress.trial, progress.roles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from requorum import confirmation, facts, plan
 from requorum.cluster import Run
+from requorum.progress import Progress
 from requorum.proofs import configuration
 
 
@@ -14,9 +15,9 @@ class TestStep3Distribute:
     included. They pass through this machine in memory only.
     """
 
-    def test_given_you_confirm_what_was_proven(self, run: Run) -> None:
+    def test_given_you_confirm_what_was_proven(self, run: Run, progress: Progress) -> None:
         """The commit prompt. No machine has anything new yet but this run's own directory."""
-        confirmation.commit(run)
+        confirmation.commit(run, progress)
 
     def test_when_both_archives_are_copied(self, run: Run) -> None:
         """Streamed; each copy's SHA-256 must be the original's."""

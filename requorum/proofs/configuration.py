@@ -10,8 +10,8 @@ from requorum.fleet import Machine
 from requorum.plan import is_new
 
 
-def passwords_agree(run: Run) -> None:
-    """Compares the backups of all Deephaven hosts role by role, and remembers which roles there are."""
+def passwords_agree(run: Run) -> tuple[str, ...]:
+    """Compares the backups of all Deephaven hosts role by role; returns which roles there are."""
     terms = run.terms
     found = facts.passwords(run, terms.client_backup, terms.deephaven_hosts)
     wrong = deephaven.disagreements(found)
@@ -25,11 +25,11 @@ def passwords_agree(run: Run) -> None:
         f"decide which one is right (the one that logs in to the old cluster), and put it into "
         f"{terms.client_backup}/ROLE/password on every host that differs",
     )
-    run.known.roles = tuple(sorted(here))
+    return tuple(sorted(here))
 
 
-def every_role_has_an_old_password(run: Run, entries: list[archive.Entry]) -> None:
-    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(run.known.roles))
+def every_role_has_an_old_password(run: Run, roles: tuple[str, ...], entries: list[archive.Entry]) -> None:
+    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(roles))
     run.settle(
         "every role that was generated has an old password in the backup",
         {run.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
@@ -37,10 +37,11 @@ def every_role_has_an_old_password(run: Run, entries: list[archive.Entry]) -> No
     )
 
 
-def every_server_number_is_present(run: Run) -> None:
-    """One configuration for each new member's address, all with this run's token."""
+def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
+    """One configuration for each new member's address, all with this run's token; returned by host."""
     terms = run.terms
     found = facts.archived_configs(run)
+    new: dict[str, MemberConfig] = {}
     problems = []
     for member in run.inventory.members:
         mine = [c for c in found.values() if _address(c) == member.ip]
@@ -49,7 +50,7 @@ def every_server_number_is_present(run: Run) -> None:
         elif mine[0].token != terms.mark.token:
             problems.append(f"{member.name} has the token {mine[0].token}, not {terms.mark.token}")
         else:
-            run.known.new_configs[member.host] = mine[0]
+            new[member.host] = mine[0]
     if len(found) != len(run.inventory.members):
         problems.append(f"{len(found)} configurations in all")
     run.settle(
@@ -58,6 +59,7 @@ def every_server_number_is_present(run: Run) -> None:
         {terms.configuration_server: "; ".join(problems) or None},
         "check deephaven.commands.generate in the inventory: it must pass {cluster_id} and {ips}",
     )
+    return new
 
 
 def _address(config: MemberConfig) -> str:

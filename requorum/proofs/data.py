@@ -5,18 +5,20 @@ etcd is asked through the vendor's etcdctl on the configuration server, as Deeph
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from requorum import deephaven, etcd, facts, probes
 from requorum.cluster import Run
 from requorum.command import look
-from requorum.etcd import Status
+from requorum.etcd import MemberConfig, Status
 from requorum.fleet import Machine
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs.hosts import account_of_etcd, connections
+from requorum.snapshot import Source
 
 
-def no_data_is_in_the_way(run: Run) -> None:
+def no_data_is_in_the_way(run: Run, source: Source) -> None:
     """A data directory of the new token may only be one that this run restored, from this very snapshot."""
     configs = facts.configs(run, run.terms.member_hosts)
     started = run.mark.phase >= Phase.STARTED
@@ -31,7 +33,7 @@ def no_data_is_in_the_way(run: Run) -> None:
         if not there:
             return None
         noted = machine.ask(look(machine.name, "cat", run.terms.place("restored"), why="what was restored"))
-        if noted.stdout.strip() == run.source.sha256:
+        if noted.stdout.strip() == source.sha256:
             return None
         return f"{config.data_dir} is there, and not from this snapshot"
 
@@ -124,10 +126,10 @@ def _on_configuration_server(
     run.prove((run.terms.configuration_server,), claim, probe, remedy, within)
 
 
-def _endpoints(run: Run) -> str:
+def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:
     port = run.inventory.etcd.client_port
     scheme = "https"
-    for config in run.known.new_configs.values():
+    for config in new_configs.values():
         scheme = config.client_urls[0].split(":")[0]
     return ",".join(f"{scheme}://{_bracketed(ip)}:{port}" for ip in run.terms.new_ips)
 
@@ -136,14 +138,14 @@ def _bracketed(ip: str) -> str:
     return f"[{ip}]" if ":" in ip else ip
 
 
-def every_member_is_healthy(run: Run) -> None:
+def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
     """The guide's health check, as an authenticated user, member by member."""
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
             run,
             machine,
-            f"--endpoints={_endpoints(run)}",
+            f"--endpoints={_endpoints(run, new_configs)}",
             "endpoint",
             "health",
             "-w",
@@ -168,8 +170,11 @@ def every_member_is_healthy(run: Run) -> None:
     )
 
 
-def it_is_one_cluster(run: Run) -> None:
-    """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members."""
+def it_is_one_cluster(run: Run, progress: Progress) -> None:
+    """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members.
+
+    What was found last stays in `progress`, also where it is wrong.
+    """
 
     quiet = run.mark.phase < Phase.POWERING_ON
 
@@ -181,8 +186,8 @@ def it_is_one_cluster(run: Run) -> None:
             found = etcd.parse_status(out)
         except etcd.EtcdError:
             return words
-        run.known.status = found
-        return not_one_cluster(found, run.terms.new_ips, quiet) or _not_of_this_snapshot(run, found)
+        progress.status = found
+        return not_one_cluster(found, run.terms.new_ips, quiet) or _not_of_this_snapshot(run, progress, found)
 
     _on_configuration_server(
         run,
@@ -210,21 +215,21 @@ def not_one_cluster(found: list[Status], ips: tuple[str, ...], quiet: bool) -> s
     return "; ".join(wrong) or None
 
 
-def _not_of_this_snapshot(run: Run, found: list[Status]) -> str | None:
+def _not_of_this_snapshot(run: Run, progress: Progress, found: list[Status]) -> str | None:
     """The revision ties the running cluster to the snapshot that was chosen: exactly at first, at least on a rerun."""
-    if run.source.revision is None:
+    restored = progress.sources.chosen.revision
+    if restored is None:
         return None
-    bumps = all(tools.bumps for tools in run.known.tools.values())
-    expected = run.source.revision + (run.inventory.etcd.revision_bump if bumps else 0)
+    expected = restored + progress.bump(run)
     lowest = min(status.revision for status in found)
     if lowest == expected or (run.carrying_on and lowest > expected):
         return None
     return f"revision {lowest:,}, but the snapshot restored gives {expected:,}"
 
 
-def hashes_are_equal(run: Run) -> None:
+def hashes_are_equal(run: Run, progress: Progress) -> None:
     """At the lowest revision that the members had: Deephaven may be writing already when a run is carried on."""
-    revision = min((status.revision for status in run.known.status), default=0)
+    revision = min((status.revision for status in progress.status), default=0)
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
@@ -243,7 +248,7 @@ def hashes_are_equal(run: Run) -> None:
             found = {endpoint: digest for endpoint, (_, digest) in etcd.parse_hashes(out).items()}
         except etcd.EtcdError:
             return words
-        run.known.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
+        progress.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
         if len(found) == len(run.terms.new_ips) and len(set(found.values())) == 1:
             return None
         return "; ".join(f"{endpoint}: hash {digest}" for endpoint, digest in sorted(found.items()))
@@ -257,7 +262,7 @@ def hashes_are_equal(run: Run) -> None:
     )
 
 
-def keys_are_there(run: Run) -> None:
+def keys_are_there(run: Run, progress: Progress) -> None:
     """Counts in all and by prefix, as the inventory expects."""
     expect = run.inventory.expect
     wanted: dict[str, tuple[int, int | None]] = {"": (expect.min_keys, None)}
@@ -284,7 +289,7 @@ def keys_are_there(run: Run) -> None:
                 wrong.append(f"{prefix or 'all keys'}: {words}")
                 continue
             if prefix == "":
-                run.known.keys = count
+                progress.keys = count
             run.note(f"{count:,} keys{f' under {prefix}' if prefix else ' in all'}")
             if count < least or (most is not None and count > most):
                 wrong.append(f"{count} keys under {prefix or 'everything'}")
@@ -302,13 +307,13 @@ def keys_are_there(run: Run) -> None:
     )
 
 
-def old_passwords_log_in(run: Run) -> None:
+def old_passwords_log_in(run: Run, roles: Sequence[str]) -> None:
     """Every role, with its own client configuration; a key outside its permissions stays closed to it."""
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        for role in run.known.roles:
+        for role in roles:
             user = machine.ask(
                 look(machine.name, "cat", f"{client}/{role}/user", why=f"the user of {role}")
             ).stdout.strip()
@@ -326,7 +331,7 @@ def old_passwords_log_in(run: Run) -> None:
 
     _on_configuration_server(
         run,
-        f"every role's old password logs in, and opens no more than it may: {', '.join(run.known.roles)}",
+        f"every role's old password logs in, and opens no more than it may: {', '.join(roles)}",
         probe,
         "a password that is refused does not belong to this snapshot: compare the backup with the vendor's vault. "
         "Where a role may read too much, authentication is off in the restored data, turn it on before Deephaven is; "
@@ -347,9 +352,9 @@ def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
     return etcd.key_outside(permissions)
 
 
-def wrong_password_is_refused(run: Run) -> None:
+def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:
     """With a copy of a role's client configuration that holds a wrong password."""
-    role = next((r for r in run.known.roles if r != "root"), run.known.roles[0])
+    role = next((r for r in roles if r != "root"), roles[0])
     scratch = probes.spoiled_login(run.terms)
     run.probe(probes.spoil_login(run.terms, role))
 
@@ -372,9 +377,9 @@ def wrong_password_is_refused(run: Run) -> None:
         run.probe(probes.remove_spoiled_login(run.terms))
 
 
-def writes_reach_everyone(run: Run) -> None:
+def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
     """One key written through each member, all read from each; then removed."""
-    endpoints = _endpoints(run).split(",")
+    endpoints = _endpoints(run, new_configs).split(",")
     run.probe(probes.write_through(run.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:

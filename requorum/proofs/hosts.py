@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import deephaven, equipment, etcd, facts, probes, quorum, sources
+from requorum import deephaven, equipment, etcd, facts, probes, quorum
 from requorum.cluster import Run
 from requorum.command import HUGE, look
+from requorum.etcd import Tools
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
 from requorum.quorum import Kind, Verdict
 from requorum.refusal import Refusal
+from requorum.snapshot import Source
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3
@@ -57,9 +59,8 @@ def vendor_commands_are_there(run: Run) -> None:
     )
 
 
-def new_members_have_one_etcd(run: Run) -> None:
+def new_members_have_one_etcd(run: Run, tools: Mapping[str, Tools]) -> None:
     """One version on all new members: another would restore with other flags, or refuse to join."""
-    tools = run.known.tools
     several = len({(t.version, t.bumps) for t in tools.values()}) > 1
     run.settle(
         "the same etcd as every other new member",
@@ -100,10 +101,8 @@ def new_members_reach_each_other(run: Run) -> None:
     )
 
 
-def there_is_room(run: Run) -> None:
-    """Free bytes where the snapshot is staged and where the data will lie."""
-    source, verdict = run.known.source, run.known.verdict
-    size = source.bytes if source else max((m.data_bytes for m in verdict.members), default=0) if verdict else 0
+def there_is_room(run: Run, size: int) -> None:
+    """Free bytes where the snapshot is staged and where the data will lie. `size`: the snapshot's, in bytes."""
     ratio = run.inventory.limits.free_disk_ratio
     needed, places = equipment.room(run.inventory, size), equipment.places(run.inventory)
 
@@ -129,9 +128,9 @@ def there_is_room(run: Run) -> None:
     )
 
 
-def every_copy_is_readable(run: Run) -> tuple[int, int]:
+def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:
     """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
-    tools, path = run.known.tools, run.terms.snapshot_path
+    path = run.terms.snapshot_path
     answers = run.ask(
         [
             look(
@@ -230,13 +229,12 @@ def monit_supervises_no_etcd(run: Run) -> None:
     )
 
 
-def only_known_machines_are_connected(run: Run) -> None:
+def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     """Established connections to the client port. In a handover, none but the member's own."""
     addresses = facts.by_host(run, [quorum.ask_addresses(host) for host in run.terms.everyone])
     own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
     everyone = {address for found in own.values() for address in found}
     everyone |= {m.ip for m in (*run.inventory.members, *run.inventory.old_members)}  # moved away, known
-    handover = sources.is_handover(run)
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
@@ -326,15 +324,14 @@ def old_etcd_is_gone(run: Run) -> None:
     )
 
 
-def no_member_went_past_the_save(run: Run) -> None:
+def no_member_went_past_the_save(run: Run, source: Source | None, tools: Mapping[str, Tools]) -> None:
     """After a handover: the revision on each stopped member's disk is not above the saved one."""
-    source = run.known.source
     if source is None or source.kind != "handover":
         return
     saved = source.revision or 0
     configs = facts.configs(run, [member.host for member in run.terms.old_members])
     stopped = {host: config for host, config in configs.items() if config and not is_new(run.terms, config)}
-    done = run.probe(probes.read_stopped_members(run.terms, stopped, run.known.tools))
+    done = run.probe(probes.read_stopped_members(run.terms, stopped, tools))
     answers = [result for result in done if not result.command.changes]
     findings: dict[str, str | Exception | None] = {}
     for result in answers:

@@ -6,12 +6,12 @@ from requorum import deephaven, etcd
 from requorum.cluster import Run
 from requorum.fleet import Machine
 from requorum.marker import Phase
+from requorum.trial import Trial
 
 
-def it_is_what_the_trial_found(run: Run) -> None:
+def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     """All as of the trial's revision, so that later writes do not count. Nothing is asked once Deephaven may write:
     it may have compacted that revision, or changed users."""
-    trial = run.known.trial
     if trial is None or run.mark.phase >= Phase.POWERING_ON:
         run.note("proven before Deephaven was turned on, by the run that is carried on")
         return

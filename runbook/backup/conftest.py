@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from requorum.backup import Tonight, sweep
-from requorum.cluster import Run
+from requorum.cluster import Run, Section
 from requorum.vault import Vault
 
 
@@ -17,6 +17,7 @@ def tonight(_run: Run) -> Iterator[Tonight]:
     vault = Vault(_run.inventory)
     with vault.locked():
         tonight = Tonight(vault)
+        _run.hand_in(Section(tonight.fields))
         try:
             yield tonight
         finally:

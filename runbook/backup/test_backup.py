@@ -49,7 +49,7 @@ class TestBackup:
 
     def test_then_the_backup_is_whole(self, run: Run, tonight: Tonight) -> None:
         """Read back: as its manifest says, for its owner only."""
-        run.known.source = backups.the_backup_is_whole(run, tonight)
+        tonight.source = backups.the_backup_is_whole(run, tonight)
 
     def test_when_old_backups_are_rotated(self, run: Run, tonight: Tonight) -> None:
         """By the inventory's count and age; the newest good one always stays."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from requorum import drill, etcd, facts, plan
 from requorum.cluster import Run
 from requorum.drill import Drill
+from requorum.progress import Progress
 from requorum.proofs import data, drills, hosts
 from runbook.test_step_2_generate import TestStep2Generate as Step2
 from runbook.test_step_3_distribute import TestStep3Distribute as Step3
@@ -17,26 +18,26 @@ class TestDrill:
     No machine of production is touched. The lab's own data is set aside; a lab that was made for this is taken down.
     """
 
-    def test_given_a_lab_is_there(self, run: Run, exercise: Drill) -> None:
+    def test_given_a_lab_is_there(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Made for this drill where none was up; of the etcd version that the backup was taken with, if it has it."""
         hosts.every_host_answers(run)
-        run.known.tools = facts.tools(run)
-        version = next(iter(run.known.tools.values())).version
+        progress.tools = facts.tools(run)
+        version = next(iter(progress.tools.values())).version
         run.note(f"{'a new lab' if exercise.made else 'the lab that is up'}, etcd {version}")
         if exercise.etcd and exercise.etcd != version:
             exercise.unproven.append(f"that it restores with etcd {exercise.etcd}: the lab has {version}")
 
-    def test_given_the_snapshot_is_whole(self, run: Run, exercise: Drill) -> None:
+    def test_given_the_snapshot_is_whole(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Size, SHA-256, manifest; it is the newest good one unless it was named."""
-        run.known.source = exercise.source
+        progress.sources.source = exercise.source
         for bad in exercise.skipped:
             run.note(f"skipped: {bad.path} {bad.problem}")
         source = exercise.source
         run.note(f"{source.path}, {source.bytes:,} bytes, taken {source.taken}, lineage {source.lineage}")
 
-    def test_given_there_is_room(self, run: Run) -> None:
+    def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """As in Step 0."""
-        hosts.there_is_room(run)
+        hosts.there_is_room(run, progress.bytes)
 
     def test_when_the_cluster_of_the_lab_is_taken_away(self, run: Run) -> None:
         """As in Step 1: Deephaven off, etcd stopped, its unit set aside."""
@@ -51,42 +52,42 @@ class TestDrill:
         hosts.deephaven_is_off(run)
         hosts.old_etcd_is_gone(run)
 
-    def test_when_the_snapshot_is_copied_to_every_member(self, run: Run) -> None:
+    def test_when_the_snapshot_is_copied_to_every_member(self, run: Run, progress: Progress) -> None:
         """As in Step 0: streamed, and proven by its SHA-256 where it arrives."""
-        run.do(plan.copy_snapshot(run.terms, run.source, facts.staged(run)))
+        run.do(plan.copy_snapshot(run.terms, progress.sources.chosen, facts.staged(run)))
 
-    def test_then_etcd_reads_the_same_revision(self, run: Run, exercise: Drill) -> None:
+    def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """`snapshot status` on every member, and what this machine read from the file itself."""
-        revision, _ = hosts.every_copy_is_readable(run)
+        revision, _ = hosts.every_copy_is_readable(run, progress.tools)
         drills.the_copies_are_at(run, exercise.contents.revision, revision)
         run.note(f"revision {revision:,}")
 
-    def test_when_a_configuration_is_generated_and_installed(self, run: Run) -> None:
+    def test_when_a_configuration_is_generated_and_installed(self, run: Run, progress: Progress) -> None:
         """Steps 2 and 3, with the lab's own passwords in it."""
         second, third = Step2(), Step3()
         second.test_when_the_old_passwords_are_backed_up(run)
-        second.test_then_every_host_holds_the_same_passwords(run)
+        second.test_then_every_host_holds_the_same_passwords(run, progress)
         second.test_when_the_new_configuration_is_generated(run)
-        second.test_when_the_old_passwords_are_put_into_the_archives(run)
+        second.test_when_the_old_passwords_are_put_into_the_archives(run, progress)
         third.test_when_both_archives_are_copied(run)
         third.test_when_the_server_configuration_is_installed(run)
         third.test_when_the_client_configuration_is_installed(run)
 
-    def test_then_the_configuration_is_right(self, run: Run) -> None:
+    def test_then_the_configuration_is_right(self, run: Run, progress: Progress) -> None:
         """The proofs of Steps 2 and 3."""
         second, third = Step2(), Step3()
-        second.test_then_every_server_number_is_present(run)
+        second.test_then_every_server_number_is_present(run, progress)
         second.test_then_the_certificates_chain_and_name_the_addresses(run)
         third.test_then_every_member_has_its_configuration(run)
         third.test_then_every_client_points_to_the_new_members(run)
 
-    def test_when_the_snapshot_is_restored_and_started(self, run: Run) -> None:
+    def test_when_the_snapshot_is_restored_and_started(self, run: Run, progress: Progress) -> None:
         """Step 4, by its own stages."""
         fourth = Step4()
-        fourth.test_given_no_data_is_in_the_way(run)
-        fourth.test_when_the_snapshot_is_restored_on_every_member(run)
+        fourth.test_given_no_data_is_in_the_way(run, progress)
+        fourth.test_when_the_snapshot_is_restored_on_every_member(run, progress)
         fourth.test_then_every_member_holds_restored_data(run)
-        fourth.test_when_all_members_are_started(run)
+        fourth.test_when_all_members_are_started(run, progress)
 
     def test_then_every_member_is_healthy_at_one_revision(self, run: Run, exercise: Drill) -> None:
         """`/health` and `/metrics`, which need no login: one leader, and nothing of the backup is missing."""
@@ -97,17 +98,17 @@ class TestDrill:
         """hashkv, without a login where this etcd allows it."""
         drills.hashes_are_equal_without_login(run, exercise)
 
-    def test_then_as_much_as_the_passwords_allow_is_proven(self, run: Run, exercise: Drill) -> None:
+    def test_then_as_much_as_the_passwords_allow_is_proven(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Where the lab's passwords log in, all proofs of Step 5 about data and users; else what is missing is said."""
         drills.login_is_tried(run, exercise)
         if exercise.login:
-            data.every_member_is_healthy(run)
-            data.it_is_one_cluster(run)
-            data.hashes_are_equal(run)
-            data.keys_are_there(run)
-            data.old_passwords_log_in(run)
-            data.wrong_password_is_refused(run)
-            data.writes_reach_everyone(run)
+            data.every_member_is_healthy(run, progress.new_configs)
+            data.it_is_one_cluster(run, progress)
+            data.hashes_are_equal(run, progress)
+            data.keys_are_there(run, progress)
+            data.old_passwords_log_in(run, progress.roles)
+            data.wrong_password_is_refused(run, progress.roles)
+            data.writes_reach_everyone(run, progress.new_configs)
         exercise.unproven.append("that production's Deephaven works on it")
         exercise.ended = True
         run.last_words.append(f"Drilled: {exercise.source.path} restores.")

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from requorum import confirmation, facts
+from requorum.catalogue import Sources
 from requorum.cluster import Options, Run
 from requorum.confirmation import NotConfirmed
 from requorum.fleet import Fleet
 from requorum.journal import Journal
 from requorum.lock import LockError
 from requorum.loss import Loss
+from requorum.progress import Progress
 from requorum.snapshot import Source
 from requorum.trial import Trial
 from requorum.watch import Watch
@@ -31,9 +33,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     journal = Journal(tmp_path / "evidence")
     with Fleet(inventory, journal) as fleet:
         run = Run(inventory, Options(confirm="lab"), journal, fleet)
-        run.known.source, run.known.trial, run.known.roles = SOURCE, TRIAL, ("config", "root")
-        run.known.loss = Loss(32, None, "salvage failed: too old")
         yield run
+
+
+@pytest.fixture
+def progress() -> Progress:
+    """What was established by then."""
+    sources = Sources(source=SOURCE, loss=Loss(32, None, "salvage failed: too old"))
+    return Progress(sources, trial=TRIAL, roles=("config", "root"))
 
 
 def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
@@ -50,8 +57,9 @@ def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
 
 def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_there_is_no_way_back(
     run: Run,
+    progress: Progress,
 ) -> None:
-    said = {line.split("  ")[0]: line for line in confirmation.summary(run)}
+    said = {line.split("  ")[0]: line for line in confirmation.summary(run, progress)}
     assert "etcd-1 at 10.0.0.11" in said["to be built"]
     assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
     assert "passwords of config, root log in" in said["proven"]
@@ -60,54 +68,62 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
 
 
-def test_confirmed_beforehand_it_goes_on_and_says_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmed_beforehand_it_goes_on_and_says_the_same(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = typing(monkeypatch, "never asked")
-    confirmation.commit(run)
-    assert run.notes == confirmation.summary(run)
+    confirmation.commit(run, progress)
+    assert run.notes == confirmation.summary(run, progress)
     assert questions == []
 
 
 def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cleared() -> None:
         raise LockError("infra-1", "this run's lock was cleared", "find out who works on it")
 
     monkeypatch.setattr(run, "prove_lock", cleared)
     with pytest.raises(LockError):
-        confirmation.commit(run)
+        confirmation.commit(run, progress)
 
 
-def test_on_a_terminal_the_name_is_typed_below_the_summary(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_name_is_typed_below_the_summary(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = typing(monkeypatch, "lab")
     run.options = Options(confirm=None)
-    confirmation.commit(run)
+    confirmation.commit(run, progress)
     (question,) = questions
-    assert all(line in question for line in confirmation.summary(run))
+    assert all(line in question for line in confirmation.summary(run, progress))
     assert run.notes == ["confirmed on the terminal by typing lab"]
     assert "21,640 keys" in run.journal.path.read_text(), "evidence has what was confirmed"
 
 
 @pytest.mark.parametrize("word", ["", "LAB", "yes", "lab2", None])
-def test_anything_else_stops(run: Run, monkeypatch: pytest.MonkeyPatch, word: str | None) -> None:
+def test_anything_else_stops(run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch, word: str | None) -> None:
     typing(monkeypatch, word)
     run.options = Options(confirm=None)
     with pytest.raises(NotConfirmed) as stopped:
-        confirmation.commit(run)
+        confirmation.commit(run, progress)
     for words in ("Nothing is committed", "the same command carries on", "runbook/rollback"):
         assert words in str(stopped.value)
 
 
-def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: True)
     questions = typing(monkeypatch, "no")
     run.options = Options(confirm=None)
-    confirmation.commit(run)
+    confirmation.commit(run, progress)
     assert questions == []
     assert run.notes == ["confirmed before: the new configuration is installed already"]
 
 
-def test_the_terminal_is_cleared_before_the_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_terminal_is_cleared_before_the_question(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
 
     class Told(Watch):
@@ -121,5 +137,5 @@ def test_the_terminal_is_cleared_before_the_question(run: Run, monkeypatch: pyte
     run.watch = Told()
     run.options = Options(confirm=None)
     monkeypatch.setattr(confirmation, "asked", asked)
-    confirmation.commit(run)
+    confirmation.commit(run, progress)
     assert order == ["cleared", "asked"]

@@ -265,7 +265,7 @@ class TestARun:
         host.take(OTHER)
         done = len(self.done)
         with pytest.raises(LockError, match="this run's lock is held by bob"):
-            run.advance(Phase.STOPPING)
+            run.advance(replace(run.mark, phase=Phase.STOPPING))
         assert [c.argv[0] for c in self.done[done:]] == ["readlink"], "nothing was written"
         locking.release(run)
         assert host.take(MINE) == OTHER

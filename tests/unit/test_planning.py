@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +23,7 @@ from requorum.journal import Journal
 from requorum.lineage import Birth
 from requorum.marker import Phase
 from requorum.planning import Planning
+from requorum.progress import Progress
 from requorum.quorum import Kind
 from requorum.refusal import Disproved, Refusal
 from tests.unit import build
@@ -112,12 +114,12 @@ def planning(directory: Path, hosts: Hosts, inventory: Inventory | None = None, 
     return Planning(inventory or build.inventory(), Options(**options), journal, cast("Fleet", fleet))
 
 
-def through(run: Planning) -> Planning:
+def through(run: Planning, progress: Progress | None = None) -> Planning:
     """Every stage in its order, as pytest would call it."""
-    for nodeid, call in _stages():
+    for nodeid, call in _stages(run, progress or Progress.begin(run)):
         run.begin(nodeid)
         try:
-            call(run)
+            call()
         except Refusal as error:
             if not run.pardons(error):
                 raise
@@ -127,11 +129,14 @@ def through(run: Planning) -> Planning:
     return run
 
 
-def _stages(directory: str = "runbook") -> Iterator[tuple[str, Callable[[Planning], None]]]:
+def _stages(run: Planning, progress: Progress, directory: str = "runbook") -> Iterator[tuple[str, Callable[[], None]]]:
+    """Each with the fixtures that it names."""
+    fixtures = {"run": run, "progress": progress}
     for nodeid in stages.expected(ROOT / directory, ROOT):
         path, step, stage = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        yield nodeid, getattr(getattr(module, step)(), stage)
+        call = getattr(getattr(module, step)(), stage)
+        yield nodeid, partial(call, **{name: fixtures[name] for name in inspect.signature(call).parameters})
 
 
 def actions(run: Planning, stage: str) -> list[Action]:
@@ -204,10 +209,12 @@ def test_no_secret_is_in_the_plan(planned: Planning) -> None:
 
 
 def test_a_healthy_cluster_is_planned_as_if_it_were_lost_and_the_refusal_is_said(tmp_path: Path) -> None:
-    run = through(planning(tmp_path, Hosts(leader=1)))
+    run = planning(tmp_path, Hosts(leader=1))
+    progress = Progress.begin(run)
+    through(run, progress)
     (refused,) = [s for s in run.stages if s.refusal]
     assert "quorum is intact" in refused.refusal and refused.text == "quorum is lost"
-    assert run.known.verdict is not None and run.known.verdict.kind is Kind.LOST
+    assert progress.verdict is not None and progress.verdict.kind is Kind.LOST
     assert any("would stop at “Given quorum is lost”" in line for line in run.closing("planned"))
     assert actions(run, "when_survivors_are_salvaged")
 
@@ -304,9 +311,9 @@ def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
 ) -> None:
     run = planning(tmp_path, Returned(over))
     with contextlib.suppress(Refusal):
-        for nodeid, call in _stages(directory):
+        for nodeid, call in _stages(run, Progress.begin(run), directory):
             run.begin(nodeid)
-            call(run)
+            call()
             if "under_way" in nodeid or "got_to" in nodeid:
                 break
     assert run.carrying_on is not over

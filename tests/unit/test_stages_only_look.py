@@ -20,9 +20,9 @@ from tests.unit.test_planning import Hosts, planning
 ROOT = Path(__file__).parents[2]
 CHANGE = Command("etcd-1", ("rm", "-f", "/a"), "change something")
 ACTS: dict[str, Callable[[Run], object]] = {
-    "do": lambda cluster: cluster.do([CHANGE]),
-    "advance": lambda cluster: cluster.advance(),
-    "remark": lambda cluster: cluster.remark(replace(cluster.mark, by="x")),
+    "do": lambda run: run.do([CHANGE]),
+    "advance": lambda run: run.advance(run.mark),
+    "remark": lambda run: run.remark(replace(run.mark, by="x")),
 }
 
 
