@@ -1,4 +1,4 @@
-"""The front door: options, --hosts to cluster, the gate that stops at the first failure, evidence at the end.
+"""The front door: options, --hosts to run, the gate that stops at the first failure, evidence at the end.
 
 Only a run that names hosts (`--hosts`) or collects from `runbook/` is a run of the runbook; everything else is our own
 tests and passes through untouched. What the stages do is in `runbook/`, how it looks in `requorum/terminal.py`.
@@ -23,7 +23,7 @@ import pytest
 from requorum import advice, checks, collection, commandline, confirmation, locking, opening, selection, stages
 from requorum import inventory as inventories
 from requorum.checks.check import Case
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.drawing import PlanReporter
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -38,7 +38,7 @@ from requorum.terms import Terms
 ROOT = Path(__file__).parent
 PROCEDURE = pytest.StashKey[stages.Procedure]()
 INVENTORY = pytest.StashKey[Inventory]()
-CLUSTER = pytest.StashKey[Cluster]()
+RUN = pytest.StashKey[Run]()
 STARTED = pytest.StashKey[str]()
 STOPPED_AT = pytest.StashKey[str]()
 PASSED = pytest.StashKey[int]()
@@ -168,9 +168,9 @@ def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
 
 
 @pytest.fixture(scope="session", name="_run")
-def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    with opened(pytestconfig, pytestconfig.stash[INVENTORY]) as cluster:
-        yield cluster
+def _run_fixture(pytestconfig: pytest.Config) -> Iterator[Run]:
+    with opened(pytestconfig, pytestconfig.stash[INVENTORY]) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +180,7 @@ def named_inventory(pytestconfig: pytest.Config) -> Inventory | None:
 
 
 @pytest.fixture(scope="session")
-def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], AbstractContextManager[Cluster]]:
+def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], AbstractContextManager[Run]]:
     """For a procedure that runs on other machines than the named inventory's: `opened`, with its evidence's name."""
     return partial(opened, pytestconfig)
 
@@ -209,7 +209,7 @@ def options_of(config: pytest.Config) -> Options:
 
 
 @contextmanager
-def opened(config: pytest.Config, inventory: Inventory, name: str | None = None) -> Iterator[Cluster]:
+def opened(config: pytest.Config, inventory: Inventory, name: str | None = None) -> Iterator[Run]:
     """One run on the machines of `inventory`, with evidence under `name` (default: the cluster's)."""
     options = options_of(config)
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
@@ -224,15 +224,15 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
             signal.signal(number, signal.default_int_handler)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     with Fleet(inventory, journal, options.concurrency) as fleet:
-        kind = Planning if config.getoption("plan") else Cluster
-        cluster = kind(inventory, options, journal, fleet)
+        kind = Planning if config.getoption("plan") else Run
+        run = kind(inventory, options, journal, fleet)
         if isinstance(reporter, Reporter):
-            cluster.watch = fleet.watch = reporter.watch
-        config.stash[CLUSTER] = cluster
-        journal.record("run", **opening.fields(cluster.terms, options.operator))
-        yield cluster
-        locking.release(cluster)
-        cluster.anchor()
+            run.watch = fleet.watch = reporter.watch
+        config.stash[RUN] = run
+        journal.record("run", **opening.fields(run.terms, options.operator))
+        yield run
+        locking.release(run)
+        run.anchor()
 
 
 @pytest.fixture(scope="session")
@@ -242,8 +242,8 @@ def checked(pytestconfig: pytest.Config) -> list[Case]:
 
 
 @pytest.fixture
-def cluster(_run: Cluster, request: pytest.FixtureRequest) -> Cluster:
-    """The cluster that is being recovered; each stage starts with empty notes."""
+def run(_run: Run, request: pytest.FixtureRequest) -> Run:
+    """The run that the stages belong to; each stage starts with empty notes."""
     _run.begin(request.node.nodeid)
     return _run
 
@@ -263,10 +263,10 @@ def pytest_runtest_makereport(
     config = item.config
     if PROCEDURE not in config.stash:
         return report
-    cluster = config.stash.get(CLUSTER, None)
+    run = config.stash.get(RUN, None)
     if call.excinfo is not None and isinstance(call.excinfo.value, Refusal):
         report.longrepr = redact(str(call.excinfo.value))  # a sentence for the operator, not a traceback
-    if isinstance(cluster, Planning) and report.when == "call" and call.excinfo and cluster.pardons(call.excinfo.value):
+    if isinstance(run, Planning) and report.when == "call" and call.excinfo and run.pardons(call.excinfo.value):
         report.outcome, report.longrepr = "passed", None
     looks = config.stash[PROCEDURE].looks
     if report.when == "call" and (report.passed or looks):
@@ -275,20 +275,20 @@ def pytest_runtest_makereport(
         config.stash[STOPPED_AT] = item.nodeid
         if call.excinfo is not None:
             config.stash[FAILURE] = call.excinfo.value
-    if cluster is not None and report.when == "call":
-        report.user_properties += [("hosts", list(cluster.touched)), ("notes", list(cluster.notes))]
-        report.user_properties += [("table", list(cluster.table))]
-        cluster.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
-        if isinstance(cluster, Planning):
+    if run is not None and report.when == "call":
+        report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes))]
+        report.user_properties += [("table", list(run.table))]
+        run.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
+        if isinstance(run, Planning):
             texts = (getattr(item, "cls", None).__doc__, getattr(item, "function", None).__doc__)
-            report.user_properties.append(("plan", cluster.describe(*texts)))
+            report.user_properties.append(("plan", run.describe(*texts)))
     return report
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     config = session.config
-    cluster = config.stash.get(CLUSTER, None)
+    run = config.stash.get(RUN, None)
     collected_only = config.getoption("collectonly")
     done = config.stash.get(PASSED, 0) == len(session.items) or collected_only
     if PROCEDURE in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
@@ -296,26 +296,24 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
     reporter = config.pluginmanager.getplugin("terminalreporter")
     stopped_at = config.stash.get(STOPPED_AT, None)
-    if cluster is None:
+    if run is None:
         if stopped_at is not None and isinstance(reporter, Reporter):  # before a host was asked
             reporter.advice = advice.lines(stopped_at, config.stash.get(FAILURE, None), Phase.OPEN, _said(config))
         return
-    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and cluster.known.findings):
-        outcome = "planned" if isinstance(cluster, Planning) else config.stash[PROCEDURE].outcome
+    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
+        outcome = "planned" if isinstance(run, Planning) else config.stash[PROCEDURE].outcome
     elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
-        outcome, stopped_at = "interrupted", cluster.stage
+        outcome, stopped_at = "interrupted", run.stage
     else:
         refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
         outcome = "refused" if refused else "stopped"
-    cluster.close(outcome, stopped_at, config.stash[STARTED])
+    run.close(outcome, stopped_at, config.stash[STARTED])
     if isinstance(reporter, Reporter):
-        reporter.closing = cluster.closing(outcome)
+        reporter.closing = run.closing(outcome)
         if stopped_at is not None:
             error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
-            phase = cluster.mark.phase if cluster.acts else Phase.OPEN  # a plan went nowhere
+            phase = run.mark.phase if run.acts else Phase.OPEN  # a plan went nowhere
             reporter.advice = advice.lines(stopped_at, error, phase, _said(config))
-    if isinstance(reporter, CheckReporter):
-        reporter.findings = cluster.known.findings
 
 
 def _said(config: pytest.Config) -> advice.Said:

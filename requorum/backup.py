@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum import deephaven, etcd, facts, lineage, marker
-from requorum.cluster import Cluster
+from requorum.catalogue import Sources
+from requorum.cluster import Run
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.etcd import EtcdError, Status
 from requorum.fleet import Fleet
@@ -21,7 +22,7 @@ from requorum.journal import now
 from requorum.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal
-from requorum.snapshot import Fingerprint
+from requorum.snapshot import Fingerprint, Source
 from requorum.terms import Terms
 from requorum.vault import BackupError, Vault
 
@@ -156,22 +157,22 @@ def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str,
         ) from None
 
 
-def describe(cluster: Cluster, member: Status, path: str | None = None) -> Manifest:
+def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
-    terms, inventory = cluster.terms, cluster.inventory
-    digest, size, status = cluster.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
+    terms, inventory = run.terms, run.inventory
+    digest, size, status = run.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
     revision, keys = etcd.parse_snapshot_status(status.stdout)
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None
     try:
-        for config in facts.configs(cluster, hosts).values():
+        for config in facts.configs(run, hosts).values():
             token = config.token if config else None
     except Refusal as refusal:
-        cluster.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
+        run.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
     asked = [terms.configuration_server, *(hosts if token else [])]
     births = lineage.furthest(
         birth
-        for result in cluster.ask([lineage.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
+        for result in run.ask([lineage.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
         for birth in lineage.parse_births(result.stdout)
     )
     return Manifest(
@@ -185,14 +186,14 @@ def describe(cluster: Cluster, member: Status, path: str | None = None) -> Manif
         etcd=member.version,
         taken=now(),
         member=member.endpoint,
-        fingerprint=_fingerprint(cluster, member, revision),
+        fingerprint=_fingerprint(run, member, revision),
     )
 
 
-def _fingerprint(cluster: Cluster, member: Status, revision: int) -> Fingerprint | None:
+def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
     """What the member says of its data at the saved revision, so that a copy of it can be compared one night."""
     question = deephaven.etcdctl(
-        cluster.inventory,
+        run.inventory,
         f"--endpoints={member.endpoint}",
         "endpoint",
         "hashkv",
@@ -202,11 +203,11 @@ def _fingerprint(cluster: Cluster, member: Status, revision: int) -> Fingerprint
         why="hash of all data at the saved revision",
         deadline=LONG,
     )
-    (answer,) = cluster.ask([question])
+    (answer,) = run.ask([question])
     try:
         ((hash_, compacted),) = etcd.parse_fingerprints(answer.stdout).values()
     except EtcdError:
-        cluster.note(f"no hash of all data: {answer.words}")
+        run.note(f"no hash of all data: {answer.words}")
         return None
     return Fingerprint(revision, compacted, hash_, member.version)
 
@@ -225,7 +226,7 @@ def fetch(terms: Terms, tonight: Tonight) -> list[Action]:
     ]
 
 
-def sweep(cluster: Cluster, tonight: Tonight) -> None:
+def sweep(run: Run, tonight: Tonight) -> None:
     """However the backup ended: nothing stays on the host, no half file here. For the end of a run, so it never raises.
 
     Over connections of its own, since an interrupted fleet starts nothing any more.
@@ -234,10 +235,10 @@ def sweep(cluster: Cluster, tonight: Tonight) -> None:
     if tonight.cleared:
         return
     try:
-        with Fleet(cluster.inventory, cluster.journal) as fleet:
-            fleet.run(clear(cluster.terms))
+        with Fleet(run.inventory, run.journal) as fleet:
+            fleet.run(clear(run.terms))
     except Refusal as refusal:
-        cluster.journal.record("note", text=f"the next backup clears what is left: {refusal}")
+        run.journal.record("note", text=f"the next backup clears what is left: {refusal}")
 
 
 def utc_now() -> datetime:
@@ -255,7 +256,12 @@ class Tonight:
     member: Status | None = None
     note: Manifest | None = None
     path: Path | None = None
+    source: Source | None = None
     cleared: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`: the backup as it was read back is what a restore of it would give."""
+        return Sources(source=self.source).fields()
 
     @property
     def saved_from(self) -> Status:

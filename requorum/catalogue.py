@@ -1,7 +1,7 @@
 """Every source of data there is, gathered: files on this machine, what the hosts say, saves and salvage as they come.
 
 `ranking` decides, `sources` hands the decision to the stages; here facts are asked for and the table is kept up to
-date in `cluster.known`. Whoever has made a further source (a save, a salvage) calls `offer`, or `failed` when it could
+date in `Sources`. Whoever has made a further source (a save, a salvage) calls `offer`, or `failed` when it could
 not be made.
 """
 
@@ -9,49 +9,119 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum import bolt, disks, emptiness, facts, layout, lineage, manifest, ranking, snapshot
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.disks import Disk
 from requorum.emptiness import Place, Way
 from requorum.inventory import Inventory
 from requorum.layout import Layout
-from requorum.lineage import Family, Lineage
+from requorum.lineage import Birth, Family, Lineage
+from requorum.loss import Loss
 from requorum.manifest import Manifest, ManifestError
-from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
+from requorum.marker import Marker
+from requorum.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
+from requorum.refusal import Refusal
+from requorum.salvage import Salvaged
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
 
 
-def recall(cluster: Cluster) -> None:
-    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `cluster.known`."""
-    known = cluster.known
+@dataclass
+class Sources:
+    """What is known of the data that can be restored, and which is; each field by the step that its comment names."""
+
+    family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
+    birth: Birth | None = None  # Step 0: what this run's new cluster comes from
+    disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
+    doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
+    rows: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
+    source: Source | None = None  # Step 0, or Step 1 for a handover: the one that is restored
+    salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
+    last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
+    copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members
+    loss: Loss | None = None  # Step 1; None where the data was decided before
+
+    @property
+    def chosen(self) -> Source:
+        if self.source is None:
+            raise Refusal("the runbook", "no snapshot was chosen", "run the runbook from its start")
+        return self.source
+
+    def birth_of(self, mark: Marker, source: Source | None, bump: int) -> Birth | None:
+        """From which data the cluster of a run with this mark comes; None until that is chosen.
+
+        `source`: what is chosen now, if it is; `bump`: by how much its restore raises revisions.
+        """
+        birth, family = self.birth, self.family
+        if source is not None and (birth is None or birth.sha256 != source.sha256):
+            parent = source.lineage or family.lost
+            bumped = source.bumps if source.lineage else family.bump(parent)
+            return Birth(mark.token, mark.run, mark.phase, source.sha256, parent, bumped + bump)
+        return replace(birth, phase=max(birth.phase, mark.phase)) if birth is not None else None
+
+    def data_loss(self) -> dict[str, object]:
+        """`certain` and `possible` as numbers, None where not known; `why`."""
+        source = self.source
+        if source is None:
+            return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
+        if source.kind == "handover":
+            why = "saved after Deephaven was off and no client was connected: nothing is missing"
+            return {"certain": 0, "possible": 0, "why": why}
+        if self.loss is not None:
+            return asdict(self.loss)
+        why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
+        return {"certain": None, "possible": None, "why": why}
+
+    def fields(self, keys: int | None = None) -> dict[str, object]:
+        """Of `summary.json`. `keys`: how many the restored cluster holds, where they were counted."""
+        return {
+            "snapshot": _snapshot(self.source, keys) if self.source else None,
+            "sources": [candidate.row() for candidate in self.rows],
+            "data_loss": self.data_loss(),
+        }
+
+
+def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
+    return {
+        "source": source.kind if source.kind in ("file", SALVAGE, ON_DISK) else "live",
+        "host": source.host,
+        "revision": source.revision,
+        "sha256": source.sha256,
+        "bytes": source.bytes,
+        "keys": keys,
+        "taken": source.taken,
+    }
+
+
+def recall(run: Run, sources: Sources) -> None:
+    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     births = lineage.furthest(
         birth
-        for result in cluster.ask([lineage.ask_births(h, cluster.inventory.cluster) for h in cluster.terms.everyone])
+        for result in run.ask([lineage.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
         for birth in lineage.parse_births(result.stdout)
     )
-    known.disks = _disks(cluster)
-    known.family = lineage.family({disk.host: disk.lineage for disk in known.disks if disk.installed}, births)
-    known.birth = births.get(cluster.mark.token)
+    sources.disks = _disks(run)
+    sources.family = lineage.family({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
+    sources.birth = births.get(run.mark.token)
 
 
-def _disks(cluster: Cluster) -> tuple[Disk, ...]:
+def _disks(run: Run) -> tuple[Disk, ...]:
     """Every cluster's data on every old member, the installed configuration's first."""
-    members = {member.host: member for member in cluster.terms.old_members}
-    path, name = cluster.inventory.etcd.config, cluster.inventory.cluster
-    installed = facts.old_configs(cluster, members)
-    earlier = facts.by_host(cluster, [disks.ask_earlier(host, path, name) for host in members])
+    members = {member.host: member for member in run.terms.old_members}
+    path, name = run.inventory.etcd.config, run.inventory.cluster
+    installed = facts.old_configs(run, members)
+    earlier = facts.by_host(run, [disks.ask_earlier(host, path, name) for host in members])
     there = [
         (host, config)
         for host in members
         for config in disks.clusters(installed[host], disks.parse_earlier(host, earlier[host].stdout))
     ]
-    heads = cluster.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
-    data = cluster.ask([disks.ask_data(host, config.data_dir) for host, config in there])
-    layouts = cluster.ask([layout.ask(host, config.data_dir) for host, config in there])
+    heads = run.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
+    data = run.ask([disks.ask_data(host, config.data_dir) for host, config in there])
+    layouts = run.ask([layout.ask(host, config.data_dir) for host, config in there])
     return tuple(
         disks.parse_data(
             members[host],
@@ -65,27 +135,25 @@ def _disks(cluster: Cluster) -> tuple[Disk, ...]:
     )
 
 
-def doubts(cluster: Cluster) -> dict[str, str]:
-    """host → why its disk may hold data of the lost cluster that is not salvaged from it; of all old members."""
-    known, settings = cluster.known, cluster.inventory.etcd
-    picked = {disk.host for disk in disks.salvageable(known.disks, known.family, None)}
-    hosts = [member.host for member in cluster.terms.old_members]
+def doubts(run: Run, sources: Sources) -> dict[str, str]:
+    """host → why its disk may hold data of the lost run that is not salvaged from it; of all old members."""
+    settings = run.inventory.etcd
+    picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
+    hosts = [member.host for member in run.terms.old_members]
     found = {}
-    for place in _places(cluster, hosts):
-        on_host = [disk for disk in known.disks if disk.host == place.host]
-        found[place.host] = emptiness.doubt(place, on_host, place.host in picked, known.family, settings)
+    for place in _places(run, sources.disks, hosts):
+        on_host = [disk for disk in sources.disks if disk.host == place.host]
+        found[place.host] = emptiness.doubt(place, on_host, place.host in picked, sources.family, settings)
     return {host: why for host, why in found.items() if why}
 
 
-def _places(cluster: Cluster, hosts: Sequence[str]) -> list[Place]:
+def _places(run: Run, known: Sequence[Disk], hosts: Sequence[str]) -> list[Place]:
     """Every old member's machine: what is known of where its etcd keeps data."""
-    settings, known = cluster.inventory.etcd, cluster.known.disks
-    units, configs = facts.units(cluster, hosts), facts.configs_or_why(cluster, hosts)
-    said = cluster.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
-    before = facts.by_host(
-        cluster, [disks.ask_earlier(host, settings.config, cluster.inventory.cluster) for host in hosts]
-    )
-    roots = facts.by_host(cluster, [layout.ask(host, settings.data_root, 1) for host in hosts])
+    settings = run.inventory.etcd
+    units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
+    said = run.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
+    before = facts.by_host(run, [disks.ask_earlier(host, settings.config, run.inventory.cluster) for host in hosts])
+    roots = facts.by_host(run, [layout.ask(host, settings.data_root, 1) for host in hosts])
     return [
         Place(
             host,
@@ -96,68 +164,66 @@ def _places(cluster: Cluster, hosts: Sequence[str]) -> list[Place]:
             emptiness.processes(said[host][1]),
             root := layout.parse(settings.data_root, roots[host], 1),
             emptiness.unmounted(*said[host][2:]),
-            _ways(cluster, host, {settings.data_root, *(d.config.data_dir for d in known if d.host == host)}),
-            _strays(cluster, host, emptiness.strays(root, settings.data_root, [d for d in known if d.host == host])),
+            _ways(run, host, {settings.data_root, *(d.config.data_dir for d in known if d.host == host)}),
+            _strays(run, host, emptiness.strays(root, settings.data_root, [d for d in known if d.host == host])),
         )
         for host in hosts
     ]
 
 
-def _ways(cluster: Cluster, host: str, directories: Iterable[str]) -> dict[str, Way]:
+def _ways(run: Run, host: str, directories: Iterable[str]) -> dict[str, Way]:
     asked = sorted(directories)
-    answers = cluster.ask([emptiness.ask_way(host, directory) for directory in asked])
+    answers = run.ask([emptiness.ask_way(host, directory) for directory in asked])
     return {directory: emptiness.way(directory, found) for directory, found in zip(asked, answers, strict=True)}
 
 
-def _strays(cluster: Cluster, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
+def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
     """What lies in directories that no configuration names, and by its log, which cluster's it is."""
-    lies = cluster.ask([layout.ask(host, path) for path in paths])
-    heads = cluster.ask([lineage.ask_wal(host, path) for path in paths])
+    lies = run.ask([layout.ask(host, path) for path in paths])
+    heads = run.ask([lineage.ask_wal(host, path) for path in paths])
     return {
         path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))
         for path, found, head in zip(paths, lies, heads, strict=True)
     }
 
 
-def choose_file(cluster: Cluster) -> Source | None:
+def choose_file(run: Run, sources: Sources) -> Source | None:
     """The file to restore, out of all on this machine; None where none may be chosen by itself.
 
     Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
     named file that is bad, or a directory that is not there.
     """
-    known, options = cluster.known, cluster.options
-    found = of_files(cluster.inventory, options.snapshot, known.family)
+    family, options = sources.family, run.options
+    found = of_files(run.inventory, options.snapshot, family)
     for candidate in found:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
-    chosen = _rank(cluster, [*found, *disks.listed(known.disks, known.family, options.salvage)])
+    chosen = _rank(run, sources, [*found, *disks.listed(sources.disks, family, options.salvage)])
     if chosen is None:
         return None
     for candidate in found:
         if candidate.problem:
-            cluster.note(f"skipped: {candidate.path} {candidate.problem}")
-    if chosen.named and known.family.line and not _of_family(chosen, known.family):
-        cluster.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
+            run.note(f"skipped: {candidate.path} {candidate.problem}")
+    if chosen.named and family.line and not _of_family(chosen, family):
+        run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source
 
 
-def offer(cluster: Cluster, sources: list[Source]) -> Source | None:
+def offer(run: Run, sources: Sources, made: list[Source]) -> Source | None:
     """Adds what was just made to the table, and chooses again. Returns the chosen one, None where there is none.
 
     A source without a lineage is the lost cluster's own: it was taken from its members.
     """
-    lost = cluster.known.family.lost
-    owned = [
-        replace(s, lineage=lost, bumps=cluster.known.family.bump(lost)) if s.lineage is None else s for s in sources
-    ]
-    chosen = _rank(cluster, [*map(ranking.of, owned), *cluster.known.sources])
+    lost = sources.family.lost
+    owned = [replace(s, lineage=lost, bumps=sources.family.bump(lost)) if s.lineage is None else s for s in made]
+    chosen = _rank(run, sources, [*map(ranking.of, owned), *sources.rows])
     return chosen.source if chosen else None
 
 
-def failed(cluster: Cluster, kind: str, host: str | None, path: str, why: str) -> None:
+def failed(run: Run, sources: Sources, kind: str, host: str | None, path: str, why: str) -> None:
     """Adds a source that could have been and is not, with the reason."""
     taken = _rfc3339(datetime.now(UTC).timestamp())
-    _rank(cluster, [Candidate(kind, host, path, taken, problem=why), *cluster.known.sources])
+    _rank(run, sources, [Candidate(kind, host, path, taken, problem=why), *sources.rows])
 
 
 def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
@@ -168,30 +234,30 @@ def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
     return None
 
 
-def _rank(cluster: Cluster, candidates: list[Candidate]) -> Candidate | None:
-    chosen, rows = ranking.rank(candidates, cluster.known.family)
-    show(cluster, rows)
+def _rank(run: Run, sources: Sources, candidates: list[Candidate]) -> Candidate | None:
+    chosen, rows = ranking.rank(candidates, sources.family)
+    show(run, sources, rows)
     return chosen
 
 
-def show(cluster: Cluster, rows: tuple[Candidate, ...]) -> None:
+def show(run: Run, sources: Sources, rows: tuple[Candidate, ...]) -> None:
     """The table as it is now: below the stage, in the journal, and kept for `summary.json`."""
-    cluster.known.sources = rows
-    cluster.table = [row.row() for row in rows]
-    cluster.journal.record("sources", lost=str(cluster.known.family.lost or "unknown"), sources=cluster.table)
+    sources.rows = rows
+    run.table = [row.row() for row in rows]
+    run.journal.record("sources", lost=str(sources.family.lost or "unknown"), sources=run.table)
 
 
 def _of_family(candidate: Candidate, family: Family) -> bool:
     return candidate.lineage is not None and family.generation(candidate.lineage) is not None
 
 
-def refuse_an_old_file(cluster: Cluster, chosen: Candidate | None, without: str = "") -> None:
+def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") -> None:
     """Raises `SnapshotError` where a backup that nobody named would be restored, and is too old. `without`: why it is
     not the salvage, where that was tried: etcd is stopped then, and the same command carries the run on.
 
     A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
     """
-    age = too_old(cluster.inventory, chosen, cluster.mark.began if cluster.carrying_on else datetime.now(UTC))
+    age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
     if chosen is None or age is None:
         return
     accept = f"--snapshot={chosen.path}"

@@ -1,7 +1,6 @@
-"""One run of the runbook together: who takes part, what is known, and the three verbs of a stage.
+"""One run of a procedure: who takes part, its mark and its evidence, and the three verbs of a stage.
 
-`ask` gathers facts, `do` carries out a plan, `prove` asserts something about hosts in parallel. What a stage has
-established is kept here for the stages after it, and is established again by every rerun.
+`ask` gathers facts, `do` carries out a plan, `prove` asserts something about hosts in parallel.
 """
 
 from __future__ import annotations
@@ -9,31 +8,21 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 from requorum import anchor, lineage, lock, marker, report
-from requorum.cause import Cause
-from requorum.checks.check import Finding, Seen, counted
 from requorum.command import Action, Command, Copy, Result
-from requorum.disks import Disk
-from requorum.etcd import MemberConfig, Status, Tools
 from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
 from requorum.journal import Journal, now, redact
-from requorum.lineage import Birth, Family
-from requorum.loss import Loss
+from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
-from requorum.quorum import Verdict
-from requorum.ranking import ON_DISK, SALVAGE, Candidate
-from requorum.refusal import Disproved, Refusal
-from requorum.salvage import Salvaged
-from requorum.snapshot import Source
+from requorum.refusal import Disproved
 from requorum.terms import Terms
-from requorum.trial import Trial
 from requorum.watch import Watch
 
 
@@ -70,32 +59,12 @@ class Options:
         return bool(self.salvage or self.skip_hash)
 
 
-@dataclass
-class Known:
-    """What the stages have established so far, each field by the stage that its comment names."""
+@dataclass(frozen=True)
+class Section:
+    """A procedure's part of the end of its run, asked for when that has come, however it did."""
 
-    verdict: Verdict | None = None  # Step 0, diagnosis; None while an unfinished run is carried on
-    family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
-    birth: Birth | None = None  # Step 0: what this run's new cluster comes from
-    disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
-    doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
-    sources: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
-    source: Source | None = None  # Step 0, or Step 1 for a handover
-    unproven: tuple[str, ...] = ()  # a drill: what could not be proven, as sentences
-    tools: dict[str, Tools] = field(default_factory=dict)  # Step 0
-    salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
-    last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
-    copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members
-    loss: Loss | None = None  # Step 1; None where the data was decided before
-    new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
-    roles: tuple[str, ...] = ()  # Step 2
-    trial: Trial | None = None  # Step 2
-    seen: Seen | None = None  # the check: all that was found
-    findings: list[Finding] = field(default_factory=list)  # the check: what that means
-    status: list[Status] = field(default_factory=list)  # Step 5
-    hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5
-    keys: int | None = None  # Step 5
-    causes: list[Cause] = field(default_factory=list)  # diagnose: what is wrong, the likeliest first
+    fields: Callable[[], Mapping[str, object]]  # of summary.json, in place of the defaults in `Run.summary`
+    closing: Callable[[], Sequence[str]] = tuple  # lines for the operator
 
 
 @dataclass
@@ -108,15 +77,14 @@ class Step:
     assertions: int = 0
 
 
-class Cluster:
-    """The cluster that is being recovered. Created once a session by `conftest.py`."""
+class Run:
+    """One run of a procedure on the inventory's hosts. Created once a session by `conftest.py`."""
 
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         self.inventory = inventory
         self.options = options
         self.journal = journal
         self.fleet = fleet
-        self.known = Known()
         self.terms = Terms(inventory, _new_mark(inventory, options.operator), options.gone)
         self.carrying_on = False
         self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
@@ -130,6 +98,7 @@ class Cluster:
         self._acted = 0.0  # the journal's action_seconds when the stage began
         self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
+        self.sections: list[Section] = []
         self.table: list[dict[str, object]] = []  # drawn below the stage
 
     # -- the run and its places ------------------------------------------------------------------------------
@@ -151,22 +120,16 @@ class Cluster:
         self.carrying_on = True
         self.note(f"{doing} run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
 
-    def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        """Writes the run's mark on every host, and what its cluster comes from; never back to an earlier phase, and not
-        without the lock."""
+    def advance(self, mark: Marker, birth: Birth | None = None) -> None:
+        """Writes the run's mark on every host, and what its cluster comes from once that is chosen; never back to an
+        earlier phase, and not without the lock."""
         assert not self._only_looks, f"{self.stage} must not mark anything"
+        assert mark.phase >= self.mark.phase, f"{self.stage} must not mark an earlier phase"
         self.prove_lock()
-        mark = self.mark
-        if phase is not None and phase > mark.phase:
-            mark = replace(mark, phase=phase)
-        if source is not None:
-            mark = replace(mark, snapshot=source.sha256, origin=source.kind, taken=source.taken)
         self.terms = replace(self.terms, mark=mark)
         cluster = self.inventory.cluster
         plan = [c for host in self.terms.everyone for c in marker.write(host, cluster, mark)]
-        self.known.birth = self._birth(source)
-        if self.known.birth is not None:
-            birth = self.known.birth
+        if birth is not None:
             plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
         self.do(plan, bookkeeping=True)
 
@@ -189,22 +152,6 @@ class Cluster:
         if found != self.lock:
             self.lock = None
             raise lock.lost(host, found)
-
-    def _birth(self, source: Source | None) -> Birth | None:
-        """From which data this run's cluster comes; None until that is chosen."""
-        mark, birth, family = self.mark, self.known.birth, self.known.family
-        if source is not None and (birth is None or birth.sha256 != source.sha256):
-            parent = source.lineage or family.lost
-            bumped = source.bumps if source.lineage else family.bump(parent)
-            bump = self.inventory.etcd.revision_bump if all(t.bumps for t in self.known.tools.values()) else 0
-            return Birth(mark.token, mark.run, mark.phase, source.sha256, parent, bumped + bump)
-        return replace(birth, phase=max(birth.phase, mark.phase)) if birth is not None else None
-
-    @property
-    def source(self) -> Source:
-        if self.known.source is None:
-            raise Refusal("the runbook", "no snapshot was chosen", "run the runbook from its start")
-        return self.known.source
 
     @property
     def health_seconds(self) -> float:
@@ -326,12 +273,24 @@ class Cluster:
 
     # -- evidence --------------------------------------------------------------------------------------------
 
+    def hand_in(self, section: Section) -> None:
+        self.sections.append(section)
+
+    @property
+    def handed_in(self) -> dict[str, object]:
+        """The procedures' own fields of `summary.json` as they are now."""
+        return {name: value for section in self.sections for name, value in section.fields().items()}
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took so far."""
+        return time.monotonic() - self.started
+
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
         """`summary.json`: docs/reference.md#summaryjson."""
-        total = time.monotonic() - self.started
+        total = self.seconds
         acting = min(self.journal.action_seconds, total)
-        source = self.known.source
-        return {
+        content = {
             "schema": 1,
             "cluster": self.inventory.cluster,
             "run": self.mark.run,
@@ -344,26 +303,19 @@ class Cluster:
                 "action_seconds": round(acting, 2),
                 "proof_seconds": round(total - acting, 2),
             },
-            "snapshot": None
-            if source is None
-            else {
-                "source": source.kind if source.kind in ("file", SALVAGE, ON_DISK) else "live",
-                "host": source.host,
-                "revision": source.revision,
-                "sha256": source.sha256,
-                "bytes": source.bytes,
-                "keys": self.known.keys,
-                "taken": source.taken,
-            },
-            "sources": [candidate.row() for candidate in self.known.sources],
-            "unproven": list(self.known.unproven),
-            "data_loss": self.data_loss(),
-            "members": self._members(),
+            "snapshot": None,
+            "sources": [],
+            "unproven": [],
+            "data_loss": {"certain": None, "possible": None, "why": "no snapshot was chosen"},
+            "members": [],
             "gone": list(self.terms.gone),
-            "findings": [asdict(finding) for finding in self.known.findings],
-            "causes": [cause.row() for cause in self.known.causes],
+            "findings": [],
+            "causes": [],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
+        own = self.handed_in
+        assert own.keys() <= content.keys(), f"no fields of summary.json: {sorted(own.keys() - content.keys())}"
+        return content | own
 
     def closing(self, outcome: str) -> list[str]:
         """The last lines for the operator: what came of it, what is lost, where the evidence is."""
@@ -377,44 +329,9 @@ class Cluster:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
-        if self.known.findings:
-            lines.append(f"Checked in {time.monotonic() - self.started:.1f} s. {counted(self.known.findings)}.")
+        lines += [line for section in self.sections for line in section.closing()]
         lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
         return lines
-
-    def data_loss(self) -> dict[str, object]:
-        """`certain` and `possible` as numbers, None where not known; `why`."""
-        source = self.known.source
-        if source is None and self.known.loss is not None:  # a rollback that discards the new cluster
-            return asdict(self.known.loss)
-        if source is None:
-            return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
-        if source.kind == "handover":
-            why = "saved after Deephaven was off and no client was connected: nothing is missing"
-            return {"certain": 0, "possible": 0, "why": why}
-        if self.known.loss is not None:
-            return asdict(self.known.loss)
-        why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
-        return {"certain": None, "possible": None, "why": why}
-
-    def _members(self) -> list[dict[str, object]]:
-        by_ip = {member.ip: member for member in self.inventory.members}
-        rows: list[dict[str, object]] = []
-        for status in self.known.status:
-            ip = status.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
-            member = by_ip.get(ip)
-            revision, digest = self.known.hashes.get(status.endpoint, (status.revision, None))
-            rows.append(
-                {
-                    "name": member.name if member else None,
-                    "ip": ip,
-                    "version": status.version,
-                    "revision": revision,
-                    "hash": digest,
-                }
-            )
-        order = [member.name for member in self.inventory.members]
-        return sorted(rows, key=lambda row: order.index(str(row["name"])) if row["name"] in order else len(order))
 
 
 def _spelled(inventory: Inventory) -> str:

@@ -23,7 +23,7 @@ from requorum.terms import Terms
 @dataclass
 class Drill:
     """One drill. `cluster` and `etcd` (version) are the manifest's words, None without one; `login`: the lab's
-    passwords open the restored data. `unproven` are sentences for the report."""
+    passwords open the restored data. `unproven` are sentences for the report; `ended`: they are all."""
 
     source: Source
     contents: bolt.Contents
@@ -33,6 +33,11 @@ class Drill:
     made: bool = True
     login: bool = False
     unproven: list[str] = field(default_factory=list)
+    ended: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`. What is not proven counts once the drill has come to its end."""
+        return {"unproven": list(self.unproven) if self.ended else []}
 
 
 def choose(named: str | None, inventory: Inventory | None) -> Drill:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from requorum import clock, deephaven, facts, incident, marker, questions, quorum
 from requorum.cause import refused
 from requorum.clock import Reading
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, Result, look
 from requorum.etcd import MemberConfig
 from requorum.fleet import Machine, Unreachable
@@ -26,7 +26,7 @@ from requorum.refusal import Refusal
 from requorum.sheet import EtcdSheet, Sheet
 
 
-def reach(cluster: Cluster) -> tuple[dict[str, str], dict[str, Reading]]:
+def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:
     """Who does not take commands as root, and why; everybody else's clock."""
 
     def ask(machine: Machine) -> str | Reading | None:
@@ -37,16 +37,16 @@ def reach(cluster: Cluster) -> tuple[dict[str, str], dict[str, Reading]]:
         result = machine.ask(clock.ask(machine.name))
         return clock.parse(result, began + result.seconds)  # not now: the journal's disk came between
 
-    answers = cluster.fleet.each(cluster.terms.everyone, ask)
+    answers = run.fleet.each(run.terms.everyone, ask)
     silent = {h: a.what if isinstance(a, Refusal) else str(a) for h, a in answers.items() if isinstance(a, Exception)}
     silent |= {host: answer for host, answer in answers.items() if isinstance(answer, str)}
     return silent, {host: answer for host, answer in answers.items() if isinstance(answer, Reading)}
 
 
-def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet:
+def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet:
     """Everything that can be told of the cluster now, in four trips. The last two are what `reach` found."""
-    inventory, terms = cluster.inventory, cluster.terms
-    asking = _Asking(cluster, silent)
+    inventory, terms = run.inventory, run.terms
+    asking = _Asking(run, silent)
     client = inventory.deephaven.client_config
     first = asking.round(
         machines=[question for host in terms.etcd_hosts for question in questions.of_a_machine(inventory, host)],
@@ -75,10 +75,10 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
     alarms, logins = _users(asking, roles, fourth["logins"].get(terms.configuration_server, []))
     alarms |= {f"{host}: {on.health}" for host, on in found.items() if "ALARM" in on.health}
     cut_off = questions.cut_off(members, found, second["reach"], inventory.etcd.peer_port)
-    verdict = quorum.decide(_member_facts(cluster, members, found, silent, cut_off))
+    verdict = quorum.decide(_member_facts(run, members, found, silent, cut_off))
     return Sheet(
         inventory,
-        cluster.options.hosts,
+        run.options.hosts,
         members,
         verdict,
         silent,
@@ -98,15 +98,15 @@ def sheet(cluster: Cluster, silent: dict[str, str], clocks: dict[str, Reading]) 
 class _Asking:
     """Questions to whoever answers; who falls silent on the way joins the silent, and what failed is remembered."""
 
-    def __init__(self, cluster: Cluster, silent: dict[str, str]) -> None:
-        self.cluster = cluster
+    def __init__(self, run: Run, silent: dict[str, str]) -> None:
+        self.run = run
         self.silent = silent
         self.unseen: list[str] = []
 
     def round(self, **kinds: Iterable[Command]) -> dict[str, questions.Answers]:
         """One trip to every host for several kinds of questions. Gives kind → host → results."""
         asked = [(kind, c) for kind, commands in kinds.items() for c in commands if c.host not in self.silent]
-        answers = self.cluster.fleet.gather([command for _, command in asked])
+        answers = self.run.fleet.gather([command for _, command in asked])
         left = {}
         for host, answer in answers.items():
             if isinstance(answer, Exception):
@@ -138,7 +138,7 @@ def installed_members(inventory: Inventory, configs: Iterable[MemberConfig]) -> 
 
 
 def _member_facts(
-    cluster: Cluster,
+    run: Run,
     members: tuple[Member, ...],
     found: Mapping[str, EtcdSheet],
     silent: Mapping[str, str],
@@ -149,7 +149,7 @@ def _member_facts(
     def sheets(leaders: Mapping[str, bool | None]) -> list[MemberFacts]:
         return [
             MemberFacts(member, gone=True)
-            if member.host in cluster.terms.gone
+            if member.host in run.terms.gone
             else MemberFacts(member, reached=False)
             if member.host in silent or (on := found.get(member.host)) is None
             else MemberFacts(
@@ -171,7 +171,7 @@ def _member_facts(
     if quorum.majority_is_down(now) or 2 * led > len(members) or not up:
         return now
     with contextlib.suppress(Unreachable):  # it fell silent meanwhile: what was seen before stands
-        return sheets(leaders | facts.watch_leaders(cluster, up, {host: leaders[host] for host in up}))
+        return sheets(leaders | facts.watch_leaders(run, up, {host: leaders[host] for host in up}))
     return now
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 
 from requorum import archive, deephaven, etcd, incident, lineage, marker, quorum
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import HUGE, Command, Result, look
 from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.inventory import Member
@@ -19,50 +19,50 @@ from requorum.quorum import Kind, MemberFacts, Verdict
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
 
-def by_host(cluster: Cluster, commands: list[Command]) -> dict[str, Result]:
+def by_host(run: Run, commands: list[Command]) -> dict[str, Result]:
     """One answer a host."""
-    return {result.command.host: result for result in cluster.ask(commands)}
+    return {result.command.host: result for result in run.ask(commands)}
 
 
-def marks(cluster: Cluster) -> tuple[dict[str, Marker | None], Outlived]:
+def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
     """Every host's mark, and what its runs' own directories know besides."""
-    name, hosts = cluster.inventory.cluster, cluster.terms.everyone
+    name, hosts = run.inventory.cluster, run.terms.everyone
     questions = [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
-    answers = cluster.ask_by_host(questions)
+    answers = run.ask_by_host(questions)
     found = {host: marker.parse(host, mark.stdout) for host, (mark, *_) in answers.items()}
     return found, incident.outlived((result for results in answers.values() for result in results), name)
 
 
-def tools(cluster: Cluster) -> dict[str, Tools]:
-    questions = [question for host in cluster.terms.member_hosts for question in etcd.ask_tools(host)]
+def tools(run: Run) -> dict[str, Tools]:
+    questions = [question for host in run.terms.member_hosts for question in etcd.ask_tools(host)]
     return {
         host: etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
-        for host, (version, where, usage) in cluster.ask_by_host(questions).items()
+        for host, (version, where, usage) in run.ask_by_host(questions).items()
     }
 
 
-def units(cluster: Cluster, hosts: Iterable[str]) -> dict[str, Unit]:
-    questions = [etcd.ask_unit(host, cluster.inventory.etcd.unit) for host in hosts]
-    return {host: etcd.parse_unit(r.stdout) for host, r in by_host(cluster, questions).items()}
+def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:
+    questions = [etcd.ask_unit(host, run.inventory.etcd.unit) for host in hosts]
+    return {host: etcd.parse_unit(r.stdout) for host, r in by_host(run, questions).items()}
 
 
-def configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
+def configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
     """Each host's installed etcd configuration; None where there is none. Raises `EtcdError` for one that is broken."""
-    path = cluster.inventory.etcd.config
-    answers = by_host(cluster, [_ask_config(host, path) for host in hosts])
+    path = run.inventory.etcd.config
+    answers = by_host(run, [_ask_config(host, path) for host in hosts])
     return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
 
 
-def configs_or_why(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
+def configs_or_why(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
     """The same of machines that may be broken: why it cannot be read stands in its place."""
-    path = cluster.inventory.etcd.config
-    answers = by_host(cluster, [_ask_config(host, path) for host in hosts])
+    path = run.inventory.etcd.config
+    answers = by_host(run, [_ask_config(host, path) for host in hosts])
     return {host: etcd.read_config(answer, f"{host}:{path}") for host, answer in answers.items()}
 
 
-def old_configs(cluster: Cluster, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
+def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
     """The same; None also where it cannot be read, since one bad file must not stop what it is not needed for."""
-    found = configs_or_why(cluster, hosts)
+    found = configs_or_why(run, hosts)
     return {host: None if isinstance(config, str) else config for host, config in found.items()}
 
 
@@ -70,70 +70,68 @@ def _ask_config(host: str, path: str) -> Command:
     return look(host, "cat", path, why=f"read {path}")
 
 
-def is_still_under_way(cluster: Cluster, mark: Marker) -> bool:
+def is_still_under_way(run: Run, mark: Marker) -> bool:
     """Past the point of no return a run is carried on only while its cluster is healthy: a new loss is a new run."""
     if mark.phase < Phase.POWERING_ON:
         return True
-    still = has_quorum(cluster, cluster.inventory.members)
+    still = has_quorum(run, run.inventory.members)
     if not still:
-        cluster.note(
-            f"run {mark.run} had turned Deephaven on; what is lost now is a new incident, and a new run begins"
-        )
+        run.note(f"run {mark.run} had turned Deephaven on; what is lost now is a new incident, and a new run begins")
     return still
 
 
-def old_members_that_lead(cluster: Cluster) -> list[str]:
+def old_members_that_lead(run: Run) -> list[str]:
     """Hosts whose etcd has another configuration than this run's, and sees a leader."""
-    found = old_configs(cluster, [member.host for member in cluster.terms.old_members])
-    theirs = {host: config for host, config in found.items() if config and config.token != cluster.mark.token}
-    return [host for host, leads in _leaders(cluster, theirs).items() if leads]
+    found = old_configs(run, [member.host for member in run.terms.old_members])
+    theirs = {host: config for host, config in found.items() if config and config.token != run.mark.token}
+    return [host for host, leads in _leaders(run, theirs).items() if leads]
 
 
-def has_quorum(cluster: Cluster, members: tuple[Member, ...]) -> bool:
-    return quorum.decide(_diagnose(cluster, members)).kind is Kind.INTACT
+def has_quorum(run: Run, members: tuple[Member, ...]) -> bool:
+    return quorum.decide(_diagnose(run, members)).kind is Kind.INTACT
 
 
-def new_configuration_is_installed(cluster: Cluster) -> bool:
+def new_configuration_is_installed(run: Run) -> bool:
     """Whether the run that is carried on got so far that a member has the new configuration."""
-    if not cluster.carrying_on:
+    if not run.carrying_on:
         return False
-    found = old_configs(cluster, cluster.terms.etcd_hosts)
-    return any(config is not None and config.token == cluster.mark.token for config in found.values())
+    found = old_configs(run, run.terms.etcd_hosts)
+    return any(config is not None and config.token == run.mark.token for config in found.values())
 
 
-def files(cluster: Cluster, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def files(run: Run, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
-    answers = by_host(cluster, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
+    answers = by_host(run, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
     return {host: etcd.parse_files(result.stdout) for host, result in answers.items()}
 
 
-def digests(cluster: Cluster, paths: dict[str, str]) -> dict[str, str]:
+def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
     """host → SHA-256 of its file; "" where there is none."""
     questions = [look(h, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE) for h, path in paths.items()]
-    return {h: r.stdout.split(" ")[0] for h, r in by_host(cluster, questions).items()}
+    return {h: r.stdout.split(" ")[0] for h, r in by_host(run, questions).items()}
 
 
-def diagnose(cluster: Cluster) -> list[MemberFacts]:
+def diagnose(run: Run) -> list[MemberFacts]:
     """One fact sheet for each old member, watched for three election timeouts where one sees no leader."""
-    return _diagnose(cluster, cluster.inventory.old_members)
+    return _diagnose(run, run.inventory.old_members)
 
 
-def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts]:
-    hosts = [member.host for member in members if member.host not in cluster.terms.gone]
-    found_units, read = units(cluster, hosts), configs_or_why(cluster, hosts)
+def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
+    hosts = [member.host for member in members if member.host not in run.terms.gone]
+    found_units, read = units(run, hosts), configs_or_why(run, hosts)
     found_configs = {host: None if isinstance(config, str) else config for host, config in read.items()}
-    addresses = by_host(cluster, [quorum.ask_addresses(host) for host in hosts])
+    addresses = by_host(run, [quorum.ask_addresses(host) for host in hosts])
     configured = {h: c for h, c in found_configs.items() if c is not None}
-    data = _database_sizes(cluster, configured)
-    leaders = _leaders(cluster, configured)
-    cut_off = _cut_off(cluster, members, configured, leaders)
+    data = _database_sizes(run, configured)
+    leaders = _leaders(run, configured)
+    cut_off = _cut_off(run, members, configured, leaders)
 
     def sheets_with(leaders: dict[str, bool | None]) -> list[MemberFacts]:
         return [sheet(member, leaders) for member in members]
 
     def sheet(member: Member, leaders: dict[str, bool | None]) -> MemberFacts:
         host = member.host
-        if host in cluster.terms.gone:
+        if host in run.terms.gone:
             return MemberFacts(member, gone=True)
         return MemberFacts(
             member,
@@ -149,77 +147,77 @@ def _diagnose(cluster: Cluster, members: tuple[Member, ...]) -> list[MemberFacts
 
     if quorum.majority_is_down(sheets_with(leaders)):  # then it does not matter whether the others see a leader
         return sheets_with(leaders)
-    return sheets_with(watch_leaders(cluster, configured, leaders))
+    return sheets_with(watch_leaders(run, configured, leaders))
 
 
-def _database_sizes(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, int]:
+def _database_sizes(run: Run, configured: dict[str, MemberConfig]) -> dict[str, int]:
     """host → bytes of the member's database, where there is one."""
     questions = [
         look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="whether the data is there")
         for host, config in configured.items()
     ]
-    return {host: int(r.stdout) for host, r in by_host(cluster, questions).items() if r.code == 0}
+    return {host: int(r.stdout) for host, r in by_host(run, questions).items() if r.code == 0}
 
 
-def _leaders(cluster: Cluster, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
+def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
     """Whether each member sees a leader now; None where it does not answer."""
-    answers = by_host(cluster, [etcd.ask_leader(h, c) for h, c in configured.items()])
+    answers = by_host(run, [etcd.ask_leader(h, c) for h, c in configured.items()])
     return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
 
 
 def watch_leaders(
-    cluster: Cluster, configured: dict[str, MemberConfig], seen: dict[str, bool | None]
+    run: Run, configured: dict[str, MemberConfig], seen: dict[str, bool | None]
 ) -> dict[str, bool | None]:
     """Goes on looking for three election timeouts, unless everybody sees a leader and nobody is said to be gone."""
     longest = max((config.election_seconds for config in configured.values()), default=1.0)
     deadline = time.monotonic() + ELECTION_TIMEOUTS * longest
-    everyone_sees_one = len(seen) == len(cluster.inventory.old_members) and all(seen.values())
-    if everyone_sees_one and not cluster.terms.gone:
+    everyone_sees_one = len(seen) == len(run.inventory.old_members) and all(seen.values())
+    if everyone_sees_one and not run.terms.gone:
         return seen
     history = [seen]
     while time.monotonic() < deadline:
         time.sleep(longest / 4)
-        history.append(_leaders(cluster, configured))
+        history.append(_leaders(run, configured))
     # The last quarter counts: a member that had not noticed the loss yet has by then, an election has ended.
     recent = history[-(len(history) // 4 or 1) :]
     return {h: None if recent[-1][h] is None else any(sample[h] for sample in recent) for h in seen}
 
 
-def closed_without_quorum(cluster: Cluster, verdict: Verdict | None) -> frozenset[str]:
+def closed_without_quorum(run: Run, verdict: Verdict | None) -> frozenset[str]:
     """Hosts of members where nobody can log in without quorum: authentication is on, and only passwords are known."""
-    if verdict is None or _has_client_key(cluster):
+    if verdict is None or _has_client_key(run):
         return frozenset()
     up = [facts for facts in verdict.members if facts.config and facts.has_leader is not None]
-    answers = by_host(cluster, [etcd.ask_authentication(f.member.host, f.config) for f in up if f.config])
+    answers = by_host(run, [etcd.ask_authentication(f.member.host, f.config) for f in up if f.config])
     return frozenset(host for host, result in answers.items() if etcd.demands_login(result.stdout))
 
 
-def _has_client_key(cluster: Cluster) -> bool:
+def _has_client_key(run: Run) -> bool:
     """Whether root's client configuration holds a private key: with one, a login needs no consensus."""
-    client = f"{cluster.inventory.deephaven.client_config}/root"
+    client = f"{run.inventory.deephaven.client_config}/root"
     question = look(
-        cluster.terms.configuration_server, "find", client, "-name", "*key*", why="whether root has a client key"
+        run.terms.configuration_server, "find", client, "-name", "*key*", why="whether root has a client key"
     )
-    (answer,) = cluster.ask([question])
+    (answer,) = run.ask([question])
     return bool(answer.stdout.strip())
 
 
 def _cut_off(
-    cluster: Cluster,
+    run: Run,
     members: Iterable[Member],
     configured: dict[str, MemberConfig],
     leaders: dict[str, bool | None],
 ) -> dict[str, tuple[str, ...]]:
     """host → other members' hosts that it cannot reach at all."""
     members = tuple(members)
-    port = cluster.inventory.etcd.peer_port
+    port = run.inventory.etcd.peer_port
     questions, peers = [], []
     for member in members:
         for peer in members:
-            if peer is not member and not {member.host, peer.host} & set(cluster.terms.gone):
+            if peer is not member and not {member.host, peer.host} & set(run.terms.gone):
                 questions.append(quorum.ask_reach(member.host, peer.ip, port))
                 peers.append((member.host, peer.ip, peer.host))
-    answers = {(r.command.host, r.command.argv[-2]): r for r in cluster.ask(questions)}
+    answers = {(r.command.host, r.command.argv[-2]): r for r in run.ask(questions)}
     found: dict[str, tuple[str, ...]] = {}
     for host, ip, name in peers:
         result = answers[host, ip]
@@ -229,109 +227,109 @@ def _cut_off(
     return found
 
 
-def cut_off_new_members(cluster: Cluster) -> dict[str, tuple[str, ...]]:
+def cut_off_new_members(run: Run) -> dict[str, tuple[str, ...]]:
     """The same for the cluster to build."""
-    found = {h: c for h, c in old_configs(cluster, cluster.terms.member_hosts).items() if c is not None}
-    return _cut_off(cluster, cluster.inventory.members, found, _leaders(cluster, found))
+    found = {h: c for h, c in old_configs(run, run.terms.member_hosts).items() if c is not None}
+    return _cut_off(run, run.inventory.members, found, _leaders(run, found))
 
 
-def earlier_backups(cluster: Cluster) -> dict[str, str]:
+def earlier_backups(run: Run) -> dict[str, str]:
     """host → the passwords that an earlier run of this incident backed up there."""
-    name, hosts = cluster.inventory.cluster, cluster.terms.deephaven_hosts
+    name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
     questions = [question for h in hosts for question in (incident.ask_runs(h, name), lineage.ask_births(h, name))]
     found = {}
-    for host, (runs, births) in cluster.ask_by_host(questions).items():
+    for host, (runs, births) in run.ask_by_host(questions).items():
         first = incident.first_backup(
-            cluster.mark.run, *incident.parse_runs(runs.stdout), lineage.parse_births(births.stdout)
+            run.mark.run, *incident.parse_runs(runs.stdout), lineage.parse_births(births.stdout)
         )
         if first:
             found[host] = f"{marker.directory(name, first)}/{incident.BACKUP}"
     return found
 
 
-def passwords(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+def passwords(run: Run, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → role → SHA-256 of the password below `directory`; kept in memory only."""
-    answers = by_host(cluster, [deephaven.ask_passwords(host, directory) for host in hosts])
+    answers = by_host(run, [deephaven.ask_passwords(host, directory) for host in hosts])
     return {host: deephaven.parse_passwords(result.stdout) for host, result in answers.items()}
 
 
-def passwords_anywhere(cluster: Cluster, host: str, directory: str) -> list[tuple[str, str]]:
+def passwords_anywhere(run: Run, host: str, directory: str) -> list[tuple[str, str]]:
     """(role, SHA-256) of every password at any depth below `directory` on one host."""
     question = deephaven.ask_passwords(host, directory, deepest=None)
-    return deephaven.parse_all_passwords(by_host(cluster, [question])[host].stdout)
+    return deephaven.parse_all_passwords(by_host(run, [question])[host].stdout)
 
 
-def client_files(cluster: Cluster, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+def client_files(run: Run, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → `role/file` → SHA-256 of the client configuration below `directory`; kept in memory only."""
-    answers = by_host(cluster, [deephaven.ask_client_files(host, directory) for host in hosts])
+    answers = by_host(run, [deephaven.ask_client_files(host, directory) for host in hosts])
     return {host: deephaven.parse_client_files(result.stdout) for host, result in answers.items()}
 
 
-def packed_client_files(cluster: Cluster) -> dict[str, str]:
+def packed_client_files(run: Run) -> dict[str, str]:
     """The same of the query archive, as it was unpacked for reading."""
-    (packed,) = client_files(cluster, cluster.terms.place("read/query"), [cluster.terms.configuration_server]).values()
+    (packed,) = client_files(run, run.terms.place("read/query"), [run.terms.configuration_server]).values()
     return packed
 
 
-def endpoints(cluster: Cluster, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
+def endpoints(run: Run, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → role → the endpoints it is configured with."""
-    client = cluster.inventory.deephaven.client_config
-    answers = by_host(cluster, [deephaven.ask_endpoints(host, client) for host in hosts])
+    client = run.inventory.deephaven.client_config
+    answers = by_host(run, [deephaven.ask_endpoints(host, client) for host in hosts])
     return {host: deephaven.parse_endpoints(result.stdout) for host, result in answers.items()}
 
 
-def archives_to_read(cluster: Cluster) -> list[str]:
+def archives_to_read(run: Run) -> list[str]:
     """The server and the query archive: as generated, or as finished where a run was cut after its tidying."""
-    there = staging(cluster)
+    there = staging(run)
     names = [(f"{name}.generated.tgz", f"{name}.tgz") for name in ("server", "query")]
-    places = [tuple(map(cluster.terms.place, pair)) for pair in names]
+    places = [tuple(map(run.terms.place, pair)) for pair in names]
     return [made if made in there else finished for made, finished in places]
 
 
-def listings(cluster: Cluster, archives: Iterable[str]) -> list[list[archive.Entry]]:
+def listings(run: Run, archives: Iterable[str]) -> list[list[archive.Entry]]:
     """What each archive on the configuration server holds; refuses one that is not safe to unpack."""
-    host = cluster.terms.configuration_server
-    answers = cluster.ask([archive.ask_listing(host, path) for path in archives])
+    host = run.terms.configuration_server
+    answers = run.ask([archive.ask_listing(host, path) for path in archives])
     return [archive.parse_listing(r.command.argv[-1], r.stdout) for r in answers]
 
 
-def archived_configs(cluster: Cluster) -> dict[str, MemberConfig]:
+def archived_configs(run: Run) -> dict[str, MemberConfig]:
     """path → configuration, for every `config.yaml` in the server archive that was unpacked for reading."""
-    terms = cluster.terms
+    terms = run.terms
     root = terms.place("read/server")
-    (names,) = cluster.ask(
+    (names,) = run.ask(
         [look(terms.configuration_server, "find", root, "-name", "config.yaml", why="what was generated")]
     )
     paths = sorted(names.stdout.splitlines())
-    texts = cluster.ask([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
+    texts = run.ask([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
     return {p: etcd.parse_config(t.stdout, p) for p, t in zip(paths, texts, strict=True)}
 
 
-def new_configs(cluster: Cluster) -> dict[str, MemberConfig]:
+def new_configs(run: Run) -> dict[str, MemberConfig]:
     """Every new member's installed configuration; only asked once it was proven to be there."""
-    found = configs(cluster, cluster.terms.member_hosts)
+    found = configs(run, run.terms.member_hosts)
     return {host: config for host, config in found.items() if config is not None}
 
 
-def staged(cluster: Cluster) -> dict[str, str]:
+def staged(run: Run) -> dict[str, str]:
     """SHA-256 of the snapshot as each new member holds it."""
-    return digests(cluster, dict.fromkeys(cluster.terms.member_hosts, cluster.terms.snapshot_path))
+    return digests(run, dict.fromkeys(run.terms.member_hosts, run.terms.snapshot_path))
 
 
-def staging(cluster: Cluster) -> tuple[str, ...]:
+def staging(run: Run) -> tuple[str, ...]:
     """What of the generated configuration lies on the configuration server already."""
-    terms, archived = cluster.terms, cluster.inventory.deephaven.server_archive
+    terms, archived = run.terms, run.inventory.deephaven.server_archive
     names = ("server.generated.tgz", "query.generated.tgz", "server.tgz", "query.tgz")
     kept = f"{terms.aside}/{archived.strip('/').replace('/', '_')}"
     wanted = (*map(terms.place, names), archived, kept)
-    return files(cluster, {terms.configuration_server: wanted})[terms.configuration_server]
+    return files(run, {terms.configuration_server: wanted})[terms.configuration_server]
 
 
-def archives(cluster: Cluster) -> dict[str, dict[str, str]]:
+def archives(run: Run) -> dict[str, dict[str, str]]:
     """Both archives as every machine that needs them holds them. Shape: archive → host → SHA-256."""
-    terms = cluster.terms
+    terms = run.terms
     needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
     return {
-        name: digests(cluster, dict.fromkeys((terms.configuration_server, *hosts), terms.place(name)))
+        name: digests(run, dict.fromkeys((terms.configuration_server, *hosts), terms.place(name)))
         for name, hosts in needs.items()
     }

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from requorum import lock
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import stop_all
 from requorum.journal import now
 from requorum.lock import Holder
@@ -56,57 +56,57 @@ def born(pid: int) -> str | None:
     return None if state in ("", "Z", "X") else rest[18]
 
 
-def take(cluster: Cluster, ends: bool = True) -> None:
+def take(run: Run, ends: bool = True) -> None:
     """Takes the lock, from this operator's own dead run too; then, unless told not to, ends what such a run may have
     left running: on all hosts, so they must answer.
 
     Held already it stays held, so that a procedure may have the runbook's own steps in it. A plan only shows it.
     Raises `LockError` that names whoever holds it.
     """
-    if cluster.lock is not None or cluster.shown:
-        cluster.note("locked by this run already")
+    if run.lock is not None or run.shown:
+        run.note("locked by this run already")
         return
-    host, name = lock.place(cluster.terms), cluster.inventory.cluster
-    left = [stop_all(h, "end what a run that was cut off left running") for h in cluster.terms.everyone if ends]
-    if not cluster.acts:
-        cluster.shown = True
+    host, name = lock.place(run.terms), run.inventory.cluster
+    left = [stop_all(h, "end what a run that was cut off left running") for h in run.terms.everyone if ends]
+    if not run.acts:
+        run.shown = True
         taking = lock.take(host, name, PLANNED)
-        found = lock.parse(host, name, cluster.ask([lock.ask(host, name)])[0].stdout)
+        found = lock.parse(host, name, run.ask([lock.ask(host, name)])[0].stdout)
         if found is not None and lock.is_gone(found, myself(), born):
             taking += [lock.drop(host, name, found.words(), _ENDED), *taking]
-        cluster.do([*taking, *left])
+        run.do([*taking, *left])
         return
-    cluster.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
-    found = _try(cluster, host, mine)
+    run.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
+    found = _try(run, host, mine)
     if found is not None and found != mine and lock.is_gone(found, mine, born):
-        cluster.note(f"the lock of {found} is taken over: that process has ended")
-        cluster.do([lock.drop(host, name, found.words(), _ENDED)])
-        found = _try(cluster, host, mine)
+        run.note(f"the lock of {found} is taken over: that process has ended")
+        run.do([lock.drop(host, name, found.words(), _ENDED)])
+        found = _try(run, host, mine)
     if found != mine:
-        cluster.lock = None
-        raise lock.held(host, name, found, lock.clearing(cluster.inventory, host))
-    cluster.do(left)
+        run.lock = None
+        raise lock.held(host, name, found, lock.clearing(run.inventory, host))
+    run.do(left)
 
 
-def _try(cluster: Cluster, host: str, mine: Holder) -> Holder | None:
-    name = cluster.inventory.cluster
-    return lock.parse(host, name, cluster.do(lock.take(host, name, mine.words()))[-1].stdout)
+def _try(run: Run, host: str, mine: Holder) -> Holder | None:
+    name = run.inventory.cluster
+    return lock.parse(host, name, run.do(lock.take(host, name, mine.words()))[-1].stdout)
 
 
-def release(cluster: Cluster) -> None:
+def release(run: Run) -> None:
     """At the end of a run, however it ended, so it never raises. Where it fails, the operator's next run takes over."""
-    host, name, why = lock.place(cluster.terms), cluster.inventory.cluster, "let the lock go"
-    if cluster.shown:
-        cluster.do([lock.drop(host, name, PLANNED, why)], bookkeeping=True)
-    if cluster.lock is None:
+    host, name, why = lock.place(run.terms), run.inventory.cluster, "let the lock go"
+    if run.shown:
+        run.do([lock.drop(host, name, PLANNED, why)], bookkeeping=True)
+    if run.lock is None:
         return
     try:
-        cluster.fleet.run([lock.drop(host, name, cluster.lock.words(), why)])
-        cluster.lock = None
+        run.fleet.run([lock.drop(host, name, run.lock.words(), why)])
+        run.lock = None
     except Refusal as refusal:
-        cluster.journal.record("note", text=f"the lock could not be let go: {refusal}")
-        read, clear = lock.reading(cluster.inventory, host), lock.clearing(cluster.inventory, host)
-        cluster.last_words.append(
+        run.journal.record("note", text=f"the lock could not be let go: {refusal}")
+        read, clear = lock.reading(run.inventory, host), lock.clearing(run.inventory, host)
+        run.last_words.append(
             f"The lock may stay on {host}: your next run from this machine takes it over. Anybody else reads whose it "
             f"is: {read} and only if it is this run's (process {os.getpid()}) clears it: {clear}"
         )

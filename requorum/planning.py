@@ -1,6 +1,6 @@
 """`--plan`: the stages as they are, on hosts that are only looked at.
 
-`Planning` stands in for `Cluster`: facts are asked for, until a planned command changes what they are about; from then
+`Planning` stands in for `Run`: facts are asked for, until a planned command changes what they are about; from then
 on `forecast` says what they will be. `do` writes down instead of acting, `prove` leaves the looking to the run.
 What the run executes is what the same stages hand to the same `do`, so the plan is the run's own.
 """
@@ -17,21 +17,20 @@ from rich.text import Text
 
 from requorum import anchor, drawing, forecast, stages, steps
 from requorum.aftermath import is_own
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Action, Command, Result
 from requorum.drawing import NO_RETURN, Stage
 from requorum.fleet import Fleet, Machine
 from requorum.forecast import Forecast, Unforeseen
 from requorum.inventory import Inventory
 from requorum.journal import Journal, redact
-from requorum.marker import Phase
-from requorum.quorum import Kind
+from requorum.lineage import Birth
+from requorum.marker import Marker, Phase
 from requorum.refusal import Disproved
-from requorum.snapshot import Source
 
 
-class Planning(Cluster):
-    """The cluster, planned: it takes no lock and no confirmation, and changes nothing on any host."""
+class Planning(Run):
+    """A run, planned: it takes no lock and no confirmation, and changes nothing on any host."""
 
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         super().__init__(inventory, options, journal, fleet)
@@ -40,6 +39,7 @@ class Planning(Cluster):
         self.forecast = Forecast(inventory, lambda: self.mark.token)
         self.fleet = cast("Fleet", Looking(self, fleet))
         self.stages: list[Stage] = []
+        self.suppose: Callable[[], None] = lambda: None  # as if it held: a procedure's part of `pardons`
 
     @property
     def looks(self) -> bool:
@@ -84,17 +84,16 @@ class Planning(Cluster):
             stage.unforeseen = str(error)
         elif isinstance(error, Disproved) and stage.looked and len(self.stages) > 1:  # the first: hosts can be asked
             stage.refusal = str(error)
-            if self.known.verdict is not None and not self.options.rebuild:
-                self.known.verdict = replace(self.known.verdict, kind=Kind.LOST)
+            self.suppose()
         else:
             return False
         self.journal.record("note", text=str(error))
         return True
 
-    def advance(self, phase: Phase | None = None, source: Source | None = None) -> None:
-        if phase is Phase.POWERING_ON and self.mark.phase < phase:
+    def advance(self, mark: Marker, birth: Birth | None = None) -> None:
+        if mark.phase is Phase.POWERING_ON and self.mark.phase < mark.phase:
             self.stages[-1].line = NO_RETURN
-        super().advance(phase, source)
+        super().advance(mark, birth)
 
     # -- the three verbs -------------------------------------------------------------------------------------
 
@@ -141,7 +140,8 @@ class Planning(Cluster):
     def summary(self, outcome: str, stopped_at: str | None, started: str) -> dict[str, object]:
         why = "nothing was done: this is a plan"
         content = super().summary(outcome, stopped_at, started)
-        there = [c.row() for c in self.known.sources if c.revision != forecast.REVISION]
+        rows = cast("list[dict[str, object]]", content["sources"])
+        there = [row for row in rows if row["revision"] != forecast.REVISION]
         return {
             **content,
             "snapshot": None,

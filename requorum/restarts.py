@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from requorum import disks, etcd
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, look
 from requorum.etcd import MemberConfig
 from requorum.facts import ELECTION_TIMEOUTS
@@ -24,16 +24,16 @@ from requorum.refusal import Disproved, Refusal
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
 
 
-def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
+def standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
     """One fact sheet a member: unit, configuration, leader, and as data its write-ahead log; watched for three election
     timeouts while one sees no leader."""
-    sheets = _standing(cluster, members)
+    sheets = _standing(run, members)
 
     def electing() -> str | None:
         nonlocal sheets
         if all(sheet.has_leader is not False for sheet in sheets):
             return None
-        sheets = _standing(cluster, members)
+        sheets = _standing(run, members)
         return "a member sees no leader"
 
     longest = max((sheet.config.election_seconds for sheet in sheets if sheet.config), default=1.0)
@@ -41,8 +41,8 @@ def standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
     return sheets
 
 
-def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
-    settings = cluster.inventory.etcd
+def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
+    settings = run.inventory.etcd
 
     def look_at(machine: Machine) -> tuple[etcd.Unit, MemberConfig | None, bool | None, bool]:
         unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
@@ -56,7 +56,7 @@ def _standing(cluster: Cluster, members: Sequence[Member]) -> list[MemberFacts]:
         leader = etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
         return unit, config, leader, data is not None and disks.has_log(data.stdout)
 
-    found = cluster.fleet.each([member.host for member in members], look_at)
+    found = run.fleet.each([member.host for member in members], look_at)
     sheets = []
     for member in members:
         answer = found[member.host]
@@ -91,28 +91,28 @@ def cost(sheets: Sequence[MemberFacts], host: str) -> str | None:
     return f"{unknown}{left}, and quorum takes {majority} of {size}"
 
 
-def refuse_to_cost_quorum(cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:
-    cluster.settle(
+def refuse_to_cost_quorum(run: Run, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:
+    run.settle(
         "the cluster keeps its quorum while this member is away",
         {host: cost(sheets, host) for host in hosts},
         "bring the other members back first; with quorum lost, run the recovery: pytest runbook --hosts=NAME",
     )
 
 
-def refuse_without_data(cluster: Cluster, sheet: MemberFacts) -> None:
+def refuse_without_data(run: Run, sheet: MemberFacts) -> None:
     """A member whose configuration tells where its data is, and there is none, must not run: it would begin an empty
     cluster."""
     empty = sheet.config is not None and not sheet.has_data
     where = sheet.config.data_dir if sheet.config else ""
-    cluster.settle(
+    run.settle(
         "the member holds data, so that its etcd begins no empty cluster",
         {sheet.member.host: f"no write-ahead log in {where}/member/wal" if empty else None},
-        f"its data comes back with the recovery, which carries on where it stopped: {recovery(cluster)}",
+        f"its data comes back with the recovery, which carries on where it stopped: {recovery(run)}",
     )
 
 
-def recovery(cluster: Cluster) -> str:
-    return f"pytest runbook --hosts={cluster.options.hosts}"
+def recovery(run: Run) -> str:
+    return f"pytest runbook --hosts={run.options.hosts}"
 
 
 def ask_invocation(host: str, unit: str) -> Command:
@@ -128,9 +128,9 @@ def ask_invocation(host: str, unit: str) -> Command:
     )
 
 
-def invocation(cluster: Cluster, host: str) -> str:
+def invocation(run: Run, host: str) -> str:
     """systemd's ID of the unit's current start; another start has another one."""
-    (answer,) = cluster.ask([ask_invocation(host, cluster.inventory.etcd.unit)])
+    (answer,) = run.ask([ask_invocation(host, run.inventory.etcd.unit)])
     return parse_invocation(answer.stdout)
 
 
@@ -155,9 +155,9 @@ def as_before(sheet: MemberFacts) -> Back:
     return Back.HEALTHY if sheet.has_leader else Back.STARTED
 
 
-def is_back(cluster: Cluster, sheet: MemberFacts, before: str, want: Back) -> None:
+def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
     """Started anew since `before` (an invocation), and as good as `want`."""
-    unit = cluster.inventory.etcd.unit
+    unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
         found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
@@ -184,12 +184,12 @@ def is_back(cluster: Cluster, sheet: MemberFacts, before: str, want: Back) -> No
         answer = machine.ask(ask_health(machine.name, sheet.config))
         return None if says_healthy(answer.stdout) else f"not healthy yet: {answer.words}"
 
-    cluster.prove(
+    run.prove(
         (sheet.member.host,),
         f"{unit} {want.value}",
         probe,
         f"read its journal: journalctl -u {unit}; the members after it were not touched",
-        within=cluster.health_seconds,
+        within=run.health_seconds,
     )
 
 

@@ -7,140 +7,140 @@ from dataclasses import replace
 
 from requorum import attempts, disks, facts, isolation, loss, salvage, staged
 from requorum.attempts import Tried
-from requorum.cluster import Cluster
+from requorum.catalogue import Sources
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.disks import Disk
 from requorum.fleet import FleetError, Unreachable
 from requorum.journal import now
+from requorum.loss import Loss
 from requorum.marker import BASE
-from requorum.quorum import Kind
+from requorum.quorum import Kind, Verdict
+from requorum.ranking import Candidate
 from requorum.refusal import Refusal
 from requorum.salvage import Salvaged, Survivor
-from requorum.snapshot import Fingerprint
+from requorum.snapshot import Fingerprint, Source
 from requorum.staged import Origin
 
 
-def is_decided(cluster: Cluster) -> bool:
+def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool:
     """Whether the data is settled before Step 1 ends: by the run that is carried on, or since the healthy cluster or a
     snapshot that you named is to be restored."""
-    verdict, source = cluster.known.verdict, cluster.known.source
-    intact = verdict is not None and verdict.kind is Kind.INTACT and not cluster.options.from_disk
+    intact = verdict is not None and verdict.kind is Kind.INTACT and not run.options.from_disk
     return verdict is None or intact or (source is not None and source.kind == "handover")
 
 
-def recall(cluster: Cluster) -> None:
+def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
-    if cluster.known.verdict is None:
-        cluster.note("decided by the run that is carried on")
-        question = loss.ask(cluster.terms)
-        cluster.known.loss = loss.parse(facts.by_host(cluster, [question])[question.host].stdout)
+    run.note("decided by the run that is carried on")
+    question = loss.ask(run.terms)
+    return loss.parse(facts.by_host(run, [question])[question.host].stdout)
 
 
-def hold(cluster: Cluster) -> Salvaged:
+def hold(run: Run, sources: Sources) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
     error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
     does not."""
-    known = cluster.known
-    picked = disks.salvageable(known.disks, known.family, cluster.options.salvage, known.doubts)
+    picked = disks.salvageable(sources.disks, sources.family, run.options.salvage, sources.doubts)
     empty = Salvaged(
         None,
-        members=len(cluster.inventory.old_members),
-        could_not=tuple(known.doubts.items()),
-        given_up=tuple(m.host for m in cluster.inventory.old_members if m.host in cluster.terms.gone),
+        members=len(run.inventory.old_members),
+        could_not=tuple(sources.doubts.items()),
+        given_up=tuple(m.host for m in run.inventory.old_members if m.host in run.terms.gone),
     )
     if not picked:
         return empty
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
     hosts = tuple(disk.host for disk in picked)
-    nothing = replace(empty, hosts=hosts, lineage=line, bumps=known.family.bump(line))
-    outcome = _tried(cluster, picked, nothing)
+    nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line))
+    outcome = _tried(run, sources.rows, picked, nothing)
     if not outcome.failed:
-        cluster.do(salvage.clear(cluster.terms, outcome.hosts))
+        run.do(salvage.clear(run.terms, outcome.hosts))
         return outcome
-    return _with_what_was_saved(cluster, outcome)
+    return _with_what_was_saved(run, outcome)
 
 
-def _tried(cluster: Cluster, picked: Sequence[Disk], nothing: Salvaged) -> Salvaged:
+def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothing: Salvaged) -> Salvaged:
     """A salvage; what stands in its way is an outcome too."""
     try:
-        _set_saves_aside(cluster, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        sizes = cluster.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
+        _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
+        sizes = run.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
         found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
-        return _salvage(cluster, found, nothing)
+        return _salvage(run, rows, found, nothing)
     except Unreachable:
         raise
     except Refusal as error:
         return replace(nothing, failed=f"{error.where}: {error.what}", mend=error.remedy)
 
 
-def _set_saves_aside(cluster: Cluster, hosts: Sequence[str]) -> None:
+def _set_saves_aside(run: Run, hosts: Sequence[str]) -> None:
     """A finished save that is still in the scratch gets a name beside it."""
-    for host, there in facts.files(cluster, dict.fromkeys(hosts, (salvage.made(cluster.terms),))).items():
+    for host, there in facts.files(run, dict.fromkeys(hosts, (salvage.made(run.terms),))).items():
         if there:
-            cluster.do(salvage.keep_unproven(cluster.terms, host))
+            run.do(salvage.keep_unproven(run.terms, host))
 
 
-def _with_what_was_saved(cluster: Cluster, outcome: Salvaged) -> Salvaged:
+def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
     """Says where finished saves stay that could not be proven, and clears the scratch, but never with a save in it."""
-    terms = cluster.terms
+    terms = run.terms
     try:
-        _set_saves_aside(cluster, outcome.hosts)
-        kept = facts.files(cluster, dict.fromkeys(outcome.hosts, (salvage.unproven(terms),)))
-        cluster.do(salvage.clear(terms, outcome.hosts))
+        _set_saves_aside(run, outcome.hosts)
+        kept = facts.files(run, dict.fromkeys(outcome.hosts, (salvage.unproven(terms),)))
+        run.do(salvage.clear(terms, outcome.hosts))
     except Unreachable:
         raise
     except FleetError as error:
-        cluster.note(f"what was saved, if anything, is still in {salvage.scratch(terms)}: {error.where}: {error.what}")
+        run.note(f"what was saved, if anything, is still in {salvage.scratch(terms)}: {error.where}: {error.what}")
         return outcome
     places = ", ".join(f"{host}:{path}" for host, there in kept.items() for path in there)
     return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {places}") if places else outcome
 
 
-def _salvage(cluster: Cluster, found: list[Survivor], nothing: Salvaged) -> Salvaged:
-    terms, names = cluster.terms, [survivor.name for survivor in found]
+def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
+    terms, names = run.terms, [survivor.name for survivor in found]
     configured = salvage.membership(found[0].config.initial_cluster)
     host = salvage.gathering_host(found, len(configured)).host
-    cluster.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
-    cluster.do(salvage.gather(terms, found, host, _client(cluster)))
-    cluster.do(salvage.unpack(terms, host, names))
-    told = _expected(cluster, host, nothing)
-    copies = attempts.judge(found, cluster.ask(salvage.ask_databases(terms, host, names)), told)
+    run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
+    run.do(salvage.gather(terms, found, host, _client(run)))
+    run.do(salvage.unpack(terms, host, names))
+    told = _expected(run, rows, host, nothing)
+    copies = attempts.judge(found, run.ask(salvage.ask_databases(terms, host, names)), told)
     for _, line in copies.damage:
-        cluster.note(line)
+        run.note(line)
     tried: list[Tried] = []
     while (attempt := attempts.following(copies, configured, tried)) is not None:
         if attempt.why:
-            cluster.note(attempt.why)
-        answer = cluster.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
+            run.note(attempt.why)
+        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
         tried.append((attempt, isolation.parse(answer.stdout, answer.words)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
-            cluster.do(salvage.keep_unproven(terms, host))
+            run.do(salvage.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)
     if outcome.failed:
         return outcome
     origin, made = Origin(salvage.KIND, nothing.lineage, nothing.bumps, now()), salvage.made(terms)
-    answers = cluster.ask(staged.ask(host, made))
+    answers = run.ask(staged.ask(host, made))
     source = staged.parse(origin, host, salvage.kept(terms), answers)
     if isinstance(source, str):
         mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
         return replace(outcome, failed=f"what was saved {source}", mend=mend)
     measured = attempts.measured(outcome, source)
     if measured.source:
-        cluster.do(salvage.keep(terms, host))
+        run.do(salvage.keep(terms, host))
     return measured
 
 
-def _expected(cluster: Cluster, host: str, nothing: Salvaged) -> Fingerprint | None:
+def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvaged) -> Fingerprint | None:
     """What the newest backup says of the data. Data that was named is taken as it is."""
-    if cluster.options.salvage or nothing.lineage is None:
+    if run.options.salvage or nothing.lineage is None:
         return None
-    (version,) = cluster.ask([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
-    return attempts.expected(cluster.known.sources, nothing.lineage, version.stdout)
+    (version,) = run.ask([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
+    return attempts.expected(rows, nothing.lineage, version.stdout)
 
 
-def _client(cluster: Cluster) -> str:
+def _client(run: Run) -> str:
     """Where the old passwords are: the run's backup of Step 2 once it exists, else that of an earlier run of the
     incident, whose generator may have changed the live ones, else the live client configuration."""
-    backup, server = cluster.terms.client_backup, cluster.terms.configuration_server
-    there = facts.files(cluster, {server: (backup,)})[server]
-    return backup if there else facts.earlier_backups(cluster).get(server, cluster.inventory.deephaven.client_config)
+    backup, server = run.terms.client_backup, run.terms.configuration_server
+    there = facts.files(run, {server: (backup,)})[server]
+    return backup if there else facts.earlier_backups(run).get(server, run.inventory.deephaven.client_config)

@@ -14,7 +14,7 @@ from pathlib import Path
 from requorum import catalogue, clock, etcd, manifest
 from requorum.checks.check import Case, Seen
 from requorum.clock import Reading
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, Result, look
 from requorum.fleet import Machine
 from requorum.inventory import Inventory
@@ -26,18 +26,18 @@ from requorum.snapshot import SUFFIXES
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
 
-def take(cluster: Cluster, cases: Sequence[Case]) -> Seen:
+def take(run: Run, cases: Sequence[Case]) -> Seen:
     """Everything that the cases need: clocks, configurations, then the questions in their rounds."""
-    seen = Seen(cluster.terms, datetime.now(UTC))
-    backup, no_backup = newest_backup(cluster.inventory, cluster.options.snapshot)
-    seen = _configs(cluster, _clocks(cluster, replace(seen, backup=backup, no_backup=no_backup)))
+    seen = Seen(run.terms, datetime.now(UTC))
+    backup, no_backup = newest_backup(run.inventory, run.options.snapshot)
+    seen = _configs(run, _clocks(run, replace(seen, backup=backup, no_backup=no_backup)))
     for number in sorted({case.check.round for case in cases}):
-        seen = _ask(cluster, seen, [case for case in cases if case.check.round == number])
+        seen = _ask(run, seen, [case for case in cases if case.check.round == number])
     return seen
 
 
-def _clocks(cluster: Cluster, seen: Seen) -> Seen:
-    found = cluster.fleet.each(seen.everyone(), _clock)
+def _clocks(run: Run, seen: Seen) -> Seen:
+    found = run.fleet.each(seen.everyone(), _clock)
     silent = {host: _why(outcome) for host, outcome in found.items() if isinstance(outcome, Exception)}
     return replace(seen, silent=silent, clocks={h: c for h, c in found.items() if isinstance(c, Reading)})
 
@@ -56,12 +56,12 @@ def _clock(machine: Machine) -> Reading:
     return min(samples, key=lambda reading: reading.margin)
 
 
-def _configs(cluster: Cluster, seen: Seen) -> Seen:
+def _configs(run: Run, seen: Seen) -> Seen:
     """Whether sudo lets us in, and the members' configurations, which further questions need."""
-    path = cluster.inventory.etcd.config
+    path = run.inventory.etcd.config
     questions = [look(host, "true", why="sudo works without a password") for host in seen.everyone()]
-    questions += [look(host, "cat", path, why=f"read {path}") for host in cluster.terms.etcd_hosts]
-    seen, answers = _gather(cluster, seen, questions)
+    questions += [look(host, "cat", path, why=f"read {path}") for host in run.terms.etcd_hosts]
+    seen, answers = _gather(run, seen, questions)
     locked = {r.command.host: f"sudo refused: {r.words}" for r in answers if r.command.argv == ("true",) and r.code}
     configs, broken = {}, {}
     for answer in answers:
@@ -74,10 +74,10 @@ def _configs(cluster: Cluster, seen: Seen) -> Seen:
     return replace(seen, locked=locked, configs=configs, broken_configs=broken)
 
 
-def _ask(cluster: Cluster, seen: Seen, cases: Iterable[Case]) -> Seen:
+def _ask(run: Run, seen: Seen, cases: Iterable[Case]) -> Seen:
     """One trip a host for all cases; each answer goes back to the case that asked."""
     asked = [(case, command) for case in cases for command in case.check.ask(seen, case.subject)]
-    seen, results = _gather(cluster, seen, [command for _, command in asked])
+    seen, results = _gather(run, seen, [command for _, command in asked])
     answers: dict[tuple[str, str], list[Result]] = {}
     owners: dict[str, list[Case]] = {}
     for case, command in asked:
@@ -88,11 +88,11 @@ def _ask(cluster: Cluster, seen: Seen, cases: Iterable[Case]) -> Seen:
     return replace(seen, answers={**seen.answers, **answers})
 
 
-def _gather(cluster: Cluster, seen: Seen, questions: Sequence[Command]) -> tuple[Seen, list[Result]]:
+def _gather(run: Run, seen: Seen, questions: Sequence[Command]) -> tuple[Seen, list[Result]]:
     """Asks those who have answered so far; who falls silent now is silent from here on."""
     changing = [question for question in questions if question.changes]
     assert not changing, f"a check must not change anything: {changing}"
-    outcomes = cluster.fleet.gather([q for q in questions if q.host not in seen.silent])
+    outcomes = run.fleet.gather([q for q in questions if q.host not in seen.silent])
     silent = {host: _why(outcome) for host, outcome in outcomes.items() if isinstance(outcome, Exception)}
     results = [result for outcome in outcomes.values() if isinstance(outcome, list) for result in outcome]
     return replace(seen, silent={**seen.silent, **silent}), results

@@ -22,7 +22,7 @@ WIDTH = 110  # columns that a table takes where the terminal has fewer
 class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
     """One line while it asks, then the tables. Counts and exit codes stay pytest's own."""
 
-    findings: Sequence[Finding] = ()  # set when the run has ended
+    findings: Sequence[Finding] = ()  # the check's own list, which grows as it judges
 
     def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
         if not self._step:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from requorum import facts, isolation, trial
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.marker import BASE
+from requorum.progress import Progress
 from requorum.refusal import Refusal
 from requorum.trial import Trial
 
@@ -14,30 +15,30 @@ class TrialError(Refusal):
     """The snapshot is not good enough to be restored."""
 
 
-def hold(cluster: Cluster) -> Trial:
+def hold(run: Run, progress: Progress) -> Trial:
     """Restores and boots the snapshot in isolation, or takes the word of this run's own good trial of it.
 
     Raises what `fleet` raises where a restore fails. Whether the trial is good is for `trial_is_good`.
     """
-    terms, configs = cluster.terms, cluster.known.new_configs
+    terms, configs, source = run.terms, progress.new_configs, progress.sources.chosen
     wanted, server = trial.prefixes(terms), terms.configuration_server
-    noted = facts.by_host(cluster, [look(server, "cat", terms.place("trial.json"), why="what the trial found")])
-    held = trial.parse_note(noted[server].stdout, cluster.source.sha256, wanted)
+    noted = facts.by_host(run, [look(server, "cat", terms.place("trial.json"), why="what the trial found")])
+    held = trial.parse_note(noted[server].stdout, source.sha256, wanted)
     if held is not None:
         return held
     host = terms.member_hosts[0]
-    _there_is_room(cluster, host)
-    cluster.do(trial.restore(terms, cluster.known.tools, configs))
-    cluster.do(trial.gather(terms, configs, host, cluster.known.roles))
-    account, run = cluster.inventory.etcd.user, terms.mark.run
+    _there_is_room(run, host, source.bytes)
+    run.do(trial.restore(terms, progress.tools, configs))
+    run.do(trial.gather(terms, configs, host, progress.roles))
     boots = trial.boots(terms, configs)
-    plan = isolation.boot(host, trial.KIND, run, trial.scratch(terms), account, boots, wanted)
-    answer = cluster.do(plan)[-1]
-    cluster.do(trial.clear(terms, terms.member_hosts))
+    account, scratch = run.inventory.etcd.user, trial.scratch(terms)
+    plan = isolation.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted)
+    answer = run.do(plan)[-1]
+    run.do(trial.clear(terms, terms.member_hosts))
     answers = isolation.parse(answer.stdout, answer.words)
-    found = trial.result(cluster.source.sha256, wanted, answers, len(terms.member_hosts))
+    found = trial.result(source.sha256, wanted, answers, len(terms.member_hosts))
     if not found.problem:
-        cluster.do([trial.note(terms, server, found)])
+        run.do([trial.note(terms, server, found)])
     return found
 
 
@@ -48,10 +49,10 @@ _REMEDY = (
 )
 
 
-def _there_is_room(cluster: Cluster, host: str) -> None:
-    members, size = len(cluster.terms.member_hosts), cluster.source.bytes
+def _there_is_room(run: Run, host: str, size: int) -> None:
+    members = len(run.terms.member_hosts)
     answers = facts.by_host(
-        cluster, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial") for h in cluster.terms.member_hosts]
+        run, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial") for h in run.terms.member_hosts]
     )
     findings: dict[str, str | Exception | None] = {}
     for member, result in answers.items():
@@ -59,26 +60,25 @@ def _there_is_room(cluster: Cluster, host: str) -> None:
         rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
         free = int(rows[-1][3]) if rows else 0
         findings[member] = None if free >= needed else f"{free:,} of {needed:,} bytes"
-    cluster.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
+    run.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
 
 
-def trial_is_good(cluster: Cluster) -> None:
+def trial_is_good(run: Run, found: Trial | None, roles: tuple[str, ...]) -> None:
     """Every old password logged in, all members hold the same data, with as many keys as the inventory expects."""
-    found = cluster.known.trial
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
-    host = cluster.terms.member_hosts[0]
-    claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(cluster.known.roles)}"
-    cluster.settle(claim, {host: found.problem or None}, _REMEDY)
-    expect = cluster.inventory.expect
+    host = run.terms.member_hosts[0]
+    claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(roles)}"
+    run.settle(claim, {host: found.problem or None}, _REMEDY)
+    expect = run.inventory.expect
     wrong = [] if found.counts[""] >= expect.min_keys else [f"{found.counts['']} keys in all"]
     for prefix, span in expect.prefixes.items():
         count = found.counts[prefix]
         if count < span.min or (span.max is not None and count > span.max):
             wrong.append(f"{count} keys under {prefix}")
-    cluster.note(f"revision {found.revision:,}, hash {found.hash}, {found.counts['']:,} keys")
-    cluster.note(f"users {', '.join(found.users)}; roles {', '.join(found.roles)}")
-    cluster.settle(
+    run.note(f"revision {found.revision:,}, hash {found.hash}, {found.counts['']:,} keys")
+    run.note(f"users {', '.join(found.users)}; roles {', '.join(found.roles)}")
+    run.settle(
         "the trial has as many keys as the inventory expects",
         {host: "; ".join(wrong) or None},
         "is this the right snapshot? Name another one with --snapshot=FILE, or correct expect in the inventory",

@@ -12,9 +12,10 @@ from pathlib import Path
 from requorum import backup, before, deephaven, etcd, facts, plan, rollback
 from requorum.backup import Tonight
 from requorum.before import Difference, Record
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import HUGE, Command, Fetch
 from requorum.fleet import Machine
+from requorum.loss import Loss
 from requorum.marker import Phase, Undone
 from requorum.proofs import backups
 from requorum.vault import Vault
@@ -22,64 +23,64 @@ from requorum.vault import Vault
 ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
 
 
-def as_it_is(cluster: Cluster) -> dict[str, Record]:
+def as_it_is(run: Run) -> dict[str, Record]:
     """Every host as it is now, for the record of a run that is about to change it.
 
     Once the run has begun to, only a host that was gone until now: it has no record, and nothing of this run.
     """
-    begun = cluster.mark.phase > Phase.OPEN
-    hosts = [h for h, found in records(cluster).items() if found is None] if begun else cluster.terms.everyone
-    questions = [question for host in hosts for question in _questions(cluster, host)]
+    begun = run.mark.phase > Phase.OPEN
+    hosts = [h for h, found in records(run).items() if found is None] if begun else run.terms.everyone
+    questions = [question for host in hosts for question in _questions(run, host)]
     found = {}
-    for host, (listing, unit, *monit) in cluster.ask_by_host(questions).items():
+    for host, (listing, unit, *monit) in run.ask_by_host(questions).items():
         found[host] = before.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
     if not begun:
         return found
-    left = facts.files(cluster, {host: before.traces(cluster.terms) for host in found})
-    return {h: r for h, r in found.items() if not before.is_touched(r, cluster.mark.token, left[h])}
+    left = facts.files(run, {host: before.traces(run.terms) for host in found})
+    return {h: r for h, r in found.items() if not before.is_touched(r, run.mark.token, left[h])}
 
 
-def _questions(cluster: Cluster, host: str) -> list[Command]:
-    questions = [before.ask_listing(host, cluster.terms), etcd.ask_unit(host, cluster.inventory.etcd.unit)]
-    if host in cluster.terms.deephaven_hosts:
-        questions.append(deephaven.ask_monit(cluster.inventory, host))
+def _questions(run: Run, host: str) -> list[Command]:
+    questions = [before.ask_listing(host, run.terms), etcd.ask_unit(host, run.inventory.etcd.unit)]
+    if host in run.terms.deephaven_hosts:
+        questions.append(deephaven.ask_monit(run.inventory, host))
     return questions
 
 
-def records(cluster: Cluster) -> dict[str, Record | None]:
+def records(run: Run) -> dict[str, Record | None]:
     """What every host was before the run; None where nothing was recorded."""
-    answers = facts.by_host(cluster, [before.ask_record(host, cluster.terms) for host in cluster.terms.everyone])
+    answers = facts.by_host(run, [before.ask_record(host, run.terms) for host in run.terms.everyone])
     return {host: before.parse_record(host, result.stdout) for host, result in answers.items()}
 
 
-def differences(cluster: Cluster, known: Mapping[str, Record]) -> dict[str, Difference]:
+def differences(run: Run, known: Mapping[str, Record]) -> dict[str, Difference]:
     """How every host that has a record differs from it now."""
-    answers = facts.by_host(cluster, [before.ask_listing(host, cluster.terms) for host in known])
+    answers = facts.by_host(run, [before.ask_listing(host, run.terms) for host in known])
     return {h: before.difference(known[h].entries, before.parse_listing(r.stdout)) for h, r in answers.items()}
 
 
-def deephaven_is_on(cluster: Cluster) -> dict[str, bool | None]:
+def deephaven_is_on(run: Run) -> dict[str, bool | None]:
     """Whether any process is supervised on each Deephaven host; None where monit cannot be understood."""
-    hosts = cluster.terms.deephaven_hosts
-    answers = facts.by_host(cluster, [deephaven.ask_monit(cluster.inventory, host) for host in hosts])
+    hosts = run.terms.deephaven_hosts
+    answers = facts.by_host(run, [deephaven.ask_monit(run.inventory, host) for host in hosts])
     return {host: before.supervised(result) for host, result in answers.items()}
 
 
-def disks(cluster: Cluster, paths: Mapping[str, Iterable[str]]) -> dict[str, rollback.Disk]:
+def disks(run: Run, paths: Mapping[str, Iterable[str]]) -> dict[str, rollback.Disk]:
     """What would have to move to another disk to be set aside. Shape: host → paths."""
-    questions = [rollback.ask_disk(cluster.terms, host, tuple(found)) for host, found in paths.items()]
-    return {host: rollback.parse_disk(r.stdout) for host, r in facts.by_host(cluster, questions).items()}
+    questions = [rollback.ask_disk(run.terms, host, tuple(found)) for host, found in paths.items()]
+    return {host: rollback.parse_disk(r.stdout) for host, r in facts.by_host(run, questions).items()}
 
 
-def no_command_is_left(cluster: Cluster) -> None:
+def no_command_is_left(run: Run) -> None:
     """Commands of a killed runbook run on until they end; beside one nothing could be proven."""
 
     def probe(machine: Machine) -> str | None:
         left = before.left_running(machine.ask(before.ask_left_running(machine.name)).stdout)
         return f"still running: {'; '.join(row[:120] for row in left)}" if left else None
 
-    cluster.prove(
-        cluster.terms.everyone,
+    run.prove(
+        run.terms.everyone,
         "no command of a run is at work any more",
         probe,
         "let it end, or end it there by its number; then run the same again",
@@ -90,46 +91,46 @@ def no_command_is_left(cluster: Cluster) -> None:
 # -- past the point of no return ---------------------------------------------------------------------------------
 
 
-def save_what_is_discarded(cluster: Cluster) -> None:
-    """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine.
+def save_what_is_discarded(run: Run) -> Loss | None:
+    """Saves the new cluster, proves the save, keeps it on the configuration server and on this machine. Returns what is
+    lost with it, None in a plan.
 
     Done again as long as the new cluster runs; once it was taken away the earlier save is the last word. A plan ends
     where the save would arrive here: it locks nothing and writes nothing on this machine either.
     """
-    terms, hosts = cluster.terms, cluster.terms.member_hosts
-    running = rollback.runs_the_new_cluster(terms, facts.units(cluster, hosts), facts.configs(cluster, hosts))
-    saved = cluster.mark.undone >= Undone.SAVED
+    terms, hosts = run.terms, run.terms.member_hosts
+    running = rollback.runs_the_new_cluster(terms, facts.units(run, hosts), facts.configs(run, hosts))
+    saved = run.mark.undone >= Undone.SAVED
     if not running or (saved and 2 * len(running) <= len(hosts)):  # Deephaven is off, and a minority takes no write
         if not saved:
-            raise rollback.nothing_to_save(cluster.mark, cluster.options.hosts)
-        cluster.note("saved before, by this rollback")
-        cluster.known.loss = rollback.loss(f"{cluster.inventory.snapshot.directory}/discarded")
-        return
-    vault = Vault(cluster.inventory, "discarded")
-    with vault.locked() if cluster.acts else nullcontext():
+            raise rollback.nothing_to_save(run.mark, run.options.hosts)
+        run.note("saved before, by this rollback")
+        return rollback.loss(f"{run.inventory.snapshot.directory}/discarded")
+    vault = Vault(run.inventory, "discarded")
+    with vault.locked() if run.acts else nullcontext():
         tonight = Tonight(vault)
-        health, status = cluster.ask(backup.ask_health(cluster.inventory))
+        health, status = run.ask(backup.ask_health(run.inventory))
         tonight.member = backup.healthiest(*backup.read_health(health, status))
-        (result,) = cluster.do([plan.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
+        (result,) = run.do([plan.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
         if result.code != 0:
             raise rollback.cannot_be_saved(tonight.member.endpoint, result.words)
         kept = terms.place("discarded.snap")
-        tonight.note = backup.describe(cluster, tonight.member, kept)
-        backups.the_save_is_up_to_date(cluster, tonight)
-        if cluster.acts:
-            backups.there_is_room_here(cluster, tonight)
-        part = str(vault.part(tonight.note.taken if cluster.acts else "‹time›"))
+        tonight.note = backup.describe(run, tonight.member, kept)
+        backups.the_save_is_up_to_date(run, tonight)
+        if run.acts:
+            backups.there_is_room_here(run, tonight)
+        part = str(vault.part(tonight.note.taken if run.acts else "‹time›"))
         why = "the save of the cluster that is discarded to this machine"
-        cluster.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
-        if not cluster.acts:
-            return
-        backups.the_part_is_whole(cluster, tonight)
+        run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
+        if not run.acts:
+            return None
+        backups.the_part_is_whole(run, tonight)
         tonight.path = vault.keep(tonight.note)
-        backups.the_backup_is_whole(cluster, tonight)
-    _say(cluster, tonight.path, kept, tonight.note.revision)
+        backups.the_backup_is_whole(run, tonight)
+    _say(run, tonight.path, kept, tonight.note.revision)
+    return rollback.loss(str(tonight.path))
 
 
-def _say(cluster: Cluster, path: Path, kept: str, revision: int) -> None:
-    cluster.note(f"{path}, revision {revision:,}; on {cluster.terms.configuration_server}: {kept}")
-    cluster.known.loss = rollback.loss(str(path))
-    cluster.last_words.append(f"The discarded cluster: {path}, revision {revision:,}. It is used only when named.")
+def _say(run: Run, path: Path, kept: str, revision: int) -> None:
+    run.note(f"{path}, revision {revision:,}; on {run.terms.configuration_server}: {kept}")
+    run.last_words.append(f"The discarded cluster: {path}, revision {revision:,}. It is used only when named.")

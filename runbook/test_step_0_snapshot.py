@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum import facts, locking, marker, plan, quorum, sources
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs import hosts
 
 
@@ -16,83 +17,82 @@ class TestStep0Snapshot:
     Nothing of the cluster is changed here: the only things written are the lock and this run's own directory.
     """
 
-    def test_given_every_host_answers(self, cluster: Cluster) -> None:
+    def test_given_every_host_answers(self, run: Run) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
-        hosts.every_host_answers(cluster)
+        hosts.every_host_answers(run)
 
-    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+    def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
-        locking.take(cluster)
+        locking.take(run)
 
-    def test_given_no_other_run_is_under_way(self, cluster: Cluster) -> None:
+    def test_given_no_other_run_is_under_way(self, run: Run) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""
-        marks, outlived = facts.marks(cluster)
-        unfinished = marker.to_carry_on(marks, cluster.options.hosts, outlived)
-        if unfinished and facts.is_still_under_way(cluster, unfinished):
-            cluster.carry_on(unfinished)
-        elif cluster.inventory.members != cluster.inventory.old_members:
-            marker.refuse_forgotten_old_members(marks, cluster.mark.members, outlived)
+        marks, outlived = facts.marks(run)
+        unfinished = marker.to_carry_on(marks, run.options.hosts, outlived)
+        if unfinished and facts.is_still_under_way(run, unfinished):
+            run.carry_on(unfinished)
+        elif run.inventory.members != run.inventory.old_members:
+            marker.refuse_forgotten_old_members(marks, run.mark.members, outlived)
 
-    def test_given_the_tools_are_there(self, cluster: Cluster) -> None:
+    def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""
-        cluster.known.tools = facts.tools(cluster)
-        hosts.new_members_have_one_etcd(cluster)
-        hosts.vendor_commands_are_there(cluster)
+        progress.tools = facts.tools(run)
+        hosts.new_members_have_one_etcd(run, progress.tools)
+        hosts.vendor_commands_are_there(run)
 
-    def test_given_quorum_is_lost(self, cluster: Cluster) -> None:
+    def test_given_quorum_is_lost(self, run: Run, progress: Progress) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
-        if facts.new_configuration_is_installed(cluster):
-            hosts.no_old_member_leads_again(cluster)
-            cluster.note("decided by the run that is carried on: its new configuration is installed")
+        if facts.new_configuration_is_installed(run):
+            hosts.no_old_member_leads_again(run)
+            run.note("decided by the run that is carried on: its new configuration is installed")
             return
-        verdict = quorum.decide(facts.diagnose(cluster))
-        cluster.known.verdict = verdict
+        verdict = progress.verdict = quorum.decide(facts.diagnose(run))
         for host, found in verdict.found().items():
-            cluster.note(f"{host}: {found}")
-        hosts.new_members_are_no_cluster_already(cluster, verdict)
-        stopping = cluster.mark.phase >= Phase.STOPPING
-        refusal = quorum.refusal(verdict, cluster.options.rebuild, cluster.inventory.etcd.unit, stopping)
+            run.note(f"{host}: {found}")
+        hosts.new_members_are_no_cluster_already(run, verdict)
+        stopping = run.mark.phase >= Phase.STOPPING
+        refusal = quorum.refusal(verdict, run.options.rebuild, run.inventory.etcd.unit, stopping)
         if refusal:
             raise refusal
-        cluster.note(f"verdict: {verdict.kind.value}")
+        run.note(f"verdict: {verdict.kind.value}")
 
-    def test_given_the_new_members_reach_each_other(self, cluster: Cluster) -> None:
+    def test_given_the_new_members_reach_each_other(self, run: Run) -> None:
         """A new cluster cannot form either where the network is what failed."""
-        hosts.new_members_reach_each_other(cluster)
+        hosts.new_members_reach_each_other(run)
 
-    def test_given_a_snapshot_is_whole(self, cluster: Cluster) -> None:
+    def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""
-        cluster.known.source = sources.from_files(cluster)
-        if cluster.known.source:
-            found = cluster.known.source
-            cluster.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
+        found = progress.sources.source = sources.from_files(run, progress.sources, progress.verdict)
+        if found:
+            run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
 
-    def test_given_there_is_room(self, cluster: Cluster) -> None:
+    def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """Free disk for the snapshot and for the restored data, several times over."""
-        hosts.there_is_room(cluster)
+        hosts.there_is_room(run, progress.bytes)
 
-    def test_when_the_snapshot_is_copied_to_every_new_member(self, cluster: Cluster) -> None:
+    def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
         """The mark of this run is set, then the snapshot is streamed into the run's own directory."""
-        cluster.advance()
-        if cluster.known.source:
-            held = facts.staged(cluster)
-            cluster.do(plan.copy_snapshot(cluster.terms, cluster.known.source, held))
+        progress.advance(run)
+        if progress.sources.source:
+            held = facts.staged(run)
+            run.do(plan.copy_snapshot(run.terms, progress.sources.source, held))
 
-    def test_then_etcd_can_read_every_copy(self, cluster: Cluster) -> None:
+    def test_then_etcd_can_read_every_copy(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
-        if cluster.known.source:
-            revision, keys = hosts.every_copy_is_readable(cluster)
-            cluster.known.source = replace(cluster.known.source, revision=revision, keys=keys)
-            cluster.note(f"the snapshot is at revision {revision:,}")
+        if progress.sources.source:
+            revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+            progress.sources.source = replace(progress.sources.source, revision=revision, keys=keys)
+            run.note(f"the snapshot is at revision {revision:,}")
 
-    def test_when_survivors_are_saved_where_login_works(self, cluster: Cluster) -> None:
+    def test_when_survivors_are_saved_where_login_works(self, run: Run, progress: Progress) -> None:
         """Without quorum a password cannot log in; a client certificate, or no authentication at all, can."""
-        closed = facts.closed_without_quorum(cluster, cluster.known.verdict)
-        saves = cluster.do(plan.save_from_survivors(cluster.terms, cluster.known.verdict, closed))
-        newer = sources.better(cluster, saves)
+        verdict, data = progress.verdict, progress.sources
+        closed = facts.closed_without_quorum(run, verdict)
+        saves = run.do(plan.save_from_survivors(run.terms, verdict, closed))
+        newer = sources.better(run, data, verdict, saves)
         if newer:
-            cluster.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")
-            cluster.known.source = newer
-            cluster.do(plan.copy_snapshot(cluster.terms, newer, facts.staged(cluster)))
-        if cluster.known.source:
-            cluster.advance(source=cluster.known.source)
+            run.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")
+            data.source = newer
+            run.do(plan.copy_snapshot(run.terms, newer, facts.staged(run)))
+        if data.source:
+            progress.advance(run, source=data.source)

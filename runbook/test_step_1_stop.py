@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum import before, etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs import hosts
 
 
@@ -17,86 +18,88 @@ class TestStep1Stop:
     moved aside, not deleted.
     """
 
-    def test_when_deephaven_is_turned_off(self, cluster: Cluster) -> None:
+    def test_when_deephaven_is_turned_off(self, run: Run, progress: Progress) -> None:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
-        marks, outlived = facts.marks(cluster)
-        marker.refuse_others(marks, cluster.mark, cluster.options.hosts, outlived)
-        cluster.do(before.record(cluster.terms, undoing.as_it_is(cluster)))
-        cluster.advance(Phase.STOPPING)
-        cluster.do(plan.turn_deephaven_off(cluster.terms))
+        marks, outlived = facts.marks(run)
+        marker.refuse_others(marks, run.mark, run.options.hosts, outlived)
+        run.do(before.record(run.terms, undoing.as_it_is(run)))
+        progress.advance(run, Phase.STOPPING)
+        run.do(plan.turn_deephaven_off(run.terms))
 
-    def test_then_no_deephaven_process_runs(self, cluster: Cluster) -> None:
+    def test_then_no_deephaven_process_runs(self, run: Run) -> None:
         """monit supervises none, and the admin account runs none."""
-        hosts.deephaven_is_off(cluster)
+        hosts.deephaven_is_off(run)
 
-    def test_then_monit_brings_no_etcd_back(self, cluster: Cluster) -> None:
+    def test_then_monit_brings_no_etcd_back(self, run: Run) -> None:
         """A monit that supervises etcd would restart what is stopped next."""
-        hosts.monit_supervises_no_etcd(cluster)
+        hosts.monit_supervises_no_etcd(run)
 
-    def test_then_only_known_machines_are_connected(self, cluster: Cluster) -> None:
+    def test_then_only_known_machines_are_connected(self, run: Run, progress: Progress) -> None:
         """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""
-        hosts.only_known_machines_are_connected(cluster)
+        hosts.only_known_machines_are_connected(run, sources.is_handover(run, progress.verdict))
 
-    def test_when_a_healthy_cluster_is_saved(self, cluster: Cluster) -> None:
+    def test_when_a_healthy_cluster_is_saved(self, run: Run, progress: Progress) -> None:
         """Only with --rebuild on a cluster that has quorum: with nobody writing, the save is the whole truth."""
-        if not sources.is_handover(cluster):
+        if not sources.is_handover(run, progress.verdict):
             return
-        cluster.known.source = sources.save_healthy_cluster(cluster)
-        held = facts.staged(cluster)
-        cluster.do(plan.copy_snapshot(cluster.terms, cluster.known.source, held))
-        revision, keys = hosts.every_copy_is_readable(cluster)
-        cluster.known.source = replace(cluster.known.source, revision=revision, keys=keys)
-        cluster.note(f"saved at revision {revision:,}")
-        cluster.advance(source=cluster.known.source)
+        source = progress.sources.source = sources.save_healthy_cluster(run, progress.verdict)
+        held = facts.staged(run)
+        run.do(plan.copy_snapshot(run.terms, source, held))
+        revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+        source = progress.sources.source = replace(source, revision=revision, keys=keys)
+        run.note(f"saved at revision {revision:,}")
+        progress.advance(run, source=source)
 
-    def test_when_etcd_is_stopped_and_its_unit_set_aside(self, cluster: Cluster) -> None:
+    def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run) -> None:
         """On every old and new member."""
-        terms, unit = cluster.terms, cluster.inventory.etcd.unit
-        units = facts.units(cluster, terms.etcd_hosts)
-        files = facts.files(cluster, {h: etcd.unit_files(unit, u) for h, u in units.items()})
-        configs = facts.old_configs(cluster, terms.etcd_hosts)
-        cluster.do(plan.stop_etcd(terms, units, files, configs))
+        terms, unit = run.terms, run.inventory.etcd.unit
+        units = facts.units(run, terms.etcd_hosts)
+        files = facts.files(run, {h: etcd.unit_files(unit, u) for h, u in units.items()})
+        configs = facts.old_configs(run, terms.etcd_hosts)
+        run.do(plan.stop_etcd(terms, units, files, configs))
 
-    def test_then_no_etcd_runs_and_its_ports_are_closed(self, cluster: Cluster) -> None:
+    def test_then_no_etcd_runs_and_its_ports_are_closed(self, run: Run) -> None:
         """No process, no unit that could start, nobody listening on the client and peer ports."""
-        hosts.old_etcd_is_gone(cluster)
+        hosts.old_etcd_is_gone(run)
 
-    def test_then_no_member_went_past_the_saved_revision(self, cluster: Cluster) -> None:
+    def test_then_no_member_went_past_the_saved_revision(self, run: Run, progress: Progress) -> None:
         """After a handover: what the stopped members hold on disk is not newer than the save."""
-        hosts.no_member_went_past_the_save(cluster)
+        hosts.no_member_went_past_the_save(run, progress.sources.source, progress.tools)
 
-    def test_when_survivors_are_salvaged(self, cluster: Cluster) -> None:
+    def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
-        if salvages.is_decided(cluster):
-            salvages.recall(cluster)
-        else:
-            cluster.known.salvaged = salvages.hold(cluster)
+        data, verdict = progress.sources, progress.verdict
+        if not salvages.is_decided(run, data.source, verdict):
+            data.salvaged = salvages.hold(run, data)
+        elif verdict is None:
+            data.loss = salvages.recall(run)
 
-    def test_when_a_database_without_a_hash_is_copied(self, cluster: Cluster) -> None:
+    def test_when_a_database_without_a_hash_is_copied(self, run: Run, progress: Progress) -> None:
         """The last resort: only where salvage failed, and only from the member that you named with --skip-hash."""
-        known, terms = cluster.known, cluster.terms
-        disk = ondisk.wanted(known.disks, known.family, cluster.options.skip_hash, known.salvaged)
+        data, terms = progress.sources, run.terms
+        disk = ondisk.wanted(data.disks, data.family, run.options.skip_hash, data.salvaged)
         if disk:
-            cluster.do(ondisk.copy(terms, disk))
-            answers = cluster.ask(staged.ask(disk.host, ondisk.kept(terms)))
-            known.last_resort = ondisk.candidate(terms, disk, known.family.bump(disk.lineage), answers)
+            run.do(ondisk.copy(terms, disk))
+            answers = run.ask(staged.ask(disk.host, ondisk.kept(terms)))
+            data.last_resort = ondisk.candidate(terms, disk, data.family.bump(disk.lineage), answers)
 
-    def test_when_the_best_data_is_chosen_and_copied(self, cluster: Cluster) -> None:
+    def test_when_the_best_data_is_chosen_and_copied(self, run: Run, progress: Progress) -> None:
         """The salvage, or a backup that is further on; a salvage that failed stops here, with the choices."""
-        if cluster.known.salvaged is None:
+        data = progress.sources
+        if data.salvaged is None:
             return
-        decision = sources.decide(cluster, cluster.known.salvaged)
+        decision = sources.decide(run, data, data.salvaged)
         for line in decision.notes:
-            cluster.note(line)
-        cluster.known.source, cluster.known.loss = decision.source, decision.loss
-        cluster.do([loss.note(cluster.terms, decision.loss)], bookkeeping=True)
+            run.note(line)
+        data.source, data.loss = decision.source, decision.loss
+        run.do([loss.note(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:
-            cluster.advance(source=decision.source)  # before it is copied: a run that is cut here finds it by this mark
-            hosts.there_is_room(cluster)
-            cluster.do(plan.copy_snapshot(cluster.terms, decision.source, facts.staged(cluster)))
-        cluster.known.copied = decision.new
+            progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
+            hosts.there_is_room(run, decision.source.bytes)
+            run.do(plan.copy_snapshot(run.terms, decision.source, facts.staged(run)))
+        data.copied = decision.new
 
-    def test_then_the_best_data_is_on_every_new_member(self, cluster: Cluster) -> None:
+    def test_then_the_best_data_is_on_every_new_member(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
-        if cluster.known.copied:
-            hosts.every_copy_is_readable(cluster)
+        if progress.sources.copied:
+            hosts.every_copy_is_readable(run, progress.tools)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from requorum import facts, plan, trials
-from requorum.cluster import Cluster
+from requorum.cluster import Run
+from requorum.progress import Progress
 from requorum.proofs import configuration
 
 
@@ -14,48 +15,48 @@ class TestStep2Generate:
     new ones: they are backed up once before it runs, and put back after it.
     """
 
-    def test_when_the_old_passwords_are_backed_up(self, cluster: Cluster) -> None:
+    def test_when_the_old_passwords_are_backed_up(self, run: Run) -> None:
         """Once per incident, on each Deephaven host; what an earlier run of it backed up there is taken over."""
-        wanted = (cluster.inventory.deephaven.client_config, cluster.terms.client_backup)
-        there = facts.files(cluster, dict.fromkeys(cluster.terms.deephaven_hosts, wanted))
-        earlier = facts.earlier_backups(cluster)
-        cluster.do(plan.back_up_passwords(cluster.terms, there, earlier))
+        wanted = (run.inventory.deephaven.client_config, run.terms.client_backup)
+        there = facts.files(run, dict.fromkeys(run.terms.deephaven_hosts, wanted))
+        earlier = facts.earlier_backups(run)
+        run.do(plan.back_up_passwords(run.terms, there, earlier))
         for path in dict.fromkeys(earlier.values()):
-            cluster.note(f"taken over from a run that did not come to its end: {path}")
+            run.note(f"taken over from a run that did not come to its end: {path}")
 
-    def test_then_every_host_holds_the_same_passwords(self, cluster: Cluster) -> None:
+    def test_then_every_host_holds_the_same_passwords(self, run: Run, progress: Progress) -> None:
         """Role by role; a host that differs would lock its processes out."""
-        configuration.passwords_agree(cluster)
+        progress.roles = configuration.passwords_agree(run)
 
-    def test_when_the_new_configuration_is_generated(self, cluster: Cluster) -> None:
+    def test_when_the_new_configuration_is_generated(self, run: Run) -> None:
         """The vendor's generator on the configuration server; both archives go into this run's own directory."""
-        cluster.do(plan.generate(cluster.terms, facts.staging(cluster)))
+        run.do(plan.generate(run.terms, facts.staging(run)))
 
-    def test_when_the_old_passwords_are_put_into_the_archives(self, cluster: Cluster) -> None:
+    def test_when_the_old_passwords_are_put_into_the_archives(self, run: Run, progress: Progress) -> None:
         """Unpacked, patched and packed again on the configuration server."""
-        terms = cluster.terms
-        server, query = facts.listings(cluster, facts.archives_to_read(cluster))
-        configuration.every_role_has_an_old_password(cluster, server + query)
-        roles = cluster.known.roles
-        cluster.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(cluster)))
-        cluster.do(plan.put_live_passwords(terms, roles))
+        terms = run.terms
+        server, query = facts.listings(run, facts.archives_to_read(run))
+        roles = progress.roles
+        configuration.every_role_has_an_old_password(run, roles, server + query)
+        run.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(run)))
+        run.do(plan.put_live_passwords(terms, roles))
 
-    def test_then_every_server_number_is_present(self, cluster: Cluster) -> None:
+    def test_then_every_server_number_is_present(self, run: Run, progress: Progress) -> None:
         """One configuration for each new member, with its address and a token never used before."""
-        configuration.every_server_number_is_present(cluster)
+        progress.new_configs = configuration.every_server_number_is_present(run)
 
-    def test_then_the_certificates_chain_and_name_the_addresses(self, cluster: Cluster) -> None:
+    def test_then_the_certificates_chain_and_name_the_addresses(self, run: Run) -> None:
         """openssl verifies each against its CA for the member's address."""
-        configuration.certificates_are_right(cluster)
+        configuration.certificates_are_right(run)
 
-    def test_then_every_password_in_the_archives_is_the_old_one(self, cluster: Cluster) -> None:
+    def test_then_every_password_in_the_archives_is_the_old_one(self, run: Run) -> None:
         """Read back from the packed archives, compared with the backup."""
-        configuration.archives_hold_the_old_passwords(cluster)
+        configuration.archives_hold_the_old_passwords(run)
 
-    def test_when_the_snapshot_is_tried(self, cluster: Cluster) -> None:
+    def test_when_the_snapshot_is_tried(self, run: Run, progress: Progress) -> None:
         """Restored on every new member into scratch with the very flags of Step 4, and booted where nobody sees it."""
-        cluster.known.trial = trials.hold(cluster)
+        progress.trial = trials.hold(run, progress)
 
-    def test_then_every_old_password_logs_in_to_the_trial(self, cluster: Cluster) -> None:
+    def test_then_every_old_password_logs_in_to_the_trial(self, run: Run, progress: Progress) -> None:
         """All members hold the same data, with the keys to expect; what is found here, Step 5 must find again."""
-        trials.trial_is_good(cluster)
+        trials.trial_is_good(run, progress.trial, progress.roles)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from requorum import confirmation, facts, plan
-from requorum.cluster import Cluster
+from requorum.cluster import Run
+from requorum.progress import Progress
 from requorum.proofs import configuration
 
 
@@ -14,37 +15,37 @@ class TestStep3Distribute:
     included. They pass through this machine in memory only.
     """
 
-    def test_given_you_confirm_what_was_proven(self, cluster: Cluster) -> None:
+    def test_given_you_confirm_what_was_proven(self, run: Run, progress: Progress) -> None:
         """The commit prompt. No machine has anything new yet but this run's own directory."""
-        confirmation.commit(cluster)
+        confirmation.commit(run, progress)
 
-    def test_when_both_archives_are_copied(self, cluster: Cluster) -> None:
+    def test_when_both_archives_are_copied(self, run: Run) -> None:
         """Streamed; each copy's SHA-256 must be the original's."""
-        present = facts.archives(cluster)
-        sums = {name: held[cluster.terms.configuration_server] for name, held in present.items()}
-        cluster.do(plan.distribute(cluster.terms, sums, present))
+        present = facts.archives(run)
+        sums = {name: held[run.terms.configuration_server] for name, held in present.items()}
+        run.do(plan.distribute(run.terms, sums, present))
 
-    def test_then_every_copy_is_the_same(self, cluster: Cluster) -> None:
+    def test_then_every_copy_is_the_same(self, run: Run) -> None:
         """Compared once more where they lie."""
-        configuration.every_archive_is_the_same(cluster)
+        configuration.every_archive_is_the_same(run)
 
-    def test_when_the_server_configuration_is_installed(self, cluster: Cluster) -> None:
+    def test_when_the_server_configuration_is_installed(self, run: Run) -> None:
         """Each new member by its server number."""
-        terms = cluster.terms
-        units, configs = facts.units(cluster, terms.member_hosts), facts.configs(cluster, terms.member_hosts)
-        files = facts.files(cluster, dict.fromkeys(terms.member_hosts, plan.latest_link(terms)))
-        cluster.do(plan.install_servers(terms, units, configs, files))
+        terms = run.terms
+        units, configs = facts.units(run, terms.member_hosts), facts.configs(run, terms.member_hosts)
+        files = facts.files(run, dict.fromkeys(terms.member_hosts, plan.latest_link(terms)))
+        run.do(plan.install_servers(terms, units, configs, files))
 
-    def test_when_the_client_configuration_is_installed(self, cluster: Cluster) -> None:
+    def test_when_the_client_configuration_is_installed(self, run: Run) -> None:
         """On all Deephaven hosts."""
-        client, hosts = cluster.inventory.deephaven.client_config, cluster.terms.deephaven_hosts
-        live = facts.client_files(cluster, client, hosts)
-        cluster.do(plan.install_clients(cluster.terms, facts.packed_client_files(cluster), live))
+        client, hosts = run.inventory.deephaven.client_config, run.terms.deephaven_hosts
+        live = facts.client_files(run, client, hosts)
+        run.do(plan.install_clients(run.terms, facts.packed_client_files(run), live))
 
-    def test_then_every_member_has_its_configuration(self, cluster: Cluster) -> None:
+    def test_then_every_member_has_its_configuration(self, run: Run) -> None:
         """Name, address and token are the new ones, and the etcd account can read its files, nobody else the keys."""
-        configuration.servers_are_installed(cluster)
+        configuration.servers_are_installed(run)
 
-    def test_then_every_client_points_to_the_new_members(self, cluster: Cluster) -> None:
+    def test_then_every_client_points_to_the_new_members(self, run: Run) -> None:
         """New endpoints, old passwords, files that only their owner reads."""
-        configuration.clients_are_installed(cluster)
+        configuration.clients_are_installed(run)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from requorum import facts, plan
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs import data
 
 
@@ -15,28 +16,28 @@ class TestStep4Restore:
     started before the last restore has succeeded.
     """
 
-    def test_given_no_data_is_in_the_way(self, cluster: Cluster) -> None:
+    def test_given_no_data_is_in_the_way(self, run: Run, progress: Progress) -> None:
         """The new token's data directory does not exist, or this run restored it from this snapshot."""
-        data.no_data_is_in_the_way(cluster)
+        data.no_data_is_in_the_way(run, progress.sources.chosen)
 
-    def test_when_the_snapshot_is_restored_on_every_member(self, cluster: Cluster) -> None:
+    def test_when_the_snapshot_is_restored_on_every_member(self, run: Run, progress: Progress) -> None:
         """In parallel, into the new token's directory."""
-        terms, configs = cluster.terms, facts.new_configs(cluster)
+        terms, configs = run.terms, facts.new_configs(run)
         root = plan.data_root(terms)
-        there = facts.files(cluster, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
-        cluster.do(plan.restore(terms, cluster.known.tools, configs, there, cluster.source.sha256))
-        if not all(tools.bumps for tools in cluster.known.tools.values()):
-            cluster.note("this etcd cannot bump revisions: watchers may miss changes until restarted")
+        there = facts.files(run, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
+        run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256))
+        if not all(tools.bumps for tools in progress.tools.values()):
+            run.note("this etcd cannot bump revisions: watchers may miss changes until restarted")
 
-    def test_then_every_member_holds_restored_data(self, cluster: Cluster) -> None:
+    def test_then_every_member_holds_restored_data(self, run: Run) -> None:
         """Whole, owned by the etcd account, read by nobody else."""
-        data.data_is_restored(cluster)
+        data.data_is_restored(run)
 
-    def test_when_all_members_are_started(self, cluster: Cluster) -> None:
+    def test_when_all_members_are_started(self, run: Run, progress: Progress) -> None:
         """Without waiting: a unit becomes ready only when its peers are up too."""
-        cluster.advance(Phase.STARTED)
-        cluster.do(plan.start_etcd(cluster.terms, facts.units(cluster, cluster.terms.member_hosts)))
+        progress.advance(run, Phase.STARTED)
+        run.do(plan.start_etcd(run.terms, facts.units(run, run.terms.member_hosts)))
 
-    def test_then_every_member_sees_a_leader(self, cluster: Cluster) -> None:
+    def test_then_every_member_sees_a_leader(self, run: Run) -> None:
         """Within the inventory's health_seconds."""
-        data.every_member_sees_a_leader(cluster)
+        data.every_member_sees_a_leader(run)

@@ -6,7 +6,7 @@ import stat
 
 from requorum import backup, bolt, catalogue, deephaven, manifest, snapshot
 from requorum.backup import Tonight
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.fleet import Machine
 from requorum.lineage import Family
@@ -16,8 +16,8 @@ HERE = "this machine"
 SPARE_BYTES = 64 * 1024 * 1024  # the evidence and whatever else lives on that disk
 
 
-def the_configuration_server_answers(cluster: Cluster) -> None:
-    program = deephaven.executable(cluster.inventory.deephaven.commands.etcdctl)
+def the_configuration_server_answers(run: Run) -> None:
+    program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
 
     def probe(machine: Machine) -> str | None:
         result = machine.ask(look(machine.name, "true", why="sudo works without a password"))
@@ -25,33 +25,33 @@ def the_configuration_server_answers(cluster: Cluster) -> None:
             return f"sudo refused: {result.words}"
         return None if machine.see.file(program).exists else f"no {program}"
 
-    cluster.prove(
-        (cluster.terms.configuration_server,),
+    run.prove(
+        (run.terms.configuration_server,),
         "takes commands as root without asking for a password (sudo -n), and has the vendor's etcdctl",
         probe,
         "give the login NOPASSWD for the runbook's commands, or correct deephaven.commands in the inventory",
     )
 
 
-def the_save_is_up_to_date(cluster: Cluster, tonight: Tonight) -> None:
+def the_save_is_up_to_date(run: Run, tonight: Tonight) -> None:
     before, saved = tonight.saved_from.revision, tonight.kept.revision
-    cluster.settle(
+    run.settle(
         f"the save is at revision {before} or later",
-        {cluster.terms.configuration_server: None if saved >= before else f"revision {saved}"},
+        {run.terms.configuration_server: None if saved >= before else f"revision {saved}"},
         "run again; if it stays so, look at the member's journal",
     )
 
 
-def there_is_room_here(cluster: Cluster, tonight: Tonight) -> None:
+def there_is_room_here(run: Run, tonight: Tonight) -> None:
     needed, free = tonight.kept.bytes + SPARE_BYTES, tonight.vault.free_bytes()
-    cluster.settle(
+    run.settle(
         f"{tonight.vault.directory} has {needed:,} bytes free",
         {HERE: None if free >= needed else f"{free:,} bytes free"},
         "make room there, or keep fewer backups: snapshot.keep in the inventory",
     )
 
 
-def the_part_is_whole(cluster: Cluster, tonight: Tonight) -> None:
+def the_part_is_whole(run: Run, tonight: Tonight) -> None:
     """Its own SHA-256, and the revision that etcd has read on the host. A bad part is removed."""
     part = tonight.vault.part(tonight.kept.taken)
     try:
@@ -62,14 +62,14 @@ def the_part_is_whole(cluster: Cluster, tonight: Tonight) -> None:
         found = error.what if isinstance(error, SnapshotError) else str(error)
     if found:
         part.unlink(missing_ok=True)
-    cluster.settle(
+    run.settle(
         f"the save arrived whole, at revision {tonight.kept.revision}",
         {HERE: found},
         "run again; if it stays so, the member's disk or this one's is failing",
     )
 
 
-def the_backup_is_whole(cluster: Cluster, tonight: Tonight) -> Source:
+def the_backup_is_whole(run: Run, tonight: Tonight) -> Source:
     """The final file and its manifest, read back from the disk; returns it as a source."""
     path = tonight.written
     candidate = catalogue.of_file(path, Family())
@@ -80,7 +80,7 @@ def the_backup_is_whole(cluster: Cluster, tonight: Tonight) -> Source:
         found = stat.S_IMODE(place.stat().st_mode)
         if found != mode:
             wrong.append(f"{place.name} has mode {found:o}, not {mode:o}")
-    cluster.settle(
+    run.settle(
         f"{path.name} is whole, as its manifest says, and for its owner only",
         {HERE: "; ".join(wrong) or None},
         "do not rely on this backup: find out what happens on this machine's disk, then run again",
@@ -89,24 +89,22 @@ def the_backup_is_whole(cluster: Cluster, tonight: Tonight) -> Source:
     return candidate.source
 
 
-def good_backups_are_left(cluster: Cluster, tonight: Tonight) -> None:
+def good_backups_are_left(run: Run, tonight: Tonight) -> None:
     left = tonight.vault.backups()
     wrong = [] if any(b.good and b.name == tonight.written.name for b in left) else ["tonight's is gone"]
     wrong += [f"{path.name} is half a file" for path in tonight.vault.parts()]
     for bad in (b for b in left if not b.good):
-        cluster.note(f"{bad.name} is bad, and kept until it is past snapshot.keep.days")
-    cluster.note(f"{sum(b.good for b in left)} good backups are kept")
-    cluster.settle(
+        run.note(f"{bad.name} is bad, and kept until it is past snapshot.keep.days")
+    run.note(f"{sum(b.good for b in left)} good backups are kept")
+    run.settle(
         "tonight's backup is there, and no half file",
         {HERE: "; ".join(wrong) or None},
         "see who else writes into that directory",
     )
 
 
-def nothing_is_left(cluster: Cluster) -> None:
+def nothing_is_left(run: Run) -> None:
     def probe(machine: Machine) -> str | None:
-        return machine.ask(backup.ask_left(cluster.terms)).stdout.strip() or None
+        return machine.ask(backup.ask_left(run.terms)).stdout.strip() or None
 
-    cluster.prove(
-        (cluster.terms.configuration_server,), "nothing of the backup is left", probe, "remove that directory there"
-    )
+    run.prove((run.terms.configuration_server,), "nothing of the backup is left", probe, "remove that directory there")

@@ -9,27 +9,27 @@ from pathlib import Path
 
 from requorum import clock
 from requorum.clock import Reading
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.collection import MOST_LINES, UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.command import Collected
 from requorum.journal import now
 
 
-def somebody_answers(cluster: Cluster, silent: Mapping[str, str]) -> None:
+def somebody_answers(run: Run, silent: Mapping[str, str]) -> None:
     """At least one host takes commands as root; the silent ones are noted."""
-    everyone = len(silent) == len(cluster.terms.everyone)
-    answering = [host for host in cluster.terms.everyone if host not in silent]
-    cluster.settle(
+    everyone = len(silent) == len(run.terms.everyone)
+    answering = [host for host in run.terms.everyone if host not in silent]
+    run.settle(
         "at least one host takes commands as root",
         dict(silent) if everyone else dict.fromkeys(answering),
         "check this machine's network, ssh, and sudo for the login",
     )
     for host, why in silent.items():
-        cluster.note(f"{host}: {why}")
+        run.note(f"{host}: {why}")
 
 
 def about(
-    cluster: Cluster, files: Sequence[Collected], failed: Mapping[str, str], clocks: Mapping[str, Reading], place: Path
+    run: Run, files: Sequence[Collected], failed: Mapping[str, str], clocks: Mapping[str, Reading], place: Path
 ) -> dict[str, object]:
     """What the page says of the collection itself."""
     listed = [
@@ -37,12 +37,12 @@ def about(
         for f in sorted(files, key=lambda f: f.collect.target)
     ]
     return {
-        "cluster": cluster.inventory.cluster,
+        "cluster": run.inventory.cluster,
         "taken": now(),
-        "since": cluster.options.since,
+        "since": run.options.since,
         "files": listed,
         "silent": dict(failed),
-        "clocks": clock.differences(clocks, cluster.inventory.limits.clock_offset_seconds),
+        "clocks": clock.differences(clocks, run.inventory.limits.clock_offset_seconds),
     }
 
 
@@ -55,8 +55,8 @@ def _note(found: Collected) -> str:
     return f"at most the newest {MOST_LINES:,} lines" if journal else ""
 
 
-def the_archive_is_whole(cluster: Cluster, files: Sequence[Collected], place: Path) -> None:
-    archive = cluster.journal.directory / "logs.tar.gz"
+def the_archive_is_whole(run: Run, files: Sequence[Collected], place: Path) -> None:
+    archive = run.journal.directory / "logs.tar.gz"
     with tarfile.open(archive) as tar:
         sizes = {member.name.partition("/")[2]: member.size for member in tar}
     wanted = {Path(f.collect.target).relative_to(place).as_posix(): f.bytes for f in files}
@@ -64,7 +64,7 @@ def the_archive_is_whole(cluster: Cluster, files: Sequence[Collected], place: Pa
     wrong += [] if sizes.get("index.html") else ["index.html"]
     mode = stat.S_IMODE(archive.stat().st_mode)
     wrong += [f"mode {mode:o}"] if mode != 0o600 else []
-    cluster.settle(
+    run.settle(
         f"the archive holds its page and {len(wanted)} files, whole, for its owner only",
         {"this machine": ", ".join(wrong) or None},
         "look at the disk of this machine, then run again",

@@ -3,102 +3,104 @@
 from __future__ import annotations
 
 from requorum import archive, deephaven, facts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.etcd import MemberConfig
 from requorum.fleet import Machine
 from requorum.plan import is_new
 
 
-def passwords_agree(cluster: Cluster) -> None:
-    """Compares the backups of all Deephaven hosts role by role, and remembers which roles there are."""
-    terms = cluster.terms
-    found = facts.passwords(cluster, terms.client_backup, terms.deephaven_hosts)
+def passwords_agree(run: Run) -> tuple[str, ...]:
+    """Compares the backups of all Deephaven hosts role by role; returns which roles there are."""
+    terms = run.terms
+    found = facts.passwords(run, terms.client_backup, terms.deephaven_hosts)
     wrong = deephaven.disagreements(found)
     here = found[terms.configuration_server]
     outcome = "; ".join(wrong) if wrong else None
     if not here:
         outcome = "no role's password in the backup"
-    cluster.settle(
+    run.settle(
         "every role has one password, the same on every Deephaven host",
         {terms.configuration_server: outcome},
         f"decide which one is right (the one that logs in to the old cluster), and put it into "
         f"{terms.client_backup}/ROLE/password on every host that differs",
     )
-    cluster.known.roles = tuple(sorted(here))
+    return tuple(sorted(here))
 
 
-def every_role_has_an_old_password(cluster: Cluster, entries: list[archive.Entry]) -> None:
-    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(cluster.known.roles))
-    cluster.settle(
+def every_role_has_an_old_password(run: Run, roles: tuple[str, ...], entries: list[archive.Entry]) -> None:
+    missing = sorted({role for role, _ in archive.role_directories(entries)} - set(roles))
+    run.settle(
         "every role that was generated has an old password in the backup",
-        {cluster.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
+        {run.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
         "the generator knows roles that the old cluster did not; generate with the same roles as before",
     )
 
 
-def every_server_number_is_present(cluster: Cluster) -> None:
-    """One configuration for each new member's address, all with this run's token."""
-    terms = cluster.terms
-    found = facts.archived_configs(cluster)
+def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
+    """One configuration for each new member's address, all with this run's token; returned by host."""
+    terms = run.terms
+    found = facts.archived_configs(run)
+    new: dict[str, MemberConfig] = {}
     problems = []
-    for member in cluster.inventory.members:
+    for member in run.inventory.members:
         mine = [c for c in found.values() if _address(c) == member.ip]
         if len(mine) != 1:
             problems.append(f"{len(mine)} configurations for {member.name} at {member.ip}")
         elif mine[0].token != terms.mark.token:
             problems.append(f"{member.name} has the token {mine[0].token}, not {terms.mark.token}")
         else:
-            cluster.known.new_configs[member.host] = mine[0]
-    if len(found) != len(cluster.inventory.members):
+            new[member.host] = mine[0]
+    if len(found) != len(run.inventory.members):
         problems.append(f"{len(found)} configurations in all")
-    cluster.settle(
-        f"the server archive holds one configuration for each of the {len(cluster.inventory.members)} "
+    run.settle(
+        f"the server archive holds one configuration for each of the {len(run.inventory.members)} "
         f"members, with the new token",
         {terms.configuration_server: "; ".join(problems) or None},
         "check deephaven.commands.generate in the inventory: it must pass {cluster_id} and {ips}",
     )
+    return new
 
 
 def _address(config: MemberConfig) -> str:
     return config.peer_url.split("//")[-1].rsplit(":", 1)[0].strip("[]")
 
 
-def certificates_are_right(cluster: Cluster) -> None:
+def certificates_are_right(run: Run) -> None:
     """Each certificate that a configuration names chains to its CA, names the address, has not expired."""
-    terms = cluster.terms
-    answers = cluster.ask(
+    terms = run.terms
+    answers = run.ask(
         [
             archive.ask_certificate(terms.configuration_server, path.rsplit("/", 1)[0], config, _address(config), cert)
-            for path, config in facts.archived_configs(cluster).items()
+            for path, config in facts.archived_configs(run).items()
             for cert in config.certificates
         ]
     )
     wrong = [f"{r.command.argv[-1].split('/read/')[-1]}: {r.words}" for r in answers if r.code != 0]
-    cluster.settle(
+    run.settle(
         "every certificate chains to its CA, names its member's address and is valid now",
         {terms.configuration_server: "; ".join(wrong) or (None if answers else "no certificates")},
         "look at the generator's output and the machine's clock, then run again",
     )
 
 
-def archives_hold_the_old_passwords(cluster: Cluster) -> None:
+def archives_hold_the_old_passwords(run: Run) -> None:
     """Every password in the packed archives, and in the live client configuration, equals its backup."""
-    terms = cluster.terms
+    terms = run.terms
     host = terms.configuration_server
-    (backup,) = facts.passwords(cluster, terms.client_backup, [host]).values()
+    (backup,) = facts.passwords(run, terms.client_backup, [host]).values()
     places = {
         "the query archive": terms.place("read/query"),
         "the server archive": terms.place("read/server"),
-        "the live client configuration": cluster.inventory.deephaven.client_config,
+        "the live client configuration": run.inventory.deephaven.client_config,
     }
     wrong = []
     for name, directory in places.items():
-        found = facts.passwords_anywhere(cluster, host, directory)
+        found = facts.passwords_anywhere(run, host, directory)
         wrong += [f"{role} in {name}" for role, digest in found if backup.get(role) != digest]
         if name == "the query archive" and not found:
             wrong.append("no password at all in the query archive")
-    cluster.settle(
+    run.settle(
         "every password equals its backup",
         {host: f"another password for {', '.join(wrong)}" if wrong else None},
         "run again; if it stays, compare the files below the run's read/ directory by hand",
@@ -108,23 +110,23 @@ def archives_hold_the_old_passwords(cluster: Cluster) -> None:
 # -- Step 3 ------------------------------------------------------------------------------------------------------
 
 
-def every_archive_is_the_same(cluster: Cluster) -> None:
-    terms = cluster.terms
+def every_archive_is_the_same(run: Run) -> None:
+    terms = run.terms
     for name, hosts in (("server.tgz", terms.member_hosts), ("query.tgz", terms.deephaven_hosts)):
         everyone = dict.fromkeys((terms.configuration_server, *hosts))
-        sums = facts.digests(cluster, dict.fromkeys(everyone, terms.place(name)))
+        sums = facts.digests(run, dict.fromkeys(everyone, terms.place(name)))
         expected = sums[terms.configuration_server]
-        cluster.settle(
+        run.settle(
             f"{name} has SHA-256 {expected[:16]}…",
             {h: None if s == expected else f"{s[:16]}…" if s else "no file" for h, s in sums.items()},
             "run again: it is copied again",
         )
 
 
-def servers_are_installed(cluster: Cluster) -> None:
+def servers_are_installed(run: Run) -> None:
     """The configuration is the new one, the etcd account can read what it names, and nobody else reads its keys."""
-    terms, settings = cluster.terms, cluster.inventory.etcd
-    configs = facts.configs(cluster, terms.member_hosts)
+    terms, settings = run.terms, run.inventory.etcd
+    configs = facts.configs(run, terms.member_hosts)
 
     def probe(machine: Machine) -> str | None:
         config, member = configs[machine.name], terms.member_on(machine.name)
@@ -142,7 +144,7 @@ def servers_are_installed(cluster: Cluster) -> None:
         wide = machine.ask(look(machine.name, "find", "-L", *config.keys, "-perm", "/007", why="who reads the keys"))
         return f"everybody can read {wide.stdout.split()[0]}" if wide.stdout.strip() else None
 
-    cluster.prove(
+    run.prove(
         terms.member_hosts,
         "the member's new configuration and unit are installed, its keys for etcd alone",
         probe,
@@ -150,14 +152,14 @@ def servers_are_installed(cluster: Cluster) -> None:
     )
 
 
-def clients_are_installed(cluster: Cluster) -> None:
+def clients_are_installed(run: Run) -> None:
     """On every Deephaven host: exactly the new endpoints, the old passwords, files for their owner alone."""
-    terms = cluster.terms
-    client = cluster.inventory.deephaven.client_config
-    endpoints = facts.endpoints(cluster, terms.deephaven_hosts)
-    live = facts.client_files(cluster, client, terms.deephaven_hosts)
-    packed = facts.packed_client_files(cluster)
-    (backup,) = facts.passwords(cluster, terms.client_backup, [terms.configuration_server]).values()
+    terms = run.terms
+    client = run.inventory.deephaven.client_config
+    endpoints = facts.endpoints(run, terms.deephaven_hosts)
+    live = facts.client_files(run, client, terms.deephaven_hosts)
+    packed = facts.packed_client_files(run)
+    (backup,) = facts.passwords(run, terms.client_backup, [terms.configuration_server]).values()
 
     def probe(machine: Machine) -> str | None:
         found = live[machine.name]
@@ -180,7 +182,7 @@ def clients_are_installed(cluster: Cluster) -> None:
         ]
         return "; ".join(wrong) or None
 
-    cluster.prove(
+    run.prove(
         terms.deephaven_hosts,
         "every role has the new files, the new endpoints and its old password, readable by its owner alone",
         probe,

@@ -5,38 +5,40 @@ etcd is asked through the vendor's etcdctl on the configuration server, as Deeph
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from requorum import deephaven, etcd, facts, probes
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
-from requorum.etcd import Status
+from requorum.etcd import MemberConfig, Status
 from requorum.fleet import Machine
 from requorum.marker import Phase
+from requorum.progress import Progress
 from requorum.proofs.hosts import account_of_etcd, connections
+from requorum.snapshot import Source
 
 
-def no_data_is_in_the_way(cluster: Cluster) -> None:
+def no_data_is_in_the_way(run: Run, source: Source) -> None:
     """A data directory of the new token may only be one that this run restored, from this very snapshot."""
-    configs = facts.configs(cluster, cluster.terms.member_hosts)
-    started = cluster.mark.phase >= Phase.STARTED
+    configs = facts.configs(run, run.terms.member_hosts)
+    started = run.mark.phase >= Phase.STARTED
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
         if config is None:
-            return f"no {cluster.inventory.etcd.config}"
+            return f"no {run.inventory.etcd.config}"
         there = machine.ask(etcd.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
         if not there and started:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
             return None
-        noted = machine.ask(look(machine.name, "cat", cluster.terms.place("restored"), why="what was restored"))
-        if noted.stdout.strip() == cluster.source.sha256:
+        noted = machine.ask(look(machine.name, "cat", run.terms.place("restored"), why="what was restored"))
+        if noted.stdout.strip() == source.sha256:
             return None
         return f"{config.data_dir} is there, and not from this snapshot"
 
-    cluster.prove(
-        cluster.terms.member_hosts,
+    run.prove(
+        run.terms.member_hosts,
         "the data that this run restored" if started else "no data of the new token is in the way",
         probe,
         "if a retry was interrupted, run that again: pytest runbook/retry --hosts=NAME. Else find out who removed it, "
@@ -46,9 +48,9 @@ def no_data_is_in_the_way(cluster: Cluster) -> None:
     )
 
 
-def data_is_restored(cluster: Cluster) -> None:
-    settings = cluster.inventory.etcd
-    configs = facts.configs(cluster, cluster.terms.member_hosts)
+def data_is_restored(run: Run) -> None:
+    settings = run.inventory.etcd
+    configs = facts.configs(run, run.terms.member_hosts)
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
@@ -79,17 +81,17 @@ def data_is_restored(cluster: Cluster) -> None:
             return f"{foreign.stdout.split()[0]} is not {settings.user}'s alone"
         return None
 
-    cluster.prove(
-        cluster.terms.member_hosts,
+    run.prove(
+        run.terms.member_hosts,
         f"the restored data is whole and belongs to {settings.user} alone",
         probe,
         "run again: an unfinished restore is done again",
     )
 
 
-def every_member_sees_a_leader(cluster: Cluster) -> None:
+def every_member_sees_a_leader(run: Run) -> None:
     """Each member's own word, within health_seconds; then its unit is ready too."""
-    configs = facts.configs(cluster, cluster.terms.member_hosts)
+    configs = facts.configs(run, run.terms.member_hosts)
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
@@ -98,52 +100,52 @@ def every_member_sees_a_leader(cluster: Cluster) -> None:
         leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
         if leader:
             return None
-        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, cluster.inventory.etcd.unit)).stdout)
+        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
         return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
 
-    cluster.prove(
-        cluster.terms.member_hosts,
+    run.prove(
+        run.terms.member_hosts,
         "the member sees a leader",
         probe,
-        f"read `journalctl --no-pager -u {cluster.inventory.etcd.unit}` there, then run again",
-        within=cluster.health_seconds,
+        f"read `journalctl --no-pager -u {run.inventory.etcd.unit}` there, then run again",
+        within=run.health_seconds,
     )
 
 
 # -- Step 5 ------------------------------------------------------------------------------------------------------
 
 
-def _etcdctl(cluster: Cluster, machine: Machine, *arguments: str, why: str) -> tuple[int, str, str]:
-    result = machine.ask(deephaven.etcdctl(cluster.inventory, *arguments, why=why))
+def _etcdctl(run: Run, machine: Machine, *arguments: str, why: str) -> tuple[int, str, str]:
+    result = machine.ask(deephaven.etcdctl(run.inventory, *arguments, why=why))
     return result.code, result.stdout, result.words
 
 
 def _on_configuration_server(
-    cluster: Cluster, claim: str, probe: Callable[[Machine], str | None], remedy: str, within: float = 0
+    run: Run, claim: str, probe: Callable[[Machine], str | None], remedy: str, within: float = 0
 ) -> None:
-    cluster.prove((cluster.terms.configuration_server,), claim, probe, remedy, within)
+    run.prove((run.terms.configuration_server,), claim, probe, remedy, within)
 
 
-def _endpoints(cluster: Cluster) -> str:
-    port = cluster.inventory.etcd.client_port
+def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:
+    port = run.inventory.etcd.client_port
     scheme = "https"
-    for config in cluster.known.new_configs.values():
+    for config in new_configs.values():
         scheme = config.client_urls[0].split(":")[0]
-    return ",".join(f"{scheme}://{_bracketed(ip)}:{port}" for ip in cluster.terms.new_ips)
+    return ",".join(f"{scheme}://{_bracketed(ip)}:{port}" for ip in run.terms.new_ips)
 
 
 def _bracketed(ip: str) -> str:
     return f"[{ip}]" if ":" in ip else ip
 
 
-def every_member_is_healthy(cluster: Cluster) -> None:
+def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
     """The guide's health check, as an authenticated user, member by member."""
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster,
+            run,
             machine,
-            f"--endpoints={_endpoints(cluster)}",
+            f"--endpoints={_endpoints(run, new_configs)}",
             "endpoint",
             "health",
             "-w",
@@ -155,42 +157,45 @@ def every_member_is_healthy(cluster: Cluster) -> None:
         except etcd.EtcdError:
             return words
         sick = [f"{endpoint}: {error}" for endpoint, error in health.items() if error]
-        if len(health) != len(cluster.terms.new_ips):
+        if len(health) != len(run.terms.new_ips):
             sick.append(f"{len(health)} members answered")
         return "; ".join(sick) or None
 
     _on_configuration_server(
-        cluster,
-        f"all {len(cluster.terms.new_ips)} members are healthy for an authenticated user",
+        run,
+        f"all {len(run.terms.new_ips)} members are healthy for an authenticated user",
         probe,
-        f"read the journal of {cluster.inventory.etcd.unit} on the member that is not",
-        within=cluster.health_seconds,
+        f"read the journal of {run.inventory.etcd.unit} on the member that is not",
+        within=run.health_seconds,
     )
 
 
-def it_is_one_cluster(cluster: Cluster) -> None:
-    """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members."""
+def it_is_one_cluster(run: Run, progress: Progress) -> None:
+    """One cluster ID, one leader, one revision, one version, no alarm, and exactly the inventory's members.
 
-    quiet = cluster.mark.phase < Phase.POWERING_ON
+    What was found last stays in `progress`, also where it is wrong.
+    """
+
+    quiet = run.mark.phase < Phase.POWERING_ON
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
+            run, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
         )
         try:
             found = etcd.parse_status(out)
         except etcd.EtcdError:
             return words
-        cluster.known.status = found
-        return not_one_cluster(found, cluster.terms.new_ips, quiet) or _not_of_this_snapshot(cluster, found)
+        progress.status = found
+        return not_one_cluster(found, run.terms.new_ips, quiet) or _not_of_this_snapshot(run, progress, found)
 
     _on_configuration_server(
-        cluster,
-        f"{len(cluster.terms.new_ips)} members form one cluster with one leader, one revision and no alarm",
+        run,
+        f"{len(run.terms.new_ips)} members form one cluster with one leader, one revision and no alarm",
         probe,
         "do not turn Deephaven on; run again. If it stays so, give this run up (docs/night.md#giving-a-run-up) "
         "and use another snapshot",
-        within=cluster.health_seconds,
+        within=run.health_seconds,
     )
 
 
@@ -211,25 +216,25 @@ def not_one_cluster(found: list[Status], ips: tuple[str, ...], quiet: bool) -> s
     return "; ".join(wrong) or None
 
 
-def _not_of_this_snapshot(cluster: Cluster, found: list[Status]) -> str | None:
+def _not_of_this_snapshot(run: Run, progress: Progress, found: list[Status]) -> str | None:
     """The revision ties the running cluster to the snapshot that was chosen: exactly at first, at least on a rerun."""
-    if cluster.source.revision is None:
+    restored = progress.sources.chosen.revision
+    if restored is None:
         return None
-    bumps = all(tools.bumps for tools in cluster.known.tools.values())
-    expected = cluster.source.revision + (cluster.inventory.etcd.revision_bump if bumps else 0)
+    expected = restored + progress.bump(run)
     lowest = min(status.revision for status in found)
-    if lowest == expected or (cluster.carrying_on and lowest > expected):
+    if lowest == expected or (run.carrying_on and lowest > expected):
         return None
     return f"revision {lowest:,}, but the snapshot restored gives {expected:,}"
 
 
-def hashes_are_equal(cluster: Cluster) -> None:
+def hashes_are_equal(run: Run, progress: Progress) -> None:
     """At the lowest revision that the members had: Deephaven may be writing already when a run is carried on."""
-    revision = min((status.revision for status in cluster.known.status), default=0)
+    revision = min((status.revision for status in progress.status), default=0)
 
     def probe(machine: Machine) -> str | None:
         _, out, words = _etcdctl(
-            cluster,
+            run,
             machine,
             "--command-timeout=60s",
             "endpoint",
@@ -244,13 +249,13 @@ def hashes_are_equal(cluster: Cluster) -> None:
             found = {endpoint: digest for endpoint, (_, digest) in etcd.parse_hashes(out).items()}
         except etcd.EtcdError:
             return words
-        cluster.known.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
-        if len(found) == len(cluster.terms.new_ips) and len(set(found.values())) == 1:
+        progress.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
+        if len(found) == len(run.terms.new_ips) and len(set(found.values())) == 1:
             return None
         return "; ".join(f"{endpoint}: hash {digest}" for endpoint, digest in sorted(found.items()))
 
     _on_configuration_server(
-        cluster,
+        run,
         f"hashkv is equal on all members at revision {revision:,}",
         probe,
         "do not turn Deephaven on: the members hold different data. Give this run up (docs/night.md#giving-a-run-up) "
@@ -259,9 +264,9 @@ def hashes_are_equal(cluster: Cluster) -> None:
     )
 
 
-def keys_are_there(cluster: Cluster) -> None:
+def keys_are_there(run: Run, progress: Progress) -> None:
     """Counts in all and by prefix, as the inventory expects."""
-    expect = cluster.inventory.expect
+    expect = run.inventory.expect
     wanted: dict[str, tuple[int, int | None]] = {"": (expect.min_keys, None)}
     wanted |= {prefix: (span.min, span.max) for prefix, span in expect.prefixes.items()}
 
@@ -269,7 +274,7 @@ def keys_are_there(cluster: Cluster) -> None:
         wrong = []
         for prefix, (least, most) in wanted.items():
             _, out, words = _etcdctl(
-                cluster,
+                run,
                 machine,
                 "get",
                 prefix,
@@ -286,8 +291,8 @@ def keys_are_there(cluster: Cluster) -> None:
                 wrong.append(f"{prefix or 'all keys'}: {words}")
                 continue
             if prefix == "":
-                cluster.known.keys = count
-            cluster.note(f"{count:,} keys{f' under {prefix}' if prefix else ' in all'}")
+                progress.keys = count
+            run.note(f"{count:,} keys{f' under {prefix}' if prefix else ' in all'}")
             if count < least or (most is not None and count > most):
                 wrong.append(f"{count} keys under {prefix or 'everything'}")
         return "; ".join(wrong) or None
@@ -297,7 +302,7 @@ def keys_are_there(cluster: Cluster) -> None:
         for prefix, (least, most) in wanted.items()
     )
     _on_configuration_server(
-        cluster,
+        run,
         f"as many keys as the inventory expects: {spans}",
         probe,
         "is this the right snapshot? Correct expect in the inventory, or give this run up "
@@ -305,20 +310,20 @@ def keys_are_there(cluster: Cluster) -> None:
     )
 
 
-def old_passwords_log_in(cluster: Cluster) -> None:
+def old_passwords_log_in(run: Run, roles: Sequence[str]) -> None:
     """Every role, with its own client configuration; a key outside its permissions stays closed to it."""
-    client = cluster.inventory.deephaven.client_config
+    client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        for role in cluster.known.roles:
+        for role in roles:
             user = machine.ask(
                 look(machine.name, "cat", f"{client}/{role}/user", why=f"the user of {role}")
             ).stdout.strip()
-            outside = _key_outside(cluster, machine, user)
+            outside = _key_outside(run, machine, user)
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
             answer = machine.ask(
-                deephaven.etcdctl_as(cluster.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
+                deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
             )
             denied = "permission denied" in answer.stderr.lower()
             if answer.code != 0 and not denied:
@@ -328,8 +333,8 @@ def old_passwords_log_in(cluster: Cluster) -> None:
         return "; ".join(wrong) or None
 
     _on_configuration_server(
-        cluster,
-        f"every role's old password logs in, and opens no more than it may: {', '.join(cluster.known.roles)}",
+        run,
+        f"every role's old password logs in, and opens no more than it may: {', '.join(roles)}",
         probe,
         "a password that is refused does not belong to this snapshot: compare the backup with the vendor's vault. "
         "Where a role may read too much, authentication is off in the restored data, turn it on before Deephaven is; "
@@ -338,27 +343,27 @@ def old_passwords_log_in(cluster: Cluster) -> None:
     )
 
 
-def _key_outside(cluster: Cluster, machine: Machine, user: str) -> str | None:
+def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
     """A key that this user may not read; None for root, and for one that may read everything."""
     if user == "root":
         return None
-    _, out, _ = _etcdctl(cluster, machine, "user", "get", user, "-w", "json", why=f"roles of {user}")
+    _, out, _ = _etcdctl(run, machine, "user", "get", user, "-w", "json", why=f"roles of {user}")
     permissions = []
     for role in etcd.parse_roles(out):
-        _, out, _ = _etcdctl(cluster, machine, "role", "get", role, "-w", "json", why=f"permissions of {role}")
+        _, out, _ = _etcdctl(run, machine, "role", "get", role, "-w", "json", why=f"permissions of {role}")
         permissions += etcd.parse_permissions(out)
     return etcd.key_outside(permissions)
 
 
-def wrong_password_is_refused(cluster: Cluster) -> None:
+def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:
     """With a copy of a role's client configuration that holds a wrong password."""
-    role = next((r for r in cluster.known.roles if r != "root"), cluster.known.roles[0])
-    scratch = probes.spoiled_login(cluster.terms)
-    cluster.probe(probes.spoil_login(cluster.terms, role))
+    role = next((r for r in roles if r != "root"), roles[0])
+    scratch = probes.spoiled_login(run.terms)
+    run.probe(probes.spoil_login(run.terms, role))
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(
-            deephaven.etcdctl_as(cluster.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
+            deephaven.etcdctl_as(run.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
         )
         if answer.code != 0 and "authentication failed" in answer.stderr.lower():
             return None
@@ -366,29 +371,29 @@ def wrong_password_is_refused(cluster: Cluster) -> None:
 
     try:
         _on_configuration_server(
-            cluster,
+            run,
             f"a wrong password of {role} is refused",
             probe,
             "authentication is off in the restored data: turn it on before Deephaven is",
         )
     finally:
-        cluster.probe(probes.remove_spoiled_login(cluster.terms))
+        run.probe(probes.remove_spoiled_login(run.terms))
 
 
-def writes_reach_everyone(cluster: Cluster) -> None:
+def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
     """One key written through each member, all read from each; then removed."""
-    endpoints = _endpoints(cluster).split(",")
-    cluster.probe(probes.write_through(cluster.terms, endpoints))
+    endpoints = _endpoints(run, new_configs).split(",")
+    run.probe(probes.write_through(run.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:
         missing = []
         for endpoint in endpoints:
             _, out, words = _etcdctl(
-                cluster,
+                run,
                 machine,
                 f"--endpoints={endpoint}",
                 "get",
-                probes.written(cluster.terms),
+                probes.written(run.terms),
                 "--prefix",
                 "--print-value-only",
                 why=f"read through {endpoint}",
@@ -399,20 +404,20 @@ def writes_reach_everyone(cluster: Cluster) -> None:
 
     try:
         _on_configuration_server(
-            cluster,
+            run,
             "what was written through each member is read from every other",
             probe,
             "do not turn Deephaven on; read the members' journals",
             within=5,
         )
     finally:
-        cluster.probe(probes.remove_written(cluster.terms))
+        run.probe(probes.remove_written(run.terms))
 
 
-def no_old_member_answers(cluster: Cluster) -> None:
+def no_old_member_answers(run: Run) -> None:
     """From every Deephaven host, no old address that is not a new one accepts clients."""
-    stale = [m.ip for m in cluster.inventory.old_members if m.ip not in cluster.terms.new_ips]
-    port = cluster.inventory.etcd.client_port
+    stale = [m.ip for m in run.inventory.old_members if m.ip not in run.terms.new_ips]
+    port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
         answering = [
@@ -436,52 +441,52 @@ def no_old_member_answers(cluster: Cluster) -> None:
         ]
         return f"{', '.join(answering)} still accept clients" if answering else None
 
-    for host in cluster.terms.gone:
-        cluster.note(
+    for host in run.terms.gone:
+        run.note(
             f"{host} is gone by your word: if it is ever started again, first run there "
-            f"`systemctl mask --now {cluster.inventory.etcd.unit}`"
+            f"`systemctl mask --now {run.inventory.etcd.unit}`"
         )
-    cluster.prove(
-        cluster.terms.deephaven_hosts,
+    run.prove(
+        run.terms.deephaven_hosts,
         f"no old member answers: {', '.join(stale) or 'all old addresses are new members'}",
         probe,
-        f"stop {cluster.inventory.etcd.unit} on that machine and retire it: it serves old configuration",
+        f"stop {run.inventory.etcd.unit} on that machine and retire it: it serves old configuration",
     )
 
 
-def deephaven_is_up(cluster: Cluster, hosts: tuple[str, ...]) -> None:
+def deephaven_is_up(run: Run, hosts: tuple[str, ...]) -> None:
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(deephaven.ask_monit(cluster.inventory, machine.name))
+        result = machine.ask(deephaven.ask_monit(run.inventory, machine.name))
         processes = deephaven.parse_monit(result.stdout)
         if not processes:
             return f"monit names no process: {result.words}"
         down = deephaven.not_up(processes)
         return f"not up: {', '.join(down)}" if down else None
 
-    cluster.prove(
+    run.prove(
         hosts,
         "every Deephaven process is up",
         probe,
-        f"look at `{cluster.inventory.deephaven.commands.monit_status}` and the process's log there",
-        within=cluster.health_seconds,
+        f"look at `{run.inventory.deephaven.commands.monit_status}` and the process's log there",
+        within=run.health_seconds,
     )
 
 
-def deephaven_talks_to_etcd(cluster: Cluster) -> None:
+def deephaven_talks_to_etcd(run: Run) -> None:
     """Every Deephaven host holds, or makes again and again, a connection to a new member."""
-    port = cluster.inventory.etcd.client_port
+    port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        etcd_account = account_of_etcd(cluster, machine)
+        etcd_account = account_of_etcd(run, machine)
         peers = {c.peer for c in connections(machine, port) if c.outgoing and c.uid != etcd_account}
-        if peers & set(cluster.terms.new_ips):
+        if peers & set(run.terms.new_ips):
             return None
         return f"connected to {', '.join(sorted(peers)) or 'no member'}"
 
-    cluster.prove(
-        cluster.terms.deephaven_hosts,
+    run.prove(
+        run.terms.deephaven_hosts,
         "Deephaven is connected to a new member",
         probe,
         "look at the log of the Deephaven processes there: they do not reach etcd",
-        within=cluster.health_seconds,
+        within=run.health_seconds,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from requorum import debug_logging, etcd, execstart, restarts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.debug_logging import Config
 from requorum.fleet import Machine
@@ -15,13 +15,13 @@ from requorum.quorum import MemberFacts
 LINES_SECONDS = 20  # a member that has just started says something at once, a lonely one with its next election
 
 
-def configurations(cluster: Cluster, hosts: Sequence[str]) -> dict[str, Config]:
+def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
     """Each host's configuration to the byte. Raises `EtcdError` for one that cannot be read or has no version."""
-    cluster_name, settings = cluster.inventory.cluster, cluster.inventory.etcd
-    units = {r.command.host: r.stdout for r in cluster.ask([execstart.ask(host, settings.unit) for host in hosts])}
+    cluster_name, settings = run.inventory.cluster, run.inventory.etcd
+    units = {r.command.host: r.stdout for r in run.ask([execstart.ask(host, settings.unit) for host in hosts])}
     programs = {host: execstart.parse(text, host, settings.unit).argv[0] for host, text in units.items()}
     paths, contents, versions = (
-        {r.command.host: r for r in cluster.ask(questions)}
+        {r.command.host: r for r in run.ask(questions)}
         for questions in (
             [look(h, "readlink", "-f", settings.config, why="where the configuration lies", root=True) for h in hosts],
             [debug_logging.ask_content(host, settings.config) for host in hosts],
@@ -38,7 +38,7 @@ def configurations(cluster: Cluster, hosts: Sequence[str]) -> dict[str, Config]:
         path = paths[host].stdout.strip()
         content = debug_logging.parse_content(contents[host].stdout, f"{host}:{path}")
         kept = debug_logging.kept_at(cluster_name, path)
-        sums, due = cluster.ask(
+        sums, due = run.ask(
             [look(host, "sha256sum", kept, why="the original that is kept"), etcd.ask_files(host, f"{kept}.due")]
         )
         found[host] = Config(
@@ -52,10 +52,10 @@ def configurations(cluster: Cluster, hosts: Sequence[str]) -> dict[str, Config]:
     return found
 
 
-def the_journal_shows_it(cluster: Cluster, sheets: Sequence[MemberFacts], off: bool) -> None:
+def the_journal_shows_it(run: Run, sheets: Sequence[MemberFacts], off: bool) -> None:
     """Debug lines since the member's start, or none; a member that is left stopped has nothing to say."""
 
-    unit = cluster.inventory.etcd.unit
+    unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
         start = restarts.parse_invocation(machine.ask(restarts.ask_invocation(machine.name, unit)).stdout)
@@ -65,7 +65,7 @@ def the_journal_shows_it(cluster: Cluster, sheets: Sequence[MemberFacts], off: b
             return f"{len(lines)} debug lines, the last: {lines[-1][:120]}" if lines else None
         return None if lines else f"none in {len(answer.stdout.splitlines())} lines; log-outputs may lead elsewhere"
 
-    cluster.prove(
+    run.prove(
         [sheet.member.host for sheet in sheets if sheet.unit and sheet.unit.running],
         "no debug line of etcd in the journal since its start" if off else "debug lines of etcd are in the journal",
         probe,
@@ -74,10 +74,10 @@ def the_journal_shows_it(cluster: Cluster, sheets: Sequence[MemberFacts], off: b
     )
 
 
-def the_configuration_is_right(cluster: Cluster, hosts: Sequence[str], off: bool) -> None:
+def the_configuration_is_right(run: Run, hosts: Sequence[str], off: bool) -> None:
     """On: one line away from the original that is kept. Off: byte for byte the original, where one is kept."""
     findings: dict[str, str | Exception | None] = {}
-    for host, config in configurations(cluster, hosts).items():
+    for host, config in configurations(run, hosts).items():
         as_it_was = debug_logging.switched_off(config.text).encode()
         switched = debug_logging.is_on(config.text)
         if debug_logging.wanted_text(config, off) != config.text:
@@ -86,9 +86,9 @@ def the_configuration_is_right(cluster: Cluster, hosts: Sequence[str], off: bool
             findings[host] = f"{config.path} without its debug line is not the original that is kept"
         else:
             findings[host] = None
-            cluster.note(f"{host}: {config.path}, SHA-256 {debug_logging.digest(config.content)}")
-    cluster.settle(
+            run.note(f"{host}: {config.path}, SHA-256 {debug_logging.digest(config.content)}")
+    run.settle(
         "the configuration is as it was, to the byte" if off else "one line of the configuration differs from before",
         findings,
-        f"the original is kept in {debug_logging.place(cluster.inventory.cluster)} on the member",
+        f"the original is kept in {debug_logging.place(run.inventory.cluster)} on the member",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from requorum import direct, etcd, execstart
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.execstart import ExecStart
 from requorum.fleet import Machine
@@ -15,69 +15,69 @@ SHOWN = 8  # lines of etcd's output that stand in the run's own
 MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 
-def end_earlier_run(cluster: Cluster, host: str) -> None:
+def end_earlier_run(run: Run, host: str) -> None:
     """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
-    (answer,) = cluster.ask([etcd.ask_unit(host, direct.UNIT)])
+    (answer,) = run.ask([etcd.ask_unit(host, direct.UNIT)])
     if not etcd.parse_unit(answer.stdout).running:
         return
-    cluster.note("an earlier direct run is still under way, and is ended")
-    cluster.do(direct.end_earlier(host))
-    unit = cluster.inventory.etcd.unit
+    run.note("an earlier direct run is still under way, and is ended")
+    run.do(direct.end_earlier(host))
+    unit = run.inventory.etcd.unit
 
     def is_back() -> str | None:
-        (state,) = cluster.ask([etcd.ask_unit(host, unit)])
+        (state,) = run.ask([etcd.ask_unit(host, unit)])
         return None if etcd.parse_unit(state.stdout).running else "not yet"
 
     until_holds(is_back, within=5)  # where it was stopped before that run it stays so
 
 
-def command_of(cluster: Cluster, host: str) -> ExecStart:
+def command_of(run: Run, host: str) -> ExecStart:
     """What the installed unit runs. Raises `UnitError` where it has no ExecStart."""
-    unit = cluster.inventory.etcd.unit
-    (answer,) = cluster.ask([execstart.ask(host, unit)])
+    unit = run.inventory.etcd.unit
+    (answer,) = run.ask([execstart.ask(host, unit)])
     return execstart.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
 
 
-def the_account_is_there(cluster: Cluster, host: str) -> None:
-    account = cluster.inventory.etcd.user
+def the_account_is_there(run: Run, host: str) -> None:
+    account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(look(machine.name, "id", "-u", account, why="etcd's account", root=False))
         return None if answer.code == 0 else answer.words
 
-    cluster.prove((host,), f"the account {account} is there", probe, "correct etcd.user in the inventory")
+    run.prove((host,), f"the account {account} is there", probe, "correct etcd.user in the inventory")
 
 
-def it_ran(cluster: Cluster, result: Result) -> None:
+def it_ran(run: Run, result: Result) -> None:
     """systemd says that it ran, and how it ended."""
     ended = direct.ending(result.stderr + result.stdout)
     host = result.command.host
     remedy = "look at the host's journal: journalctl -u " + direct.UNIT
-    cluster.settle("etcd was run directly", {host: None if ended else f"it never ran: {result.words}"}, remedy)
+    run.settle("etcd was run directly", {host: None if ended else f"it never ran: {result.words}"}, remedy)
     words = {"timeout": "it ran until its time was up", "success": "it ended by itself"}
-    cluster.note(words.get(str(ended), f"it ended by itself, before its time was up: {ended}"))
+    run.note(words.get(str(ended), f"it ended by itself, before its time was up: {ended}"))
 
 
-def keep_the_output(cluster: Cluster, host: str, where: direct.Place) -> None:
+def keep_the_output(run: Run, host: str, where: direct.Place) -> None:
     """All that etcd said, streamed into the evidence without what looks like a secret; the host keeps its copy."""
-    if not cluster.acts:  # a plan has no output
+    if not run.acts:  # a plan has no output
         return
-    target = cluster.journal.directory / f"{host}.log"
+    target = run.journal.directory / f"{host}.log"
     said = look(host, "cat", where.log, why="all that etcd said", deadline=HUGE)
-    (answer,) = cluster.fleet.collect([Collect(said, str(target), MOST_BYTES)]).values()
+    (answer,) = run.fleet.collect([Collect(said, str(target), MOST_BYTES)]).values()
     if isinstance(answer, Exception):
         raise answer
     (found,) = answer
-    cluster.settle(
+    run.settle(
         "etcd said something, and all of it is kept",
         {host: _lacking(found)},
         f"look at it on the host: {where.log}; and at its journal: journalctl -u {direct.UNIT}",
     )
     with target.open(encoding="utf-8", errors="replace") as lines:
         last = deque(enumerate(lines, start=1), SHOWN)
-    cluster.note(f"{last[-1][0]} lines: {target}")
+    run.note(f"{last[-1][0]} lines: {target}")
     for _, line in last:
-        cluster.note(line.rstrip()[:200])
+        run.note(line.rstrip()[:200])
 
 
 def _lacking(found: Collected) -> str | None:
@@ -88,14 +88,14 @@ def _lacking(found: Collected) -> str | None:
     return None if found.bytes else "no output"
 
 
-def it_is_as_before(cluster: Cluster, host: str) -> None:
+def it_is_as_before(run: Run, host: str) -> None:
     """For a unit that did not run before: it does not now, and nothing of the direct run is left."""
 
     def probe(machine: Machine) -> str | None:
-        for unit in (cluster.inventory.etcd.unit, direct.UNIT):
+        for unit in (run.inventory.etcd.unit, direct.UNIT):
             found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
             if found.running:
                 return f"{unit} is {found}"
         return None
 
-    cluster.prove((host,), "etcd is stopped, as it was before", probe, "stop it there", within=direct.STOP_SECONDS)
+    run.prove((host,), "etcd is stopped, as it was before", probe, "stop it there", within=direct.STOP_SECONDS)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from requorum import deephaven, etcd, facts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, look
 from requorum.drill import Drill
 from requorum.etcd import MemberConfig
@@ -16,18 +16,18 @@ from requorum.fleet import Machine
 PASSWORDS = "that any of this backup's users can log in: their passwords are not known here"
 
 
-def the_copies_are_at(cluster: Cluster, revision: int, found: int) -> None:
+def the_copies_are_at(run: Run, revision: int, found: int) -> None:
     """etcd's own reading of the file agrees with ours."""
-    cluster.settle(
+    run.settle(
         f"etcd reads revision {revision} from the snapshot",
-        {cluster.terms.member_hosts[0]: None if found == revision else f"revision {found}"},
+        {run.terms.member_hosts[0]: None if found == revision else f"revision {found}"},
         "the file is not what it seems: do not rely on it",
     )
 
 
-def every_member_is_up_to_date(cluster: Cluster, revision: int) -> None:
+def every_member_is_up_to_date(run: Run, revision: int) -> None:
     """`/health` and `/metrics` of every member on its own host: healthy, one leader, one revision, not an older one."""
-    configs = facts.new_configs(cluster)
+    configs = facts.new_configs(run)
     told: dict[str, dict[str, int]] = {}
 
     def probe(machine: Machine) -> str | None:
@@ -42,23 +42,23 @@ def every_member_is_up_to_date(cluster: Cluster, revision: int) -> None:
         found = told[machine.name].get("etcd_debugging_mvcc_current_revision", 0)
         return None if found >= revision else f"revision {found}"
 
-    cluster.prove(
-        cluster.terms.member_hosts,
+    run.prove(
+        run.terms.member_hosts,
         f"/health is true, the member sees a leader, and its revision is {revision} or higher",
         probe,
-        f"read `journalctl --no-pager -u {cluster.inventory.etcd.unit}` there: this backup does not come up",
-        within=cluster.health_seconds,
+        f"read `journalctl --no-pager -u {run.inventory.etcd.unit}` there: this backup does not come up",
+        within=run.health_seconds,
     )
     leaders = [host for host, gauges in told.items() if gauges.get("etcd_server_is_leader") == 1]
     revisions = {gauges.get("etcd_debugging_mvcc_current_revision") for gauges in told.values()}
     wrong = [] if len(leaders) == 1 else [f"leaders: {', '.join(leaders) or 'none'}"]
     wrong += [] if len(revisions) == 1 else [f"revisions {sorted(r or 0 for r in revisions)}"]
-    cluster.settle(
+    run.settle(
         "one leader, and one revision on all members",
-        dict.fromkeys(cluster.terms.member_hosts, "; ".join(wrong) or None),
+        dict.fromkeys(run.terms.member_hosts, "; ".join(wrong) or None),
         "the members hold different data: this backup does not restore alike everywhere",
     )
-    cluster.note(f"leader {leaders[0]}, revision {max(r or 0 for r in revisions):,} on all members")
+    run.note(f"leader {leaders[0]}, revision {max(r or 0 for r in revisions):,} on all members")
 
 
 def _page(host: str, config: MemberConfig, name: str) -> Command:
@@ -71,18 +71,18 @@ def _gauges(metrics: str) -> dict[str, int]:
     return {name: int(float(value)) for name, value in found}
 
 
-def hashes_are_equal_without_login(cluster: Cluster, exercise: Drill) -> None:
+def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
     """hashkv and cluster ID as members give them to each other: on the peer port, with the member's own certificate.
 
     For clients hashkv needs a login since authentication is on. A version without that page is named as unproven.
     """
-    answers = cluster.ask([_peer_hash(host, config) for host, config in facts.new_configs(cluster).items()])
+    answers = run.ask([_peer_hash(host, config) for host, config in facts.new_configs(run).items()])
     found = {result.command.host: parse_peer_hash(result.stdout) for result in answers}
     if any(" 404 " in result.stdout.split("\n", 1)[0] for result in answers):
         exercise.unproven.append("that hashkv is equal on all members: this etcd gives it only to a login")
         return
     values = set(found.values())
-    cluster.settle(
+    run.settle(
         "hashkv is equal on all members, of one cluster, at one revision",
         {
             result.command.host: None
@@ -93,7 +93,7 @@ def hashes_are_equal_without_login(cluster: Cluster, exercise: Drill) -> None:
         "the members hold different data: this backup does not restore alike everywhere",
     )
     for value in values:
-        cluster.note(f"{value} on all members")
+        run.note(f"{value} on all members")
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,19 @@ def parse_peer_hash(text: str) -> PeerHash | None:
         return None
 
 
-def login_is_tried(cluster: Cluster, exercise: Drill) -> None:
+def login_is_tried(run: Run, exercise: Drill) -> None:
     """Whether the lab's passwords open the data; whether anybody is let in without one."""
-    with_password = deephaven.etcdctl(cluster.inventory, "get", "/requorum", why="whether the lab's root may read")
-    (result,) = cluster.ask([with_password])
+    with_password = deephaven.etcdctl(run.inventory, "get", "/requorum", why="whether the lab's root may read")
+    (result,) = run.ask([with_password])
     exercise.login = result.code == 0
     if exercise.login:
         return
     words = result.stderr.lower()
     off = "authentication is not enabled" in words
     refused = "authentication failed" in words or "invalid user id or password" in words
-    cluster.settle(
+    run.settle(
         "the restored cluster answers a login: refused, let in, or authentication is off",
-        {cluster.terms.configuration_server: None if off or refused else result.words},
+        {run.terms.configuration_server: None if off or refused else result.words},
         "read the members' journals: logging in needs quorum, so something else is wrong",
     )
     exercise.unproven.append(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import deephaven, equipment, etcd, facts, probes, quorum, sources
-from requorum.cluster import Cluster
+from requorum import deephaven, equipment, etcd, facts, probes, quorum
+from requorum.cluster import Run
 from requorum.command import HUGE, look
+from requorum.etcd import Tools
 from requorum.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
 from requorum.quorum import Kind, Verdict
 from requorum.refusal import Refusal
+from requorum.snapshot import Source
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3
@@ -21,7 +23,7 @@ QUIET_SECONDS = 3
 NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
 
 
-def every_host_answers(cluster: Cluster) -> None:
+def every_host_answers(run: Run) -> None:
     """Reached, and root without a password. An `Unreachable` names the host and --gone."""
 
     def probe(machine: Machine) -> str | None:
@@ -30,17 +32,17 @@ def every_host_answers(cluster: Cluster) -> None:
             return None
         return f"sudo refused: {result.words}"
 
-    cluster.prove(
-        cluster.terms.everyone,
+    run.prove(
+        run.terms.everyone,
         "takes commands as root without asking for a password (sudo -n)",
         probe,
         "give the login NOPASSWD for the runbook's commands",
     )
 
 
-def vendor_commands_are_there(cluster: Cluster) -> None:
+def vendor_commands_are_there(run: Run) -> None:
     """Each vendor's command where it will run, the etcd account on new members, openssl and curl."""
-    needed = equipment.needed(cluster.terms)
+    needed = equipment.needed(run.terms)
 
     def probe(machine: Machine) -> str | None:
         mine = needed[machine.name]
@@ -49,29 +51,28 @@ def vendor_commands_are_there(cluster: Cluster) -> None:
         missing += [f"the account {name}" for name in mine.accounts if not machine.see.user(name).exists]
         return f"missing: {', '.join(missing)}" if missing else None
 
-    cluster.prove(
-        cluster.terms.everyone,
+    run.prove(
+        run.terms.everyone,
         "has the vendor's commands and accounts that the runbook needs here",
         probe,
         "install Deephaven's tools there, or correct deephaven.commands in the inventory",
     )
 
 
-def new_members_have_one_etcd(cluster: Cluster) -> None:
+def new_members_have_one_etcd(run: Run, tools: Mapping[str, Tools]) -> None:
     """One version on all new members: another would restore with other flags, or refuse to join."""
-    tools = cluster.known.tools
     several = len({(t.version, t.bumps) for t in tools.values()}) > 1
-    cluster.settle(
+    run.settle(
         "the same etcd as every other new member",
         {host: f"etcd {t.version}" if several else None for host, t in tools.items()},
         "install one and the same etcd on all new members",
     )
 
 
-def new_members_are_no_cluster_already(cluster: Cluster, verdict: Verdict) -> None:
+def new_members_are_no_cluster_already(run: Run, verdict: Verdict) -> None:
     """Where the new members are other ones, they may have been rebuilt already, and the inventory forgot to say so."""
-    old, new = cluster.inventory.old_members, cluster.inventory.members
-    if verdict.kind is Kind.INTACT or old == new or not facts.has_quorum(cluster, new):
+    old, new = run.inventory.old_members, run.inventory.members
+    if verdict.kind is Kind.INTACT or old == new or not facts.has_quorum(run, new):
         return
     raise Refusal(
         "the new members",
@@ -80,32 +81,30 @@ def new_members_are_no_cluster_already(cluster: Cluster, verdict: Verdict) -> No
     )
 
 
-def no_old_member_leads_again(cluster: Cluster) -> None:
+def no_old_member_leads_again(run: Run) -> None:
     """A run that is carried on decides about quorum no more; somebody may have brought the old cluster back by hand."""
-    alive = facts.old_members_that_lead(cluster)
-    cluster.settle(
+    alive = facts.old_members_that_lead(run)
+    run.settle(
         "the old cluster is still off",
         dict.fromkeys(alive, "it sees a leader again, with the old configuration"),
         "go back in order: pytest runbook/rollback --hosts=NAME",
     )
 
 
-def new_members_reach_each_other(cluster: Cluster) -> None:
-    found = facts.cut_off_new_members(cluster)
-    cluster.settle(
+def new_members_reach_each_other(run: Run) -> None:
+    found = facts.cut_off_new_members(run)
+    run.settle(
         "reaches every other new member's address",
-        {host: f"no way to {', '.join(found[host])}" if host in found else None for host in cluster.terms.member_hosts},
+        {host: f"no way to {', '.join(found[host])}" if host in found else None for host in run.terms.member_hosts},
         "mend the network between the members first: a cut-off etcd comes back by itself, "
         "and a new cluster could not form either",
     )
 
 
-def there_is_room(cluster: Cluster) -> None:
-    """Free bytes where the snapshot is staged and where the data will lie."""
-    source, verdict = cluster.known.source, cluster.known.verdict
-    size = source.bytes if source else max((m.data_bytes for m in verdict.members), default=0) if verdict else 0
-    ratio = cluster.inventory.limits.free_disk_ratio
-    needed, places = equipment.room(cluster.inventory, size), equipment.places(cluster.inventory)
+def there_is_room(run: Run, size: int) -> None:
+    """Free bytes where the snapshot is staged and where the data will lie. `size`: the snapshot's, in bytes."""
+    ratio = run.inventory.limits.free_disk_ratio
+    needed, places = equipment.room(run.inventory, size), equipment.places(run.inventory)
 
     def probe(machine: Machine) -> str | None:
         for place in places:
@@ -121,18 +120,18 @@ def there_is_room(cluster: Cluster) -> None:
                 return f"{free:,} bytes free in {directory}"
         return None
 
-    cluster.prove(
-        cluster.terms.member_hosts,
+    run.prove(
+        run.terms.member_hosts,
         f"has {needed:,} bytes free for the data ({ratio:g} × the snapshot, and the write-ahead log)",
         probe,
         "make room there, or lower limits.free_disk_ratio if you know better",
     )
 
 
-def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
+def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:
     """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
-    tools, path = cluster.known.tools, cluster.terms.snapshot_path
-    answers = cluster.ask(
+    path = run.terms.snapshot_path
+    answers = run.ask(
         [
             look(
                 host,
@@ -147,13 +146,13 @@ def every_copy_is_readable(cluster: Cluster) -> tuple[int, int]:
                 why="etcd can read the snapshot",
                 deadline=HUGE,
             )
-            for host in cluster.terms.member_hosts
+            for host in run.terms.member_hosts
         ]
     )
     found = {r.command.host: _status(r.code, r.stdout, r.words) for r in answers}
     revisions = {value[0] for value in found.values() if isinstance(value, tuple)}
     claim = "etcd reads the snapshot, at one revision on all members"
-    cluster.settle(
+    run.settle(
         claim,
         {
             host: value if isinstance(value, str) else (None if len(revisions) == 1 else f"revision {value[0]}")
@@ -173,18 +172,18 @@ def _status(code: int, stdout: str, words: str) -> tuple[int, int] | str:
 # -- Step 1 ------------------------------------------------------------------------------------------------------
 
 
-def deephaven_is_off(cluster: Cluster) -> None:
+def deephaven_is_off(run: Run) -> None:
     """Unless the run is past the point of no return: then it is being turned on."""
-    if cluster.mark.phase < Phase.POWERING_ON:
-        no_deephaven_process_runs(cluster)
+    if run.mark.phase < Phase.POWERING_ON:
+        no_deephaven_process_runs(run)
 
 
-def no_deephaven_process_runs(cluster: Cluster, hosts: Sequence[str] | None = None) -> None:
+def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> None:
     """monit supervises no running process, and the admin account runs none. `hosts`: all of Deephaven's if not said."""
-    admin = cluster.inventory.deephaven.admin_user
+    admin = run.inventory.deephaven.admin_user
 
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(deephaven.ask_monit(cluster.inventory, machine.name))
+        result = machine.ask(deephaven.ask_monit(run.inventory, machine.name))
         if deephaven.silent(result.code, result.stdout + result.stderr):
             return f"monit cannot be understood: {result.words}"
         left = deephaven.not_off(deephaven.parse_monit(result.stdout))
@@ -197,8 +196,8 @@ def no_deephaven_process_runs(cluster: Cluster, hosts: Sequence[str] | None = No
                 left.append(f"{name.strip()} (process {pid})")
         return f"still there: {', '.join(left)}" if left else None
 
-    cluster.prove(
-        cluster.terms.deephaven_hosts if hosts is None else hosts,
+    run.prove(
+        run.terms.deephaven_hosts if hosts is None else hosts,
         f"no Deephaven process is supervised or runs as {admin}",
         probe,
         "stop it there by the vendor's means, then run again",
@@ -206,12 +205,12 @@ def no_deephaven_process_runs(cluster: Cluster, hosts: Sequence[str] | None = No
     )
 
 
-def monit_supervises_no_etcd(cluster: Cluster) -> None:
-    hosts = cluster.terms.deephaven_hosts
+def monit_supervises_no_etcd(run: Run) -> None:
+    hosts = run.terms.deephaven_hosts
 
     def probe(machine: Machine) -> str | None:
         question = (
-            deephaven.ask_monit(cluster.inventory, machine.name)
+            deephaven.ask_monit(run.inventory, machine.name)
             if machine.name in hosts
             else deephaven.ask_etcd_in_monit(machine.name)
         )
@@ -222,33 +221,32 @@ def monit_supervises_no_etcd(cluster: Cluster) -> None:
         left = deephaven.supervised_etcd(deephaven.parse_monit(answer.stdout))
         return f"monit watches {', '.join(left)}" if left else None
 
-    cluster.prove(
-        cluster.terms.everyone,
+    run.prove(
+        run.terms.everyone,
         "monit supervises no etcd, which it would bring back",
         probe,
         "run `monit unmonitor NAME` there, or take its file out of monit's configuration",
     )
 
 
-def only_known_machines_are_connected(cluster: Cluster) -> None:
+def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     """Established connections to the client port. In a handover, none but the member's own."""
-    addresses = facts.by_host(cluster, [quorum.ask_addresses(host) for host in cluster.terms.everyone])
+    addresses = facts.by_host(run, [quorum.ask_addresses(host) for host in run.terms.everyone])
     own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
     everyone = {address for found in own.values() for address in found}
-    everyone |= {m.ip for m in (*cluster.inventory.members, *cluster.inventory.old_members)}  # moved away, known
-    handover = sources.is_handover(cluster)
-    port = cluster.inventory.etcd.client_port
+    everyone |= {m.ip for m in (*run.inventory.members, *run.inventory.old_members)}  # moved away, known
+    port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
         seen = connections(machine, port, seconds=QUIET_SECONDS if handover else 0)
         peers = {c.peer for c in seen if not c.outgoing} - own[machine.name]
-        etcd_account = account_of_etcd(cluster, machine)
+        etcd_account = account_of_etcd(run, machine)
         local = {f"{machine.name} itself (account {c.uid})" for c in seen if c.outgoing and c.uid != etcd_account}
         strangers = peers | local if handover else peers - everyone
         return f"connected from {', '.join(sorted(strangers))}" if strangers else None
 
-    cluster.prove(
-        tuple(member.host for member in cluster.terms.old_members),
+    run.prove(
+        tuple(member.host for member in run.terms.old_members),
         "nobody but the member itself is connected to etcd"
         if handover
         else "every client connected to etcd is a machine of the inventory",
@@ -287,9 +285,9 @@ def connections(machine: Machine, port: int, seconds: int = 0) -> set[Connection
     return found
 
 
-def account_of_etcd(cluster: Cluster, machine: Machine) -> int | None:
+def account_of_etcd(run: Run, machine: Machine) -> int | None:
     """The user ID of the etcd account on a host; None where there is none."""
-    answer = machine.ask(look(machine.name, "id", "-u", cluster.inventory.etcd.user, why="etcd's account", root=False))
+    answer = machine.ask(look(machine.name, "id", "-u", run.inventory.etcd.user, why="etcd's account", root=False))
     return int(answer.stdout) if answer.code == 0 and answer.stdout.strip().isdigit() else None
 
 
@@ -297,11 +295,11 @@ def _address(endpoint: str) -> str:
     return endpoint.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:")
 
 
-def old_etcd_is_gone(cluster: Cluster) -> None:
+def old_etcd_is_gone(run: Run) -> None:
     """No process, no unit that runs or would start, both ports closed; this run's own new etcd is exempt."""
-    settings = cluster.inventory.etcd
-    configs = facts.old_configs(cluster, cluster.terms.etcd_hosts)
-    hosts = [h for h in cluster.terms.etcd_hosts if not is_new(cluster.terms, configs[h])]
+    settings = run.inventory.etcd
+    configs = facts.old_configs(run, run.terms.etcd_hosts)
+    hosts = [h for h in run.terms.etcd_hosts if not is_new(run.terms, configs[h])]
 
     def probe(machine: Machine) -> str | None:
         left = [f"process {p.pid}" for p in machine.see.process.filter(comm="etcd")]
@@ -316,7 +314,7 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
         ]
         return ", ".join(left) or None
 
-    cluster.prove(
+    run.prove(
         hosts,
         f"no etcd runs, {settings.unit} can not start, ports {settings.client_port} and "
         f"{settings.peer_port} are closed",
@@ -326,15 +324,14 @@ def old_etcd_is_gone(cluster: Cluster) -> None:
     )
 
 
-def no_member_went_past_the_save(cluster: Cluster) -> None:
+def no_member_went_past_the_save(run: Run, source: Source | None, tools: Mapping[str, Tools]) -> None:
     """After a handover: the revision on each stopped member's disk is not above the saved one."""
-    source = cluster.known.source
     if source is None or source.kind != "handover":
         return
     saved = source.revision or 0
-    configs = facts.configs(cluster, [member.host for member in cluster.terms.old_members])
-    stopped = {host: config for host, config in configs.items() if config and not is_new(cluster.terms, config)}
-    done = cluster.probe(probes.read_stopped_members(cluster.terms, stopped, cluster.known.tools))
+    configs = facts.configs(run, [member.host for member in run.terms.old_members])
+    stopped = {host: config for host, config in configs.items() if config and not is_new(run.terms, config)}
+    done = run.probe(probes.read_stopped_members(run.terms, stopped, tools))
     answers = [result for result in done if not result.command.changes]
     findings: dict[str, str | Exception | None] = {}
     for result in answers:
@@ -344,7 +341,7 @@ def no_member_went_past_the_save(cluster: Cluster) -> None:
         else:
             past = status[0] > saved
             findings[result.command.host] = f"revision {status[0]}" if past else None
-    cluster.settle(
+    run.settle(
         f"no member holds more than the saved revision {saved}",
         findings,
         "somebody wrote after the save: start the old unit again from this run's aside directory, "

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Sequence
 
 from requorum import etcd, ownership, restarts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.fleet import Machine
 from requorum.ownership import Finding
@@ -14,9 +14,9 @@ from requorum.quorum import MemberFacts
 from requorum.restarts import Back
 
 
-def no_other_account_runs_etcd(cluster: Cluster, hosts: Sequence[str]) -> None:
+def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:
     """An etcd that somebody started by hand would go on making files that are not the account's."""
-    account = cluster.inventory.etcd.user
+    account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(
@@ -26,15 +26,13 @@ def no_other_account_runs_etcd(cluster: Cluster, hosts: Sequence[str]) -> None:
         strangers = [f"process {pid} of {user}" for pid, user in rows if user != account]
         return f"etcd runs as another account: {', '.join(strangers)}" if strangers else None
 
-    cluster.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
+    run.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
 
 
-def nothing_waits_to_begin_an_empty_cluster(
-    cluster: Cluster, sheets: Sequence[MemberFacts], hosts: Sequence[str]
-) -> None:
+def nothing_waits_to_begin_an_empty_cluster(run: Run, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:
     """systemd would start a member that fails again and again by itself, as soon as its files are mended."""
     found = {sheet.member.host: sheet for sheet in sheets if sheet.member.host in hosts}
-    cluster.settle(
+    run.settle(
         "no member that holds no data is being started over and over",
         {
             host: f"unit {sheet.unit}, and no data"
@@ -42,17 +40,15 @@ def nothing_waits_to_begin_an_empty_cluster(
             else None
             for host, sheet in found.items()
         },
-        f"stop it there first, or it begins an empty cluster: systemctl stop {cluster.inventory.etcd.unit}; "
+        f"stop it there first, or it begins an empty cluster: systemctl stop {run.inventory.etcd.unit}; "
         "then run the same again",
     )
 
 
-def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
+def findings(run: Run, hosts: Sequence[str]) -> list[Finding]:
     """What the etcd account does not own of its data, or cannot use of its configuration."""
-    settings = cluster.inventory.etcd
-    texts = {
-        r.command.host: r for r in cluster.ask([look(h, "cat", settings.config, why="what it names") for h in hosts])
-    }
+    settings = run.inventory.etcd
+    texts = {r.command.host: r for r in run.ask([look(h, "cat", settings.config, why="what it names") for h in hosts])}
     for host, text in texts.items():
         if text.code != 0:
             raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {text.words}", "restore it")
@@ -68,7 +64,7 @@ def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
         )
     ]
     found: list[Finding] = []
-    for host, (uid, gids, data, others) in cluster.ask_by_host(questions).items():
+    for host, (uid, gids, data, others) in run.ask_by_host(questions).items():
         if uid.code != 0:
             raise etcd.EtcdError(host, f"there is no account {settings.user}", "correct etcd.user in the inventory")
         account = ownership.parse_account(settings.user, uid.stdout, gids.stdout)
@@ -78,27 +74,27 @@ def findings(cluster: Cluster, hosts: Sequence[str]) -> list[Finding]:
     return found
 
 
-def show(cluster: Cluster, found: Sequence[Finding]) -> None:
+def show(run: Run, found: Sequence[Finding]) -> None:
     """Every finding with the owner and mode that it has now: in the table, and in the journal."""
     for one in found:
         e = one.entry
         words = " and ".join(fix[0] for fix in one.fixes) or "for you to judge"
         row = {"host": one.host, "path": e.path, "owner": f"{e.uid}:{e.gid}", "mode": f"{e.mode:o}"}
-        cluster.table.append({**row, "problem": one.problem, "remedy": words})
-        cluster.journal.record("note", text=f"{one.host}:{e.path} {e.uid}:{e.gid} {e.mode:o}: {one.problem}; {words}")
-    cluster.note(f"{len(found)} files or directories that etcd does not own or cannot use")
+        run.table.append({**row, "problem": one.problem, "remedy": words})
+        run.journal.record("note", text=f"{one.host}:{e.path} {e.uid}:{e.gid} {e.mode:o}: {one.problem}; {words}")
+    run.note(f"{len(found)} files or directories that etcd does not own or cannot use")
 
 
-def everything_is_usable(cluster: Cluster, hosts: Sequence[str]) -> None:
-    left = findings(cluster, hosts)
-    cluster.settle(
+def everything_is_usable(run: Run, hosts: Sequence[str]) -> None:
+    left = findings(run, hosts)
+    run.settle(
         "the etcd account owns its data and can read its configuration",
         {h: "; ".join(f"{f.entry.path}: {f.problem}" for f in left if f.host == h) or None for h in hosts},
         "look at these by hand; what is left alone here is left for a reason",
     )
 
 
-def start(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bool) -> bool:
+def start(run: Run, sheets: Sequence[MemberFacts], host: str, mended: bool) -> bool:
     """Starts or restarts a member where it should run; healthy where the others have quorum, else its process must
     stay. Returns whether it was started.
 
@@ -110,27 +106,27 @@ def start(cluster: Cluster, sheets: Sequence[MemberFacts], host: str, mended: bo
     verb = ownership.verb(own.unit, mended, cost)
     if not verb:
         if mended:
-            cluster.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
+            run.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
         return False
     if not own.has_data:
-        cluster.note(
+        run.note(
             f"{host} holds no data, and is not started: it would begin an empty cluster. "
-            f"The recovery brings its data and starts it: {restarts.recovery(cluster)}"
+            f"The recovery brings its data and starts it: {restarts.recovery(run)}"
         )
         return False
     others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
     # One that systemd starts again and again may have come up by itself since it was mended: any start will do.
-    before = restarts.invocation(cluster, host) if verb == "restart" else ""
-    cluster.do(ownership.start(host, cluster.inventory.etcd.unit, verb))
-    restarts.is_back(cluster, own, before, Back.HEALTHY if others >= len(sheets) // 2 else Back.STEADY)
+    before = restarts.invocation(run, host) if verb == "restart" else ""
+    run.do(ownership.start(host, run.inventory.etcd.unit, verb))
+    restarts.is_back(run, own, before, Back.HEALTHY if others >= len(sheets) // 2 else Back.STEADY)
     return True
 
 
-def it_runs(cluster: Cluster, hosts: Sequence[str]) -> None:
-    unit = cluster.inventory.etcd.unit
+def it_runs(run: Run, hosts: Sequence[str]) -> None:
+    unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
         state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
         return None if state.running and state.sub != "auto-restart" else f"unit {state}"
 
-    cluster.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)
+    run.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from requorum import sudoers
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import look
 from requorum.fleet import Machine
 
 FILE = "/etc/sudoers.d/requorum"
 
 
-def the_login_answers(cluster: Cluster) -> None:
+def the_login_answers(run: Run) -> None:
     """Reached by ssh; nothing is asked of sudo yet."""
 
     def probe(machine: Machine) -> str | None:
         answer = machine.ask(look(machine.name, "true", why="the login works", root=False))
         return None if answer.code == 0 else answer.words
 
-    cluster.prove(cluster.terms.everyone, "the login works", probe, "check ssh and the login's shell")
+    run.prove(run.terms.everyone, "the login works", probe, "check ssh and the login's shell")
 
 
-def listings(cluster: Cluster) -> dict[str, str]:
+def listings(run: Run) -> dict[str, str]:
     """host → what `sudo -l` says there, without a password; proves that it says anything."""
-    answers = {r.command.host: r for r in cluster.ask([sudoers.ask(host) for host in cluster.terms.everyone])}
-    cluster.settle(
+    answers = {r.command.host: r for r in run.ask([sudoers.ask(host) for host in run.terms.everyone])}
+    run.settle(
         "sudo tells this login what it may do, without a password",
         {host: None if answer.code == 0 else answer.words for host, answer in answers.items()},
         f"give the login NOPASSWD there; a whole file for {FILE}: python -m requorum.sudoers INVENTORY LOGIN",
@@ -31,26 +31,26 @@ def listings(cluster: Cluster) -> dict[str, str]:
     return {host: answer.stdout for host, answer in answers.items()}
 
 
-def every_command_is_allowed(cluster: Cluster, found: dict[str, str]) -> None:
+def every_command_is_allowed(run: Run, found: dict[str, str]) -> None:
     """One row for each command, and the lines that are missing at the end of the run."""
-    login = cluster.inventory.transport.user or "LOGIN"
-    lacking = {host: sudoers.missing(cluster.inventory, text) for host, text in found.items()}
-    cluster.table = [
+    login = run.inventory.transport.user or "LOGIN"
+    lacking = {host: sudoers.missing(run.inventory, text) for host, text in found.items()}
+    run.table = [
         {
             "command": need.arguments,
             "verdict": f"not on {', '.join(hosts)}"
             if (hosts := [host for host, needs in lacking.items() if need in needs])
             else "allowed",
         }
-        for need in sudoers.needed(cluster.inventory)
+        for need in sudoers.needed(run.inventory)
     ]
     groups: dict[tuple[sudoers.Need, ...], list[str]] = {}
     for host, needs in lacking.items():
         groups.setdefault(needs, []).append(host)
     for needs, hosts in groups.items():
         if needs:
-            cluster.last_words += [f"Missing on {', '.join(hosts)}:", *(need.line(login) for need in needs)]
-    cluster.settle(
+            run.last_words += [f"Missing on {', '.join(hosts)}:", *(need.line(login) for need in needs)]
+    run.settle(
         "sudo -n allows every command of the runbook as it is spelled",
         {host: f"{len(needs)} not allowed" if needs else None for host, needs in lacking.items()},
         f"add the lines below to {FILE} there, with `visudo -f {FILE}`",

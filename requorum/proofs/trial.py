@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from requorum import deephaven, etcd
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.fleet import Machine
 from requorum.marker import Phase
+from requorum.trial import Trial
 
 
-def it_is_what_the_trial_found(cluster: Cluster) -> None:
+def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     """All as of the trial's revision, so that later writes do not count. Nothing is asked once Deephaven may write:
     it may have compacted that revision, or changed users."""
-    trial = cluster.known.trial
-    if trial is None or cluster.mark.phase >= Phase.POWERING_ON:
-        cluster.note("proven before Deephaven was turned on, by the run that is carried on")
+    if trial is None or run.mark.phase >= Phase.POWERING_ON:
+        run.note("proven before Deephaven was turned on, by the run that is carried on")
         return
     at = f"--rev={trial.revision}"
 
     def asked(machine: Machine, *arguments: str, why: str) -> str:
-        return machine.ask(deephaven.etcdctl(cluster.inventory, *arguments, "-w", "json", why=why)).stdout
+        return machine.ask(deephaven.etcdctl(run.inventory, *arguments, "-w", "json", why=why)).stdout
 
     def probe(machine: Machine) -> str | None:
         wrong = []
@@ -39,8 +39,8 @@ def it_is_what_the_trial_found(cluster: Cluster) -> None:
         return "; ".join(wrong) or None
 
     counts = ", ".join(f"{count:,} under {prefix or 'everything'}" for prefix, count in trial.counts.items())
-    cluster.prove(
-        (cluster.terms.configuration_server,),
+    run.prove(
+        (run.terms.configuration_server,),
         f"as the trial: hash {trial.hash} at revision {trial.revision:,}, keys {counts}, "
         f"users {', '.join(trial.users)}, roles {', '.join(trial.roles)}",
         probe,

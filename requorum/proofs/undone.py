@@ -6,33 +6,33 @@ from collections.abc import Iterable, Mapping
 
 from requorum import before, deephaven, etcd, facts, rollback, undoing
 from requorum.before import Record
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.fleet import Machine
 
 STATE_SECONDS = 60  # a unit that starts or stops, a process that monit brings back
 
 
-def every_host_has_a_record(cluster: Cluster, found: Mapping[str, Record | None]) -> None:
-    cluster.settle(
-        f"what the host was before run {cluster.mark.run} is recorded in {before.place(cluster.terms)}",
-        rollback.without_record(cluster.mark, found),
+def every_host_has_a_record(run: Run, found: Mapping[str, Record | None]) -> None:
+    run.settle(
+        f"what the host was before run {run.mark.run} is recorded in {before.place(run.terms)}",
+        rollback.without_record(run.mark, found),
         "a machine that took no part in the run since it was gone: say so with --gone=HOST; else go back there by hand",
     )
 
 
-def there_is_room_aside(cluster: Cluster, paths: Mapping[str, Iterable[str]]) -> None:
+def there_is_room_aside(run: Run, paths: Mapping[str, Iterable[str]]) -> None:
     """Only what lies on another disk than the run's directory needs room there."""
-    disks = undoing.disks(cluster, paths)
-    cluster.settle(
-        f"has room in {cluster.terms.place()} for what is set aside",
+    disks = undoing.disks(run, paths)
+    run.settle(
+        f"has room in {run.terms.place()} for what is set aside",
         {host: disk.lacks for host, disk in disks.items()},
         "make room there, then run the same again",
     )
 
 
-def no_new_etcd_runs(cluster: Cluster, hosts: Iterable[str]) -> None:
+def no_new_etcd_runs(run: Run, hosts: Iterable[str]) -> None:
     """Neither the unit nor anybody on its ports, on the hosts that are not as they were."""
-    settings = cluster.inventory.etcd
+    settings = run.inventory.etcd
 
     def probe(machine: Machine) -> str | None:
         unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
@@ -41,7 +41,7 @@ def no_new_etcd_runs(cluster: Cluster, hosts: Iterable[str]) -> None:
         left += [f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in ports]
         return ", ".join(left) or None
 
-    cluster.prove(
+    run.prove(
         hosts,
         f"no etcd of the new cluster runs, ports {settings.client_port} and {settings.peer_port} are closed",
         probe,
@@ -50,48 +50,48 @@ def no_new_etcd_runs(cluster: Cluster, hosts: Iterable[str]) -> None:
     )
 
 
-def no_data_is_left(cluster: Cluster, paths: Mapping[str, tuple[str, ...]]) -> None:
-    found = facts.files(cluster, dict(paths))
-    cluster.settle(
+def no_data_is_left(run: Run, paths: Mapping[str, tuple[str, ...]]) -> None:
+    found = facts.files(run, dict(paths))
+    run.settle(
         "no member holds data of the new cluster",
         {host: f"still there: {', '.join(left)}" if left else None for host, left in found.items()},
         "find out who puts it there; then run the same again",
     )
 
 
-def nothing_brought_is_left(cluster: Cluster, records: Mapping[str, Record]) -> None:
-    found = undoing.differences(cluster, records)
-    cluster.settle(
-        f"nothing that run {cluster.mark.run} brought is in place",
+def nothing_brought_is_left(run: Run, records: Mapping[str, Record]) -> None:
+    found = undoing.differences(run, records)
+    run.settle(
+        f"nothing that run {run.mark.run} brought is in place",
         {host: f"still there: {', '.join(d.brought)}" if d.brought else None for host, d in found.items()},
         "find out who puts it there; then run the same again",
     )
 
 
-def every_host_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
+def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     """Paths, modes, owners, links and contents, and whether the unit is enabled."""
-    found = undoing.differences(cluster, records)
-    unit = cluster.inventory.etcd.unit
+    found = undoing.differences(run, records)
+    unit = run.inventory.etcd.unit
     units = {}
-    for host, result in ((r.command.host, r) for r in cluster.ask([etcd.ask_unit(h, unit) for h in records])):
+    for host, result in ((r.command.host, r) for r in run.ask([etcd.ask_unit(h, unit) for h in records])):
         enabled, was = etcd.parse_unit(result.stdout).enabled, records[host].enabled
         units[host] = f"{unit} is {enabled or 'not installed'}, not {was or 'not installed'}" if enabled != was else ""
-    cluster.settle(
+    run.settle(
         "files, modes, owners, links and units are as before the run",
         {host: "; ".join(filter(None, (str(d), units[host]))) or None for host, d in found.items()},
-        f"compare with {before.place(cluster.terms)} on that host and mend it; then run the same again",
+        f"compare with {before.place(run.terms)} on that host and mend it; then run the same again",
     )
 
 
-def etcd_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
-    unit = cluster.inventory.etcd.unit
+def etcd_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
+    unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
         running = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout).running
         was = records[machine.name].running
         return f"it {'runs' if running else 'does not run'}" if running != was else None
 
-    cluster.prove(
+    run.prove(
         records,
         f"{unit} runs where it ran before, and nowhere else",
         probe,
@@ -100,19 +100,19 @@ def etcd_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
     )
 
 
-def deephaven_is_as_before(cluster: Cluster, records: Mapping[str, Record]) -> None:
+def deephaven_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     """Supervised or not, where that was known. Whether its processes get well is the old cluster's matter."""
-    known = [host for host in cluster.terms.deephaven_hosts if host in records and records[host].deephaven is not None]
+    known = [host for host in run.terms.deephaven_hosts if host in records and records[host].deephaven is not None]
 
     def probe(machine: Machine) -> str | None:
-        on = before.supervised(machine.ask(deephaven.ask_monit(cluster.inventory, machine.name)))
+        on = before.supervised(machine.ask(deephaven.ask_monit(run.inventory, machine.name)))
         was = records[machine.name].deephaven
         return None if on == was else f"it is {'on' if on else 'off' if on is False else 'not to be understood'}"
 
-    cluster.prove(
+    run.prove(
         known,
         "Deephaven is on where it was on, and nowhere else",
         probe,
-        f"look at `{cluster.inventory.deephaven.commands.monit_status}` there; then run the same again",
+        f"look at `{run.inventory.deephaven.commands.monit_status}` there; then run the same again",
         within=STATE_SECONDS,
     )

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from requorum.backup import Tonight, sweep
-from requorum.cluster import Cluster
+from requorum.cluster import Run, Section
 from requorum.vault import Vault
 
 
 @pytest.fixture(scope="session")
-def tonight(_run: Cluster) -> Iterator[Tonight]:
+def tonight(_run: Run) -> Iterator[Tonight]:
     """The locked backup directory, and what tonight's stages have established."""
     vault = Vault(_run.inventory)
     with vault.locked():
         tonight = Tonight(vault)
+        _run.hand_in(Section(tonight.fields))
         try:
             yield tonight
         finally:

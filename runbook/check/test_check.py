@@ -6,8 +6,9 @@ import pytest
 
 from requorum import survey
 from requorum.checks.check import Case, Finding, Verdict, judge
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.refusal import Disproved, Refusal
+from runbook.check.conftest import Inspection
 
 
 class TestCheck:
@@ -16,26 +17,26 @@ class TestCheck:
     No lock, no confirmation, no mark and no line in a syslog. Every finding counts, not only the first.
     """
 
-    def test_given_every_host_is_asked(self, cluster: Cluster, checked: list[Case]) -> None:
+    def test_given_every_host_is_asked(self, run: Run, inspection: Inspection, checked: list[Case]) -> None:
         """All questions of all checks, all hosts at the same time. Who does not answer is a finding, not an end."""
-        cluster.known.seen = survey.take(cluster, checked)
+        inspection.seen = survey.take(run, checked)
 
-    def test_then_it_holds(self, cluster: Cluster, case: Case) -> None:
+    def test_then_it_holds(self, run: Run, inspection: Inspection, case: Case) -> None:
         """One check of one host. What could not be asked is skipped: what stands in its way is a finding of its own."""
-        if cluster.known.seen is None:
+        if inspection.seen is None:
             raise Refusal("the check", "the hosts were not asked", "see above why")
-        finding = judge(case, cluster.known.seen)
-        cluster.known.findings.append(finding)
-        _report(cluster, finding)
+        finding = judge(case, inspection.seen)
+        inspection.findings.append(finding)
+        _report(run, finding)
 
 
-def _report(cluster: Cluster, finding: Finding) -> None:
+def _report(run: Run, finding: Finding) -> None:
     """As a proof in the journal, and as a case of junit."""
-    cluster.note(f"{finding.host}, {finding.check}: {finding.found}")
+    run.note(f"{finding.host}, {finding.check}: {finding.found}")
     if finding.verdict == Verdict.UNKNOWN.value:
         pytest.skip(finding.found)
     if finding.verdict != Verdict.TOLD.value:
         failed = finding.verdict == Verdict.FAILS.value
-        cluster.journal.assertion(finding.host, finding.expected, finding.found if failed else None)
+        run.journal.assertion(finding.host, finding.expected, finding.found if failed else None)
         if failed:
             raise Disproved(finding.expected, {finding.host: finding.found}, finding.remedy)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from requorum import drill
-from requorum.cluster import Cluster
+from requorum.cluster import Run, Section
 from requorum.drill import Drill
 from requorum.inventory import Inventory
 from runbook.drill import lab
@@ -25,13 +25,14 @@ def exercise(pytestconfig: pytest.Config, named_inventory: Inventory | None) -> 
 def _run_fixture(
     exercise: Drill,
     named_inventory: Inventory | None,
-    open_run: Callable[[Inventory, str | None], AbstractContextManager[Cluster]],
-) -> Iterator[Cluster]:
+    open_run: Callable[[Inventory, str | None], AbstractContextManager[Run]],
+) -> Iterator[Run]:
     """The run on the lab's machines, with evidence under the name of the cluster whose backup it is."""
     members = len(named_inventory.members) if named_inventory else 3
     with lab.there(members, exercise.etcd, Path(exercise.source.path)) as ground:
         inventory = drill.inventory_of(ground.inventory, exercise, named_inventory)
-        with open_run(inventory, exercise.cluster or "drill") as cluster:
-            cluster.options = drill.options(cluster.options, exercise)
+        with open_run(inventory, exercise.cluster or "drill") as run:
+            run.options = drill.options(run.options, exercise)
             exercise.made = ground.made
-            yield cluster
+            run.hand_in(Section(exercise.fields))
+            yield run

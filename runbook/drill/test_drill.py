@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from requorum import drill, etcd, facts, plan
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.drill import Drill
+from requorum.progress import Progress
 from requorum.proofs import data, drills, hosts
 from runbook.test_step_2_generate import TestStep2Generate as Step2
 from runbook.test_step_3_distribute import TestStep3Distribute as Step3
@@ -17,100 +18,100 @@ class TestDrill:
     No machine of production is touched. The lab's own data is set aside; a lab that was made for this is taken down.
     """
 
-    def test_given_a_lab_is_there(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_given_a_lab_is_there(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Made for this drill where none was up; of the etcd version that the backup was taken with, if it has it."""
-        hosts.every_host_answers(cluster)
-        cluster.known.tools = facts.tools(cluster)
-        version = next(iter(cluster.known.tools.values())).version
-        cluster.note(f"{'a new lab' if exercise.made else 'the lab that is up'}, etcd {version}")
+        hosts.every_host_answers(run)
+        progress.tools = facts.tools(run)
+        version = next(iter(progress.tools.values())).version
+        run.note(f"{'a new lab' if exercise.made else 'the lab that is up'}, etcd {version}")
         if exercise.etcd and exercise.etcd != version:
             exercise.unproven.append(f"that it restores with etcd {exercise.etcd}: the lab has {version}")
 
-    def test_given_the_snapshot_is_whole(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_given_the_snapshot_is_whole(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Size, SHA-256, manifest; it is the newest good one unless it was named."""
-        cluster.known.source = exercise.source
+        progress.sources.source = exercise.source
         for bad in exercise.skipped:
-            cluster.note(f"skipped: {bad.path} {bad.problem}")
+            run.note(f"skipped: {bad.path} {bad.problem}")
         source = exercise.source
-        cluster.note(f"{source.path}, {source.bytes:,} bytes, taken {source.taken}, lineage {source.lineage}")
+        run.note(f"{source.path}, {source.bytes:,} bytes, taken {source.taken}, lineage {source.lineage}")
 
-    def test_given_there_is_room(self, cluster: Cluster) -> None:
+    def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """As in Step 0."""
-        hosts.there_is_room(cluster)
+        hosts.there_is_room(run, progress.bytes)
 
-    def test_when_the_cluster_of_the_lab_is_taken_away(self, cluster: Cluster) -> None:
+    def test_when_the_cluster_of_the_lab_is_taken_away(self, run: Run) -> None:
         """As in Step 1: Deephaven off, etcd stopped, its unit set aside."""
-        cluster.do([*drill.places(cluster.terms), *plan.turn_deephaven_off(cluster.terms)])
-        terms, unit = cluster.terms, cluster.inventory.etcd.unit
-        units = facts.units(cluster, terms.etcd_hosts)
-        files = facts.files(cluster, {h: etcd.unit_files(unit, u) for h, u in units.items()})
-        cluster.do(plan.stop_etcd(terms, units, files, facts.configs(cluster, terms.etcd_hosts)))
+        run.do([*drill.places(run.terms), *plan.turn_deephaven_off(run.terms)])
+        terms, unit = run.terms, run.inventory.etcd.unit
+        units = facts.units(run, terms.etcd_hosts)
+        files = facts.files(run, {h: etcd.unit_files(unit, u) for h, u in units.items()})
+        run.do(plan.stop_etcd(terms, units, files, facts.configs(run, terms.etcd_hosts)))
 
-    def test_then_no_etcd_runs(self, cluster: Cluster) -> None:
+    def test_then_no_etcd_runs(self, run: Run) -> None:
         """Nor any Deephaven process."""
-        hosts.deephaven_is_off(cluster)
-        hosts.old_etcd_is_gone(cluster)
+        hosts.deephaven_is_off(run)
+        hosts.old_etcd_is_gone(run)
 
-    def test_when_the_snapshot_is_copied_to_every_member(self, cluster: Cluster) -> None:
+    def test_when_the_snapshot_is_copied_to_every_member(self, run: Run, progress: Progress) -> None:
         """As in Step 0: streamed, and proven by its SHA-256 where it arrives."""
-        cluster.do(plan.copy_snapshot(cluster.terms, cluster.source, facts.staged(cluster)))
+        run.do(plan.copy_snapshot(run.terms, progress.sources.chosen, facts.staged(run)))
 
-    def test_then_etcd_reads_the_same_revision(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """`snapshot status` on every member, and what this machine read from the file itself."""
-        revision, _ = hosts.every_copy_is_readable(cluster)
-        drills.the_copies_are_at(cluster, exercise.contents.revision, revision)
-        cluster.note(f"revision {revision:,}")
+        revision, _ = hosts.every_copy_is_readable(run, progress.tools)
+        drills.the_copies_are_at(run, exercise.contents.revision, revision)
+        run.note(f"revision {revision:,}")
 
-    def test_when_a_configuration_is_generated_and_installed(self, cluster: Cluster) -> None:
+    def test_when_a_configuration_is_generated_and_installed(self, run: Run, progress: Progress) -> None:
         """Steps 2 and 3, with the lab's own passwords in it."""
         second, third = Step2(), Step3()
-        second.test_when_the_old_passwords_are_backed_up(cluster)
-        second.test_then_every_host_holds_the_same_passwords(cluster)
-        second.test_when_the_new_configuration_is_generated(cluster)
-        second.test_when_the_old_passwords_are_put_into_the_archives(cluster)
-        third.test_when_both_archives_are_copied(cluster)
-        third.test_when_the_server_configuration_is_installed(cluster)
-        third.test_when_the_client_configuration_is_installed(cluster)
+        second.test_when_the_old_passwords_are_backed_up(run)
+        second.test_then_every_host_holds_the_same_passwords(run, progress)
+        second.test_when_the_new_configuration_is_generated(run)
+        second.test_when_the_old_passwords_are_put_into_the_archives(run, progress)
+        third.test_when_both_archives_are_copied(run)
+        third.test_when_the_server_configuration_is_installed(run)
+        third.test_when_the_client_configuration_is_installed(run)
 
-    def test_then_the_configuration_is_right(self, cluster: Cluster) -> None:
+    def test_then_the_configuration_is_right(self, run: Run, progress: Progress) -> None:
         """The proofs of Steps 2 and 3."""
         second, third = Step2(), Step3()
-        second.test_then_every_server_number_is_present(cluster)
-        second.test_then_the_certificates_chain_and_name_the_addresses(cluster)
-        third.test_then_every_member_has_its_configuration(cluster)
-        third.test_then_every_client_points_to_the_new_members(cluster)
+        second.test_then_every_server_number_is_present(run, progress)
+        second.test_then_the_certificates_chain_and_name_the_addresses(run)
+        third.test_then_every_member_has_its_configuration(run)
+        third.test_then_every_client_points_to_the_new_members(run)
 
-    def test_when_the_snapshot_is_restored_and_started(self, cluster: Cluster) -> None:
+    def test_when_the_snapshot_is_restored_and_started(self, run: Run, progress: Progress) -> None:
         """Step 4, by its own stages."""
         fourth = Step4()
-        fourth.test_given_no_data_is_in_the_way(cluster)
-        fourth.test_when_the_snapshot_is_restored_on_every_member(cluster)
-        fourth.test_then_every_member_holds_restored_data(cluster)
-        fourth.test_when_all_members_are_started(cluster)
+        fourth.test_given_no_data_is_in_the_way(run, progress)
+        fourth.test_when_the_snapshot_is_restored_on_every_member(run, progress)
+        fourth.test_then_every_member_holds_restored_data(run)
+        fourth.test_when_all_members_are_started(run, progress)
 
-    def test_then_every_member_is_healthy_at_one_revision(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_then_every_member_is_healthy_at_one_revision(self, run: Run, exercise: Drill) -> None:
         """`/health` and `/metrics`, which need no login: one leader, and nothing of the backup is missing."""
-        data.every_member_sees_a_leader(cluster)
-        drills.every_member_is_up_to_date(cluster, exercise.contents.revision)
+        data.every_member_sees_a_leader(run)
+        drills.every_member_is_up_to_date(run, exercise.contents.revision)
 
-    def test_then_all_members_hold_the_same_data(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_then_all_members_hold_the_same_data(self, run: Run, exercise: Drill) -> None:
         """hashkv, without a login where this etcd allows it."""
-        drills.hashes_are_equal_without_login(cluster, exercise)
+        drills.hashes_are_equal_without_login(run, exercise)
 
-    def test_then_as_much_as_the_passwords_allow_is_proven(self, cluster: Cluster, exercise: Drill) -> None:
+    def test_then_as_much_as_the_passwords_allow_is_proven(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Where the lab's passwords log in, all proofs of Step 5 about data and users; else what is missing is said."""
-        drills.login_is_tried(cluster, exercise)
+        drills.login_is_tried(run, exercise)
         if exercise.login:
-            data.every_member_is_healthy(cluster)
-            data.it_is_one_cluster(cluster)
-            data.hashes_are_equal(cluster)
-            data.keys_are_there(cluster)
-            data.old_passwords_log_in(cluster)
-            data.wrong_password_is_refused(cluster)
-            data.writes_reach_everyone(cluster)
+            data.every_member_is_healthy(run, progress.new_configs)
+            data.it_is_one_cluster(run, progress)
+            data.hashes_are_equal(run, progress)
+            data.keys_are_there(run, progress)
+            data.old_passwords_log_in(run, progress.roles)
+            data.wrong_password_is_refused(run, progress.roles)
+            data.writes_reach_everyone(run, progress.new_configs)
         exercise.unproven.append("that production's Deephaven works on it")
-        cluster.known.unproven = tuple(exercise.unproven)
-        cluster.last_words.append(f"Drilled: {exercise.source.path} restores.")
-        cluster.last_words += [f"Not proven: {sentence}." for sentence in exercise.unproven]
+        exercise.ended = True
+        run.last_words.append(f"Drilled: {exercise.source.path} restores.")
+        run.last_words += [f"Not proven: {sentence}." for sentence in exercise.unproven]
         if not exercise.made:
-            cluster.last_words.append("The lab holds the drilled data now; `python -m compose.lab down` ends it.")
+            run.last_words.append("The lab holds the drilled data now; `python -m compose.lab down` ends it.")

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import pytest
 
 from requorum.before import Record
+from requorum.cluster import Run, Section
+from requorum.loss import Loss
 
 
 @dataclass
 class Past:
     """`hosts` are rolled back: all, or those that were gone while the others were. `records`: host → its record; empty
-    where the run changed nothing yet."""
+    where the run changed nothing yet. `loss`: what going back loses, None until that is known."""
 
     hosts: tuple[str, ...] = ()
     records: dict[str, Record] = field(default_factory=dict)
+    loss: Loss | None = None
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`."""
+        return {"data_loss": asdict(self.loss)} if self.loss else {}
 
 
 @pytest.fixture(scope="session")
-def past() -> Past:
-    return Past()
+def past(_run: Run) -> Past:
+    past = Past()
+    _run.hand_in(Section(past.fields))
+    return past

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum import facts, locking, marker, rollback, undoing
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.marker import Phase, Undone
 from requorum.proofs import hosts, undone
 from runbook.rollback.conftest import Past
@@ -18,110 +18,110 @@ class TestRollback:
     touched. Run the same command again after any interruption.
     """
 
-    def test_given_every_host_answers(self, cluster: Cluster) -> None:
+    def test_given_every_host_answers(self, run: Run) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
-        hosts.every_host_answers(cluster)
+        hosts.every_host_answers(run)
 
-    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+    def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
-        locking.take(cluster)
+        locking.take(run)
 
-    def test_given_a_run_may_be_rolled_back(self, cluster: Cluster, past: Past) -> None:
+    def test_given_a_run_may_be_rolled_back(self, run: Run, past: Past) -> None:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
-        marks, outlived = facts.marks(cluster)
+        marks, outlived = facts.marks(run)
         mark = marker.to_roll_back(marks, outlived)
         unfinished, left = marker.left_behind(marks, outlived)
         mark = unfinished or mark
         if mark is None:
-            raise rollback.no_run(cluster.options.hosts)
-        refusal = rollback.refusal(mark, cluster.options.discard, cluster.options.hosts)
-        refusal = refusal or rollback.too_many_left(cluster.terms, mark, left)
+            raise rollback.no_run(run.options.hosts)
+        refusal = rollback.refusal(mark, run.options.discard, run.options.hosts)
+        refusal = refusal or rollback.too_many_left(run.terms, mark, left)
         if refusal:
             raise refusal
-        cluster.carry_on(mark, "rolling back")
-        past.hosts = left or cluster.terms.everyone
+        run.carry_on(mark, "rolling back")
+        past.hosts = left or run.terms.everyone
         if left:
-            cluster.note(f"the others were rolled back while these were gone: {', '.join(left)}")
+            run.note(f"the others were rolled back while these were gone: {', '.join(left)}")
 
-    def test_given_what_was_before_is_recorded(self, cluster: Cluster, past: Past) -> None:
+    def test_given_what_was_before_is_recorded(self, run: Run, past: Past) -> None:
         """On every host, by the run itself before it changed anything; a run that never did needs none."""
-        found = {host: record for host, record in undoing.records(cluster).items() if host in past.hosts}
-        undone.every_host_has_a_record(cluster, found)
+        found = {host: record for host, record in undoing.records(run).items() if host in past.hosts}
+        undone.every_host_has_a_record(run, found)
         past.records = {host: record for host, record in found.items() if record is not None}
 
-    def test_given_there_is_room_for_what_is_set_aside(self, cluster: Cluster, past: Past) -> None:
+    def test_given_there_is_room_for_what_is_set_aside(self, run: Run, past: Past) -> None:
         """Where data lies on another disk than the run's directory it must move there."""
-        brought = {host: found.brought for host, found in undoing.differences(cluster, past.records).items()}
-        undone.there_is_room_aside(cluster, brought)
+        brought = {host: found.brought for host, found in undoing.differences(run, past.records).items()}
+        undone.there_is_room_aside(run, brought)
 
-    def test_when_the_run_is_marked(self, cluster: Cluster, past: Past) -> None:
+    def test_when_the_run_is_marked(self, run: Run, past: Past) -> None:
         """From here it can only be undone."""
-        cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.BEGUN)), past.hosts)
+        run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.BEGUN)), past.hosts)
 
-    def test_then_no_command_of_a_run_is_left(self, cluster: Cluster) -> None:
+    def test_then_no_command_of_a_run_is_left(self, run: Run) -> None:
         """A killed runbook's commands run on until they end."""
-        undoing.no_command_is_left(cluster)
+        undoing.no_command_is_left(run)
 
-    def test_when_deephaven_is_turned_off(self, cluster: Cluster, past: Past) -> None:
+    def test_when_deephaven_is_turned_off(self, run: Run, past: Past) -> None:
         """So that nobody writes into a cluster that is taken away; not where no host has changed."""
-        found = undoing.differences(cluster, past.records)
-        machines = [host for host in cluster.terms.deephaven_hosts if host in past.hosts]
-        cluster.do(rollback.turn_deephaven_off(cluster.terms, found, machines))
+        found = undoing.differences(run, past.records)
+        machines = [host for host in run.terms.deephaven_hosts if host in past.hosts]
+        run.do(rollback.turn_deephaven_off(run.terms, found, machines))
         if any(found.values()):
-            hosts.no_deephaven_process_runs(cluster, machines)
+            hosts.no_deephaven_process_runs(run, machines)
 
-    def test_when_the_new_cluster_is_saved(self, cluster: Cluster, past: Past) -> None:
+    def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
-        if cluster.mark.phase >= Phase.POWERING_ON:
-            undoing.save_what_is_discarded(cluster)
-            cluster.remark(replace(cluster.mark, undone=max(cluster.mark.undone, Undone.SAVED)), past.hosts)
+        if run.mark.phase >= Phase.POWERING_ON:
+            past.loss = undoing.save_what_is_discarded(run)
+            run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.SAVED)), past.hosts)
 
-    def test_when_the_new_etcd_is_stopped(self, cluster: Cluster, past: Past) -> None:
+    def test_when_the_new_etcd_is_stopped(self, run: Run, past: Past) -> None:
         """On every host that is not as it was; an old etcd that the run never touched goes on."""
-        found, units = undoing.differences(cluster, past.records), facts.units(cluster, past.records)
-        cluster.do(rollback.stop_etcd(cluster.inventory, units, found))
-        undone.no_new_etcd_runs(cluster, [host for host, difference in found.items() if difference])
+        found, units = undoing.differences(run, past.records), facts.units(run, past.records)
+        run.do(rollback.stop_etcd(run.inventory, units, found))
+        undone.no_new_etcd_runs(run, [host for host, difference in found.items() if difference])
 
-    def test_when_what_the_run_brought_is_set_aside(self, cluster: Cluster, past: Past) -> None:
+    def test_when_what_the_run_brought_is_set_aside(self, run: Run, past: Past) -> None:
         """Unit, configuration, links, data and archives, on all hosts before anything is put back on any."""
-        cluster.do(rollback.set_aside(cluster.terms, undoing.differences(cluster, past.records)))
+        run.do(rollback.set_aside(run.terms, undoing.differences(run, past.records)))
 
-    def test_then_nothing_of_it_is_left_in_place(self, cluster: Cluster, past: Past) -> None:
+    def test_then_nothing_of_it_is_left_in_place(self, run: Run, past: Past) -> None:
         """It is in the run's own directory now, below `brought`."""
-        undone.nothing_brought_is_left(cluster, past.records)
+        undone.nothing_brought_is_left(run, past.records)
 
-    def test_when_what_was_there_before_is_put_back(self, cluster: Cluster, past: Past) -> None:
+    def test_when_what_was_there_before_is_put_back(self, run: Run, past: Past) -> None:
         """From the run's own copy: units, links, configuration, passwords, archives."""
-        cluster.do(rollback.put_back(cluster.terms, undoing.differences(cluster, past.records), past.records))
+        run.do(rollback.put_back(run.terms, undoing.differences(run, past.records), past.records))
 
-    def test_then_every_host_is_as_before(self, cluster: Cluster, past: Past) -> None:
+    def test_then_every_host_is_as_before(self, run: Run, past: Past) -> None:
         """Paths, modes, owners, links and contents are equal to the listing made before the run; units as enabled."""
-        undone.every_host_is_as_before(cluster, past.records)
+        undone.every_host_is_as_before(run, past.records)
 
-    def test_when_etcd_is_started_where_it_ran(self, cluster: Cluster, past: Past) -> None:
+    def test_when_etcd_is_started_where_it_ran(self, run: Run, past: Past) -> None:
         """Without waiting: a member that had no quorum will not get ready now either."""
-        units = facts.units(cluster, past.records)
-        cluster.do(rollback.start_etcd(cluster.inventory, units, past.records))
+        units = facts.units(run, past.records)
+        run.do(rollback.start_etcd(run.inventory, units, past.records))
 
-    def test_then_etcd_runs_where_it_ran(self, cluster: Cluster, past: Past) -> None:
+    def test_then_etcd_runs_where_it_ran(self, run: Run, past: Past) -> None:
         """And nowhere else."""
-        undone.etcd_is_as_before(cluster, past.records)
+        undone.etcd_is_as_before(run, past.records)
 
-    def test_when_deephaven_is_turned_on_where_it_was_on(self, cluster: Cluster, past: Past) -> None:
+    def test_when_deephaven_is_turned_on_where_it_was_on(self, run: Run, past: Past) -> None:
         """The configuration server first. Its processes may find a dead etcd, as they did before the run."""
-        on = undoing.deephaven_is_on(cluster)
-        cluster.do(rollback.turn_deephaven_back(cluster.terms, on, past.records))
+        on = undoing.deephaven_is_on(run)
+        run.do(rollback.turn_deephaven_back(run.terms, on, past.records))
 
-    def test_then_deephaven_is_on_where_it_was_on(self, cluster: Cluster, past: Past) -> None:
+    def test_then_deephaven_is_on_where_it_was_on(self, run: Run, past: Past) -> None:
         """Where that was known."""
-        undone.deephaven_is_as_before(cluster, past.records)
+        undone.deephaven_is_as_before(run, past.records)
 
-    def test_when_the_run_is_closed(self, cluster: Cluster, past: Past) -> None:
+    def test_when_the_run_is_closed(self, run: Run, past: Past) -> None:
         """Its mark says that it was rolled back: the next recovery is a run of its own."""
-        cluster.known.loss = cluster.known.loss or rollback.loss(None)
-        cluster.do(rollback.close(cluster.terms, past.hosts))
-        cluster.remark(replace(cluster.mark, undone=Undone.ROLLED_BACK), past.hosts)
-        whole = past.hosts == cluster.terms.everyone
+        past.loss = past.loss or rollback.loss(None)
+        run.do(rollback.close(run.terms, past.hosts))
+        run.remark(replace(run.mark, undone=Undone.ROLLED_BACK), past.hosts)
+        whole = past.hosts == run.terms.everyone
         which = "every host" if whole else f"{', '.join(past.hosts)}, gone until now,"
-        cluster.last_words.append(f"Rolled back run {cluster.mark.run}: {which} is as it was before.")
-        cluster.last_words.append(f"What it brought is in {cluster.terms.brought} there, in case it is needed.")
+        run.last_words.append(f"Rolled back run {run.mark.run}: {which} is as it was before.")
+        run.last_words.append(f"What it brought is in {run.terms.brought} there, in case it is needed.")

@@ -11,7 +11,7 @@ from compose import cluster, faults, lab, poll
 from compose.ailments import AILMENTS, Ailment, by_name
 from requorum import causes, examination, inventory
 from requorum.cause import Cause
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.fleet import Fleet
 from requorum.journal import Journal
 from tests.lab import procedures
@@ -33,7 +33,7 @@ def diagnosed(rehearsal: Rehearsal, scratch: Path) -> list[Cause]:
     path = rehearsal.inventory(lambda content: with_an_old_member(rehearsal, content))
     hosts = inventory.load(path)
     with Fleet(hosts, Journal.create(scratch, "diagnosis")) as fleet:
-        seen = Cluster(hosts, Options(hosts=str(path)), fleet.journal, fleet)
+        seen = Run(hosts, Options(hosts=str(path)), fleet.journal, fleet)
         return causes.named(examination.sheet(seen, *examination.reach(seen)))
 
 

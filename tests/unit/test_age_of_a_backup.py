@@ -14,9 +14,10 @@ from requorum.command import Command, Result
 from requorum.lineage import Lineage
 from requorum.marker import Phase
 from requorum.planning import Planning
+from requorum.progress import Progress
 from requorum.quorum import Kind, MemberFacts, Verdict
 from requorum.salvage import Salvaged
-from requorum.snapshot import SnapshotError
+from requorum.snapshot import SnapshotError, Source
 from tests.unit import build
 from tests.unit.test_catalogue import backup, note
 from tests.unit.test_planning import DATA, Hosts, listing, planning
@@ -34,37 +35,43 @@ class Wiped(Hosts):
         return (0, "") if "%f %T@ %s" in " ".join(command.argv) else super().answer(command)
 
 
-def at(place: Path, hours: float, hosts: Hosts, alive: bool = False, **options: Any) -> tuple[Planning, Path]:
-    """A cluster that lost quorum, and one backup of it that is so old."""
+def at(place: Path, hours: float, hosts: Hosts, alive: bool = False, **options: Any) -> tuple[Planning, Progress, Path]:
+    """A run on a cluster that lost quorum, what is known of that, and one backup that is so old."""
     path = backup(place, "a.snap")
     taken = datetime.now(UTC) - timedelta(hours=hours)
     note(path, lineage=Lineage("old"), taken=taken.isoformat(timespec="seconds"))
     named = {"snapshot": str(path)} if options.pop("named", False) else {}
-    cluster = planning(place, hosts, build.inventory(snapshot={"directory": str(place)}), **options, **named)
-    cluster.begin("m.py::TestX::test_given_a_snapshot_is_whole")
-    survivor = MemberFacts(cluster.inventory.members[0], has_leader=False, addresses=("10.0.0.11",))
-    cluster.known.verdict = Verdict(Kind.LOST, (survivor,) if alive else ())
-    return cluster, path
+    run = planning(place, hosts, build.inventory(snapshot={"directory": str(place)}), **options, **named)
+    run.begin("m.py::TestX::test_given_a_snapshot_is_whole")
+    survivor = MemberFacts(run.inventory.members[0], has_leader=False, addresses=("10.0.0.11",))
+    progress = Progress(verdict=Verdict(Kind.LOST, (survivor,) if alive else ()))
+    return run, progress, path
 
 
-def carried_on(cluster: Planning, hours: float) -> None:
+def from_files(run: Planning, progress: Progress) -> Source | None:
+    """As Step 0 chooses."""
+    progress.sources.source = sources.from_files(run, progress.sources, progress.verdict)
+    return progress.sources.source
+
+
+def carried_on(run: Planning, hours: float) -> None:
     began = datetime.now(UTC) - timedelta(hours=hours)
-    cluster.carrying_on = True
+    run.carrying_on = True
     mark = build.mark(Phase.STOPPING, began.strftime("%Y%m%dt%H%M%Sz") + "-abcdef")
-    cluster.terms = replace(cluster.terms, mark=mark)
+    run.terms = replace(run.terms, mark=mark)
 
 
 def test_without_anything_to_salvage_it_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
-    cluster, path = at(tmp_path, 27, Wiped())
+    run, progress, path = at(tmp_path, 27, Wiped())
     with pytest.raises(SnapshotError, match=r"27\.0 h old, more than snapshot\.max_age_hours 26") as error:
-        sources.from_files(cluster)
+        from_files(run, progress)
     assert f"--snapshot={path}" in error.value.remedy
 
 
 @pytest.mark.parametrize("options", [{}, {"salvage": "old"}, {"skip_hash": "etcd-1"}])
 def test_it_does_not_keep_salvage_or_the_last_resort_from_being_tried(tmp_path: Path, options: dict[str, Any]) -> None:
-    cluster, path = at(tmp_path, 27, Hosts(), **options)
-    found = sources.from_files(cluster)
+    run, progress, path = at(tmp_path, 27, Hosts(), **options)
+    found = from_files(run, progress)
     assert found is not None
     assert found.path == str(path), "it is held, for the case that nothing better comes"
 
@@ -72,58 +79,58 @@ def test_it_does_not_keep_salvage_or_the_last_resort_from_being_tried(tmp_path: 
 def test_where_only_a_survivor_that_is_up_could_give_better_it_is_refused_once_that_could_not_be_saved(
     tmp_path: Path,
 ) -> None:
-    cluster, path = at(tmp_path, 27, Wiped(), alive=True)
-    cluster.known.source = sources.from_files(cluster)
-    assert cluster.known.source is not None
-    cluster.known.source = replace(cluster.known.source, keys=7)  # as Step 0 knows it by then
+    run, progress, path = at(tmp_path, 27, Wiped(), alive=True)
+    found = from_files(run, progress)
+    assert found is not None
+    progress.sources.source = replace(found, keys=7)  # as Step 0 knows it by then
     failed = Result(Command("infra-1", ("etcdctl", "save", "/x"), ""), 1, "", "user name is empty", 0.0)
     for saves in ([], [failed]):
         with pytest.raises(SnapshotError, match=r"27\.0 h old") as error:
-            sources.better(cluster, saves)
+            sources.better(run, progress.sources, progress.verdict, saves)
         assert f"--snapshot={path}" in error.value.remedy
 
 
 def test_where_salvage_failed_the_run_stops_whatever_the_backups_age(tmp_path: Path) -> None:
-    cluster, path = at(tmp_path, 27, Hosts())
-    cluster.known.source = sources.from_files(cluster)
+    run, progress, path = at(tmp_path, 27, Hosts())
+    from_files(run, progress)
     with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
-        sources.decide(cluster, FAILED)
+        sources.decide(run, progress.sources, FAILED)
     assert f"--snapshot={path}" in error.value.remedy
     assert "run the same command again" in error.value.remedy
 
 
 def test_named_when_the_run_is_carried_on_it_is_what_is_restored(tmp_path: Path) -> None:
-    cluster, path = at(tmp_path, 27, Hosts(), named=True)
-    carried_on(cluster, 0.1)
-    cluster.terms = replace(cluster.terms, mark=replace(cluster.mark, snapshot="another", origin="file"))
-    cluster.known.source = sources.from_files(cluster)
-    assert not salvages.is_decided(cluster)
-    decision = sources.decide(cluster, FAILED)
+    run, progress, path = at(tmp_path, 27, Hosts(), named=True)
+    carried_on(run, 0.1)
+    run.terms = replace(run.terms, mark=replace(run.mark, snapshot="another", origin="file"))
+    from_files(run, progress)
+    assert not salvages.is_decided(run, progress.sources.source, progress.verdict)
+    decision = sources.decide(run, progress.sources, FAILED)
     assert (decision.source.path, decision.rows[0].verdict) == (str(path), "chosen: named by you")
 
 
 def test_one_that_was_young_enough_when_the_run_began_stays_so_while_it_is_carried_on(tmp_path: Path) -> None:
-    cluster, path = at(tmp_path, 28, Wiped())
-    carried_on(cluster, 3)
-    cluster.known.source = sources.from_files(cluster)
-    assert sources.decide(cluster, NOTHING).source.path == str(path)
+    run, progress, path = at(tmp_path, 28, Wiped())
+    carried_on(run, 3)
+    from_files(run, progress)
+    assert sources.decide(run, progress.sources, NOTHING).source.path == str(path)
 
 
 def test_one_that_was_too_old_when_the_run_began_is_refused_again_when_it_is_carried_on(tmp_path: Path) -> None:
-    cluster, _ = at(tmp_path, 28, Hosts())
-    carried_on(cluster, 1)
-    cluster.known.source = sources.from_files(cluster)
+    run, progress, _ = at(tmp_path, 28, Hosts())
+    carried_on(run, 1)
+    from_files(run, progress)
     with pytest.raises(SnapshotError, match=r"no disk holds anything to salvage; .* 27\.0 h old"):
-        sources.decide(cluster, NOTHING)
+        sources.decide(run, progress.sources, NOTHING)
 
 
 def test_a_handover_that_was_cut_off_never_advises_an_older_backup(tmp_path: Path) -> None:
-    cluster, _ = at(tmp_path, 1, Hosts())
-    carried_on(cluster, 1)
-    cluster.terms = replace(cluster.terms, mark=replace(cluster.mark, origin="handover", taken="then"))
-    unsure = MemberFacts(cluster.inventory.members[0], unit=build.STOPPED)
-    cluster.known.verdict = Verdict(Kind.LOST, (unsure,))
+    run, progress, _ = at(tmp_path, 1, Hosts())
+    carried_on(run, 1)
+    run.terms = replace(run.terms, mark=replace(run.mark, origin="handover", taken="then"))
+    unsure = MemberFacts(run.inventory.members[0], unit=build.STOPPED)
+    progress.verdict = Verdict(Kind.LOST, (unsure,))
     with pytest.raises(SnapshotError, match="may have been written to") as error:
-        sources.from_files(cluster)
+        from_files(run, progress)
     assert "--snapshot" not in error.value.remedy
     assert "salvaged" in error.value.remedy

@@ -17,7 +17,7 @@ from requorum import anchor, chain
 from requorum import inventory as inventories
 from requorum.anchor import Anchor
 from requorum.chain import State, against, verdict
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Command, Result
 from requorum.fleet import Fleet
 from requorum.journal import Journal, line_of
@@ -288,11 +288,11 @@ class TestARun:
         journal = Journal(tmp_path / "run")
         inventory = inventories.load(hosts)
         with Fleet(inventory, journal) as fleet:
-            cluster = Cluster(inventory, Options(), journal, fleet)
+            run = Run(inventory, Options(), journal, fleet)
             counts = []
             for nodeid in ("m::TestStep0::test_a", "m::TestStep0::test_b", "m::TestStep1::test_c"):
-                cluster.begin(nodeid)
-                cluster.end(nodeid, "passed", 0.1, "")
+                run.begin(nodeid)
+                run.end(nodeid, "passed", 0.1, "")
                 syslog = tmp_path / "syslog"
                 counts.append(len(syslog.read_text().splitlines()) if syslog.exists() else 0)
         assert counts == [0, 0, 5]

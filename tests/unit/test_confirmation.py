@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from requorum import confirmation, facts
-from requorum.cluster import Cluster, Options
+from requorum.catalogue import Sources
+from requorum.cluster import Options, Run
 from requorum.confirmation import NotConfirmed
 from requorum.fleet import Fleet
 from requorum.journal import Journal
 from requorum.lock import LockError
 from requorum.loss import Loss
+from requorum.progress import Progress
 from requorum.snapshot import Source
 from requorum.trial import Trial
 from requorum.watch import Watch
@@ -24,16 +26,21 @@ TRIAL = Trial("ab" * 32, 1_000_000_230, 7, {"": 21_640}, ("root",), ("root",))
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A run right before the commit prompt, none of whose hosts has anything new."""
-    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda cluster: False)
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: False)
     inventory = build.inventory(transport={"backend": "local"})
     journal = Journal(tmp_path / "evidence")
     with Fleet(inventory, journal) as fleet:
-        cluster = Cluster(inventory, Options(confirm="lab"), journal, fleet)
-        cluster.known.source, cluster.known.trial, cluster.known.roles = SOURCE, TRIAL, ("config", "root")
-        cluster.known.loss = Loss(32, None, "salvage failed: too old")
-        yield cluster
+        run = Run(inventory, Options(confirm="lab"), journal, fleet)
+        yield run
+
+
+@pytest.fixture
+def progress() -> Progress:
+    """What was established by then."""
+    sources = Sources(source=SOURCE, loss=Loss(32, None, "salvage failed: too old"))
+    return Progress(sources, trial=TRIAL, roles=("config", "root"))
 
 
 def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
@@ -49,9 +56,10 @@ def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
 
 
 def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_there_is_no_way_back(
-    cluster: Cluster,
+    run: Run,
+    progress: Progress,
 ) -> None:
-    said = {line.split("  ")[0]: line for line in confirmation.summary(cluster)}
+    said = {line.split("  ")[0]: line for line in confirmation.summary(run, progress)}
     assert "etcd-1 at 10.0.0.11" in said["to be built"]
     assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
     assert "passwords of config, root log in" in said["proven"]
@@ -60,56 +68,62 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
 
 
-def test_confirmed_beforehand_it_goes_on_and_says_the_same(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmed_beforehand_it_goes_on_and_says_the_same(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = typing(monkeypatch, "never asked")
-    confirmation.commit(cluster)
-    assert cluster.notes == confirmation.summary(cluster)
+    confirmation.commit(run, progress)
+    assert run.notes == confirmation.summary(run, progress)
     assert questions == []
 
 
 def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cleared() -> None:
         raise LockError("infra-1", "this run's lock was cleared", "find out who works on it")
 
-    monkeypatch.setattr(cluster, "prove_lock", cleared)
+    monkeypatch.setattr(run, "prove_lock", cleared)
     with pytest.raises(LockError):
-        confirmation.commit(cluster)
+        confirmation.commit(run, progress)
 
 
-def test_on_a_terminal_the_name_is_typed_below_the_summary(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_name_is_typed_below_the_summary(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = typing(monkeypatch, "lab")
-    cluster.options = Options(confirm=None)
-    confirmation.commit(cluster)
+    run.options = Options(confirm=None)
+    confirmation.commit(run, progress)
     (question,) = questions
-    assert all(line in question for line in confirmation.summary(cluster))
-    assert cluster.notes == ["confirmed on the terminal by typing lab"]
-    assert "21,640 keys" in cluster.journal.path.read_text(), "evidence has what was confirmed"
+    assert all(line in question for line in confirmation.summary(run, progress))
+    assert run.notes == ["confirmed on the terminal by typing lab"]
+    assert "21,640 keys" in run.journal.path.read_text(), "evidence has what was confirmed"
 
 
 @pytest.mark.parametrize("word", ["", "LAB", "yes", "lab2", None])
-def test_anything_else_stops(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, word: str | None) -> None:
+def test_anything_else_stops(run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch, word: str | None) -> None:
     typing(monkeypatch, word)
-    cluster.options = Options(confirm=None)
+    run.options = Options(confirm=None)
     with pytest.raises(NotConfirmed) as stopped:
-        confirmation.commit(cluster)
+        confirmation.commit(run, progress)
     for words in ("Nothing is committed", "the same command carries on", "runbook/rollback"):
         assert words in str(stopped.value)
 
 
 def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda cluster: True)
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: True)
     questions = typing(monkeypatch, "no")
-    cluster.options = Options(confirm=None)
-    confirmation.commit(cluster)
+    run.options = Options(confirm=None)
+    confirmation.commit(run, progress)
     assert questions == []
-    assert cluster.notes == ["confirmed before: the new configuration is installed already"]
+    assert run.notes == ["confirmed before: the new configuration is installed already"]
 
 
-def test_the_terminal_is_cleared_before_the_question(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_terminal_is_cleared_before_the_question(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
 
     class Told(Watch):
@@ -120,8 +134,8 @@ def test_the_terminal_is_cleared_before_the_question(cluster: Cluster, monkeypat
         order.append("asked")
         return "lab"
 
-    cluster.watch = Told()
-    cluster.options = Options(confirm=None)
+    run.watch = Told()
+    run.options = Options(confirm=None)
     monkeypatch.setattr(confirmation, "asked", asked)
-    confirmation.commit(cluster)
+    confirmation.commit(run, progress)
     assert order == ["cleared", "asked"]

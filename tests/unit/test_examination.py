@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from requorum import examination, questions
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Result, look
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -86,9 +86,9 @@ def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path
     (tmp_path / "ssh").write_text("Host *\n  ProxyCommand false\n")
     inventory = build.inventory(transport={"backend": "ssh", "ssh_config": str(tmp_path / "ssh")})
     with Fleet(inventory, Journal(tmp_path / "run")) as fleet:
-        cluster = Cluster(inventory, Options(), fleet.journal, fleet)
-        silent, clocks = examination.reach(cluster)
-        sheet = examination.sheet(cluster, silent, clocks)
+        run = Run(inventory, Options(), fleet.journal, fleet)
+        silent, clocks = examination.reach(run)
+        sheet = examination.sheet(run, silent, clocks)
     assert set(silent) == {"etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"}
     assert clocks == {} and sheet.etcd == {}
     assert sheet.verdict.kind.value == "it is unknown whether quorum is lost"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from requorum import lock, locking, stages
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import STOP, Action, Command, Result
 from requorum.fleet import Fleet, Unreachable
 from requorum.journal import Journal
@@ -199,7 +199,7 @@ class TestARun:
     """Taking and letting go, on a host that is played by a directory."""
 
     @pytest.fixture
-    def run(self, host: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    def run(self, host: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         def carry_out(plan: Sequence[Action]) -> list[Result]:
             commands = [action for action in plan if isinstance(action, Command)]
             self.done += commands
@@ -214,20 +214,20 @@ class TestARun:
         inventory, journal = build.inventory(transport={"backend": "local"}), Journal(tmp_path / "evidence")
         with Fleet(inventory, journal) as fleet:
             monkeypatch.setattr(fleet, "run", carry_out)
-            yield Cluster(inventory, Options(), journal, fleet)
+            yield Run(inventory, Options(), journal, fleet)
 
-    def test_it_takes_the_lock_first_then_ends_what_was_left_everywhere(self, run: Cluster) -> None:
+    def test_it_takes_the_lock_first_then_ends_what_was_left_everywhere(self, run: Run) -> None:
         locking.take(run)
         assert [c.argv[0] for c in self.done[:3]] == ["install", "ln", "readlink"]
         assert [(c.host, c.argv) for c in self.done[3:]] == [(h, STOP) for h in run.terms.everyone]
 
-    def test_held_already_it_stays_held(self, run: Cluster) -> None:
+    def test_held_already_it_stays_held(self, run: Run) -> None:
         locking.take(run)
         held, done = run.lock, len(self.done)
         locking.take(run)
         assert (run.lock, len(self.done)) == (held, done)
 
-    def test_a_plan_shows_it_and_holds_nothing(self, run: Cluster) -> None:
+    def test_a_plan_shows_it_and_holds_nothing(self, run: Run) -> None:
         run.acts = False
         locking.take(run)
         assert self.done[2].argv[2] == "‹holder›", "behind the question who holds it now"
@@ -236,13 +236,13 @@ class TestARun:
         locking.take(run)
         assert len(self.done) == done, "a procedure with the runbook's own steps in it takes it once"
 
-    def test_it_is_let_go_at_the_end(self, run: Cluster, host: Directory) -> None:
+    def test_it_is_let_go_at_the_end(self, run: Run, host: Directory) -> None:
         locking.take(run)
         locking.release(run)
         assert run.lock is None
         assert host.take(OTHER) == OTHER
 
-    def test_another_ones_lock_is_refused_and_left(self, run: Cluster, host: Directory) -> None:
+    def test_another_ones_lock_is_refused_and_left(self, run: Run, host: Directory) -> None:
         host.take(OTHER)
         with pytest.raises(LockError, match="lab is locked by bob on bastion"):
             locking.take(run)
@@ -250,14 +250,14 @@ class TestARun:
         assert host.take(MINE) == OTHER
         assert not [c for c in self.done if c.argv == STOP], "the other one's work goes on"
 
-    def test_the_operators_own_dead_run_is_taken_over(self, run: Cluster, host: Directory) -> None:
+    def test_the_operators_own_dead_run_is_taken_over(self, run: Run, host: Directory) -> None:
         host.take(replace(locking.myself(), born="1"))
         locking.take(run)
         assert host.take(OTHER) == run.lock
         assert "is taken over" in run.notes[0]
 
     def test_a_lock_that_was_cleared_meanwhile_stops_the_run_before_its_next_mark(
-        self, run: Cluster, host: Directory
+        self, run: Run, host: Directory
     ) -> None:
         locking.take(run)
         assert run.lock
@@ -265,13 +265,13 @@ class TestARun:
         host.take(OTHER)
         done = len(self.done)
         with pytest.raises(LockError, match="this run's lock is held by bob"):
-            run.advance(Phase.STOPPING)
+            run.advance(replace(run.mark, phase=Phase.STOPPING))
         assert [c.argv[0] for c in self.done[done:]] == ["readlink"], "nothing was written"
         locking.release(run)
         assert host.take(MINE) == OTHER
 
     def test_where_it_cannot_be_let_go_the_operator_hears_how_to_clear_it(
-        self, run: Cluster, monkeypatch: pytest.MonkeyPatch
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def silent(plan: Sequence[Action]) -> list[Result]:
             raise Unreachable("infra-1", "did not answer", "check it")

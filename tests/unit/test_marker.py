@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import incident, lineage, marker
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Result
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
@@ -223,31 +223,31 @@ class TestOldMembersThatWereForgotten:
 
 
 class TestAnotherInventory:
-    def cluster(self, of: Inventory) -> Cluster:
-        cluster = Cluster(of, Options(operator="ops@desk"), cast(Journal, None), cast(Fleet, None))
-        cluster.note = lambda text: None  # type: ignore[method-assign]
-        return cluster
+    def run(self, of: Inventory) -> Run:
+        run = Run(of, Options(operator="ops@desk"), cast(Journal, None), cast(Fleet, None))
+        run.note = lambda text: None  # type: ignore[method-assign]
+        return run
 
     def test_the_mark_of_a_new_run_names_the_cluster_that_it_builds(self) -> None:
-        cluster = self.cluster(build.replaced())
-        assert cluster.mark.members == "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-4/10.0.0.14"
+        run = self.run(build.replaced())
+        assert run.mark.members == "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-4/10.0.0.14"
 
     def test_it_survives_being_written_and_read(self) -> None:
-        mark = self.cluster(build.inventory()).mark
+        mark = self.run(build.inventory()).mark
         assert marker.parse("etcd-1", written(mark)) == mark
 
     def test_the_same_inventory_carries_on(self) -> None:
-        began = replace(self.cluster(build.inventory()).mark, phase=Phase.STARTED)
-        cluster = self.cluster(build.inventory())
-        cluster.carry_on(began)
-        assert cluster.carrying_on
-        assert cluster.mark == began
+        began = replace(self.run(build.inventory()).mark, phase=Phase.STARTED)
+        run = self.run(build.inventory())
+        run.carry_on(began)
+        assert run.carrying_on
+        assert run.mark == began
 
     @pytest.mark.parametrize("was", [build.replaced(), None], ids=["another member", "a mark that names none"])
     def test_another_one_does_not(self, was: Inventory | None) -> None:
-        began = self.cluster(was).mark if was else build.mark(Phase.STOPPING)
-        cluster = self.cluster(build.inventory())
+        began = self.run(was).mark if was else build.mark(Phase.STOPPING)
+        run = self.run(build.inventory())
         with pytest.raises(MarkerError, match=rf"run {began.run} of ops@desk is unfinished, and it builds"):
-            cluster.carry_on(began)
-        assert not cluster.carrying_on
-        assert cluster.mark != began
+            run.carry_on(began)
+        assert not run.carrying_on
+        assert run.mark != began

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import etcd, ownership, restarts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command
 from requorum.inventory import Member
 from requorum.ownership import Account, Entry, Finding, Kind
@@ -162,8 +162,8 @@ def test_a_member_without_data_is_mended_and_not_started(
     """As a recovery leaves its new members until Step 4: an etcd that is started there begins an empty cluster."""
     done: list[Command] = []
     notes: list[str] = []
-    cluster = cast(
-        Cluster,
+    run = cast(
+        Run,
         SimpleNamespace(
             inventory=build.inventory(), options=SimpleNamespace(hosts="prod"), do=done.extend, note=notes.append
         ),
@@ -178,7 +178,7 @@ def test_a_member_without_data_is_mended_and_not_started(
         )
         for n in (1, 2, 3)
     ]
-    assert permissions.start(cluster, sheets, "etcd-1", mended=True) is has_data
+    assert permissions.start(run, sheets, "etcd-1", mended=True) is has_data
     assert any("systemctl start" in line for line in build.lines(done)) is has_data
     assert bool(notes) is not has_data
     assert all("empty cluster" in note and "pytest runbook --hosts=prod" in note for note in notes)
@@ -201,11 +201,11 @@ def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended
     unit: etcd.Unit, has_data: bool, has_leader: bool | None, waits: bool
 ) -> None:
     found: dict[str, str | None] = {}
-    cluster = cast(
-        Cluster,
+    run = cast(
+        Run,
         SimpleNamespace(inventory=build.inventory(), settle=lambda claim, outcomes, remedy: found.update(outcomes)),
     )
     member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
     sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
-    permissions.nothing_waits_to_begin_an_empty_cluster(cluster, [sheet], ["etcd-1"])
+    permissions.nothing_waits_to_begin_an_empty_cluster(run, [sheet], ["etcd-1"])
     assert (found["etcd-1"] is not None) is waits

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +23,7 @@ from requorum.journal import Journal
 from requorum.lineage import Birth
 from requorum.marker import Phase
 from requorum.planning import Planning
+from requorum.progress import Progress
 from requorum.quorum import Kind
 from requorum.refusal import Disproved, Refusal
 from tests.unit import build
@@ -118,39 +120,42 @@ def planning(directory: Path, hosts: Hosts, inventory: Inventory | None = None, 
     return Planning(inventory or build.inventory(), Options(**options), journal, cast("Fleet", fleet))
 
 
-def run(cluster: Planning) -> Planning:
+def through(run: Planning, progress: Progress | None = None) -> Planning:
     """Every stage in its order, as pytest would call it."""
-    for nodeid, call in _stages():
-        cluster.begin(nodeid)
+    for nodeid, call in _stages(run, progress or Progress.begin(run)):
+        run.begin(nodeid)
         try:
-            call(cluster)
+            call()
         except Refusal as error:
-            if not cluster.pardons(error):
+            if not run.pardons(error):
                 raise
-        cluster.end(nodeid, "passed", 0.0, "")
-        cluster.describe("Step.", "What.")
-    cluster.anchor()
-    return cluster
+        run.end(nodeid, "passed", 0.0, "")
+        run.describe("Step.", "What.")
+    run.anchor()
+    return run
 
 
-def _stages(directory: str = "runbook") -> Iterator[tuple[str, Callable[[Planning], None]]]:
+def _stages(run: Planning, progress: Progress, directory: str = "runbook") -> Iterator[tuple[str, Callable[[], None]]]:
+    """Each with the fixtures that it names."""
+    fixtures = {"run": run, "progress": progress}
     for nodeid in stages.expected(ROOT / directory, ROOT):
         path, step, stage = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        yield nodeid, getattr(getattr(module, step)(), stage)
+        call = getattr(getattr(module, step)(), stage)
+        yield nodeid, partial(call, **{name: fixtures[name] for name in inspect.signature(call).parameters})
 
 
-def actions(cluster: Planning, stage: str) -> list[Action]:
-    return next(s.actions for s in cluster.stages if s.nodeid.endswith(f"::test_{stage}"))
+def actions(run: Planning, stage: str) -> list[Action]:
+    return next(s.actions for s in run.stages if s.nodeid.endswith(f"::test_{stage}"))
 
 
-def lines(cluster: Planning, stage: str) -> str:
-    return "\n".join(build.lines(actions(cluster, stage)))
+def lines(run: Planning, stage: str) -> str:
+    return "\n".join(build.lines(actions(run, stage)))
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
-    return run(planning(tmp_path_factory.mktemp("lost"), Hosts()))
+    return through(planning(tmp_path_factory.mktemp("lost"), Hosts()))
 
 
 def test_every_when_of_a_recovery_has_its_commands(planned: Planning) -> None:
@@ -210,76 +215,78 @@ def test_no_secret_is_in_the_plan(planned: Planning) -> None:
 
 
 def test_a_healthy_cluster_is_planned_as_if_it_were_lost_and_the_refusal_is_said(tmp_path: Path) -> None:
-    cluster = run(planning(tmp_path, Hosts(leader=1)))
-    (refused,) = [s for s in cluster.stages if s.refusal]
+    run = planning(tmp_path, Hosts(leader=1))
+    progress = Progress.begin(run)
+    through(run, progress)
+    (refused,) = [s for s in run.stages if s.refusal]
     assert "quorum is intact" in refused.refusal and refused.text == "quorum is lost"
-    assert cluster.known.verdict is not None and cluster.known.verdict.kind is Kind.LOST
-    assert any("would stop at “Given quorum is lost”" in line for line in cluster.closing("planned"))
-    assert actions(cluster, "when_survivors_are_salvaged")
+    assert progress.verdict is not None and progress.verdict.kind is Kind.LOST
+    assert any("would stop at “Given quorum is lost”" in line for line in run.closing("planned"))
+    assert actions(run, "when_survivors_are_salvaged")
 
 
 def test_a_handover_saves_and_looks_at_the_stopped_members(tmp_path: Path) -> None:
-    cluster = run(planning(tmp_path, Hosts(leader=1), rebuild=True))
-    assert not [s for s in cluster.stages if s.refusal]
-    assert "snapshot save" in lines(cluster, "when_a_healthy_cluster_is_saved")
-    assert lines(cluster, "then_no_member_went_past_the_saved_revision").count(f"cp {DATA}/member/snap/db") == 3
-    assert not actions(cluster, "when_survivors_are_salvaged")
+    run = through(planning(tmp_path, Hosts(leader=1), rebuild=True))
+    assert not [s for s in run.stages if s.refusal]
+    assert "snapshot save" in lines(run, "when_a_healthy_cluster_is_saved")
+    assert lines(run, "then_no_member_went_past_the_saved_revision").count(f"cp {DATA}/member/snap/db") == 3
+    assert not actions(run, "when_survivors_are_salvaged")
 
 
 def test_a_new_member_on_a_spare_and_machines_that_are_gone_are_planned(tmp_path: Path) -> None:
-    cluster = run(planning(tmp_path, Hosts(), build.replaced(), gone=("etcd-3",)))
-    hosts = {command.host for stage in cluster.stages for command in stage.commands()}
+    run = through(planning(tmp_path, Hosts(), build.replaced(), gone=("etcd-3",)))
+    hosts = {command.host for stage in run.stages for command in stage.commands()}
     assert "etcd-4" in hosts and "etcd-3" not in hosts
 
 
 def test_a_stage_that_cannot_be_foreseen_ends_the_plan_instead_of_guessing(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Hosts())
-    cluster.begin("m.py::TestX::test_when_x")
-    cluster.do([Command("etcd-1", ("tool", "/made"), "make it")])
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_when_x")
+    run.do([Command("etcd-1", ("tool", "/made"), "make it")])
     with pytest.raises(Refusal, match="nobody can tell yet") as caught:
-        cluster.ask([Command("etcd-1", ("tool", "--read", "/made"), "read it", changes=False)])
-    assert not cluster.pardons(caught.value)
+        run.ask([Command("etcd-1", ("tool", "--read", "/made"), "read it", changes=False)])
+    assert not run.pardons(caught.value)
 
 
 def test_whatever_reaches_past_the_verbs_is_planned_as_well(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Hosts())
-    cluster.begin("m.py::TestX::test_when_x")
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_when_x")
     change = Command("etcd-1", ("rm", "-f", "/a"), "past the verbs")
-    assert [result.command for result in cluster.fleet.run([change])] == [change]
-    assert cluster.stages[-1].actions == [change]
+    assert [result.command for result in run.fleet.run([change])] == [change]
+    assert run.stages[-1].actions == [change]
 
 
 def test_a_given_is_proven_on_the_hosts_until_more_than_our_own_is_planned(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Hosts())
+    run = planning(tmp_path, Hosts())
     found = {"etcd-1": "it does not hold"}
-    cluster.begin("m.py::TestX::test_when_a_lock_is_taken")
-    cluster.do([Command("etcd-1", ("ln", "-sT", "me", "/var/lib/requorum/lab/lock"), "a lock")])
-    assert cluster.do([look("etcd-1", "readlink", "/var/lib/requorum/lab/lock", why="")])[0].stdout == "me"
-    cluster.begin("m.py::TestX::test_given_it_holds")
+    run.begin("m.py::TestX::test_when_a_lock_is_taken")
+    run.do([Command("etcd-1", ("ln", "-sT", "me", "/var/lib/requorum/lab/lock"), "a lock")])
+    assert run.do([look("etcd-1", "readlink", "/var/lib/requorum/lab/lock", why="")])[0].stdout == "me"
+    run.begin("m.py::TestX::test_given_it_holds")
     with pytest.raises(Refusal):
-        cluster.settle("it holds", found, "mend it")
-    cluster.begin("m.py::TestX::test_when_it_is_done")
-    cluster.do([Command("etcd-1", ("vendor", "--stop"), "stop it")])
-    cluster.begin("m.py::TestX::test_given_it_still_holds")
-    cluster.settle("it holds", found, "mend it")
+        run.settle("it holds", found, "mend it")
+    run.begin("m.py::TestX::test_when_it_is_done")
+    run.do([Command("etcd-1", ("vendor", "--stop"), "stop it")])
+    run.begin("m.py::TestX::test_given_it_still_holds")
+    run.settle("it holds", found, "mend it")
 
 
 def test_what_does_not_hold_today_is_supposed_mended_but_what_is_not_known_ends_the_plan(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Hosts())
-    cluster.begin("m.py::TestX::test_given_every_host_answers")
-    assert not cluster.pardons(Disproved("takes commands as root", {"etcd-1": "sudo refused"}, "let it"))
-    cluster.begin("m.py::TestX::test_given_there_is_room")
-    assert cluster.pardons(Disproved("there is room", {"etcd-1": "none"}, "make room"))
-    assert not cluster.pardons(Refusal("the hosts", "carry marks of several runs", "decide"))
-    assert not cluster.pardons(KeyError("nobody foresaw this"))
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_given_every_host_answers")
+    assert not run.pardons(Disproved("takes commands as root", {"etcd-1": "sudo refused"}, "let it"))
+    run.begin("m.py::TestX::test_given_there_is_room")
+    assert run.pardons(Disproved("there is room", {"etcd-1": "none"}, "make room"))
+    assert not run.pardons(Refusal("the hosts", "carry marks of several runs", "decide"))
+    assert not run.pardons(KeyError("nobody foresaw this"))
 
 
 def test_the_lock_is_taken_and_let_go_in_a_plan_without_a_name_for_its_holder(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Hosts())
-    cluster.begin("m.py::TestX::test_when_the_cluster_is_locked")
-    locking.take(cluster)
-    locking.release(cluster)
-    changing = [command.argv for command in cluster.stages[-1].commands() if command.changes]
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_when_the_cluster_is_locked")
+    locking.take(run)
+    locking.release(run)
+    changing = [command.argv for command in run.stages[-1].commands() if command.changes]
     assert ("ln", "-sT", "‹holder›", "/var/lib/requorum/lab/lock") in changing
     assert changing[-1][0] == "flock" and changing[-1][-1] == "‹holder›"
 
@@ -308,17 +315,17 @@ class Returned(Hosts):
 def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
     tmp_path: Path, directory: str, over: bool
 ) -> None:
-    cluster = planning(tmp_path, Returned(over))
+    run = planning(tmp_path, Returned(over))
     with contextlib.suppress(Refusal):
-        for nodeid, call in _stages(directory):
-            cluster.begin(nodeid)
-            call(cluster)
+        for nodeid, call in _stages(run, Progress.begin(run), directory):
+            run.begin(nodeid)
+            call()
             if "under_way" in nodeid or "got_to" in nodeid:
                 break
-    assert cluster.carrying_on is not over
+    assert run.carrying_on is not over
 
 
 def test_planning_and_acting_have_the_same_verbs() -> None:
-    """A verb that only `Cluster` has would act while a plan is made."""
+    """A verb that only `Run` has would act while a plan is made."""
     acting = {name for name, _ in inspect.getmembers(Planning.__base__, inspect.isfunction)}
     assert {"_carry_out", "ask", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))

@@ -57,24 +57,24 @@ class Changed(Hosts):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
-    return run(planning(tmp_path_factory.mktemp("rollback"), Changed()))
+    return through(planning(tmp_path_factory.mktemp("rollback"), Changed()))
 
 
-def run(cluster: Planning) -> Planning:
+def through(run: Planning) -> Planning:
     past = Past()
     for nodeid in stages.expected(ROOT / "runbook/rollback", ROOT):
         path, step, name = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         stage = getattr(getattr(module, step)(), name)
-        cluster.begin(nodeid)
+        run.begin(nodeid)
         if "room" not in name:
             try:
-                stage(cluster, past) if "past" in inspect.signature(stage).parameters else stage(cluster)
+                stage(run, past) if "past" in inspect.signature(stage).parameters else stage(run)
             except Refusal as error:
-                if not cluster.pardons(error):
+                if not run.pardons(error):
                     raise
-        cluster.end(nodeid, "passed", 0.0, "")
-    return cluster
+        run.end(nodeid, "passed", 0.0, "")
+    return run
 
 
 class Discarded(Changed):
@@ -97,13 +97,13 @@ class Discarded(Changed):
 def test_the_save_of_what_is_discarded_is_planned_and_nothing_is_written_on_this_machine(tmp_path: Path) -> None:
     kept = tmp_path / "backups"
     inventory = build.inventory(snapshot={"directory": str(kept)})
-    cluster = run(planning(tmp_path, Discarded(), inventory, discard=True))
-    assert "snapshot save" in lines(cluster, "when_the_new_cluster_is_saved")
-    (fetch,) = [a for a in actions(cluster, "when_the_new_cluster_is_saved") if isinstance(a, Fetch)]
+    run = through(planning(tmp_path, Discarded(), inventory, discard=True))
+    assert "snapshot save" in lines(run, "when_the_new_cluster_is_saved")
+    (fetch,) = [a for a in actions(run, "when_the_new_cluster_is_saved") if isinstance(a, Fetch)]
     assert fetch.target == f"{kept}/discarded/lab-‹time›.snap.part"
-    assert [row["line"] for row in cluster.rows() if row["copy"] == fetch.shown()] == [fetch.reads().shown()]
+    assert [row["line"] for row in run.rows() if row["copy"] == fetch.shown()] == [fetch.reads().shown()]
     assert not kept.exists()
-    assert "touch" in lines(cluster, "when_the_run_is_closed")
+    assert "touch" in lines(run, "when_the_run_is_closed")
 
 
 class Left(Changed):
@@ -121,14 +121,14 @@ class Left(Changed):
 
 
 def test_a_host_that_was_gone_during_the_rollback_is_rolled_back_and_no_other_is_touched(tmp_path: Path) -> None:
-    cluster = run(planning(tmp_path, Left()))
-    ours = [stage for stage in cluster.stages if not stage.nodeid.endswith("locked")]
+    run = through(planning(tmp_path, Left()))
+    ours = [stage for stage in run.stages if not stage.nodeid.endswith("locked")]
     assert {c.host for stage in ours for c in stage.commands() if c.changes and c.argv[0] != "logger"} == {"query-1"}
-    assert lines(cluster, "when_deephaven_is_turned_off").count("dh_monit down") == 1
-    assert lines(cluster, "when_what_was_there_before_is_put_back").count(f"{FRAGMENT} {FRAGMENT}") == 1
-    assert lines(cluster, "when_deephaven_is_turned_on_where_it_was_on").count("dh_monit up") == 1
-    assert lines(cluster, "when_the_run_is_closed").count(f"touch {build.PLACE}/rolled-back") == 1
-    assert cluster.last_words[0] == f"Rolled back run {build.RUN}: query-1, gone until now, is as it was before."
+    assert lines(run, "when_deephaven_is_turned_off").count("dh_monit down") == 1
+    assert lines(run, "when_what_was_there_before_is_put_back").count(f"{FRAGMENT} {FRAGMENT}") == 1
+    assert lines(run, "when_deephaven_is_turned_on_where_it_was_on").count("dh_monit up") == 1
+    assert lines(run, "when_the_run_is_closed").count(f"touch {build.PLACE}/rolled-back") == 1
+    assert run.last_words[0] == f"Rolled back run {build.RUN}: query-1, gone until now, is as it was before."
 
 
 class Back(Changed):
@@ -155,10 +155,10 @@ class Traced(Back):
 
 
 def test_a_machine_that_was_gone_is_recorded_before_the_run_that_is_carried_on_changes_it(tmp_path: Path) -> None:
-    cluster = planning(tmp_path, Back())
-    cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
+    run = planning(tmp_path, Back())
+    run.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
 
-    found = undoing.as_it_is(cluster)
+    found = undoing.as_it_is(run)
 
     assert list(found) == ["etcd-2"]
     assert {entry.path for entry in found["etcd-2"].entries} >= {CONFIGURED, f"{CONFIGURED}/other"}
@@ -170,11 +170,11 @@ def test_a_host_without_a_record_that_the_run_has_changed_is_not_recorded_as_it_
 ) -> None:
     """An old member whose unit was set aside, a Deephaven host with a new client configuration: no token is there."""
     hosts = Traced(trace)
-    cluster = planning(tmp_path, hosts)
-    cluster.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
+    run = planning(tmp_path, hosts)
+    run.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
 
-    assert undoing.as_it_is(cluster) == {}
-    assert sudoers.unlisted(cluster.inventory, [command.line() for command in hosts.asked]) == []
+    assert undoing.as_it_is(run) == {}
+    assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.asked]) == []
 
 
 def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned: Planning) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from requorum import facts
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, Result
 from requorum.etcd import Status
 from requorum.fleet import Machine
@@ -146,9 +146,9 @@ class TestNewMembersThatAreAClusterAlready:
     def judge(self, monkeypatch: pytest.MonkeyPatch, kind: Kind, moved: bool) -> None:
         inventory = build.inventory()
         old = inventory.members[1:] if moved else inventory.members
-        cluster = SimpleNamespace(inventory=SimpleNamespace(members=inventory.members, old_members=old))
-        monkeypatch.setattr(facts, "has_quorum", lambda cluster, members: members == inventory.members)
-        hosts.new_members_are_no_cluster_already(cast(Cluster, cluster), Verdict(kind, ()))
+        run = SimpleNamespace(inventory=SimpleNamespace(members=inventory.members, old_members=old))
+        monkeypatch.setattr(facts, "has_quorum", lambda run, members: members == inventory.members)
+        hosts.new_members_are_no_cluster_already(cast(Run, run), Verdict(kind, ()))
 
     def test_they_are_not_rebuilt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Refusal, match="has quorum already"):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import facts, questions, quorum
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, Result
 from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Member
@@ -363,7 +363,7 @@ class TestMembersThatAreCutOff:
     def test_members_behind_a_filter_that_rejects_cannot_reach_each_other(self, up: bool) -> None:
         inventory = build.inventory()
 
-        def run(commands: Sequence[Command]) -> list[Result]:
+        def ask(commands: Sequence[Command]) -> list[Result]:
             return [answer(command) for command in commands]
 
         def answer(command: Command) -> Result:
@@ -376,9 +376,9 @@ class TestMembersThatAreCutOff:
                 return Result(command, 0, text, "", 0.0)
             return Result(command, 0 if up else 7, "etcd_server_has_leader 0\n" if up else "", "", 0.0)
 
-        cluster = cast(Cluster, SimpleNamespace(inventory=inventory, terms=build.terms(of=inventory), ask=run))
+        run = cast(Run, SimpleNamespace(inventory=inventory, terms=build.terms(of=inventory), ask=ask))
         everyone = {"etcd-1": ("etcd-2", "etcd-3"), "etcd-2": ("etcd-1", "etcd-3"), "etcd-3": ("etcd-1", "etcd-2")}
-        assert facts.cut_off_new_members(cluster) == (everyone if up else {})
+        assert facts.cut_off_new_members(run) == (everyone if up else {})
 
         found = {
             m.host: EtcdSheet(build.RUNNING, build.config(n), addresses=(m.ip,), has_leader=False if up else None)

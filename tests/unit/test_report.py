@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from requorum import chain, opening, report, steps, timeline
-from requorum.cluster import Cluster, Options
+from requorum.cluster import Options, Run
 from requorum.command import Command, Result
 from requorum.fleet import Fleet
 from requorum.journal import Journal
@@ -306,12 +306,12 @@ class TestTheFile:
         journal = Journal(tmp_path / "run")
         inventory = build.inventory(transport={"backend": "local"})
         with Fleet(inventory, journal) as fleet:
-            cluster = Cluster(inventory, Options(), journal, fleet)
-            journal.record("run", **opening.fields(cluster.terms, "ops"))
-            cluster.begin("m::TestStep0Snapshot::test_given_x")
+            run = Run(inventory, Options(), journal, fleet)
+            journal.record("run", **opening.fields(run.terms, "ops"))
+            run.begin("m::TestStep0Snapshot::test_given_x")
             journal.command(Result(Command("etcd-1", ("true",), "why"), 0, "", "", 0.1))
-            cluster.end("m::TestStep0Snapshot::test_given_x", "failed", 0.2, "etcd-1: no\n    → mend it")
-            cluster.close("refused", "m::TestStep0Snapshot::test_given_x", "2026-01-01T00:00:00Z")
+            run.end("m::TestStep0Snapshot::test_given_x", "failed", 0.2, "etcd-1: no\n    → mend it")
+            run.close("refused", "m::TestStep0Snapshot::test_given_x", "2026-01-01T00:00:00Z")
         path = journal.directory / "report.html"
         found = Page(path.read_text())
         assert "Refused" in found.text and "mend it" in found.text and "The journal is whole" in found.text
@@ -322,10 +322,10 @@ class TestTheFile:
         journal = Journal(tmp_path / "run")
         inventory = build.inventory(transport={"backend": "local"})
         with Fleet(inventory, journal) as fleet:
-            cluster = Cluster(inventory, Options(), journal, fleet)
-            cluster.begin("m::TestStep0Snapshot::test_when_x")
-            cluster.do([Command("etcd-1", ("sleep", "0.1"), "act", root=False)])
-            cluster.end("m::TestStep0Snapshot::test_when_x", "passed", 5.0, "")
+            run = Run(inventory, Options(), journal, fleet)
+            run.begin("m::TestStep0Snapshot::test_when_x")
+            run.do([Command("etcd-1", ("sleep", "0.1"), "act", root=False)])
+            run.end("m::TestStep0Snapshot::test_when_x", "passed", 5.0, "")
         assert 0.1 <= chain.records(journal.path.read_bytes())[-1]["acting"] < 5
 
     def test_a_page_that_cannot_be_written_changes_nothing(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from requorum import restarts, selection, stages, sudoers
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command, Result
 from requorum.inventory import Member
 from requorum.quorum import MemberFacts
@@ -179,8 +179,8 @@ class Hosts:
 def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: bool) -> None:
     hosts, inventory = Hosts(data), build.inventory()
     found: dict[str, str | None] = {}
-    cluster = cast(
-        Cluster,
+    run = cast(
+        Run,
         SimpleNamespace(
             inventory=inventory,
             fleet=hosts,
@@ -188,9 +188,9 @@ def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: b
             settle=lambda claim, outcomes, remedy: found.update({**outcomes, "remedy": remedy}),
         ),
     )
-    (sheet, *_) = restarts.standing(cluster, inventory.members)
+    (sheet, *_) = restarts.standing(run, inventory.members)
     assert sheet.has_data is there
-    restarts.refuse_without_data(cluster, sheet)
+    restarts.refuse_without_data(run, sheet)
     assert found["remedy"] is not None and "pytest runbook --hosts=prod" in found["remedy"]
     assert found["etcd-1"] == (None if there else "no write-ahead log in /var/lib/etcd/dh/t/member/wal")
     assert sudoers.unlisted(inventory, [command.line() for command in hosts.asked]) == []

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import direct, execstart, sudoers
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Collect, Collected
 from requorum.execstart import ExecStart, UnitError
 from requorum.fleet import Fleet
@@ -151,10 +151,10 @@ def keep(machines: Fleet, log: Path) -> tuple[str, list[str], list[Collect]]:
         if any(outcomes.values()):
             raise Disproved(claim, {h: found for h, found in outcomes.items() if found}, remedy)
 
-    cluster = SimpleNamespace(
+    run = SimpleNamespace(
         acts=True, journal=machines.journal, note=notes.append, settle=settle, fleet=SimpleNamespace(collect=collect)
     )
-    directly.keep_the_output(cast(Cluster, cluster), "etcd-2", WHERE)
+    directly.keep_the_output(cast(Run, run), "etcd-2", WHERE)
     return (machines.journal.directory / "etcd-2.log").read_text(), notes, asked
 
 

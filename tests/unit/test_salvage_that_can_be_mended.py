@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from requorum import salvages, sources
+from requorum.catalogue import Sources
+from requorum.choice import Decision
 from requorum.command import Command, Result
 from requorum.etcd import EtcdError
 from requorum.fleet import FleetError, Unreachable
@@ -15,7 +17,7 @@ from requorum.planning import Planning
 from requorum.refusal import Refusal
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError
-from tests.unit.test_age_of_a_backup import at
+from tests.unit.test_age_of_a_backup import at, from_files
 from tests.unit.test_planning import Hosts
 
 
@@ -28,12 +30,17 @@ class Full(Hosts):
         return super().answer(command)
 
 
-def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Path]:
-    """A cluster whose members' disks hold data, and a young backup of it, chosen in Step 0."""
-    cluster, path = at(place, 1, hosts, **options)
-    cluster.known.source = sources.from_files(cluster)
-    cluster.begin("m.py::TestX::test_when_survivors_are_salvaged")
-    return cluster, path
+def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Sources, Path]:
+    """At the salvage of Step 1: members' disks hold data, and a young backup of it was chosen in Step 0."""
+    run, progress, path = at(place, 1, hosts, **options)
+    from_files(run, progress)
+    run.begin("m.py::TestX::test_when_survivors_are_salvaged")
+    return run, progress.sources, path
+
+
+def decided(run: Planning, found: Sources) -> Decision:
+    """As Step 1 ends."""
+    return sources.decide(run, found, salvages.hold(run, found))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Refusal) -> None:
@@ -44,9 +51,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Refusal) -> None:
 
 
 def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) -> None:
-    cluster, path = prepared(tmp_path, Full())
+    run, found, path = prepared(tmp_path, Full())
     with pytest.raises(SnapshotError, match="no room for copies") as error:
-        sources.decide(cluster, salvages.hold(cluster))
+        decided(run, found)
     assert error.value.remedy.startswith("make room below /var/lib/requorum")
     assert f"--snapshot={path}" in error.value.remedy
 
@@ -63,10 +70,10 @@ def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) ->
 def test_a_command_that_failed_stops_the_run_with_the_choices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    cluster, path = prepared(tmp_path, Hosts())
+    run, found, path = prepared(tmp_path, Hosts())
     failing(monkeypatch, FleetError("etcd-1", what, "mend that on the host, then run again"))
     with pytest.raises(SnapshotError, match="may be newer than any backup") as error:
-        sources.decide(cluster, salvages.hold(cluster))
+        decided(run, found)
     assert what in error.value.what
     first, backup, *last = error.value.remedy.split("; or ")
     assert first == "mend that on the host, and run the same command again: it salvages anew"
@@ -75,39 +82,39 @@ def test_a_command_that_failed_stops_the_run_with_the_choices(
 
 
 def test_words_that_nobody_expected_of_etcd_stop_the_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster, _ = prepared(tmp_path, Hosts())
+    run, found, _ = prepared(tmp_path, Hosts())
     failing(monkeypatch, EtcdError("snapshot status", "prints no JSON", ""))
     with pytest.raises(SnapshotError, match="snapshot status: prints no JSON"):
-        sources.decide(cluster, salvages.hold(cluster))
+        decided(run, found)
 
 
 def test_what_you_named_is_restored_all_the_same(tmp_path: Path) -> None:
-    cluster, path = prepared(tmp_path, Full(), named=True)
-    decision = sources.decide(cluster, salvages.hold(cluster))
+    run, found, path = prepared(tmp_path, Full(), named=True)
+    decision = decided(run, found)
     assert decision.source.path == str(path)
 
 
 def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be_had(tmp_path: Path) -> None:
-    cluster, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
+    run, found, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
     with pytest.raises(SnapshotError, match="no room for copies") as error:
-        sources.decide(cluster, salvages.hold(cluster))
+        decided(run, found)
     assert f"--snapshot={path}" in error.value.remedy
 
 
 def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster, _ = prepared(tmp_path, Full())
+    run, found, _ = prepared(tmp_path, Full())
     raised: list[Refusal] = [FleetError("etcd-1", "no sudo", "x"), Unreachable("etcd-1", "silent", "y")]
 
     def fail(*_: object) -> None:
         raise raised[0]
 
-    monkeypatch.setattr(cluster, "do", fail)
-    assert salvages.hold(cluster).mend
+    monkeypatch.setattr(run, "do", fail)
+    assert salvages.hold(run, found).mend
     raised.pop(0)
     with pytest.raises(Unreachable):
-        salvages.hold(cluster)
+        salvages.hold(run, found)
 
 
 def test_tars_reason_is_what_is_said_and_not_its_farewell() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from requorum import probes
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Command
 from requorum.fleet import Fleet
 from requorum.journal import Journal
@@ -19,23 +19,23 @@ from tests.unit.test_planning import Hosts, planning
 
 ROOT = Path(__file__).parents[2]
 CHANGE = Command("etcd-1", ("rm", "-f", "/a"), "change something")
-ACTS: dict[str, Callable[[Cluster], object]] = {
-    "do": lambda cluster: cluster.do([CHANGE]),
-    "advance": lambda cluster: cluster.advance(),
-    "remark": lambda cluster: cluster.remark(replace(cluster.mark, by="x")),
+ACTS: dict[str, Callable[[Run], object]] = {
+    "do": lambda run: run.do([CHANGE]),
+    "advance": lambda run: run.advance(run.mark),
+    "remark": lambda run: run.remark(replace(run.mark, by="x")),
 }
 
 
 @pytest.mark.parametrize("word", ["given", "then"])
 @pytest.mark.parametrize("verb", ACTS)
 def test_a_stage_that_only_looks_cannot_act(tmp_path: Path, word: str, verb: str) -> None:
-    cluster = planning(tmp_path, Hosts())
-    cluster.begin("m.py::TestX::test_when_something_is_done")
-    ACTS[verb](cluster)
-    cluster.begin(f"m.py::TestX::test_{word}_something_holds")
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_when_something_is_done")
+    ACTS[verb](run)
+    run.begin(f"m.py::TestX::test_{word}_something_holds")
     with pytest.raises(AssertionError, match=f"test_{word}_something_holds must not"):
-        ACTS[verb](cluster)
-    cluster.probe([CHANGE])
+        ACTS[verb](run)
+    run.probe([CHANGE])
 
 
 def test_what_a_proof_may_write_is_all_in_one_file() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from requorum.clock import Reading
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.command import Collected
 
 
@@ -25,7 +25,7 @@ class Collection:
 
 
 @pytest.fixture(scope="session")
-def collection(_run: Cluster) -> Iterator[Collection]:
+def collection(_run: Run) -> Iterator[Collection]:
     found = Collection(_run.journal.directory / "logs.part")
     try:
         yield found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requorum import collection as collecting
 from requorum import examination, logbook
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.proofs import collected
 from runbook.troubleshoot.collect_logs.conftest import Collection
 
@@ -15,40 +15,40 @@ class TestCollectLogs:
     A host that does not answer is noted. Passwords, tokens and private keys are taken out on the way.
     """
 
-    def test_given_somebody_answers(self, cluster: Cluster, collection: Collection) -> None:
+    def test_given_somebody_answers(self, run: Run, collection: Collection) -> None:
         """Some hosts may be silent; all of them say more of this machine than of the cluster."""
-        collection.failed, collection.clocks = examination.reach(cluster)
-        collected.somebody_answers(cluster, collection.failed)
+        collection.failed, collection.clocks = examination.reach(run)
+        collected.somebody_answers(run, collection.failed)
 
-    def test_when_logs_are_collected(self, cluster: Cluster, collection: Collection) -> None:
+    def test_when_logs_are_collected(self, run: Run, collection: Collection) -> None:
         """Streamed through this machine, at most a said number of lines and bytes of each."""
-        hosts = [host for host in cluster.terms.everyone if host not in collection.failed]
-        since = collecting.since(cluster.options.since)
-        items = collecting.items(cluster.terms, hosts, since, collection.place)
-        for host, found in cluster.fleet.collect(items).items():
+        hosts = [host for host in run.terms.everyone if host not in collection.failed]
+        since = collecting.since(run.options.since)
+        items = collecting.items(run.terms, hosts, since, collection.place)
+        for host, found in run.fleet.collect(items).items():
             if isinstance(found, Exception):
                 collection.failed[host] = str(found)
             else:
                 collection.files += found
-        cluster.touched += hosts
+        run.touched += hosts
         for host, why in collection.failed.items():
-            cluster.note(f"{host}: {why}")
+            run.note(f"{host}: {why}")
 
-    def test_when_they_are_packed(self, cluster: Cluster, collection: Collection) -> None:
+    def test_when_they_are_packed(self, run: Run, collection: Collection) -> None:
         """One archive, with a page that orders the members' lines by time and marks the known bad signs."""
-        about = collected.about(cluster, collection.files, collection.failed, collection.clocks, collection.place)
-        book = logbook.read(collection.place, cluster.terms.etcd_hosts)
+        about = collected.about(run, collection.files, collection.failed, collection.clocks, collection.place)
+        book = logbook.read(collection.place, run.terms.etcd_hosts)
         page = logbook.html(book, about)
-        for path in (collection.place / "index.html", cluster.journal.directory / "logs.html"):
+        for path in (collection.place / "index.html", run.journal.directory / "logs.html"):
             path.touch(mode=0o600)
             path.write_text(page, encoding="utf-8", errors="replace")
-        archive = cluster.journal.directory / "logs.tar.gz"
-        size = logbook.pack(collection.place, archive, f"logs-{cluster.inventory.cluster}")
-        cluster.note(f"{archive}, {size:,} bytes")
+        archive = run.journal.directory / "logs.tar.gz"
+        size = logbook.pack(collection.place, archive, f"logs-{run.inventory.cluster}")
+        run.note(f"{archive}, {size:,} bytes")
         for (sign, host), count in book.counts.items():
-            cluster.note(f"{host}: {sign}, {count.times:,} times, last at {count.end[:19]}")
-        cluster.last_words.append(f"Collected: {archive}; to be read: logs.html beside it.")
+            run.note(f"{host}: {sign}, {count.times:,} times, last at {count.end[:19]}")
+        run.last_words.append(f"Collected: {archive}; to be read: logs.html beside it.")
 
-    def test_then_the_archive_is_whole(self, cluster: Cluster, collection: Collection) -> None:
+    def test_then_the_archive_is_whole(self, run: Run, collection: Collection) -> None:
         """Read back: every host that answered has its files in it, for their owner only."""
-        collected.the_archive_is_whole(cluster, collection.files, collection.place)
+        collected.the_archive_is_whole(run, collection.files, collection.place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum import debug_logging, locking, restarts, selection
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.proofs import debugging
 
 
@@ -14,60 +14,60 @@ class TestDebugLogging:
     configuration is kept on each host, and after --off it is there again to the byte.
     """
 
-    def test_given_the_members_answer(self, cluster: Cluster) -> None:
+    def test_given_the_members_answer(self, run: Run) -> None:
         """Their unit is installed and, to turn it on, runs."""
-        chosen = selection.choose(cluster.inventory, cluster.options.members)
-        hosts, off = [member.host for member in chosen.members], cluster.options.off
-        sheets = restarts.standing(cluster, chosen.members)
-        restarts.refuse_silent(sheets, hosts, cluster.inventory.etcd.unit, running=not off)
+        chosen = selection.choose(run.inventory, run.options.members)
+        hosts, off = [member.host for member in chosen.members], run.options.off
+        sheets = restarts.standing(run, chosen.members)
+        restarts.refuse_silent(sheets, hosts, run.inventory.etcd.unit, running=not off)
 
-    def test_when_the_cluster_is_locked(self, cluster: Cluster) -> None:
+    def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take(cluster, ends=False)
+        locking.take(run, ends=False)
 
-    def test_given_their_configuration_can_be_edited(self, cluster: Cluster) -> None:
+    def test_given_their_configuration_can_be_edited(self, run: Run) -> None:
         """By one line, and back to the byte; tried here for all members before any is touched."""
-        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
-        for host, config in debugging.configurations(cluster, hosts).items():
-            changes = debug_logging.wanted_text(config, cluster.options.off) != config.text
+        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
+        for host, config in debugging.configurations(run, hosts).items():
+            changes = debug_logging.wanted_text(config, run.options.off) != config.text
             wanted = debug_logging.setting(config.version)
-            cluster.note(
+            run.note(
                 f"{host}: etcd {config.version}, {wanted.key}: {wanted.written}, "
                 f"{'to be changed' if changes else 'as wanted already'}"
             )
 
-    def test_given_the_cluster_keeps_its_quorum(self, cluster: Cluster) -> None:
+    def test_given_the_cluster_keeps_its_quorum(self, run: Run) -> None:
         """The others have it while one of the named members is away."""
-        chosen = selection.choose(cluster.inventory, cluster.options.members)
-        sheets = restarts.standing(cluster, chosen.cluster)
-        restarts.refuse_to_cost_quorum(cluster, sheets, [member.host for member in chosen.members])
+        chosen = selection.choose(run.inventory, run.options.members)
+        sheets = restarts.standing(run, chosen.cluster)
+        restarts.refuse_to_cost_quorum(run, sheets, [member.host for member in chosen.members])
 
-    def test_when_it_is_switched_one_member_at_a_time(self, cluster: Cluster) -> None:
+    def test_when_it_is_switched_one_member_at_a_time(self, run: Run) -> None:
         """Edit, restart, wait until it is back; the next one only then."""
-        chosen = selection.choose(cluster.inventory, cluster.options.members)
-        name, unit, off = cluster.inventory.cluster, cluster.inventory.etcd.unit, cluster.options.off
+        chosen = selection.choose(run.inventory, run.options.members)
+        name, unit, off = run.inventory.cluster, run.inventory.etcd.unit, run.options.off
         for member in chosen.members:
-            config = debugging.configurations(cluster, [member.host])[member.host]
-            sheets = restarts.standing(cluster, chosen.cluster)
+            config = debugging.configurations(run, [member.host])[member.host]
+            sheets = restarts.standing(run, chosen.cluster)
             (own,) = (sheet for sheet in sheets if sheet.member is member)
             running = own.unit is not None and own.unit.running
             plan = debug_logging.switch(name, unit, config, off, running)
             if not plan:
                 continue
-            restarts.refuse_to_cost_quorum(cluster, sheets, [member.host])
-            before = restarts.invocation(cluster, member.host)
-            cluster.do(plan)
+            restarts.refuse_to_cost_quorum(run, sheets, [member.host])
+            before = restarts.invocation(run, member.host)
+            run.do(plan)
             if running:
-                restarts.is_back(cluster, own, before, restarts.as_before(own))
-            cluster.do(debug_logging.settle(name, config), bookkeeping=True)
+                restarts.is_back(run, own, before, restarts.as_before(own))
+            run.do(debug_logging.settle(name, config), bookkeeping=True)
 
-    def test_then_the_journal_shows_it(self, cluster: Cluster) -> None:
+    def test_then_the_journal_shows_it(self, run: Run) -> None:
         """Debug lines since the restart; after --off none."""
-        chosen = selection.choose(cluster.inventory, cluster.options.members)
-        sheets = restarts.standing(cluster, chosen.members)
-        debugging.the_journal_shows_it(cluster, sheets, cluster.options.off)
+        chosen = selection.choose(run.inventory, run.options.members)
+        sheets = restarts.standing(run, chosen.members)
+        debugging.the_journal_shows_it(run, sheets, run.options.off)
 
-    def test_then_the_configuration_is_right(self, cluster: Cluster) -> None:
+    def test_then_the_configuration_is_right(self, run: Run) -> None:
         """One line differs from the original; after --off none does."""
-        hosts = [member.host for member in selection.choose(cluster.inventory, cluster.options.members).members]
-        debugging.the_configuration_is_right(cluster, hosts, cluster.options.off)
+        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
+        debugging.the_configuration_is_right(run, hosts, run.options.off)

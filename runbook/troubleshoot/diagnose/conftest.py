@@ -6,19 +6,29 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from requorum.cause import Cause
 from requorum.clock import Reading
+from requorum.cluster import Run, Section
 from requorum.sheet import Sheet
 
 
 @dataclass
 class Diagnosis:
-    """Who is silent and why, everybody else's clock; the sheet, once everything was looked at."""
+    """Who is silent and why, everybody else's clock; the sheet, once everything was looked at; what is wrong, the
+    likeliest first."""
 
     silent: dict[str, str] = field(default_factory=dict)
     clocks: dict[str, Reading] = field(default_factory=dict)
     sheet: Sheet | None = None
+    causes: list[Cause] = field(default_factory=list)
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`."""
+        return {"causes": [cause.row() for cause in self.causes]}
 
 
 @pytest.fixture(scope="session")
-def diagnosis() -> Diagnosis:
-    return Diagnosis()
+def diagnosis(_run: Run) -> Diagnosis:
+    diagnosis = Diagnosis()
+    _run.hand_in(Section(diagnosis.fields))
+    return diagnosis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum import causes, examination
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.proofs import collected
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 
@@ -16,30 +16,30 @@ class TestDiagnose:
     A host that does not answer is a finding like any other. The exit code is 0 when it could look, whatever it found.
     """
 
-    def test_given_somebody_answers(self, cluster: Cluster, diagnosis: Diagnosis) -> None:
+    def test_given_somebody_answers(self, run: Run, diagnosis: Diagnosis) -> None:
         """Some hosts may be silent, that is a finding; all of them say more of this machine than of the cluster."""
-        diagnosis.silent, diagnosis.clocks = examination.reach(cluster)
-        collected.somebody_answers(cluster, diagnosis.silent)
+        diagnosis.silent, diagnosis.clocks = examination.reach(run)
+        collected.somebody_answers(run, diagnosis.silent)
 
-    def test_when_everything_is_looked_at(self, cluster: Cluster, diagnosis: Diagnosis) -> None:
+    def test_when_everything_is_looked_at(self, run: Run, diagnosis: Diagnosis) -> None:
         """Units, configuration, disks, certificates, data, peers, logins, marks of a run: on all hosts at once."""
-        sheet = diagnosis.sheet = examination.sheet(cluster, diagnosis.silent, diagnosis.clocks)
-        cluster.touched += [host for host in cluster.terms.everyone if host not in sheet.silent]
+        sheet = diagnosis.sheet = examination.sheet(run, diagnosis.silent, diagnosis.clocks)
+        run.touched += [host for host in run.terms.everyone if host not in sheet.silent]
         for host, found in sheet.verdict.found().items():
-            cluster.note(f"{host}: {found}")
-        cluster.note(f"verdict: {sheet.verdict.kind.value}")
+            run.note(f"{host}: {found}")
+        run.note(f"verdict: {sheet.verdict.kind.value}")
         for what in sheet.unseen:
-            cluster.note(f"not looked at: {what}")
+            run.note(f"not looked at: {what}")
 
-    def test_then_the_causes_are_named(self, cluster: Cluster, diagnosis: Diagnosis) -> None:
+    def test_then_the_causes_are_named(self, run: Run, diagnosis: Diagnosis) -> None:
         """What makes other things fail stands before what it makes fail."""
         assert diagnosis.sheet
-        cluster.known.causes = causes.named(diagnosis.sheet)
-        for number, cause in enumerate(cluster.known.causes, start=1):
-            cluster.last_words += cause.lines(number)
-            cluster.note(f"{number}. {cause.name}: {cause.what}")
-        if not cluster.known.causes:
+        diagnosis.causes = causes.named(diagnosis.sheet)
+        for number, cause in enumerate(diagnosis.causes, start=1):
+            run.last_words += cause.lines(number)
+            run.note(f"{number}. {cause.name}: {cause.what}")
+        if not diagnosis.causes:
             unseen = "; ".join(diagnosis.sheet.unseen)
             words = f"No cause was found, but not all could be looked at: {unseen}" if unseen else HEALTHY
-            cluster.note(words)
-            cluster.last_words.append(words)
+            run.note(words)
+            run.last_words.append(words)

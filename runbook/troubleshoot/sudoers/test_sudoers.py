@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.cluster import Cluster
+from requorum.cluster import Run
 from requorum.proofs import sudo
 
 
@@ -12,10 +12,10 @@ class TestSudoers:
     Nothing is changed. The lines that are missing are printed at the end.
     """
 
-    def test_given_the_login_works(self, cluster: Cluster) -> None:
+    def test_given_the_login_works(self, run: Run) -> None:
         """On every host, without sudo."""
-        sudo.the_login_answers(cluster)
+        sudo.the_login_answers(run)
 
-    def test_then_every_command_is_allowed(self, cluster: Cluster) -> None:
+    def test_then_every_command_is_allowed(self, run: Run) -> None:
         """Word for word, and without a password."""
-        sudo.every_command_is_allowed(cluster, sudo.listings(cluster))
+        sudo.every_command_is_allowed(run, sudo.listings(run))

@@ -1,0 +1,89 @@
+"""What the recovery's steps have established, for the steps after them; every rerun establishes it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from requorum.catalogue import Sources
+from requorum.cluster import Run, Section
+from requorum.etcd import MemberConfig, Status, Tools
+from requorum.inventory import Inventory
+from requorum.marker import Phase
+from requorum.planning import Planning
+from requorum.quorum import Kind, Verdict
+from requorum.snapshot import Source
+from requorum.trial import Trial
+
+
+@dataclass
+class Progress:
+    """Each field by the step that its comment names."""
+
+    sources: Sources = field(default_factory=Sources)
+    verdict: Verdict | None = None  # Step 0; None while an unfinished run is carried on
+    tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host
+    new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
+    roles: tuple[str, ...] = ()  # Step 2
+    trial: Trial | None = None  # Step 2
+    status: list[Status] = field(default_factory=list)  # Step 5
+    hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
+    keys: int | None = None  # Step 5
+
+    @classmethod
+    def begin(cls, run: Run) -> Progress:
+        """Nothing yet; hands its part of the summary in, and what a plan supposes where quorum is not lost."""
+        progress = cls()
+        run.hand_in(Section(partial(progress.fields, run.inventory)))
+        if isinstance(run, Planning) and not run.options.rebuild:
+            run.suppose = progress.suppose_lost
+        return progress
+
+    @property
+    def bytes(self) -> int:
+        """How much is to be restored, as far as that is known."""
+        if self.sources.source is not None:
+            return self.sources.source.bytes
+        return max((member.data_bytes for member in self.verdict.members), default=0) if self.verdict else 0
+
+    def bump(self, run: Run) -> int:
+        """By how much a restore raises revisions: etcd can, or cannot, on all new members."""
+        return run.inventory.etcd.revision_bump if all(tools.bumps for tools in self.tools.values()) else 0
+
+    def advance(self, run: Run, phase: Phase | None = None, source: Source | None = None) -> None:
+        """Marks on every host how far the run gets from here, and which data it restores where that is chosen now."""
+        mark = run.mark
+        if phase is not None:
+            mark = replace(mark, phase=max(phase, mark.phase))
+        if source is not None:
+            mark = replace(mark, snapshot=source.sha256, origin=source.kind, taken=source.taken)
+        self.sources.birth = self.sources.birth_of(mark, source, self.bump(run))
+        run.advance(mark, self.sources.birth)
+
+    def suppose_lost(self) -> None:
+        """The rest is planned as if quorum were lost."""
+        if self.verdict is not None:
+            self.verdict = replace(self.verdict, kind=Kind.LOST)
+
+    def fields(self, inventory: Inventory) -> dict[str, object]:
+        """Of `summary.json`."""
+        return {**self.sources.fields(self.keys), "members": self._members(inventory)}
+
+    def _members(self, inventory: Inventory) -> list[dict[str, object]]:
+        by_ip = {member.ip: member for member in inventory.members}
+        rows: list[dict[str, object]] = []
+        for status in self.status:
+            ip = status.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
+            member = by_ip.get(ip)
+            revision, digest = self.hashes.get(status.endpoint, (status.revision, None))
+            rows.append(
+                {
+                    "name": member.name if member else None,
+                    "ip": ip,
+                    "version": status.version,
+                    "revision": revision,
+                    "hash": digest,
+                }
+            )
+        order = [member.name for member in inventory.members]
+        return sorted(rows, key=lambda row: order.index(str(row["name"])) if row["name"] in order else len(order))

@@ -1,0 +1,40 @@
+"""What the stages of one check share: all that was seen, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import pytest
+
+from requorum.checks.check import Finding, Seen, counted
+from requorum.cluster import Run, Section
+from requorum.tables import CheckReporter
+
+
+@dataclass
+class Inspection:
+    """`seen`: what the hosts said, None until they were asked; `findings`: what that means, case by case."""
+
+    seen: Seen | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`."""
+        return {"findings": [asdict(finding) for finding in self.findings]}
+
+
+@pytest.fixture(scope="session")
+def inspection(_run: Run, pytestconfig: pytest.Config) -> Inspection:
+    """Handed in for the summary and to the reporter, which draws the tables when the run has ended."""
+    inspection = Inspection()
+
+    def closing() -> Sequence[str]:
+        findings = inspection.findings
+        return [f"Checked in {_run.seconds:.1f} s. {counted(findings)}."] if findings else []
+
+    _run.hand_in(Section(inspection.fields, closing))
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    if isinstance(reporter, CheckReporter):
+        reporter.findings = inspection.findings
+    return inspection
