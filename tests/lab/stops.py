@@ -16,7 +16,7 @@ def stops(run: Run, stage: str) -> None:
 
 
 def choice(run: Run, option: str) -> str:
-    """An option as the stop prints it, to be pasted."""
-    found = re.search(rf"{option}=[^\s;,]+", run.output)
+    """An option as the stop prints it behind its arrow, to be pasted; a table may have to break one."""
+    found = re.search(rf"{option}=[^\s;,]+", run.output.partition("→")[2])
     assert found, run.output
     return found[0]
