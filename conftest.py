@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, commandline, confirmation, locking, opening, selection, stages
+from requorum import advice, checks, collection, commandline, confirmation, locking, opening, procedures, selection
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Options, Run
@@ -36,7 +36,7 @@ from requorum.terminal import Reporter
 from requorum.terms import Terms
 
 ROOT = Path(__file__).parent
-PROCEDURE = pytest.StashKey[stages.Procedure]()
+PROCEDURE = pytest.StashKey[procedures.Procedure]()
 INVENTORY = pytest.StashKey[Inventory]()
 RUN = pytest.StashKey[Run]()
 STARTED = pytest.StashKey[str]()
@@ -68,10 +68,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    undecided = stages.undecided(config.args, config.invocation_params.dir, ROOT)
+    undecided = procedures.undecided(config.args, config.invocation_params.dir, ROOT)
     if undecided:
         raise pytest.UsageError(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
-    procedure = stages.named(config.args, config.invocation_params.dir, ROOT)
+    procedure = procedures.named(config.args, config.invocation_params.dir, ROOT)
     if config.getoption("check"):
         procedure = _check_instead(config, procedure)
     hosts = config.getoption("hosts")
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not __debug__:
         raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
-    config.stash[PROCEDURE] = procedure or stages.PROCEDURES[0]
+    config.stash[PROCEDURE] = procedure or procedures.PROCEDURES[0]
     if config.getoption("plan") and not config.stash[PROCEDURE].confirms:
         raise pytest.UsageError(
             "--plan is for what changes the cluster\n    → leave it out: this changes nothing of it"
@@ -101,10 +101,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(reporter(config), "terminalreporter")
 
 
-def _check_instead(config: pytest.Config, named: stages.Procedure | None) -> stages.Procedure:
+def _check_instead(config: pytest.Config, named: procedures.Procedure | None) -> procedures.Procedure:
     """`pytest runbook --check` collects the check's stages in place of the recovery's."""
-    check = next(procedure for procedure in stages.PROCEDURES if procedure.outcome == "checked")
-    if named not in (stages.PROCEDURES[0], check):
+    check = next(procedure for procedure in procedures.PROCEDURES if procedure.outcome == "checked")
+    if named not in (procedures.PROCEDURES[0], check):
         raise pytest.UsageError("--check is for the recovery\n    → pytest runbook --hosts=NAME --check")
     config.args = [str(ROOT / check.directory)]
     return check
@@ -114,7 +114,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """A procedure below `runbook/` is collected only when it is named: `pytest runbook` is the recovery alone."""
     if ROOT / "runbook" not in collection_path.parents:
         return None
-    return stages.is_unnamed(collection_path, config.args, config.invocation_params.dir, ROOT) or None
+    return procedures.is_unnamed(collection_path, config.args, config.invocation_params.dir, ROOT) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -140,7 +140,7 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
     if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
         raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
     cases = _cases(config) if config.stash[PROCEDURE].looks else ()
-    difference = stages.difference(collected, ROOT, cases)
+    difference = procedures.difference(collected, ROOT, cases)
     if difference:
         directory = config.stash[PROCEDURE].directory
         raise pytest.UsageError(

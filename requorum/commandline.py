@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from requorum import collection, selection, snapshot, stages
+from requorum import collection, procedures, selection, snapshot
 from requorum.inventory import Inventory
+from requorum.procedures import Procedure
 from requorum.refusal import Refusal
-from requorum.stages import Procedure
 
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
 
@@ -27,7 +27,7 @@ TESTINFRA = (  # options of its plugin, which knows nothing of inventories
     "force_ansible",
     "nagios",
 )
-OWN = (*stages.DATA, "discard_new_writes", "members", "off", "seconds", "since")  # only some procedures take these
+OWN = (*procedures.DATA, "discard_new_writes", "members", "off", "seconds", "since")  # only some procedures take these
 
 
 def gone(option: Option) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _data(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     named = option("snapshot") or inventory.snapshot.file
     if named and procedure.directory == "runbook":  # only the recovery takes it to the machines
         snapshot.verify(Path(named))
-    given = [f"--{name.replace('_', '-')}" for name in stages.DATA if option(name)]
+    given = [f"--{name.replace('_', '-')}" for name in procedures.DATA if option(name)]
     if len(given) > 1:
         raise Refusal(" and ".join(given), "each say which data is restored", "leave one of them out")
     host, away = option("skip_hash"), gone(option)

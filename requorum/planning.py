@@ -15,7 +15,7 @@ from typing import cast
 
 from rich.text import Text
 
-from requorum import anchor, drawing, forecast, stages, steps
+from requorum import anchor, drawing, forecast, procedures, steps
 from requorum.aftermath import is_own
 from requorum.cluster import Options, Run
 from requorum.command import Action, Command, Result
@@ -52,7 +52,7 @@ class Planning(Run):
     def begin(self, nodeid: str) -> None:
         self.stages.append(Stage(nodeid))
         super().begin(nodeid)
-        if stages.commits(nodeid) and not any(stage.line for stage in self.stages):
+        if procedures.commits(nodeid) and not any(stage.line for stage in self.stages):
             self.stages[-1].line = drawing.COMMIT
         self.stages[-1].looked = self.looks
 

@@ -211,10 +211,16 @@ def attempt(directory: Path) -> Path | None:
         return None
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
+def main(arguments: Sequence[str]) -> int:
+    """`python -m requorum.report DIRECTORY`: 0, or 1 and why on standard error."""
+    if len(arguments) != 1:
         sys.exit("usage: python -m requorum.report DIRECTORY, where a journal.jsonl lies")
     try:
-        print(write(Path(sys.argv[1])))
+        print(write(Path(arguments[0])))
     except OSError as error:
-        sys.exit(f"{sys.argv[1]}: {error.strerror}; name the directory where a journal.jsonl lies")
+        sys.exit(f"{arguments[0]}: {error.strerror}; name the directory where a journal.jsonl lies")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from requorum.command import LONG
 from requorum.inventory import Inventory, Member
+from requorum.procedures import Procedure
 from requorum.refusal import Refusal
-from requorum.stages import Procedure
 
 SECONDS = 20  # how long etcd is run directly unless --seconds says otherwise
 LONGEST = LONG - 120  # the unit's own stop and start must fit into the command's deadline too

@@ -18,12 +18,12 @@ import pytest
 from compose import poll
 from compose.nodes import Node
 from compose.state import REPOSITORY
-from requorum import stages
+from requorum import procedures
 from tests.lab import launch, plans
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.writers import leftovers
 
-WHENS = [node for node in stages.expected(REPOSITORY / "runbook", REPOSITORY) if "::test_when_" in node]
+WHENS = [node for node in procedures.expected(REPOSITORY / "runbook", REPOSITORY) if "::test_when_" in node]
 
 # One stage in every step at which the runbook is killed, and one at which a host's ssh is cut.
 KILLED = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import advice, retry, rollback, stages
+from requorum import advice, procedures, retry, rollback
 from requorum.advice import Said, Way
 from requorum.fleet import FleetError, Unreachable
 from requorum.lock import LockError
@@ -127,7 +127,7 @@ def test_it_is_always_four_lines(error: BaseException | None, phase: Phase) -> N
 
 
 def test_every_stage_that_is_spoken_of_exists() -> None:
-    names = {node.rsplit("::", 1)[-1] for node in stages.expected(ROOT / "runbook", ROOT)}
+    names = {node.rsplit("::", 1)[-1] for node in procedures.expected(ROOT / "runbook", ROOT)}
     assert advice.DATA | advice.RIDDLES | set(advice.CAUSES) <= names
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import stages
+from requorum import procedures as stages
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

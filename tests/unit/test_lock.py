@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from requorum import lock, locking, stages
+from requorum import lock, locking, procedures
 from requorum.cluster import Options, Run
 from requorum.command import STOP, Action, Command, Result
 from requorum.fleet import Fleet, Unreachable
@@ -286,7 +286,7 @@ class TestARun:
 
 def test_every_procedure_that_changes_the_cluster_takes_the_lock() -> None:
     root = Path(__file__).parents[2]
-    for procedure in stages.PROCEDURES:
+    for procedure in procedures.PROCEDURES:
         if procedure.confirms:
-            names = [n.rsplit("::", 1)[-1] for n in stages.expected(root / procedure.directory, root)]
+            names = [n.rsplit("::", 1)[-1] for n in procedures.expected(root / procedure.directory, root)]
             assert "test_when_the_cluster_is_locked" in names[:3], procedure.directory

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, layout, lineage, locking, marker, stages
+from requorum import drawing, layout, lineage, locking, marker, procedures
 from requorum.cluster import Options
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.fleet import Fleet, Machine
@@ -138,7 +138,7 @@ def through(run: Planning, progress: Progress | None = None) -> Planning:
 def _stages(run: Planning, progress: Progress, directory: str = "runbook") -> Iterator[tuple[str, Callable[[], None]]]:
     """Each with the fixtures that it names."""
     fixtures = {"run": run, "progress": progress}
-    for nodeid in stages.expected(ROOT / directory, ROOT):
+    for nodeid in procedures.expected(ROOT / directory, ROOT):
         path, step, stage = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         call = getattr(getattr(module, step)(), stage)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import marker, stages, sudoers, undoing
+from requorum import marker, procedures, sudoers, undoing
 from requorum.before import Entry, Record
 from requorum.command import Command, Fetch
 from requorum.marker import Phase, Undone
@@ -62,7 +62,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
 
 def through(run: Planning) -> Planning:
     past = Past()
-    for nodeid in stages.expected(ROOT / "runbook/rollback", ROOT):
+    for nodeid in procedures.expected(ROOT / "runbook/rollback", ROOT):
         path, step, name = nodeid.split("::")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         stage = getattr(getattr(module, step)(), name)

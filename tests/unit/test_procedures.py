@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import stages
+from requorum import procedures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,15 +29,15 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_the_procedure_is_what_the_arguments_name(arguments: list[str], directory: str | None) -> None:
-    found = stages.named(arguments, ROOT, ROOT)
+    found = procedures.named(arguments, ROOT, ROOT)
     assert (found.directory if found else None) == directory
 
 
 def test_a_directory_of_several_procedures_is_undecided_and_they_are_named() -> None:
-    several = stages.undecided(["runbook/troubleshoot"], ROOT, ROOT)
+    several = procedures.undecided(["runbook/troubleshoot"], ROOT, ROOT)
     assert {"runbook/troubleshoot/collect_logs", "runbook/troubleshoot/diagnose"} <= set(several)
     for one in ("runbook", "runbook/backup", "runbook/troubleshoot/diagnose", "tests"):
-        assert stages.undecided([one], ROOT, ROOT) == []
+        assert procedures.undecided([one], ROOT, ROOT) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_directory_of_several_procedures_is_undecided_and_they_are_named() -> 
     ],
 )
 def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collected: bool) -> None:
-    assert stages.is_unnamed(ROOT / path, ["runbook/troubleshoot/diagnose"], ROOT, ROOT) is not collected
+    assert procedures.is_unnamed(ROOT / path, ["runbook/troubleshoot/diagnose"], ROOT, ROOT) is not collected
 
 
 @pytest.mark.parametrize(
@@ -66,28 +66,30 @@ def test_of_nested_procedures_only_the_named_one_is_collected(path: str, collect
     ],
 )
 def test_a_procedure_that_is_not_named_is_not_collected(path: str) -> None:
-    assert stages.is_unnamed(ROOT / path, ["runbook"], ROOT, ROOT)
-    assert stages.is_unnamed(ROOT / path, ["."], ROOT, ROOT)
-    assert not stages.is_unnamed(ROOT / path, [path], ROOT, ROOT)
+    assert procedures.is_unnamed(ROOT / path, ["runbook"], ROOT, ROOT)
+    assert procedures.is_unnamed(ROOT / path, ["."], ROOT, ROOT)
+    assert not procedures.is_unnamed(ROOT / path, [path], ROOT, ROOT)
 
 
 def test_the_steps_are_collected_always() -> None:
-    assert not stages.is_unnamed(ROOT / "runbook/test_step_1_stop.py", ["runbook"], ROOT, ROOT)
+    assert not procedures.is_unnamed(ROOT / "runbook/test_step_1_stop.py", ["runbook"], ROOT, ROOT)
 
 
 def test_whatever_changes_the_cluster_asks_for_its_name() -> None:
     troubleshooting = {f"runbook/troubleshoot/{name}" for name in ("debug_logging", "run_directly", "permissions")}
     changing = {"runbook", "runbook/rollback", "runbook/retry", *troubleshooting}
-    assert {p.directory for p in stages.PROCEDURES if p.confirms} == changing
+    assert {p.directory for p in procedures.PROCEDURES if p.confirms} == changing
 
 
 def test_a_neighbour_that_is_named_names_nobody_else() -> None:
-    assert stages.is_unnamed(ROOT / "runbook/troubleshoot/sudoers", ["runbook/troubleshoot/permissions"], ROOT, ROOT)
-    assert not stages.is_unnamed(ROOT / "runbook/troubleshoot", ["runbook/troubleshoot/permissions"], ROOT, ROOT)
+    assert procedures.is_unnamed(
+        ROOT / "runbook/troubleshoot/sudoers", ["runbook/troubleshoot/permissions"], ROOT, ROOT
+    )
+    assert not procedures.is_unnamed(ROOT / "runbook/troubleshoot", ["runbook/troubleshoot/permissions"], ROOT, ROOT)
 
 
 def test_every_procedure_has_stages() -> None:
-    assert all(stages.expected(ROOT / p.directory, ROOT) for p in stages.PROCEDURES)
+    assert all(procedures.expected(ROOT / p.directory, ROOT) for p in procedures.PROCEDURES)
 
 
 ORDERS = {
@@ -108,13 +110,13 @@ ORDERS = {
 @pytest.mark.parametrize("procedure", ORDERS)
 def test_all_is_taken_away_everywhere_before_anything_comes_back(procedure: str) -> None:
     """Each stage works on all hosts, so the order of stages is the order between hosts."""
-    names = [node.split("::test_")[-1] for node in stages.expected(ROOT / procedure, ROOT)]
+    names = [node.split("::test_")[-1] for node in procedures.expected(ROOT / procedure, ROOT)]
     order = ORDERS[procedure].split()
     assert [name for name in names if name in order] == order
 
 
 def test_a_retry_runs_the_runbooks_very_own_stages_after_its_own() -> None:
-    steps = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook", ROOT)]
-    retry = [node.split("::", 1)[1] for node in stages.expected(ROOT / "runbook/retry", ROOT)]
+    steps = [node.split("::", 1)[1] for node in procedures.expected(ROOT / "runbook", ROOT)]
+    retry = [node.split("::", 1)[1] for node in procedures.expected(ROOT / "runbook/retry", ROOT)]
     assert retry[-len(steps) :] == steps
     assert retry[-len(steps) - 1] == "TestRetry::test_when_the_mark_is_set_back"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from requorum import stages
+from requorum import procedures
 
 ROOT = Path(__file__).parents[2]
-WHOLE = stages.expected(ROOT / "runbook", ROOT)
+WHOLE = procedures.expected(ROOT / "runbook", ROOT)
 
 
 def test_the_runbook_begins_with_a_question_and_ends_with_closing_the_run() -> None:
@@ -22,7 +22,7 @@ def test_every_step_of_the_guide_has_a_module() -> None:
 
 
 def test_the_whole_runbook_in_order_is_accepted() -> None:
-    assert stages.difference(WHOLE, ROOT) is None
+    assert procedures.difference(WHOLE, ROOT) is None
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ def test_the_whole_runbook_in_order_is_accepted() -> None:
         ([WHOLE[1], WHOLE[0], *WHOLE[2:]], "stage 1 is"),
         ([WHOLE[0], *WHOLE], "stage 2 is"),
         ([*WHOLE, WHOLE[-1]], f"{len(WHOLE) + 1} stages instead of"),
-        (["tests/unit/test_stages.py::test_x", *WHOLE], "stage 1 is test_x"),
+        (["tests/unit/test_procedures_stages.py::test_x", *WHOLE], "stage 1 is test_x"),
     ],
     ids=["nothing", "without the last", "without the first", "one left out", "swapped", "twice", "one more", "ours"],
 )
 def test_anything_else_is_named(collected: list[str], says: str) -> None:
-    assert says in (stages.difference(collected, ROOT) or "")
+    assert says in (procedures.difference(collected, ROOT) or "")
 
 
 def test_modules_are_read_by_name_in_whatever_order_a_disk_lists_them(tmp_path: Path) -> None:
     for letter in "hbgadfce":
         (tmp_path / f"test_{letter}.py").write_text("class TestX:\n    def test_x(self): ...\n")
-    assert [node[5] for node in stages.expected(tmp_path, tmp_path)] == list("abcdefgh")
+    assert [node[5] for node in procedures.expected(tmp_path, tmp_path)] == list("abcdefgh")
 
 
 def test_a_class_of_stages_that_is_imported_from_the_runbook_runs_as_the_modules_own(tmp_path: Path) -> None:
@@ -57,17 +57,17 @@ def test_a_class_of_stages_that_is_imported_from_the_runbook_runs_as_the_modules
     (tmp_path / "test_x.py").write_text(
         "from runbook.one import TestB\nfrom runbook.one import TestA as A\nfrom elsewhere import TestC\n"
     )
-    assert stages.expected(tmp_path, tmp_path) == ["test_x.py::TestB::test_b"]
+    assert procedures.expected(tmp_path, tmp_path) == ["test_x.py::TestB::test_b"]
 
 
 def test_stages_are_read_as_written_not_sorted(tmp_path: Path) -> None:
     (tmp_path / "test_b.py").write_text("class TestB:\n    def test_z(self): ...\n    def test_a(self): ...\n")
     (tmp_path / "test_a.py").write_text("class Helper:\n    def test_no(self): ...\ndef test_no(): ...\n")
-    assert stages.expected(tmp_path, tmp_path) == ["test_b.py::TestB::test_z", "test_b.py::TestB::test_a"]
+    assert procedures.expected(tmp_path, tmp_path) == ["test_b.py::TestB::test_z", "test_b.py::TestB::test_a"]
 
 
 def test_a_stage_that_takes_a_case_is_there_once_for_each(tmp_path: Path) -> None:
     text = "class TestA:\n    def test_x(self): ...\n    def test_y(self, case): ...\n"
     (tmp_path / "test_a.py").write_text(text)
-    found = stages.expected(tmp_path, tmp_path, ("clock on a", "clock on b"))
+    found = procedures.expected(tmp_path, tmp_path, ("clock on a", "clock on b"))
     assert [node.split("::")[-1] for node in found] == ["test_x", "test_y[clock on a]", "test_y[clock on b]"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import restarts, selection, stages, sudoers
+from requorum import procedures, restarts, selection, sudoers
 from requorum.cluster import Run
 from requorum.command import Command, Result
 from requorum.inventory import Member
@@ -122,8 +122,8 @@ def test_a_stranger_is_refused(text: str) -> None:
         names(text)
 
 
-def procedure(name: str) -> stages.Procedure:
-    return next(p for p in stages.PROCEDURES if p.directory.endswith(name))
+def procedure(name: str) -> procedures.Procedure:
+    return next(p for p in procedures.PROCEDURES if p.directory.endswith(name))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""One command line for what needs no pytest: `python -m requorum journal verify … | report … | sudoers …`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from requorum import chain, report, sudoers
+from requorum.chain import REFUSED
+
+PROGRAMS = {"journal": chain.main, "report": report.main, "sudoers": sudoers.main}
+
+
+def main(words: Sequence[str] = ()) -> int:
+    """`words` stand before those of the command line."""
+    name, *others = [*words, *sys.argv[1:]] or [""]
+    if name not in PROGRAMS:
+        print(f"usage: python -m requorum {' | '.join(PROGRAMS)} …", file=sys.stderr)
+        return REFUSED
+    return PROGRAMS[name](others)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
