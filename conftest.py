@@ -25,9 +25,9 @@ from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.cluster import Options, Run
 from requorum.drawing import PlanReporter
+from requorum.evidence.journal import Journal, now, redact
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.journal import Journal, now, redact
 from requorum.marker import Marker, Phase
 from requorum.planning import Planning
 from requorum.refusal import Refusal

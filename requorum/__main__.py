@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from requorum import chain, report, sudoers
-from requorum.chain import REFUSED
+from requorum import sudoers
+from requorum.evidence import audit, report
+from requorum.evidence.audit import REFUSED
 
-PROGRAMS = {"journal": chain.main, "report": report.main, "sudoers": sudoers.main}
+PROGRAMS = {"journal": audit.main, "report": report.main, "sudoers": sudoers.main}
 
 
 def main(words: Sequence[str] = ()) -> int:

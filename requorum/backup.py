@@ -16,9 +16,9 @@ from requorum.catalogue import Sources
 from requorum.cluster import Run
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.etcd import EtcdError, Status
+from requorum.evidence.journal import now
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.journal import now
 from requorum.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import anchor, lineage, lock, marker, report
+from requorum import lineage, lock, marker
 from requorum.command import Action, Command, Copy, Result
+from requorum.evidence import report, syslog
+from requorum.evidence.journal import Journal, now, redact
 from requorum.fleet import Fleet, Machine, raise_all
 from requorum.inventory import Inventory
-from requorum.journal import Journal, now, redact
 from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
@@ -185,7 +186,7 @@ class Run:
     def anchor(self) -> None:
         """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
         if self.steps and not self.options.looks:  # otherwise nothing was done, and no host needs to hear of it
-            anchor.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
+            syslog.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
         """The last record, `summary.json` and `report.html`."""

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from requorum import steps
 from requorum.command import REDACTED, Action, Command, Copy, Fetch
-from requorum.journal import redact
+from requorum.evidence import outline
+from requorum.evidence.journal import redact
 from requorum.terminal import Reporter
 
 COMMIT = "the commit prompt: from here machines get the new configuration"
@@ -49,11 +49,11 @@ class Stage:
 
     @property
     def word(self) -> str:
-        return steps.stage_name(self.nodeid)[1]
+        return outline.stage_name(self.nodeid)[1]
 
     @property
     def text(self) -> str:
-        return steps.stage_name(self.nodeid)[2]
+        return outline.stage_name(self.nodeid)[2]
 
     @property
     def actions(self) -> list[Action]:

@@ -24,8 +24,8 @@ from testinfra.host import Host as Seen
 
 from requorum import batch, interrupt
 from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
+from requorum.evidence.journal import Journal, redacted_lines
 from requorum.inventory import Inventory
-from requorum.journal import Journal, redacted_lines
 from requorum.refusal import Refusal
 from requorum.stream import StreamError, fan_out, lines_of
 from requorum.watch import Watch

@@ -11,7 +11,7 @@ from pathlib import Path
 from requorum import lock
 from requorum.cluster import Run
 from requorum.command import stop_all
-from requorum.journal import now
+from requorum.evidence.journal import now
 from requorum.lock import Holder
 from requorum.refusal import Refusal
 

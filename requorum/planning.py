@@ -15,15 +15,16 @@ from typing import cast
 
 from rich.text import Text
 
-from requorum import anchor, drawing, forecast, procedures, steps
+from requorum import drawing, forecast, procedures
 from requorum.aftermath import is_own
 from requorum.cluster import Options, Run
 from requorum.command import Action, Command, Result
 from requorum.drawing import NO_RETURN, Stage
+from requorum.evidence import outline, syslog
+from requorum.evidence.journal import Journal, redact
 from requorum.fleet import Fleet, Machine
 from requorum.forecast import Forecast, Unforeseen
 from requorum.inventory import Inventory
-from requorum.journal import Journal, redact
 from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.refusal import Disproved
@@ -68,10 +69,10 @@ class Planning(Run):
 
     def anchor(self) -> None:
         if self.steps:
-            short, title = steps.step_name(self.steps[-1].name)
+            short, title = outline.step_name(self.steps[-1].name)
             step = (short or title).lower().replace(" ", "-")
             told = f"journal ‹journal› of {self.inventory.cluster}: ‹records-by-{step}› records, ‹head-by-{step}›"
-            self._note(anchor.tell(self.terms.everyone, told), bookkeeping=True)
+            self._note(syslog.tell(self.terms.everyone, told), bookkeeping=True)
 
     def pardons(self, error: BaseException) -> bool:
         """Whether the plan goes on after what a stage raised.

@@ -11,8 +11,8 @@ from requorum.catalogue import Sources
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.disks import Disk
+from requorum.evidence.journal import now
 from requorum.fleet import FleetError, Unreachable
-from requorum.journal import now
 from requorum.loss import Loss
 from requorum.marker import BASE
 from requorum.quorum import Kind, Verdict

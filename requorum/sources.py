@@ -14,7 +14,7 @@ from requorum.choice import Decision
 from requorum.cluster import Run
 from requorum.command import HUGE, Result, look
 from requorum.etcd import parse_snapshot_status
-from requorum.journal import now
+from requorum.evidence.journal import now
 from requorum.quorum import Kind, State, Verdict
 from requorum.ranking import ON_DISK, SALVAGE, Candidate
 from requorum.salvage import Salvaged

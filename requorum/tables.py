@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from requorum.checks.check import Finding
-from requorum.journal import redact
+from requorum.evidence.journal import redact
 from requorum.terminal import Reporter
 
 LOOKS = {"holds": ("✓", "green"), "fails": ("✗", "bold red"), "told": ("i", "yellow"), "unknown": ("?", "yellow")}

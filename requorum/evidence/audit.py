@@ -19,7 +19,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
-from requorum.anchor import Anchor, read
+from requorum.evidence.syslog import Anchor, read
 from requorum.refusal import Refusal
 
 REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -191,9 +190,3 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._file)
-
-
-if __name__ == "__main__":
-    from requorum.chain import main  # it reads what this module writes; only here does the arrow point back
-
-    sys.exit(main())

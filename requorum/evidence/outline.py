@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from requorum import timeline
-from requorum.timeline import instant
+from requorum.evidence import timeline
+from requorum.evidence.timeline import instant
 
 Record = dict[str, Any]
 _PREFIX = re.compile(r"(?:sudo -n )?timeout -k 5 \d+ ")

@@ -17,10 +17,10 @@ from typing import Any, cast
 
 import jinja2
 
-from requorum import chain, timeline
-from requorum.journal import redacted
-from requorum.steps import Record, Step, copies_of, stage_name, step_name, steps_of
-from requorum.timeline import Stretch, clock, instant
+from requorum.evidence import audit, timeline
+from requorum.evidence.journal import redacted
+from requorum.evidence.outline import Record, Step, copies_of, stage_name, step_name, steps_of
+from requorum.evidence.timeline import Stretch, clock, instant
 
 # What an outcome is called, how it is coloured, and what it means in a sentence.
 OUTCOMES = {
@@ -196,7 +196,7 @@ def write(directory: Path) -> Path:
     path = directory / "report.html"
     part = path.with_suffix(".part")
     part.touch(mode=0o600)
-    page = html(summary if isinstance(summary, dict) else None, chain.records(data), str(chain.verdict(data)))
+    page = html(summary if isinstance(summary, dict) else None, audit.records(data), str(audit.verdict(data)))
     part.write_text(page, encoding="utf-8", errors="replace")
     part.replace(path)
     return path
@@ -220,7 +220,3 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         sys.exit(f"{arguments[0]}: {error.strerror}; name the directory where a journal.jsonl lies")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.command import Command, look
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from requorum.refusal import Refusal
 
 TAG = "requorum"
@@ -75,7 +75,7 @@ def read(name: str) -> dict[str, list[Anchor]]:
 
     Raises `Refusal` when no host at all could tell.
     """
-    inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
+    inventory = inventories.load(inventories.find(name, Path(__file__).parents[2]))
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
         answers = fleet.each(inventory.hosts, lambda machine: machine.ask(ask(machine.name)))
     told = {

@@ -12,7 +12,7 @@ from requorum.clock import Reading
 from requorum.cluster import Run
 from requorum.collection import MOST_LINES, UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.command import Collected
-from requorum.journal import now
+from requorum.evidence.journal import now
 
 
 def somebody_answers(run: Run, silent: Mapping[str, str]) -> None:

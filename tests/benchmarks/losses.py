@@ -25,9 +25,9 @@ from compose.nodes import Node, Nodes, on_each
 from requorum import etcd, isolation, salvage
 from requorum import inventory as inventories
 from requorum.disks import Disk
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.journal import Journal
 from requorum.lineage import Lineage
 from requorum.marker import Marker, Phase
 from requorum.refusal import Refusal

@@ -12,8 +12,8 @@ from compose.ailments import AILMENTS, Ailment, by_name
 from requorum import causes, examination, inventory
 from requorum.cause import Cause
 from requorum.cluster import Options, Run
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 

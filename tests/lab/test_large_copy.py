@@ -15,7 +15,7 @@ WORK = f"""
 from requorum import inventory
 from requorum.command import Copy
 from requorum.fleet import Fleet
-from requorum.journal import Journal
+from requorum.evidence.journal import Journal
 with Fleet(inventory.load(Path(sys.argv[1])), Journal(Path(sys.argv[2]))) as fleet:
     fleet.run([
         Copy(sys.argv[3], (("etcd-1", "{COPY}"), ("etcd-2", "{COPY}")), "to hosts"),

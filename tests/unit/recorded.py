@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from requorum import chain, journal
+from requorum.evidence import audit, journal
 
 MEMBERS = ("etcd-1", "etcd-2", "etcd-3")
 HOSTS = (*MEMBERS, "infra-1", "query-1")
@@ -115,7 +115,7 @@ def lines() -> bytes:
 
 
 DATA = lines()
-RECORDS = chain.records(DATA)
+RECORDS = audit.records(DATA)
 SUMMARY: dict[str, Any] = {
     "schema": 1,
     "cluster": "lab",

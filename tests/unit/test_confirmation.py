@@ -11,8 +11,8 @@ from requorum import confirmation, facts
 from requorum.catalogue import Sources
 from requorum.cluster import Options, Run
 from requorum.confirmation import NotConfirmed
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from requorum.lock import LockError
 from requorum.loss import Loss
 from requorum.progress import Progress

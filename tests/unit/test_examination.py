@@ -9,9 +9,9 @@ import pytest
 from requorum import examination, questions
 from requorum.cluster import Options, Run
 from requorum.command import Result, look
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.journal import Journal
 from requorum.sheet import DataHash, Disk
 from tests.unit import build
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from requorum.command import Collect, Collected, Command
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
-from requorum.journal import Journal
 from requorum.stream import StreamError
 from tests.unit import build
 

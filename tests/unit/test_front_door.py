@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from compose import poll
-from requorum import chain
+from requorum.evidence import audit
 from tests.terminal import Terminal
 from tests.unit import build
 
@@ -220,7 +220,7 @@ def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, 
     assert ended.returncode == 1, ended.stdout + ended.stderr
     (place,) = (tmp_path / "evidence" / "lab").iterdir()
     data = (place / "journal.jsonl").read_bytes()
-    assert chain.verdict(data).state is chain.State.WHOLE, chain.verdict(data)
+    assert audit.verdict(data).state is audit.State.WHOLE, audit.verdict(data)
     assert "not anchored in every syslog" in data.decode()
     page = (place / "report.html").read_text()
     assert "Refused" in page and "did not answer" in page

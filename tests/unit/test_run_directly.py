@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from requorum import direct, execstart, sudoers
 from requorum.cluster import Run
 from requorum.command import Collect, Collected
+from requorum.evidence.journal import Journal
 from requorum.execstart import ExecStart, UnitError
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from requorum.proofs import directly
 from requorum.refusal import Disproved
 from tests.unit import build

@@ -12,8 +12,8 @@ import pytest
 from requorum import probes
 from requorum.cluster import Run
 from requorum.command import Command
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from tests.unit import build
 from tests.unit.test_planning import Hosts, planning
 

@@ -13,14 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import anchor, chain
 from requorum import inventory as inventories
-from requorum.anchor import Anchor
-from requorum.chain import State, against, verdict
 from requorum.cluster import Options, Run
 from requorum.command import Command, Result
+from requorum.evidence import audit
+from requorum.evidence import syslog as anchor
+from requorum.evidence.audit import State, against, verdict
+from requorum.evidence.journal import Journal, line_of
+from requorum.evidence.syslog import Anchor
 from requorum.fleet import Fleet
-from requorum.journal import Journal, line_of
 from tests.unit import build
 
 ENTRIES: list[dict[str, Any]] = [
@@ -204,7 +205,7 @@ class TestAnchors:
         with Fleet(build.inventory(transport={"backend": "local"}), journal) as fleet:
             fleet.interrupt()
             anchor.leave(fleet, ["etcd-1"], "lab")
-        assert chain.records(journal.path.read_bytes())[-1]["text"].startswith("not anchored in every syslog")
+        assert audit.records(journal.path.read_bytes())[-1]["text"].startswith("not anchored in every syslog")
 
 
 class TestTheCommand:
@@ -217,18 +218,18 @@ class TestTheCommand:
     ) -> None:
         path = tmp_path / "journal.jsonl"
         path.write_bytes(data)
-        assert chain.main(["verify", str(path)]) == code
+        assert audit.main(["verify", str(path)]) == code
         said = capsys.readouterr().out
         assert said.startswith(f"{path}: {word}") and said.count("\n") == 1 and "record" in said
 
     def test_a_missing_file_and_a_missing_inventory_are_no_verdict(self, tmp_path: Path) -> None:
         (tmp_path / "j").write_bytes(WHOLE)
-        assert chain.main(["verify", str(tmp_path / "none")]) == 4
-        assert chain.main(["verify", str(tmp_path / "j"), "--hosts=nowhere"]) == 4
+        assert audit.main(["verify", str(tmp_path / "none")]) == 4
+        assert audit.main(["verify", str(tmp_path / "j"), "--hosts=nowhere"]) == 4
 
     def test_a_wrong_word_is_no_verdict(self) -> None:
         with pytest.raises(SystemExit) as ended:
-            chain.main(["verify"])
+            audit.main(["verify"])
         assert ended.value.code == 4
 
 
@@ -262,12 +263,12 @@ class TestFromTheHostsAndBack:
             anchor.leave(fleet, ["etcd-1", "etcd-2"], "lab")
         journal.record("end", outcome="recovered")
         verify = ["verify", str(journal.path), f"--hosts={hosts}"]
-        assert chain.main(verify) == 0
-        kept = [{k: v for k, v in r.items() if k not in ("previous", "seal")} for r in chain.records(read(journal))]
+        assert audit.main(verify) == 0
+        kept = [{k: v for k, v in r.items() if k not in ("previous", "seal")} for r in audit.records(read(journal))]
         forged = [{**entry, "text": "what should have"} if entry["kind"] == "note" else entry for entry in kept]
         journal.path.write_bytes(b"".join(chained(forged)))
-        assert chain.main(verify[:2]) == 0, "by itself it is consistent"
-        assert chain.main(verify) == 1
+        assert audit.main(verify[:2]) == 0, "by itself it is consistent"
+        assert audit.main(verify) == 1
         assert "the chain was rewritten" in capsys.readouterr().out
 
     def test_a_host_without_logger_is_noted_and_nothing_stops(self, tmp_path: Path, hosts: Path) -> None:
@@ -276,11 +277,11 @@ class TestFromTheHostsAndBack:
         journal.record("run", cluster="lab")
         with Fleet(inventories.load(hosts), journal) as fleet:
             anchor.leave(fleet, ["etcd-1"], "lab")
-        assert chain.records(read(journal))[-1]["text"] == "not anchored in every syslog: etcd-1: no such thing"
+        assert audit.records(read(journal))[-1]["text"] == "not anchored in every syslog: etcd-1: no such thing"
 
     def test_hosts_that_cannot_tell_are_no_verdict(self, tmp_path: Path, hosts: Path) -> None:
         (tmp_path / "j").write_bytes(WHOLE)
-        assert chain.main(["verify", str(tmp_path / "j"), f"--hosts={hosts}"]) == 4
+        assert audit.main(["verify", str(tmp_path / "j"), f"--hosts={hosts}"]) == 4
 
 
 class TestARun:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result
-from requorum.journal import Journal, redact, redacted_lines
+from requorum.evidence.journal import Journal, redact, redacted_lines
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requorum import chain, opening, report, steps, timeline
+from requorum import opening
 from requorum.cluster import Options, Run
 from requorum.command import Command, Result
+from requorum.evidence import audit, outline, report, timeline
+from requorum.evidence.journal import Journal
 from requorum.fleet import Fleet
-from requorum.journal import Journal
 from tests.unit import build
 from tests.unit.recorded import DATA, RECORDS, SUMMARY
 
@@ -140,7 +141,7 @@ class TestARecovery:
             if record["kind"] == "assertion":
                 assert record["expected"] in found.text
         assert found.count("circle", "holds") == COUNTS["assertion"] > 0 and found.count("path", "not") == 0
-        groups = sum(len(s.proofs) for step in steps.steps_of(RECORDS) for s in step.stages)
+        groups = sum(len(s.proofs) for step in outline.steps_of(RECORDS) for s in step.stages)
         assert found.count("div", "proof") == groups + 1, "one a claim, and the heading"
 
     def test_every_command_is_there_with_why_exit_code_and_seconds(self) -> None:
@@ -220,7 +221,7 @@ class TestATornJournal:
     @given(st.integers(0, len(DATA)))
     def test_cut_off_anywhere_it_renders(self, size: int) -> None:
         data = DATA[:size]
-        Page(report.html(None, chain.records(data), str(chain.verdict(data))))
+        Page(report.html(None, audit.records(data), str(audit.verdict(data))))
 
     @settings(max_examples=50)
     @given(
@@ -326,7 +327,7 @@ class TestTheFile:
             run.begin("m::TestStep0Snapshot::test_when_x")
             run.do([Command("etcd-1", ("sleep", "0.1"), "act", root=False)])
             run.end("m::TestStep0Snapshot::test_when_x", "passed", 5.0, "")
-        assert 0.1 <= chain.records(journal.path.read_bytes())[-1]["acting"] < 5
+        assert 0.1 <= audit.records(journal.path.read_bytes())[-1]["acting"] < 5
 
     def test_a_page_that_cannot_be_written_changes_nothing(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -335,7 +336,7 @@ class TestTheFile:
         assert "report.html was not written" in capsys.readouterr().err
 
     def test_the_journal_of_these_tests_is_whole(self) -> None:
-        assert chain.verdict(DATA).state is chain.State.WHOLE
+        assert audit.verdict(DATA).state is audit.State.WHOLE
 
 
 @pytest.mark.parametrize(
@@ -374,4 +375,4 @@ class TestACheck:
 
     def test_a_case_is_called_by_its_own_name(self) -> None:
         nodeid = "runbook/check/test_check.py::TestCheck::test_then_it_holds[clock on etcd-1]"
-        assert steps.stage_name(nodeid) == ("TestCheck", "Then", "clock on etcd-1")
+        assert outline.stage_name(nodeid) == ("TestCheck", "Then", "clock on etcd-1")
