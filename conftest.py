@@ -26,7 +26,7 @@ from requorum.checks.check import Case
 from requorum.cluster import Options, Run
 from requorum.drawing import PlanReporter
 from requorum.evidence.journal import Journal, now, redact
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.marker import Marker, Phase
 from requorum.planning import Planning

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from requorum.fleet import Unreachable
+from requorum.hosts.fleet import Unreachable
 from requorum.lock import LockError
 from requorum.marker import Phase
 from requorum.refusal import Disproved, NothingToDo, Refusal

@@ -17,7 +17,7 @@ from requorum.cluster import Run
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.etcd import EtcdError, Status
 from requorum.evidence.journal import now
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.lineage import Lineage
 from requorum.manifest import Manifest

@@ -17,14 +17,14 @@ from requorum import lineage, lock, marker
 from requorum.command import Action, Command, Copy, Result
 from requorum.evidence import report, syslog
 from requorum.evidence.journal import Journal, now, redact
-from requorum.fleet import Fleet, Machine, raise_all
+from requorum.hosts.fleet import Fleet, Machine, raise_all
+from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
 from requorum.refusal import Disproved
 from requorum.terms import Terms
-from requorum.watch import Watch
 
 
 @dataclass(frozen=True)

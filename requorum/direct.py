@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from requorum import marker
 from requorum.command import LONG, Command, act
-from requorum.execstart import ExecStart
+from requorum.hosts.systemd import ExecStart
 
 UNIT = "requorum-run-directly.service"
 SYSTEMCTL = "/bin/systemctl"  # systemd wants a whole path; this one is there whether /usr is merged or not

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from requorum import execstart
 from requorum.command import Command, Result, look
 from requorum.disks import Disk
 from requorum.etcd import MemberConfig, Unit
+from requorum.hosts import systemd
 from requorum.inventory import Etcd
 from requorum.layout import OURS, Layout
 from requorum.lineage import Family, Lineage, cluster_id, member_id
@@ -58,7 +58,7 @@ def ask(host: str, unit: str) -> list[Command]:
     Their answers are for `runs`, `processes` and `unmounted`, in this order.
     """
     return [
-        execstart.ask(host, unit),
+        systemd.ask(host, unit),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
         look(host, "findmnt", "-rno", "TARGET", why="file systems that are there", root=False),
@@ -83,8 +83,8 @@ def way(directory: str, answer: Result) -> Way:
 def runs(host: str, unit: str, answer: Result) -> tuple[str, ...] | None:
     """The words that the unit starts; None where it is not installed, is masked, or starts several things."""
     try:
-        return execstart.parse(answer.stdout, host, unit).argv
-    except (execstart.UnitError, ValueError, IndexError):
+        return systemd.parse(answer.stdout, host, unit).argv
+    except (systemd.UnitError, ValueError, IndexError):
         return None
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum import clock, deephaven, facts, incident, marker, questions, quorum
+from requorum import deephaven, facts, incident, marker, questions, quorum
 from requorum.cause import refused
-from requorum.clock import Reading
 from requorum.cluster import Run
 from requorum.command import Command, Result, look
 from requorum.etcd import MemberConfig
-from requorum.fleet import Machine, Unreachable
+from requorum.hosts import clock
+from requorum.hosts.clock import Reading
+from requorum.hosts.fleet import Machine, Unreachable
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker
 from requorum.quorum import MemberFacts

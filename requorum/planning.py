@@ -22,8 +22,8 @@ from requorum.command import Action, Command, Result
 from requorum.drawing import NO_RETURN, Stage
 from requorum.evidence import outline, syslog
 from requorum.evidence.journal import Journal, redact
-from requorum.fleet import Fleet, Machine
 from requorum.forecast import Forecast, Unforeseen
+from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
 from requorum.lineage import Birth
 from requorum.marker import Marker, Phase

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from requorum import certificates, deephaven, etcd, quorum
+from requorum import deephaven, etcd, quorum
 from requorum.command import LONG, Command, Result, look
 from requorum.etcd import MemberConfig
+from requorum.hosts import certificates
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
 from requorum.sheet import DataHash, Disk, EtcdSheet

@@ -15,7 +15,7 @@ from requorum.cluster import Run
 from requorum.command import Command, look
 from requorum.etcd import MemberConfig
 from requorum.facts import ELECTION_TIMEOUTS
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.inventory import Member
 from requorum.poll import until_holds
 from requorum.quorum import MemberFacts

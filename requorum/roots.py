@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from requorum import clock, marker, signs
+from requorum import marker, signs
 from requorum.cause import Cause, each, listed, pytest_line
+from requorum.hosts import clock
 from requorum.marker import Phase
 from requorum.quorum import Kind
 from requorum.refusal import Refusal

@@ -12,7 +12,7 @@ from requorum.cluster import Run
 from requorum.command import look
 from requorum.disks import Disk
 from requorum.evidence.journal import now
-from requorum.fleet import FleetError, Unreachable
+from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.loss import Loss
 from requorum.marker import BASE
 from requorum.quorum import Kind, Verdict

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from requorum import marker
-from requorum.certificates import Checked
-from requorum.clock import Reading
 from requorum.etcd import MemberConfig, Unit
+from requorum.hosts.certificates import Checked
+from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker, Outlived
 from requorum.quorum import MemberFacts, Verdict

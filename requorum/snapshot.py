@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from requorum.hosts.stream import BLOCK
 from requorum.lineage import Lineage
 from requorum.refusal import Refusal
-from requorum.stream import BLOCK
 
 TRAILER = 32  # bytes of SHA-256 behind the database
 BOLT_MAGIC = bytes.fromhex("edda0ced")  # 0xED0CDAED, little endian, at byte 16 of the first page

@@ -11,12 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import catalogue, clock, etcd, manifest
+from requorum import catalogue, etcd, manifest
 from requorum.checks.check import Case, Seen
-from requorum.clock import Reading
 from requorum.cluster import Run
 from requorum.command import Command, Result, look
-from requorum.fleet import Machine
+from requorum.hosts import clock
+from requorum.hosts.clock import Reading
+from requorum.hosts.fleet import Machine
 from requorum.inventory import Inventory
 from requorum.lineage import Family
 from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from requorum.evidence.journal import redact
-from requorum.watch import TerminalWatch, Watch, brief
+from requorum.hosts.watch import TerminalWatch, Watch, brief
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}

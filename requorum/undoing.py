@@ -14,7 +14,7 @@ from requorum.backup import Tonight
 from requorum.before import Difference, Record
 from requorum.cluster import Run
 from requorum.command import HUGE, Command, Fetch
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.loss import Loss
 from requorum.marker import Phase, Undone
 from requorum.proofs import backups

@@ -15,7 +15,7 @@ from pathlib import Path
 from requorum import inventory as inventories
 from requorum.command import Command, look
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.refusal import Refusal
 
 TAG = "requorum"

@@ -22,13 +22,13 @@ from typing import TypeVar
 import testinfra
 from testinfra.host import Host as Seen
 
-from requorum import batch, interrupt
 from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
 from requorum.evidence.journal import Journal, redacted_lines
+from requorum.hosts import batch, interrupt
+from requorum.hosts.stream import StreamError, fan_out, lines_of
+from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.stream import StreamError, fan_out, lines_of
-from requorum.watch import Watch
 
 T = TypeVar("T")
 

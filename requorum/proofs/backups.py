@@ -8,7 +8,7 @@ from requorum import backup, bolt, catalogue, deephaven, manifest, snapshot
 from requorum.backup import Tonight
 from requorum.cluster import Run
 from requorum.command import look
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.lineage import Family
 from requorum.snapshot import SnapshotError, Source
 

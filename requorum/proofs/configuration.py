@@ -6,7 +6,7 @@ from requorum import archive, deephaven, facts
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.etcd import MemberConfig
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.plan import is_new
 
 

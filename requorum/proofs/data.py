@@ -11,7 +11,7 @@ from requorum import deephaven, etcd, facts, probes
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.etcd import MemberConfig, Status
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs.hosts import account_of_etcd, connections

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from requorum import debug_logging, etcd, execstart, restarts
+from requorum import debug_logging, etcd, restarts
 from requorum.cluster import Run
 from requorum.command import look
 from requorum.debug_logging import Config
-from requorum.fleet import Machine
+from requorum.hosts import systemd
+from requorum.hosts.fleet import Machine
 from requorum.quorum import MemberFacts
 
 LINES_SECONDS = 20  # a member that has just started says something at once, a lonely one with its next election
@@ -18,8 +19,8 @@ LINES_SECONDS = 20  # a member that has just started says something at once, a l
 def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
     """Each host's configuration to the byte. Raises `EtcdError` for one that cannot be read or has no version."""
     cluster_name, settings = run.inventory.cluster, run.inventory.etcd
-    units = {r.command.host: r.stdout for r in run.ask([execstart.ask(host, settings.unit) for host in hosts])}
-    programs = {host: execstart.parse(text, host, settings.unit).argv[0] for host, text in units.items()}
+    units = {r.command.host: r.stdout for r in run.ask([systemd.ask(host, settings.unit) for host in hosts])}
+    programs = {host: systemd.parse(text, host, settings.unit).argv[0] for host, text in units.items()}
     paths, contents, versions = (
         {r.command.host: r for r in run.ask(questions)}
         for questions in (

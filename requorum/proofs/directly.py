@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from requorum import direct, etcd, execstart
+from requorum import direct, etcd
 from requorum.cluster import Run
 from requorum.command import HUGE, Collect, Collected, Result, look
-from requorum.execstart import ExecStart
-from requorum.fleet import Machine
+from requorum.hosts import systemd
+from requorum.hosts.fleet import Machine
+from requorum.hosts.systemd import ExecStart
 from requorum.poll import until_holds
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own
@@ -34,8 +35,8 @@ def end_earlier_run(run: Run, host: str) -> None:
 def command_of(run: Run, host: str) -> ExecStart:
     """What the installed unit runs. Raises `UnitError` where it has no ExecStart."""
     unit = run.inventory.etcd.unit
-    (answer,) = run.ask([execstart.ask(host, unit)])
-    return execstart.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
+    (answer,) = run.ask([systemd.ask(host, unit)])
+    return systemd.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
 
 
 def the_account_is_there(run: Run, host: str) -> None:

@@ -11,7 +11,7 @@ from requorum.cluster import Run
 from requorum.command import Command, look
 from requorum.drill import Drill
 from requorum.etcd import MemberConfig
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 
 PASSWORDS = "that any of this backup's users can log in: their passwords are not known here"
 

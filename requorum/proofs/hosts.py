@@ -10,7 +10,7 @@ from requorum import deephaven, equipment, etcd, facts, probes, quorum
 from requorum.cluster import Run
 from requorum.command import HUGE, look
 from requorum.etcd import Tools
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.marker import Phase
 from requorum.plan import is_new
 from requorum.quorum import Kind, Verdict

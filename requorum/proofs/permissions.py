@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from requorum import etcd, ownership, restarts
 from requorum.cluster import Run
 from requorum.command import look
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.ownership import Finding
 from requorum.quorum import MemberFacts
 from requorum.restarts import Back

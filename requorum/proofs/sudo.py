@@ -5,7 +5,7 @@ from __future__ import annotations
 from requorum import sudoers
 from requorum.cluster import Run
 from requorum.command import look
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 
 FILE = "/etc/sudoers.d/requorum"
 

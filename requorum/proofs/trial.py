@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requorum import deephaven, etcd
 from requorum.cluster import Run
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.marker import Phase
 from requorum.trial import Trial
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from requorum import before, deephaven, etcd, facts, rollback, undoing
 from requorum.before import Record
 from requorum.cluster import Run
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 
 STATE_SECONDS = 60  # a unit that starts or stops, a process that monit brings back
 

@@ -26,7 +26,7 @@ from requorum import etcd, isolation, salvage
 from requorum import inventory as inventories
 from requorum.disks import Disk
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.lineage import Lineage
 from requorum.marker import Marker, Phase

@@ -13,7 +13,7 @@ from requorum import causes, examination, inventory
 from requorum.cause import Cause
 from requorum.cluster import Options, Run
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 

@@ -14,7 +14,7 @@ COPY = "/var/lib/large.copy"
 WORK = f"""
 from requorum import inventory
 from requorum.command import Copy
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.evidence.journal import Journal
 with Fleet(inventory.load(Path(sys.argv[1])), Journal(Path(sys.argv[2]))) as fleet:
     fleet.run([

@@ -9,7 +9,7 @@ import pytest
 
 from requorum import advice, procedures, retry, rollback
 from requorum.advice import Said, Way
-from requorum.fleet import FleetError, Unreachable
+from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.lock import LockError
 from requorum.marker import Phase
 from requorum.refusal import Disproved, Refusal

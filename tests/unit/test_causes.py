@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from requorum import causes, quorum, roots
-from requorum.certificates import Checked
-from requorum.clock import Reading
 from requorum.etcd import Unit
+from requorum.hosts.certificates import Checked
+from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory
 from requorum.marker import Outlived, Phase
 from requorum.quorum import MemberFacts

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import checks, clock
+from requorum import checks
 from requorum.checks.check import CLUSTER, HERE, Seen, Verdict, counted
 from requorum.checks.files import parse_ends
 from requorum.checks.machines import judge_clock
-from requorum.clock import Reading
 from requorum.command import Result
+from requorum.hosts import clock
+from requorum.hosts.clock import Reading
 from tests.unit import build, world
 from tests.unit.world import MAY, Answer, World
 

@@ -12,13 +12,13 @@ from requorum.catalogue import Sources
 from requorum.cluster import Options, Run
 from requorum.confirmation import NotConfirmed
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
+from requorum.hosts.watch import Watch
 from requorum.lock import LockError
 from requorum.loss import Loss
 from requorum.progress import Progress
 from requorum.snapshot import Source
 from requorum.trial import Trial
-from requorum.watch import Watch
 from tests.unit import build
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230, 21_640)

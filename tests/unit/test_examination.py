@@ -10,7 +10,7 @@ from requorum import examination, questions
 from requorum.cluster import Options, Run
 from requorum.command import Result, look
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.sheet import DataHash, Disk
 from tests.unit import build

@@ -18,7 +18,7 @@ from requorum import lock, locking, procedures
 from requorum.cluster import Options, Run
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet, Unreachable
+from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.lock import Holder, LockError
 from requorum.marker import Phase
 from tests.unit import build

@@ -14,7 +14,7 @@ from requorum import incident, lineage, marker
 from requorum.cluster import Options, Run
 from requorum.command import Result
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.lineage import Birth
 from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone

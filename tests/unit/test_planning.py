@@ -18,7 +18,7 @@ from requorum import drawing, layout, lineage, locking, marker, procedures
 from requorum.cluster import Options
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet, Machine
+from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
 from requorum.lineage import Birth
 from requorum.marker import Phase

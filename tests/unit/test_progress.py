@@ -11,7 +11,7 @@ import pytest
 from requorum.cluster import Options, Run, Section
 from requorum.etcd import Status
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from requorum.lineage import Birth, Family, Lineage
 from requorum.marker import Phase
 from requorum.planning import Planning

@@ -12,7 +12,7 @@ from requorum import facts
 from requorum.cluster import Run
 from requorum.command import Command, Result
 from requorum.etcd import Status
-from requorum.fleet import Machine
+from requorum.hosts.fleet import Machine
 from requorum.proofs import hosts
 from requorum.proofs.data import not_one_cluster
 from requorum.proofs.hosts import Connection, connections

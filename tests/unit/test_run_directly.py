@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import direct, execstart, sudoers
+from requorum import direct, sudoers
 from requorum.cluster import Run
 from requorum.command import Collect, Collected
 from requorum.evidence.journal import Journal
-from requorum.execstart import ExecStart, UnitError
-from requorum.fleet import Fleet
+from requorum.hosts import systemd
+from requorum.hosts.fleet import Fleet
+from requorum.hosts.systemd import ExecStart, UnitError
 from requorum.proofs import directly
 from requorum.refusal import Disproved
 from tests.unit import build
@@ -35,7 +36,7 @@ PLAIN = ExecStart(("/usr/bin/etcd", "--config-file", "/etc/etcd/dh/latest/config
 
 
 def test_the_words_of_a_unit_are_read_as_systemd_understood_them() -> None:
-    assert execstart.parse(ANSWER, "etcd-2", build.UNIT) == PLAIN
+    assert systemd.parse(ANSWER, "etcd-2", build.UNIT) == PLAIN
 
 
 def test_environment_and_escapes_are_read() -> None:
@@ -44,7 +45,7 @@ def test_environment_and_escapes_are_read() -> None:
         .replace("a(sb) 0", 'a(sb) 2 "/etc/default/etcd" true "/etc/etcd.env" false')
         .replace('s ""', 's "!/srv/x"')
     )
-    found = execstart.parse(text, "etcd-2", build.UNIT)
+    found = systemd.parse(text, "etcd-2", build.UNIT)
     assert found.environment == ("A=two words", 'B="q" \\ é !\t')
     assert found.environment_files == ("-/etc/default/etcd", "/etc/etcd.env")
     assert found.directory == "-/srv/x"
@@ -61,11 +62,11 @@ def test_environment_and_escapes_are_read() -> None:
 def test_a_unit_that_does_not_run_exactly_one_command_is_refused(first: str, says: str) -> None:
     text = "\n".join([first, *ANSWER.splitlines()[1:]]) if first.startswith("a(") else first
     with pytest.raises(UnitError, match=says):
-        execstart.parse(text, "etcd-2", build.UNIT)
+        systemd.parse(text, "etcd-2", build.UNIT)
 
 
 def test_a_units_name_is_spelled_as_the_bus_wants_it() -> None:
-    assert "/org/freedesktop/systemd1/unit/dh_2detcd_2eservice" in execstart.ask("etcd-2", build.UNIT).argv
+    assert "/org/freedesktop/systemd1/unit/dh_2detcd_2eservice" in systemd.ask("etcd-2", build.UNIT).argv
 
 
 WHERE = direct.Place("/var/lib/requorum/lab/run_directly", "r1")

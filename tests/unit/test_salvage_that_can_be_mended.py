@@ -12,7 +12,7 @@ from requorum.catalogue import Sources
 from requorum.choice import Decision
 from requorum.command import Command, Result
 from requorum.etcd import EtcdError
-from requorum.fleet import FleetError, Unreachable
+from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.planning import Planning
 from requorum.refusal import Refusal
 from requorum.salvage import Salvaged

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import snapshot
+from requorum.hosts.stream import BLOCK
 from requorum.snapshot import SnapshotError, Source
-from requorum.stream import BLOCK
 from tests.unit import build
 
 WHOLE = build.database() + hashlib.sha256(build.database()).digest()

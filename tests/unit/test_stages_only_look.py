@@ -13,7 +13,7 @@ from requorum import probes
 from requorum.cluster import Run
 from requorum.command import Command
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from tests.unit import build
 from tests.unit.test_planning import Hosts, planning
 

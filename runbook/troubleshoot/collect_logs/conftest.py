@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum.clock import Reading
 from requorum.cluster import Run
 from requorum.command import Collected
+from requorum.hosts.clock import Reading
 
 
 @dataclass

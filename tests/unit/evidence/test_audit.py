@@ -21,7 +21,7 @@ from requorum.evidence import syslog as anchor
 from requorum.evidence.audit import State, against, verdict
 from requorum.evidence.journal import Journal, line_of
 from requorum.evidence.syslog import Anchor
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from tests.unit import build
 
 ENTRIES: list[dict[str, Any]] = [

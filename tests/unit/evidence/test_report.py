@@ -17,7 +17,7 @@ from requorum.cluster import Options, Run
 from requorum.command import Command, Result
 from requorum.evidence import audit, outline, report, timeline
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet
+from requorum.hosts.fleet import Fleet
 from tests.unit import build
 from tests.unit.recorded import DATA, RECORDS, SUMMARY
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import batch
-from requorum.batch import Frame
 from requorum.command import Command
+from requorum.hosts import batch
+from requorum.hosts.batch import Frame
 
 MARK = "0123456789abcdef"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum import certificates
-from requorum.certificates import Checked
 from requorum.etcd import Certificate
+from requorum.hosts import certificates
+from requorum.hosts.certificates import Checked
 
 IP = "10.0.0.11"
 

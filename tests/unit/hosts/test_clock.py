@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import clock
-from requorum.clock import Reading
 from requorum.command import Result
+from requorum.hosts import clock
+from requorum.hosts.clock import Reading
 
 
 def read(said: str, seconds: float = 0.1, answered: float = 1000.0) -> Reading | None:

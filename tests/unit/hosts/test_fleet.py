@@ -11,8 +11,8 @@ import pytest
 
 from requorum.command import Collect, Collected, Command
 from requorum.evidence.journal import Journal
-from requorum.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
-from requorum.stream import StreamError
+from requorum.hosts.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
+from requorum.hosts.stream import StreamError
 from tests.unit import build
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from compose import poll
-from requorum import batch, interrupt
 from requorum.command import STOP, Command, Result, act, act_long
-from requorum.interrupt import Process
+from requorum.hosts import batch, interrupt
+from requorum.hosts.interrupt import Process
 
 
 def argv(command: Command) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from requorum import stream
-from requorum.stream import BLOCK, StreamError, fan_out
+from requorum.hosts import stream
+from requorum.hosts.stream import BLOCK, StreamError, fan_out
 
 DATA = os.urandom(BLOCK * 2 + 12345)
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -12,7 +12,7 @@ from tests.unit import controller
 from tests.unit.controller import GIB, MEMORY_MIB
 
 FAN_OUT = """
-from requorum.stream import fan_out
+from requorum.hosts.stream import fan_out
 source, kind, target = sys.argv[1:]
 sinks = {"one": ("sh", "-c", 'sha256sum >"$0"', target), "another": ("sh", "-c", "cat >/dev/null")}
 answer = fan_out(Path(source) if kind == "file" else ("cat", source), sinks, timeout=300)

@@ -1,0 +1,1 @@
+"""Reaching machines, and what any Linux says."""
