@@ -23,7 +23,6 @@ import pytest
 from requorum import advice, checks, collection, commandline, confirmation, locking, opening, procedures, selection
 from requorum import inventory as inventories
 from requorum.checks.check import Case
-from requorum.cluster import Options, Run
 from requorum.drawing import PlanReporter
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet
@@ -31,6 +30,7 @@ from requorum.inventory import Inventory
 from requorum.marker import Marker, Phase
 from requorum.planning import Planning
 from requorum.refusal import Refusal
+from requorum.run.run import Options, Run
 from requorum.tables import CheckReporter
 from requorum.terminal import Reporter
 from requorum.terms import Terms

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from requorum import isolation
+from requorum.cluster import sandbox
 from requorum.command import Action, Command, Copy
 from requorum.marker import BASE
 
@@ -125,7 +125,7 @@ class Aftermath:
             self._systemctl(host, words)
         elif "--data-dir" in options:
             self._put(host, options["--data-dir"], MADE)
-        elif name == "sh" and posixpath.basename(words[0]) == isolation.PROGRAM.name:
+        elif name == "sh" and posixpath.basename(words[0]) == sandbox.ON_HOSTS:
             self._put(host, f"{posixpath.dirname(words[0])}/salvage.snap", MADE)
         elif name == "find" and "cp" in words and self.at(host, paths[0]).kind != "real":
             self._put(host, paths[0], MADE)

@@ -11,11 +11,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from requorum import isolation, salvage
+from requorum import salvage
+from requorum.cluster import sandbox
+from requorum.cluster.etcd import EtcdError, parse_snapshot_status
+from requorum.cluster.lineage import Lineage
+from requorum.cluster.sandbox import FIRST_PORT, Answers
 from requorum.command import Command, Result
-from requorum.etcd import EtcdError, parse_snapshot_status
-from requorum.isolation import FIRST_PORT, Answers
-from requorum.lineage import Lineage
 from requorum.ranking import NAME_SALVAGE, Candidate
 from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint, Source
@@ -125,7 +126,7 @@ def _speaks_of_the_data(attempt: Attempt, name: str, why: str) -> bool:
     """Whether an etcd that ended did so for what is in the data: a copy with a reason of its own, a stand-in that the
     copies turned away. One that was killed, or that waited too long for an answer, says nothing of it."""
     if name in attempt.names:
-        return why != isolation.NO_REASON
+        return why != sandbox.NO_REASON
     return any(word in why for word in TURNED_AWAY)
 
 
@@ -165,7 +166,7 @@ def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None)
     place, account = salvage.scratch(terms), terms.inventory.etcd.user
     return [
         *salvage.unpack(terms, host, attempt.names),
-        *isolation.boot(host, salvage.KIND, terms.mark.run, place, account, boots, revision=revision),
+        *sandbox.boot(host, salvage.KIND, terms.mark.run, place, account, boots, revision=revision),
     ]
 
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import deephaven, etcd, facts, lineage, marker
+from requorum import facts, marker
 from requorum.catalogue import Sources
-from requorum.cluster import Run
+from requorum.cluster import deephaven, etcd, lineage
+from requorum.cluster.etcd import EtcdError, Status
+from requorum.cluster.lineage import Lineage
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
-from requorum.etcd import EtcdError, Status
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from requorum.snapshot import Fingerprint, Source
 from requorum.terms import Terms
 from requorum.vault import BackupError, Vault

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
-from requorum import deephaven, etcd
+from requorum.cluster import deephaven, etcd
+from requorum.cluster.etcd import Unit
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
-from requorum.etcd import Unit
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.terms import Terms

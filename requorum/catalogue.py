@@ -13,18 +13,19 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import bolt, disks, emptiness, facts, layout, lineage, manifest, ranking, snapshot
-from requorum.cluster import Run
+from requorum import bolt, disks, emptiness, facts, layout, manifest, ranking, snapshot
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.disks import Disk
 from requorum.emptiness import Place, Way
 from requorum.inventory import Inventory
 from requorum.layout import Layout
-from requorum.lineage import Birth, Family, Lineage
 from requorum.loss import Loss
 from requorum.manifest import Manifest, ManifestError
 from requorum.marker import Marker
 from requorum.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from requorum.salvage import Salvaged
 from requorum.snapshot import SUFFIXES, SnapshotError, Source
 

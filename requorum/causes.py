@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from requorum import marker, roots
 from requorum.cause import Cause, listed, pytest_line, refused
-from requorum.quorum import Kind, State
+from requorum.cluster.quorum import Kind, State
 from requorum.sheet import EtcdSheet, Sheet
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from requorum import disks, loss, ranking
+from requorum.cluster.lineage import Family
 from requorum.disks import Disk
-from requorum.lineage import Family
 from requorum.loss import Loss
 from requorum.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
 from requorum.salvage import Salvaged, listed

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import deephaven
+from requorum.cluster import deephaven
 from requorum.command import LONG, Collect, Command, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal

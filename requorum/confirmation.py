@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from requorum import facts
-from requorum.cluster import Run
 from requorum.progress import Progress
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 
 
 class NotConfirmed(Refusal):

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from requorum import layout, marker
+from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
+from requorum.cluster.lineage import Family, Lineage
 from requorum.command import Command, look
-from requorum.etcd import EtcdError, MemberConfig, parse_config
 from requorum.inventory import Member
 from requorum.layout import Layout
-from requorum.lineage import Family, Lineage
 from requorum.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum import bolt, catalogue, manifest, marker
-from requorum.cluster import Options
+from requorum.cluster.lineage import Family
 from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
-from requorum.lineage import Family
 from requorum.manifest import ManifestError
 from requorum.ranking import BY_YOU, Candidate
+from requorum.run.run import Options
 from requorum.snapshot import SnapshotError, Source
 from requorum.terms import Terms
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.lineage import Family, Lineage, cluster_id, member_id
 from requorum.command import Command, Result, look
 from requorum.disks import Disk
-from requorum.etcd import MemberConfig, Unit
 from requorum.hosts import systemd
 from requorum.inventory import Etcd
 from requorum.layout import OURS, Layout
-from requorum.lineage import Family, Lineage, cluster_id, member_id
 from requorum.ranking import NAME_SALVAGE
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from requorum import deephaven, marker
+from requorum import marker
+from requorum.cluster import deephaven
+from requorum.cluster.sandbox import WAL_BYTES
 from requorum.command import Command, look
 from requorum.inventory import Inventory
-from requorum.isolation import WAL_BYTES
 from requorum.terms import Terms
 
 

@@ -12,18 +12,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum import deephaven, facts, incident, marker, questions, quorum
+from requorum import facts, incident, marker, questions
 from requorum.cause import refused
-from requorum.cluster import Run
+from requorum.cluster import deephaven, quorum
+from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result, look
-from requorum.etcd import MemberConfig
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine, Unreachable
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker
-from requorum.quorum import MemberFacts
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from requorum.sheet import EtcdSheet, Sheet
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from requorum import before, deephaven, isolation
+from requorum import before
 from requorum.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
+from requorum.cluster import deephaven, sandbox
 from requorum.command import Action, Command, Result
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
@@ -66,11 +67,11 @@ class Forecast:
     def _boot(self, command: Command) -> str:
         """A boot in isolation, by the files that were written for it."""
         name, *words = program(command.argv)
-        if name != "sh" or posixpath.basename(words[0]) != isolation.PROGRAM.name:
+        if name != "sh" or posixpath.basename(words[0]) != sandbox.ON_HOSTS:
             return ""
         files = (f"{posixpath.dirname(words[0])}/{file}" for file in ("members", "prefixes"))
         members, prefixes = (self.after.at(command.host, file).content.decode().splitlines() for file in files)
-        return isolation.good_end(members, prefixes, REVISION, HASH, NUMBER)
+        return sandbox.good_end(members, prefixes, REVISION, HASH, NUMBER)
 
     def foresee(self, question: Command) -> Result | tuple[Command, Read]:
         """The answer, or what to ask the host itself now and how its answer is to be read.

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from requorum import lineage, marker
+from requorum import marker
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth
 from requorum.command import Command, Result, look
-from requorum.lineage import Birth
 from requorum.marker import Outlived, Phase
 
 BACKUP = "client.before"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from requorum.cluster.etcd import NOT_THERE, MemberConfig
 from requorum.command import LONG, Command, Result, look
-from requorum.etcd import NOT_THERE, MemberConfig
 
 ENTRY = r"%y %U %G %m %n %p\0"
 DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal

@@ -9,11 +9,11 @@ import socket
 from pathlib import Path
 
 from requorum import lock
-from requorum.cluster import Run
 from requorum.command import stop_all
 from requorum.evidence.journal import now
 from requorum.lock import Holder
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 
 _ENDED = "the holder's process has ended"
 PLANNED = "‹holder›"  # in a plan, where a run has its holder's words

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from requorum.lineage import Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.refusal import Refusal
 from requorum.snapshot import Fingerprint
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from requorum import disks, staged
+from requorum.cluster.lineage import Family
 from requorum.command import HUGE, Command, Result, act, act_long
 from requorum.disks import Disk
-from requorum.lineage import Family
 from requorum.ranking import BY_YOU, ON_DISK, Candidate
 from requorum.salvage import Salvaged
 from requorum.snapshot import Source

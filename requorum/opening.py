@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-from requorum import deephaven
+from requorum.cluster import deephaven
 from requorum.command import LONG, Command
 from requorum.terms import Terms
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from requorum import marker
+from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import LONG, Command, act, look
-from requorum.etcd import MemberConfig, Unit
 
 TOGETHER = 50  # paths in one command
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from requorum import archive, deephaven, etcd
-from requorum.archive import Entry
+from requorum.cluster import archive, deephaven, etcd
+from requorum.cluster.archive import Entry
+from requorum.cluster.etcd import MemberConfig, Tools, Unit
+from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Action, Command, Copy, act, act_long
-from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
-from requorum.quorum import Kind, State, Verdict
 from requorum.snapshot import Source
 from requorum.terms import Terms
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from requorum import drawing, forecast, procedures
 from requorum.aftermath import is_own
-from requorum.cluster import Options, Run
+from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Result
 from requorum.drawing import NO_RETURN, Stage
 from requorum.evidence import outline, syslog
@@ -25,9 +25,9 @@ from requorum.evidence.journal import Journal, redact
 from requorum.forecast import Forecast, Unforeseen
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
-from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.refusal import Disproved
+from requorum.run.run import Options, Run
 
 
 class Planning(Run):

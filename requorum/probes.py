@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from requorum import deephaven
+from requorum.cluster import deephaven
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import HUGE, Command, act, act_long, look
-from requorum.etcd import MemberConfig, Tools
 from requorum.terms import Terms
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from requorum.catalogue import Sources
-from requorum.cluster import Run, Section
-from requorum.etcd import MemberConfig, Status, Tools
+from requorum.cluster.etcd import MemberConfig, Status, Tools
+from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
 from requorum.marker import Phase
 from requorum.planning import Planning
-from requorum.quorum import Kind, Verdict
+from requorum.run.run import Run, Section
 from requorum.snapshot import Source
 from requorum.trial import Trial
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from requorum import deephaven, etcd, quorum
+from requorum.cluster import deephaven, etcd, quorum
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, Result, look
-from requorum.etcd import MemberConfig
 from requorum.hosts import certificates
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from requorum.lineage import Family, Lineage
+from requorum.cluster.lineage import Family, Lineage
 from requorum.snapshot import Source
 
 SALVAGE = "salvage"

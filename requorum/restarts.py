@@ -10,16 +10,17 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from requorum import disks, etcd
-from requorum.cluster import Run
+from requorum import disks
+from requorum.cluster import etcd
+from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, look
-from requorum.etcd import MemberConfig
 from requorum.facts import ELECTION_TIMEOUTS
 from requorum.hosts.fleet import Machine
 from requorum.inventory import Member
 from requorum.poll import until_holds
-from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
+from requorum.run.run import Run
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
 

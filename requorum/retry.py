@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from requorum import rollback
+from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import LONG, Command, act
-from requorum.etcd import MemberConfig, Unit
 from requorum.marker import Marker, Phase
 from requorum.plan import is_new
 from requorum.refusal import NothingToDo, Refusal

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import before, deephaven, incident
+from requorum import before, incident
 from requorum.before import Difference, Record
+from requorum.cluster import deephaven
+from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import HUGE, LONG, Command, act, act_long, look
-from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Inventory
 from requorum.loss import Loss
 from requorum.marker import Marker, Phase, Undone

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from requorum import marker, signs
 from requorum.cause import Cause, each, listed, pytest_line
+from requorum.cluster.quorum import Kind
 from requorum.hosts import clock
 from requorum.marker import Phase
-from requorum.quorum import Kind
 from requorum.refusal import Refusal
 from requorum.sheet import EtcdSheet, Sheet
 

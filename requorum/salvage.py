@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from requorum import isolation, staged
+from requorum import staged
+from requorum.cluster import sandbox
+from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.lineage import Lineage
+from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, act, act_long, look
 from requorum.disks import Disk
-from requorum.etcd import MemberConfig
 from requorum.inventory import Member
-from requorum.isolation import WAL_BYTES, Boot
-from requorum.lineage import Lineage
 from requorum.ranking import SALVAGE
 from requorum.refusal import Refusal
 from requorum.snapshot import Source
@@ -154,7 +155,7 @@ def kept(terms: Terms) -> str:
 
 
 def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    return [command for host in hosts for command in isolation.clear(host, KIND, terms.mark.run, scratch(terms))]
+    return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
 
 
 def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) -> list[Action]:
@@ -164,7 +165,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
     """
     place = scratch(terms)
     plan: list[Action] = [*clear(terms, [s.host for s in survivors])]
-    plan += isolation.make_room(host, place, terms.inventory.etcd.user)
+    plan += sandbox.make_room(host, place, terms.inventory.etcd.user)
     for survivor in survivors:
         archive = f"{place}/{survivor.name}.tar"
         plan += [
@@ -203,10 +204,10 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too."""
     place, account = scratch(terms), terms.inventory.etcd.user
     plan = [
-        act(host, *isolation.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
+        act(host, *sandbox.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
         act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
         act_long(host, "rm", "-rf", f"{place}/room", f"{place}/salvage.snap", why="clear an attempt before"),
-        *isolation.make_room(host, place, account),
+        *sandbox.make_room(host, place, account),
     ]
     for name in sorted(names):
         plan += [

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from requorum import attempts, disks, facts, isolation, loss, salvage, staged
+from requorum import attempts, disks, facts, loss, salvage, staged
 from requorum.attempts import Tried
 from requorum.catalogue import Sources
-from requorum.cluster import Run
+from requorum.cluster import sandbox
+from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import look
 from requorum.disks import Disk
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.loss import Loss
 from requorum.marker import BASE
-from requorum.quorum import Kind, Verdict
 from requorum.ranking import Candidate
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint, Source
 from requorum.staged import Origin
@@ -112,7 +113,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
         if attempt.why:
             run.note(attempt.why)
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
-        tried.append((attempt, isolation.parse(answer.stdout, answer.words)))
+        tried.append((attempt, sandbox.parse(answer.stdout, answer.words)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
             run.do(salvage.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)

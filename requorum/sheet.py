@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from requorum import marker
-from requorum.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.quorum import MemberFacts, Verdict
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker, Outlived
-from requorum.quorum import MemberFacts, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from requorum.cluster.lineage import Lineage
 from requorum.hosts.stream import BLOCK
-from requorum.lineage import Lineage
 from requorum.refusal import Refusal
 
 TRAILER = 32  # bytes of SHA-256 behind the database

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import catalogue, choice, deephaven, disks, facts, loss, ondisk, plan, salvage, snapshot
+from requorum import catalogue, choice, disks, facts, loss, ondisk, plan, salvage, snapshot
 from requorum.catalogue import Sources
 from requorum.choice import Decision
-from requorum.cluster import Run
+from requorum.cluster import deephaven
+from requorum.cluster.etcd import parse_snapshot_status
+from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
-from requorum.etcd import parse_snapshot_status
 from requorum.evidence.journal import now
-from requorum.quorum import Kind, State, Verdict
 from requorum.ranking import ON_DISK, SALVAGE, Candidate
+from requorum.run.run import Run
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from requorum.cluster.etcd import parse_snapshot_status
+from requorum.cluster.lineage import Lineage
 from requorum.command import HUGE, LONG, Command, Result, look
-from requorum.etcd import parse_snapshot_status
-from requorum.lineage import Lineage
 from requorum.ranking import ON_DISK
 from requorum.snapshot import TRAILER, Source
 

@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from requorum import etcd, isolation
+from requorum.cluster import etcd, sandbox
+from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import Action, Command, Copy, act, act_long
-from requorum.etcd import MemberConfig, Tools
-from requorum.isolation import WAL_BYTES, Answers, Boot
 from requorum.terms import Terms
 
 KIND = "trial"
@@ -46,7 +46,7 @@ def bytes_needed(snapshot: int, members: int, gathers: bool) -> int:
 
 
 def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    return [command for host in hosts for command in isolation.clear(host, KIND, terms.mark.run, scratch(terms))]
+    return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
 
 
 def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, MemberConfig]) -> list[Command]:
@@ -72,7 +72,7 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
 def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: Sequence[str]) -> list[Action]:
     """Brings what was restored to `host`, and each role's old login from the backup of Step 2."""
     place, account = scratch(terms), terms.inventory.etcd.user
-    plan: list[Action] = [*isolation.make_room(host, place, account)]
+    plan: list[Action] = [*sandbox.make_room(host, place, account)]
     names = {member: configs[member].name for member in terms.member_hosts}
     for member, name in names.items():
         archive = f"{place}/{name}.tar"

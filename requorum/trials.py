@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from requorum import facts, isolation, trial
-from requorum.cluster import Run
+from requorum import facts, trial
+from requorum.cluster import sandbox
 from requorum.command import look
 from requorum.marker import BASE
 from requorum.progress import Progress
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from requorum.trial import Trial
 
 
@@ -32,10 +33,10 @@ def hold(run: Run, progress: Progress) -> Trial:
     run.do(trial.gather(terms, configs, host, progress.roles))
     boots = trial.boots(terms, configs)
     account, scratch = run.inventory.etcd.user, trial.scratch(terms)
-    plan = isolation.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted)
+    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted)
     answer = run.do(plan)[-1]
     run.do(trial.clear(terms, terms.member_hosts))
-    answers = isolation.parse(answer.stdout, answer.words)
+    answers = sandbox.parse(answer.stdout, answer.words)
     found = trial.result(source.sha256, wanted, answers, len(terms.member_hosts))
     if not found.problem:
         run.do([trial.note(terms, server, found)])

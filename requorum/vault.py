@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum import catalogue, manifest, rotation
+from requorum.cluster.lineage import Family
 from requorum.inventory import Inventory
-from requorum.lineage import Family
 from requorum.manifest import Manifest, ManifestError
 from requorum.refusal import Refusal
 from requorum.rotation import Backup

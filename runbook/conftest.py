@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from requorum.cluster import Run
 from requorum.progress import Progress
+from requorum.run.run import Run
 
 
 @pytest.fixture(scope="session")

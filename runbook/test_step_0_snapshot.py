@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, locking, marker, plan, quorum, sources
-from requorum.cluster import Run
+from requorum import facts, locking, marker, plan, sources
+from requorum.cluster import quorum
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import hosts
+from requorum.run.run import Run
 
 
 class TestStep0Snapshot:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import before, etcd, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
-from requorum.cluster import Run
+from requorum import before, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
+from requorum.cluster import etcd
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import hosts
+from requorum.run.run import Run
 
 
 class TestStep1Stop:

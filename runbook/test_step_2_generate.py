@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from requorum import facts, plan, trials
-from requorum.cluster import Run
 from requorum.progress import Progress
 from requorum.proofs import configuration
+from requorum.run.run import Run
 
 
 class TestStep2Generate:

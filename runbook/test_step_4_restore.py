@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from requorum import facts, plan
-from requorum.cluster import Run
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import data
+from requorum.run.run import Run
 
 
 class TestStep4Restore:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from requorum import plan
-from requorum.cluster import Run
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import data
 from requorum.proofs import trial as tried
+from requorum.run.run import Run
 
 
 class TestStep5PowerOn:

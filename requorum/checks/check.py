@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Result
-from requorum.etcd import MemberConfig
 from requorum.hosts.clock import Reading
 from requorum.ranking import Candidate
 from requorum.refusal import Refusal

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from requorum import deephaven
 from requorum.checks.check import Check, Ruling, Seen, ruled
 from requorum.checks.members import old
+from requorum.cluster import deephaven
 from requorum.command import Command, look
 from requorum.terms import Terms
 

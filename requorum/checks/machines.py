@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import equipment, quorum, sudoers
+from requorum import equipment, sudoers
 from requorum.checks.check import Check, Ruling, Seen, Verdict, ruled
+from requorum.cluster import quorum
 from requorum.command import Command, look
 from requorum.terms import Terms
 

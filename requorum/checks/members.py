@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import advisories, equipment, etcd, quorum
+from requorum import advisories, equipment
 from requorum.checks.check import Check, Ruling, Seen, ruled, told
+from requorum.cluster import etcd, quorum
 from requorum.command import Command, look
 from requorum.terms import Terms
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from requorum import deephaven, etcd, incident, marker, quorum
+from requorum import incident, marker
 from requorum.checks.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
 from requorum.checks.members import sees_leader
+from requorum.cluster import deephaven, etcd, quorum
+from requorum.cluster.etcd import Status
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command
-from requorum.etcd import Status
-from requorum.quorum import MemberFacts
 from requorum.terms import Terms
 
 # A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.

@@ -11,8 +11,8 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from requorum.cluster.etcd import Certificate, MemberConfig
 from requorum.command import Command, act, act_long, look
-from requorum.etcd import Certificate, MemberConfig
 from requorum.refusal import Refusal
 
 _ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")

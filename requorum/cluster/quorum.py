@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
+from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import Command, look
-from requorum.etcd import MemberConfig, Unit
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
 

@@ -1,7 +1,7 @@
 """Booting copies of etcd data on one host where nobody can see them: the plan, and how its answers are read.
 
 One transient systemd unit a boot, in a network namespace of its own (`PrivateNetwork`): stopping the unit ends every
-process and the namespace with it, and the unit ends by itself after `BOOT_SECONDS`. What runs in it is `isolation.sh`.
+process and the namespace with it, and the unit ends by itself after `BOOT_SECONDS`. What runs in it is `sandbox.sh`.
 `salvage` boots survivors' copies, `trial` boots restored data. Pure functions only: they return `Command`s or parse.
 """
 
@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from requorum.command import LONG, SLICE, Command, act, act_long
 from requorum.refusal import Refusal
 
-PROGRAM = Path(__file__).with_name("isolation.sh")
+PROGRAM = Path(__file__).with_name("sandbox.sh")
+ON_HOSTS = "isolation.sh"  # its name there: sudoers files out there allow it by this name
 ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
 BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that waits for it
 LEADER_SECONDS = 60
@@ -143,7 +144,7 @@ def boot(
     ]
     names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
     files = {
-        "isolation.sh": PROGRAM.read_text(encoding="utf-8"),
+        ON_HOSTS: PROGRAM.read_text(encoding="utf-8"),
         "members": _lines(members),
         "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
@@ -179,7 +180,7 @@ def boot(
                 f"--unit={unit(kind, run)}",
                 *(f"--property={p}" for p in properties),
                 "sh",
-                f"{scratch}/isolation.sh",
+                f"{scratch}/{ON_HOSTS}",
                 kind,
                 scratch,
                 account,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Boots copies of etcd data where nobody can see them, asks them, and ends. Run by requorum/isolation.py as one
+# Boots copies of etcd data where nobody can see them, asks them, and ends. Run by requorum/cluster/sandbox.py as one
 # transient systemd unit, so that stopping the unit ends every process here and the network namespace with them.
 #
 #   isolation.sh salvage|trial SCRATCH ACCOUNT SECONDS

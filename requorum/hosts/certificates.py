@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from requorum.cluster.etcd import Certificate
 from requorum.command import Command, look
-from requorum.etcd import Certificate
 
 # Dates, then what `openssl verify` finds, then whether key and certificate have one public key.
 _SCRIPT = (

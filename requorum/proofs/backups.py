@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import stat
 
-from requorum import backup, bolt, catalogue, deephaven, manifest, snapshot
+from requorum import backup, bolt, catalogue, manifest, snapshot
 from requorum.backup import Tonight
-from requorum.cluster import Run
+from requorum.cluster import deephaven
+from requorum.cluster.lineage import Family
 from requorum.command import look
 from requorum.hosts.fleet import Machine
-from requorum.lineage import Family
+from requorum.run.run import Run
 from requorum.snapshot import SnapshotError, Source
 
 HERE = "this machine"

@@ -7,12 +7,12 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from requorum.cluster import Run
 from requorum.collection import MOST_LINES, UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.command import Collected
 from requorum.evidence.journal import now
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
+from requorum.run.run import Run
 
 
 def somebody_answers(run: Run, silent: Mapping[str, str]) -> None:

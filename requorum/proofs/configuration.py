@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from requorum import archive, deephaven, facts
-from requorum.cluster import Run
+from requorum import facts
+from requorum.cluster import archive, deephaven
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import look
-from requorum.etcd import MemberConfig
 from requorum.hosts.fleet import Machine
 from requorum.plan import is_new
+from requorum.run.run import Run
 
 
 def passwords_agree(run: Run) -> tuple[str, ...]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from requorum import deephaven, etcd, facts, probes
-from requorum.cluster import Run
+from requorum import facts, probes
+from requorum.cluster import deephaven, etcd
+from requorum.cluster.etcd import MemberConfig, Status
 from requorum.command import look
-from requorum.etcd import MemberConfig, Status
 from requorum.hosts.fleet import Machine
 from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs.hosts import account_of_etcd, connections
+from requorum.run.run import Run
 from requorum.snapshot import Source
 
 

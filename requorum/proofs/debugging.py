@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from requorum import debug_logging, etcd, restarts
-from requorum.cluster import Run
+from requorum import debug_logging, restarts
+from requorum.cluster import etcd
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
 from requorum.debug_logging import Config
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
-from requorum.quorum import MemberFacts
+from requorum.run.run import Run
 
 LINES_SECONDS = 20  # a member that has just started says something at once, a lonely one with its next election
 

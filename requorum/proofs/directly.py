@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from requorum import direct, etcd
-from requorum.cluster import Run
+from requorum import direct
+from requorum.cluster import etcd
 from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import ExecStart
 from requorum.poll import until_holds
+from requorum.run.run import Run
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own
 MOST_BYTES = 10_000_000_000  # of that output in the evidence

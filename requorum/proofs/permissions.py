@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
-from requorum import etcd, ownership, restarts
-from requorum.cluster import Run
+from requorum import ownership, restarts
+from requorum.cluster import etcd
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
 from requorum.hosts.fleet import Machine
 from requorum.ownership import Finding
-from requorum.quorum import MemberFacts
 from requorum.restarts import Back
+from requorum.run.run import Run
 
 
 def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:

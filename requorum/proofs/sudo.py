@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from requorum import sudoers
-from requorum.cluster import Run
 from requorum.command import look
 from requorum.hosts.fleet import Machine
+from requorum.run.run import Run
 
 FILE = "/etc/sudoers.d/requorum"
 

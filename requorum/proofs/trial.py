@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import deephaven, etcd
-from requorum.cluster import Run
+from requorum.cluster import deephaven, etcd
 from requorum.hosts.fleet import Machine
 from requorum.marker import Phase
+from requorum.run.run import Run
 from requorum.trial import Trial
 
 

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import lineage, lock, marker
+from requorum import lock, marker
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Copy, Result
 from requorum.evidence import report, syslog
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet, Machine, raise_all
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
-from requorum.lineage import Birth
 from requorum.marker import Marker, Phase
 from requorum.poll import until_holds
 from requorum.refusal import Disproved

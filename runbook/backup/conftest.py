@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from requorum.backup import Tonight, sweep
-from requorum.cluster import Run, Section
+from requorum.run.run import Run, Section
 from requorum.vault import Vault
 
 

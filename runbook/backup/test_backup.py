@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from requorum import backup
 from requorum.backup import Tonight
-from requorum.cluster import Run
 from requorum.proofs import backups
+from requorum.run.run import Run
 
 
 class TestBackup:

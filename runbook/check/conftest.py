@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from requorum.checks.check import Finding, Seen, counted
-from requorum.cluster import Run, Section
+from requorum.run.run import Run, Section
 from requorum.tables import CheckReporter
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from requorum import survey
 from requorum.checks.check import Case, Finding, Verdict, judge
-from requorum.cluster import Run
 from requorum.refusal import Disproved, Refusal
+from requorum.run.run import Run
 from runbook.check.conftest import Inspection
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from requorum import drill
-from requorum.cluster import Run, Section
 from requorum.drill import Drill
 from requorum.inventory import Inventory
+from requorum.run.run import Run, Section
 from runbook.drill import lab
 
 

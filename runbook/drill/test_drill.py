@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from requorum import drill, etcd, facts, plan
-from requorum.cluster import Run
+from requorum import drill, facts, plan
+from requorum.cluster import etcd
 from requorum.drill import Drill
 from requorum.progress import Progress
 from requorum.proofs import data, drills, hosts
+from requorum.run.run import Run
 from runbook.test_step_2_generate import TestStep2Generate as Step2
 from runbook.test_step_3_distribute import TestStep3Distribute as Step3
 from runbook.test_step_4_restore import TestStep4Restore as Step4

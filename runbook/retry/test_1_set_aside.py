@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum import facts, locking, marker, retry, undoing
-from requorum.cluster import Run
 from requorum.marker import Phase
 from requorum.proofs import hosts, undone
+from requorum.run.run import Run
 
 
 class TestRetry:

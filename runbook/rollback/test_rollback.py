@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum import facts, locking, marker, rollback, undoing
-from requorum.cluster import Run
 from requorum.marker import Phase, Undone
 from requorum.proofs import hosts, undone
+from requorum.run.run import Run
 from runbook.rollback.conftest import Past
 
 

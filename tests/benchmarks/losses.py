@@ -22,13 +22,14 @@ from rich.table import Table
 from compose import faults, lab, load, state
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
-from requorum import etcd, isolation, salvage
 from requorum import inventory as inventories
+from requorum import salvage
+from requorum.cluster import etcd, sandbox
+from requorum.cluster.lineage import Lineage
 from requorum.disks import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.lineage import Lineage
 from requorum.marker import Marker, Phase
 from requorum.refusal import Refusal
 from requorum.terms import Terms
@@ -106,9 +107,9 @@ class Bench:
         members = salvage.membership(self._survivor.config.initial_cluster)
         boots = salvage.boots([self._survivor], members, old, force)
         account = terms.inventory.etcd.user
-        plan = isolation.boot(host, salvage.KIND, terms.mark.run, self._place, account, boots)
+        plan = sandbox.boot(host, salvage.KIND, terms.mark.run, self._place, account, boots)
         result = self._fleet.run(plan)[-1]
-        answers = isolation.parse(result.stdout, result.words)
+        answers = sandbox.parse(result.stdout, result.words)
         if answers.failed or not answers.saved:
             raise BenchError(f"{host}: nothing was saved: {answers.failed}")
         return f"{self._place}/salvage.snap"

@@ -11,9 +11,9 @@ from compose import cluster, faults, lab, poll
 from compose.ailments import AILMENTS, Ailment, by_name
 from requorum import causes, examination, inventory
 from requorum.cause import Cause
-from requorum.cluster import Options, Run
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
+from requorum.run.run import Options, Run
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.command import Action, Command
-from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.inventory import Inventory
 from requorum.marker import Marker, Phase
 from requorum.terms import Terms

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from requorum import layout, salvages, sources
+from requorum.cluster.lineage import Lineage
+from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import Command, Result
-from requorum.lineage import Lineage
 from requorum.marker import Phase
 from requorum.planning import Planning
 from requorum.progress import Progress
-from requorum.quorum import Kind, MemberFacts, Verdict
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 from tests.unit import build

@@ -8,9 +8,9 @@ import pytest
 
 from requorum import attempts, ranking, salvage
 from requorum.attempts import Attempt, Copies
+from requorum.cluster.lineage import Lineage
+from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Result
-from requorum.isolation import Answers
-from requorum.lineage import Lineage
 from requorum.salvage import Salvaged
 from requorum.snapshot import Fingerprint, Source
 from tests.unit.test_salvage import initial_cluster, survivor, terms

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from requorum import catalogue, drill, manifest, ranking, snapshot
+from requorum.cluster.lineage import Family, Lineage
 from requorum.inventory import Inventory
-from requorum.lineage import Family, Lineage
 from requorum.manifest import Manifest
 from requorum.snapshot import Fingerprint, SnapshotError
 from tests.unit import build

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from requorum import causes, quorum, roots
-from requorum.etcd import Unit
+from requorum import causes, roots
+from requorum.cluster import quorum
+from requorum.cluster.etcd import Unit
+from requorum.cluster.quorum import MemberFacts
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory
 from requorum.marker import Outlived, Phase
-from requorum.quorum import MemberFacts
 from requorum.sheet import DataHash, Disk, EtcdSheet, Sheet
 from tests.unit import build
 

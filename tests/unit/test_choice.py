@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from requorum import choice, disks, lineage, loss, ondisk, plan, ranking, staged, trial
+from requorum import choice, disks, loss, ondisk, plan, ranking, staged, trial
 from requorum.choice import Found
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.command import Command, Result
 from requorum.disks import Disk
 from requorum.layout import Layout
-from requorum.lineage import Birth, Family, Lineage
 from requorum.marker import Phase
 from requorum.ranking import Candidate
 from requorum.salvage import Salvaged

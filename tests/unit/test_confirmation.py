@@ -9,7 +9,6 @@ import pytest
 
 from requorum import confirmation, facts
 from requorum.catalogue import Sources
-from requorum.cluster import Options, Run
 from requorum.confirmation import NotConfirmed
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
@@ -17,6 +16,7 @@ from requorum.hosts.watch import Watch
 from requorum.lock import LockError
 from requorum.loss import Loss
 from requorum.progress import Progress
+from requorum.run.run import Options, Run
 from requorum.snapshot import Source
 from requorum.trial import Trial
 from tests.unit import build

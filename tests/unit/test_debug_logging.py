@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import debug_logging
+from requorum.cluster.etcd import EtcdError
 from requorum.debug_logging import Config
-from requorum.etcd import EtcdError
 from tests.unit import build
 
 SINCE, BEFORE = debug_logging.setting("3.5.16"), debug_logging.setting("3.4.23")

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from requorum import emptiness, lineage
+from requorum import emptiness
+from requorum.cluster import lineage
+from requorum.cluster.etcd import Unit
+from requorum.cluster.lineage import Family, Lineage
 from requorum.command import Command, Result
 from requorum.disks import Disk
 from requorum.emptiness import Place, Way
-from requorum.etcd import Unit
 from requorum.inventory import Etcd
 from requorum.layout import Layout
-from requorum.lineage import Family, Lineage
 from tests.unit import build
 
 LOST, OTHER = Lineage("old", 1), Lineage("other", 2)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from requorum import examination, questions
-from requorum.cluster import Options, Run
 from requorum.command import Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
+from requorum.run.run import Options, Run
 from requorum.sheet import DataHash, Disk
 from tests.unit import build
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from requorum import lock, locking, procedures
-from requorum.cluster import Options, Run
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.lock import Holder, LockError
 from requorum.marker import Phase
+from requorum.run.run import Options, Run
 from tests.unit import build
 
 MINE = Holder("ann", "bastion", 100, "2026-01-01T00:00:00.000Z", "m pid:[1]", "boot-1", "5000", "aa")

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import incident, lineage, marker
-from requorum.cluster import Options, Run
+from requorum import incident, marker
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth
 from requorum.command import Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.lineage import Birth
 from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone
+from requorum.run.run import Options, Run
 from tests.unit import build
 
 OTHER = "20260202t000000z-012345"

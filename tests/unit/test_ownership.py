@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import etcd, ownership, restarts
-from requorum.cluster import Run
+from requorum import ownership, restarts
+from requorum.cluster import etcd
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command
 from requorum.inventory import Member
 from requorum.ownership import Account, Entry, Finding, Kind
 from requorum.proofs import permissions
-from requorum.quorum import MemberFacts
+from requorum.run.run import Run
 from tests.unit import build
 
 ETCD = Account("etcd", 990, (990, 991))

@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from requorum import etcd, marker, plan
+from requorum import marker, plan
+from requorum.cluster import etcd
+from requorum.cluster.etcd import Unit
+from requorum.cluster.quorum import MemberFacts, decide
 from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
-from requorum.etcd import Unit
 from requorum.inventory import Inventory
 from requorum.marker import Phase
-from requorum.quorum import MemberFacts, decide
 from requorum.snapshot import Source
 from requorum.terms import Terms
 from tests.unit import build

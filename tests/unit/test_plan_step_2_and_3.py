@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import archive, deephaven, incident, plan
-from requorum.archive import Entry
+from requorum import incident, plan
+from requorum.cluster import archive, deephaven
+from requorum.cluster.archive import Entry
+from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.lineage import Birth
 from requorum.command import Action, Copy
-from requorum.etcd import MemberConfig, Unit
-from requorum.lineage import Birth
 from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import plan
+from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.command import Command, Result
-from requorum.etcd import MemberConfig, Tools, Unit
 from requorum.marker import Phase
 from requorum.terms import Terms
 from tests.unit import build

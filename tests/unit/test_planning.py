@@ -14,18 +14,19 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, layout, lineage, locking, marker, procedures
-from requorum.cluster import Options
+from requorum import drawing, layout, locking, marker, procedures
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth
+from requorum.cluster.quorum import Kind
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
-from requorum.lineage import Birth
 from requorum.marker import Phase
 from requorum.planning import Planning
 from requorum.progress import Progress
-from requorum.quorum import Kind
 from requorum.refusal import Disproved, Refusal
+from requorum.run.run import Options
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
 

@@ -8,16 +8,16 @@ from typing import cast
 
 import pytest
 
-from requorum.cluster import Options, Run, Section
-from requorum.etcd import Status
+from requorum.cluster.etcd import Status
+from requorum.cluster.lineage import Birth, Family, Lineage
+from requorum.cluster.quorum import Kind, Verdict
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.lineage import Birth, Family, Lineage
 from requorum.marker import Phase
 from requorum.planning import Planning
 from requorum.progress import Progress
-from requorum.quorum import Kind, Verdict
 from requorum.refusal import Refusal
+from requorum.run.run import Options, Run, Section
 from requorum.snapshot import Source
 from tests.unit import build
 from tests.unit.test_planning import Hosts, planning

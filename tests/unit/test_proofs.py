@@ -9,15 +9,15 @@ from typing import cast
 import pytest
 
 from requorum import facts
-from requorum.cluster import Run
+from requorum.cluster.etcd import Status
+from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result
-from requorum.etcd import Status
 from requorum.hosts.fleet import Machine
 from requorum.proofs import hosts
 from requorum.proofs.data import not_one_cluster
 from requorum.proofs.hosts import Connection, connections
-from requorum.quorum import Kind, Verdict
 from requorum.refusal import Refusal
+from requorum.run.run import Run
 from tests.unit import build
 
 IPS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")

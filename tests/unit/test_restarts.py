@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from requorum import procedures, restarts, selection, sudoers
-from requorum.cluster import Run
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result
 from requorum.inventory import Member
-from requorum.quorum import MemberFacts
 from requorum.refusal import Disproved, Refusal
+from requorum.run.run import Run
 from tests.unit import build
 
 FIRST = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")

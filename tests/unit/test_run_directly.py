@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import direct, sudoers
-from requorum.cluster import Run
 from requorum.command import Collect, Collected
 from requorum.evidence.journal import Journal
 from requorum.hosts import systemd
@@ -22,6 +21,7 @@ from requorum.hosts.fleet import Fleet
 from requorum.hosts.systemd import ExecStart, UnitError
 from requorum.proofs import directly
 from requorum.refusal import Disproved
+from requorum.run.run import Run
 from tests.unit import build
 
 ANSWER = """\

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from requorum import isolation, salvage
+from requorum import salvage
+from requorum.cluster import sandbox
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Copy
-from requorum.etcd import MemberConfig
 from requorum.inventory import Inventory, Member
 from requorum.marker import Marker, Phase
 from requorum.salvage import SalvageError, Survivor
@@ -107,7 +108,7 @@ def test_peer_urls_with_names_listen_on_the_inventorys_address() -> None:
     one = replace(one, config=replace(one.config, peer_url=known["etcd-1"]))
     boots = salvage.boots([one], known, inventory(3).old_members)
     assert yaml.safe_load(boots[0].config(1))["listen-peer-urls"] == "https://10.0.0.11:2380"
-    hosts = next(c for c in isolation.boot("h", "salvage", "r", "/s", "etcd", boots) if "of=/s/hosts" in c.argv)
+    hosts = next(c for c in sandbox.boot("h", "salvage", "r", "/s", "etcd", boots) if "of=/s/hosts" in c.argv)
     assert hosts.stdin == b"127.0.0.1 localhost\n10.0.0.11 etcd-1.example\n10.0.0.12 etcd-2.example\n"
 
 
@@ -168,7 +169,7 @@ def test_the_originals_are_only_read() -> None:
 
 def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
     boots = salvage.boots([survivor(1)], salvage.membership(initial_cluster(3)), inventory(3).old_members)
-    command = isolation.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
+    command = sandbox.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
     for wanted in (
         "PrivateNetwork=yes",
@@ -188,7 +189,7 @@ def test_the_boots_words_are_read() -> None:
         '{"event": "hashes", "answer": [{"Endpoint":"e","HashKV":{"header":{"revision":7},"hash":3}}]}\n'
         '{"event": "done"}\n'
     )
-    answers = isolation.parse(said, "")
+    answers = sandbox.parse(said, "")
     assert answers.failed == ""
     assert answers.saved
     assert answers.members == (("etcd-1", "https://a:1"),)
@@ -205,7 +206,7 @@ def test_the_boots_words_are_read() -> None:
     ],
 )
 def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> None:
-    assert isolation.parse(said, "killed").failed == failed
+    assert sandbox.parse(said, "killed").failed == failed
 
 
 @pytest.mark.parametrize(
@@ -221,12 +222,12 @@ def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> Non
     ],
 )
 def test_a_boot_tells_whether_the_host_or_the_data_was_in_the_way(said: str, hindered: bool) -> None:
-    assert isolation.parse(said, "sudo: a password is required").hindered == hindered
+    assert sandbox.parse(said, "sudo: a password is required").hindered == hindered
 
 
 @pytest.mark.parametrize(("end", "hindered"), [("hindered 'no \"leader\"'", True), ("fail 'it is torn'", False)])
 def test_the_boots_program_says_so_itself(tmp_path: Path, end: str, hindered: bool) -> None:
-    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
+    program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0]
     ended = subprocess.run(
         ["sh", "-c", f"{program}\n{end}", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
         capture_output=True,
@@ -235,8 +236,8 @@ def test_the_boots_program_says_so_itself(tmp_path: Path, end: str, hindered: bo
         check=False,
     )
     assert ended.returncode == 10
-    assert isolation.parse(ended.stdout, "").hindered == hindered
-    assert isolation.parse(ended.stdout, "").failed in ("no leader", "it is torn")
+    assert sandbox.parse(ended.stdout, "").hindered == hindered
+    assert sandbox.parse(ended.stdout, "").failed in ("no leader", "it is torn")
 
 
 @pytest.mark.parametrize("tool", ["openssl", "setpriv", "curl", "etcd", "etcdctl"])
@@ -246,7 +247,7 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
         (tmp_path / name).chmod(0o755)
     for name in ("tr", "cut"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
-    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0]
+    program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0]
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{program}\ncheck_tools", "isolation.sh", "salvage", str(tmp_path), "nobody", "5"],
         capture_output=True,
@@ -255,7 +256,7 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
         check=False,
         env={"PATH": str(tmp_path)},
     )
-    answers = isolation.parse(ended.stdout, "")
+    answers = sandbox.parse(ended.stdout, "")
     assert (answers.hindered, answers.failed) == (True, f"{tool} is not installed on this host")
 
 
@@ -269,13 +270,13 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
     ],
 )
 def test_words_that_are_no_answer_are_an_error(said: str) -> None:
-    with pytest.raises(isolation.IsolationError, match="no answer"):
-        isolation.parse(said, "")
+    with pytest.raises(sandbox.IsolationError, match="no answer"):
+        sandbox.parse(said, "")
 
 
 def test_an_answer_that_came_at_the_second_try_keeps_its_name(tmp_path: Path) -> None:
     """The program's own functions, with a question that is refused once and a member that is alive."""
-    program = isolation.PROGRAM.read_text().split("\nmake_network\n")[0].replace("kind=$1 scratch=$2", "scratch=$2")
+    program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0].replace("kind=$1 scratch=$2", "scratch=$2")
     (tmp_path / "members").write_text("etcd-1 10.0.0.11 20001 first\n")
     play = """
         echo $$ >"$scratch/etcd-1.pid"

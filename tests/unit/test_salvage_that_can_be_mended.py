@@ -10,8 +10,8 @@ import pytest
 from requorum import salvages, sources
 from requorum.catalogue import Sources
 from requorum.choice import Decision
+from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result
-from requorum.etcd import EtcdError
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.planning import Planning
 from requorum.refusal import Refusal

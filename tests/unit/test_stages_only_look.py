@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from requorum import probes
-from requorum.cluster import Run
 from requorum.command import Command
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
+from requorum.run.run import Run
 from tests.unit import build
 from tests.unit.test_planning import Hosts, planning
 

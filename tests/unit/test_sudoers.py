@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import deephaven, sudoers
+from requorum import sudoers
+from requorum.cluster import deephaven
 from requorum.command import Command, look
 from requorum.sudoers import Need
 from tests.unit import build

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from requorum import plan, trial
+from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Copy
-from requorum.etcd import MemberConfig, Tools
-from requorum.isolation import Answers
 from requorum.trial import Trial
 from tests.unit import build
 from tests.unit.test_salvage import initial_cluster, ip, terms

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from requorum import manifest
-from requorum.lineage import Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.manifest import Manifest
 from requorum.vault import Vault
 from tests.unit import build

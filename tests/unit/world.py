@@ -10,8 +10,8 @@ from typing import Any
 
 from requorum import checks
 from requorum.checks.check import Finding, Seen, judge
+from requorum.cluster.etcd import Certificate
 from requorum.command import Command, Result
-from requorum.etcd import Certificate
 from requorum.hosts.clock import Reading
 from requorum.ranking import Candidate
 from requorum.terms import Terms

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum.cluster import Run
 from requorum.command import Collected
 from requorum.hosts.clock import Reading
+from requorum.run.run import Run
 
 
 @dataclass

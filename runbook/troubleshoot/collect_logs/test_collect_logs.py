@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from requorum import collection as collecting
 from requorum import examination, logbook
-from requorum.cluster import Run
 from requorum.proofs import collected
+from requorum.run.run import Run
 from runbook.troubleshoot.collect_logs.conftest import Collection
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from requorum import debug_logging, locking, restarts, selection
-from requorum.cluster import Run
 from requorum.proofs import debugging
+from requorum.run.run import Run
 
 
 class TestDebugLogging:

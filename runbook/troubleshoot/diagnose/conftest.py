@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from requorum.cause import Cause
-from requorum.cluster import Run, Section
 from requorum.hosts.clock import Reading
+from requorum.run.run import Run, Section
 from requorum.sheet import Sheet
 
 

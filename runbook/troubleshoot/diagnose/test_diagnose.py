@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from requorum import causes, examination
-from requorum.cluster import Run
 from requorum.proofs import collected
+from requorum.run.run import Run
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 
 HEALTHY = "Healthy: nothing is wrong."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from requorum import locking, ownership, restarts, selection
-from requorum.cluster import Run
 from requorum.proofs import permissions
+from requorum.run.run import Run
 from runbook.troubleshoot.permissions.conftest import Repair
 
 

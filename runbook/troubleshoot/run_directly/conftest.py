@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from requorum.cluster.quorum import MemberFacts
 from requorum.command import Result
-from requorum.quorum import MemberFacts
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from requorum import direct, locking, restarts, selection
-from requorum.cluster import Run
 from requorum.proofs import directly
+from requorum.run.run import Run
 from runbook.troubleshoot.run_directly.conftest import DirectRun
 
 

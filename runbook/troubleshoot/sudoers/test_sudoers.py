@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from requorum.cluster import Run
 from requorum.proofs import sudo
+from requorum.run.run import Run
 
 
 class TestSudoers:

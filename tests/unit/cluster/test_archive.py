@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum import archive
-from requorum.archive import ArchiveError, Entry
-from requorum.etcd import Certificate
+from requorum.cluster import archive
+from requorum.cluster.archive import ArchiveError, Entry
+from requorum.cluster.etcd import Certificate
 from tests.unit import build
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import deephaven
+from requorum.cluster import deephaven
 from tests.unit import build
 
 MONIT = """Monit 5.33.0 uptime: 0m

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from requorum import etcd
-from requorum.etcd import EtcdError, Permission, Unit
+from requorum.cluster import etcd
+from requorum.cluster.etcd import EtcdError, Permission, Unit
 
 HEADER = '"header":{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":5,"raft_term":2}'
 STATUS_34 = (

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from requorum import lineage, ranking
+from requorum import ranking
 from requorum.bolt import Member
-from requorum.lineage import Birth, Family, Lineage
+from requorum.cluster import lineage
+from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.marker import Phase
 from requorum.ranking import Candidate
 from requorum.snapshot import Source

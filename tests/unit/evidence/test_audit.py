@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum import inventory as inventories
-from requorum.cluster import Options, Run
 from requorum.command import Command, Result
 from requorum.evidence import audit
 from requorum.evidence import syslog as anchor
@@ -22,6 +21,7 @@ from requorum.evidence.audit import State, against, verdict
 from requorum.evidence.journal import Journal, line_of
 from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
+from requorum.run.run import Options, Run
 from tests.unit import build
 
 ENTRIES: list[dict[str, Any]] = [

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from requorum import opening
-from requorum.cluster import Options, Run
 from requorum.command import Command, Result
 from requorum.evidence import audit, outline, report, timeline
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
+from requorum.run.run import Options, Run
 from tests.unit import build
 from tests.unit.recorded import DATA, RECORDS, SUMMARY
 

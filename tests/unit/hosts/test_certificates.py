@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum.etcd import Certificate
+from requorum.cluster.etcd import Certificate
 from requorum.hosts import certificates
 from requorum.hosts.certificates import Checked
 

@@ -1,0 +1,1 @@
+"""etcd and Deephaven as they are."""

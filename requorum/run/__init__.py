@@ -1,0 +1,1 @@
+"""One run: its words, what it knows, what a stage may do."""
