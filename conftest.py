@@ -20,20 +20,21 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, commandline, confirmation, locking, opening, procedures, selection
+from requorum import advice, checks, collection, commandline, confirmation, procedures, selection
 from requorum import inventory as inventories
 from requorum.checks.check import Case
-from requorum.drawing import PlanReporter
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.marker import Marker, Phase
-from requorum.planning import Planning
 from requorum.refusal import Refusal
+from requorum.run import locking, opening
+from requorum.run.drawing import PlanReporter
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Marker, Phase
 from requorum.run.run import Options, Run
+from requorum.run.terms import Terms
 from requorum.tables import CheckReporter
 from requorum.terminal import Reporter
-from requorum.terms import Terms
 
 ROOT = Path(__file__).parent
 PROCEDURE = pytest.StashKey[procedures.Procedure]()

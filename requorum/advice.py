@@ -15,9 +15,9 @@ from enum import Enum
 from pathlib import Path
 
 from requorum.hosts.fleet import Unreachable
-from requorum.lock import LockError
-from requorum.marker import Phase
 from requorum.refusal import Disproved, NothingToDo, Refusal
+from requorum.run.lock import LockError
+from requorum.run.marker import Phase
 
 
 class Way(Enum):

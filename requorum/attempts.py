@@ -18,9 +18,9 @@ from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import FIRST_PORT, Answers
 from requorum.command import Command, Result
 from requorum.ranking import NAME_SALVAGE, Candidate
+from requorum.run.terms import Terms
 from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint, Source
-from requorum.terms import Terms
 
 MEND = "mend that on the host where the copies are started, or let it be less busy, then run again"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import facts, marker
 from requorum.catalogue import Sources
 from requorum.cluster import deephaven, etcd, lineage
 from requorum.cluster.etcd import EtcdError, Status
@@ -22,9 +21,10 @@ from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.manifest import Manifest
 from requorum.refusal import Refusal
+from requorum.run import facts, marker
 from requorum.run.run import Run
+from requorum.run.terms import Terms
 from requorum.snapshot import Fingerprint, Source
-from requorum.terms import Terms
 from requorum.vault import BackupError, Vault
 
 ABANDONED_MINUTES = 60  # no backup's commands live so long on a host: each ends after LONG seconds

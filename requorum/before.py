@@ -18,7 +18,7 @@ from requorum.cluster.etcd import Unit
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 
 class RecordError(Refusal):

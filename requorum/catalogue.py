@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import bolt, disks, emptiness, facts, layout, manifest, ranking, snapshot
+from requorum import bolt, disks, emptiness, layout, manifest, ranking, snapshot
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.disks import Disk
@@ -22,9 +22,10 @@ from requorum.inventory import Inventory
 from requorum.layout import Layout
 from requorum.loss import Loss
 from requorum.manifest import Manifest, ManifestError
-from requorum.marker import Marker
 from requorum.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
 from requorum.refusal import Refusal
+from requorum.run import facts
+from requorum.run.marker import Marker
 from requorum.run.run import Run
 from requorum.salvage import Salvaged
 from requorum.snapshot import SUFFIXES, SnapshotError, Source

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from requorum import marker, roots
+from requorum import roots
 from requorum.cause import Cause, listed, pytest_line, refused
 from requorum.cluster.quorum import Kind, State
+from requorum.run import marker
 from requorum.sheet import EtcdSheet, Sheet
 
 

@@ -16,7 +16,7 @@ from requorum.cluster import deephaven
 from requorum.command import LONG, Collect, Command, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 DEFAULT_SINCE = "2h"
 MOST_LINES = 200_000  # of one journal, the newest ones

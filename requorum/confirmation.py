@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import facts
 from requorum.progress import Progress
 from requorum.refusal import Refusal
+from requorum.run import facts
 from requorum.run.run import Run
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from requorum import marker
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, act, look
+from requorum.run import marker
 
 KEY_SINCE = (3, 5)  # from here on `log-level: debug`, before `debug: true` (the guide)
 _OURS = "# requorum debug_logging"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from requorum import marker
 from requorum.command import LONG, Command, act
 from requorum.hosts.systemd import ExecStart
+from requorum.run import marker
 
 UNIT = "requorum-run-directly.service"
 SYSTEMCTL = "/bin/systemctl"  # systemd wants a whole path; this one is there whether /usr is merged or not

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from requorum import marker
 from requorum.cluster import deephaven
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.command import Command, look
 from requorum.inventory import Inventory
-from requorum.terms import Terms
+from requorum.run import marker
+from requorum.run.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum import facts, incident, marker, questions
+from requorum import questions
 from requorum.cause import refused
 from requorum.cluster import deephaven, quorum
 from requorum.cluster.etcd import MemberConfig
@@ -22,8 +22,9 @@ from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine, Unreachable
 from requorum.inventory import Inventory, Member
-from requorum.marker import Marker
 from requorum.refusal import Refusal
+from requorum.run import facts, history, marker
+from requorum.run.marker import Marker
 from requorum.run.run import Run
 from requorum.sheet import EtcdSheet, Sheet
 
@@ -53,7 +54,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
     first = asking.round(
         machines=[question for host in terms.etcd_hosts for question in questions.of_a_machine(inventory, host)],
         marks=[marker.ask(host, inventory.cluster) for host in terms.everyone],
-        outlived=[question for host in terms.everyone for question in incident.ask_outlived(host, inventory.cluster)],
+        outlived=[question for host in terms.everyone for question in history.ask_outlived(host, inventory.cluster)],
         passwords=[deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts],
         monit=[deephaven.ask_monit(inventory, host) for host in terms.deephaven_hosts],
     )
@@ -93,7 +94,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         tuple(deephaven.disagreements(passwords)),
         questions.down(first["monit"]),
         tuple(asking.unseen),
-        incident.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
+        history.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from requorum.command import Command, look
 from requorum.ranking import BY_YOU, ON_DISK, SALVAGE, Candidate
+from requorum.run.terms import Terms
 from requorum.salvage import Salvaged
-from requorum.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from requorum.cluster.lineage import Family
 from requorum.command import HUGE, Command, Result, act, act_long
 from requorum.disks import Disk
 from requorum.ranking import BY_YOU, ON_DISK, Candidate
+from requorum.run.terms import Terms
 from requorum.salvage import Salvaged
 from requorum.snapshot import Source
 from requorum.staged import Origin
-from requorum.terms import Terms
 
 
 def wanted(found: Sequence[Disk], family: Family, host: str | None, salvaged: Salvaged | None) -> Disk | None:

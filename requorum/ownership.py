@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from requorum import marker
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import LONG, Command, act, look
+from requorum.run import marker
 
 TOGETHER = 50  # paths in one command
 

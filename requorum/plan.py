@@ -13,9 +13,9 @@ from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Action, Command, Copy, act, act_long
-from requorum.marker import Phase
+from requorum.run.marker import Phase
+from requorum.run.terms import Terms
 from requorum.snapshot import Source
-from requorum.terms import Terms
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
 

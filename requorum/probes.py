@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import HUGE, Command, act, act_long, look
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 
 def read_stopped_members(

@@ -9,8 +9,8 @@ from requorum.catalogue import Sources
 from requorum.cluster.etcd import MemberConfig, Status, Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
-from requorum.marker import Phase
-from requorum.planning import Planning
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
 from requorum.snapshot import Source
 from requorum.trial import Trial

@@ -16,8 +16,8 @@ from requorum.command import LONG, Command, Result, look
 from requorum.hosts import certificates
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
+from requorum.run.terms import Terms
 from requorum.sheet import DataHash, Disk, EtcdSheet
-from requorum.terms import Terms
 
 SAID = 80  # lines of a unit's journal: what it said when it last failed to start
 LOGIN_SECONDS = 15  # for etcdctl: a login is a consensus operation, and takes seconds on a machine that is overloaded

@@ -15,11 +15,11 @@ from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, look
-from requorum.facts import ELECTION_TIMEOUTS
 from requorum.hosts.fleet import Machine
 from requorum.inventory import Member
-from requorum.poll import until_holds
 from requorum.refusal import Disproved, Refusal
+from requorum.run.facts import ELECTION_TIMEOUTS
+from requorum.run.poll import until_holds
 from requorum.run.run import Run
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from requorum import rollback
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import LONG, Command, act
-from requorum.marker import Marker, Phase
 from requorum.plan import is_new
 from requorum.refusal import NothingToDo, Refusal
-from requorum.terms import Terms
+from requorum.run.marker import Marker, Phase
+from requorum.run.terms import Terms
 
 
 class RetryError(Refusal):

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import before, incident
+from requorum import before
 from requorum.before import Difference, Record
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import HUGE, LONG, Command, act, act_long, look
 from requorum.inventory import Inventory
 from requorum.loss import Loss
-from requorum.marker import Marker, Phase, Undone
 from requorum.plan import is_new
 from requorum.refusal import NothingToDo, Refusal
-from requorum.terms import Terms
+from requorum.run import history
+from requorum.run.marker import Marker, Phase, Undone
+from requorum.run.terms import Terms
 
 
 class RollbackError(Refusal):
@@ -158,7 +159,7 @@ def turn_deephaven_back(terms: Terms, on: Mapping[str, bool | None], records: Ma
 def close(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """Notes in the run's own directory that it was undone, which outlasts its mark."""
     why = "note that the run was rolled back"
-    return [act(host, "touch", terms.place(incident.UNDONE), why=why) for host in hosts]
+    return [act(host, "touch", terms.place(history.UNDONE), why=why) for host in hosts]
 
 
 # -- room ----------------------------------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from requorum.disks import Disk
 from requorum.inventory import Member
 from requorum.ranking import SALVAGE
 from requorum.refusal import Refusal
+from requorum.run.terms import Terms
 from requorum.snapshot import Source
-from requorum.terms import Terms
 
 KIND = SALVAGE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from requorum import attempts, disks, facts, loss, salvage, staged
+from requorum import attempts, disks, loss, salvage, staged
 from requorum.attempts import Tried
 from requorum.catalogue import Sources
 from requorum.cluster import sandbox
@@ -15,9 +15,10 @@ from requorum.disks import Disk
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.loss import Loss
-from requorum.marker import BASE
 from requorum.ranking import Candidate
 from requorum.refusal import Refusal
+from requorum.run import facts
+from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.salvage import Salvaged, Survivor
 from requorum.snapshot import Fingerprint, Source

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from requorum import marker
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.cluster.quorum import MemberFacts, Verdict
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory, Member
-from requorum.marker import Marker, Outlived
+from requorum.run import marker
+from requorum.run.marker import Marker, Outlived
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import catalogue, choice, disks, facts, loss, ondisk, plan, salvage, snapshot
+from requorum import catalogue, choice, disks, loss, ondisk, plan, salvage, snapshot
 from requorum.catalogue import Sources
 from requorum.choice import Decision
 from requorum.cluster import deephaven
@@ -17,6 +17,7 @@ from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now
 from requorum.ranking import ON_DISK, SALVAGE, Candidate
+from requorum.run import facts
 from requorum.run.run import Run
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source

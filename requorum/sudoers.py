@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 
 from requorum import inventory as inventories
-from requorum import marker
 from requorum.command import REDACTED, SCOPE, Command, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
+from requorum.run import marker
 
 LIST = Path(__file__).with_suffix(".txt")
 TIMEOUT = "/usr/bin/timeout"

@@ -15,7 +15,7 @@ from requorum.cluster import etcd, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import Action, Command, Copy, act, act_long
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 KIND = "trial"
 

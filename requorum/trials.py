@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from requorum import facts, trial
+from requorum import trial
 from requorum.cluster import sandbox
 from requorum.command import look
-from requorum.marker import BASE
 from requorum.progress import Progress
 from requorum.refusal import Refusal
+from requorum.run import facts
+from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.trial import Trial
 

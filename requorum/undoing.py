@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from requorum import backup, before, facts, plan, rollback
+from requorum import backup, before, plan, rollback
 from requorum.backup import Tonight
 from requorum.before import Difference, Record
 from requorum.cluster import deephaven, etcd
 from requorum.command import HUGE, Command, Fetch
 from requorum.hosts.fleet import Machine
 from requorum.loss import Loss
-from requorum.marker import Phase, Undone
 from requorum.proofs import backups
+from requorum.run import facts
+from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
 from requorum.vault import Vault
 

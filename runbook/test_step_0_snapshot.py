@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, locking, marker, plan, sources
+from requorum import plan, sources
 from requorum.cluster import quorum
-from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import hosts
+from requorum.run import facts, locking, marker
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 
 

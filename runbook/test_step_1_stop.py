@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import before, facts, loss, marker, ondisk, plan, salvages, sources, staged, undoing
+from requorum import before, loss, ondisk, plan, salvages, sources, staged, undoing
 from requorum.cluster import etcd
-from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import hosts
+from requorum.run import facts, marker
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import facts, plan, trials
+from requorum import plan, trials
 from requorum.progress import Progress
 from requorum.proofs import configuration
+from requorum.run import facts
 from requorum.run.run import Run
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import confirmation, facts, plan
+from requorum import confirmation, plan
 from requorum.progress import Progress
 from requorum.proofs import configuration
+from requorum.run import facts
 from requorum.run.run import Run
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from requorum import facts, plan
-from requorum.marker import Phase
+from requorum import plan
 from requorum.progress import Progress
 from requorum.proofs import data
+from requorum.run import facts
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from requorum import plan
-from requorum.marker import Phase
 from requorum.progress import Progress
 from requorum.proofs import data
 from requorum.proofs import trial as tried
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 
 

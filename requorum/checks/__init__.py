@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from requorum.checks import files, machines, members, running
 from requorum.checks.check import CLUSTER, HERE, Case, Check
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 CHECKS: tuple[Check, ...] = (*machines.CHECKS, *members.CHECKS, *files.CHECKS, *running.CHECKS)
 

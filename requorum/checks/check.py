@@ -17,7 +17,7 @@ from requorum.command import Command, Result
 from requorum.hosts.clock import Reading
 from requorum.ranking import Candidate
 from requorum.refusal import Refusal
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 CLUSTER = "the cluster"
 HERE = "this machine"

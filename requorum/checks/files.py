@@ -9,7 +9,7 @@ from requorum.checks.check import Check, Ruling, Seen, ruled
 from requorum.checks.members import old
 from requorum.cluster import deephaven
 from requorum.command import Command, look
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 # A certificate that ends sooner is renewed before a change, not in the night after it.
 CERTIFICATE_DAYS = 30

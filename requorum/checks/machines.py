@@ -6,7 +6,7 @@ from requorum import equipment, sudoers
 from requorum.checks.check import Check, Ruling, Seen, Verdict, ruled
 from requorum.cluster import quorum
 from requorum.command import Command, look
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not in the PATH of everybody's login
 

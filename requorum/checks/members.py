@@ -6,7 +6,7 @@ from requorum import advisories, equipment
 from requorum.checks.check import Check, Ruling, Seen, ruled, told
 from requorum.cluster import etcd, quorum
 from requorum.command import Command, look
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 
 def new(terms: Terms) -> tuple[str, ...]:

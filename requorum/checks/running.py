@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from requorum import incident, marker
 from requorum.checks.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
 from requorum.checks.members import sees_leader
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import Status
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command
-from requorum.terms import Terms
+from requorum.run import history, marker
+from requorum.run.terms import Terms
 
 # A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.
 PATIENT = ("--dial-timeout=20s", "--command-timeout=20s")
@@ -56,14 +56,14 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
 
 def ask_marks(seen: Seen, subject: str) -> list[Command]:
     name, hosts = seen.terms.inventory.cluster, seen.terms.everyone
-    return [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
+    return [question for h in hosts for question in (marker.ask(h, name), *history.ask_outlived(h, name))]
 
 
 def judge_marks(seen: Seen, subject: str) -> Ruling:
     name, answers = seen.terms.inventory.cluster, seen.answers_of("unfinished run", subject)
     asked = [(answer.command.host, answer) for answer in answers]
     marks = {host: marker.parse(host, a.stdout) for host, a in asked if a.command == marker.ask(host, name)}
-    mark = marker.to_carry_on(marks, outlived=incident.outlived(answers, name))
+    mark = marker.to_carry_on(marks, outlived=history.outlived(answers, name))
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""
     return ruled([found] if mark else [], "none")
 

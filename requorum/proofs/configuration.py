@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from requorum import facts
 from requorum.cluster import archive, deephaven
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import look
 from requorum.hosts.fleet import Machine
 from requorum.plan import is_new
+from requorum.run import facts
 from requorum.run.run import Run
 
 

@@ -6,12 +6,12 @@ import json
 import re
 from dataclasses import dataclass
 
-from requorum import facts
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, look
 from requorum.drill import Drill
 from requorum.hosts.fleet import Machine
+from requorum.run import facts
 from requorum.run.run import Run
 
 PASSWORDS = "that any of this backup's users can log in: their passwords are not known here"

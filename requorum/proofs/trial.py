@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requorum.cluster import deephaven, etcd
 from requorum.hosts.fleet import Machine
-from requorum.marker import Phase
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.trial import Trial
 

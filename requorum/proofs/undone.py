@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from requorum import before, facts, rollback, undoing
+from requorum import before, rollback, undoing
 from requorum.before import Record
 from requorum.cluster import deephaven, etcd
 from requorum.hosts.fleet import Machine
+from requorum.run import facts
 from requorum.run.run import Run
 
 STATE_SECONDS = 60  # a unit that starts or stops, a process that monit brings back

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
 from requorum.command import Action, Command, Copy
-from requorum.marker import BASE
+from requorum.run.marker import BASE
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,19 @@ from typing import cast
 
 from rich.text import Text
 
-from requorum import drawing, forecast, procedures
-from requorum.aftermath import is_own
+from requorum import procedures
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Result
-from requorum.drawing import NO_RETURN, Stage
 from requorum.evidence import outline, syslog
 from requorum.evidence.journal import Journal, redact
-from requorum.forecast import Forecast, Unforeseen
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
-from requorum.marker import Marker, Phase
 from requorum.refusal import Disproved
+from requorum.run import drawing, forecast
+from requorum.run.aftermath import is_own
+from requorum.run.drawing import NO_RETURN, Stage
+from requorum.run.forecast import Forecast, Unforeseen
+from requorum.run.marker import Marker, Phase
 from requorum.run.run import Options, Run
 
 

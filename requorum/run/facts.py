@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from requorum import incident, marker
 from requorum.cluster import archive, deephaven, etcd, lineage, quorum
 from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import HUGE, Command, Result, look
 from requorum.inventory import Member
-from requorum.marker import Marker, Outlived, Phase
+from requorum.run import history as incident
+from requorum.run import marker
+from requorum.run.marker import Marker, Outlived, Phase
 from requorum.run.run import Run
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing

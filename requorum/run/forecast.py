@@ -15,11 +15,11 @@ from dataclasses import replace
 from functools import partial
 
 from requorum import before
-from requorum.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 from requorum.cluster import deephaven, sandbox
 from requorum.command import Action, Command, Result
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
+from requorum.run.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 
 RUN, TOKEN = "‹run›", "‹token›"
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from requorum import marker
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.command import Command, Result, look
-from requorum.marker import Outlived, Phase
+from requorum.run import marker
+from requorum.run.marker import Outlived, Phase
 
 BACKUP = "client.before"
 UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is as before

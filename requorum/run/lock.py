@@ -12,11 +12,11 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from requorum import marker
 from requorum.command import SHORT, Command, act, look
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.terms import Terms
+from requorum.run import marker
+from requorum.run.terms import Terms
 
 
 class LockError(Refusal):

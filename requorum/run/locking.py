@@ -8,11 +8,11 @@ import secrets
 import socket
 from pathlib import Path
 
-from requorum import lock
 from requorum.command import stop_all
 from requorum.evidence.journal import now
-from requorum.lock import Holder
 from requorum.refusal import Refusal
+from requorum.run import lock
+from requorum.run.lock import Holder
 from requorum.run.run import Run
 
 _ENDED = "the holder's process has ended"

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from requorum.cluster import deephaven
 from requorum.command import LONG, Command
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 
 # With the distribution's name, as pip knows it.
 SHOWN = {"pytest": "pytest", "testinfra": "pytest-testinfra"}

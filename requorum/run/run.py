@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum import lock, marker
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Copy, Result
@@ -22,10 +21,11 @@ from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet, Machine, raise_all
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
-from requorum.marker import Marker, Phase
-from requorum.poll import until_holds
 from requorum.refusal import Disproved
-from requorum.terms import Terms
+from requorum.run import lock, marker
+from requorum.run.marker import Marker, Phase
+from requorum.run.poll import until_holds
+from requorum.run.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from requorum import incident, marker
 from requorum.inventory import Inventory, Member
-from requorum.marker import Marker
 from requorum.ranking import ON_DISK
+from requorum.run import history, marker
+from requorum.run.marker import Marker
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ class Terms:
 
     @property
     def client_backup(self) -> str:
-        return self.place(incident.BACKUP)
+        return self.place(history.BACKUP)

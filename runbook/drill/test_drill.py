@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from requorum import drill, facts, plan
+from requorum import drill, plan
 from requorum.cluster import etcd
 from requorum.drill import Drill
 from requorum.progress import Progress
 from requorum.proofs import data, drills, hosts
+from requorum.run import facts
 from requorum.run.run import Run
 from runbook.test_step_2_generate import TestStep2Generate as Step2
 from runbook.test_step_3_distribute import TestStep3Distribute as Step3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import facts, locking, marker, retry, undoing
-from requorum.marker import Phase
+from requorum import retry, undoing
 from requorum.proofs import hosts, undone
+from requorum.run import facts, locking, marker
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 
 

@@ -30,9 +30,9 @@ from requorum.disks import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.marker import Marker, Phase
 from requorum.refusal import Refusal
-from requorum.terms import Terms
+from requorum.run.marker import Marker, Phase
+from requorum.run.terms import Terms
 from tests.lab.writers import PREFIX, on_disk, writing
 
 READ_BACK = Path(__file__).with_name("read_back.sh")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from compose import faults
-from requorum import marker
-from requorum.marker import Marker, Phase
+from requorum.run import marker
+from requorum.run.marker import Marker, Phase
 from tests.lab import listing, procedures
 from tests.lab.rehearsal import Rehearsal, Run
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from compose import poll
 from compose.nodes import Node
-from requorum import lock, locking
-from requorum.lock import Holder
+from requorum.run import lock, locking
+from requorum.run.lock import Holder
 from tests.lab.rehearsal import Rehearsal
 from tests.terminal import Terminal
 

@@ -14,8 +14,8 @@ from typing import Any
 from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.command import Action, Command
 from requorum.inventory import Inventory
-from requorum.marker import Marker, Phase
-from requorum.terms import Terms
+from requorum.run.marker import Marker, Phase
+from requorum.run.terms import Terms
 
 RUN = "20260101t000000z-abcdef"
 TOKEN = f"lab-{RUN}"

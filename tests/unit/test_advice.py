@@ -10,9 +10,9 @@ import pytest
 from requorum import advice, procedures, retry, rollback
 from requorum.advice import Said, Way
 from requorum.hosts.fleet import FleetError, Unreachable
-from requorum.lock import LockError
-from requorum.marker import Phase
 from requorum.refusal import Disproved, Refusal
+from requorum.run.lock import LockError
+from requorum.run.marker import Phase
 
 ROOT = Path(__file__).parents[2]
 SAID = Said("pytest", "runbook", "prod", ("--rebuild", "--gone=etcd-2"))

@@ -13,14 +13,14 @@ from requorum import layout, salvages, sources
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import Command, Result
-from requorum.marker import Phase
-from requorum.planning import Planning
 from requorum.progress import Progress
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Phase
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 from tests.unit import build
+from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning
 from tests.unit.test_catalogue import backup, note
-from tests.unit.test_planning import DATA, Hosts, listing, planning
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
 NOTHING = Salvaged(None, members=3)

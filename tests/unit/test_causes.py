@@ -15,7 +15,7 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory
-from requorum.marker import Outlived, Phase
+from requorum.run.marker import Outlived, Phase
 from requorum.sheet import DataHash, Disk, EtcdSheet, Sheet
 from tests.unit import build
 

@@ -14,8 +14,8 @@ from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.command import Command, Result
 from requorum.disks import Disk
 from requorum.layout import Layout
-from requorum.marker import Phase
 from requorum.ranking import Candidate
+from requorum.run.marker import Phase
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError, Source
 from tests.unit import build

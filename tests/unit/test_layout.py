@@ -10,7 +10,7 @@ from requorum import layout
 from requorum.command import Command, Result
 from requorum.layout import Layout
 from tests.unit import build
-from tests.unit.test_planning import WHOLE, listing
+from tests.unit.run.test_dryrun import WHOLE, listing
 
 DATA = "/var/lib/etcd/dh/old"
 GONE = f"find: '{DATA}/.': No such file or directory\nfind: '{DATA}': No such file or directory\n"

@@ -6,16 +6,17 @@ import json
 
 import pytest
 
-from requorum import marker, plan
+from requorum import plan
 from requorum.cluster import etcd
 from requorum.cluster.etcd import Unit
 from requorum.cluster.quorum import MemberFacts, decide
 from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
 from requorum.inventory import Inventory
-from requorum.marker import Phase
+from requorum.run import marker
+from requorum.run.marker import Phase
+from requorum.run.terms import Terms
 from requorum.snapshot import Source
-from requorum.terms import Terms
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, UNIT, lines
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import incident, plan
+from requorum import plan
 from requorum.cluster import archive, deephaven
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Copy
-from requorum.marker import Phase
-from requorum.terms import Terms
+from requorum.run import history
+from requorum.run.marker import Phase
+from requorum.run.terms import Terms
 from tests.unit import build
 from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, lines
 
@@ -67,22 +68,22 @@ class TestOneBackupForAnIncident:
 
     def test_the_first_run_that_backed_up_knows_the_old_passwords(self) -> None:
         births = [birth(EARLIER, Phase.STOPPING), birth(MIDDLE, Phase.STARTED)]
-        assert incident.first_backup(NOW, [EARLIER, MIDDLE, NOW], [], births) == EARLIER
+        assert history.first_backup(NOW, [EARLIER, MIDDLE, NOW], [], births) == EARLIER
 
     def test_a_run_that_chose_no_data_yet_counts_too(self) -> None:
-        assert incident.first_backup(NOW, [EARLIER], [], []) == EARLIER
+        assert history.first_backup(NOW, [EARLIER], [], []) == EARLIER
 
     @pytest.mark.parametrize("phase", [Phase.POWERING_ON, Phase.DONE])
     def test_what_was_before_a_run_that_came_to_power_on_is_another_incident(self, phase: Phase) -> None:
         births = [birth(EARLIER, Phase.STOPPING), birth(MIDDLE, phase)]
-        assert incident.first_backup(NOW, [EARLIER, MIDDLE], [], births) is None
+        assert history.first_backup(NOW, [EARLIER, MIDDLE], [], births) is None
 
     def test_a_run_that_was_rolled_back_left_the_old_passwords_in_place(self) -> None:
-        assert incident.first_backup(NOW, [EARLIER], [EARLIER], []) is None
+        assert history.first_backup(NOW, [EARLIER], [EARLIER], []) is None
 
     def test_the_answer_of_a_host_tells_both(self) -> None:
         text = f"{EARLIER}/client.before\n{EARLIER}/rolled-back\n{MIDDLE}/client.before\n"
-        assert incident.parse_runs(text) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
+        assert history.parse_runs(text) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
 
 
 class TestGenerating:

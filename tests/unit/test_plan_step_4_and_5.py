@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from requorum import plan
 from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.command import Command, Result
-from requorum.marker import Phase
-from requorum.terms import Terms
+from requorum.run.marker import Phase
+from requorum.run.terms import Terms
 from tests.unit import build
 from tests.unit.build import BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 

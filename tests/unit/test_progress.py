@@ -13,14 +13,14 @@ from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.marker import Phase
-from requorum.planning import Planning
 from requorum.progress import Progress
 from requorum.refusal import Refusal
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Phase
 from requorum.run.run import Options, Run, Section
 from requorum.snapshot import Source
 from tests.unit import build
-from tests.unit.test_planning import Hosts, planning
+from tests.unit.run.test_dryrun import Hosts, planning
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230)
 FIELDS = [

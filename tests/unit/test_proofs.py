@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 
-from requorum import facts
 from requorum.cluster.etcd import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result
@@ -17,6 +16,7 @@ from requorum.proofs import hosts
 from requorum.proofs.data import not_one_cluster
 from requorum.proofs.hosts import Connection, connections
 from requorum.refusal import Refusal
+from requorum.run import facts
 from requorum.run.run import Run
 from tests.unit import build
 

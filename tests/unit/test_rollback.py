@@ -7,7 +7,7 @@ import pytest
 from requorum import retry, rollback
 from requorum.before import Difference, Record
 from requorum.cluster.etcd import Unit
-from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
+from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
 from tests.unit.test_before import DATA, HOST, LATEST, OLD, UNIT_FILE

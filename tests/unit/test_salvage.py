@@ -16,9 +16,9 @@ from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Copy
 from requorum.inventory import Inventory, Member
-from requorum.marker import Marker, Phase
+from requorum.run.marker import Marker, Phase
+from requorum.run.terms import Terms
 from requorum.salvage import SalvageError, Survivor
-from requorum.terms import Terms
 from tests.unit import build
 
 GIB = 1 << 30

@@ -13,12 +13,12 @@ from requorum.choice import Decision
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
-from requorum.planning import Planning
 from requorum.refusal import Refusal
+from requorum.run.dryrun import Planning
 from requorum.salvage import Salvaged
 from requorum.snapshot import SnapshotError
+from tests.unit.run.test_dryrun import Hosts
 from tests.unit.test_age_of_a_backup import at, from_files
-from tests.unit.test_planning import Hosts
 
 
 class Full(Hosts):

@@ -14,7 +14,7 @@ from requorum.cluster.etcd import Certificate
 from requorum.command import Command, Result
 from requorum.hosts.clock import Reading
 from requorum.ranking import Candidate
-from requorum.terms import Terms
+from requorum.run.terms import Terms
 from tests.unit import build
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import debug_logging, locking, restarts, selection
+from requorum import debug_logging, restarts, selection
 from requorum.proofs import debugging
+from requorum.run import locking
 from requorum.run.run import Run
 
 

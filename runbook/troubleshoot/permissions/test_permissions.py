@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import locking, ownership, restarts, selection
+from requorum import ownership, restarts, selection
 from requorum.proofs import permissions
+from requorum.run import locking
 from requorum.run.run import Run
 from runbook.troubleshoot.permissions.conftest import Repair
 

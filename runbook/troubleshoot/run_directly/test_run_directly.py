@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from requorum import direct, locking, restarts, selection
+from requorum import direct, restarts, selection
 from requorum.proofs import directly
+from requorum.run import locking
 from requorum.run.run import Run
 from runbook.troubleshoot.run_directly.conftest import DirectRun
 

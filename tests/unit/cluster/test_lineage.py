@@ -13,8 +13,8 @@ from requorum import ranking
 from requorum.bolt import Member
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
-from requorum.marker import Phase
 from requorum.ranking import Candidate
+from requorum.run.marker import Phase
 from requorum.snapshot import Source
 
 OURS = Lineage("prod-1", 0xA1)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requorum import opening
 from requorum.command import Command, Result
 from requorum.evidence import audit, outline, report, timeline
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
+from requorum.run import opening
 from requorum.run.run import Options, Run
 from tests.unit import build
 from tests.unit.recorded import DATA, RECORDS, SUMMARY

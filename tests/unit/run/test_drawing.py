@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import drawing
 from requorum.command import Action, Command, Copy, Fetch, look
-from requorum.drawing import Stage
+from requorum.run import drawing
+from requorum.run.drawing import Stage
 
 NODE = "runbook/test_x.py::TestStep1Stop::test_{}"
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import drawing, layout, locking, marker, procedures
+from requorum import layout, procedures
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.cluster.quorum import Kind
@@ -22,15 +22,16 @@ from requorum.command import Action, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
-from requorum.marker import Phase
-from requorum.planning import Planning
 from requorum.progress import Progress
 from requorum.refusal import Disproved, Refusal
+from requorum.run import drawing, locking, marker
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Phase
 from requorum.run.run import Options
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = "/var/lib/etcd/dh/old"
 FRAGMENT = f"/etc/systemd/system/{UNIT}"
 SHOW = f"LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath={FRAGMENT}\n"

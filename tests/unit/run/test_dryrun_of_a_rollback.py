@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from requorum import marker, procedures, sudoers, undoing
+from requorum import procedures, sudoers, undoing
 from requorum.before import Entry, Record
 from requorum.command import Command, Fetch
-from requorum.marker import Phase, Undone
-from requorum.planning import Planning
 from requorum.refusal import Refusal
+from requorum.run import marker
+from requorum.run.dryrun import Planning
+from requorum.run.marker import Phase, Undone
 from runbook.rollback.conftest import Past
 from tests.unit import build, world
-from tests.unit.test_planning import FRAGMENT, ROOT, Hosts, actions, config, lines, planning
+from tests.unit.run.test_dryrun import FRAGMENT, ROOT, Hosts, actions, config, lines, planning
 
 CONFIGURED = "/etc/etcd/dh"
 MEMBERS = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"

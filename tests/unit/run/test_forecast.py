@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from requorum import lock
 from requorum.cluster import archive, deephaven, etcd, sandbox
 from requorum.command import Command, Copy, Result, act, look
-from requorum.forecast import NUMBER, REVISION, Forecast, Unforeseen, shown
+from requorum.run import lock
+from requorum.run.forecast import NUMBER, REVISION, Forecast, Unforeseen, shown
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from requorum import lock, locking, procedures
+from requorum import procedures
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Unreachable
-from requorum.lock import Holder, LockError
-from requorum.marker import Phase
+from requorum.run import lock, locking
+from requorum.run.lock import Holder, LockError
+from requorum.run.marker import Phase
 from requorum.run.run import Options, Run
 from tests.unit import build
 
@@ -285,7 +286,7 @@ class TestARun:
 
 
 def test_every_procedure_that_changes_the_cluster_takes_the_lock() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     for procedure in procedures.PROCEDURES:
         if procedure.confirms:
             names = [n.rsplit("::", 1)[-1] for n in procedures.expected(root / procedure.directory, root)]

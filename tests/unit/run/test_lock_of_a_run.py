@@ -16,7 +16,7 @@ import yaml
 from compose import poll
 from tests.unit import build
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What stands in for a machine's commands. Where the tools are asked for, `etcd` waits until the test lets it go on.
 SUDO = """#!/bin/sh
 shift

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import incident, marker
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.command import Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.marker import Marker, MarkerError, Outlived, Phase, Undone
+from requorum.run import history, marker
+from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone
 from requorum.run.run import Options, Run
 from tests.unit import build
 
@@ -171,10 +171,10 @@ class TestAMachineThatComesBack:
         answers = [
             Result(lineage.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),
             Result(lineage.ask_births("etcd-2", "lab"), 0, f"{lines[0]}\n", "", 0.0),
-            Result(incident.ask_runs("etcd-2", "lab"), 0, f"{OLD}/rolled-back\n{NEW}/client.before\n", "", 0.0),
+            Result(history.ask_runs("etcd-2", "lab"), 0, f"{OLD}/rolled-back\n{NEW}/client.before\n", "", 0.0),
             Result(marker.ask("etcd-2", "lab"), 0, "", "", 0.0),
         ]
-        found = incident.outlived(answers, "lab")
+        found = history.outlived(answers, "lab")
         assert found == Outlived({OLD: Phase.DONE}, {"etcd-2": frozenset({OLD})})
 
 

@@ -15,9 +15,9 @@ from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.run.run import Run
 from tests.unit import build
-from tests.unit.test_planning import Hosts, planning
+from tests.unit.run.test_dryrun import Hosts, planning
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHANGE = Command("etcd-1", ("rm", "-f", "/a"), "change something")
 ACTS: dict[str, Callable[[Run], object]] = {
     "do": lambda run: run.do([CHANGE]),
