@@ -15,7 +15,7 @@ from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Action, Command, Copy, act, act_long
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
 

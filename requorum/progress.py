@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from requorum.catalogue import Sources
 from requorum.cluster.etcd import MemberConfig, Status, Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
-from requorum.snapshot import Source
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.snapshot import Source
 from requorum.trial import Trial
 
 

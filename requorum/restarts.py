@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from requorum import disks
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
@@ -21,6 +20,7 @@ from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
 from requorum.run.poll import until_holds
 from requorum.run.run import Run
+from requorum.snapshots import disks
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
 

@@ -16,12 +16,12 @@ from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import HUGE, LONG, Command, act, act_long, look
 from requorum.inventory import Inventory
-from requorum.loss import Loss
 from requorum.plan import is_new
 from requorum.refusal import NothingToDo, Refusal
 from requorum.run import history
 from requorum.run.marker import Marker, Phase, Undone
 from requorum.run.terms import Terms
+from requorum.snapshots.loss import Loss
 
 
 class RollbackError(Refusal):

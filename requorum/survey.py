@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import catalogue, manifest
 from requorum.checks.check import Case, Seen
 from requorum.cluster import etcd
 from requorum.cluster.lineage import Family
@@ -20,10 +19,11 @@ from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
 from requorum.inventory import Inventory
-from requorum.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.refusal import Refusal
 from requorum.run.run import Run
-from requorum.snapshot import SUFFIXES
+from requorum.snapshots import catalogue, manifest
+from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, Candidate
+from requorum.snapshots.snapshot import SUFFIXES
 
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 

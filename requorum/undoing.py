@@ -9,18 +9,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from requorum import backup, before, plan, rollback
-from requorum.backup import Tonight
+from requorum import before, plan, rollback
 from requorum.before import Difference, Record
 from requorum.cluster import deephaven, etcd
 from requorum.command import HUGE, Command, Fetch
 from requorum.hosts.fleet import Machine
-from requorum.loss import Loss
-from requorum.proofs import backups
 from requorum.run import facts
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
-from requorum.vault import Vault
+from requorum.snapshots import backup, backup_proofs
+from requorum.snapshots.backup import Tonight
+from requorum.snapshots.loss import Loss
+from requorum.snapshots.vault import Vault
 
 ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
 
@@ -118,17 +118,17 @@ def save_what_is_discarded(run: Run) -> Loss | None:
             raise rollback.cannot_be_saved(tonight.member.endpoint, result.words)
         kept = terms.place("discarded.snap")
         tonight.note = backup.describe(run, tonight.member, kept)
-        backups.the_save_is_up_to_date(run, tonight)
+        backup_proofs.the_save_is_up_to_date(run, tonight)
         if run.acts:
-            backups.there_is_room_here(run, tonight)
+            backup_proofs.there_is_room_here(run, tonight)
         part = str(vault.part(tonight.note.taken if run.acts else "‹time›"))
         why = "the save of the cluster that is discarded to this machine"
         run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
         if not run.acts:
             return None
-        backups.the_part_is_whole(run, tonight)
+        backup_proofs.the_part_is_whole(run, tonight)
         tonight.path = vault.keep(tonight.note)
-        backups.the_backup_is_whole(run, tonight)
+        backup_proofs.the_backup_is_whole(run, tonight)
     _say(run, tonight.path, kept, tonight.note.revision)
     return rollback.loss(str(tonight.path))
 

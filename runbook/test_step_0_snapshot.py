@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import plan, sources
+from requorum import plan
 from requorum.cluster import quorum
 from requorum.progress import Progress
 from requorum.proofs import hosts
 from requorum.run import facts, locking, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
+from requorum.snapshots import sources
 
 
 class TestStep0Snapshot:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import before, loss, ondisk, plan, salvages, sources, staged, undoing
+from requorum import before, plan, undoing
 from requorum.cluster import etcd
 from requorum.progress import Progress
 from requorum.proofs import hosts
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
+from requorum.snapshots import loss, on_host, ondisk, salvage, sources
 
 
 class TestStep1Stop:
@@ -71,10 +72,10 @@ class TestStep1Stop:
     def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
         data, verdict = progress.sources, progress.verdict
-        if not salvages.is_decided(run, data.source, verdict):
-            data.salvaged = salvages.hold(run, data)
+        if not salvage.is_decided(run, data.source, verdict):
+            data.salvaged = salvage.hold(run, data)
         elif verdict is None:
-            data.loss = salvages.recall(run)
+            data.loss = salvage.recall(run)
 
     def test_when_a_database_without_a_hash_is_copied(self, run: Run, progress: Progress) -> None:
         """The last resort: only where salvage failed, and only from the member that you named with --skip-hash."""
@@ -82,7 +83,7 @@ class TestStep1Stop:
         disk = ondisk.wanted(data.disks, data.family, run.options.skip_hash, data.salvaged)
         if disk:
             run.do(ondisk.copy(terms, disk))
-            answers = run.ask(staged.ask(disk.host, ondisk.kept(terms)))
+            answers = run.ask(on_host.ask(disk.host, ondisk.kept(terms)))
             data.last_resort = ondisk.candidate(terms, disk, data.family.bump(disk.lineage), answers)
 
     def test_when_the_best_data_is_chosen_and_copied(self, run: Run, progress: Progress) -> None:

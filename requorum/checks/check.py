@@ -15,9 +15,9 @@ from enum import Enum
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Result
 from requorum.hosts.clock import Reading
-from requorum.ranking import Candidate
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
+from requorum.snapshots.ranking import Candidate
 
 CLUSTER = "the cluster"
 HERE = "this machine"

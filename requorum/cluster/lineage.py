@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from requorum.bolt import Member
 from requorum.command import Command, act, look
 from requorum.run import marker
 from requorum.run.marker import Phase
+from requorum.snapshots.bolt import Member
 
 WAL_HEAD = 512  # bytes that surely hold the metadata record
 

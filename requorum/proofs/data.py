@@ -17,7 +17,7 @@ from requorum.proofs.hosts import account_of_etcd, connections
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 
 
 def no_data_is_in_the_way(run: Run, source: Source) -> None:

@@ -17,7 +17,7 @@ from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3

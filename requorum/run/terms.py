@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from requorum.inventory import Inventory, Member
-from requorum.ranking import ON_DISK
 from requorum.run import history, marker
 from requorum.run.marker import Marker
+from requorum.snapshots.ranking import ON_DISK
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from requorum import salvage
 from requorum.cluster import sandbox
 from requorum.cluster.etcd import EtcdError, parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import FIRST_PORT, Answers
 from requorum.command import Command, Result
-from requorum.ranking import NAME_SALVAGE, Candidate
 from requorum.run.terms import Terms
-from requorum.salvage import Salvaged, Survivor
-from requorum.snapshot import Fingerprint, Source
+from requorum.snapshots import survivors
+from requorum.snapshots.ranking import NAME_SALVAGE, Candidate
+from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.survivors import Salvaged, Survivor
 
 MEND = "mend that on the host where the copies are started, or let it be less busy, then run again"
 
@@ -101,7 +101,7 @@ def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]
     failed, rotten = failure(last, answers, copies.expected), _rotten(last, answers, copies.expected)
     if not failed or last.force:
         return None
-    actual = salvage.told(answers.members, last.members)
+    actual = survivors.told(answers.members, last.members)
     if answers.failed and actual != last.members and last.members == configured:
         why = f"the data knows other members than the configuration: {', '.join(actual.values())}"
         return Attempt(last.survivors, actual, why=why)
@@ -162,11 +162,11 @@ def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:
 
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
     """Fresh copies, started; the last command's output is for `isolation.parse`. `revision`: of the hash to ask for."""
-    boots = salvage.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
-    place, account = salvage.scratch(terms), terms.inventory.etcd.user
+    boots = survivors.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
+    place, account = survivors.scratch(terms), terms.inventory.etcd.user
     return [
-        *salvage.unpack(terms, host, attempt.names),
-        *sandbox.boot(host, salvage.KIND, terms.mark.run, place, account, boots, revision=revision),
+        *survivors.unpack(terms, host, attempt.names),
+        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots, revision=revision),
     ]
 
 

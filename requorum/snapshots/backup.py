@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.catalogue import Sources
 from requorum.cluster import deephaven, etcd, lineage
 from requorum.cluster.etcd import EtcdError, Status
 from requorum.cluster.lineage import Lineage
@@ -19,13 +18,14 @@ from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.manifest import Manifest
 from requorum.refusal import Refusal
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshot import Fingerprint, Source
-from requorum.vault import BackupError, Vault
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.vault import BackupError, Vault
 
 ABANDONED_MINUTES = 60  # no backup's commands live so long on a host: each ends after LONG seconds
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import stat
 
-from requorum import backup, bolt, catalogue, manifest, snapshot
-from requorum.backup import Tonight
 from requorum.cluster import deephaven
 from requorum.cluster.lineage import Family
 from requorum.command import look
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import backup, bolt, catalogue, manifest, snapshot
+from requorum.snapshots.backup import Tonight
+from requorum.snapshots.snapshot import SnapshotError, Source
 
 HERE = "this machine"
 SPARE_BYTES = 64 * 1024 * 1024  # the evidence and whatever else lives on that disk

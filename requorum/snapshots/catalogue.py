@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import bolt, disks, emptiness, layout, manifest, ranking, snapshot
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
-from requorum.disks import Disk
-from requorum.emptiness import Place, Way
 from requorum.inventory import Inventory
-from requorum.layout import Layout
-from requorum.loss import Loss
-from requorum.manifest import Manifest, ManifestError
-from requorum.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import Marker
 from requorum.run.run import Run
-from requorum.salvage import Salvaged
-from requorum.snapshot import SUFFIXES, SnapshotError, Source
+from requorum.snapshots import bolt, disks, emptiness, layout, manifest, ranking, snapshot
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.emptiness import Place, Way
+from requorum.snapshots.layout import Layout
+from requorum.snapshots.loss import Loss
+from requorum.snapshots.manifest import Manifest, ManifestError
+from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.snapshot import SUFFIXES, SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
 
 
 @dataclass

@@ -11,13 +11,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from requorum import disks, loss, ranking
 from requorum.cluster.lineage import Family
-from requorum.disks import Disk
-from requorum.loss import Loss
-from requorum.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
-from requorum.salvage import Salvaged, listed
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import disks, loss, ranking
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.loss import Loss
+from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged, listed
 
 
 @dataclass(frozen=True)

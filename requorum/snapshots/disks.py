@@ -12,14 +12,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from requorum import layout
 from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
 from requorum.cluster.lineage import Family, Lineage
 from requorum.command import Command, look
 from requorum.inventory import Member
-from requorum.layout import Layout
-from requorum.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
 from requorum.run import marker
+from requorum.snapshots import layout
+from requorum.snapshots.layout import Layout
+from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from pathlib import PurePosixPath
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.cluster.lineage import Family, Lineage, cluster_id, member_id
 from requorum.command import Command, Result, look
-from requorum.disks import Disk
 from requorum.hosts import systemd
 from requorum.inventory import Etcd
-from requorum.layout import OURS, Layout
-from requorum.ranking import NAME_SALVAGE
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.layout import OURS, Layout
+from requorum.snapshots.ranking import NAME_SALVAGE
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from requorum.command import Command, look
-from requorum.ranking import BY_YOU, ON_DISK, SALVAGE, Candidate
 from requorum.run.terms import Terms
-from requorum.salvage import Salvaged
+from requorum.snapshots.ranking import BY_YOU, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.survivors import Salvaged
 
 
 @dataclass(frozen=True)

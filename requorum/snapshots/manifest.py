@@ -12,7 +12,7 @@ from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
 from requorum.refusal import Refusal
-from requorum.snapshot import Fingerprint
+from requorum.snapshots.snapshot import Fingerprint
 
 SCHEMA = 1
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from requorum.cluster.etcd import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.command import HUGE, LONG, Command, Result, look
-from requorum.ranking import ON_DISK
-from requorum.snapshot import TRAILER, Source
+from requorum.snapshots.ranking import ON_DISK
+from requorum.snapshots.snapshot import TRAILER, Source
 
 
 @dataclass(frozen=True)

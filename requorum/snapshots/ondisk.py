@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from requorum import disks, staged
 from requorum.cluster.lineage import Family
 from requorum.command import HUGE, Command, Result, act, act_long
-from requorum.disks import Disk
-from requorum.ranking import BY_YOU, ON_DISK, Candidate
 from requorum.run.terms import Terms
-from requorum.salvage import Salvaged
-from requorum.snapshot import Source
-from requorum.staged import Origin
+from requorum.snapshots import disks, on_host
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.on_host import Origin
+from requorum.snapshots.ranking import BY_YOU, ON_DISK, Candidate
+from requorum.snapshots.snapshot import Source
+from requorum.snapshots.survivors import Salvaged
 
 
 def wanted(found: Sequence[Disk], family: Family, host: str | None, salvaged: Salvaged | None) -> Disk | None:
@@ -51,7 +51,7 @@ def copy(terms: Terms, disk: Disk) -> list[Command]:
 def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -> Candidate:
     """`answers`: to `staged.ask` of the copy."""
     origin = Origin(ON_DISK, disk.lineage, bumps, disk.taken)
-    source = staged.parse(origin, disk.host, kept(terms), answers)
+    source = on_host.parse(origin, disk.host, kept(terms), answers)
     if isinstance(source, Source):
         return Candidate(
             ON_DISK,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from requorum.cluster.lineage import Family, Lineage
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 
 SALVAGE = "salvage"
 ON_DISK = "on-disk"

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from requorum import attempts, disks, loss, salvage, staged
-from requorum.attempts import Tried
-from requorum.catalogue import Sources
 from requorum.cluster import sandbox
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import look
-from requorum.disks import Disk
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
-from requorum.loss import Loss
-from requorum.ranking import Candidate
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.salvage import Salvaged, Survivor
-from requorum.snapshot import Fingerprint, Source
-from requorum.staged import Origin
+from requorum.snapshots import attempts, disks, loss, on_host, survivors
+from requorum.snapshots.attempts import Tried
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.loss import Loss
+from requorum.snapshots.on_host import Origin
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.survivors import Salvaged, Survivor
 
 
 def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool:
@@ -57,7 +57,7 @@ def hold(run: Run, sources: Sources) -> Salvaged:
     nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line))
     outcome = _tried(run, sources.rows, picked, nothing)
     if not outcome.failed:
-        run.do(salvage.clear(run.terms, outcome.hosts))
+        run.do(survivors.clear(run.terms, outcome.hosts))
         return outcome
     return _with_what_was_saved(run, outcome)
 
@@ -66,8 +66,8 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     """A salvage; what stands in its way is an outcome too."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        sizes = run.ask_by_host([question for disk in picked for question in salvage.ask_size(disk, BASE)])
-        found = [salvage.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
+        sizes = run.ask_by_host([question for disk in picked for question in survivors.ask_size(disk, BASE)])
+        found = [survivors.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
         return _salvage(run, rows, found, nothing)
     except Unreachable:
         raise
@@ -77,9 +77,9 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
 
 def _set_saves_aside(run: Run, hosts: Sequence[str]) -> None:
     """A finished save that is still in the scratch gets a name beside it."""
-    for host, there in facts.files(run, dict.fromkeys(hosts, (salvage.made(run.terms),))).items():
+    for host, there in facts.files(run, dict.fromkeys(hosts, (survivors.made(run.terms),))).items():
         if there:
-            run.do(salvage.keep_unproven(run.terms, host))
+            run.do(survivors.keep_unproven(run.terms, host))
 
 
 def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
@@ -87,12 +87,12 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
     terms = run.terms
     try:
         _set_saves_aside(run, outcome.hosts)
-        kept = facts.files(run, dict.fromkeys(outcome.hosts, (salvage.unproven(terms),)))
-        run.do(salvage.clear(terms, outcome.hosts))
+        kept = facts.files(run, dict.fromkeys(outcome.hosts, (survivors.unproven(terms),)))
+        run.do(survivors.clear(terms, outcome.hosts))
     except Unreachable:
         raise
     except FleetError as error:
-        run.note(f"what was saved, if anything, is still in {salvage.scratch(terms)}: {error.where}: {error.what}")
+        run.note(f"what was saved, if anything, is still in {survivors.scratch(terms)}: {error.where}: {error.what}")
         return outcome
     places = ", ".join(f"{host}:{path}" for host, there in kept.items() for path in there)
     return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {places}") if places else outcome
@@ -100,13 +100,13 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, names = run.terms, [survivor.name for survivor in found]
-    configured = salvage.membership(found[0].config.initial_cluster)
-    host = salvage.gathering_host(found, len(configured)).host
+    configured = survivors.membership(found[0].config.initial_cluster)
+    host = survivors.gathering_host(found, len(configured)).host
     run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
-    run.do(salvage.gather(terms, found, host, _client(run)))
-    run.do(salvage.unpack(terms, host, names))
+    run.do(survivors.gather(terms, found, host, _client(run)))
+    run.do(survivors.unpack(terms, host, names))
     told = _expected(run, rows, host, nothing)
-    copies = attempts.judge(found, run.ask(salvage.ask_databases(terms, host, names)), told)
+    copies = attempts.judge(found, run.ask(survivors.ask_databases(terms, host, names)), told)
     for _, line in copies.damage:
         run.note(line)
     tried: list[Tried] = []
@@ -116,19 +116,19 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
         tried.append((attempt, sandbox.parse(answer.stdout, answer.words)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
-            run.do(salvage.keep_unproven(terms, host))
+            run.do(survivors.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)
     if outcome.failed:
         return outcome
-    origin, made = Origin(salvage.KIND, nothing.lineage, nothing.bumps, now()), salvage.made(terms)
-    answers = run.ask(staged.ask(host, made))
-    source = staged.parse(origin, host, salvage.kept(terms), answers)
+    origin, made = Origin(survivors.KIND, nothing.lineage, nothing.bumps, now()), survivors.made(terms)
+    answers = run.ask(on_host.ask(host, made))
+    source = on_host.parse(origin, host, survivors.kept(terms), answers)
     if isinstance(source, str):
         mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
         return replace(outcome, failed=f"what was saved {source}", mend=mend)
     measured = attempts.measured(outcome, source)
     if measured.source:
-        run.do(salvage.keep(terms, host))
+        run.do(survivors.keep(terms, host))
     return measured
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import catalogue, choice, disks, loss, ondisk, plan, salvage, snapshot
-from requorum.catalogue import Sources
-from requorum.choice import Decision
+from requorum import plan
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import parse_snapshot_status
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now
-from requorum.ranking import ON_DISK, SALVAGE, Candidate
 from requorum.run import facts
 from requorum.run.run import Run
-from requorum.salvage import Salvaged
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import catalogue, choice, disks, loss, ondisk, snapshot, survivors
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.choice import Decision
+from requorum.snapshots.ranking import ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
 
 
 def is_handover(run: Run, verdict: Verdict | None) -> bool:
@@ -120,7 +121,7 @@ def _of_this_run(run: Run) -> Source:
 
 def _made_by_this_run(run: Run) -> Source | None:
     """The salvage, or the copied database, that the run which is carried on chose; found on the host that made it."""
-    mark, places = run.mark, {SALVAGE: salvage.kept, ON_DISK: ondisk.kept}
+    mark, places = run.mark, {SALVAGE: survivors.kept, ON_DISK: ondisk.kept}
     if mark.origin not in places:
         return None
     path = places[mark.origin](run.terms)

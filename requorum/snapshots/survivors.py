@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from requorum import staged
 from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, act, act_long, look
-from requorum.disks import Disk
 from requorum.inventory import Member
-from requorum.ranking import SALVAGE
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
-from requorum.snapshot import Source
+from requorum.snapshots import on_host
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.ranking import SALVAGE
+from requorum.snapshots.snapshot import Source
 
 KIND = SALVAGE
 
@@ -230,7 +230,7 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
 
 def ask_databases(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     """`snapshot status` of each copy's database: its revision, and whether its pages hang together."""
-    return [staged.ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
+    return [on_host.ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
 
 
 def membership(initial_cluster: str) -> dict[str, str]:

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum import catalogue, manifest, rotation
 from requorum.cluster.lineage import Family
 from requorum.inventory import Inventory
-from requorum.manifest import Manifest, ManifestError
 from requorum.refusal import Refusal
-from requorum.rotation import Backup
+from requorum.snapshots import catalogue, manifest, rotation
+from requorum.snapshots.manifest import Manifest, ManifestError
+from requorum.snapshots.rotation import Backup
 
 NAMES = "{cluster}-{stamp}.snap"
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from requorum.backup import Tonight, sweep
 from requorum.run.run import Run, Section
-from requorum.vault import Vault
+from requorum.snapshots.backup import Tonight, sweep
+from requorum.snapshots.vault import Vault
 
 
 @pytest.fixture(scope="session")

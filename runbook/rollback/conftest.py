@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from requorum.before import Record
-from requorum.loss import Loss
 from requorum.run.run import Run, Section
+from requorum.snapshots.loss import Loss
 
 
 @dataclass

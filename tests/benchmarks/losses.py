@@ -23,16 +23,16 @@ from compose import faults, lab, load, state
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
 from requorum import inventory as inventories
-from requorum import salvage
 from requorum.cluster import etcd, sandbox
 from requorum.cluster.lineage import Lineage
-from requorum.disks import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
+from requorum.snapshots import survivors
+from requorum.snapshots.disks import Disk
 from tests.lab.writers import PREFIX, on_disk, writing
 
 READ_BACK = Path(__file__).with_name("read_back.sh")
@@ -74,23 +74,23 @@ class Bench:
         config = etcd.parse_config(survivor.get(inventory.etcd.config).decode(), survivor.name)
         member = next(m for m in inventory.old_members if m.host == survivor.name)
         disk = Disk(member, config, Lineage(config.token), installed=True)
-        du, df = (answer.stdout for answer in fleet.run(salvage.ask_size(disk, "/var/lib")))
-        self._survivor = salvage.survivor(disk, du, df)
+        du, df = (answer.stdout for answer in fleet.run(survivors.ask_size(disk, "/var/lib")))
+        self._survivor = survivors.survivor(disk, du, df)
         if not self._survivor.size:
             raise BenchError(f"{survivor.name}: has no data on its disk")
         self.data_dir = config.data_dir
-        self._place = salvage.scratch(terms)
+        self._place = survivors.scratch(terms)
 
     def gather(self) -> None:
         client = self._terms.inventory.deephaven.client_config
-        self._fleet.run(salvage.gather(self._terms, [self._survivor], self.node.name, client))
+        self._fleet.run(survivors.gather(self._terms, [self._survivor], self.node.name, client))
 
     def clear(self) -> None:
-        self._fleet.run(salvage.clear(self._terms, [self.node.name]))
+        self._fleet.run(survivors.clear(self._terms, [self.node.name]))
 
     def on_disk_db(self) -> str:
         """The guide's last resort: the database as it lies there, without a hash."""
-        self._fleet.run(salvage.unpack(self._terms, self.node.name, [self._survivor.name]))
+        self._fleet.run(survivors.unpack(self._terms, self.node.name, [self._survivor.name]))
         return f"{self._place}/room/{self._survivor.name}/member/snap/db"
 
     def forced(self) -> str:
@@ -103,11 +103,11 @@ class Bench:
 
     def _booted(self, force: bool) -> str:
         terms, host, old = self._terms, self.node.name, self._terms.inventory.old_members
-        self._fleet.run(salvage.unpack(terms, host, [self._survivor.name]))
-        members = salvage.membership(self._survivor.config.initial_cluster)
-        boots = salvage.boots([self._survivor], members, old, force)
+        self._fleet.run(survivors.unpack(terms, host, [self._survivor.name]))
+        members = survivors.membership(self._survivor.config.initial_cluster)
+        boots = survivors.boots([self._survivor], members, old, force)
         account = terms.inventory.etcd.user
-        plan = sandbox.boot(host, salvage.KIND, terms.mark.run, self._place, account, boots)
+        plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, account, boots)
         result = self._fleet.run(plan)[-1]
         answers = sandbox.parse(result.stdout, result.words)
         if answers.failed or not answers.saved:

@@ -14,8 +14,8 @@ from typing import Any
 
 from compose import faults, poll
 from compose.state import REPOSITORY
-from requorum import bolt, manifest, snapshot
 from requorum import procedures as stages
+from requorum.snapshots import bolt, manifest, snapshot
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal, Run
 

@@ -14,8 +14,8 @@ import pytest
 
 from compose.nodes import Node, on_each
 from compose.state import REPOSITORY
-from requorum import bolt
 from requorum import procedures as stages
+from requorum.snapshots import bolt
 from tests.lab import launch, plans, procedures
 from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.test_interruption import await_stage

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from compose import etcd_client
-from requorum import bolt, manifest, snapshot
+from requorum.snapshots import bolt, manifest, snapshot
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal, Run
 from tests.lab.stops import choice, stops

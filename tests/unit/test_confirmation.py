@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from requorum import confirmation
-from requorum.catalogue import Sources
 from requorum.confirmation import NotConfirmed
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.watch import Watch
-from requorum.loss import Loss
 from requorum.progress import Progress
 from requorum.run import facts
 from requorum.run.lock import LockError
 from requorum.run.run import Options, Run
-from requorum.snapshot import Source
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.loss import Loss
+from requorum.snapshots.snapshot import Source
 from requorum.trial import Trial
 from tests.unit import build
 

@@ -16,7 +16,7 @@ from requorum.inventory import Inventory
 from requorum.run import marker
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, UNIT, lines
 

@@ -18,7 +18,7 @@ from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Options, Run, Section
-from requorum.snapshot import Source
+from requorum.snapshots.snapshot import Source
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning
 

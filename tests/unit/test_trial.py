@@ -12,7 +12,7 @@ from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Copy
 from requorum.trial import Trial
 from tests.unit import build
-from tests.unit.test_salvage import initial_cluster, ip, terms
+from tests.unit.snapshots.test_survivors import initial_cluster, ip, terms
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
 SCRATCH = "/var/lib/requorum/prod/r1/trial"

@@ -13,8 +13,8 @@ from requorum.checks.check import Finding, Seen, judge
 from requorum.cluster.etcd import Certificate
 from requorum.command import Command, Result
 from requorum.hosts.clock import Reading
-from requorum.ranking import Candidate
 from requorum.run.terms import Terms
+from requorum.snapshots.ranking import Candidate
 from tests.unit import build
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from requorum import ranking
-from requorum.bolt import Member
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
-from requorum.ranking import Candidate
 from requorum.run.marker import Phase
-from requorum.snapshot import Source
+from requorum.snapshots import ranking
+from requorum.snapshots.bolt import Member
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import Source
 
 OURS = Lineage("prod-1", 0xA1)
 OTHER = Lineage("staging-1", 0xB2)

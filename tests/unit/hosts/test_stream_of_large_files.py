@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum.snapshot import BOLT_MAGIC, TRAILER
+from requorum.snapshots.snapshot import BOLT_MAGIC, TRAILER
 from tests.unit import controller
 from tests.unit.controller import GIB, MEMORY_MIB
 
@@ -18,7 +18,7 @@ sinks = {"one": ("sh", "-c", 'sha256sum >"$0"', target), "another": ("sh", "-c",
 answer = fan_out(Path(source) if kind == "file" else ("cat", source), sinks, timeout=300)
 """
 VERIFY = """
-from requorum.snapshot import verify
+from requorum.snapshots.snapshot import verify
 answer = verify(Path(sys.argv[1])).sha256
 """
 

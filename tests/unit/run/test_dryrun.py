@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import layout, procedures
+from requorum import procedures
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.cluster.quorum import Kind
@@ -28,6 +28,7 @@ from requorum.run import drawing, locking, marker
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Options
+from requorum.snapshots import layout
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
 

@@ -6,16 +6,16 @@ import json
 
 import pytest
 
-from requorum import attempts, ranking, salvage
-from requorum.attempts import Attempt, Copies
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Result
-from requorum.salvage import Salvaged
-from requorum.snapshot import Fingerprint, Source
-from tests.unit.test_salvage import initial_cluster, survivor, terms
+from requorum.snapshots import attempts, ranking, survivors
+from requorum.snapshots.attempts import Attempt, Copies
+from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.survivors import Salvaged
+from tests.unit.snapshots.test_survivors import initial_cluster, survivor, terms
 
-CONFIGURED = salvage.membership(initial_cluster(3))
+CONFIGURED = survivors.membership(initial_cluster(3))
 ONE, TWO = survivor(1), survivor(2)
 COPIES = Copies((TWO, ONE), (("etcd-1", 5), ("etcd-2", 9)), ())
 NOTHING = Salvaged(None, members=3, hosts=("etcd-1", "etcd-2"))

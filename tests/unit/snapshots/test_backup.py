@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from requorum import backup
+from requorum.snapshots import backup
 from tests.unit import build
 
 SPELT = {"etcdctl": "/opt/vendor/ctl --as {admin_user} etcd"}

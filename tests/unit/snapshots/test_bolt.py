@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import bolt
+from requorum.snapshots import bolt
 
 PAGE = 4096
 MEMBER = {"id": 7, "peerURLs": ["https://10.0.0.11:2380"], "name": "etcd-1", "clientURLs": []}

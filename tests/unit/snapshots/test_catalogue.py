@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from requorum import catalogue, drill, manifest, ranking, snapshot
+from requorum import drill
 from requorum.cluster.lineage import Family, Lineage
 from requorum.inventory import Inventory
-from requorum.manifest import Manifest
-from requorum.snapshot import Fingerprint, SnapshotError
+from requorum.snapshots import catalogue, manifest, ranking, snapshot
+from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.snapshot import Fingerprint, SnapshotError
 from tests.unit import build
-from tests.unit.test_bolt import MEMBER, database
+from tests.unit.snapshots.test_bolt import MEMBER, database
 
 # The lineage of the one member in `database`, by etcd's own arithmetic: its cluster ID is SHA-1 of the member's ID.
 OURS = Lineage(None, int.from_bytes(hashlib.sha1((7).to_bytes(8, "big")).digest()[:8], "big"))

@@ -7,17 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from requorum import choice, disks, loss, ondisk, plan, ranking, staged, trial
-from requorum.choice import Found
+from requorum import plan, trial
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.command import Command, Result
-from requorum.disks import Disk
-from requorum.layout import Layout
-from requorum.ranking import Candidate
 from requorum.run.marker import Phase
-from requorum.salvage import Salvaged
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import choice, disks, loss, on_host, ondisk, ranking
+from requorum.snapshots.choice import Found
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.layout import Layout
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 
 LOST, FAILED, OTHER = Lineage("lost", 1), Lineage("failed", 2), Lineage("other", 3)
@@ -350,7 +351,7 @@ def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else()
 def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) -> None:
     said = ("sha  x", "544", '{"revision": 9, "totalKey": 7}', ends)
     answers = [Result(Command("etcd-1", (), ""), 0, text, "", 0) for text in said]
-    made = staged.parse(staged.Origin("salvage", LOST, 0, "now"), "etcd-1", "/x", answers)
+    made = on_host.parse(on_host.Origin("salvage", LOST, 0, "now"), "etcd-1", "/x", answers)
     assert isinstance(made, Source) == good
 
 

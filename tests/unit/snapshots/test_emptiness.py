@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from requorum import emptiness
 from requorum.cluster import lineage
 from requorum.cluster.etcd import Unit
 from requorum.cluster.lineage import Family, Lineage
 from requorum.command import Command, Result
-from requorum.disks import Disk
-from requorum.emptiness import Place, Way
 from requorum.inventory import Etcd
-from requorum.layout import Layout
+from requorum.snapshots import emptiness
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.emptiness import Place, Way
+from requorum.snapshots.layout import Layout
 from tests.unit import build
 
 LOST, OTHER = Lineage("old", 1), Lineage("other", 2)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from requorum import layout
 from requorum.command import Command, Result
-from requorum.layout import Layout
+from requorum.snapshots import layout
+from requorum.snapshots.layout import Layout
 from tests.unit import build
 from tests.unit.run.test_dryrun import WHOLE, listing
 

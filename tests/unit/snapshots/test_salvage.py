@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from requorum import salvages, sources
-from requorum.catalogue import Sources
-from requorum.choice import Decision
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
-from requorum.salvage import Salvaged
-from requorum.snapshot import SnapshotError
+from requorum.snapshots import salvage, sources
+from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.choice import Decision
+from requorum.snapshots.snapshot import SnapshotError
+from requorum.snapshots.survivors import Salvaged
 from tests.unit.run.test_dryrun import Hosts
-from tests.unit.test_age_of_a_backup import at, from_files
+from tests.unit.snapshots.test_sources import at, from_files
 
 
 class Full(Hosts):
@@ -40,14 +40,14 @@ def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Sourc
 
 def decided(run: Planning, found: Sources) -> Decision:
     """As Step 1 ends."""
-    return sources.decide(run, found, salvages.hold(run, found))
+    return sources.decide(run, found, salvage.hold(run, found))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Refusal) -> None:
     def fail(*_: object) -> Salvaged:
         raise error
 
-    monkeypatch.setattr(salvages, "_salvage", fail)
+    monkeypatch.setattr(salvage, "_salvage", fail)
 
 
 def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
         raise raised[0]
 
     monkeypatch.setattr(run, "do", fail)
-    assert salvages.hold(run, found).mend
+    assert salvage.hold(run, found).mend
     raised.pop(0)
     with pytest.raises(Unreachable):
-        salvages.hold(run, found)
+        salvage.hold(run, found)
 
 
 def test_tars_reason_is_what_is_said_and_not_its_farewell() -> None:

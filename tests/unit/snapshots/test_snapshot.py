@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import snapshot
 from requorum.hosts.stream import BLOCK
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import snapshot
+from requorum.snapshots.snapshot import SnapshotError, Source
 from tests.unit import build
 
 WHOLE = build.database() + hashlib.sha256(build.database()).digest()

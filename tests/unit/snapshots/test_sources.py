@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from requorum import layout, salvages, sources
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import Command, Result
 from requorum.progress import Progress
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
-from requorum.salvage import Salvaged
-from requorum.snapshot import SnapshotError, Source
+from requorum.snapshots import layout, salvage, sources
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning
-from tests.unit.test_catalogue import backup, note
+from tests.unit.snapshots.test_catalogue import backup, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
 NOTHING = Salvaged(None, members=3)
@@ -104,7 +104,7 @@ def test_named_when_the_run_is_carried_on_it_is_what_is_restored(tmp_path: Path)
     carried_on(run, 0.1)
     run.terms = replace(run.terms, mark=replace(run.mark, snapshot="another", origin="file"))
     from_files(run, progress)
-    assert not salvages.is_decided(run, progress.sources.source, progress.verdict)
+    assert not salvage.is_decided(run, progress.sources.source, progress.verdict)
     decision = sources.decide(run, progress.sources, FAILED)
     assert (decision.source.path, decision.rows[0].verdict) == (str(path), "chosen: named by you")
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from requorum import salvage
 from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Copy
 from requorum.inventory import Inventory, Member
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
-from requorum.salvage import SalvageError, Survivor
+from requorum.snapshots import survivors as salvage
+from requorum.snapshots.survivors import SalvageError, Survivor
 from tests.unit import build
 
 GIB = 1 << 30

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from requorum import manifest
 from requorum.cluster.lineage import Lineage
-from requorum.manifest import Manifest
-from requorum.vault import Vault
+from requorum.snapshots import manifest
+from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.vault import Vault
 from tests.unit import build
 
 NOTE = Manifest("prod", "a" * 64, 1, Lineage(), 0, 1, 1, "3.5.16", "2026-01-01T00:00:00.000Z", "https://10.0.0.11:2379")
@@ -54,7 +54,7 @@ def test_a_manifest_that_cannot_be_read_leaves_the_name(vault: Vault) -> None:
 
 
 def test_rotation_removes_nothing_of_another_cluster(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("requorum.rotation.expired", lambda found, *limits: [one.name for one in found])
+    monkeypatch.setattr("requorum.snapshots.rotation.expired", lambda found, *limits: [one.name for one in found])
     ours, theirs = backup(vault, "prod"), backup(vault, "prod-eu")
     assert vault.rotate(LATE) == [vault.directory / ours]
     assert (vault.directory / theirs).exists() and manifest.path_of(vault.directory / theirs).exists()
