@@ -20,12 +20,13 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, commandline, confirmation, procedures, selection
+from requorum import advice, checks, collection, commandline, procedures, selection
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
+from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import locking, opening
 from requorum.run.drawing import PlanReporter
@@ -156,7 +157,7 @@ def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
     """The cluster's name from --confirm or from the terminal; a wrong one ends the run before any host is asked."""
     word = config.getoption("confirm")
     if word is None:
-        word = confirmation.asked(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ")
+        word = commit.asked(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ")
         if word is None:
             raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}")
     if word != cluster:

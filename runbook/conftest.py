@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requorum.progress import Progress
+from requorum.recovery.progress import Progress
 from requorum.run.run import Run
 
 

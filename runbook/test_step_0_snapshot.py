@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import plan
 from requorum.cluster import quorum
-from requorum.progress import Progress
-from requorum.proofs import hosts
+from requorum.recovery import plan
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import machines
 from requorum.run import facts, locking, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -22,7 +22,7 @@ class TestStep0Snapshot:
 
     def test_given_every_host_answers(self, run: Run) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
-        hosts.every_host_answers(run)
+        machines.every_host_answers(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
@@ -40,19 +40,19 @@ class TestStep0Snapshot:
     def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run."""
         progress.tools = facts.tools(run)
-        hosts.new_members_have_one_etcd(run, progress.tools)
-        hosts.vendor_commands_are_there(run)
+        machines.new_members_have_one_etcd(run, progress.tools)
+        machines.vendor_commands_are_there(run)
 
     def test_given_quorum_is_lost(self, run: Run, progress: Progress) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
         if facts.new_configuration_is_installed(run):
-            hosts.no_old_member_leads_again(run)
+            machines.no_old_member_leads_again(run)
             run.note("decided by the run that is carried on: its new configuration is installed")
             return
         verdict = progress.verdict = quorum.decide(facts.diagnose(run))
         for host, found in verdict.found().items():
             run.note(f"{host}: {found}")
-        hosts.new_members_are_no_cluster_already(run, verdict)
+        machines.new_members_are_no_cluster_already(run, verdict)
         stopping = run.mark.phase >= Phase.STOPPING
         refusal = quorum.refusal(verdict, run.options.rebuild, run.inventory.etcd.unit, stopping)
         if refusal:
@@ -61,7 +61,7 @@ class TestStep0Snapshot:
 
     def test_given_the_new_members_reach_each_other(self, run: Run) -> None:
         """A new cluster cannot form either where the network is what failed."""
-        hosts.new_members_reach_each_other(run)
+        machines.new_members_reach_each_other(run)
 
     def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""
@@ -71,7 +71,7 @@ class TestStep0Snapshot:
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """Free disk for the snapshot and for the restored data, several times over."""
-        hosts.there_is_room(run, progress.bytes)
+        machines.there_is_room(run, progress.bytes)
 
     def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
         """The mark of this run is set, then the snapshot is streamed into the run's own directory."""
@@ -83,7 +83,7 @@ class TestStep0Snapshot:
     def test_then_etcd_can_read_every_copy(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
         if progress.sources.source:
-            revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+            revision, keys = machines.every_copy_is_readable(run, progress.tools)
             progress.sources.source = replace(progress.sources.source, revision=revision, keys=keys)
             run.note(f"the snapshot is at revision {revision:,}")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import before, plan, undoing
 from requorum.cluster import etcd
-from requorum.progress import Progress
-from requorum.proofs import hosts
+from requorum.recovery import plan
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import machines
+from requorum.recovery.undo import baseline, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -25,21 +26,21 @@ class TestStep1Stop:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
         marks, outlived = facts.marks(run)
         marker.refuse_others(marks, run.mark, run.options.hosts, outlived)
-        run.do(before.record(run.terms, undoing.as_it_is(run)))
+        run.do(baseline.record(run.terms, state.as_it_is(run)))
         progress.advance(run, Phase.STOPPING)
         run.do(plan.turn_deephaven_off(run.terms))
 
     def test_then_no_deephaven_process_runs(self, run: Run) -> None:
         """monit supervises none, and the admin account runs none."""
-        hosts.deephaven_is_off(run)
+        machines.deephaven_is_off(run)
 
     def test_then_monit_brings_no_etcd_back(self, run: Run) -> None:
         """A monit that supervises etcd would restart what is stopped next."""
-        hosts.monit_supervises_no_etcd(run)
+        machines.monit_supervises_no_etcd(run)
 
     def test_then_only_known_machines_are_connected(self, run: Run, progress: Progress) -> None:
         """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""
-        hosts.only_known_machines_are_connected(run, sources.is_handover(run, progress.verdict))
+        machines.only_known_machines_are_connected(run, sources.is_handover(run, progress.verdict))
 
     def test_when_a_healthy_cluster_is_saved(self, run: Run, progress: Progress) -> None:
         """Only with --rebuild on a cluster that has quorum: with nobody writing, the save is the whole truth."""
@@ -48,7 +49,7 @@ class TestStep1Stop:
         source = progress.sources.source = sources.save_healthy_cluster(run, progress.verdict)
         held = facts.staged(run)
         run.do(plan.copy_snapshot(run.terms, source, held))
-        revision, keys = hosts.every_copy_is_readable(run, progress.tools)
+        revision, keys = machines.every_copy_is_readable(run, progress.tools)
         source = progress.sources.source = replace(source, revision=revision, keys=keys)
         run.note(f"saved at revision {revision:,}")
         progress.advance(run, source=source)
@@ -63,11 +64,11 @@ class TestStep1Stop:
 
     def test_then_no_etcd_runs_and_its_ports_are_closed(self, run: Run) -> None:
         """No process, no unit that could start, nobody listening on the client and peer ports."""
-        hosts.old_etcd_is_gone(run)
+        machines.old_etcd_is_gone(run)
 
     def test_then_no_member_went_past_the_saved_revision(self, run: Run, progress: Progress) -> None:
         """After a handover: what the stopped members hold on disk is not newer than the save."""
-        hosts.no_member_went_past_the_save(run, progress.sources.source, progress.tools)
+        machines.no_member_went_past_the_save(run, progress.sources.source, progress.tools)
 
     def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
@@ -98,11 +99,11 @@ class TestStep1Stop:
         run.do([loss.note(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:
             progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
-            hosts.there_is_room(run, decision.source.bytes)
+            machines.there_is_room(run, decision.source.bytes)
             run.do(plan.copy_snapshot(run.terms, decision.source, facts.staged(run)))
         data.copied = decision.new
 
     def test_then_the_best_data_is_on_every_new_member(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
         if progress.sources.copied:
-            hosts.every_copy_is_readable(run, progress.tools)
+            machines.every_copy_is_readable(run, progress.tools)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import plan, trials
-from requorum.progress import Progress
-from requorum.proofs import configuration
+from requorum.recovery import plan, trials
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import configuration
 from requorum.run import facts
 from requorum.run.run import Run
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import confirmation, plan
-from requorum.progress import Progress
-from requorum.proofs import configuration
+from requorum.recovery import commit, plan
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import configuration
 from requorum.run import facts
 from requorum.run.run import Run
 
@@ -18,7 +18,7 @@ class TestStep3Distribute:
 
     def test_given_you_confirm_what_was_proven(self, run: Run, progress: Progress) -> None:
         """The commit prompt. No machine has anything new yet but this run's own directory."""
-        confirmation.commit(run, progress)
+        commit.commit(run, progress)
 
     def test_when_both_archives_are_copied(self, run: Run) -> None:
         """Streamed; each copy's SHA-256 must be the original's."""

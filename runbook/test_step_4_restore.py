@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum import plan
-from requorum.progress import Progress
-from requorum.proofs import data
+from requorum.recovery import plan
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import cluster
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -19,7 +19,7 @@ class TestStep4Restore:
 
     def test_given_no_data_is_in_the_way(self, run: Run, progress: Progress) -> None:
         """The new token's data directory does not exist, or this run restored it from this snapshot."""
-        data.no_data_is_in_the_way(run, progress.sources.chosen)
+        cluster.no_data_is_in_the_way(run, progress.sources.chosen)
 
     def test_when_the_snapshot_is_restored_on_every_member(self, run: Run, progress: Progress) -> None:
         """In parallel, into the new token's directory."""
@@ -32,7 +32,7 @@ class TestStep4Restore:
 
     def test_then_every_member_holds_restored_data(self, run: Run) -> None:
         """Whole, owned by the etcd account, read by nobody else."""
-        data.data_is_restored(run)
+        cluster.data_is_restored(run)
 
     def test_when_all_members_are_started(self, run: Run, progress: Progress) -> None:
         """Without waiting: a unit becomes ready only when its peers are up too."""
@@ -41,4 +41,4 @@ class TestStep4Restore:
 
     def test_then_every_member_sees_a_leader(self, run: Run) -> None:
         """Within the inventory's health_seconds."""
-        data.every_member_sees_a_leader(run)
+        cluster.every_member_sees_a_leader(run)

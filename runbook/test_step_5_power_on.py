@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import plan
-from requorum.progress import Progress
-from requorum.proofs import data
-from requorum.proofs import trial as tried
+from requorum.recovery import plan
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import cluster
+from requorum.recovery.proofs import trial as tried
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 
@@ -18,19 +18,19 @@ class TestStep5PowerOn:
 
     def test_then_every_member_is_healthy(self, run: Run, progress: Progress) -> None:
         """Asked through the vendor's etcdctl as an authenticated user."""
-        data.every_member_is_healthy(run, progress.new_configs)
+        cluster.every_member_is_healthy(run, progress.new_configs)
 
     def test_then_it_is_one_cluster_with_one_leader(self, run: Run, progress: Progress) -> None:
         """One cluster ID, one leader, one revision, one version, no alarm."""
-        data.it_is_one_cluster(run, progress)
+        cluster.it_is_one_cluster(run, progress)
 
     def test_then_all_members_hold_the_same_data(self, run: Run, progress: Progress) -> None:
         """hashkv is equal on all members at one revision."""
-        data.hashes_are_equal(run, progress)
+        cluster.hashes_are_equal(run, progress)
 
     def test_then_the_keys_are_there(self, run: Run, progress: Progress) -> None:
         """As many as the inventory expects, in all and by prefix."""
-        data.keys_are_there(run, progress)
+        cluster.keys_are_there(run, progress)
 
     def test_then_it_is_what_the_trial_found(self, run: Run, progress: Progress) -> None:
         """The same hash at the trial's revision, the same numbers of keys, the same users and roles."""
@@ -38,19 +38,19 @@ class TestStep5PowerOn:
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
         """Every role; and none of them reads what it must not."""
-        data.old_passwords_log_in(run, progress.roles)
+        cluster.old_passwords_log_in(run, progress.roles)
 
     def test_then_a_wrong_password_does_not(self, run: Run, progress: Progress) -> None:
         """Authentication is on."""
-        data.wrong_password_is_refused(run, progress.roles)
+        cluster.wrong_password_is_refused(run, progress.roles)
 
     def test_then_a_write_through_each_member_is_read_from_all(self, run: Run, progress: Progress) -> None:
         """The probe's keys are removed again."""
-        data.writes_reach_everyone(run, progress.new_configs)
+        cluster.writes_reach_everyone(run, progress.new_configs)
 
     def test_then_no_old_member_serves_clients(self, run: Run) -> None:
         """A stale member cannot join, but it could serve clients that still know its address."""
-        data.no_old_member_answers(run)
+        cluster.no_old_member_answers(run)
 
     def test_when_deephaven_is_turned_on_at_the_configuration_server(self, run: Run, progress: Progress) -> None:
         """The point of no return: from here Deephaven writes into the new cluster."""
@@ -59,7 +59,7 @@ class TestStep5PowerOn:
 
     def test_then_the_configuration_server_runs(self, run: Run) -> None:
         """Everything else needs it."""
-        data.deephaven_is_up(run, (run.terms.configuration_server,))
+        cluster.deephaven_is_up(run, (run.terms.configuration_server,))
 
     def test_when_deephaven_is_turned_on_everywhere(self, run: Run) -> None:
         """All other Deephaven hosts, in parallel."""
@@ -69,8 +69,8 @@ class TestStep5PowerOn:
 
     def test_then_deephaven_runs_and_talks_to_etcd(self, run: Run) -> None:
         """Every process is up, and every Deephaven host is connected to a new member."""
-        data.deephaven_is_up(run, run.terms.deephaven_hosts)
-        data.deephaven_talks_to_etcd(run)
+        cluster.deephaven_is_up(run, run.terms.deephaven_hosts)
+        cluster.deephaven_talks_to_etcd(run)
 
     def test_when_the_run_is_closed(self, run: Run, progress: Progress) -> None:
         """Scratch with copies of secrets is removed, and the mark says that the run is done."""

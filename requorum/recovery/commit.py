@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum.progress import Progress
+from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run

@@ -8,12 +8,12 @@ from functools import partial
 from requorum.cluster.etcd import MemberConfig, Status, Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
+from requorum.recovery.trial import Trial
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.snapshot import Source
-from requorum.trial import Trial
 
 
 @dataclass

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from requorum import trial
 from requorum.cluster import sandbox
 from requorum.command import look
-from requorum.progress import Progress
+from requorum.recovery import trial
+from requorum.recovery.progress import Progress
+from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.trial import Trial
 
 
 class TrialError(Refusal):

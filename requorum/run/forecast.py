@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from requorum import before
 from requorum.cluster import deephaven, sandbox
 from requorum.command import Action, Command, Result
 from requorum.inventory import Inventory, Member
+from requorum.recovery.undo import baseline
 from requorum.refusal import Refusal
 from requorum.run.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 
@@ -86,9 +86,9 @@ class Forecast:
             return question, self._supervised
         if name == "df":  # of the deepest parent that is there already
             return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
-        if before.is_listing(question):
+        if baseline.is_listing(question):
             gone = partial(self._gone, host)
-            return question, lambda result: replace(result, stdout=before.without(result.stdout, gone))
+            return question, lambda result: replace(result, stdout=baseline.without(result.stdout, gone))
         things = {path: self.after.at(host, path) for path in paths}
         if name == "find" and "-maxdepth" in words and words[words.index("-maxdepth") + 1] == "0":
             return self._which_exist(question, things)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from requorum import plan
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import parse_snapshot_status
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now
+from requorum.recovery import plan
 from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots import catalogue, choice, disks, loss, ondisk, snapshot, survivors

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum import drill
-from requorum.drill import Drill
 from requorum.inventory import Inventory
+from requorum.recovery import drill
+from requorum.recovery.drill import Drill
 from requorum.run.run import Run, Section
 from runbook.drill import lab
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from requorum import drill, plan
 from requorum.cluster import etcd
-from requorum.drill import Drill
-from requorum.progress import Progress
-from requorum.proofs import data, drills, hosts
+from requorum.recovery import drill, plan
+from requorum.recovery.drill import Drill
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import cluster, drills, machines
 from requorum.run import facts
 from requorum.run.run import Run
 from runbook.test_step_2_generate import TestStep2Generate as Step2
@@ -22,7 +22,7 @@ class TestDrill:
 
     def test_given_a_lab_is_there(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Made for this drill where none was up; of the etcd version that the backup was taken with, if it has it."""
-        hosts.every_host_answers(run)
+        machines.every_host_answers(run)
         progress.tools = facts.tools(run)
         version = next(iter(progress.tools.values())).version
         run.note(f"{'a new lab' if exercise.made else 'the lab that is up'}, etcd {version}")
@@ -39,7 +39,7 @@ class TestDrill:
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """As in Step 0."""
-        hosts.there_is_room(run, progress.bytes)
+        machines.there_is_room(run, progress.bytes)
 
     def test_when_the_cluster_of_the_lab_is_taken_away(self, run: Run) -> None:
         """As in Step 1: Deephaven off, etcd stopped, its unit set aside."""
@@ -51,8 +51,8 @@ class TestDrill:
 
     def test_then_no_etcd_runs(self, run: Run) -> None:
         """Nor any Deephaven process."""
-        hosts.deephaven_is_off(run)
-        hosts.old_etcd_is_gone(run)
+        machines.deephaven_is_off(run)
+        machines.old_etcd_is_gone(run)
 
     def test_when_the_snapshot_is_copied_to_every_member(self, run: Run, progress: Progress) -> None:
         """As in Step 0: streamed, and proven by its SHA-256 where it arrives."""
@@ -60,7 +60,7 @@ class TestDrill:
 
     def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """`snapshot status` on every member, and what this machine read from the file itself."""
-        revision, _ = hosts.every_copy_is_readable(run, progress.tools)
+        revision, _ = machines.every_copy_is_readable(run, progress.tools)
         drills.the_copies_are_at(run, exercise.contents.revision, revision)
         run.note(f"revision {revision:,}")
 
@@ -93,7 +93,7 @@ class TestDrill:
 
     def test_then_every_member_is_healthy_at_one_revision(self, run: Run, exercise: Drill) -> None:
         """`/health` and `/metrics`, which need no login: one leader, and nothing of the backup is missing."""
-        data.every_member_sees_a_leader(run)
+        cluster.every_member_sees_a_leader(run)
         drills.every_member_is_up_to_date(run, exercise.contents.revision)
 
     def test_then_all_members_hold_the_same_data(self, run: Run, exercise: Drill) -> None:
@@ -104,13 +104,13 @@ class TestDrill:
         """Where the lab's passwords log in, all proofs of Step 5 about data and users; else what is missing is said."""
         drills.login_is_tried(run, exercise)
         if exercise.login:
-            data.every_member_is_healthy(run, progress.new_configs)
-            data.it_is_one_cluster(run, progress)
-            data.hashes_are_equal(run, progress)
-            data.keys_are_there(run, progress)
-            data.old_passwords_log_in(run, progress.roles)
-            data.wrong_password_is_refused(run, progress.roles)
-            data.writes_reach_everyone(run, progress.new_configs)
+            cluster.every_member_is_healthy(run, progress.new_configs)
+            cluster.it_is_one_cluster(run, progress)
+            cluster.hashes_are_equal(run, progress)
+            cluster.keys_are_there(run, progress)
+            cluster.old_passwords_log_in(run, progress.roles)
+            cluster.wrong_password_is_refused(run, progress.roles)
+            cluster.writes_reach_everyone(run, progress.new_configs)
         exercise.unproven.append("that production's Deephaven works on it")
         exercise.ended = True
         run.last_words.append(f"Drilled: {exercise.source.path} restores.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import retry, undoing
-from requorum.proofs import hosts, undone
+from requorum.recovery.proofs import machines
+from requorum.recovery.undo import equality, retry, state
 from requorum.run import facts, locking, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -20,7 +20,7 @@ class TestRetry:
 
     def test_given_every_host_answers(self, run: Run) -> None:
         """As in Step 0."""
-        hosts.every_host_answers(run)
+        machines.every_host_answers(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
@@ -42,11 +42,11 @@ class TestRetry:
 
     def test_given_there_is_room_for_what_is_set_aside(self, run: Run) -> None:
         """Where data lies on another disk than the run's directory it must move there."""
-        undone.there_is_room_aside(run, retry.data_of(run.terms, facts.new_configs(run)))
+        equality.there_is_room_aside(run, retry.data_of(run.terms, facts.new_configs(run)))
 
     def test_then_no_command_of_a_run_is_left(self, run: Run) -> None:
         """A killed runbook's commands run on until they end."""
-        undoing.no_command_is_left(run)
+        state.no_command_is_left(run)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run) -> None:
         """On every member."""
@@ -54,7 +54,7 @@ class TestRetry:
 
     def test_then_no_etcd_runs(self, run: Run) -> None:
         """Nor listens on its ports."""
-        undone.no_new_etcd_runs(run, run.terms.member_hosts)
+        equality.no_new_etcd_runs(run, run.terms.member_hosts)
 
     def test_when_the_data_is_set_aside_on_every_member(self, run: Run) -> None:
         """Into the run's own directory, below `tried`."""
@@ -63,7 +63,7 @@ class TestRetry:
 
     def test_then_no_member_holds_data_of_the_run(self, run: Run) -> None:
         """Nowhere, also where only a part of it was restored."""
-        undone.no_data_is_left(run, retry.data_of(run.terms, facts.new_configs(run)))
+        equality.no_data_is_left(run, retry.data_of(run.terms, facts.new_configs(run)))
 
     def test_when_the_mark_is_set_back(self, run: Run) -> None:
         """Only now it says that nothing was started yet, which lets the steps restore again."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 import pytest
 
-from requorum.before import Record
+from requorum.recovery.undo.baseline import Record
 from requorum.run.run import Run, Section
 from requorum.snapshots.loss import Loss
 

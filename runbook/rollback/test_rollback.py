@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum import rollback, undoing
-from requorum.proofs import hosts, undone
+from requorum.recovery.proofs import machines as hosts
+from requorum.recovery.undo import equality, rollback, state
 from requorum.run import facts, locking, marker
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
@@ -46,14 +46,14 @@ class TestRollback:
 
     def test_given_what_was_before_is_recorded(self, run: Run, past: Past) -> None:
         """On every host, by the run itself before it changed anything; a run that never did needs none."""
-        found = {host: record for host, record in undoing.records(run).items() if host in past.hosts}
-        undone.every_host_has_a_record(run, found)
+        found = {host: record for host, record in state.records(run).items() if host in past.hosts}
+        equality.every_host_has_a_record(run, found)
         past.records = {host: record for host, record in found.items() if record is not None}
 
     def test_given_there_is_room_for_what_is_set_aside(self, run: Run, past: Past) -> None:
         """Where data lies on another disk than the run's directory it must move there."""
-        brought = {host: found.brought for host, found in undoing.differences(run, past.records).items()}
-        undone.there_is_room_aside(run, brought)
+        brought = {host: found.brought for host, found in state.differences(run, past.records).items()}
+        equality.there_is_room_aside(run, brought)
 
     def test_when_the_run_is_marked(self, run: Run, past: Past) -> None:
         """From here it can only be undone."""
@@ -61,11 +61,11 @@ class TestRollback:
 
     def test_then_no_command_of_a_run_is_left(self, run: Run) -> None:
         """A killed runbook's commands run on until they end."""
-        undoing.no_command_is_left(run)
+        state.no_command_is_left(run)
 
     def test_when_deephaven_is_turned_off(self, run: Run, past: Past) -> None:
         """So that nobody writes into a cluster that is taken away; not where no host has changed."""
-        found = undoing.differences(run, past.records)
+        found = state.differences(run, past.records)
         machines = [host for host in run.terms.deephaven_hosts if host in past.hosts]
         run.do(rollback.turn_deephaven_off(run.terms, found, machines))
         if any(found.values()):
@@ -74,30 +74,30 @@ class TestRollback:
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
         if run.mark.phase >= Phase.POWERING_ON:
-            past.loss = undoing.save_what_is_discarded(run)
+            past.loss = state.save_what_is_discarded(run)
             run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.SAVED)), past.hosts)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run, past: Past) -> None:
         """On every host that is not as it was; an old etcd that the run never touched goes on."""
-        found, units = undoing.differences(run, past.records), facts.units(run, past.records)
+        found, units = state.differences(run, past.records), facts.units(run, past.records)
         run.do(rollback.stop_etcd(run.inventory, units, found))
-        undone.no_new_etcd_runs(run, [host for host, difference in found.items() if difference])
+        equality.no_new_etcd_runs(run, [host for host, difference in found.items() if difference])
 
     def test_when_what_the_run_brought_is_set_aside(self, run: Run, past: Past) -> None:
         """Unit, configuration, links, data and archives, on all hosts before anything is put back on any."""
-        run.do(rollback.set_aside(run.terms, undoing.differences(run, past.records)))
+        run.do(rollback.set_aside(run.terms, state.differences(run, past.records)))
 
     def test_then_nothing_of_it_is_left_in_place(self, run: Run, past: Past) -> None:
         """It is in the run's own directory now, below `brought`."""
-        undone.nothing_brought_is_left(run, past.records)
+        equality.nothing_brought_is_left(run, past.records)
 
     def test_when_what_was_there_before_is_put_back(self, run: Run, past: Past) -> None:
         """From the run's own copy: units, links, configuration, passwords, archives."""
-        run.do(rollback.put_back(run.terms, undoing.differences(run, past.records), past.records))
+        run.do(rollback.put_back(run.terms, state.differences(run, past.records), past.records))
 
     def test_then_every_host_is_as_before(self, run: Run, past: Past) -> None:
         """Paths, modes, owners, links and contents are equal to the listing made before the run; units as enabled."""
-        undone.every_host_is_as_before(run, past.records)
+        equality.every_host_is_as_before(run, past.records)
 
     def test_when_etcd_is_started_where_it_ran(self, run: Run, past: Past) -> None:
         """Without waiting: a member that had no quorum will not get ready now either."""
@@ -106,16 +106,16 @@ class TestRollback:
 
     def test_then_etcd_runs_where_it_ran(self, run: Run, past: Past) -> None:
         """And nowhere else."""
-        undone.etcd_is_as_before(run, past.records)
+        equality.etcd_is_as_before(run, past.records)
 
     def test_when_deephaven_is_turned_on_where_it_was_on(self, run: Run, past: Past) -> None:
         """The configuration server first. Its processes may find a dead etcd, as they did before the run."""
-        on = undoing.deephaven_is_on(run)
+        on = state.deephaven_is_on(run)
         run.do(rollback.turn_deephaven_back(run.terms, on, past.records))
 
     def test_then_deephaven_is_on_where_it_was_on(self, run: Run, past: Past) -> None:
         """Where that was known."""
-        undone.deephaven_is_as_before(run, past.records)
+        equality.deephaven_is_as_before(run, past.records)
 
     def test_when_the_run_is_closed(self, run: Run, past: Past) -> None:
         """Its mark says that it was rolled back: the next recovery is a run of its own."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from requorum import advice, procedures, retry, rollback
+from requorum import advice, procedures
 from requorum.advice import Said, Way
 from requorum.hosts.fleet import FleetError, Unreachable
+from requorum.recovery.undo import retry, rollback
 from requorum.refusal import Disproved, Refusal
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from requorum import probes
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig, Status
 from requorum.command import look
 from requorum.hosts.fleet import Machine
-from requorum.progress import Progress
-from requorum.proofs.hosts import account_of_etcd, connections
+from requorum.recovery import probes
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs.machines import account_of_etcd, connections
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run

@@ -6,7 +6,7 @@ from requorum.cluster import archive, deephaven
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import look
 from requorum.hosts.fleet import Machine
-from requorum.plan import is_new
+from requorum.recovery.plan import is_new
 from requorum.run import facts
 from requorum.run.run import Run
 

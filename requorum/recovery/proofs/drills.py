@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, look
-from requorum.drill import Drill
 from requorum.hosts.fleet import Machine
+from requorum.recovery.drill import Drill
 from requorum.run import facts
 from requorum.run.run import Run
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import equipment, probes
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import HUGE, look
 from requorum.hosts.fleet import Machine
-from requorum.plan import is_new
+from requorum.recovery import equipment, probes
+from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import Phase

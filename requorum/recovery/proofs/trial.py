@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from requorum.cluster import deephaven, etcd
 from requorum.hosts.fleet import Machine
+from requorum.recovery.trial import Trial
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.trial import Trial
 
 
 def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from requorum import before, rollback, undoing
-from requorum.before import Record
 from requorum.cluster import deephaven, etcd
 from requorum.hosts.fleet import Machine
+from requorum.recovery.undo import baseline, rollback, state
+from requorum.recovery.undo.baseline import Record
 from requorum.run import facts
 from requorum.run.run import Run
 
@@ -16,7 +16,7 @@ STATE_SECONDS = 60  # a unit that starts or stops, a process that monit brings b
 
 def every_host_has_a_record(run: Run, found: Mapping[str, Record | None]) -> None:
     run.settle(
-        f"what the host was before run {run.mark.run} is recorded in {before.place(run.terms)}",
+        f"what the host was baseline run {run.mark.run} is recorded in {baseline.place(run.terms)}",
         rollback.without_record(run.mark, found),
         "a machine that took no part in the run since it was gone: say so with --gone=HOST; else go back there by hand",
     )
@@ -24,7 +24,7 @@ def every_host_has_a_record(run: Run, found: Mapping[str, Record | None]) -> Non
 
 def there_is_room_aside(run: Run, paths: Mapping[str, Iterable[str]]) -> None:
     """Only what lies on another disk than the run's directory needs room there."""
-    disks = undoing.disks(run, paths)
+    disks = state.disks(run, paths)
     run.settle(
         f"has room in {run.terms.place()} for what is set aside",
         {host: disk.lacks for host, disk in disks.items()},
@@ -62,7 +62,7 @@ def no_data_is_left(run: Run, paths: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def nothing_brought_is_left(run: Run, records: Mapping[str, Record]) -> None:
-    found = undoing.differences(run, records)
+    found = state.differences(run, records)
     run.settle(
         f"nothing that run {run.mark.run} brought is in place",
         {host: f"still there: {', '.join(d.brought)}" if d.brought else None for host, d in found.items()},
@@ -72,7 +72,7 @@ def nothing_brought_is_left(run: Run, records: Mapping[str, Record]) -> None:
 
 def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     """Paths, modes, owners, links and contents, and whether the unit is enabled."""
-    found = undoing.differences(run, records)
+    found = state.differences(run, records)
     unit = run.inventory.etcd.unit
     units = {}
     for host, result in ((r.command.host, r) for r in run.ask([etcd.ask_unit(h, unit) for h in records])):
@@ -81,7 +81,7 @@ def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     run.settle(
         "files, modes, owners, links and units are as before the run",
         {host: "; ".join(filter(None, (str(d), units[host]))) or None for host, d in found.items()},
-        f"compare with {before.place(run.terms)} on that host and mend it; then run the same again",
+        f"compare with {baseline.place(run.terms)} on that host and mend it; then run the same again",
     )
 
 
@@ -107,7 +107,7 @@ def deephaven_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     known = [host for host in run.terms.deephaven_hosts if host in records and records[host].deephaven is not None]
 
     def probe(machine: Machine) -> str | None:
-        on = before.supervised(machine.ask(deephaven.ask_monit(run.inventory, machine.name)))
+        on = baseline.supervised(machine.ask(deephaven.ask_monit(run.inventory, machine.name)))
         was = records[machine.name].deephaven
         return None if on == was else f"it is {'on' if on else 'off' if on is False else 'not to be understood'}"
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from requorum import rollback
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import LONG, Command, act
-from requorum.plan import is_new
+from requorum.recovery.plan import is_new
+from requorum.recovery.undo import rollback
 from requorum.refusal import NothingToDo, Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms

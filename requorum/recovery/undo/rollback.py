@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum import before
-from requorum.before import Difference, Record
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.command import HUGE, LONG, Command, act, act_long, look
 from requorum.inventory import Inventory
-from requorum.plan import is_new
+from requorum.recovery.plan import is_new
+from requorum.recovery.undo import baseline
+from requorum.recovery.undo.baseline import Difference, Record
 from requorum.refusal import NothingToDo, Refusal
 from requorum.run import history
 from requorum.run.marker import Marker, Phase, Undone
@@ -122,11 +122,12 @@ def put_back(terms: Terms, differences: Mapping[str, Difference], records: Mappi
         recorded = {
             entry.path
             for entry in records[host].entries
-            if not before.is_data(entry.path, terms.inventory.etcd.data_root)
+            if not baseline.is_data(entry.path, terms.inventory.etcd.data_root)
         }
         back = [path for path in found.lacking if path in recorded]
         plan += [
-            act_long(host, "cp", "-a", "-T", before.copy_of(terms, path), path, why=f"put {path} back") for path in back
+            act_long(host, "cp", "-a", "-T", baseline.copy_of(terms, path), path, why=f"put {path} back")
+            for path in back
         ]
         for entry in found.retouched:
             plan.append(act(host, "chown", entry.owner, entry.path, why=f"{entry.path} belongs to whom it did"))

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from requorum import before, plan, rollback
-from requorum.before import Difference, Record
 from requorum.cluster import deephaven, etcd
 from requorum.command import HUGE, Command, Fetch
 from requorum.hosts.fleet import Machine
+from requorum.recovery import plan
+from requorum.recovery.undo import baseline, rollback
+from requorum.recovery.undo.baseline import Difference, Record
 from requorum.run import facts
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
@@ -35,15 +36,15 @@ def as_it_is(run: Run) -> dict[str, Record]:
     questions = [question for host in hosts for question in _questions(run, host)]
     found = {}
     for host, (listing, unit, *monit) in run.ask_by_host(questions).items():
-        found[host] = before.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
+        found[host] = baseline.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
     if not begun:
         return found
-    left = facts.files(run, {host: before.traces(run.terms) for host in found})
-    return {h: r for h, r in found.items() if not before.is_touched(r, run.mark.token, left[h])}
+    left = facts.files(run, {host: baseline.traces(run.terms) for host in found})
+    return {h: r for h, r in found.items() if not baseline.is_touched(r, run.mark.token, left[h])}
 
 
 def _questions(run: Run, host: str) -> list[Command]:
-    questions = [before.ask_listing(host, run.terms), etcd.ask_unit(host, run.inventory.etcd.unit)]
+    questions = [baseline.ask_listing(host, run.terms), etcd.ask_unit(host, run.inventory.etcd.unit)]
     if host in run.terms.deephaven_hosts:
         questions.append(deephaven.ask_monit(run.inventory, host))
     return questions
@@ -51,21 +52,21 @@ def _questions(run: Run, host: str) -> list[Command]:
 
 def records(run: Run) -> dict[str, Record | None]:
     """What every host was before the run; None where nothing was recorded."""
-    answers = facts.by_host(run, [before.ask_record(host, run.terms) for host in run.terms.everyone])
-    return {host: before.parse_record(host, result.stdout) for host, result in answers.items()}
+    answers = facts.by_host(run, [baseline.ask_record(host, run.terms) for host in run.terms.everyone])
+    return {host: baseline.parse_record(host, result.stdout) for host, result in answers.items()}
 
 
 def differences(run: Run, known: Mapping[str, Record]) -> dict[str, Difference]:
     """How every host that has a record differs from it now."""
-    answers = facts.by_host(run, [before.ask_listing(host, run.terms) for host in known])
-    return {h: before.difference(known[h].entries, before.parse_listing(r.stdout)) for h, r in answers.items()}
+    answers = facts.by_host(run, [baseline.ask_listing(host, run.terms) for host in known])
+    return {h: baseline.difference(known[h].entries, baseline.parse_listing(r.stdout)) for h, r in answers.items()}
 
 
 def deephaven_is_on(run: Run) -> dict[str, bool | None]:
     """Whether any process is supervised on each Deephaven host; None where monit cannot be understood."""
     hosts = run.terms.deephaven_hosts
     answers = facts.by_host(run, [deephaven.ask_monit(run.inventory, host) for host in hosts])
-    return {host: before.supervised(result) for host, result in answers.items()}
+    return {host: baseline.supervised(result) for host, result in answers.items()}
 
 
 def disks(run: Run, paths: Mapping[str, Iterable[str]]) -> dict[str, rollback.Disk]:
@@ -78,7 +79,7 @@ def no_command_is_left(run: Run) -> None:
     """Commands of a killed runbook run on until they end; beside one nothing could be proven."""
 
     def probe(machine: Machine) -> str | None:
-        left = before.left_running(machine.ask(before.ask_left_running(machine.name)).stdout)
+        left = baseline.left_running(machine.ask(baseline.ask_left_running(machine.name)).stdout)
         return f"still running: {'; '.join(row[:120] for row in left)}" if left else None
 
     run.prove(

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from requorum import confirmation
-from requorum.confirmation import NotConfirmed
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.watch import Watch
-from requorum.progress import Progress
+from requorum.recovery import commit
+from requorum.recovery.commit import NotConfirmed
+from requorum.recovery.progress import Progress
+from requorum.recovery.trial import Trial
 from requorum.run import facts
 from requorum.run.lock import LockError
 from requorum.run.run import Options, Run
 from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.snapshot import Source
-from requorum.trial import Trial
 from tests.unit import build
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230, 21_640)
@@ -52,7 +52,7 @@ def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
         questions.append(question)
         return word
 
-    monkeypatch.setattr(confirmation, "asked", asked)
+    monkeypatch.setattr(commit, "asked", asked)
     return questions
 
 
@@ -60,7 +60,7 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     run: Run,
     progress: Progress,
 ) -> None:
-    said = {line.split("  ")[0]: line for line in confirmation.summary(run, progress)}
+    said = {line.split("  ")[0]: line for line in commit.summary(run, progress)}
     assert "etcd-1 at 10.0.0.11" in said["to be built"]
     assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
     assert "passwords of config, root log in" in said["proven"]
@@ -73,8 +73,8 @@ def test_confirmed_beforehand_it_goes_on_and_says_the_same(
     run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = typing(monkeypatch, "never asked")
-    confirmation.commit(run, progress)
-    assert run.notes == confirmation.summary(run, progress)
+    commit.commit(run, progress)
+    assert run.notes == commit.summary(run, progress)
     assert questions == []
 
 
@@ -86,7 +86,7 @@ def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
 
     monkeypatch.setattr(run, "prove_lock", cleared)
     with pytest.raises(LockError):
-        confirmation.commit(run, progress)
+        commit.commit(run, progress)
 
 
 def test_on_a_terminal_the_name_is_typed_below_the_summary(
@@ -94,9 +94,9 @@ def test_on_a_terminal_the_name_is_typed_below_the_summary(
 ) -> None:
     questions = typing(monkeypatch, "lab")
     run.options = Options(confirm=None)
-    confirmation.commit(run, progress)
+    commit.commit(run, progress)
     (question,) = questions
-    assert all(line in question for line in confirmation.summary(run, progress))
+    assert all(line in question for line in commit.summary(run, progress))
     assert run.notes == ["confirmed on the terminal by typing lab"]
     assert "21,640 keys" in run.journal.path.read_text(), "evidence has what was confirmed"
 
@@ -106,7 +106,7 @@ def test_anything_else_stops(run: Run, progress: Progress, monkeypatch: pytest.M
     typing(monkeypatch, word)
     run.options = Options(confirm=None)
     with pytest.raises(NotConfirmed) as stopped:
-        confirmation.commit(run, progress)
+        commit.commit(run, progress)
     for words in ("Nothing is committed", "the same command carries on", "runbook/rollback"):
         assert words in str(stopped.value)
 
@@ -117,7 +117,7 @@ def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(
     monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: True)
     questions = typing(monkeypatch, "no")
     run.options = Options(confirm=None)
-    confirmation.commit(run, progress)
+    commit.commit(run, progress)
     assert questions == []
     assert run.notes == ["confirmed before: the new configuration is installed already"]
 
@@ -137,6 +137,6 @@ def test_the_terminal_is_cleared_before_the_question(
 
     run.watch = Told()
     run.options = Options(confirm=None)
-    monkeypatch.setattr(confirmation, "asked", asked)
-    confirmation.commit(run, progress)
+    monkeypatch.setattr(commit, "asked", asked)
+    commit.commit(run, progress)
     assert order == ["cleared", "asked"]

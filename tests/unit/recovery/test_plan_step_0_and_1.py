@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from requorum import plan
 from requorum.cluster import etcd
 from requorum.cluster.etcd import Unit
 from requorum.cluster.quorum import MemberFacts, decide
 from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
 from requorum.inventory import Inventory
+from requorum.recovery import plan
 from requorum.run import marker
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import plan
 from requorum.cluster import archive, deephaven
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Copy
+from requorum.recovery import plan
 from requorum.run import history
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import plan
 from requorum.cluster.etcd import MemberConfig, Tools, Unit
 from requorum.command import Command, Result
+from requorum.recovery import plan
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from tests.unit import build

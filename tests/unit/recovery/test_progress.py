@@ -13,7 +13,7 @@ from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.progress import Progress
+from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from requorum import plan, trial
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Copy
-from requorum.trial import Trial
+from requorum.recovery import plan, trial
+from requorum.recovery.trial import Trial
 from tests.unit import build
 from tests.unit.snapshots.test_survivors import initial_cluster, ip, terms
 

@@ -22,7 +22,7 @@ from requorum.command import Action, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
-from requorum.progress import Progress
+from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal
 from requorum.run import drawing, locking, marker
 from requorum.run.dryrun import Planning

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from requorum import procedures, sudoers, undoing
-from requorum.before import Entry, Record
+from requorum import procedures, sudoers
 from requorum.command import Command, Fetch
+from requorum.recovery.undo import state
+from requorum.recovery.undo.baseline import Entry, Record
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.dryrun import Planning
@@ -159,7 +160,7 @@ def test_a_machine_that_was_gone_is_recorded_before_the_run_that_is_carried_on_c
     run = planning(tmp_path, Back())
     run.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
 
-    found = undoing.as_it_is(run)
+    found = state.as_it_is(run)
 
     assert list(found) == ["etcd-2"]
     assert {entry.path for entry in found["etcd-2"].entries} >= {CONFIGURED, f"{CONFIGURED}/other"}
@@ -174,7 +175,7 @@ def test_a_host_without_a_record_that_the_run_has_changed_is_not_recorded_as_it_
     run = planning(tmp_path, hosts)
     run.carry_on(build.mark(Phase.STARTED, members=MEMBERS), "carrying on")
 
-    assert undoing.as_it_is(run) == {}
+    assert state.as_it_is(run) == {}
     assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.asked]) == []
 
 

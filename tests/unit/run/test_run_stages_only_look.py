@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from requorum import probes
 from requorum.command import Command
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
+from requorum.recovery import probes
 from requorum.run.run import Run
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning

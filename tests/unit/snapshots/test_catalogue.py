@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum import drill
 from requorum.cluster.lineage import Family, Lineage
 from requorum.inventory import Inventory
+from requorum.recovery import drill
 from requorum.snapshots import catalogue, manifest, ranking, snapshot
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from requorum import plan, trial
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth, Family, Lineage
 from requorum.command import Command, Result
+from requorum.recovery import plan, trial
 from requorum.run.marker import Phase
 from requorum.snapshots import choice, disks, loss, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found

@@ -12,7 +12,7 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import Command, Result
-from requorum.progress import Progress
+from requorum.recovery.progress import Progress
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.snapshots import layout, salvage, sources

@@ -12,9 +12,9 @@ from requorum.cluster.etcd import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine
-from requorum.proofs import hosts
-from requorum.proofs.data import not_one_cluster
-from requorum.proofs.hosts import Connection, connections
+from requorum.recovery.proofs import machines
+from requorum.recovery.proofs.cluster import not_one_cluster
+from requorum.recovery.proofs.machines import Connection, connections
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
@@ -148,7 +148,7 @@ class TestNewMembersThatAreAClusterAlready:
         old = inventory.members[1:] if moved else inventory.members
         run = SimpleNamespace(inventory=SimpleNamespace(members=inventory.members, old_members=old))
         monkeypatch.setattr(facts, "has_quorum", lambda run, members: members == inventory.members)
-        hosts.new_members_are_no_cluster_already(cast(Run, run), Verdict(kind, ()))
+        machines.new_members_are_no_cluster_already(cast(Run, run), Verdict(kind, ()))
 
     def test_they_are_not_rebuilt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Refusal, match="has quorum already"):

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import before
-from requorum.before import Entry, Record, RecordError
 from requorum.command import Command, Result
+from requorum.recovery.undo import baseline
+from requorum.recovery.undo.baseline import Entry, Record, RecordError
 from tests.unit import build
 from tests.unit.build import CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, UNIT, lines
 
@@ -39,7 +39,7 @@ def answer(text: str, code: int = 0) -> Result:
 
 class TestWhichPlaces:
     def test_they_are_the_same_on_every_host(self) -> None:
-        assert before.roots(build.terms()) == (
+        assert baseline.roots(build.terms()) == (
             "/etc/etcd/dh",
             CLIENT,
             build.ARCHIVE,
@@ -62,22 +62,22 @@ class TestWhichPlaces:
         self, config: str, data: str, listed: str
     ) -> None:
         terms = build.terms(of=build.inventory(etcd={"config": config, "data_root": data}))
-        assert before.roots(terms)[0] == listed
+        assert baseline.roots(terms)[0] == listed
 
     def test_an_archive_right_below_tmp_is_listed_alone(self) -> None:
         deephaven = {"configuration_server": "infra-1", "hosts": ["infra-1"], "client_archive": "/tmp/dh_query.tgz"}
         of = build.inventory()
         vendor = of.deephaven.model_copy(update={"client_archive": deephaven["client_archive"]})
-        assert "/tmp/dh_query.tgz" in before.roots(build.terms(of=of.model_copy(update={"deephaven": vendor})))
+        assert "/tmp/dh_query.tgz" in baseline.roots(build.terms(of=of.model_copy(update={"deephaven": vendor})))
 
 
 class TestTheListing:
     def listed(self, root: Path, *places: Path) -> tuple[Entry, ...]:
         """The host's own script, run here on directories of this test."""
-        argv = list(before.ask_listing("etcd-1", build.terms()).argv[:3])
+        argv = list(baseline.ask_listing("etcd-1", build.terms()).argv[:3])
         argv += [str(root / "data"), UNIT, *map(str, places)]
         done = subprocess.run(argv, capture_output=True, check=True)
-        return before.parse_listing(done.stdout.decode())
+        return baseline.parse_listing(done.stdout.decode())
 
     def test_names_modes_owners_links_and_contents_are_told_apart(self, tmp_path: Path) -> None:
         place = tmp_path / "dh"
@@ -114,23 +114,23 @@ class TestTheListing:
         (tmp_path / "bin/sha256sum").write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "bin/sha256sum").chmod(0o755)
         (tmp_path / "file").write_text("x")
-        argv = [*before.ask_listing("etcd-1", build.terms()).argv[:3], "/nothing", UNIT, str(tmp_path / "file")]
+        argv = [*baseline.ask_listing("etcd-1", build.terms()).argv[:3], "/nothing", UNIT, str(tmp_path / "file")]
         path = f"{tmp_path}/bin:{os.environ['PATH']}"
         assert subprocess.run(argv, env={"PATH": path}, capture_output=True, check=False).returncode != 0
 
     def test_its_output_is_in_no_message_and_no_record(self) -> None:
         """It holds SHA-256s of passwords."""
-        for question in (before.ask_listing("etcd-1", build.terms()), before.ask_record("etcd-1", build.terms())):
+        for question in (baseline.ask_listing("etcd-1", build.terms()), baseline.ask_record("etcd-1", build.terms())):
             assert question.secret and not question.changes
 
     def test_an_answer_that_is_no_listing_is_refused(self) -> None:
         with pytest.raises(RecordError):
-            before.parse_listing("sudo: a password is required\0")
+            baseline.parse_listing("sudo: a password is required\0")
 
 
 class TestTheRecord:
     def test_all_but_data_is_copied_with_the_record_and_gets_its_name_last(self) -> None:
-        plan = before.record(build.terms(), {"etcd-1": Record(HOST, "enabled", True, None)})
+        plan = baseline.record(build.terms(), {"etcd-1": Record(HOST, "enabled", True, None)})
         part = f"{PLACE}/before.part"
         assert lines(plan) == [
             f"etcd-1: {SHORT} rm -rf {part}",
@@ -143,95 +143,97 @@ class TestTheRecord:
         ]
 
     def test_a_host_with_nothing_of_it_is_recorded_too(self) -> None:
-        plan = before.record(build.terms(), {"query-1": Record((), "", False, True)})
+        plan = baseline.record(build.terms(), {"query-1": Record((), "", False, True)})
         assert not any(" cp " in line for line in lines(plan))
         assert len(build.stdins(plan)) == 1
 
     @pytest.mark.parametrize("deephaven", [True, False, None])
     def test_what_was_written_is_read_back(self, deephaven: bool | None) -> None:
         record = Record(HOST, "masked", False, deephaven)
-        (text,) = build.stdins(before.record(build.terms(), {"etcd-1": record}))
-        assert before.parse_record("etcd-1", text.decode()) == record
+        (text,) = build.stdins(baseline.record(build.terms(), {"etcd-1": record}))
+        assert baseline.parse_record("etcd-1", text.decode()) == record
 
     def test_no_record_is_none(self) -> None:
-        assert before.parse_record("etcd-1", "") is None
+        assert baseline.parse_record("etcd-1", "") is None
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"entries": []}', '{"entries": [{"x": 1}]}'])
     def test_half_a_record_is_refused(self, text: str) -> None:
         with pytest.raises(RecordError, match="etcd-2: the record"):
-            before.parse_record("etcd-2", text)
+            baseline.parse_record("etcd-2", text)
 
     def test_the_unit_and_monit_are_recorded_as_found(self) -> None:
         on = answer("config_server OK Process\n")
         off = answer("config_server Not monitored Process\n")
-        assert before.of_host(answer(""), RUNNING, on) == Record((), "enabled", True, True)
-        assert before.of_host(answer(""), RUNNING, off).deephaven is False
-        assert before.of_host(answer(""), RUNNING, None).deephaven is None
+        assert baseline.of_host(answer(""), RUNNING, on) == Record((), "enabled", True, True)
+        assert baseline.of_host(answer(""), RUNNING, off).deephaven is False
+        assert baseline.of_host(answer(""), RUNNING, None).deephaven is None
 
     def test_a_monit_that_cannot_be_understood_is_unknown_not_off(self) -> None:
-        assert before.supervised(answer("what?", code=1)) is None
+        assert baseline.supervised(answer("what?", code=1)) is None
 
 
 class TestTheDifference:
     def test_a_host_that_is_as_it_was_has_none(self) -> None:
-        assert not before.difference(HOST, HOST[::-1])
+        assert not baseline.difference(HOST, HOST[::-1])
 
     def test_what_is_new_is_told_by_its_topmost_path(self) -> None:
         new = (
             Entry("/etc/etcd/dh/new", "d", "750", "root:etcd"),
             Entry("/etc/etcd/dh/new/key", "f", "640", "root:etcd"),
         )
-        found = before.difference(HOST, (*HOST, *new, Entry("/var/lib/etcd/dh/new", "d", "700", "etcd:etcd")))
+        found = baseline.difference(HOST, (*HOST, *new, Entry("/var/lib/etcd/dh/new", "d", "700", "etcd:etcd")))
         assert found.brought == ("/etc/etcd/dh/new", "/var/lib/etcd/dh/new")
         assert not found.lacking and not found.retouched
 
     def test_what_is_missing_is_told_by_its_topmost_path(self) -> None:
-        found = before.difference(HOST, (DIRECTORY, LATEST, *DATA))
+        found = baseline.difference(HOST, (DIRECTORY, LATEST, *DATA))
         assert found.lacking == ("/etc/etcd/dh/old", UNIT_FILE.path)
         assert not found.brought
 
     @pytest.mark.parametrize("field", [{"mode": "666"}, {"owner": "eve:eve"}, {"sha256": "ef" * 32}, {"kind": "l"}])
     def test_a_file_that_is_another_is_both(self, field: dict[str, str]) -> None:
-        found = before.difference(HOST, tuple(changed(e, **field) if e is CONFIG else e for e in HOST))
+        found = baseline.difference(HOST, tuple(changed(e, **field) if e is CONFIG else e for e in HOST))
         assert found.brought == found.lacking == (CONFIG.path,)
 
     def test_a_link_that_points_elsewhere_is_both(self) -> None:
-        found = before.difference(HOST, tuple(changed(e, target="new") if e is LATEST else e for e in HOST))
+        found = baseline.difference(HOST, tuple(changed(e, target="new") if e is LATEST else e for e in HOST))
         assert found.brought == found.lacking == (LATEST.path,)
 
     def test_a_directory_is_never_moved_for_its_mode(self) -> None:
-        found = before.difference(HOST, tuple(changed(e, mode="777") if e is OLD else e for e in HOST))
+        found = baseline.difference(HOST, tuple(changed(e, mode="777") if e is OLD else e for e in HOST))
         assert found.retouched == (OLD,)
         assert not found.brought and not found.lacking
 
     def test_a_directory_that_became_something_else_is_both_as_a_whole(self) -> None:
         now = tuple(changed(e, kind="l", target="elsewhere") if e is OLD else e for e in HOST if e is not CONFIG)
-        found = before.difference(HOST, now)
+        found = baseline.difference(HOST, now)
         assert found.brought == found.lacking == (OLD.path,)
 
     def test_a_link_that_became_a_directory_is_moved_with_all_that_is_in_it(self) -> None:
         now = tuple(changed(e, kind="d", target="") if e is LATEST else e for e in HOST)
-        found = before.difference(HOST, (*now, changed(CONFIG, path=f"{LATEST.path}/config.yaml")))
+        found = baseline.difference(HOST, (*now, changed(CONFIG, path=f"{LATEST.path}/config.yaml")))
         assert found.brought == found.lacking == (LATEST.path,)
 
     def test_a_name_that_only_begins_like_another_is_not_below_it(self) -> None:
-        assert before.topmost(["/a/new-2", "/a/new", "/a/new/x", "/a/new.y"]) == ["/a/new", "/a/new-2", "/a/new.y"]
+        assert baseline.topmost(["/a/new-2", "/a/new", "/a/new/x", "/a/new.y"]) == ["/a/new", "/a/new-2", "/a/new.y"]
 
     @given(st.sets(st.sampled_from(HOST)), st.sets(st.sampled_from(HOST)))
     def test_there_is_one_exactly_when_the_listings_differ(self, was: set[Entry], now: set[Entry]) -> None:
-        assert bool(before.difference(tuple(was), tuple(now))) == (was != now)
+        assert bool(baseline.difference(tuple(was), tuple(now))) == (was != now)
 
 
 class TestCommandsThatAreLeft:
     def test_a_killed_runbooks_commands_are_told_by_their_deadline(self) -> None:
         text = "  7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block\n  8 sleep 900\n"
-        assert before.left_running(text) == ["7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block"]
+        assert baseline.left_running(text) == [
+            "7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block"
+        ]
 
     def test_a_script_of_several_is_seen_between_two_of_its_commands(self) -> None:
         script = "{ e=$(sudo -n timeout -k 5 60 true 2>&1 >&3 3>&- </dev/null); r=$?; } 3>&1"
-        assert before.left_running(f"9 sh -c {script}\n") == [f"9 sh -c {script}"]
+        assert baseline.left_running(f"9 sh -c {script}\n") == [f"9 sh -c {script}"]
 
     def test_the_question_itself_is_none(self) -> None:
-        line = before.ask_left_running("etcd-1").line()
+        line = baseline.ask_left_running("etcd-1").line()
         assert shlex.split(line)[:3] == ["sudo", "-n", "timeout"]
-        assert before.left_running(f"1 {line}\n2 bash -c {line}\n3 {line.removeprefix('sudo -n ')}\n") == []
+        assert baseline.left_running(f"1 {line}\n2 bash -c {line}\n3 {line.removeprefix('sudo -n ')}\n") == []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import retry, rollback
-from requorum.before import Difference, Record
 from requorum.cluster.etcd import Unit
+from requorum.recovery.undo import retry, rollback
+from requorum.recovery.undo.baseline import Difference, Record
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
-from tests.unit.test_before import DATA, HOST, LATEST, OLD, UNIT_FILE
+from tests.unit.recovery.undo.test_baseline import DATA, HOST, LATEST, OLD, UNIT_FILE
 
 LATER = "20260202t000000z-012345"
 NEW = Difference(("/etc/etcd/dh/latest", "/etc/etcd/dh/new", f"/var/lib/etcd/dh/{TOKEN}"), ("/etc/etcd/dh/latest",))
