@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, commandline, procedures, selection
+from requorum import advice, checks, collection, commandline, procedures
 from requorum import inventory as inventories
 from requorum.checks.check import Case
 from requorum.evidence.journal import Journal, now, redact
@@ -36,6 +36,7 @@ from requorum.run.run import Options, Run
 from requorum.run.terms import Terms
 from requorum.tables import CheckReporter
 from requorum.terminal import Reporter
+from requorum.troubleshoot import selection
 
 ROOT = Path(__file__).parent
 PROCEDURE = pytest.StashKey[procedures.Procedure]()

@@ -30,7 +30,7 @@ from compose.image import EtcdChoice
 from compose.nodes import Nodes
 from compose.state import LabState, Role
 from requorum import inventory as inventories
-from requorum import sudoers
+from requorum.troubleshoot import sudoers
 
 
 def say(line: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from requorum import sudoers
 from requorum.evidence import audit, report
 from requorum.evidence.audit import REFUSED
+from requorum.troubleshoot import sudoers
 
 PROGRAMS = {"journal": audit.main, "report": report.main, "sudoers": sudoers.main}
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from requorum import collection, procedures, selection
+from requorum import collection, procedures
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.refusal import Refusal
 from requorum.snapshots import snapshot
+from requorum.troubleshoot import selection
 
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
 

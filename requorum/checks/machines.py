@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from requorum import sudoers
 from requorum.checks.check import Check, Ruling, Seen, Verdict, ruled
 from requorum.cluster import quorum
 from requorum.command import Command, look
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
+from requorum.troubleshoot import sudoers
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not in the PATH of everybody's login
 

@@ -208,13 +208,9 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m requorum.sudoers INVENTORY LOGIN", file=sys.stderr)
         return 4
     try:
-        inventory = inventories.load(inventories.find(arguments[0], LIST.parents[1]))
+        inventory = inventories.load(inventories.find(arguments[0], LIST.parents[2]))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 4
     print(file(inventory, arguments[1]), end="")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

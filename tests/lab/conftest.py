@@ -21,7 +21,7 @@ def _lab(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
     yield rehearsal
     lab.down()
     unlisted = troubles.unlisted_in_sudoers(rehearsal)
-    assert not unlisted, "requorum/sudoers.txt lacks what the runbook ran as root:\n" + "\n".join(unlisted)
+    assert not unlisted, "requorum/troubleshoot/sudoers.txt lacks what the runbook ran as root:\n" + "\n".join(unlisted)
 
 
 @pytest.fixture

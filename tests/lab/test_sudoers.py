@@ -6,7 +6,7 @@ import shlex
 
 from compose.nodes import Node
 from requorum import inventory as inventories
-from requorum import sudoers
+from requorum.troubleshoot import sudoers
 from tests.lab import procedures, troubles
 from tests.lab.rehearsal import Rehearsal
 

@@ -15,8 +15,8 @@ from typing import Any
 from compose import faults, poll
 from compose.errors import NodeError
 from compose.nodes import Node, Nodes
-from requorum import sudoers
 from requorum.inventory import load
+from requorum.troubleshoot import sudoers
 from tests.lab import launch, procedures
 from tests.lab.rehearsal import Rehearsal
 

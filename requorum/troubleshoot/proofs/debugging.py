@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from requorum import debug_logging, restarts
 from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
-from requorum.debug_logging import Config
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
+from requorum.troubleshoot import debug_logging, restarts
+from requorum.troubleshoot.debug_logging import Config
 
 LINES_SECONDS = 20  # a member that has just started says something at once, a lonely one with its next election
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from requorum import direct
 from requorum.cluster import etcd
 from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.hosts import systemd
@@ -12,6 +11,7 @@ from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import ExecStart
 from requorum.run.poll import until_holds
 from requorum.run.run import Run
+from requorum.troubleshoot import run_directly
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own
 MOST_BYTES = 10_000_000_000  # of that output in the evidence
@@ -19,11 +19,11 @@ MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 def end_earlier_run(run: Run, host: str) -> None:
     """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
-    (answer,) = run.ask([etcd.ask_unit(host, direct.UNIT)])
+    (answer,) = run.ask([etcd.ask_unit(host, run_directly.UNIT)])
     if not etcd.parse_unit(answer.stdout).running:
         return
     run.note("an earlier direct run is still under way, and is ended")
-    run.do(direct.end_earlier(host))
+    run.do(run_directly.end_earlier(host))
     unit = run.inventory.etcd.unit
 
     def is_back() -> str | None:
@@ -52,15 +52,15 @@ def the_account_is_there(run: Run, host: str) -> None:
 
 def it_ran(run: Run, result: Result) -> None:
     """systemd says that it ran, and how it ended."""
-    ended = direct.ending(result.stderr + result.stdout)
+    ended = run_directly.ending(result.stderr + result.stdout)
     host = result.command.host
-    remedy = "look at the host's journal: journalctl -u " + direct.UNIT
+    remedy = "look at the host's journal: journalctl -u " + run_directly.UNIT
     run.settle("etcd was run directly", {host: None if ended else f"it never ran: {result.words}"}, remedy)
     words = {"timeout": "it ran until its time was up", "success": "it ended by itself"}
     run.note(words.get(str(ended), f"it ended by itself, before its time was up: {ended}"))
 
 
-def keep_the_output(run: Run, host: str, where: direct.Place) -> None:
+def keep_the_output(run: Run, host: str, where: run_directly.Place) -> None:
     """All that etcd said, streamed into the evidence without what looks like a secret; the host keeps its copy."""
     if not run.acts:  # a plan has no output
         return
@@ -73,7 +73,7 @@ def keep_the_output(run: Run, host: str, where: direct.Place) -> None:
     run.settle(
         "etcd said something, and all of it is kept",
         {host: _lacking(found)},
-        f"look at it on the host: {where.log}; and at its journal: journalctl -u {direct.UNIT}",
+        f"look at it on the host: {where.log}; and at its journal: journalctl -u {run_directly.UNIT}",
     )
     with target.open(encoding="utf-8", errors="replace") as lines:
         last = deque(enumerate(lines, start=1), SHOWN)
@@ -94,10 +94,10 @@ def it_is_as_before(run: Run, host: str) -> None:
     """For a unit that did not run before: it does not now, and nothing of the direct run is left."""
 
     def probe(machine: Machine) -> str | None:
-        for unit in (run.inventory.etcd.unit, direct.UNIT):
+        for unit in (run.inventory.etcd.unit, run_directly.UNIT):
             found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
             if found.running:
                 return f"{unit} is {found}"
         return None
 
-    run.prove((host,), "etcd is stopped, as it was before", probe, "stop it there", within=direct.STOP_SECONDS)
+    run.prove((host,), "etcd is stopped, as it was before", probe, "stop it there", within=run_directly.STOP_SECONDS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
-from requorum import ownership, restarts
 from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
 from requorum.hosts.fleet import Machine
-from requorum.ownership import Finding
-from requorum.restarts import Back
 from requorum.run.run import Run
+from requorum.troubleshoot import permissions, restarts
+from requorum.troubleshoot.permissions import Finding
+from requorum.troubleshoot.restarts import Back
 
 
 def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:
@@ -54,24 +54,26 @@ def findings(run: Run, hosts: Sequence[str]) -> list[Finding]:
         if text.code != 0:
             raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {text.words}", "restore it")
     configs = {h: etcd.parse_config(text.stdout, f"{h}:{settings.config}") for h, text in texts.items()}
-    needed = {host: ownership.real_paths(config, settings.config) for host, config in configs.items()}
+    needed = {host: permissions.real_paths(config, settings.config) for host, config in configs.items()}
     questions = [
         question
         for host, config in configs.items()
         for question in (
-            *ownership.ask_account(host, settings.user),
-            ownership.ask_data(host, config.data_dir),
-            ownership.ask_paths(host, (*needed[host], posixpath.join(config.data_dir, "member"))),
+            *permissions.ask_account(host, settings.user),
+            permissions.ask_data(host, config.data_dir),
+            permissions.ask_paths(host, (*needed[host], posixpath.join(config.data_dir, "member"))),
         )
     ]
     found: list[Finding] = []
     for host, (uid, gids, data, others) in run.ask_by_host(questions).items():
         if uid.code != 0:
             raise etcd.EtcdError(host, f"there is no account {settings.user}", "correct etcd.user in the inventory")
-        account = ownership.parse_account(settings.user, uid.stdout, gids.stdout)
-        below = ownership.parse(data.stdout)
-        ways = [entry for entry in ownership.parse(others.stdout) if not entry.path.startswith(configs[host].data_dir)]
-        found += ownership.findings(host, account, below, ways, needed[host])
+        account = permissions.parse_account(settings.user, uid.stdout, gids.stdout)
+        below = permissions.parse(data.stdout)
+        ways = [
+            entry for entry in permissions.parse(others.stdout) if not entry.path.startswith(configs[host].data_dir)
+        ]
+        found += permissions.findings(host, account, below, ways, needed[host])
     return found
 
 
@@ -104,7 +106,7 @@ def start(run: Run, sheets: Sequence[MemberFacts], host: str, mended: bool) -> b
     (own,) = (sheet for sheet in sheets if sheet.member.host == host)
     assert own.unit is not None
     cost = restarts.cost(sheets, host)
-    verb = ownership.verb(own.unit, mended, cost)
+    verb = permissions.verb(own.unit, mended, cost)
     if not verb:
         if mended:
             run.note(f"{host} runs, and is not restarted to prove that it starts: {cost}")
@@ -118,7 +120,7 @@ def start(run: Run, sheets: Sequence[MemberFacts], host: str, mended: bool) -> b
     others = sum(1 for sheet in sheets if sheet is not own and sheet.has_leader)
     # One that systemd starts again and again may have come up by itself since it was mended: any start will do.
     before = restarts.invocation(run, host) if verb == "restart" else ""
-    run.do(ownership.start(host, run.inventory.etcd.unit, verb))
+    run.do(permissions.start(host, run.inventory.etcd.unit, verb))
     restarts.is_back(run, own, before, Back.HEALTHY if others >= len(sheets) // 2 else Back.STEADY)
     return True
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import sudoers
 from requorum.command import look
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
+from requorum.troubleshoot import sudoers
 
 FILE = "/etc/sudoers.d/requorum"
 

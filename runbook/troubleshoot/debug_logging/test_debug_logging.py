@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import debug_logging, restarts, selection
-from requorum.proofs import debugging
 from requorum.run import locking
 from requorum.run.run import Run
+from requorum.troubleshoot import debug_logging, restarts, selection
+from requorum.troubleshoot.proofs import debugging
 
 
 class TestDebugLogging:

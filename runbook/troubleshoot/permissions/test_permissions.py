@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from requorum import ownership, restarts, selection
-from requorum.proofs import permissions
 from requorum.run import locking
 from requorum.run.run import Run
+from requorum.troubleshoot import permissions as ownership
+from requorum.troubleshoot import restarts, selection
+from requorum.troubleshoot.proofs import permissions
 from runbook.troubleshoot.permissions.conftest import Repair
 
 

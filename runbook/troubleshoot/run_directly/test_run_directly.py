@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from requorum import direct, restarts, selection
-from requorum.proofs import directly
 from requorum.run import locking
 from requorum.run.run import Run
+from requorum.troubleshoot import restarts, run_directly, selection
+from requorum.troubleshoot.proofs import directly
 from runbook.troubleshoot.run_directly.conftest import DirectRun
 
 
@@ -48,15 +48,15 @@ class TestRunDirectly:
     def test_when_etcd_is_run_directly(self, run: Run, direct_run: DirectRun) -> None:
         """For --seconds; one transient unit on the host stops the installed one and starts it again."""
         host, settings = direct_run.before.member.host, run.inventory.etcd
-        where = direct.place(run.inventory.cluster, run.mark.run)
+        where = run_directly.place(run.inventory.cluster, run.mark.run)
         what, seconds = directly.command_of(run, host), run.options.seconds
-        plan = direct.run(host, where, settings.unit, settings.user, what, seconds, direct_run.was_running)
+        plan = run_directly.run(host, where, settings.unit, settings.user, what, seconds, direct_run.was_running)
         direct_run.result = run.do(plan)[-1]
-        run.do(direct.forget(host, where), bookkeeping=True)
+        run.do(run_directly.forget(host, where), bookkeeping=True)
 
     def test_then_all_that_it_said_is_kept(self, run: Run, direct_run: DirectRun) -> None:
         """In the evidence, in a file of its own."""
-        host, where = direct_run.before.member.host, direct.place(run.inventory.cluster, run.mark.run)
+        host, where = direct_run.before.member.host, run_directly.place(run.inventory.cluster, run.mark.run)
         directly.it_ran(run, direct_run.ended)
         directly.keep_the_output(run, host, where)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from requorum.proofs import sudo
 from requorum.run.run import Run
+from requorum.troubleshoot.proofs import sudo
 
 
 class TestSudoers:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import procedures, sudoers
+from requorum import procedures
 from requorum.command import Command, Fetch
 from requorum.recovery.undo import state
 from requorum.recovery.undo.baseline import Entry, Record
@@ -18,6 +18,7 @@ from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase, Undone
+from requorum.troubleshoot import sudoers
 from runbook.rollback.conftest import Past
 from tests.unit import build, world
 from tests.unit.run.test_dryrun import FRAGMENT, ROOT, Hosts, actions, config, lines, planning

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import debug_logging
 from requorum.cluster.etcd import EtcdError
-from requorum.debug_logging import Config
+from requorum.troubleshoot import debug_logging
+from requorum.troubleshoot.debug_logging import Config
 from tests.unit import build
 
 SINCE, BEFORE = debug_logging.setting("3.5.16"), debug_logging.setting("3.4.23")

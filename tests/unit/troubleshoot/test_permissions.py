@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import ownership, restarts
 from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command
 from requorum.inventory import Member
-from requorum.ownership import Account, Entry, Finding, Kind
-from requorum.proofs import permissions
 from requorum.run.run import Run
+from requorum.troubleshoot import permissions as ownership
+from requorum.troubleshoot import restarts
+from requorum.troubleshoot.permissions import Account, Entry, Finding, Kind
+from requorum.troubleshoot.proofs import permissions
 from tests.unit import build
 
 ETCD = Account("etcd", 990, (990, 991))

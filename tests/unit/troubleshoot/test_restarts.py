@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from requorum import procedures, restarts, selection, sudoers
+from requorum import procedures
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.run import Run
+from requorum.troubleshoot import restarts, selection, sudoers
 from tests.unit import build
 
 FIRST = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import direct, sudoers
 from requorum.command import Collect, Collected
 from requorum.evidence.journal import Journal
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.systemd import ExecStart, UnitError
-from requorum.proofs import directly
 from requorum.refusal import Disproved
 from requorum.run.run import Run
+from requorum.troubleshoot import run_directly, sudoers
+from requorum.troubleshoot.proofs import directly
 from tests.unit import build
 
 ANSWER = """\
@@ -69,11 +69,11 @@ def test_a_units_name_is_spelled_as_the_bus_wants_it() -> None:
     assert "/org/freedesktop/systemd1/unit/dh_2detcd_2eservice" in systemd.ask("etcd-2", build.UNIT).argv
 
 
-WHERE = direct.Place("/var/lib/requorum/lab/run_directly", "r1")
+WHERE = run_directly.Place("/var/lib/requorum/lab/run_directly", "r1")
 
 
 def of(what: ExecStart = PLAIN, again: bool = True) -> str:
-    return build.lines(direct.run("etcd-2", WHERE, build.UNIT, "etcd", what, 20, again))[-1]
+    return build.lines(run_directly.run("etcd-2", WHERE, build.UNIT, "etcd", what, 20, again))[-1]
 
 
 def test_one_transient_unit_stops_runs_and_starts_again() -> None:
@@ -95,24 +95,24 @@ def test_a_unit_that_was_stopped_is_not_started_afterwards() -> None:
 
 
 def test_ctrl_c_ends_it_on_the_host() -> None:
-    plan = direct.run("etcd-2", WHERE, build.UNIT, "etcd", PLAIN, 20, True)
+    plan = run_directly.run("etcd-2", WHERE, build.UNIT, "etcd", PLAIN, 20, True)
     assert plan[-1].stop == ("systemctl", "stop", "--no-block", "requorum-run-directly.service")
     assert plan[-1].accept is None, "that its time was up is no failure"
 
 
 def test_the_environment_is_on_no_command_line() -> None:
     secret = ExecStart(("/usr/bin/etcd",), ("ETCD_TOKEN=hidden",), (), "etcd", "", 1024)
-    plan = direct.run("etcd-2", WHERE, build.UNIT, "etcd", secret, 20, True)
+    plan = run_directly.run("etcd-2", WHERE, build.UNIT, "etcd", secret, 20, True)
     assert not any("hidden" in line for line in build.lines(plan))
     assert build.stdins(plan) == [b'ETCD_TOKEN="hidden"\n']
-    assert build.lines(direct.forget("etcd-2", WHERE)) == [
+    assert build.lines(run_directly.forget("etcd-2", WHERE)) == [
         f"etcd-2: {build.SHORT} find /var/lib/requorum/lab/run_directly -name '*.env' -delete"
     ]
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20))
 def test_an_environment_value_comes_back_from_its_quotes(value: str) -> None:
-    text = direct.environment_file(ExecStart(("x",), (f"A={value}",), (), "", "", 1))
+    text = run_directly.environment_file(ExecStart(("x",), (f"A={value}",), (), "", "", 1))
     assert text.startswith('A="') and text.endswith('"\n')
     inner = text[3:-2]
     assert not re.search(r'(?<!\\)(\\\\)*["$`]', inner)
@@ -128,7 +128,7 @@ def test_an_environment_value_comes_back_from_its_quotes(value: str) -> None:
     ],
 )
 def test_how_it_ended_is_systemds_word(said: str, ended: str | None) -> None:
-    assert direct.ending(said) == ended
+    assert run_directly.ending(said) == ended
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import sudoers
 from requorum.cluster import deephaven
 from requorum.command import Command, look
-from requorum.sudoers import Need
+from requorum.troubleshoot import sudoers
+from requorum.troubleshoot.sudoers import Need
 from tests.unit import build
 
 INVENTORY = build.inventory()

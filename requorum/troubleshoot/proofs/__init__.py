@@ -1,0 +1,1 @@
+"""What must hold while work on single members goes on."""
