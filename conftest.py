@@ -20,9 +20,11 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, checks, collection, commandline, procedures
+from requorum import advice, commandline, procedures
 from requorum import inventory as inventories
-from requorum.checks.check import Case
+from requorum.diagnosis import check as checks
+from requorum.diagnosis.check.check import Case
+from requorum.diagnosis.logs import collection
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from requorum.checks.check import Finding
+from requorum.diagnosis.check.check import Finding
 from requorum.evidence.journal import redact
 from requorum.terminal import Reporter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from requorum.sheet import EtcdSheet, Sheet
+from requorum.diagnosis.sheet import EtcdSheet, Sheet
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from requorum import roots
-from requorum.cause import Cause, listed, pytest_line, refused
 from requorum.cluster.quorum import Kind, State
+from requorum.diagnosis import roots
+from requorum.diagnosis.cause import Cause, listed, pytest_line, refused
+from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.run import marker
-from requorum.sheet import EtcdSheet, Sheet
 
 
 def named(sheet: Sheet) -> list[Cause]:

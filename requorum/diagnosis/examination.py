@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum import questions
-from requorum.cause import refused
 from requorum.cluster import deephaven, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result, look
+from requorum.diagnosis import questions
+from requorum.diagnosis.cause import refused
+from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine, Unreachable
@@ -26,7 +27,6 @@ from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
 from requorum.run.marker import Marker
 from requorum.run.run import Run
-from requorum.sheet import EtcdSheet, Sheet
 
 
 def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, Result, look
+from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet
 from requorum.hosts import certificates
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
-from requorum.sheet import DataHash, Disk, EtcdSheet
 
 SAID = 80  # lines of a unit's journal: what it said when it last failed to start
 LOGIN_SECONDS = 15  # for etcdctl: a login is a consensus operation, and takes seconds on a machine that is overloaded

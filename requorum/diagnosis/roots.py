@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from requorum import signs
-from requorum.cause import Cause, each, listed, pytest_line
 from requorum.cluster.quorum import Kind
+from requorum.diagnosis.cause import Cause, each, listed, pytest_line
+from requorum.diagnosis.logs import signs
+from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.hosts import clock
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.marker import Phase
-from requorum.sheet import EtcdSheet, Sheet
 
 LEAST_FREE = 64 * 1024 * 1024  # etcd makes its next segment of write-ahead log in one piece of this size
 LEAST_FILES = 16

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import pytest
 
-from requorum.checks.check import Finding, Seen, counted
+from requorum.diagnosis.check.check import Finding, Seen, counted
 from requorum.run.run import Run, Section
 from requorum.tables import CheckReporter
 

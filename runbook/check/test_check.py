@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from requorum import survey
-from requorum.checks.check import Case, Finding, Verdict, judge
+from requorum.diagnosis.check import survey
+from requorum.diagnosis.check.check import Case, Finding, Verdict, judge
 from requorum.refusal import Disproved, Refusal
 from requorum.run.run import Run
 from runbook.check.conftest import Inspection

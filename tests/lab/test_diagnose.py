@@ -9,8 +9,9 @@ import pytest
 
 from compose import cluster, faults, lab, poll
 from compose.ailments import AILMENTS, Ailment, by_name
-from requorum import causes, examination, inventory
-from requorum.cause import Cause
+from requorum import inventory
+from requorum.diagnosis import causes, examination
+from requorum.diagnosis.cause import Cause
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.run.run import Options, Run

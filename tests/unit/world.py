@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from requorum import checks
-from requorum.checks.check import Finding, Seen, judge
 from requorum.cluster.etcd import Certificate
 from requorum.command import Command, Result
+from requorum.diagnosis import check
+from requorum.diagnosis.check.check import Finding, Seen, judge
 from requorum.hosts.clock import Reading
 from requorum.run.terms import Terms
 from requorum.snapshots.ranking import Candidate
@@ -48,7 +48,7 @@ class World:
 
     def findings(self) -> dict[tuple[str, str], Finding]:
         """(host, check) → what the check says, asked and judged in the order of a real one."""
-        cases = checks.cases(self.terms)
+        cases = check.cases(self.terms)
         configs = {f"etcd-{n}": member_config(n) for n in (1, 2, 3)}
         clocks = dict.fromkeys(self.terms.inventory.hosts, Reading(-0.01, 0.03))
         seen = Seen(self.terms, NOW, clocks=clocks, configs=configs, backup=backup())

@@ -6,8 +6,8 @@ A further check is one more entry in `CHECKS`.
 
 from __future__ import annotations
 
-from requorum.checks import files, machines, members, running
-from requorum.checks.check import CLUSTER, HERE, Case, Check
+from requorum.diagnosis.check import files, machines, members, running
+from requorum.diagnosis.check.check import CLUSTER, HERE, Case, Check
 from requorum.run.terms import Terms
 
 CHECKS: tuple[Check, ...] = (*machines.CHECKS, *members.CHECKS, *files.CHECKS, *running.CHECKS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from requorum.checks.check import Check, Ruling, Seen, ruled
-from requorum.checks.members import old
 from requorum.cluster import deephaven
 from requorum.command import Command, look
+from requorum.diagnosis.check.check import Check, Ruling, Seen, ruled
+from requorum.diagnosis.check.members import old
 from requorum.run.terms import Terms
 
 # A certificate that ends sooner is renewed before a change, not in the night after it.

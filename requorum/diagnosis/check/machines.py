@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum.checks.check import Check, Ruling, Seen, Verdict, ruled
 from requorum.cluster import quorum
 from requorum.command import Command, look
+from requorum.diagnosis.check.check import Check, Ruling, Seen, Verdict, ruled
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 from requorum.troubleshoot import sudoers

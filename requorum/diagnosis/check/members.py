@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import advisories
-from requorum.checks.check import Check, Ruling, Seen, ruled, told
 from requorum.cluster import etcd, quorum
 from requorum.command import Command, look
+from requorum.diagnosis.check import advisories
+from requorum.diagnosis.check.check import Check, Ruling, Seen, ruled, told
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from requorum.checks.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
-from requorum.checks.members import sees_leader
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import Status
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command
+from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
+from requorum.diagnosis.check.members import sees_leader
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.checks.check import Case, Seen
 from requorum.cluster import etcd
 from requorum.cluster.lineage import Family
 from requorum.command import Command, Result, look
+from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine

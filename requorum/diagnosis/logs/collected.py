@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from requorum.collection import MOST_LINES, UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.command import Collected
+from requorum.diagnosis.logs.collection import MOST_LINES, UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.evidence.journal import now
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading

@@ -2,7 +2,7 @@
 
 Reads files that may be hundreds of megabytes, line by line, and keeps only what the page shows: of each sign on each
 host the first and the last lines, and the newest lines of all. `signs` says what is bad, `collection` what was asked
-for, the looks are in `logbook.html.j2`. `pack` makes the archive: the same files give the same bytes.
+for, the looks are in `page.html.j2`. `pack` makes the archive: the same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 import jinja2
 
-from requorum import signs
-from requorum.collection import UNIT_JOURNAL, WHOLE_JOURNAL
-from requorum.signs import Sign
+from requorum.diagnosis.logs import signs
+from requorum.diagnosis.logs.collection import UNIT_JOURNAL, WHOLE_JOURNAL
+from requorum.diagnosis.logs.signs import Sign
 
 EACH = 20  # lines of one sign on one host: so many of the first, and of the last
 NEWEST = 1500  # lines that show no sign
@@ -141,7 +141,7 @@ def html(book: Book, about: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     lines = book.lines()
-    return environment.get_template("logbook.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         about=about,
         lines=lines,
         total=book.total,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from requorum import collection as collecting
-from requorum import examination, logbook
-from requorum.proofs import collected
+from requorum.diagnosis import examination
+from requorum.diagnosis.logs import collected
+from requorum.diagnosis.logs import collection as collecting
+from requorum.diagnosis.logs import page as logbook
 from requorum.run.run import Run
 from runbook.troubleshoot.collect_logs.conftest import Collection
 

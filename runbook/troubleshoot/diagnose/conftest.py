@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from requorum.cause import Cause
+from requorum.diagnosis.cause import Cause
+from requorum.diagnosis.sheet import Sheet
 from requorum.hosts.clock import Reading
 from requorum.run.run import Run, Section
-from requorum.sheet import Sheet
 
 
 @dataclass

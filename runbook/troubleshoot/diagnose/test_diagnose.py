@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from requorum import causes, examination
-from requorum.proofs import collected
+from requorum.diagnosis import causes, examination
+from requorum.diagnosis.logs import collected
 from requorum.run.run import Run
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 

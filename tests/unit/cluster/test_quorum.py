@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import questions
 from requorum.cluster import quorum
 from requorum.cluster.etcd import MemberConfig, Unit
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict, decide
 from requorum.command import Command, Result
+from requorum.diagnosis import questions
+from requorum.diagnosis.sheet import EtcdSheet
 from requorum.inventory import Member
 from requorum.run import facts
 from requorum.run.run import Run
-from requorum.sheet import EtcdSheet
 from tests.unit import build
 
 UP, MUTE, DOWN, DEAD, AWAY, DARK = (

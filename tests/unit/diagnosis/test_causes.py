@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from requorum import causes, roots
 from requorum.cluster import quorum
 from requorum.cluster.etcd import Unit
 from requorum.cluster.quorum import MemberFacts
+from requorum.diagnosis import causes, roots
+from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet, Sheet
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.inventory import Inventory
 from requorum.run.marker import Outlived, Phase
-from requorum.sheet import DataHash, Disk, EtcdSheet, Sheet
 from tests.unit import build
 
 ROOM = Disk("/var/lib/etcd", 10**10, 10**6)

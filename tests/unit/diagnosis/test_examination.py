@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from requorum import examination, questions
 from requorum.command import Result, look
+from requorum.diagnosis import examination, questions
+from requorum.diagnosis.sheet import DataHash, Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.run.run import Options, Run
-from requorum.sheet import DataHash, Disk
 from tests.unit import build
 
 MOVED = build.inventory(

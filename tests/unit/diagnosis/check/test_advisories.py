@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import advisories
-from requorum.advisories import ADVISORIES, Release
+from requorum.diagnosis.check import advisories
+from requorum.diagnosis.check.advisories import ADVISORIES, Release
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum import checks
-from requorum.checks.check import CLUSTER, HERE, Seen, Verdict, counted
-from requorum.checks.files import parse_ends
-from requorum.checks.machines import judge_clock
 from requorum.command import Result
+from requorum.diagnosis import check as checks
+from requorum.diagnosis.check.check import CLUSTER, HERE, Seen, Verdict, counted
+from requorum.diagnosis.check.files import parse_ends
+from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from tests.unit import build, world

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from requorum import collection, logbook
-from requorum.collection import UNIT_JOURNAL, WHOLE_JOURNAL
+from requorum.diagnosis.logs import collection
+from requorum.diagnosis.logs import page as logbook
+from requorum.diagnosis.logs.collection import UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.refusal import Refusal
 from tests.unit import build
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from requorum import signs
+from requorum.diagnosis.logs import signs
 
 WORDS = Path(__file__).with_name("etcd-words.txt").read_text(encoding="utf-8").splitlines()
 LINES = [tuple(line.split("\t", 1)) for line in WORDS if not line.startswith("#")]

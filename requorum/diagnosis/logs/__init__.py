@@ -1,0 +1,1 @@
+"""Logs that are collected, and their page."""
