@@ -1,7 +1,7 @@
 """The front door: options, --hosts to run, the gate that stops at the first failure, evidence at the end.
 
 Only a run that names hosts (`--hosts`) or collects from `runbook/` is a run of the runbook; everything else is our own
-tests and passes through untouched. What the stages do is in `runbook/`, how it looks in `requorum/terminal.py`.
+tests and passes through untouched. What the stages do is in `runbook/`, how it looks in `requorum/plugin/reporter.py`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from typing import Any
 
 import pytest
 
-from requorum import advice, commandline, procedures
 from requorum import inventory as inventories
+from requorum import procedures
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
 from requorum.evidence.journal import Journal, now, redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
+from requorum.plugin import advice
+from requorum.plugin import options as commandline
+from requorum.plugin.reporter import Reporter
+from requorum.plugin.tables import CheckReporter
 from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import locking, opening
@@ -36,11 +40,9 @@ from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
 from requorum.run.run import Options, Run
 from requorum.run.terms import Terms
-from requorum.tables import CheckReporter
-from requorum.terminal import Reporter
 from requorum.troubleshoot import selection
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 PROCEDURE = pytest.StashKey[procedures.Procedure]()
 INVENTORY = pytest.StashKey[Inventory]()
 RUN = pytest.StashKey[Run]()

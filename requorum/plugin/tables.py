@@ -13,7 +13,7 @@ from rich.text import Text
 
 from requorum.diagnosis.check.check import Finding
 from requorum.evidence.journal import redact
-from requorum.terminal import Reporter
+from requorum.plugin.reporter import Reporter
 
 LOOKS = {"holds": ("✓", "green"), "fails": ("✗", "bold red"), "told": ("i", "yellow"), "unknown": ("?", "yellow")}
 WIDTH = 110  # columns that a table takes where the terminal has fewer

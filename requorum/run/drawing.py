@@ -18,7 +18,7 @@ from rich.text import Text
 from requorum.command import REDACTED, Action, Command, Copy, Fetch
 from requorum.evidence import outline
 from requorum.evidence.journal import redact
-from requorum.terminal import Reporter
+from requorum.plugin.reporter import Reporter
 
 COMMIT = "the commit prompt: from here machines get the new configuration"
 NO_RETURN = "the point of no return: from here Deephaven writes into the new cluster"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from requorum.diagnosis.check.check import Finding, Seen, counted
+from requorum.plugin.tables import CheckReporter
 from requorum.run.run import Run, Section
-from requorum.tables import CheckReporter
 
 
 @dataclass

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from requorum import advice, procedures
-from requorum.advice import Said, Way
+from requorum import procedures
 from requorum.hosts.fleet import FleetError, Unreachable
+from requorum.plugin import advice
+from requorum.plugin.advice import Said, Way
 from requorum.recovery.undo import retry, rollback
 from requorum.refusal import Disproved, Refusal
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAID = Said("pytest", "runbook", "prod", ("--rebuild", "--gone=etcd-2"))
 SILENT = Unreachable("etcd-2", "did not answer: no route to host", "check the network")
 WRONG = Disproved("hashkv is equal on all members", {"etcd-3": "hash 1", "etcd-2": "hash 2"}, "compare them")

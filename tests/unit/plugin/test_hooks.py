@@ -20,7 +20,7 @@ from requorum.evidence import audit
 from tests.terminal import Terminal
 from tests.unit import build
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

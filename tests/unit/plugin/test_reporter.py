@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from requorum.terminal import FILES, drawn, shortened
+from requorum.plugin.reporter import FILES, drawn, shortened
 
 
 def row(source: str, verdict: str) -> dict[str, Any]:
