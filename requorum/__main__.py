@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
-from requorum.evidence import audit, report
-from requorum.evidence.audit import REFUSED
+from requorum import inventory as inventories
+from requorum.evidence import report
+from requorum.evidence.audit import State, against, verdict
+from requorum.evidence.journal import Journal
+from requorum.evidence.syslog import Anchor, ask, parse
+from requorum.hosts.fleet import Fleet
+from requorum.refusal import Refusal
 from requorum.troubleshoot import sudoers
 
-PROGRAMS = {"journal": audit.main, "report": report.main, "sudoers": sudoers.main}
+REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:  # argparse's own 2 would say "incomplete"
+        self.exit(REFUSED, f"{self.prog}: {message}\n")
+
+
+def journal(arguments: Sequence[str] | None = None) -> int:
+    """0 whole, 1 altered, 2 incomplete, 4 when that cannot be told. One line on standard output."""
+    parser = _Parser(prog="python -m requorum.journal", description="Tells whether a journal is what was written.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    verify = commands.add_parser("verify", help="whole (0), altered (1) or incomplete (2)")
+    verify.add_argument("file", type=Path, metavar="FILE", help="a journal.jsonl")
+    verify.add_argument("--hosts", metavar="NAME", help="an inventory: compare with the syslogs of its hosts")
+    options = parser.parse_args(arguments)
+    try:
+        data = options.file.read_bytes()
+        found = verdict(data)
+        if options.hosts and found.state is not State.ALTERED:
+            found = against(data, found, read_syslogs(options.hosts))
+    except (OSError, Refusal) as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    print(f"{options.file}: {found}")
+    return int(found.state)
+
+
+PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main}
 
 
 def main(words: Sequence[str] = ()) -> int:
@@ -19,6 +56,27 @@ def main(words: Sequence[str] = ()) -> int:
         print(f"usage: python -m requorum {' | '.join(PROGRAMS)} …", file=sys.stderr)
         return REFUSED
     return PROGRAMS[name](others)
+
+
+def read_syslogs(name: str) -> dict[str, list[Anchor]]:
+    """By host, what its syslog was told; `name` is an inventory's, as for --hosts. Hosts that are silent are left out.
+
+    Raises `Refusal` when no host at all could tell.
+    """
+    inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
+    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
+        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(ask(machine.name)))
+    told = {
+        host: parse(answer.stdout)
+        for host, answer in answers.items()
+        if not isinstance(answer, Exception) and answer.code == 0
+    }
+    if not told:
+        host, first = next(iter(answers.items()))
+        words = first.what if isinstance(first, Refusal) else first if isinstance(first, Exception) else first.words
+        why = f"{host}: {words}; {len(answers)} hosts in all"
+        raise Refusal("the hosts", f"none could be asked for its syslog ({why})", "check ssh and sudo, then ask again")
+    return told
 
 
 if __name__ == "__main__":

@@ -8,21 +8,16 @@ again: against that, `--hosts` compares it with what the hosts' syslogs were tol
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from requorum.evidence.syslog import Anchor, read
-from requorum.refusal import Refusal
+from requorum.evidence.syslog import Anchor
 
-REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal
 _SEALED = re.compile(rb'(.*), "seal": "([0-9a-f]{64})"}', re.S)
 _BEGINNING = b'{"time": "'
 
@@ -141,28 +136,3 @@ def against(data: bytes, own: Verdict, anchors: Mapping[str, Sequence[Anchor]]) 
         return Verdict(own.state, own.number, f"{own.why}; a check tells no host of itself")
     why = f"no host knows record 1 (asked: {', '.join(anchors)}): rewritten as a whole, or their syslogs were cleared"
     return Verdict(State.ALTERED, 1, why)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:  # argparse's own 2 would say "incomplete"
-        self.exit(REFUSED, f"{self.prog}: {message}\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0 whole, 1 altered, 2 incomplete, 4 when that cannot be told. One line on standard output."""
-    parser = _Parser(prog="python -m requorum.journal", description="Tells whether a journal is what was written.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    verify = commands.add_parser("verify", help="whole (0), altered (1) or incomplete (2)")
-    verify.add_argument("file", type=Path, metavar="FILE", help="a journal.jsonl")
-    verify.add_argument("--hosts", metavar="NAME", help="an inventory: compare with the syslogs of its hosts")
-    options = parser.parse_args(arguments)
-    try:
-        data = options.file.read_bytes()
-        found = verdict(data)
-        if options.hosts and found.state is not State.ALTERED:
-            found = against(data, found, read(options.hosts))
-    except (OSError, Refusal) as error:
-        print(error, file=sys.stderr)
-        return REFUSED
-    print(f"{options.file}: {found}")
-    return int(found.state)

@@ -7,14 +7,10 @@ lines are read back: any user may write to the syslog under any name. `chain.aga
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from requorum import inventory as inventories
 from requorum.command import Command, look
-from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.refusal import Refusal
 
@@ -68,24 +64,3 @@ def leave(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:
         lacking = str(refusal)
     if lacking:
         fleet.journal.record("note", text=f"not anchored in every syslog: {lacking}")
-
-
-def read(name: str) -> dict[str, list[Anchor]]:
-    """By host, what its syslog was told; `name` is an inventory's, as for --hosts. Hosts that are silent are left out.
-
-    Raises `Refusal` when no host at all could tell.
-    """
-    inventory = inventories.load(inventories.find(name, Path(__file__).parents[2]))
-    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
-        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(ask(machine.name)))
-    told = {
-        host: parse(answer.stdout)
-        for host, answer in answers.items()
-        if not isinstance(answer, Exception) and answer.code == 0
-    }
-    if not told:
-        host, first = next(iter(answers.items()))
-        words = first.what if isinstance(first, Refusal) else first if isinstance(first, Exception) else first.words
-        why = f"{host}: {words}; {len(answers)} hosts in all"
-        raise Refusal("the hosts", f"none could be asked for its syslog ({why})", "check ssh and sudo, then ask again")
-    return told

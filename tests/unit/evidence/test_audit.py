@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum import __main__
 from requorum import inventory as inventories
 from requorum.command import Command, Result
 from requorum.evidence import audit
@@ -218,18 +219,18 @@ class TestTheCommand:
     ) -> None:
         path = tmp_path / "journal.jsonl"
         path.write_bytes(data)
-        assert audit.main(["verify", str(path)]) == code
+        assert __main__.journal(["verify", str(path)]) == code
         said = capsys.readouterr().out
         assert said.startswith(f"{path}: {word}") and said.count("\n") == 1 and "record" in said
 
     def test_a_missing_file_and_a_missing_inventory_are_no_verdict(self, tmp_path: Path) -> None:
         (tmp_path / "j").write_bytes(WHOLE)
-        assert audit.main(["verify", str(tmp_path / "none")]) == 4
-        assert audit.main(["verify", str(tmp_path / "j"), "--hosts=nowhere"]) == 4
+        assert __main__.journal(["verify", str(tmp_path / "none")]) == 4
+        assert __main__.journal(["verify", str(tmp_path / "j"), "--hosts=nowhere"]) == 4
 
     def test_a_wrong_word_is_no_verdict(self) -> None:
         with pytest.raises(SystemExit) as ended:
-            audit.main(["verify"])
+            __main__.journal(["verify"])
         assert ended.value.code == 4
 
 
@@ -263,12 +264,12 @@ class TestFromTheHostsAndBack:
             anchor.leave(fleet, ["etcd-1", "etcd-2"], "lab")
         journal.record("end", outcome="recovered")
         verify = ["verify", str(journal.path), f"--hosts={hosts}"]
-        assert audit.main(verify) == 0
+        assert __main__.journal(verify) == 0
         kept = [{k: v for k, v in r.items() if k not in ("previous", "seal")} for r in audit.records(read(journal))]
         forged = [{**entry, "text": "what should have"} if entry["kind"] == "note" else entry for entry in kept]
         journal.path.write_bytes(b"".join(chained(forged)))
-        assert audit.main(verify[:2]) == 0, "by itself it is consistent"
-        assert audit.main(verify) == 1
+        assert __main__.journal(verify[:2]) == 0, "by itself it is consistent"
+        assert __main__.journal(verify) == 1
         assert "the chain was rewritten" in capsys.readouterr().out
 
     def test_a_host_without_logger_is_noted_and_nothing_stops(self, tmp_path: Path, hosts: Path) -> None:
@@ -281,7 +282,7 @@ class TestFromTheHostsAndBack:
 
     def test_hosts_that_cannot_tell_are_no_verdict(self, tmp_path: Path, hosts: Path) -> None:
         (tmp_path / "j").write_bytes(WHOLE)
-        assert audit.main(["verify", str(tmp_path / "j"), f"--hosts={hosts}"]) == 4
+        assert __main__.journal(["verify", str(tmp_path / "j"), f"--hosts={hosts}"]) == 4
 
 
 class TestARun:
