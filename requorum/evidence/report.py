@@ -18,8 +18,8 @@ from typing import Any, cast
 import jinja2
 
 from requorum.evidence import audit, timeline
-from requorum.evidence.journal import redacted
 from requorum.evidence.outline import Record, Step, copies_of, stage_name, step_name, steps_of
+from requorum.evidence.redaction import redacted
 from requorum.evidence.timeline import Stretch, clock, instant
 
 # What an outcome is called, how it is coloured, and what it means in a sentence.

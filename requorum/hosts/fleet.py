@@ -23,7 +23,8 @@ import testinfra
 from testinfra.host import Host as Seen
 
 from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
-from requorum.evidence.journal import Journal, redacted_lines
+from requorum.evidence.journal import Journal
+from requorum.evidence.redaction import redacted_lines
 from requorum.hosts import batch, interrupt
 from requorum.hosts.stream import StreamError, fan_out, lines_of
 from requorum.hosts.watch import Watch

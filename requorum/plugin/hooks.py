@@ -25,7 +25,8 @@ from requorum import procedures
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
-from requorum.evidence.journal import Journal, now, redact
+from requorum.evidence.journal import Journal, now
+from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.plugin import advice

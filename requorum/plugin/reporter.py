@@ -19,7 +19,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from requorum.evidence.journal import redact
+from requorum.evidence.redaction import redact
 from requorum.hosts.watch import TerminalWatch, Watch, brief
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from requorum.diagnosis.check.check import Finding
-from requorum.evidence.journal import redact
+from requorum.evidence.redaction import redact
 from requorum.plugin.reporter import Reporter
 
 LOOKS = {"holds": ("✓", "green"), "fails": ("✗", "bold red"), "told": ("i", "yellow"), "unknown": ("?", "yellow")}

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from requorum.command import REDACTED, Action, Command, Copy, Fetch
 from requorum.evidence import outline
-from requorum.evidence.journal import redact
+from requorum.evidence.redaction import redact
 from requorum.plugin.reporter import Reporter
 
 COMMIT = "the commit prompt: from here machines get the new configuration"

@@ -19,7 +19,8 @@ from requorum import procedures
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Result
 from requorum.evidence import outline, syslog
-from requorum.evidence.journal import Journal, redact
+from requorum.evidence.journal import Journal
+from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved

@@ -17,7 +17,8 @@ from requorum.cluster import lineage
 from requorum.cluster.lineage import Birth
 from requorum.command import Action, Command, Copy, Result
 from requorum.evidence import report, syslog
-from requorum.evidence.journal import Journal, now, redact
+from requorum.evidence.journal import Journal, now
+from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet, Machine, raise_all
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory

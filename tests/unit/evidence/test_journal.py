@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result
-from requorum.evidence.journal import Journal, redact, redacted_lines
+from requorum.evidence.journal import Journal
+from requorum.evidence.redaction import redact, redacted_lines
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
 
