@@ -11,8 +11,9 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from requorum.cluster.etcd import Certificate, MemberConfig
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, act, act_long, look
+from requorum.hosts.certificates import Certificate
 from requorum.refusal import Refusal
 
 _ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")

@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
+from requorum.hosts.certificates import Certificate
+from requorum.hosts.systemd import Unit
 from requorum.refusal import Refusal
 
 
@@ -23,15 +25,6 @@ class EtcdError(Refusal):
 
 
 # -- what is installed -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A certificate that a configuration names, with its key and the CA that peers check it against."""
-
-    cert: str
-    key: str
-    ca: str
 
 
 @dataclass(frozen=True)
@@ -132,61 +125,6 @@ def _urls(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """systemd's word on a unit. `fragment` is the unit file, "" where there is none."""
-
-    load: str
-    active: str
-    sub: str
-    enabled: str
-    fragment: str
-
-    @property
-    def running(self) -> bool:
-        return self.active in ("active", "activating", "reloading", "deactivating")
-
-    @property
-    def installed(self) -> bool:
-        return self.load in ("loaded", "masked")
-
-    def __str__(self) -> str:
-        return f"{self.load}, {self.active} ({self.sub}), {self.enabled or 'not installed'}"
-
-
-def ask_unit(host: str, unit: str) -> Command:
-    properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
-    return look(
-        host,
-        "systemctl",
-        "show",
-        unit,
-        *(f"--property={name}" for name in properties),
-        why=f"state of {unit}",
-        root=False,
-    )
-
-
-def parse_files(text: str) -> tuple[str, ...]:
-    """`ask_files`' answer; of two names of the same file the first counts (/lib is a link where /usr is merged)."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        inode, _, path = line.partition(" ")
-        found.setdefault(inode, path)
-    return tuple(found.values())
-
-
-def parse_unit(text: str) -> Unit:
-    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return Unit(
-        load=values.get("LoadState", "not-found"),
-        active=values.get("ActiveState", "inactive"),
-        sub=values.get("SubState", "dead"),
-        enabled=values.get("UnitFileState", ""),
-        fragment=values.get("FragmentPath", ""),
-    )
-
-
-@dataclass(frozen=True)
 class Tools:
     """The binaries that restore on a host. `bumps`: has --bump-revision and --mark-compacted."""
 
@@ -272,20 +210,6 @@ def demands_login(answer: str) -> bool:
 
 
 # -- stopping and setting aside ----------------------------------------------------------------------------------
-
-
-def ask_files(host: str, *paths: str) -> Command:
-    """Which of these paths exist, links not followed: one line each."""
-    return look(
-        host,
-        "find",
-        *dict.fromkeys(paths),
-        "-maxdepth",
-        "0",
-        "-printf",
-        r"%D:%i %p\n",
-        why="which of these files exist",
-    )
 
 
 LIBS = ("/usr/lib", "/lib")  # one and the same directory where /usr is merged

@@ -6,14 +6,14 @@ leader. A host that could not be asked is unknown, and unknown is never lost: it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from requorum.cluster.etcd import MemberConfig, Unit
-from requorum.command import Command, look
+from requorum.cluster.etcd import MemberConfig
+from requorum.hosts.system import reached
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
 
@@ -177,37 +177,6 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
 
 
 # -- questions ---------------------------------------------------------------------------------------------------
-
-
-def ask_addresses(host: str) -> Command:
-    return look(host, "ip", "-o", "addr", "show", why="addresses of the host", root=False)
-
-
-def parse_addresses(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\binet6? ([0-9a-fA-F.:]+)", text))
-
-
-def ask_reach(host: str, ip: str, port: int) -> Command:
-    """Whether an address can be reached at all; a refused connection is an answer too."""
-    return look(
-        host,
-        "env",
-        "LC_ALL=C",
-        "timeout",
-        "3",
-        "bash",
-        "-c",
-        'exec 3<>"/dev/tcp/$0/$1"',
-        ip,
-        str(port),
-        why=f"reach {ip}:{port}",
-        root=False,
-    )
-
-
-def reached(code: int, stderr: str) -> bool:
-    """Reads `ask_reach`: connected, or refused by a host that is there."""
-    return code == 0 or "refused" in stderr.lower()
 
 
 def is_cut_off(code: int, stderr: str, listens: bool) -> bool:

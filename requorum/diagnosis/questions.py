@@ -14,7 +14,7 @@ from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, Result, look
 from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet
-from requorum.hosts import certificates
+from requorum.hosts import certificates, system, systemd
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
@@ -31,9 +31,9 @@ def of_a_machine(inventory: Inventory, host: str) -> list[Command]:
     settings = inventory.etcd
     journal = ("journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(SAID), "-u", settings.unit)
     return [
-        etcd.ask_unit(host, settings.unit),
+        systemd.ask_unit(host, settings.unit),
         look(host, "cat", settings.config, why=f"read {settings.config}"),
-        quorum.ask_addresses(host),
+        system.ask_addresses(host),
         look(host, *journal, why="what etcd said last"),
     ]
 
@@ -45,8 +45,8 @@ def machine(where: str, unit: Result, config: Result, addresses: Result, journal
             found = etcd.parse_config(config.stdout, where)
         except Refusal as refusal:
             problem = refusal.what
-    known = quorum.parse_addresses(addresses.stdout)
-    return EtcdSheet(etcd.parse_unit(unit.stdout), found, problem, known, said=tuple(journal.stdout.splitlines()))
+    known = system.parse_addresses(addresses.stdout)
+    return EtcdSheet(systemd.parse_unit(unit.stdout), found, problem, known, said=tuple(journal.stdout.splitlines()))
 
 
 def of_members(inventory: Inventory, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]) -> list[Command]:
@@ -185,7 +185,7 @@ def parse_hash(result: Result) -> DataHash | None:
 def of_the_way(members: tuple[Member, ...], found: Mapping[str, EtcdSheet], port: int) -> list[Command]:
     """Whether members reach each other, of those that are there under their address."""
     there = [m for m in members if m.host in found and m.ip in found[m.host].addresses]
-    return [quorum.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b]
+    return [system.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b]
 
 
 def cut_off(

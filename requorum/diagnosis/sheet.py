@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts, Verdict
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory, Member
 from requorum.run import marker
 from requorum.run.marker import Marker, Outlived

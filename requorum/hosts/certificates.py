@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from requorum.cluster.etcd import Certificate
 from requorum.command import Command, look
 
 # Dates, then what `openssl verify` finds, then whether key and certificate have one public key.
@@ -68,3 +67,12 @@ def _date(text: str) -> datetime | None:
         return datetime.strptime(" ".join(text.split()), "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that a configuration names, with its key and the CA that peers check it against."""
+
+    cert: str
+    key: str
+    ca: str

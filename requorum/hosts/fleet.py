@@ -27,7 +27,6 @@ from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
 from requorum.hosts import batch, interrupt
 from requorum.hosts.stream import StreamError, fan_out, lines_of
-from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -472,3 +471,22 @@ def raise_all(errors: Sequence[Exception]) -> None:
         "; ".join(f"{e.where}: {e.what}" for e in foreseen),
         foreseen[0].remedy,
     )
+
+
+class Watch:
+    """Shows nothing: a run without a terminal."""
+
+    def begin(self, text: str) -> None:
+        """A stage has begun."""
+
+    def on(self, hosts: Iterable[str]) -> None:
+        """It is at work on these hosts."""
+
+    def copying(self, what: str, size: int | None) -> None:
+        """A copy has begun; `size` in bytes where it is known."""
+
+    def copied(self, size: int) -> None:
+        """So many bytes of it have gone."""
+
+    def end(self) -> None:
+        """The stage is over, or the terminal is needed for a question."""

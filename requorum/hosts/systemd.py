@@ -89,3 +89,49 @@ def _unescaped(text: str) -> str:
 
     raw = re.sub(r"\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)", byte, text.encode().decode("latin-1"))
     return raw.encode("latin-1").decode(errors="surrogateescape")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """systemd's word on a unit. `fragment` is the unit file, "" where there is none."""
+
+    load: str
+    active: str
+    sub: str
+    enabled: str
+    fragment: str
+
+    @property
+    def running(self) -> bool:
+        return self.active in ("active", "activating", "reloading", "deactivating")
+
+    @property
+    def installed(self) -> bool:
+        return self.load in ("loaded", "masked")
+
+    def __str__(self) -> str:
+        return f"{self.load}, {self.active} ({self.sub}), {self.enabled or 'not installed'}"
+
+
+def ask_unit(host: str, unit: str) -> Command:
+    properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
+    return look(
+        host,
+        "systemctl",
+        "show",
+        unit,
+        *(f"--property={name}" for name in properties),
+        why=f"state of {unit}",
+        root=False,
+    )
+
+
+def parse_unit(text: str) -> Unit:
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return Unit(
+        load=values.get("LoadState", "not-found"),
+        active=values.get("ActiveState", "inactive"),
+        sub=values.get("SubState", "dead"),
+        enabled=values.get("UnitFileState", ""),
+        fragment=values.get("FragmentPath", ""),
+    )

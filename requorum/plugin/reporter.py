@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from requorum.evidence.redaction import redact
-from requorum.hosts.watch import TerminalWatch, Watch, brief
+from requorum.hosts.fleet import Watch
+from requorum.hosts.watch import TerminalWatch, brief
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}

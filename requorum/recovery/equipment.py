@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from requorum.cluster import deephaven
 from requorum.cluster.sandbox import WAL_BYTES
-from requorum.command import Command, look
 from requorum.inventory import Inventory
 from requorum.run import marker
 from requorum.run.terms import Terms
@@ -53,18 +52,3 @@ def room(inventory: Inventory, size: int) -> int:
 def places(inventory: Inventory) -> tuple[str, ...]:
     """Where the data will lie, and where the snapshot is staged."""
     return (inventory.etcd.data_root, marker.BASE)
-
-
-def with_parents(path: str) -> list[str]:
-    """A path after all its parents: df's last answer is for the deepest one that exists."""
-    return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
-
-
-def ask_free(host: str, place: str) -> Command:
-    return look(host, "df", "-P", "-B1", *with_parents(place), why="free disk")
-
-
-def parse_free(text: str) -> tuple[int, str] | None:
-    """(free bytes, the directory that it is mounted on) of the deepest that exists; None where df said nothing."""
-    rows = [line.split() for line in text.splitlines()[1:] if line.strip()]
-    return (int(rows[-1][3]), rows[-1][5]) if rows else None

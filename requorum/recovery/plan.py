@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from requorum.cluster import archive, deephaven, etcd
 from requorum.cluster.archive import Entry
-from requorum.cluster.etcd import MemberConfig, Tools, Unit
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Action, Command, Copy, act, act_long
+from requorum.hosts.systemd import Unit
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots.snapshot import Source

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable
 
 from requorum.cluster import archive, deephaven, etcd, lineage, quorum
-from requorum.cluster.etcd import MemberConfig, Tools, Unit
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import HUGE, Command, Result, look
+from requorum.hosts import system, systemd
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import history as incident
 from requorum.run import marker
@@ -44,8 +46,8 @@ def tools(run: Run) -> dict[str, Tools]:
 
 
 def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:
-    questions = [etcd.ask_unit(host, run.inventory.etcd.unit) for host in hosts]
-    return {host: etcd.parse_unit(r.stdout) for host, r in by_host(run, questions).items()}
+    questions = [systemd.ask_unit(host, run.inventory.etcd.unit) for host in hosts]
+    return {host: systemd.parse_unit(r.stdout) for host, r in by_host(run, questions).items()}
 
 
 def configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
@@ -103,8 +105,8 @@ def new_configuration_is_installed(run: Run) -> bool:
 
 def files(run: Run, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
-    answers = by_host(run, [etcd.ask_files(host, *wanted) for host, wanted in paths.items()])
-    return {host: etcd.parse_files(result.stdout) for host, result in answers.items()}
+    answers = by_host(run, [system.ask_files(host, *wanted) for host, wanted in paths.items()])
+    return {host: system.parse_files(result.stdout) for host, result in answers.items()}
 
 
 def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
@@ -122,7 +124,7 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
     hosts = [member.host for member in members if member.host not in run.terms.gone]
     found_units, read = units(run, hosts), configs_or_why(run, hosts)
     found_configs = {host: None if isinstance(config, str) else config for host, config in read.items()}
-    addresses = by_host(run, [quorum.ask_addresses(host) for host in hosts])
+    addresses = by_host(run, [system.ask_addresses(host) for host in hosts])
     configured = {h: c for h, c in found_configs.items() if c is not None}
     data = _database_sizes(run, configured)
     leaders = _leaders(run, configured)
@@ -142,7 +144,7 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
             unread=why if isinstance(why := read[host], str) else "",
             has_data=host in data,
             data_bytes=data.get(host, 0),
-            addresses=quorum.parse_addresses(addresses[host].stdout),
+            addresses=system.parse_addresses(addresses[host].stdout),
             has_leader=leaders.get(host),
             cut_off_from=cut_off.get(host, ()),
         )
@@ -217,7 +219,7 @@ def _cut_off(
     for member in members:
         for peer in members:
             if peer is not member and not {member.host, peer.host} & set(run.terms.gone):
-                questions.append(quorum.ask_reach(member.host, peer.ip, port))
+                questions.append(system.ask_reach(member.host, peer.ip, port))
                 peers.append((member.host, peer.ip, peer.host))
     answers = {(r.command.host, r.command.argv[-2]): r for r in run.ask(questions)}
     found: dict[str, tuple[str, ...]] = {}

@@ -16,8 +16,8 @@ from functools import partial
 
 from requorum.cluster import deephaven, sandbox
 from requorum.command import Action, Command, Result
+from requorum.hosts import system
 from requorum.inventory import Inventory, Member
-from requorum.recovery.undo import baseline
 from requorum.refusal import Refusal
 from requorum.run.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 
@@ -86,9 +86,9 @@ class Forecast:
             return question, self._supervised
         if name == "df":  # of the deepest parent that is there already
             return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
-        if baseline.is_listing(question):
+        if system.is_listing(question):
             gone = partial(self._gone, host)
-            return question, lambda result: replace(result, stdout=baseline.without(result.stdout, gone))
+            return question, lambda result: replace(result, stdout=system.without(result.stdout, gone))
         things = {path: self.after.at(host, path) for path in paths}
         if name == "find" and "-maxdepth" in words and words[words.index("-maxdepth") + 1] == "0":
             return self._which_exist(question, things)

@@ -19,8 +19,7 @@ from requorum.command import Action, Command, Copy, Result
 from requorum.evidence import report, syslog
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
-from requorum.hosts.fleet import Fleet, Machine, raise_all
-from requorum.hosts.watch import Watch
+from requorum.hosts.fleet import Fleet, Machine, Watch, raise_all
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved
 from requorum.run import lock, marker

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Family, Lineage, cluster_id, member_id
 from requorum.command import Command, Result, look
 from requorum.hosts import systemd
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.layout import OURS, Layout

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, act, look
+from requorum.hosts.systemd import Unit
 from requorum.run import marker
 
 TOGETHER = 50  # paths in one command

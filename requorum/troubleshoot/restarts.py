@@ -14,6 +14,7 @@ from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, look
+from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
@@ -45,8 +46,8 @@ def standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
 def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
     settings = run.inventory.etcd
 
-    def look_at(machine: Machine) -> tuple[etcd.Unit, MemberConfig | None, bool | None, bool]:
-        unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
+    def look_at(machine: Machine) -> tuple[systemd.Unit, MemberConfig | None, bool | None, bool]:
+        unit = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, settings.unit)).stdout)
         read = machine.ask(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
         try:
             config = etcd.parse_config(read.stdout, machine.name) if read.code == 0 else None
@@ -161,7 +162,7 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+        found = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
         now = machine.ask(ask_invocation(machine.name, unit)).stdout
         if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
             return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from requorum.cluster.etcd import MemberConfig, Tools, Unit
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Action, Command
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from requorum.cluster.etcd import Certificate
 from requorum.command import Command, Result
 from requorum.diagnosis import check
 from requorum.diagnosis.check.check import Finding, Seen, judge
+from requorum.hosts.certificates import Certificate
 from requorum.hosts.clock import Reading
 from requorum.run.terms import Terms
 from requorum.snapshots.ranking import Candidate

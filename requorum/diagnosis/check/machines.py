@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from requorum.cluster import quorum
 from requorum.command import Command, look
 from requorum.diagnosis.check.check import Check, Ruling, Seen, Verdict, ruled
+from requorum.hosts import system
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 from requorum.troubleshoot import sudoers
@@ -81,7 +81,7 @@ def ask_ports(seen: Seen, host: str) -> list[Command]:
             wanted.append((member.ip, settings.peer_port))
         if host in seen.terms.deephaven_hosts:
             wanted.append((member.ip, settings.client_port))
-    return [quorum.ask_reach(host, ip, port) for ip, port in wanted]
+    return [system.ask_reach(host, ip, port) for ip, port in wanted]
 
 
 def judge_ports(seen: Seen, host: str) -> Ruling:
@@ -91,7 +91,7 @@ def judge_ports(seen: Seen, host: str) -> Ruling:
         if answer.code == 0:
             good.append(f"{ip}:{port}")
         else:
-            refused = quorum.reached(answer.code, answer.stderr)
+            refused = system.reached(answer.code, answer.stderr)
             problems.append(f"{ip}:{port} {'refuses' if refused else 'gives no answer'}")
     return ruled(problems, f"reaches {', '.join(good)}" if good else "a single member has nobody to reach")
 

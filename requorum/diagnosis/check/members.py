@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from requorum.cluster import etcd, quorum
+from requorum.cluster import etcd
 from requorum.command import Command, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import Check, Ruling, Seen, ruled, told
+from requorum.hosts import system, systemd
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 
@@ -25,7 +26,7 @@ def old(terms: Terms) -> list[str]:
 
 def ask_room(seen: Seen, host: str) -> list[Command]:
     questions = [look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)]
-    questions += [equipment.ask_free(host, place) for place in equipment.places(seen.terms.inventory)]
+    questions += [system.ask_free(host, place) for place in equipment.places(seen.terms.inventory)]
     return questions + ([ask_size(seen, host)] if host in seen.configs else [])
 
 
@@ -46,7 +47,7 @@ def judge_room(seen: Seen, host: str) -> Ruling:
     mounts, *answers = seen.answers_of("disk", host)
     read_only = {row.split()[1] for row in mounts.stdout.splitlines() if "ro" in row.split()[3].split(",")}
     for answer in answers[: len(equipment.places(seen.terms.inventory))]:
-        place, found = answer.command.argv[-1], equipment.parse_free(answer.stdout)
+        place, found = answer.command.argv[-1], system.parse_free(answer.stdout)
         if found is None:
             problems.append(f"{place}: no answer from df: {answer.words}")
         elif found[1] in read_only:
@@ -62,13 +63,13 @@ def judge_room(seen: Seen, host: str) -> Ruling:
 
 
 def ask_addresses(seen: Seen, host: str) -> list[Command]:
-    return [quorum.ask_addresses(host)]
+    return [system.ask_addresses(host)]
 
 
 def judge_address(seen: Seen, host: str) -> Ruling:
     """The inventory's address is there; what is configured is a name and an address that the inventory gives it."""
     member = seen.terms.member_on(host)
-    found = quorum.parse_addresses(seen.by_host("address", host)[host].stdout)
+    found = system.parse_addresses(seen.by_host("address", host)[host].stdout)
     problems = [] if member.ip in found else [f"{member.ip} is none of {', '.join(found) or 'no address'}"]
     config = seen.configs.get(host)
     if config is not None:
@@ -120,7 +121,7 @@ def judge_advisories(seen: Seen, host: str) -> Ruling:
 
 
 def ask_etcd(seen: Seen, host: str) -> list[Command]:
-    unit = etcd.ask_unit(host, seen.terms.inventory.etcd.unit)
+    unit = systemd.ask_unit(host, seen.terms.inventory.etcd.unit)
     questions = [unit, look(host, "ss", "-Htln", why="who listens", root=False)]
     return questions + ([etcd.ask_leader(host, seen.configs[host])] if host in seen.configs else [])
 
@@ -135,7 +136,7 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
     settings = seen.terms.inventory.etcd
     member = next(m for m in seen.terms.old_members if m.host == host)
     unit, sockets, *_ = seen.answers_of("etcd", host)
-    state = etcd.parse_unit(unit.stdout)
+    state = systemd.parse_unit(unit.stdout)
     problems = [] if state.active == "active" else [f"{settings.unit} is {state}"]
     local = {line.split()[3] for line in sockets.stdout.splitlines() if len(line.split()) > 3}
     for port in (settings.client_port, settings.peer_port):

@@ -11,6 +11,7 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command
 from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
 from requorum.diagnosis.check.members import sees_leader
+from requorum.hosts import system, systemd
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 
@@ -86,10 +87,10 @@ def _sheet(seen: Seen, host: str) -> MemberFacts:
     addresses = seen.answers_of("address", host)
     return MemberFacts(
         member,
-        unit=etcd.parse_unit(answers[0].stdout),
+        unit=systemd.parse_unit(answers[0].stdout),
         config=seen.configs.get(host),
         has_data=bool(sizes),
-        addresses=quorum.parse_addresses(addresses[0].stdout) if addresses else (),
+        addresses=system.parse_addresses(addresses[0].stdout) if addresses else (),
         has_leader=sees_leader(seen, host),
     )
 

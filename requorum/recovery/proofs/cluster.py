@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig, Status
 from requorum.command import look
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
@@ -29,7 +30,7 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         config = configs[machine.name]
         if config is None:
             return f"no {run.inventory.etcd.config}"
-        there = machine.ask(etcd.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
+        there = machine.ask(system.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
         if not there and started:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
@@ -58,7 +59,7 @@ def data_is_restored(run: Run) -> None:
         config = configs[machine.name]
         directory = config.data_dir if config else settings.data_root
         database = f"{directory}/member/snap/db"
-        if not machine.ask(etcd.ask_files(machine.name, database)).stdout.strip():
+        if not machine.ask(system.ask_files(machine.name, database)).stdout.strip():
             return f"no {database}"
         foreign = machine.ask(
             look(
@@ -102,7 +103,7 @@ def every_member_sees_a_leader(run: Run) -> None:
         leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
         if leader:
             return None
-        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
+        state = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
         return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
 
     run.prove(

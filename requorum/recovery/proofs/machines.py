@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum.cluster import deephaven, etcd, quorum
+from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import HUGE, look
+from requorum.hosts import system
 from requorum.hosts.fleet import Machine
 from requorum.recovery import equipment, probes
 from requorum.recovery.plan import is_new
@@ -110,8 +111,8 @@ def there_is_room(run: Run, size: int) -> None:
 
     def probe(machine: Machine) -> str | None:
         for place in places:
-            result = machine.ask(equipment.ask_free(machine.name, place))
-            found = equipment.parse_free(result.stdout)
+            result = machine.ask(system.ask_free(machine.name, place))
+            found = system.parse_free(result.stdout)
             if found is None:
                 return f"no answer from df: {result.words}"
             free, directory = found
@@ -233,8 +234,8 @@ def monit_supervises_no_etcd(run: Run) -> None:
 
 def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     """Established connections to the client port. In a handover, none but the member's own."""
-    addresses = facts.by_host(run, [quorum.ask_addresses(host) for host in run.terms.everyone])
-    own = {host: set(quorum.parse_addresses(r.stdout)) for host, r in addresses.items()}
+    addresses = facts.by_host(run, [system.ask_addresses(host) for host in run.terms.everyone])
+    own = {host: set(system.parse_addresses(r.stdout)) for host, r in addresses.items()}
     everyone = {address for found in own.values() for address in found}
     everyone |= {m.ip for m in (*run.inventory.members, *run.inventory.old_members)}  # moved away, known
     port = run.inventory.etcd.client_port

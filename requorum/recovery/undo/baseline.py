@@ -9,33 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 from requorum.cluster import deephaven, etcd
-from requorum.cluster.etcd import Unit
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
+from requorum.hosts.system import _LIST, Entry, RecordError, parse_listing, topmost
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
-from requorum.refusal import Refusal
 from requorum.run.terms import Terms
-
-
-class RecordError(Refusal):
-    """What a host was before the run cannot be told."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One path. `kind` is find's letter (f, d, l, …), `mode` octal, `owner` user:group, `target` where a link points,
-    `sha256` of a file's content; "" where it was not read."""
-
-    path: str
-    kind: str
-    mode: str
-    owner: str
-    target: str = ""
-    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,24 +52,6 @@ def _configurations(inventory: Inventory) -> str:
     return str(latest if len(parent.parts) < 3 or parent == data or parent in data.parents else parent)
 
 
-# $0: the data root, listed one level deep; $1: the unit, whose links in /etc count; then the places. The answer has
-# "kind mode owner", path and target of each, and "SHA-256  path" of each file, all ended by NUL.
-_LIST = r"""
-unit=$1; shift
-entry='%y %m %u:%g\0%p\0%l\0'
-real() { parent=$(realpath "$(dirname "$1")") || exit 1; place=${parent%/}/$(basename "$1"); }
-there() { [ -e "$1" ] || [ -L "$1" ]; }
-if there "$0"; then find -H "$0" -maxdepth 1 -printf "$entry" || exit 1; fi
-for path in "$@" /etc/systemd/system/*/"$unit"; do
-    there "$path" || continue
-    real "$path"
-    find "$place" -printf "$entry" -type f -exec sha256sum -z {} + || exit 1
-done
-"""
-_STAT = re.compile(r"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>\S+:\S+)$")
-_SUM = re.compile(r"^(?P<sum>[0-9a-f]{64}) [ *](?P<path>/.*)$", re.S)
-
-
 def ask_listing(host: str, terms: Terms) -> Command:
     """Path, mode, owner, link and content of all that may be touched. Compared in memory: passwords are among it."""
     settings = terms.inventory.etcd
@@ -97,47 +62,6 @@ def ask_listing(host: str, terms: Terms) -> Command:
         changes=False,
         secret=True,
     )
-
-
-def is_listing(question: Command) -> bool:
-    return question.argv[:3] == ("sh", "-c", _LIST)
-
-
-def without(text: str, gone: Callable[[str], bool]) -> str:
-    """A listing without the paths that will be gone by then, for a plan."""
-    words = []
-    for entry in parse_listing(text):
-        if not gone(entry.path):
-            words += [f"{entry.kind} {entry.mode or '777'} {entry.owner}", entry.path, entry.target]
-            words += [f"{entry.sha256}  {entry.path}"] if entry.sha256 else []
-    return "".join(f"{word}\0" for word in words)
-
-
-def parse_listing(text: str) -> tuple[Entry, ...]:
-    """Entries by path; of a place that was listed twice, by two of its names, one."""
-    words = iter(text.split("\0"))
-    found: dict[str, Entry] = {}
-    sums: dict[str, str] = {}
-    for word in words:
-        stat, digest = _STAT.match(word), _SUM.match(word)
-        if stat:
-            path, target = next(words), next(words)
-            found[path] = Entry(path, stat["kind"], stat["mode"] if stat["kind"] != "l" else "", stat["owner"], target)
-        elif digest:
-            sums[digest["path"]] = digest["sum"]
-        elif word:
-            raise RecordError("the listing of a host", f"has a line that is none of it: {word[:60]!r}", "run again")
-    whole = {path: Entry(**{**asdict(e), "sha256": sums.get(path, "")}) for path, e in found.items()}
-    return tuple(whole[path] for path in sorted(whole))
-
-
-def topmost(paths: Iterable[str]) -> list[str]:
-    """These paths without those that lie below another of them."""
-    kept: list[str] = []
-    for path in sorted(paths, key=lambda p: p.split("/")):
-        if not kept or not path.startswith(f"{kept[-1]}/"):
-            kept.append(path)
-    return kept
 
 
 # -- recording ---------------------------------------------------------------------------------------------------

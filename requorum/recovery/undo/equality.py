@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from requorum.cluster import deephaven, etcd
+from requorum.cluster import deephaven
+from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.recovery.undo import baseline, rollback, state
 from requorum.recovery.undo.baseline import Record
@@ -37,7 +38,7 @@ def no_new_etcd_runs(run: Run, hosts: Iterable[str]) -> None:
     settings = run.inventory.etcd
 
     def probe(machine: Machine) -> str | None:
-        unit = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, settings.unit)).stdout)
+        unit = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, settings.unit)).stdout)
         left = [f"{settings.unit} is {unit.active}"] if unit.running else []
         ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in ports]
@@ -75,8 +76,8 @@ def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     found = state.differences(run, records)
     unit = run.inventory.etcd.unit
     units = {}
-    for host, result in ((r.command.host, r) for r in run.ask([etcd.ask_unit(h, unit) for h in records])):
-        enabled, was = etcd.parse_unit(result.stdout).enabled, records[host].enabled
+    for host, result in ((r.command.host, r) for r in run.ask([systemd.ask_unit(h, unit) for h in records])):
+        enabled, was = systemd.parse_unit(result.stdout).enabled, records[host].enabled
         units[host] = f"{unit} is {enabled or 'not installed'}, not {was or 'not installed'}" if enabled != was else ""
     run.settle(
         "files, modes, owners, links and units are as before the run",
@@ -89,7 +90,7 @@ def etcd_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        running = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout).running
+        running = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout).running
         was = records[machine.name].running
         return f"it {'runs' if running else 'does not run'}" if running != was else None
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, act
+from requorum.hosts.systemd import Unit
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import rollback
 from requorum.refusal import NothingToDo, Refusal

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from requorum.cluster import deephaven
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import HUGE, LONG, Command, act, act_long, look
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import baseline

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from requorum.cluster import deephaven, etcd
+from requorum.cluster import deephaven
 from requorum.command import HUGE, Command, Fetch
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.recovery import plan
 from requorum.recovery.undo import baseline, rollback
@@ -36,7 +37,7 @@ def as_it_is(run: Run) -> dict[str, Record]:
     questions = [question for host in hosts for question in _questions(run, host)]
     found = {}
     for host, (listing, unit, *monit) in run.ask_by_host(questions).items():
-        found[host] = baseline.of_host(listing, etcd.parse_unit(unit.stdout), monit[0] if monit else None)
+        found[host] = baseline.of_host(listing, systemd.parse_unit(unit.stdout), monit[0] if monit else None)
     if not begun:
         return found
     left = facts.files(run, {host: baseline.traces(run.terms) for host in found})
@@ -44,7 +45,7 @@ def as_it_is(run: Run) -> dict[str, Record]:
 
 
 def _questions(run: Run, host: str) -> list[Command]:
-    questions = [baseline.ask_listing(host, run.terms), etcd.ask_unit(host, run.inventory.etcd.unit)]
+    questions = [baseline.ask_listing(host, run.terms), systemd.ask_unit(host, run.inventory.etcd.unit)]
     if host in run.terms.deephaven_hosts:
         questions.append(deephaven.ask_monit(run.inventory, host))
     return questions
@@ -59,7 +60,7 @@ def records(run: Run) -> dict[str, Record | None]:
 def differences(run: Run, known: Mapping[str, Record]) -> dict[str, Difference]:
     """How every host that has a record differs from it now."""
     answers = facts.by_host(run, [baseline.ask_listing(host, run.terms) for host in known])
-    return {h: baseline.difference(known[h].entries, baseline.parse_listing(r.stdout)) for h, r in answers.items()}
+    return {h: baseline.difference(known[h].entries, system.parse_listing(r.stdout)) for h, r in answers.items()}
 
 
 def deephaven_is_on(run: Run) -> dict[str, bool | None]:

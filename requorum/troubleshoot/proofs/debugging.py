@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
-from requorum.hosts import systemd
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
 from requorum.troubleshoot import debug_logging, restarts
@@ -41,14 +41,14 @@ def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
         content = debug_logging.parse_content(contents[host].stdout, f"{host}:{path}")
         kept = debug_logging.kept_at(cluster_name, path)
         sums, due = run.ask(
-            [look(host, "sha256sum", kept, why="the original that is kept"), etcd.ask_files(host, f"{kept}.due")]
+            [look(host, "sha256sum", kept, why="the original that is kept"), system.ask_files(host, f"{kept}.due")]
         )
         found[host] = Config(
             host,
             path,
             content,
             sums.stdout.split(" ")[0].lstrip("\\") if sums.code == 0 else "",
-            due=bool(etcd.parse_files(due.stdout)),
+            due=bool(system.parse_files(due.stdout)),
             version=version[1],
         )
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from requorum.cluster import etcd
 from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
@@ -19,16 +18,16 @@ MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 def end_earlier_run(run: Run, host: str) -> None:
     """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
-    (answer,) = run.ask([etcd.ask_unit(host, run_directly.UNIT)])
-    if not etcd.parse_unit(answer.stdout).running:
+    (answer,) = run.ask([systemd.ask_unit(host, run_directly.UNIT)])
+    if not systemd.parse_unit(answer.stdout).running:
         return
     run.note("an earlier direct run is still under way, and is ended")
     run.do(run_directly.end_earlier(host))
     unit = run.inventory.etcd.unit
 
     def is_back() -> str | None:
-        (state,) = run.ask([etcd.ask_unit(host, unit)])
-        return None if etcd.parse_unit(state.stdout).running else "not yet"
+        (state,) = run.ask([systemd.ask_unit(host, unit)])
+        return None if systemd.parse_unit(state.stdout).running else "not yet"
 
     until_holds(is_back, within=5)  # where it was stopped before that run it stays so
 
@@ -95,7 +94,7 @@ def it_is_as_before(run: Run, host: str) -> None:
 
     def probe(machine: Machine) -> str | None:
         for unit in (run.inventory.etcd.unit, run_directly.UNIT):
-            found = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+            found = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
             if found.running:
                 return f"{unit} is {found}"
         return None

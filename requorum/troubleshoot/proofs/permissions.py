@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import look
+from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
 from requorum.troubleshoot import permissions, restarts
@@ -129,7 +130,7 @@ def it_runs(run: Run, hosts: Sequence[str]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        state = etcd.parse_unit(machine.ask(etcd.ask_unit(machine.name, unit)).stdout)
+        state = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
         return None if state.running and state.sub != "auto-restart" else f"unit {state}"
 
     run.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)

@@ -11,7 +11,7 @@ import pytest
 
 from requorum.cluster import archive
 from requorum.cluster.archive import ArchiveError, Entry
-from requorum.cluster.etcd import Certificate
+from requorum.hosts.certificates import Certificate
 from tests.unit import build
 
 

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.cluster import quorum
-from requorum.cluster.etcd import MemberConfig, Unit
+from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict, decide
 from requorum.command import Command, Result
 from requorum.diagnosis import questions
 from requorum.diagnosis.sheet import EtcdSheet
+from requorum.hosts import system
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import facts
 from requorum.run.run import Run
@@ -311,7 +313,7 @@ class TestReadingAddresses:
     )
 
     def test_both_families_are_read_without_their_prefix_lengths(self) -> None:
-        assert quorum.parse_addresses(self.TEXT) == ("127.0.0.1", "::1", "10.0.0.11", "fd00::2")
+        assert system.parse_addresses(self.TEXT) == ("127.0.0.1", "::1", "10.0.0.11", "fd00::2")
 
     @pytest.mark.parametrize(
         ("code", "said", "there"),
@@ -323,7 +325,7 @@ class TestReadingAddresses:
         ],
     )
     def test_a_refused_connection_proves_that_somebody_is_there(self, code: int, said: str, there: bool) -> None:
-        assert quorum.reached(code, said) is there
+        assert system.reached(code, said) is there
 
 
 REFUSED = "bash: connect: Connection refused"

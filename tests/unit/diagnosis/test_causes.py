@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from requorum.cluster import quorum
-from requorum.cluster.etcd import Unit
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis import causes, roots
 from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet, Sheet
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.run.marker import Outlived, Phase
 from tests.unit import build

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from requorum.cluster.etcd import Certificate
 from requorum.hosts import certificates
-from requorum.hosts.certificates import Checked
+from requorum.hosts.certificates import Certificate, Checked
 
 IP = "10.0.0.11"
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from requorum.evidence.journal import Journal
-from requorum.hosts.fleet import Fleet
-from requorum.hosts.watch import Watch
+from requorum.hosts.fleet import Fleet, Watch
 from requorum.recovery import commit
 from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.progress import Progress

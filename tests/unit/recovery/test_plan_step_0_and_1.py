@@ -7,10 +7,10 @@ import json
 import pytest
 
 from requorum.cluster import etcd
-from requorum.cluster.etcd import Unit
 from requorum.cluster.quorum import MemberFacts, decide
 from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery import plan
 from requorum.run import marker

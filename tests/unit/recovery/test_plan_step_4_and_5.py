@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.cluster.etcd import MemberConfig, Tools, Unit
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Command, Result
+from requorum.hosts.systemd import Unit
 from requorum.recovery import plan
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms

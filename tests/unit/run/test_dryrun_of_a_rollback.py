@@ -12,8 +12,9 @@ import pytest
 
 from requorum import procedures
 from requorum.command import Command, Fetch
+from requorum.hosts.system import Entry
 from requorum.recovery.undo import state
-from requorum.recovery.undo.baseline import Entry, Record
+from requorum.recovery.undo.baseline import Record
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.dryrun import Planning

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from requorum.cluster import lineage
-from requorum.cluster.etcd import Unit
 from requorum.cluster.lineage import Family, Lineage
 from requorum.command import Command, Result
+from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots import emptiness
 from requorum.snapshots.disks import Disk

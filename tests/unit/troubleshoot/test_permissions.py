@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.cluster import etcd
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command
+from requorum.hosts import systemd
 from requorum.inventory import Member
 from requorum.run.run import Run
 from requorum.troubleshoot import permissions as ownership
@@ -152,14 +152,14 @@ def test_every_directory_on_the_way_is_asked_for() -> None:
         (replace(build.RUNNING, active="activating", sub="auto-restart"), True, "quorum", "start"),
     ],
 )
-def test_what_proves_that_a_member_starts(unit: etcd.Unit, mended: bool, cost: str | None, verb: str) -> None:
+def test_what_proves_that_a_member_starts(unit: systemd.Unit, mended: bool, cost: str | None, verb: str) -> None:
     assert ownership.verb(unit, mended, cost) == verb
 
 
 @pytest.mark.parametrize("unit", [replace(build.STOPPED, enabled="disabled"), build.STOPPED])
 @pytest.mark.parametrize("has_data", [True, False])
 def test_a_member_without_data_is_mended_and_not_started(
-    monkeypatch: pytest.MonkeyPatch, unit: etcd.Unit, has_data: bool
+    monkeypatch: pytest.MonkeyPatch, unit: systemd.Unit, has_data: bool
 ) -> None:
     """As a recovery leaves its new members until Step 4: an etcd that is started there begins an empty cluster."""
     done: list[Command] = []
@@ -200,7 +200,7 @@ LOOPING = replace(build.STOPPED, active="activating", sub="auto-restart")
     ],
 )
 def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended(
-    unit: etcd.Unit, has_data: bool, has_leader: bool | None, waits: bool
+    unit: systemd.Unit, has_data: bool, has_leader: bool | None, waits: bool
 ) -> None:
     found: dict[str, str | None] = {}
     run = cast(

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result
+from requorum.hosts import system
+from requorum.hosts.system import Entry, RecordError
 from requorum.recovery.undo import baseline
-from requorum.recovery.undo.baseline import Entry, Record, RecordError
+from requorum.recovery.undo.baseline import Record
 from tests.unit import build
 from tests.unit.build import CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, UNIT, lines
 
@@ -77,7 +79,7 @@ class TestTheListing:
         argv = list(baseline.ask_listing("etcd-1", build.terms()).argv[:3])
         argv += [str(root / "data"), UNIT, *map(str, places)]
         done = subprocess.run(argv, capture_output=True, check=True)
-        return baseline.parse_listing(done.stdout.decode())
+        return system.parse_listing(done.stdout.decode())
 
     def test_names_modes_owners_links_and_contents_are_told_apart(self, tmp_path: Path) -> None:
         place = tmp_path / "dh"
@@ -125,7 +127,7 @@ class TestTheListing:
 
     def test_an_answer_that_is_no_listing_is_refused(self) -> None:
         with pytest.raises(RecordError):
-            baseline.parse_listing("sudo: a password is required\0")
+            system.parse_listing("sudo: a password is required\0")
 
 
 class TestTheRecord:
@@ -215,7 +217,7 @@ class TestTheDifference:
         assert found.brought == found.lacking == (LATEST.path,)
 
     def test_a_name_that_only_begins_like_another_is_not_below_it(self) -> None:
-        assert baseline.topmost(["/a/new-2", "/a/new", "/a/new/x", "/a/new.y"]) == ["/a/new", "/a/new-2", "/a/new.y"]
+        assert system.topmost(["/a/new-2", "/a/new", "/a/new/x", "/a/new.y"]) == ["/a/new", "/a/new-2", "/a/new.y"]
 
     @given(st.sets(st.sampled_from(HOST)), st.sets(st.sampled_from(HOST)))
     def test_there_is_one_exactly_when_the_listings_differ(self, was: set[Entry], now: set[Entry]) -> None:

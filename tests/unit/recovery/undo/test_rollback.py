@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requorum.cluster.etcd import Unit
+from requorum.hosts.systemd import Unit
 from requorum.recovery.undo import retry, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
