@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from requorum.cluster import deephaven, quorum
+from requorum.cluster import deephaven, peers, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result, look
@@ -74,7 +74,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
     roles = sorted(passwords.get(terms.configuration_server, ()))
     led = any(on.has_leader for on in found.values())
     fourth = asking.round(hashes=questions.of_hashes(found), logins=questions.of_users(inventory, roles) if led else [])
-    found |= {host: replace(found[host], hash=questions.parse_hash(said)) for host, (said,) in fourth["hashes"].items()}
+    found |= {host: replace(found[host], hash=peers.parse_hash(said)) for host, (said,) in fourth["hashes"].items()}
     alarms, logins = _users(asking, roles, fourth["logins"].get(terms.configuration_server, []))
     alarms |= {f"{host}: {on.health}" for host, on in found.items() if "ALARM" in on.health}
     cut_off = questions.cut_off(members, found, second["reach"], inventory.etcd.peer_port)

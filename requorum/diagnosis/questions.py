@@ -13,7 +13,7 @@ from dataclasses import replace
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import LONG, Command, Result, look
-from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet
+from requorum.diagnosis.sheet import Disk, EtcdSheet
 from requorum.hosts import certificates, system, systemd
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
@@ -167,16 +167,6 @@ def of_hashes(found: Mapping[str, EtcdSheet]) -> list[Command]:
         for h, on in found.items()
         if on.config and on.cluster_id in lowest
     ]
-
-
-def parse_hash(result: Result) -> DataHash | None:
-    """`/members/hashkv` with its headers; None for anything but a hash, as where that revision was compacted."""
-    try:
-        asked = json.loads(result.command.argv[-2])
-        body = json.loads(result.stdout[result.stdout.index("\n{") :])
-        return DataHash(int(asked["revision"]), int(body["compact_revision"]), int(body["hash"]))
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 # -- quorum ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.peers import DataHash
 from requorum.cluster.quorum import MemberFacts, Verdict
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
@@ -28,15 +29,6 @@ class Disk:
     free: int
     free_files: int | None
     read_only: bool = False
-
-
-@dataclass(frozen=True)
-class DataHash:
-    """hashkv as a member gives it to its peers; only equal `revision` and `compacted` may be compared."""
-
-    revision: int
-    compacted: int
-    hash: int
 
 
 @dataclass(frozen=True)

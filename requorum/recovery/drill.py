@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from requorum.cluster.lineage import Family
 from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
 from requorum.run import marker
 from requorum.run.run import Options
 from requorum.run.terms import Terms
 from requorum.snapshots import bolt, catalogue, manifest
+from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
 from requorum.snapshots.ranking import BY_YOU, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from requorum.cluster.etcd import MemberConfig, Status, Tools
+from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
 from requorum.recovery.trial import Trial

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
-from requorum.cluster.etcd import EtcdError, parse_snapshot_status
+from requorum.cluster.etcd import EtcdError
+from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import FIRST_PORT, Answers
 from requorum.command import Command, Result

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.cluster import deephaven, etcd, lineage
-from requorum.cluster.etcd import EtcdError, Status
+from requorum.cluster import deephaven, etcdctl, lineage
+from requorum.cluster.etcd import EtcdError
+from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.evidence.journal import now
@@ -149,7 +150,7 @@ def ask_left(terms: Terms) -> Command:
 def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str, str | None]]:
     """The answers to `ask_health`. Raises `BackupError` with etcdctl's own words where there is no answer at all."""
     try:
-        return etcd.parse_status(status.stdout), etcd.parse_health(health.stdout)
+        return etcdctl.parse_status(status.stdout), etcdctl.parse_health(health.stdout)
     except EtcdError:
         raise BackupError(
             health.command.host,
@@ -162,7 +163,7 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
     terms, inventory = run.terms, run.inventory
     digest, size, status = run.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
-    revision, keys = etcd.parse_snapshot_status(status.stdout)
+    revision, keys = etcdctl.parse_snapshot_status(status.stdout)
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None
     try:
@@ -206,7 +207,7 @@ def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
     )
     (answer,) = run.ask([question])
     try:
-        ((hash_, compacted),) = etcd.parse_fingerprints(answer.stdout).values()
+        ((hash_, compacted),) = etcdctl.parse_fingerprints(answer.stdout).values()
     except EtcdError:
         run.note(f"no hash of all data: {answer.words}")
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import stat
 
 from requorum.cluster import deephaven
-from requorum.cluster.lineage import Family
 from requorum.command import look
 from requorum.hosts.fleet import Machine
 from requorum.run.run import Run
 from requorum.snapshots import backup, bolt, catalogue, manifest, snapshot
 from requorum.snapshots.backup import Tonight
+from requorum.snapshots.family import Family
 from requorum.snapshots.snapshot import SnapshotError, Source
 
 HERE = "this machine"

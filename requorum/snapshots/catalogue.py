@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth, Family, Lineage
+from requorum.cluster.lineage import Birth, Lineage
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts
@@ -23,6 +23,7 @@ from requorum.run.run import Run
 from requorum.snapshots import bolt, disks, emptiness, layout, manifest, ranking, snapshot
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place, Way
+from requorum.snapshots.family import Family, family_of, of_members
 from requorum.snapshots.layout import Layout
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.manifest import Manifest, ManifestError
@@ -106,7 +107,7 @@ def recall(run: Run, sources: Sources) -> None:
         for birth in lineage.parse_births(result.stdout)
     )
     sources.disks = _disks(run)
-    sources.family = lineage.family({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
+    sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
     sources.birth = births.get(run.mark.token)
 
 
@@ -333,7 +334,7 @@ def of_file(path: Path, family: Family, named: str = "") -> Candidate:
         note = manifest.read(path)
     except ManifestError:
         note = None  # the file proves itself; its members tell the lineage
-    derived = lineage.of_members(contents.members, (*family.line, *family.unborn))
+    derived = of_members(contents.members, (*family.line, *family.unborn))
     if note is None:
         source = replace(source, revision=contents.revision, lineage=derived, bumps=family.bump(derived))
         return ranking.of(source, named)

@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from requorum.cluster.lineage import Family
 from requorum.snapshots import disks, loss, ranking
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.family import Family
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source

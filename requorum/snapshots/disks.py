@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
-from requorum.cluster.lineage import Family, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command, look
 from requorum.inventory import Member
 from requorum.run import marker
 from requorum.snapshots import layout
+from requorum.snapshots.family import Family
 from requorum.snapshots.layout import Layout
 from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
 

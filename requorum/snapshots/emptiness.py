@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.cluster.lineage import Family, Lineage, cluster_id, member_id
+from requorum.cluster.lineage import Lineage, cluster_id, member_id
 from requorum.command import Command, Result, look
 from requorum.hosts import systemd
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.family import Family
 from requorum.snapshots.layout import OURS, Layout
 from requorum.snapshots.ranking import NAME_SALVAGE
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from requorum.cluster.etcd import parse_snapshot_status
+from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.command import HUGE, LONG, Command, Result, look
 from requorum.snapshots.ranking import ON_DISK

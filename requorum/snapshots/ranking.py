@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from requorum.cluster.lineage import Family, Lineage
+from requorum.cluster.lineage import Lineage
+from requorum.snapshots.family import Family
 from requorum.snapshots.snapshot import Source
 
 SALVAGE = "salvage"

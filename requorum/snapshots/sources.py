@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from requorum.cluster import deephaven
-from requorum.cluster.etcd import parse_snapshot_status
+from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now

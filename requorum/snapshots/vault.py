@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.cluster.lineage import Family
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.snapshots import catalogue, manifest, rotation
+from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest, ManifestError
 from requorum.snapshots.rotation import Backup
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime
 
-from requorum.cluster import deephaven, etcd, quorum
-from requorum.cluster.etcd import Status
+from requorum.cluster import deephaven, etcd, etcdctl, quorum
+from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command
 from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
@@ -140,7 +140,7 @@ def _said(seen: Seen) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for answer in seen.answers_of("health", CLUSTER):
         with suppress(etcd.EtcdError):
-            found |= etcd.parse_health(answer.stdout)
+            found |= etcdctl.parse_health(answer.stdout)
     return found
 
 
@@ -151,7 +151,7 @@ def ask_status(seen: Seen, subject: str) -> list[Command]:
 
 def statuses(seen: Seen) -> list[Status]:
     answers = seen.answers_of("one cluster", CLUSTER)
-    return [status for answer in answers if answer.code == 0 for status in etcd.parse_status(answer.stdout)]
+    return [status for answer in answers if answer.code == 0 for status in etcdctl.parse_status(answer.stdout)]
 
 
 def judge_one_cluster(seen: Seen, subject: str) -> Ruling:
@@ -183,7 +183,7 @@ def judge_hashes(seen: Seen, subject: str) -> Ruling:
     if not answers:
         return unknown(NOBODY)
     problems = [answer.words for answer in answers if answer.code]
-    hashes = {e: digest for a in answers if a.code == 0 for e, (_, digest) in etcd.parse_hashes(a.stdout).items()}
+    hashes = {e: digest for a in answers if a.code == 0 for e, (_, digest) in etcdctl.parse_hashes(a.stdout).items()}
     if len(set(hashes.values())) > 1:
         problems += [f"{hosts.get(endpoint, endpoint)}: {digest}" for endpoint, digest in sorted(hashes.items())]
     revision = min((status.revision for status in statuses(seen)), default=0)
@@ -212,7 +212,7 @@ def judge_keys(seen: Seen, subject: str) -> Ruling:
     problems, good = [], []
     for (prefix, (least, most)), answer in zip(_ranges(seen).items(), answers, strict=True):
         where = f"under {prefix}" if prefix else "in all"
-        count = etcd.parse_count(answer.stdout) if answer.code == 0 else None
+        count = etcdctl.parse_count(answer.stdout) if answer.code == 0 else None
         if count is None:
             problems.append(f"{where}: {answer.words}")
         elif count < least or (most is not None and count > most):

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.cluster import etcd
-from requorum.cluster.lineage import Family
 from requorum.command import Command, Result, look
 from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock
@@ -22,6 +21,7 @@ from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run.run import Run
 from requorum.snapshots import catalogue, manifest
+from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.snapshots.snapshot import SUFFIXES
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from requorum.cluster import deephaven, etcd
-from requorum.cluster.etcd import MemberConfig, Status
+from requorum.cluster import deephaven, etcd, etcdctl
+from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcdctl import Status
 from requorum.command import look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
@@ -156,7 +157,7 @@ def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -
             why="health of every member",
         )
         try:
-            health = etcd.parse_health(out)
+            health = etcdctl.parse_health(out)
         except etcd.EtcdError:
             return words
         sick = [f"{endpoint}: {error}" for endpoint, error in health.items() if error]
@@ -186,7 +187,7 @@ def it_is_one_cluster(run: Run, progress: Progress) -> None:
             run, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
         )
         try:
-            found = etcd.parse_status(out)
+            found = etcdctl.parse_status(out)
         except etcd.EtcdError:
             return words
         progress.status = found
@@ -249,7 +250,7 @@ def hashes_are_equal(run: Run, progress: Progress) -> None:
             why="hash of every member's data",
         )
         try:
-            found = {endpoint: digest for endpoint, (_, digest) in etcd.parse_hashes(out).items()}
+            found = {endpoint: digest for endpoint, (_, digest) in etcdctl.parse_hashes(out).items()}
         except etcd.EtcdError:
             return words
         progress.hashes = {endpoint: (revision, digest) for endpoint, digest in found.items()}
@@ -289,7 +290,7 @@ def keys_are_there(run: Run, progress: Progress) -> None:
                 why=f"number of keys under {prefix or 'everything'}",
             )
             try:
-                count = etcd.parse_count(out)
+                count = etcdctl.parse_count(out)
             except etcd.EtcdError:
                 wrong.append(f"{prefix or 'all keys'}: {words}")
                 continue
@@ -352,10 +353,10 @@ def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
         return None
     _, out, _ = _etcdctl(run, machine, "user", "get", user, "-w", "json", why=f"roles of {user}")
     permissions = []
-    for role in etcd.parse_roles(out):
+    for role in etcdctl.parse_roles(out):
         _, out, _ = _etcdctl(run, machine, "role", "get", role, "-w", "json", why=f"permissions of {role}")
-        permissions += etcd.parse_permissions(out)
-    return etcd.key_outside(permissions)
+        permissions += etcdctl.parse_permissions(out)
+    return etcdctl.key_outside(permissions)
 
 
 def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:

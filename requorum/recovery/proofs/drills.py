@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.peers import _peer_hash, parse_peer_hash
 from requorum.command import Command, look
 from requorum.hosts.fleet import Machine
 from requorum.recovery.drill import Drill
@@ -95,55 +94,6 @@ def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
     )
     for value in values:
         run.note(f"{value} on all members")
-
-
-@dataclass(frozen=True)
-class PeerHash:
-    """A member's word to its peers. `cluster` as etcd prints it."""
-
-    cluster: str
-    revision: int
-    hash: int
-
-    def __str__(self) -> str:
-        return f"hash {self.hash} at revision {self.revision:,}, cluster {self.cluster}"
-
-
-def _peer_hash(host: str, config: MemberConfig) -> Command:
-    """By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16)."""
-    peer = config.certificates[0]
-    return look(
-        host,
-        "curl",
-        "-sSi",
-        "--http1.1",
-        "--max-time",
-        "30",
-        "--cacert",
-        peer.ca,
-        "--cert",
-        peer.cert,
-        "--key",
-        peer.key,
-        "-X",
-        "GET",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        '{"revision":0}',
-        f"{config.peer_url}/members/hashkv",
-        why="hash as the member gives it to its peers",
-    )
-
-
-def parse_peer_hash(text: str) -> PeerHash | None:
-    """Headers and JSON of the answer; None for anything but a hash."""
-    cluster = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]+)", text)
-    try:
-        body = json.loads(text[text.index("{") :])
-        return PeerHash(cluster[1] if cluster else "?", int(body["header"]["revision"]), int(body["hash"]))
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def login_is_tried(run: Run, exercise: Drill) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum.cluster import deephaven, etcd
+from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import HUGE, look
@@ -169,7 +169,7 @@ def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, i
 
 
 def _status(code: int, stdout: str, words: str) -> tuple[int, int] | str:
-    return etcd.parse_snapshot_status(stdout) if code == 0 else f"unreadable: {words}"
+    return etcdctl.parse_snapshot_status(stdout) if code == 0 else f"unreadable: {words}"
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.cluster import deephaven, etcd
+from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.hosts.fleet import Machine
 from requorum.recovery.trial import Trial
 from requorum.run.marker import Phase
@@ -23,16 +23,18 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     def probe(machine: Machine) -> str | None:
         wrong = []
         try:
-            hashes = etcd.parse_hashes(
+            hashes = etcdctl.parse_hashes(
                 asked(machine, "endpoint", "hashkv", "--cluster", at, why="hash at the trial's revision")
             )
             wrong += [f"{e}: hash {h}" for e, (_, h) in sorted(hashes.items()) if h != trial.hash]
             for prefix, count in trial.counts.items():
                 query = ("get", prefix, "--prefix", "--keys-only", "--limit=1", at)
-                found = etcd.parse_count(asked(machine, *query, why=f"number of keys under {prefix or 'everything'}"))
+                found = etcdctl.parse_count(
+                    asked(machine, *query, why=f"number of keys under {prefix or 'everything'}")
+                )
                 wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
             for what, names in (("user", trial.users), ("role", trial.roles)):
-                there = etcd.parse_names(asked(machine, what, "list", why=f"all {what}s"), f"{what}s")
+                there = etcdctl.parse_names(asked(machine, what, "list", why=f"all {what}s"), f"{what}s")
                 wrong += [f"{what}s {', '.join(there)}"] if there != names else []
         except etcd.EtcdError as error:
             return error.what

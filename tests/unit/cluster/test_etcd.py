@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from requorum.cluster import etcd
-from requorum.cluster.etcd import EtcdError, Permission
+from requorum.cluster import etcd, etcdctl
+from requorum.cluster.etcd import EtcdError
+from requorum.cluster.etcdctl import Permission
 from requorum.hosts import system, systemd
 from requorum.hosts.systemd import Unit
 
@@ -50,7 +51,7 @@ USAGE_35 = "Flags:\n      --bump-revision uint   How much to increase the latest
 
 class TestStatus:
     def test_one_entry_for_each_endpoint_that_answered(self) -> None:
-        (status,) = etcd.parse_status(STATUS_34)
+        (status,) = etcdctl.parse_status(STATUS_34)
         assert (status.endpoint, status.cluster_id, status.leader, status.revision, status.version) == (
             "http://127.0.0.1:23790",
             10144879847569953045,
@@ -60,41 +61,41 @@ class TestStatus:
         )
 
     def test_without_a_leader_there_is_none_and_the_error_says_so(self) -> None:
-        (status,) = etcd.parse_status(STATUS_35_LEADERLESS)
+        (status,) = etcdctl.parse_status(STATUS_35_LEADERLESS)
         assert (status.leader, status.errors) == (0, ("etcdserver: no leader",))
 
     def test_nobody_answered(self) -> None:
-        assert etcd.parse_status("[]\n") == []
+        assert etcdctl.parse_status("[]\n") == []
 
     @pytest.mark.parametrize("text", ["", "Error: context deadline exceeded\n", "[{\n"])
     def test_what_is_no_json_is_quoted_in_the_error(self, text: str) -> None:
         with pytest.raises(EtcdError, match="endpoint status gave no JSON"):
-            etcd.parse_status(text)
+            etcdctl.parse_status(text)
 
     def test_words_before_the_json_are_passed_over(self) -> None:
-        assert len(etcd.parse_status("Deprecated: Use `etcdutl`.\n\n" + STATUS_34)) == 1
+        assert len(etcdctl.parse_status("Deprecated: Use `etcdutl`.\n\n" + STATUS_34)) == 1
 
     def test_a_warning_that_is_json_itself_is_passed_over(self) -> None:
-        assert len(etcd.parse_status(WARNING + STATUS_34)) == 1
+        assert len(etcdctl.parse_status(WARNING + STATUS_34)) == 1
 
 
 class TestOtherAnswers:
     def test_health_gives_each_endpoints_error(self) -> None:
-        assert etcd.parse_health(HEALTH) == {
+        assert etcdctl.parse_health(HEALTH) == {
             "http://127.0.0.1:23790": None,
             "http://127.0.0.1:1": "context deadline exceeded",
         }
 
     def test_a_hash_comes_with_its_revision(self) -> None:
-        assert etcd.parse_hashes(HASHES) == {"http://127.0.0.1:23790": (5, 4140272142)}
+        assert etcdctl.parse_hashes(HASHES) == {"http://127.0.0.1:23790": (5, 4140272142)}
 
     @pytest.mark.parametrize(("text", "count"), [(COUNT, 3), (NOTHING, 0)])
     def test_all_matching_keys_are_counted_although_one_is_given(self, text: str, count: int) -> None:
-        assert etcd.parse_count(text) == count
+        assert etcdctl.parse_count(text) == count
 
     @pytest.mark.parametrize(("text", "roles"), [(USER, ["dh"]), (NOTHING, [])])
     def test_the_roles_of_a_user(self, text: str, roles: list[str]) -> None:
-        assert etcd.parse_roles(text) == roles
+        assert etcdctl.parse_roles(text) == roles
 
     @pytest.mark.parametrize(("digit", "leader"), [("1", True), ("0", False)])
     def test_metrics_tell_whether_there_is_a_leader(self, digit: str, leader: bool) -> None:
@@ -106,25 +107,25 @@ class TestOtherAnswers:
 
     def test_the_status_of_a_snapshot(self) -> None:
         text = '{"hash":2634397866,"revision":5,"totalKey":15,"totalSize":24576}\n'
-        assert etcd.parse_snapshot_status(text) == (5, 15)
+        assert etcdctl.parse_snapshot_status(text) == (5, 15)
 
 
 class TestPermissions:
     def test_a_prefix_and_a_single_key(self) -> None:
-        assert etcd.parse_permissions(ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
+        assert etcdctl.parse_permissions(ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
 
     @pytest.mark.parametrize(("text", "outside"), [(ROLE, "/requorum/outside"), (NOTHING, "/requorum/outside")])
     def test_a_key_that_is_not_covered_is_found(self, text: str, outside: str) -> None:
-        assert etcd.key_outside(etcd.parse_permissions(text)) == outside
+        assert etcdctl.key_outside(etcdctl.parse_permissions(text)) == outside
 
     def test_everything_leaves_nothing_outside(self) -> None:
-        assert etcd.key_outside(etcd.parse_permissions(ROLE_ALL)) is None
+        assert etcdctl.key_outside(etcdctl.parse_permissions(ROLE_ALL)) is None
 
     def test_where_all_paths_are_covered_another_kind_of_key_is_tried(self) -> None:
-        assert etcd.key_outside([Permission(b"/", b"0")]) == "requorum-outside"
+        assert etcdctl.key_outside([Permission(b"/", b"0")]) == "requorum-outside"
 
     def test_the_end_of_a_range_is_outside(self) -> None:
-        assert etcd.key_outside([Permission(b"/", b"/requorum/outside")]) == "/requorum/outside"
+        assert etcdctl.key_outside([Permission(b"/", b"/requorum/outside")]) == "/requorum/outside"
 
 
 class TestTools:

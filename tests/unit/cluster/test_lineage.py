@@ -10,10 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth, Family, Lineage
+from requorum.cluster.lineage import Birth, Lineage
 from requorum.run.marker import Phase
-from requorum.snapshots import ranking
+from requorum.snapshots import family, ranking
 from requorum.snapshots.bolt import Member
+from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
 
@@ -65,14 +66,14 @@ def test_member_and_cluster_ids_are_etcds_own() -> None:
 
 def test_a_snapshot_without_a_manifest_is_told_by_its_members() -> None:
     ours = Lineage(TOKEN, None)
-    assert lineage.of_members(MEMBERS, [OTHER, ours]) == ours
-    assert lineage.of_members(MEMBERS, [OTHER]) == Lineage(None, MEASURED)
-    assert lineage.of_members([], [ours]) is None
+    assert family.of_members(MEMBERS, [OTHER, ours]) == ours
+    assert family.of_members(MEMBERS, [OTHER]) == Lineage(None, MEASURED)
+    assert family.of_members([], [ours]) is None
 
 
 def test_one_member_that_was_replaced_since_changes_nothing() -> None:
     replaced = [replace(MEMBERS[0], id=7), *MEMBERS[1:]]
-    assert lineage.of_members(replaced, [Lineage(TOKEN, MEASURED)]) == Lineage(TOKEN, MEASURED)
+    assert family.of_members(replaced, [Lineage(TOKEN, MEASURED)]) == Lineage(TOKEN, MEASURED)
 
 
 def test_a_birth_survives_being_written_and_read() -> None:
@@ -86,24 +87,24 @@ def test_a_birth_survives_being_written_and_read() -> None:
 
 
 def test_wiped_members_vote_with_their_configuration() -> None:
-    found = lineage.family({"a": OURS, "b": Lineage("prod-1"), "c": Lineage("prod-1")}, {})
+    found = family.family_of({"a": OURS, "b": Lineage("prod-1"), "c": Lineage("prod-1")}, {})
     assert found.lost == OURS
 
 
 def test_members_that_contradict_each_other_equally_tell_nothing() -> None:
-    assert lineage.family({"a": OURS, "b": OTHER}, {}).lost is None
+    assert family.family_of({"a": OURS, "b": OTHER}, {}).lost is None
 
 
 def test_a_failed_runs_cluster_counts_as_the_one_it_was_restored_from() -> None:
     births = {"prod-2": birth("prod-2", Phase.STOPPING)}
-    found = lineage.family(dict.fromkeys("abc", Lineage("prod-2", 0xC3)), births)
+    found = family.family_of(dict.fromkeys("abc", Lineage("prod-2", 0xC3)), births)
     assert found.line == (OURS,)
     assert found.is_unborn(Lineage("prod-2", 0xC3))
 
 
 def test_a_recovered_cluster_remembers_what_it_was_restored_from() -> None:
     births = {"prod-2": birth("prod-2", Phase.DONE), "prod-3": birth("prod-3", Phase.DONE, Lineage("prod-2"), 2 * BUMP)}
-    found = lineage.family(dict.fromkeys("abc", Lineage("prod-3", 0xC3)), births)
+    found = family.family_of(dict.fromkeys("abc", Lineage("prod-3", 0xC3)), births)
     assert found.line == (Lineage("prod-3", 0xC3), Lineage("prod-2"), OURS)
     assert found.bump(Lineage("prod-3")) == 2 * BUMP
 
@@ -128,7 +129,7 @@ def test_a_lineage_is_completed_by_ours_or_by_what_the_members_prove(
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from(Phase)), max_size=8))
 def test_births_in_a_circle_end_too(found: list[tuple[int, int, Phase]]) -> None:
     births = {f"t{own}": birth(f"t{own}", phase, Lineage(f"t{parent}")) for own, parent, phase in found}
-    line = lineage.family({"a": Lineage("t0"), "b": Lineage("t0")}, births).line
+    line = family.family_of({"a": Lineage("t0"), "b": Lineage("t0")}, births).line
     assert len(line) == len(set(line))
 
 

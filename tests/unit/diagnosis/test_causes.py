@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from requorum.cluster import quorum
+from requorum.cluster.peers import DataHash
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis import causes, roots
-from requorum.diagnosis.sheet import DataHash, Disk, EtcdSheet, Sheet
+from requorum.diagnosis.sheet import Disk, EtcdSheet, Sheet
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
 from requorum.hosts.systemd import Unit

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from requorum.cluster import peers
+from requorum.cluster.peers import DataHash
 from requorum.command import Result, look
 from requorum.diagnosis import examination, questions
-from requorum.diagnosis.sheet import DataHash, Disk
+from requorum.diagnosis.sheet import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
@@ -78,7 +80,7 @@ def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: 
 )
 def test_a_hash_is_of_the_revision_that_was_asked_for(answer: str, found: DataHash | None) -> None:
     command = look("etcd-1", "curl", "-d", '{"revision": 7}', "https://etcd-1:2380/members/hashkv", why="hash")
-    assert questions.parse_hash(Result(command, 0, answer, "", 0.1)) == found
+    assert peers.parse_hash(Result(command, 0, answer, "", 0.1)) == found
 
 
 def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path: Path) -> None:

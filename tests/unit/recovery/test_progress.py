@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from requorum.cluster.etcd import Status
-from requorum.cluster.lineage import Birth, Family, Lineage
+from requorum.cluster.etcdctl import Status
+from requorum.cluster.lineage import Birth, Lineage
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
@@ -18,6 +18,7 @@ from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Options, Run, Section
+from requorum.snapshots.family import Family
 from requorum.snapshots.snapshot import Source
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from requorum.cluster import archive, deephaven, etcd, sandbox
+from requorum.cluster import archive, deephaven, etcd, etcdctl, sandbox
 from requorum.command import Command, Copy, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.run import lock
@@ -195,7 +195,7 @@ def test_etcd_reads_a_new_snapshot_at_a_revision_that_is_newer_than_all(forecast
     save = ("/v/etcdctl", "snapshot", "save", "/s.snap")
     plan(forecast, Command(HOST, save, ""))
     text = told(forecast, look(HOST, "/v/etcdctl", "snapshot", "status", "/s.snap", "-w", "json", why="")).stdout
-    assert etcd.parse_snapshot_status(text) == (REVISION, NUMBER)
+    assert etcdctl.parse_snapshot_status(text) == (REVISION, NUMBER)
 
 
 def test_free_disk_is_asked_of_the_deepest_directory_that_is_there_already(forecast: Forecast) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from requorum.cluster.lineage import Family, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
 from requorum.recovery import drill
 from requorum.snapshots import catalogue, manifest, ranking, snapshot
+from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError
 from tests.unit import build

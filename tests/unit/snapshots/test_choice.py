@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth, Family, Lineage
+from requorum.cluster.lineage import Birth, Lineage
 from requorum.command import Command, Result
 from requorum.recovery import plan, trial
 from requorum.run.marker import Phase
 from requorum.snapshots import choice, disks, loss, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.family import Family, family_of
 from requorum.snapshots.layout import Layout
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
@@ -33,7 +33,7 @@ def disk(number: int, of: Lineage, installed: bool = True, logged: bool = True, 
 
 
 def family(*found: Disk) -> Family:
-    return lineage.family({d.host: d.lineage for d in found if d.installed}, BIRTHS)
+    return family_of({d.host: d.lineage for d in found if d.installed}, BIRTHS)
 
 
 # The lost cluster's data beside that of a run that failed, as on a survivor after the run was given up.
@@ -88,7 +88,7 @@ def test_a_failed_runs_data_is_never_salvaged_by_itself() -> None:
 
 def test_once_deephaven_could_write_into_it_that_cluster_is_the_lost_one() -> None:
     born = {"failed": replace(BIRTHS["failed"], phase=Phase.POWERING_ON)}
-    line = lineage.family({"etcd-1": FAILED}, born)
+    line = family_of({"etcd-1": FAILED}, born)
     assert [d.lineage for d in disks.salvageable(BOTH, line, None)] == [FAILED]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from requorum.cluster import lineage
-from requorum.cluster.lineage import Family, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots import emptiness
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place, Way
+from requorum.snapshots.family import Family
 from requorum.snapshots.layout import Layout
 from tests.unit import build
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from requorum.cluster.etcd import Status
+from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine

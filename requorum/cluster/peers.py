@@ -1,0 +1,78 @@
+"""What members say of their data on the peer port."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from requorum.cluster.etcd import MemberConfig
+from requorum.command import Command, Result, look
+
+
+@dataclass(frozen=True)
+class DataHash:
+    """hashkv as a member gives it to its peers; only equal `revision` and `compacted` may be compared."""
+
+    revision: int
+    compacted: int
+    hash: int
+
+
+def parse_hash(result: Result) -> DataHash | None:
+    """`/members/hashkv` with its headers; None for anything but a hash, as where that revision was compacted."""
+    try:
+        asked = json.loads(result.command.argv[-2])
+        body = json.loads(result.stdout[result.stdout.index("\n{") :])
+        return DataHash(int(asked["revision"]), int(body["compact_revision"]), int(body["hash"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class PeerHash:
+    """A member's word to its peers. `cluster` as etcd prints it."""
+
+    cluster: str
+    revision: int
+    hash: int
+
+    def __str__(self) -> str:
+        return f"hash {self.hash} at revision {self.revision:,}, cluster {self.cluster}"
+
+
+def _peer_hash(host: str, config: MemberConfig) -> Command:
+    """By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16)."""
+    peer = config.certificates[0]
+    return look(
+        host,
+        "curl",
+        "-sSi",
+        "--http1.1",
+        "--max-time",
+        "30",
+        "--cacert",
+        peer.ca,
+        "--cert",
+        peer.cert,
+        "--key",
+        peer.key,
+        "-X",
+        "GET",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        '{"revision":0}',
+        f"{config.peer_url}/members/hashkv",
+        why="hash as the member gives it to its peers",
+    )
+
+
+def parse_peer_hash(text: str) -> PeerHash | None:
+    """Headers and JSON of the answer; None for anything but a hash."""
+    cluster = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]+)", text)
+    try:
+        body = json.loads(text[text.index("{") :])
+        return PeerHash(cluster[1] if cluster else "?", int(body["header"]["revision"]), int(body["hash"]))
+    except (ValueError, KeyError, TypeError):
+        return None
