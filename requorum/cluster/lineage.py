@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from requorum.command import Command, act, look
-from requorum.run import marker
-from requorum.run.marker import Phase
+from requorum.command import Command, look
 
 WAL_HEAD = 512  # bytes that surely hold the metadata record
 
@@ -124,70 +121,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 # -- births: the clusters that our own runs made -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Birth:
-    """A cluster that a run of ours made: its token, from whose data, `bumps` of its revision by us, all of them added.
-
-    `phase` tells how far the run got: only from `POWERING_ON` on may Deephaven have written into it.
-    """
-
-    token: str
-    run: str
-    phase: Phase
-    sha256: str
-    parent: Lineage | None
-    bumps: int
-
-    @property
-    def alive(self) -> bool:
-        return self.phase >= Phase.POWERING_ON
-
-
-def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
-    """Notes the birth in the run's own directory, in one step; it stays there when the run is long over."""
-    final = f"{marker.directory(cluster, birth.run)}/birth.json"
-    content = json.dumps({**asdict(birth), "phase": birth.phase.name}) + "\n"
-    return [
-        Command(
-            host,
-            ("dd", f"of={final}.part", "conv=fsync", "status=none"),
-            "note from which data the new cluster comes",
-            stdin=content.encode(),
-        ),
-        act(host, "mv", "-fT", f"{final}.part", final, why="the note takes effect"),
-    ]
-
-
-def ask_births(host: str, cluster: str) -> Command:
-    """Every run's birth record, one line each."""
-    directory = marker.directory(cluster)
-    script = 'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done'
-    return look(host, "sh", "-c", script, directory, why="clusters that earlier runs made")
-
-
-def parse_births(text: str) -> list[Birth]:
-    """One birth a line; a line that cannot be read is as good as none."""
-    found = []
-    for line in text.splitlines():
-        try:
-            data = json.loads(line)
-            parent = data["parent"]
-            born = {**data, "phase": Phase[data["phase"]], "parent": Lineage(**parent) if parent else None}
-            found.append(Birth(**born))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
-
-
-def furthest(births: Iterable[Birth]) -> dict[str, Birth]:
-    """token → its birth, at the furthest phase that any host knows."""
-    found: dict[str, Birth] = {}
-    for birth in births:
-        if birth.token not in found or birth.phase > found[birth.token].phase:
-            found[birth.token] = birth
-    return found
 
 
 # -- the lost cluster's family -----------------------------------------------------------------------------------

@@ -7,12 +7,10 @@ lines are read back: any user may write to the syslog under any name. `chain.aga
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from requorum.command import Command, look
-from requorum.hosts.fleet import Fleet
-from requorum.refusal import Refusal
 
 TAG = "requorum"
 _LINE = re.compile(r"journal (?P<journal>[0-9a-f]{16}) of \S+: (?P<records>[1-9]\d*) records, (?P<head>[0-9a-f]{64})")
@@ -50,17 +48,3 @@ def parse(text: str) -> list[Anchor]:
     """The anchors in a syslog's lines, in their order; other lines are passed over."""
     found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
     return [Anchor(m["journal"], int(m["records"]), m["head"]) for m in found if m]
-
-
-def leave(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:
-    """Tells every host how far the journal is. Where that fails the journal says so and the recovery goes on."""
-    name, records, head = fleet.journal.anchor()
-    if not records:
-        return
-    try:
-        results = fleet.run(write(hosts, cluster, Anchor(name, records, head)))
-        lacking = "; ".join(f"{r.command.host}: {r.words}" for r in results if r.code)
-    except Refusal as refusal:
-        lacking = str(refusal)
-    if lacking:
-        fleet.journal.record("note", text=f"not anchored in every syslog: {lacking}")

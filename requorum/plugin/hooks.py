@@ -31,16 +31,16 @@ from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.plugin import advice
 from requorum.plugin import options as commandline
-from requorum.plugin.reporter import Reporter
+from requorum.plugin.reporter import PlanReporter, Reporter
 from requorum.plugin.tables import CheckReporter
 from requorum.recovery import commit
 from requorum.refusal import Refusal
-from requorum.run import locking, opening
-from requorum.run.drawing import PlanReporter
+from requorum.run import run as locking
+from requorum.run import terms
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
-from requorum.run.run import Options, Run
-from requorum.run.terms import Terms
+from requorum.run.run import Run
+from requorum.run.terms import Options, Terms
 from requorum.troubleshoot import selection
 
 ROOT = Path(__file__).parents[2]
@@ -237,9 +237,9 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         if isinstance(reporter, Reporter):
             run.watch = fleet.watch = reporter.watch
         config.stash[RUN] = run
-        journal.record("run", **opening.fields(run.terms, options.operator))
+        journal.record("run", **terms.opening(run.terms, options.operator))
         yield run
-        locking.release(run)
+        locking.release_lock(run)
         run.anchor()
 
 

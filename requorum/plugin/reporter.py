@@ -22,6 +22,7 @@ from rich.text import Text
 from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Watch
 from requorum.hosts.watch import TerminalWatch, brief
+from requorum.run.dryrun import LEGEND
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
@@ -182,3 +183,22 @@ def _instant() -> Any:
     from _pytest import timing
 
     return timing.Instant()
+
+
+class PlanReporter(Reporter):  # type: ignore[misc]
+    """Draws a plan: looks as a run draws them, everything else as what would be done."""
+
+    def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
+        if not self._step:
+            for line in LEGEND:
+                self.console.print(Text(line, style="dim"))
+        super().pytest_runtest_logstart(nodeid, location)
+
+    def _stage(self, report: pytest.TestReport) -> None:
+        self.watch.end()
+        lines = dict(report.user_properties).get("plan")
+        if report.skipped or report.failed or not isinstance(lines, list) or not lines:
+            super()._stage(report)
+            return
+        for line in lines:
+            self.console.print(line, crop=False, overflow="ignore")

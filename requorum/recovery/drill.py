@@ -12,8 +12,7 @@ from pathlib import Path
 from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
 from requorum.run import marker
-from requorum.run.run import Options
-from requorum.run.terms import Terms
+from requorum.run.terms import Options, Terms
 from requorum.snapshots import bolt, catalogue, manifest
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from requorum.cluster import archive, deephaven, etcd, lineage, quorum
+from requorum.cluster import archive, deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import HUGE, Command, Result, look
@@ -240,11 +240,11 @@ def cut_off_new_members(run: Run) -> dict[str, tuple[str, ...]]:
 def earlier_backups(run: Run) -> dict[str, str]:
     """host → the passwords that an earlier run of this incident backed up there."""
     name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
-    questions = [question for h in hosts for question in (incident.ask_runs(h, name), lineage.ask_births(h, name))]
+    questions = [question for h in hosts for question in (incident.ask_runs(h, name), incident.ask_births(h, name))]
     found = {}
     for host, (runs, births) in run.ask_by_host(questions).items():
         first = incident.first_backup(
-            run.mark.run, *incident.parse_runs(runs.stdout), lineage.parse_births(births.stdout)
+            run.mark.run, *incident.parse_runs(runs.stdout), incident.parse_births(births.stdout)
         )
         if first:
             found[host] = f"{marker.directory(name, first)}/{incident.BACKUP}"

@@ -9,11 +9,12 @@ password that does not log in, before anything is committed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
-from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth
-from requorum.command import Command, Result, look
+from requorum.cluster.lineage import Lineage
+from requorum.command import Command, Result, act, look
 from requorum.run import marker
 from requorum.run.marker import Outlived, Phase
 
@@ -52,7 +53,7 @@ def parse_runs(text: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def ask_outlived(host: str, cluster: str) -> list[Command]:
-    return [ask_runs(host, cluster), lineage.ask_births(host, cluster)]
+    return [ask_runs(host, cluster), ask_births(host, cluster)]
 
 
 def outlived(answers: Iterable[Result], cluster: str) -> Outlived:
@@ -63,8 +64,8 @@ def outlived(answers: Iterable[Result], cluster: str) -> Outlived:
         host = answer.command.host
         if answer.command == ask_runs(host, cluster):
             undone[host] = parse_runs(answer.stdout)[1]
-        elif answer.command == lineage.ask_births(host, cluster):
-            for birth in lineage.parse_births(answer.stdout):
+        elif answer.command == ask_births(host, cluster):
+            for birth in parse_births(answer.stdout):
                 if birth.alive:
                     reached[birth.run] = max(birth.phase, reached.get(birth.run, birth.phase))
     return Outlived(reached, undone)
@@ -75,3 +76,67 @@ def first_backup(run: str, kept: Iterable[str], undone: Iterable[str], births: I
     power on, and was not rolled back; None where there is none. A run's name begins with its UTC start."""
     over = max((birth.run for birth in births if birth.alive), default="")
     return min((other for other in set(kept) - set(undone) if over < other < run), default=None)
+
+
+@dataclass(frozen=True)
+class Birth:
+    """A cluster that a run of ours made: its token, from whose data, `bumps` of its revision by us, all of them added.
+
+    `phase` tells how far the run got: only from `POWERING_ON` on may Deephaven have written into it.
+    """
+
+    token: str
+    run: str
+    phase: Phase
+    sha256: str
+    parent: Lineage | None
+    bumps: int
+
+    @property
+    def alive(self) -> bool:
+        return self.phase >= Phase.POWERING_ON
+
+
+def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
+    """Notes the birth in the run's own directory, in one step; it stays there when the run is long over."""
+    final = f"{marker.directory(cluster, birth.run)}/birth.json"
+    content = json.dumps({**asdict(birth), "phase": birth.phase.name}) + "\n"
+    return [
+        Command(
+            host,
+            ("dd", f"of={final}.part", "conv=fsync", "status=none"),
+            "note from which data the new cluster comes",
+            stdin=content.encode(),
+        ),
+        act(host, "mv", "-fT", f"{final}.part", final, why="the note takes effect"),
+    ]
+
+
+def ask_births(host: str, cluster: str) -> Command:
+    """Every run's birth record, one line each."""
+    directory = marker.directory(cluster)
+    script = 'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done'
+    return look(host, "sh", "-c", script, directory, why="clusters that earlier runs made")
+
+
+def parse_births(text: str) -> list[Birth]:
+    """One birth a line; a line that cannot be read is as good as none."""
+    found = []
+    for line in text.splitlines():
+        try:
+            data = json.loads(line)
+            parent = data["parent"]
+            born = {**data, "phase": Phase[data["phase"]], "parent": Lineage(**parent) if parent else None}
+            found.append(Birth(**born))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def furthest(births: Iterable[Birth]) -> dict[str, Birth]:
+    """token → its birth, at the furthest phase that any host knows."""
+    found: dict[str, Birth] = {}
+    for birth in births:
+        if birth.token not in found or birth.phase > found[birth.token].phase:
+            found[birth.token] = birth
+    return found

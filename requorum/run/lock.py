@@ -7,12 +7,18 @@ killed run did is carried on is `marker`'s part. `locking` carries this out.
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import secrets
 import shlex
+import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from requorum.command import SHORT, Command, act, look
+from requorum.evidence.journal import now
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
@@ -140,3 +146,40 @@ def lost(host: str, found: Holder | None) -> LockError:
     return LockError(
         host, f"this run's lock {who}", "find out who works on this cluster; when nobody else does, run again"
     )
+
+
+def myself() -> Holder:
+    """This process."""
+    return Holder(
+        user=getpass.getuser(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=now(),
+        machine=_machine(),
+        boot=_read("/proc/sys/kernel/random/boot_id"),
+        born=born(os.getpid()) or "",
+        key=secrets.token_hex(8),
+    )
+
+
+def _machine() -> str:
+    """This machine and the process table that process numbers are of: a container has its own. "" where unknown."""
+    identity = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id")
+    try:
+        table = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{identity} {table}" if identity else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def born(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks after boot; None where there is none, or only its exit code."""
+    state, *rest = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or [""]
+    return None if state in ("", "Z", "X") else rest[18]

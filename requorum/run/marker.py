@@ -252,3 +252,7 @@ def refuse_others(
             f"run {other.run} of {other.by} has begun in the meantime",
             "let that one finish, or end it first; then run again",
         )
+
+
+SALVAGE = "salvage"
+ON_DISK = "on-disk"

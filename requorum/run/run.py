@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,52 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth
-from requorum.command import Action, Command, Copy, Result
-from requorum.evidence import report, syslog
+from requorum.command import Action, Command, Copy, Result, stop_all
+from requorum.evidence import report
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
+from requorum.evidence.syslog import Anchor, write
 from requorum.hosts.fleet import Fleet, Machine, Watch, raise_all
 from requorum.inventory import Inventory
-from requorum.refusal import Disproved
-from requorum.run import lock, marker
+from requorum.refusal import Disproved, Refusal
+from requorum.run import history, lock, marker
+from requorum.run.history import Birth
+from requorum.run.lock import Holder, born, myself
 from requorum.run.marker import Marker, Phase
-from requorum.run.poll import until_holds
-from requorum.run.terms import Terms
-
-
-@dataclass(frozen=True)
-class Options:
-    """The operator's words on the command line."""
-
-    snapshot: str | None = None
-    salvage: str | None = None  # a token
-    skip_hash: str | None = None  # a host
-    rebuild: bool = False
-    gone: tuple[str, ...] = ()
-    since: str = ""
-    evidence: Path = Path("evidence")
-    concurrency: int | None = None
-    timeout_scale: float = 1.0
-    members: str = ""
-    off: bool = False
-    seconds: int = 0
-    operator: str = "unknown"
-    hosts: str = "NAME"  # what --hosts was, for commands to paste
-    discard: bool = False
-    looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
-    confirm: str | None = None
-
-    @property
-    def names_data(self) -> bool:
-        """Whether the operator says which data is restored, so that a healthy cluster's own is not."""
-        return bool(self.snapshot or self.from_disk)
-
-    @property
-    def from_disk(self) -> bool:
-        """Whether that data is found in Step 1, on members' disks."""
-        return bool(self.salvage or self.skip_hash)
+from requorum.run.terms import Options, Terms
 
 
 @dataclass(frozen=True)
@@ -132,7 +100,7 @@ class Run:
         cluster = self.inventory.cluster
         plan = [c for host in self.terms.everyone for c in marker.write(host, cluster, mark)]
         if birth is not None:
-            plan += [c for host in self.terms.everyone for c in lineage.write_birth(host, cluster, birth)]
+            plan += [c for host in self.terms.everyone for c in history.write_birth(host, cluster, birth)]
         self.do(plan, bookkeeping=True)
 
     def remark(self, mark: Marker, hosts: Sequence[str] | None = None) -> None:
@@ -187,7 +155,7 @@ class Run:
     def anchor(self) -> None:
         """Tells every host's syslog how far the journal is: at the end of each step, and of the run."""
         if self.steps and not self.options.looks:  # otherwise nothing was done, and no host needs to hear of it
-            syslog.leave(self.fleet, self.terms.everyone, self.inventory.cluster)
+            leave_anchor(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
         """The last record, `summary.json` and `report.html`."""
@@ -346,3 +314,97 @@ def _new_mark(inventory: Inventory, operator: str) -> Marker:
     stamp = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
     token = f"{inventory.cluster.lower()}-{stamp}"
     return Marker(run=stamp, token=token, phase=Phase.OPEN, by=operator, members=_spelled(inventory))
+
+
+def leave_anchor(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:
+    """Tells every host how far the journal is. Where that fails the journal says so and the recovery goes on."""
+    name, records, head = fleet.journal.anchor()
+    if not records:
+        return
+    try:
+        results = fleet.run(write(hosts, cluster, Anchor(name, records, head)))
+        lacking = "; ".join(f"{r.command.host}: {r.words}" for r in results if r.code)
+    except Refusal as refusal:
+        lacking = str(refusal)
+    if lacking:
+        fleet.journal.record("note", text=f"not anchored in every syslog: {lacking}")
+
+
+INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
+
+
+def until_holds(
+    look: Callable[[], str | None], within: float, clock: Callable[[], float] = time.monotonic
+) -> str | None:
+    """`look` gives None when it holds, else what was found. Returns the last finding, None on success.
+
+    `within` in seconds; 0 looks once. At least one look is made after the deadline, so that a slow look is not
+    taken for a failure.
+    """
+    deadline = clock() + within
+    while True:
+        last = clock() >= deadline
+        found = look()
+        if found is None or last:
+            return found
+        time.sleep(min(INTERVAL, max(deadline - clock(), 0)))
+
+
+_ENDED = "the holder's process has ended"
+PLANNED = "‹holder›"  # in a plan, where a run has its holder's words
+
+
+def take_lock(run: Run, ends: bool = True) -> None:
+    """Takes the lock, from this operator's own dead run too; then, unless told not to, ends what such a run may have
+    left running: on all hosts, so they must answer.
+
+    Held already it stays held, so that a procedure may have the runbook's own steps in it. A plan only shows it.
+    Raises `LockError` that names whoever holds it.
+    """
+    if run.lock is not None or run.shown:
+        run.note("locked by this run already")
+        return
+    host, name = lock.place(run.terms), run.inventory.cluster
+    left = [stop_all(h, "end what a run that was cut off left running") for h in run.terms.everyone if ends]
+    if not run.acts:
+        run.shown = True
+        taking = lock.take(host, name, PLANNED)
+        found = lock.parse(host, name, run.ask([lock.ask(host, name)])[0].stdout)
+        if found is not None and lock.is_gone(found, myself(), born):
+            taking += [lock.drop(host, name, found.words(), _ENDED), *taking]
+        run.do([*taking, *left])
+        return
+    run.lock = mine = myself()  # before it is tried: if the answer is lost, the end of the run still lets it go
+    found = _try(run, host, mine)
+    if found is not None and found != mine and lock.is_gone(found, mine, born):
+        run.note(f"the lock of {found} is taken over: that process has ended")
+        run.do([lock.drop(host, name, found.words(), _ENDED)])
+        found = _try(run, host, mine)
+    if found != mine:
+        run.lock = None
+        raise lock.held(host, name, found, lock.clearing(run.inventory, host))
+    run.do(left)
+
+
+def _try(run: Run, host: str, mine: Holder) -> Holder | None:
+    name = run.inventory.cluster
+    return lock.parse(host, name, run.do(lock.take(host, name, mine.words()))[-1].stdout)
+
+
+def release_lock(run: Run) -> None:
+    """At the end of a run, however it ended, so it never raises. Where it fails, the operator's next run takes over."""
+    host, name, why = lock.place(run.terms), run.inventory.cluster, "let the lock go"
+    if run.shown:
+        run.do([lock.drop(host, name, PLANNED, why)], bookkeeping=True)
+    if run.lock is None:
+        return
+    try:
+        run.fleet.run([lock.drop(host, name, run.lock.words(), why)])
+        run.lock = None
+    except Refusal as refusal:
+        run.journal.record("note", text=f"the lock could not be let go: {refusal}")
+        read, clear = lock.reading(run.inventory, host), lock.clearing(run.inventory, host)
+        run.last_words.append(
+            f"The lock may stay on {host}: your next run from this machine takes it over. Anybody else reads whose it "
+            f"is: {read} and only if it is this run's (process {os.getpid()}) clears it: {clear}"
+        )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 
+from requorum.cluster import deephaven
+from requorum.command import LONG, Command
 from requorum.inventory import Inventory, Member
 from requorum.run import history, marker
-from requorum.run.marker import Marker
-from requorum.snapshots.ranking import ON_DISK
+from requorum.run.marker import ON_DISK, Marker
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,73 @@ class Terms:
     @property
     def client_backup(self) -> str:
         return self.place(history.BACKUP)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The operator's words on the command line."""
+
+    snapshot: str | None = None
+    salvage: str | None = None  # a token
+    skip_hash: str | None = None  # a host
+    rebuild: bool = False
+    gone: tuple[str, ...] = ()
+    since: str = ""
+    evidence: Path = Path("evidence")
+    concurrency: int | None = None
+    timeout_scale: float = 1.0
+    members: str = ""
+    off: bool = False
+    seconds: int = 0
+    operator: str = "unknown"
+    hosts: str = "NAME"  # what --hosts was, for commands to paste
+    discard: bool = False
+    looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
+    confirm: str | None = None
+
+    @property
+    def names_data(self) -> bool:
+        """Whether the operator says which data is restored, so that a healthy cluster's own is not."""
+        return bool(self.snapshot or self.from_disk)
+
+    @property
+    def from_disk(self) -> bool:
+        """Whether that data is found in Step 1, on members' disks."""
+        return bool(self.salvage or self.skip_hash)
+
+
+# With the distribution's name, as pip knows it.
+SHOWN = {"pytest": "pytest", "testinfra": "pytest-testinfra"}
+
+
+def retire(terms: Terms) -> list[Command]:
+    """For each machine that is gone by the operator's word, what takes it out of service should it ever come back.
+
+    Never run from here: nobody can reach it. An old member could still serve clients that know its address.
+    """
+    inventory = terms.inventory
+    members = {member.host for member in inventory.old_members}
+    plan: list[Command] = []
+    for host in terms.gone:
+        if host in inventory.deephaven.hosts:
+            plan.append(deephaven.monit(inventory, host, up=False))
+        if host in members:
+            disable = ("systemctl", "disable", "--now", inventory.etcd.unit)
+            plan.append(Command(host, disable, "the old member must not serve old configuration", deadline=LONG))
+    return plan
+
+
+def versions() -> dict[str, str]:
+    """Of what runs here; the hosts' own are in the summary."""
+    return {"Python": platform.python_version(), **{name: version(package) for name, package in SHOWN.items()}}
+
+
+def opening(terms: Terms, operator: str) -> dict[str, object]:
+    """The fields of the `run` record."""
+    return {
+        "cluster": terms.inventory.cluster,
+        "run": terms.mark.run,
+        "operator": operator,
+        "versions": versions(),
+        "retire": [{"host": c.host, "command": c.line(), "why": c.why} for c in retire(terms)],
+    }

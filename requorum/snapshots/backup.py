@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.cluster import deephaven, etcdctl, lineage
+from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
@@ -20,7 +20,7 @@ from requorum.evidence.journal import now
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts, marker
+from requorum.run import facts, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots.catalogue import Sources
@@ -172,10 +172,10 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     except Refusal as refusal:
         run.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
     asked = [terms.configuration_server, *(hosts if token else [])]
-    births = lineage.furthest(
+    births = history.furthest(
         birth
-        for result in run.ask([lineage.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
-        for birth in lineage.parse_births(result.stdout)
+        for result in run.ask([history.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
+        for birth in history.parse_births(result.stdout)
     )
     return Manifest(
         cluster=inventory.cluster,

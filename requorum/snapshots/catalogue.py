@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts
-from requorum.run.marker import Marker
+from requorum.run import facts, history
+from requorum.run.history import Birth
+from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
 from requorum.snapshots import bolt, disks, emptiness, layout, manifest, ranking, snapshot
 from requorum.snapshots.disks import Disk
@@ -27,7 +28,7 @@ from requorum.snapshots.family import Family, family_of, of_members
 from requorum.snapshots.layout import Layout
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.manifest import Manifest, ManifestError
-from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, Candidate
 from requorum.snapshots.snapshot import SUFFIXES, SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 
@@ -101,10 +102,10 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
-    births = lineage.furthest(
+    births = history.furthest(
         birth
-        for result in run.ask([lineage.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
-        for birth in lineage.parse_births(result.stdout)
+        for result in run.ask([history.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
+        for birth in history.parse_births(result.stdout)
     )
     sources.disks = _disks(run)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)

@@ -11,11 +11,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.snapshots import disks, loss, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.loss import Loss
-from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged, listed
 

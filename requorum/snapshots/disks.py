@@ -17,10 +17,11 @@ from requorum.cluster.lineage import Lineage
 from requorum.command import Command, look
 from requorum.inventory import Member
 from requorum.run import marker
+from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.snapshots import layout
 from requorum.snapshots.family import Family
 from requorum.snapshots.layout import Layout
-from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, ON_DISK, SALVAGE, Candidate, stranger
+from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, Candidate, stranger
 
 
 @dataclass(frozen=True)

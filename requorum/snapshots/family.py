@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum.cluster.lineage import Birth, Lineage, cluster_id, member_id
+from requorum.cluster.lineage import Lineage, cluster_id, member_id
+from requorum.run.history import Birth
 from requorum.snapshots.bolt import Member
 
 

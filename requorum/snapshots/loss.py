@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from requorum.command import Command, look
+from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Terms
-from requorum.snapshots.ranking import BY_YOU, ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.ranking import BY_YOU, Candidate
 from requorum.snapshots.survivors import Salvaged
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.command import HUGE, LONG, Command, Result, look
-from requorum.snapshots.ranking import ON_DISK
+from requorum.run.marker import ON_DISK
 from requorum.snapshots.snapshot import TRAILER, Source
 
 

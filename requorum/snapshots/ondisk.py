@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from requorum.command import HUGE, Command, Result, act, act_long
+from requorum.run.marker import ON_DISK
 from requorum.run.terms import Terms
 from requorum.snapshots import disks, on_host
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.on_host import Origin
-from requorum.snapshots.ranking import BY_YOU, ON_DISK, Candidate
+from requorum.snapshots.ranking import BY_YOU, Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.survivors import Salvaged
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from requorum.cluster.lineage import Lineage
+from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.snapshots.family import Family
 from requorum.snapshots.snapshot import Source
 
-SALVAGE = "salvage"
-ON_DISK = "on-disk"
 BY_YOU = "by you"  # with --snapshot or --salvage
 IN_INVENTORY = "in the inventory"  # snapshot.file: before other backups, not before salvage
 NAME_SALVAGE = "--salvage="

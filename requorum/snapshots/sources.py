@@ -15,11 +15,12 @@ from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now
 from requorum.recovery import plan
 from requorum.run import facts
+from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.run import Run
 from requorum.snapshots import catalogue, choice, disks, loss, ondisk, snapshot, survivors
 from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.choice import Decision
-from requorum.snapshots.ranking import ON_DISK, SALVAGE, Candidate
+from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 

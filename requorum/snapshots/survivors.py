@@ -20,10 +20,10 @@ from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, act, act_long, look
 from requorum.inventory import Member
 from requorum.refusal import Refusal
+from requorum.run.marker import SALVAGE
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
 from requorum.snapshots.disks import Disk
-from requorum.snapshots.ranking import SALVAGE
 from requorum.snapshots.snapshot import Source
 
 KIND = SALVAGE

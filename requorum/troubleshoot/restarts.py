@@ -19,8 +19,7 @@ from requorum.hosts.fleet import Machine
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
-from requorum.run.poll import until_holds
-from requorum.run.run import Run
+from requorum.run.run import Run, until_holds
 from requorum.snapshots import disks
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once

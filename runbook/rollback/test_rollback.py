@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from requorum.recovery.proofs import machines as hosts
 from requorum.recovery.undo import equality, rollback, state
-from requorum.run import facts, locking, marker
+from requorum.run import facts, marker
+from requorum.run import run as locking
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
 from runbook.rollback.conftest import Past
@@ -25,7 +26,7 @@ class TestRollback:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
-        locking.take(run)
+        locking.take_lock(run)
 
     def test_given_a_run_may_be_rolled_back(self, run: Run, past: Past) -> None:
         """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""

@@ -14,7 +14,8 @@ from requorum.diagnosis import causes, examination
 from requorum.diagnosis.cause import Cause
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.run.run import Options, Run
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 

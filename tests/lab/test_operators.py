@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compose import poll
 from compose.nodes import Node
-from requorum.run import lock, locking
+from requorum.run import lock
 from requorum.run.lock import Holder
 from tests.lab.rehearsal import Rehearsal
 from tests.terminal import Terminal
@@ -56,7 +56,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
         first.kill()
         mend(member)
     assert second.code == 1, second.output
-    assert f"lab is locked by {locking.myself().user} on {locking.myself().host} (process {first.pid})" in second.output
+    assert f"lab is locked by {lock.myself().user} on {lock.myself().host} (process {first.pid})" in second.output
     assert second.summary["stopped_at"].endswith("test_when_the_cluster_is_locked")
     interrupted = rehearsal.finish(first, evidence)
     assert (interrupted.code, interrupted.summary["outcome"]) == (2, "interrupted"), interrupted.output
@@ -86,7 +86,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     subprocess.run(clear, shell=True, check=True, timeout=60)
     assert locked_by(infra) == ""
 
-    put_lock(infra, replace(locking.myself(), pid=os.getpid(), born="1", key="of a run that was killed"))
+    put_lock(infra, replace(lock.myself(), pid=os.getpid(), born="1", key="of a run that was killed"))
     again = rehearsal.run(inventory)
     assert "is taken over: that process has ended" in again.output
     assert again.summary["run"] == interrupted.summary["run"]

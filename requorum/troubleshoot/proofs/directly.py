@@ -8,8 +8,7 @@ from requorum.command import HUGE, Collect, Collected, Result, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import ExecStart
-from requorum.run.poll import until_holds
-from requorum.run.run import Run
+from requorum.run.run import Run, until_holds
 from requorum.troubleshoot import run_directly
 
 SHOWN = 8  # lines of etcd's output that stand in the run's own

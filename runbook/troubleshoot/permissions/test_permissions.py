@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.run import locking
+from requorum.run import run as locking
 from requorum.run.run import Run
 from requorum.troubleshoot import permissions as ownership
 from requorum.troubleshoot import restarts, selection
@@ -26,7 +26,7 @@ class TestPermissions:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take(run, ends=False)
+        locking.take_lock(run, ends=False)
 
     def test_given_no_other_account_runs_etcd(self, run: Run) -> None:
         """It would go on making files of its own."""

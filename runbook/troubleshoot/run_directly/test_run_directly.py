@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from requorum.run import locking
+from requorum.run import run as locking
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts, run_directly, selection
 from requorum.troubleshoot.proofs import directly
@@ -20,7 +20,7 @@ class TestRunDirectly:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take(run, ends=False)
+        locking.take_lock(run, ends=False)
 
     def test_when_an_earlier_direct_run_is_ended(self, run: Run) -> None:
         """One that was interrupted may have left it; it starts the unit again by itself."""

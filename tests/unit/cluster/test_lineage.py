@@ -10,7 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth, Lineage
+from requorum.cluster.lineage import Lineage
+from requorum.run import history
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.snapshots import family, ranking
 from requorum.snapshots.bolt import Member
@@ -78,9 +80,9 @@ def test_one_member_that_was_replaced_since_changes_nothing() -> None:
 
 def test_a_birth_survives_being_written_and_read() -> None:
     born = birth("prod-2", Phase.POWERING_ON)
-    content = lineage.write_birth("etcd-1", "prod", born)[0].stdin
+    content = history.write_birth("etcd-1", "prod", born)[0].stdin
     assert content is not None
-    assert lineage.parse_births("not JSON\n" + content.decode() + "{}\n") == [born]
+    assert history.parse_births("not JSON\n" + content.decode() + "{}\n") == [born]
 
 
 # -- which cluster was lost --------------------------------------------------------------------------------------

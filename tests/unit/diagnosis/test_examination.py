@@ -14,7 +14,8 @@ from requorum.diagnosis.sheet import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.run.run import Options, Run
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from tests.unit import build
 
 MOVED = build.inventory(

@@ -22,7 +22,8 @@ from requorum.evidence.audit import State, against, verdict
 from requorum.evidence.journal import Journal, line_of
 from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
-from requorum.run.run import Options, Run
+from requorum.run.run import Run, leave_anchor
+from requorum.run.terms import Options
 from tests.unit import build
 
 ENTRIES: list[dict[str, Any]] = [
@@ -205,7 +206,7 @@ class TestAnchors:
         journal.record("run", cluster="lab")
         with Fleet(build.inventory(transport={"backend": "local"}), journal) as fleet:
             fleet.interrupt()
-            anchor.leave(fleet, ["etcd-1"], "lab")
+            leave_anchor(fleet, ["etcd-1"], "lab")
         assert audit.records(journal.path.read_bytes())[-1]["text"].startswith("not anchored in every syslog")
 
 
@@ -259,9 +260,9 @@ class TestFromTheHostsAndBack:
         journal = Journal(tmp_path / "run")
         journal.record("run", cluster="lab")
         with Fleet(inventories.load(hosts), journal) as fleet:
-            anchor.leave(fleet, ["etcd-1", "etcd-2"], "lab")
+            leave_anchor(fleet, ["etcd-1", "etcd-2"], "lab")
             journal.record("note", text="what happened")
-            anchor.leave(fleet, ["etcd-1", "etcd-2"], "lab")
+            leave_anchor(fleet, ["etcd-1", "etcd-2"], "lab")
         journal.record("end", outcome="recovered")
         verify = ["verify", str(journal.path), f"--hosts={hosts}"]
         assert __main__.journal(verify) == 0
@@ -277,7 +278,7 @@ class TestFromTheHostsAndBack:
         journal = Journal(tmp_path / "run")
         journal.record("run", cluster="lab")
         with Fleet(inventories.load(hosts), journal) as fleet:
-            anchor.leave(fleet, ["etcd-1"], "lab")
+            leave_anchor(fleet, ["etcd-1"], "lab")
         assert audit.records(read(journal))[-1]["text"] == "not anchored in every syslog: etcd-1: no such thing"
 
     def test_hosts_that_cannot_tell_are_no_verdict(self, tmp_path: Path, hosts: Path) -> None:

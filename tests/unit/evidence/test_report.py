@@ -16,8 +16,9 @@ from requorum.command import Command, Result
 from requorum.evidence import audit, outline, report, timeline
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.run import opening
-from requorum.run.run import Options, Run
+from requorum.run import terms as opening
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from tests.unit import build
 from tests.unit.recorded import DATA, RECORDS, SUMMARY
 
@@ -202,7 +203,7 @@ class TestARunThatEndedBadly:
 
     def test_machines_that_are_gone_are_named_with_what_retires_them(self) -> None:
         terms = build.terms(gone=("etcd-3", "query-1"), of=build.replaced())
-        run = {**RECORDS[0], **opening.fields(terms, "ops")}
+        run = {**RECORDS[0], **opening.opening(terms, "ops")}
         found = page({**SUMMARY, "gone": ["etcd-3", "query-1"]}, [run, *RECORDS[1:]])
         assert "etcd-3 sudo -n timeout -k 5 900 systemctl disable --now dh-etcd.service" in found.text
         assert "query-1 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block" in found.text
@@ -308,7 +309,7 @@ class TestTheFile:
         inventory = build.inventory(transport={"backend": "local"})
         with Fleet(inventory, journal) as fleet:
             run = Run(inventory, Options(), journal, fleet)
-            journal.record("run", **opening.fields(run.terms, "ops"))
+            journal.record("run", **opening.opening(run.terms, "ops"))
             run.begin("m::TestStep0Snapshot::test_given_x")
             journal.command(Result(Command("etcd-1", ("true",), "why"), 0, "", "", 0.1))
             run.end("m::TestStep0Snapshot::test_given_x", "failed", 0.2, "etcd-1: no\n    → mend it")

@@ -103,7 +103,7 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),
         (["--confirm=lab", "-k", "no_such_stage"], "nothing was collected"),
         (["--confirm=lab", "--deselect=runbook/test_step_0_snapshot.py"], "stage 1 is deephaven"),
-        (["--confirm=lab", "tests/unit/run/test_poll.py"], "the stages must be exactly the runbook's"),
+        (["--confirm=lab", "tests/unit/run/test_run.py"], "the stages must be exactly the runbook's"),
     ],
     ids=lambda value: " ".join(value) or "no --confirm" if isinstance(value, list) else "",
 )

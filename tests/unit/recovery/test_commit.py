@@ -15,7 +15,8 @@ from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.run import facts
 from requorum.run.lock import LockError
-from requorum.run.run import Options, Run
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.snapshot import Source

@@ -7,11 +7,11 @@ import pytest
 from requorum.cluster import archive, deephaven
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig
-from requorum.cluster.lineage import Birth
 from requorum.command import Action, Copy
 from requorum.hosts.systemd import Unit
 from requorum.recovery import plan
 from requorum.run import history
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from tests.unit import build

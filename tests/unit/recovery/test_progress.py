@@ -9,15 +9,17 @@ from typing import cast
 import pytest
 
 from requorum.cluster.etcdctl import Status
-from requorum.cluster.lineage import Birth, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.run.run import Options, Run, Section
+from requorum.run.run import Run, Section
+from requorum.run.terms import Options
 from requorum.snapshots.family import Family
 from requorum.snapshots.snapshot import Source
 from tests.unit import build

@@ -15,8 +15,6 @@ from typing import Any, cast
 import pytest
 
 from requorum import procedures
-from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth
 from requorum.cluster.quorum import Kind
 from requorum.command import Action, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
@@ -24,10 +22,12 @@ from requorum.hosts.fleet import Fleet, Machine
 from requorum.inventory import Inventory
 from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal
-from requorum.run import drawing, locking, marker
+from requorum.run import dryrun, history, marker
+from requorum.run import run as locking
 from requorum.run.dryrun import Planning
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.run.run import Options
+from requorum.run.terms import Options
 from requorum.snapshots import layout
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
@@ -206,9 +206,9 @@ def test_the_syslog_is_told_after_each_step_by_a_line_of_its_own(planned: Planni
 
 def test_the_commit_prompt_and_the_point_of_no_return_are_where_the_design_has_them(planned: Planning) -> None:
     commit, no_return = [stage for stage in planned.stages if stage.line]
-    assert commit.line == drawing.COMMIT
+    assert commit.line == dryrun.COMMIT
     assert commit is next(s for s in planned.stages if "TestStep3" in s.nodeid)
-    assert (no_return.line, no_return.text) == (drawing.NO_RETURN, "deephaven is turned on at the configuration server")
+    assert (no_return.line, no_return.text) == (dryrun.NO_RETURN, "deephaven is turned on at the configuration server")
 
 
 def test_no_secret_is_in_the_plan(planned: Planning) -> None:
@@ -287,8 +287,8 @@ def test_what_does_not_hold_today_is_supposed_mended_but_what_is_not_known_ends_
 def test_the_lock_is_taken_and_let_go_in_a_plan_without_a_name_for_its_holder(tmp_path: Path) -> None:
     run = planning(tmp_path, Hosts())
     run.begin("m.py::TestX::test_when_the_cluster_is_locked")
-    locking.take(run)
-    locking.release(run)
+    locking.take_lock(run)
+    locking.release_lock(run)
     changing = [command.argv for command in run.stages[-1].commands() if command.changes]
     assert ("ln", "-sT", "‹holder›", "/var/lib/requorum/lab/lock") in changing
     assert changing[-1][0] == "flock" and changing[-1][-1] == "‹holder›"
@@ -309,7 +309,7 @@ class Returned(Hosts):
             return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
         if self.over and command.host == "etcd-1" and "birth.json" in command.line():
             birth = Birth(build.TOKEN, build.RUN, Phase.DONE, "ab", None, 0)
-            return 0, build.stdins(lineage.write_birth(command.host, "lab", birth))[0].decode()
+            return 0, build.stdins(history.write_birth(command.host, "lab", birth))[0].decode()
         return super().answer(command)
 
 

@@ -18,10 +18,12 @@ from requorum import procedures
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Unreachable
-from requorum.run import lock, locking
+from requorum.run import lock
+from requorum.run import run as locking
 from requorum.run.lock import Holder, LockError
 from requorum.run.marker import Phase
-from requorum.run.run import Options, Run
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from tests.unit import build
 
 MINE = Holder("ann", "bastion", 100, "2026-01-01T00:00:00.000Z", "m pid:[1]", "boot-1", "5000", "aa")
@@ -144,11 +146,11 @@ class TestTakingOver:
 
 class TestThisProcess:
     def test_it_knows_itself(self) -> None:
-        mine = locking.myself()
-        assert (mine.pid, mine.born) == (os.getpid(), locking.born(os.getpid()))
+        mine = lock.myself()
+        assert (mine.pid, mine.born) == (os.getpid(), lock.born(os.getpid()))
         assert mine.machine and mine.boot and mine.born
-        assert not lock.is_gone(mine, locking.myself(), locking.born)
-        assert locking.myself().key != mine.key
+        assert not lock.is_gone(mine, lock.myself(), lock.born)
+        assert lock.myself().key != mine.key
 
     @pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "a zombie"])
     def test_a_process_that_was_killed_has_no_beginning(self, reaped: bool) -> None:
@@ -157,14 +159,14 @@ class TestThisProcess:
         )
         assert process.stdout
         process.stdout.readline()
-        assert locking.born(process.pid)
+        assert lock.born(process.pid)
         process.send_signal(signal.SIGKILL)
         process.stdout.read()
         if reaped:
             process.wait()
         else:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert locking.born(process.pid) is None
+        assert lock.born(process.pid) is None
         process.wait()
 
 
@@ -218,49 +220,49 @@ class TestARun:
             yield Run(inventory, Options(), journal, fleet)
 
     def test_it_takes_the_lock_first_then_ends_what_was_left_everywhere(self, run: Run) -> None:
-        locking.take(run)
+        locking.take_lock(run)
         assert [c.argv[0] for c in self.done[:3]] == ["install", "ln", "readlink"]
         assert [(c.host, c.argv) for c in self.done[3:]] == [(h, STOP) for h in run.terms.everyone]
 
     def test_held_already_it_stays_held(self, run: Run) -> None:
-        locking.take(run)
+        locking.take_lock(run)
         held, done = run.lock, len(self.done)
-        locking.take(run)
+        locking.take_lock(run)
         assert (run.lock, len(self.done)) == (held, done)
 
     def test_a_plan_shows_it_and_holds_nothing(self, run: Run) -> None:
         run.acts = False
-        locking.take(run)
+        locking.take_lock(run)
         assert self.done[2].argv[2] == "‹holder›", "behind the question who holds it now"
         assert run.lock is None
         done = len(self.done)
-        locking.take(run)
+        locking.take_lock(run)
         assert len(self.done) == done, "a procedure with the runbook's own steps in it takes it once"
 
     def test_it_is_let_go_at_the_end(self, run: Run, host: Directory) -> None:
-        locking.take(run)
-        locking.release(run)
+        locking.take_lock(run)
+        locking.release_lock(run)
         assert run.lock is None
         assert host.take(OTHER) == OTHER
 
     def test_another_ones_lock_is_refused_and_left(self, run: Run, host: Directory) -> None:
         host.take(OTHER)
         with pytest.raises(LockError, match="lab is locked by bob on bastion"):
-            locking.take(run)
-        locking.release(run)
+            locking.take_lock(run)
+        locking.release_lock(run)
         assert host.take(MINE) == OTHER
         assert not [c for c in self.done if c.argv == STOP], "the other one's work goes on"
 
     def test_the_operators_own_dead_run_is_taken_over(self, run: Run, host: Directory) -> None:
-        host.take(replace(locking.myself(), born="1"))
-        locking.take(run)
+        host.take(replace(lock.myself(), born="1"))
+        locking.take_lock(run)
         assert host.take(OTHER) == run.lock
         assert "is taken over" in run.notes[0]
 
     def test_a_lock_that_was_cleared_meanwhile_stops_the_run_before_its_next_mark(
         self, run: Run, host: Directory
     ) -> None:
-        locking.take(run)
+        locking.take_lock(run)
         assert run.lock
         host.drop(run.lock)
         host.take(OTHER)
@@ -268,7 +270,7 @@ class TestARun:
         with pytest.raises(LockError, match="this run's lock is held by bob"):
             run.advance(replace(run.mark, phase=Phase.STOPPING))
         assert [c.argv[0] for c in self.done[done:]] == ["readlink"], "nothing was written"
-        locking.release(run)
+        locking.release_lock(run)
         assert host.take(MINE) == OTHER
 
     def test_where_it_cannot_be_let_go_the_operator_hears_how_to_clear_it(
@@ -277,9 +279,9 @@ class TestARun:
         def silent(plan: Sequence[Action]) -> list[Result]:
             raise Unreachable("infra-1", "did not answer", "check it")
 
-        locking.take(run)
+        locking.take_lock(run)
         monkeypatch.setattr(run.fleet, "run", silent)
-        locking.release(run)
+        locking.release_lock(run)
         assert "The lock may stay on infra-1" in run.last_words[0]
         assert "readlink /var/lib/requorum/lab/lock and only if it is this run's" in run.last_words[0]
         assert "rm -f /var/lib/requorum/lab/lock" in run.last_words[0]

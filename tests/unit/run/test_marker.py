@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.cluster import lineage
-from requorum.cluster.lineage import Birth
 from requorum.command import Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.run import history, marker
+from requorum.run.history import Birth
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone
-from requorum.run.run import Options, Run
+from requorum.run.run import Run
+from requorum.run.terms import Options
 from tests.unit import build
 
 OTHER = "20260202t000000z-012345"
@@ -169,8 +169,8 @@ class TestAMachineThatComesBack:
         ]
         lines = [json.dumps({**asdict(birth), "phase": birth.phase.name}) for birth in births]
         answers = [
-            Result(lineage.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),
-            Result(lineage.ask_births("etcd-2", "lab"), 0, f"{lines[0]}\n", "", 0.0),
+            Result(history.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),
+            Result(history.ask_births("etcd-2", "lab"), 0, f"{lines[0]}\n", "", 0.0),
             Result(history.ask_runs("etcd-2", "lab"), 0, f"{OLD}/rolled-back\n{NEW}/client.before\n", "", 0.0),
             Result(marker.ask("etcd-2", "lab"), 0, "", "", 0.0),
         ]

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from requorum.cluster.lineage import Birth, Lineage
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.recovery import plan, trial
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.snapshots import choice, disks, loss, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from requorum.run.poll import INTERVAL, until_holds
+from requorum.run.run import INTERVAL, until_holds
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("requorum.run.poll.time.sleep", clock.sleep)
+    monkeypatch.setattr("requorum.run.run.time.sleep", clock.sleep)
     return clock
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from requorum.command import Action, Command, Copy, Fetch, look
-from requorum.run import drawing
-from requorum.run.drawing import Stage
+from requorum.run import dryrun
+from requorum.run.dryrun import Stage
 
 NODE = "runbook/test_x.py::TestStep1Stop::test_{}"
 
@@ -13,7 +13,7 @@ def drawn(name: str = "when_it_is_done", actions: list[Action] | None = None, **
     stage = Stage(NODE.format(name), plans=[(actions, False)] if actions else [], doc="All of it.")
     for field, value in fields.items():
         setattr(stage, field, value)
-    return [line.plain for line in drawing.stage(stage)]
+    return [line.plain for line in dryrun.drawn(stage)]
 
 
 def test_hosts_that_do_the_same_are_named_once_and_each_command_says_what_it_is_for() -> None:
@@ -39,7 +39,7 @@ def test_what_looks_like_a_password_in_a_text_is_blotted_out() -> None:
 
 def test_a_word_is_quoted_as_a_shell_needs_it_but_not_for_its_placeholders() -> None:
     command = Command("a", ("find", "/‹run›/x", "a b", "‹names-in-a.tgz›", "{}", ";"), "")
-    assert drawing.spelled(command).endswith("find /‹run›/x 'a b' ‹names-in-a.tgz› '{}' ';'")
+    assert dryrun.spelled(command).endswith("find /‹run›/x 'a b' ‹names-in-a.tgz› '{}' ';'")
 
 
 def test_a_copy_is_drawn_with_every_command_that_it_is_made_of_in_order() -> None:
@@ -92,6 +92,6 @@ def test_a_step_without_work_says_so_and_a_line_is_drawn_before_its_stage() -> N
 
 def test_the_whole_plan_has_its_legend_and_a_heading_a_step() -> None:
     stages = [Stage(NODE.format(f"when_{n}"), step=f"Step {n // 2}.") for n in range(4)]
-    lines = drawing.plan(stages)
-    assert tuple(lines[: len(drawing.LEGEND)]) == drawing.LEGEND
+    lines = dryrun.plan(stages)
+    assert tuple(lines[: len(dryrun.LEGEND)]) == dryrun.LEGEND
     assert [line for line in lines if line.startswith("Step")] == ["Step 0.", "Step 1."]
