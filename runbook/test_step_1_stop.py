@@ -12,7 +12,7 @@ from requorum.recovery.undo import baseline, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import loss, on_host, ondisk, salvage, sources
+from requorum.snapshots import choice, on_host, ondisk, salvage, sources
 
 
 class TestStep1Stop:
@@ -96,7 +96,7 @@ class TestStep1Stop:
         for line in decision.notes:
             run.note(line)
         data.source, data.loss = decision.source, decision.loss
-        run.do([loss.note(run.terms, decision.loss)], bookkeeping=True)
+        run.do([choice.note_loss(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:
             progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
             machines.there_is_room(run, decision.source.bytes)

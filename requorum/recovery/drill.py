@@ -13,7 +13,7 @@ from requorum.command import Command, act
 from requorum.inventory import Expect, Inventory
 from requorum.run import marker
 from requorum.run.terms import Options, Terms
-from requorum.snapshots import bolt, catalogue, manifest
+from requorum.snapshots import bolt, files, manifest
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
 from requorum.snapshots.ranking import BY_YOU, Candidate
@@ -46,9 +46,9 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
     Raises `SnapshotError` for a file that is bad, or where there is none.
     """
     if named:
-        found = [catalogue.of_file(Path(named), Family(), BY_YOU)]
+        found = [files.of_file(Path(named), Family(), BY_YOU)]
     elif inventory:
-        found = catalogue.of_files(inventory, None, Family())
+        found = files.of_files(inventory, None, Family())
     else:
         found = []
     good = [candidate for candidate in found if candidate.source]

@@ -12,10 +12,11 @@ from requorum.cluster import archive, deephaven, etcd
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, State, Verdict
-from requorum.command import HUGE, Action, Command, Copy, act, act_long
+from requorum.command import Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
+from requorum.snapshots.on_host import save
 from requorum.snapshots.snapshot import Source
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
@@ -30,22 +31,6 @@ def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset
         for facts in verdict.members
         if facts.state in (State.LEADERLESS, State.HEALTHY) and facts.config and facts.member.host not in closed
     ]
-
-
-def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
-    """`snapshot save` from one member, by the vendor's etcdctl; `patience` in seconds is for the login."""
-    return act_long(
-        terms.configuration_server,
-        *deephaven.etcdctl(terms.inventory, why="").argv,
-        f"--endpoints={endpoint}",
-        f"--dial-timeout={patience}s",
-        "snapshot",
-        "save",
-        terms.place(name),
-        why=f"save a snapshot from {endpoint}",
-        deadline=HUGE,
-        accept=None,
-    )
 
 
 def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> list[Action]:

@@ -13,8 +13,8 @@ from requorum.recovery.trial import Trial
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
-from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.snapshot import Source
+from requorum.snapshots.sources import Sources
 
 
 @dataclass

@@ -6,16 +6,18 @@ operator's terminal and for the report's data loss is said here too. Nothing is 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+from requorum.command import Command, look
 from requorum.run.marker import ON_DISK, SALVAGE
-from requorum.snapshots import disks, loss, ranking
+from requorum.run.terms import Terms
+from requorum.snapshots import disks, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
-from requorum.snapshots.loss import Loss
 from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged, listed
@@ -54,7 +56,7 @@ def decide(found: Found) -> Decision:
         raise _nothing(found)
     new = found.held is None or found.held.sha256 != chosen.source.sha256
     source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
-    return Decision(source, rows, loss.of(chosen, found.salvaged), tuple(_notes(found, chosen)), new)
+    return Decision(source, rows, loss_of(chosen, found.salvaged), tuple(_notes(found, chosen)), new)
 
 
 def refusal(found: Found) -> SnapshotError | None:
@@ -214,3 +216,89 @@ def nothing(what: str, rows: Sequence[Candidate]) -> SnapshotError:
         for host in hosts[:1]
     ]
     return SnapshotError("no data", what, "; ".join(remedy))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
+
+    certain: int | None
+    possible: int | None
+    why: str
+
+
+def note_loss(terms: Terms, found: Loss) -> Command:
+    """Kept on the configuration server for the report of a run that is carried on."""
+    content = json.dumps(asdict(found)) + "\n"
+    return Command(
+        terms.configuration_server,
+        ("dd", f"of={terms.place('loss.json')}", "status=none"),
+        "note what is lost",
+        stdin=content.encode(),
+    )
+
+
+def ask_loss(terms: Terms) -> Command:
+    return look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+
+
+def parse_loss(text: str) -> Loss | None:
+    """None where nothing was noted."""
+    try:
+        return Loss(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
+    """What is lost when `chosen` is restored."""
+    if chosen.kind == SALVAGE:
+        found = _of_salvage(salvaged)
+        if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
+            return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}")
+        return found
+    if chosen.kind == ON_DISK:
+        why = (
+            f"{why_lost(chosen, salvaged)}; the database on the disk of {chosen.host} was restored without a hash, so "
+            "nothing tells whether it is whole, and writes that were only in its log are missing (1 to 78 "
+            "acknowledged ones in 13 of 13 trials)"
+        )
+        return Loss(None, None, why)
+    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
+    certain = None
+    if newest is not None and chosen.revision is not None:
+        certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
+    why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
+    return Loss(certain, None, why)
+
+
+def _of_salvage(salvaged: Salvaged) -> Loss:
+    held, members = len(salvaged.survivors), salvaged.members
+    if salvaged.how == "alone":
+        why = (
+            "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
+            "are dropped (1 to 5 in 4 of 13 trials)"
+        )
+        return Loss(None, None, why)
+    shown = salvaged.on_disk
+    if shown is None or salvaged.source is None or (salvaged.source.revision or 0) < shown:
+        why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
+        return Loss(None, None, why)
+    if held > members // 2:
+        why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
+        return Loss(0, 0, why)
+    why = (
+        f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
+        "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
+    )
+    return Loss(None, None, why)
+
+
+def why_lost(chosen: Candidate, salvaged: Salvaged) -> str:
+    """Why it is not the salvage."""
+    if salvaged.source:
+        newest = salvaged.source.revision or 0
+        if chosen.named == BY_YOU:
+            return f"a snapshot was named, and the salvage at revision {newest:,} was not used"
+        return f"the salvage ends at revision {newest:,}, before this snapshot"
+    return salvaged.absence

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from requorum.cluster import deephaven
 from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
-from requorum.command import HUGE, LONG, Command, Result, look
+from requorum.command import HUGE, LONG, Command, Result, act_long, look
 from requorum.run.marker import ON_DISK
+from requorum.run.terms import Terms
 from requorum.snapshots.snapshot import TRAILER, Source
 
 
@@ -61,4 +63,20 @@ def parse(origin: Origin, host: str, path: str, answers: Sequence[Result]) -> So
     sha256 = digest.stdout.split(" ")[0]
     return Source(
         origin.kind, host, path, sha256, int(size.stdout), origin.taken, revision, keys, origin.lineage, origin.bumps
+    )
+
+
+def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
+    """`snapshot save` from one member, by the vendor's etcdctl; `patience` in seconds is for the login."""
+    return act_long(
+        terms.configuration_server,
+        *deephaven.etcdctl(terms.inventory, why="").argv,
+        f"--endpoints={endpoint}",
+        f"--dial-timeout={patience}s",
+        "snapshot",
+        "save",
+        terms.place(name),
+        why=f"save a snapshot from {endpoint}",
+        deadline=HUGE,
+        accept=None,
     )

@@ -14,14 +14,14 @@ from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.snapshots import attempts, disks, loss, on_host, survivors
+from requorum.snapshots import attempts, choice, disks, on_host, survivors
 from requorum.snapshots.attempts import Tried
-from requorum.snapshots.catalogue import Sources
+from requorum.snapshots.choice import Loss
 from requorum.snapshots.disks import Disk
-from requorum.snapshots.loss import Loss
 from requorum.snapshots.on_host import Origin
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged, Survivor
 
 
@@ -35,8 +35,8 @@ def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool
 def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
     run.note("decided by the run that is carried on")
-    question = loss.ask(run.terms)
-    return loss.parse(facts.by_host(run, [question])[question.host].stdout)
+    question = choice.ask_loss(run.terms)
+    return choice.parse_loss(facts.by_host(run, [question])[question.host].stdout)
 
 
 def hold(run: Run, sources: Sources) -> Salvaged:

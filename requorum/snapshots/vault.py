@@ -9,17 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.snapshots import catalogue, manifest, rotation
+from requorum.snapshots import files, manifest
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest, ManifestError
-from requorum.snapshots.rotation import Backup
 
 NAMES = "{cluster}-{stamp}.snap"
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
@@ -110,7 +110,7 @@ class Vault:
     def rotate(self, now: datetime) -> list[Path]:
         """Removes what may go by the inventory's count and age. Only this cluster's own backups are looked at."""
         keep = self.inventory.snapshot.keep
-        names = rotation.expired(self.backups(), now, keep.count, keep.days)
+        names = expired(self.backups(), now, keep.count, keep.days)
         for name in names:
             # The snapshot first: one without its manifest is still told by its contents, never the other way round.
             (self.directory / name).unlink()
@@ -124,7 +124,7 @@ class Vault:
         for path in sorted(self.directory.glob("*.snap")):
             if not self._ours(path.name) or not self._says_ours(path):
                 continue
-            candidate = catalogue.of_file(path, Family())
+            candidate = files.of_file(path, Family())
             taken = datetime.fromisoformat(candidate.taken or datetime.now(UTC).isoformat())
             found.append(Backup(path.name, taken, candidate.source is not None))
         return found
@@ -143,3 +143,29 @@ class Vault:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One file under a final name. `good`: it was verified and is whole; only such ones are worth keeping or count."""
+
+    name: str
+    taken: datetime
+    good: bool
+
+
+def expired(backups: Iterable[Backup], now: datetime, count: int, days: int) -> tuple[str, ...]:
+    """Names to remove: good ones beyond the `count` newest or older than `days`, except the newest good one.
+
+    A backup goes when either limit is passed. A bad one goes only when it is older than `days` and a newer good one
+    exists: it is evidence of a disk that fails, and it never pushes a good one out. Order: oldest first.
+    """
+    ordered = sorted(backups, key=lambda backup: (backup.taken, backup.name), reverse=True)
+    good = [backup for backup in ordered if backup.good]
+    if not good:
+        return ()
+    limit = now - timedelta(days=days)
+    kept = {backup.name for backup in good[:count] if backup.taken >= limit} | {good[0].name}
+    gone = [b for b in good if b.name not in kept]
+    gone += [b for b in ordered if not b.good and b.taken < limit and b.taken < good[0].taken]
+    return tuple(backup.name for backup in sorted(gone, key=lambda backup: (backup.taken, backup.name)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum.run.run import Run
-from requorum.snapshots import backup, backup_proofs
+from requorum.snapshots import backup
 from requorum.snapshots.backup import Tonight
 
 
@@ -20,7 +20,7 @@ class TestBackup:
 
     def test_given_the_configuration_server_answers(self, run: Run) -> None:
         """Reached, root without a password, the vendor's etcdctl there. No other host is needed."""
-        backup_proofs.the_configuration_server_answers(run)
+        backup.the_configuration_server_answers(run)
 
     def test_given_a_member_is_healthy(self, run: Run, tonight: Tonight) -> None:
         """Healthy for an authenticated user; of these the one with the highest revision is saved."""
@@ -35,20 +35,20 @@ class TestBackup:
     def test_then_etcd_can_read_it(self, run: Run, tonight: Tonight) -> None:
         """`snapshot status`; its revision is not below the one that the member had before the save."""
         tonight.note = backup.describe(run, tonight.saved_from)
-        backup_proofs.the_save_is_up_to_date(run, tonight)
+        backup.the_save_is_up_to_date(run, tonight)
         run.note(f"revision {tonight.kept.revision:,}, {tonight.kept.keys:,} keys, {tonight.kept.bytes:,} bytes")
 
     def test_when_it_is_fetched(self, run: Run, tonight: Tonight) -> None:
         """Streamed beside its final name; that it gets only after its own SHA-256 has been found right here."""
-        backup_proofs.there_is_room_here(run, tonight)
+        backup.there_is_room_here(run, tonight)
         run.do(backup.fetch(run.terms, tonight))
-        backup_proofs.the_part_is_whole(run, tonight)
+        backup.the_part_is_whole(run, tonight)
         tonight.path = tonight.vault.keep(tonight.kept)
         run.note(str(tonight.path))
 
     def test_then_the_backup_is_whole(self, run: Run, tonight: Tonight) -> None:
         """Read back: as its manifest says, for its owner only."""
-        tonight.source = backup_proofs.the_backup_is_whole(run, tonight)
+        tonight.source = backup.the_backup_is_whole(run, tonight)
 
     def test_when_old_backups_are_rotated(self, run: Run, tonight: Tonight) -> None:
         """By the inventory's count and age; the newest good one always stays."""
@@ -58,7 +58,7 @@ class TestBackup:
 
     def test_then_good_backups_are_left(self, run: Run, tonight: Tonight) -> None:
         """Tonight's among them, and no half file."""
-        backup_proofs.good_backups_are_left(run, tonight)
+        backup.good_backups_are_left(run, tonight)
 
     def test_when_the_host_is_cleared(self, run: Run, tonight: Tonight) -> None:
         """The save on the configuration server is removed."""
@@ -67,5 +67,5 @@ class TestBackup:
 
     def test_then_nothing_is_left_on_the_host(self, run: Run, tonight: Tonight) -> None:
         """Neither the save nor its directory."""
-        backup_proofs.nothing_is_left(run)
+        backup.nothing_is_left(run)
         run.last_words.append(f"Backed up: {tonight.path}, revision {tonight.kept.revision:,}.")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from requorum.cluster import etcd
 from requorum.command import Command, Result, look
@@ -17,13 +16,9 @@ from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
-from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run.run import Run
-from requorum.snapshots import catalogue, manifest
-from requorum.snapshots.family import Family
-from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, Candidate
-from requorum.snapshots.snapshot import SUFFIXES
+from requorum.snapshots.files import newest_backup
 
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
@@ -105,30 +100,3 @@ def _why(outcome: Exception) -> str:
     if not isinstance(outcome, Refusal):
         raise outcome
     return outcome.what
-
-
-def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | None, str]:
-    """The backup that a recovery would begin with, verified; else why there is none. Only that one is read."""
-    settings = inventory.snapshot
-    word = named or settings.file
-    if word:
-        return catalogue.of_file(Path(word), Family(), BY_YOU if named else IN_INVENTORY), ""
-    if not settings.directory:
-        return None, "the inventory names no snapshot.directory"
-    try:
-        paths = [path for path in Path(settings.directory).iterdir() if path.suffix in SUFFIXES]
-        newest = max(paths, key=_taken, default=None)
-    except OSError as error:
-        return None, f"{settings.directory}: {error.strerror}"
-    if newest is None:
-        return None, f"no backup in {settings.directory}"
-    return catalogue.of_file(newest, Family()), ""
-
-
-def _taken(path: Path) -> datetime:
-    """As its manifest says, else when the file was written."""
-    try:
-        note = manifest.read(path)
-    except manifest.ManifestError:
-        note = None
-    return datetime.fromisoformat(note.taken) if note else datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -22,7 +22,7 @@ from requorum.refusal import NothingToDo, Refusal
 from requorum.run import history
 from requorum.run.marker import Marker, Phase, Undone
 from requorum.run.terms import Terms
-from requorum.snapshots.loss import Loss
+from requorum.snapshots.choice import Loss
 
 
 class RollbackError(Refusal):

@@ -13,15 +13,14 @@ from requorum.cluster import deephaven
 from requorum.command import HUGE, Command, Fetch
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
-from requorum.recovery import plan
 from requorum.recovery.undo import baseline, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.run import facts
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
-from requorum.snapshots import backup, backup_proofs
+from requorum.snapshots import backup, on_host
 from requorum.snapshots.backup import Tonight
-from requorum.snapshots.loss import Loss
+from requorum.snapshots.choice import Loss
 from requorum.snapshots.vault import Vault
 
 ENDING_SECONDS = 60  # a short command of a killed runbook has ended by then
@@ -115,22 +114,22 @@ def save_what_is_discarded(run: Run) -> Loss | None:
         tonight = Tonight(vault)
         health, status = run.ask(backup.ask_health(run.inventory))
         tonight.member = backup.healthiest(*backup.read_health(health, status))
-        (result,) = run.do([plan.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
+        (result,) = run.do([on_host.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
         if result.code != 0:
             raise rollback.cannot_be_saved(tonight.member.endpoint, result.words)
         kept = terms.place("discarded.snap")
         tonight.note = backup.describe(run, tonight.member, kept)
-        backup_proofs.the_save_is_up_to_date(run, tonight)
+        backup.the_save_is_up_to_date(run, tonight)
         if run.acts:
-            backup_proofs.there_is_room_here(run, tonight)
+            backup.there_is_room_here(run, tonight)
         part = str(vault.part(tonight.note.taken if run.acts else "‹time›"))
         why = "the save of the cluster that is discarded to this machine"
         run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
         if not run.acts:
             return None
-        backup_proofs.the_part_is_whole(run, tonight)
+        backup.the_part_is_whole(run, tonight)
         tonight.path = vault.keep(tonight.note)
-        backup_proofs.the_backup_is_whole(run, tonight)
+        backup.the_backup_is_whole(run, tonight)
     _say(run, tonight.path, kept, tonight.note.revision)
     return rollback.loss(str(tonight.path))
 

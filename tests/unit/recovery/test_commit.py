@@ -17,9 +17,9 @@ from requorum.run import facts
 from requorum.run.lock import LockError
 from requorum.run.run import Run
 from requorum.run.terms import Options
-from requorum.snapshots.catalogue import Sources
-from requorum.snapshots.loss import Loss
+from requorum.snapshots.choice import Loss
 from requorum.snapshots.snapshot import Source
+from requorum.snapshots.sources import Sources
 from tests.unit import build
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230, 21_640)

@@ -16,6 +16,7 @@ from requorum.recovery import plan
 from requorum.run import marker
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
+from requorum.snapshots import on_host
 from requorum.snapshots.snapshot import Source
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, UNIT, lines
@@ -62,7 +63,7 @@ class TestSavingFromSurvivors:
 
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
-        assert lines([plan.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
+        assert lines([on_host.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
             (
                 f"infra-1: {HUGE} {SCOPE} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
                 f" --dial-timeout=10s snapshot save {PLACE}/live.snap"
@@ -254,4 +255,4 @@ class TestMarkingTheRun:
 
 
 def test_a_save_gets_the_deadline_of_whatever_reads_the_whole_database() -> None:
-    assert plan.save(build.terms(), "https://10.0.0.11:2379", "x", 2).deadline == HUGE_SECONDS == 7200
+    assert on_host.save(build.terms(), "https://10.0.0.11:2379", "x", 2).deadline == HUGE_SECONDS == 7200

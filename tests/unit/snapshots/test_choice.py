@@ -12,7 +12,7 @@ from requorum.command import Command, Result
 from requorum.recovery import plan, trial
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.snapshots import choice, disks, loss, on_host, ondisk, ranking
+from requorum.snapshots import choice, disks, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family, family_of
@@ -380,14 +380,14 @@ def test_the_loss_is_a_number_where_one_is_known(
 ) -> None:
     made = ranking.of(outcome.source) if chosen is None and outcome.source else chosen
     assert made is not None
-    lost = loss.of(made, outcome)
+    lost = choice.loss_of(made, outcome)
     assert (lost.certain, lost.possible) == (certain, possible)
     assert why in lost.why
 
 
 def test_the_loss_survives_being_noted() -> None:
-    lost = loss.of(backup(5), torn(9))
-    content = loss.note(build.terms(), lost).stdin
+    lost = choice.loss_of(backup(5), torn(9))
+    content = choice.note_loss(build.terms(), lost).stdin
     assert content is not None
-    assert loss.parse(content.decode()) == lost
-    assert loss.parse("") is None
+    assert choice.parse_loss(content.decode()) == lost
+    assert choice.parse_loss("") is None

@@ -13,9 +13,9 @@ from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
 from requorum.snapshots import salvage, sources
-from requorum.snapshots.catalogue import Sources
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError
+from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged
 from tests.unit.run.test_dryrun import Hosts
 from tests.unit.snapshots.test_sources import at, from_files

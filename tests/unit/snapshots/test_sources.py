@@ -20,7 +20,7 @@ from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning
-from tests.unit.snapshots.test_catalogue import backup, note
+from tests.unit.snapshots.test_files import backup, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
 NOTHING = Salvaged(None, members=3)

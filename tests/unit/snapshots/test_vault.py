@@ -54,7 +54,7 @@ def test_a_manifest_that_cannot_be_read_leaves_the_name(vault: Vault) -> None:
 
 
 def test_rotation_removes_nothing_of_another_cluster(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("requorum.snapshots.rotation.expired", lambda found, *limits: [one.name for one in found])
+    monkeypatch.setattr("requorum.snapshots.vault.expired", lambda found, *limits: [one.name for one in found])
     ours, theirs = backup(vault, "prod"), backup(vault, "prod-eu")
     assert vault.rotate(LATE) == [vault.directory / ours]
     assert (vault.directory / theirs).exists() and manifest.path_of(vault.directory / theirs).exists()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.snapshots.rotation import Backup, expired
+from requorum.snapshots.vault import Backup, expired
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
 from requorum.recovery import drill
-from requorum.snapshots import catalogue, manifest, ranking, snapshot
+from requorum.snapshots import files, manifest, ranking, snapshot, sources
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError
@@ -68,7 +68,7 @@ def test_a_directory_that_this_account_may_not_read_says_who_may(
 
     monkeypatch.setattr(Path, "iterdir", closed)
     with pytest.raises(SnapshotError, match=r"cannot be read by .*\n.*the account that makes the backups"):
-        catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())
+        files.of_files(inventory(directory=str(tmp_path)), None, Family())
 
 
 def test_a_drill_without_a_backup_names_the_directory(tmp_path: Path) -> None:
@@ -80,14 +80,14 @@ def test_what_is_named_stands_first_and_the_directory_is_listed_too(tmp_path: Pa
     (tmp_path / "else").mkdir()
     named = backup(tmp_path / "else", "named.snap")
     backup(tmp_path, "a.snap")
-    found = catalogue.of_files(inventory(file="/nowhere", directory=str(tmp_path)), str(named), Family())
+    found = files.of_files(inventory(file="/nowhere", directory=str(tmp_path)), str(named), Family())
     assert names(found) == ["named.snap", "a.snap"]
     assert [candidate.named for candidate in found] == ["by you", ""]
 
 
 def test_the_inventorys_file_counts_as_named(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
-    found = catalogue.of_files(inventory(file=str(path), directory=str(tmp_path)), None, Family())
+    found = files.of_files(inventory(file=str(path), directory=str(tmp_path)), None, Family())
     assert names(found) == ["a.snap"]
     assert found[0].named == "in the inventory"
 
@@ -96,7 +96,7 @@ def test_the_inventorys_file_counts_as_named(tmp_path: Path) -> None:
 def test_other_files_beside_them_are_not_backups(tmp_path: Path, name: str) -> None:
     backup(tmp_path, "a.snap")
     (tmp_path / name).touch()
-    assert names(catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())) == ["a.snap"]
+    assert names(files.of_files(inventory(directory=str(tmp_path)), None, Family())) == ["a.snap"]
 
 
 def test_every_backup_is_verified_and_a_bad_one_says_why(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_every_backup_is_verified_and_a_bad_one_says_why(tmp_path: Path) -> None
     (tmp_path / "b.snap").write_bytes(b"")
     (tmp_path / "c.db").mkdir()
     (tmp_path / "d.snap").symlink_to(tmp_path / "a.snap")
-    found = catalogue.of_files(inventory(directory=str(tmp_path)), None, Family())
+    found = files.of_files(inventory(directory=str(tmp_path)), None, Family())
     problems = {name: c.problem for name, c in zip(names(found), found, strict=True)}
     assert problems["a.snap"] is None
     assert problems["b.snap"] == "is empty"
@@ -114,7 +114,7 @@ def test_every_backup_is_verified_and_a_bad_one_says_why(tmp_path: Path) -> None
 
 
 def test_without_a_manifest_revision_and_lineage_are_read_from_the_file(tmp_path: Path) -> None:
-    found = catalogue.of_file(backup(tmp_path, "a.snap", 42), Family())
+    found = files.of_file(backup(tmp_path, "a.snap", 42), Family())
     assert found.revision == 42
     assert found.lineage == OURS
 
@@ -122,7 +122,7 @@ def test_without_a_manifest_revision_and_lineage_are_read_from_the_file(tmp_path
 def test_a_manifest_says_what_the_file_does_not(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
     made = note(path, bumps=5)
-    found = catalogue.of_file(path, Family())
+    found = files.of_file(path, Family())
     assert (found.lineage, found.keys, found.bumps) == (made.lineage, 3, 5)
     assert found.taken == "2026-01-01T00:00:00Z"
 
@@ -138,7 +138,7 @@ def test_what_a_manifest_could_not_learn_of_its_token_and_bumps_is_known_from_th
     family = Family((LOST,), (), (("lost", BUMP),))
     path = backup(tmp_path, "a.snap", BUMP + 5)
     note(path, lineage=told, revision=BUMP + 5)
-    found = catalogue.of_file(path, family)
+    found = files.of_file(path, family)
     assert (found.lineage, found.bumps, found.own_revision) == (LOST, BUMP, 5)
     newer = replace(found, path="newer", revision=BUMP + 7, bumps=BUMP)
     chosen, _ = ranking.rank([found, newer], family)
@@ -149,10 +149,10 @@ def test_what_a_manifest_could_not_learn_of_its_token_and_bumps_is_known_from_th
 def test_a_manifests_own_token_and_bumps_stay_where_no_host_knows_better(tmp_path: Path) -> None:
     path = backup(tmp_path, "a.snap")
     note(path, lineage=Lineage(None, 99), bumps=5)
-    found = catalogue.of_file(path, Family((LOST,), (), (("lost", BUMP),)))
+    found = files.of_file(path, Family((LOST,), (), (("lost", BUMP),)))
     assert (found.lineage, found.bumps) == (Lineage(None, 99), 5)
     note(path, lineage=LOST, bumps=5)
-    assert catalogue.of_file(path, Family((LOST,))).bumps == 5
+    assert files.of_file(path, Family((LOST,))).bumps == 5
 
 
 def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
     told = Fingerprint(10, 3, 111, "3.5.16")
     made = note(path, fingerprint=told)
     assert manifest.read(path) == made
-    found = catalogue.of_file(path, Family()).source
+    found = files.of_file(path, Family()).source
     assert found is not None
     assert found.fingerprint == told
     older = json.loads(made.text())
@@ -175,7 +175,7 @@ def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
 def test_a_manifest_of_another_file_makes_it_bad(tmp_path: Path, field: str, value: object) -> None:
     path = backup(tmp_path, "a.snap")
     note(path, **{field: value})
-    found = catalogue.of_file(path, Family())
+    found = files.of_file(path, Family())
     assert found.source is None
     assert "its manifest" in str(found.problem)
 
@@ -184,26 +184,26 @@ def test_a_manifest_of_another_file_makes_it_bad(tmp_path: Path, field: str, val
 def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path: Path, text: str) -> None:
     path = backup(tmp_path, "a.snap")
     manifest.path_of(path).write_text(text)
-    assert catalogue.of_file(path, Family()).lineage == OURS
+    assert files.of_file(path, Family()).lineage == OURS
 
 
 def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path) -> None:
     now = datetime.now(UTC)
-    old = catalogue.of_file(backup(tmp_path, "a.snap", hours=3), Family())
-    assert catalogue.too_old(inventory(), old, now) == (
+    old = files.of_file(backup(tmp_path, "a.snap", hours=3), Family())
+    assert sources.too_old(inventory(), old, now) == (
         "the newest backup is 3.0 h old, more than snapshot.max_age_hours 2"
     )
     for named in (ranking.BY_YOU, ranking.IN_INVENTORY):
-        assert catalogue.too_old(inventory(), catalogue.of_file(Path(old.path), Family(), named), now) is None
-    young = catalogue.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
-    assert catalogue.too_old(inventory(), young, now) is None
+        assert sources.too_old(inventory(), files.of_file(Path(old.path), Family(), named), now) is None
+    young = files.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
+    assert sources.too_old(inventory(), young, now) is None
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"snapshot\.directory does not exist"):
-        catalogue.of_files(inventory(directory=str(tmp_path / "none")), None, Family())
+        files.of_files(inventory(directory=str(tmp_path / "none")), None, Family())
 
 
 def test_an_empty_directory_or_none_at_all_offers_nothing(tmp_path: Path) -> None:
-    assert catalogue.of_files(inventory(directory=str(tmp_path)), None, Family()) == []
-    assert catalogue.of_files(inventory(), None, Family()) == []
+    assert files.of_files(inventory(directory=str(tmp_path)), None, Family()) == []
+    assert files.of_files(inventory(), None, Family()) == []
