@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from requorum.recovery import plan
+from requorum.recovery import trial as tried
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import cluster
-from requorum.recovery.proofs import trial as tried
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 

@@ -11,10 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from requorum.cluster import etcd, sandbox
+from requorum.cluster import deephaven, etcd, etcdctl, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import Action, Command, Copy, act, act_long
+from requorum.hosts.fleet import Machine
+from requorum.run.marker import Phase
+from requorum.run.run import Run
 from requorum.run.terms import Terms
 
 KIND = "trial"
@@ -169,3 +172,45 @@ def parse_note(text: str, snapshot: str, wanted: Sequence[str]) -> Trial | None:
     except (ValueError, KeyError, TypeError):
         return None
     return trial if trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None
+
+
+def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
+    """All as of the trial's revision, so that later writes do not count. Nothing is asked once Deephaven may write:
+    it may have compacted that revision, or changed users."""
+    if trial is None or run.mark.phase >= Phase.POWERING_ON:
+        run.note("proven before Deephaven was turned on, by the run that is carried on")
+        return
+    at = f"--rev={trial.revision}"
+
+    def asked(machine: Machine, *arguments: str, why: str) -> str:
+        return machine.ask(deephaven.etcdctl(run.inventory, *arguments, "-w", "json", why=why)).stdout
+
+    def probe(machine: Machine) -> str | None:
+        wrong = []
+        try:
+            hashes = etcdctl.parse_hashes(
+                asked(machine, "endpoint", "hashkv", "--cluster", at, why="hash at the trial's revision")
+            )
+            wrong += [f"{e}: hash {h}" for e, (_, h) in sorted(hashes.items()) if h != trial.hash]
+            for prefix, count in trial.counts.items():
+                query = ("get", prefix, "--prefix", "--keys-only", "--limit=1", at)
+                found = etcdctl.parse_count(
+                    asked(machine, *query, why=f"number of keys under {prefix or 'everything'}")
+                )
+                wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
+            for what, names in (("user", trial.users), ("role", trial.roles)):
+                there = etcdctl.parse_names(asked(machine, what, "list", why=f"all {what}s"), f"{what}s")
+                wrong += [f"{what}s {', '.join(there)}"] if there != names else []
+        except etcd.EtcdError as error:
+            return error.what
+        return "; ".join(wrong) or None
+
+    counts = ", ".join(f"{count:,} under {prefix or 'everything'}" for prefix, count in trial.counts.items())
+    run.prove(
+        (run.terms.configuration_server,),
+        f"as the trial: hash {trial.hash} at revision {trial.revision:,}, keys {counts}, "
+        f"users {', '.join(trial.users)}, roles {', '.join(trial.roles)}",
+        probe,
+        "do not turn Deephaven on: this is not the data that was tried; retry the restore",
+        within=5,
+    )

@@ -6,7 +6,7 @@ from requorum.cluster import etcd
 from requorum.recovery import drill, plan
 from requorum.recovery.drill import Drill
 from requorum.recovery.progress import Progress
-from requorum.recovery.proofs import cluster, drills, machines
+from requorum.recovery.proofs import cluster, machines
 from requorum.run import facts
 from requorum.run.run import Run
 from runbook.test_step_2_generate import TestStep2Generate as Step2
@@ -61,7 +61,7 @@ class TestDrill:
     def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """`snapshot status` on every member, and what this machine read from the file itself."""
         revision, _ = machines.every_copy_is_readable(run, progress.tools)
-        drills.the_copies_are_at(run, exercise.contents.revision, revision)
+        drill.the_copies_are_at(run, exercise.contents.revision, revision)
         run.note(f"revision {revision:,}")
 
     def test_when_a_configuration_is_generated_and_installed(self, run: Run, progress: Progress) -> None:
@@ -94,15 +94,15 @@ class TestDrill:
     def test_then_every_member_is_healthy_at_one_revision(self, run: Run, exercise: Drill) -> None:
         """`/health` and `/metrics`, which need no login: one leader, and nothing of the backup is missing."""
         cluster.every_member_sees_a_leader(run)
-        drills.every_member_is_up_to_date(run, exercise.contents.revision)
+        drill.every_member_is_up_to_date(run, exercise.contents.revision)
 
     def test_then_all_members_hold_the_same_data(self, run: Run, exercise: Drill) -> None:
         """hashkv, without a login where this etcd allows it."""
-        drills.hashes_are_equal_without_login(run, exercise)
+        drill.hashes_are_equal_without_login(run, exercise)
 
     def test_then_as_much_as_the_passwords_allow_is_proven(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Where the lab's passwords log in, all proofs of Step 5 about data and users; else what is missing is said."""
-        drills.login_is_tried(run, exercise)
+        drill.login_is_tried(run, exercise)
         if exercise.login:
             cluster.every_member_is_healthy(run, progress.new_configs)
             cluster.it_is_one_cluster(run, progress)

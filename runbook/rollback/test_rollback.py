@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.recovery.proofs import machines as hosts
-from requorum.recovery.undo import equality, rollback, state
+from requorum.recovery.undo import discard, equality, rollback, state
 from requorum.run import facts, marker
 from requorum.run import run as locking
 from requorum.run.marker import Phase, Undone
@@ -75,7 +75,7 @@ class TestRollback:
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
         if run.mark.phase >= Phase.POWERING_ON:
-            past.loss = state.save_what_is_discarded(run)
+            past.loss = discard.save_what_is_discarded(run)
             run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.SAVED)), past.hosts)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run, past: Past) -> None:
