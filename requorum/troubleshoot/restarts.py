@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from requorum.cluster import etcd
@@ -16,7 +17,7 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
-from requorum.inventory import Member
+from requorum.inventory import Inventory, Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
 from requorum.run.run import Run, until_holds
@@ -231,3 +232,30 @@ def refuse_silent(sheets: Sequence[MemberFacts], hosts: Sequence[str], unit: str
             problems,
             "; ".join(dict.fromkeys(remedies)),
         )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`cluster`: all members of the cluster that the named ones belong to; `members`: those named, or all of them."""
+
+    cluster: tuple[Member, ...]
+    members: tuple[Member, ...]
+
+
+def choose(inventory: Inventory, text: str) -> Chosen:
+    """The members that `text` names, by name or host, comma-separated; "" is all of the cluster.
+
+    The cluster is `members`, or the old one where only that has all of them. Raises `Refusal` for an unknown one.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for cluster in (inventory.members, inventory.old_members):
+        known = {key: member for member in cluster for key in (member.host, member.name)}
+        if set(names) <= set(known):
+            return Chosen(cluster, tuple(dict.fromkeys(known[name] for name in names)) or cluster)
+    known_names = dict.fromkeys(m.name for m in (*inventory.members, *inventory.old_members))
+    strangers = [n for n in names if n not in known_names and n not in inventory.hosts]
+    raise Refusal(
+        f"--members={','.join(strangers or names)}",
+        "is no member of the inventory's cluster",
+        f"one of {', '.join(known_names)}",
+    )

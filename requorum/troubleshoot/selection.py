@@ -6,23 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from requorum.command import LONG
-from requorum.inventory import Inventory, Member
+from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.refusal import Refusal
+from requorum.troubleshoot.restarts import choose
 
 SECONDS = 20  # how long etcd is run directly unless --seconds says otherwise
 LONGEST = LONG - 120  # the unit's own stop and start must fit into the command's deadline too
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """`cluster`: all members of the cluster that the named ones belong to; `members`: those named, or all of them."""
-
-    cluster: tuple[Member, ...]
-    members: tuple[Member, ...]
 
 
 def check(procedure: Procedure, inventory: Inventory, given: Mapping[str, object]) -> None:
@@ -46,22 +38,3 @@ def check(procedure: Procedure, inventory: Inventory, given: Mapping[str, object
 
 def _spelled(option: str) -> str:
     return f"--{option.replace('_', '-')}"
-
-
-def choose(inventory: Inventory, text: str) -> Chosen:
-    """The members that `text` names, by name or host, comma-separated; "" is all of the cluster.
-
-    The cluster is `members`, or the old one where only that has all of them. Raises `Refusal` for an unknown one.
-    """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for cluster in (inventory.members, inventory.old_members):
-        known = {key: member for member in cluster for key in (member.host, member.name)}
-        if set(names) <= set(known):
-            return Chosen(cluster, tuple(dict.fromkeys(known[name] for name in names)) or cluster)
-    known_names = dict.fromkeys(m.name for m in (*inventory.members, *inventory.old_members))
-    strangers = [n for n in names if n not in known_names and n not in inventory.hosts]
-    raise Refusal(
-        f"--members={','.join(strangers or names)}",
-        "is no member of the inventory's cluster",
-        f"one of {', '.join(known_names)}",
-    )

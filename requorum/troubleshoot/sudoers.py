@@ -18,9 +18,11 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.command import REDACTED, SCOPE, Command, look
+from requorum.hosts.fleet import Machine
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
+from requorum.run.run import Run
 
 LIST = Path(__file__).with_suffix(".txt")
 TIMEOUT = "/usr/bin/timeout"
@@ -214,3 +216,53 @@ def main(arguments: Sequence[str]) -> int:
         return 4
     print(file(inventory, arguments[1]), end="")
     return 0
+
+
+FILE = "/etc/sudoers.d/requorum"
+
+
+def the_login_answers(run: Run) -> None:
+    """Reached by ssh; nothing is asked of sudo yet."""
+
+    def probe(machine: Machine) -> str | None:
+        answer = machine.ask(look(machine.name, "true", why="the login works", root=False))
+        return None if answer.code == 0 else answer.words
+
+    run.prove(run.terms.everyone, "the login works", probe, "check ssh and the login's shell")
+
+
+def listings(run: Run) -> dict[str, str]:
+    """host → what `sudo -l` says there, without a password; proves that it says anything."""
+    answers = {r.command.host: r for r in run.ask([ask(host) for host in run.terms.everyone])}
+    run.settle(
+        "sudo tells this login what it may do, without a password",
+        {host: None if answer.code == 0 else answer.words for host, answer in answers.items()},
+        f"give the login NOPASSWD there; a whole file for {FILE}: python -m requorum.sudoers INVENTORY LOGIN",
+    )
+    return {host: answer.stdout for host, answer in answers.items()}
+
+
+def every_command_is_allowed(run: Run, found: dict[str, str]) -> None:
+    """One row for each command, and the lines that are missing at the end of the run."""
+    login = run.inventory.transport.user or "LOGIN"
+    lacking = {host: missing(run.inventory, text) for host, text in found.items()}
+    run.table = [
+        {
+            "command": need.arguments,
+            "verdict": f"not on {', '.join(hosts)}"
+            if (hosts := [host for host, needs in lacking.items() if need in needs])
+            else "allowed",
+        }
+        for need in needed(run.inventory)
+    ]
+    groups: dict[tuple[Need, ...], list[str]] = {}
+    for host, needs in lacking.items():
+        groups.setdefault(needs, []).append(host)
+    for needs, hosts in groups.items():
+        if needs:
+            run.last_words += [f"Missing on {', '.join(hosts)}:", *(need.line(login) for need in needs)]
+    run.settle(
+        "sudo -n allows every command of the runbook as it is spelled",
+        {host: f"{len(needs)} not allowed" if needs else None for host, needs in lacking.items()},
+        f"add the lines below to {FILE} there, with `visudo -f {FILE}`",
+    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from requorum.run import run as locking
 from requorum.run.run import Run
-from requorum.troubleshoot import debug_logging, restarts, selection
-from requorum.troubleshoot.proofs import debugging
+from requorum.troubleshoot import debug_logging, restarts
 
 
 class TestDebugLogging:
@@ -17,7 +16,7 @@ class TestDebugLogging:
 
     def test_given_the_members_answer(self, run: Run) -> None:
         """Their unit is installed and, to turn it on, runs."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         hosts, off = [member.host for member in chosen.members], run.options.off
         sheets = restarts.standing(run, chosen.members)
         restarts.refuse_silent(sheets, hosts, run.inventory.etcd.unit, running=not off)
@@ -28,8 +27,8 @@ class TestDebugLogging:
 
     def test_given_their_configuration_can_be_edited(self, run: Run) -> None:
         """By one line, and back to the byte; tried here for all members before any is touched."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        for host, config in debugging.configurations(run, hosts).items():
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        for host, config in debug_logging.configurations(run, hosts).items():
             changes = debug_logging.wanted_text(config, run.options.off) != config.text
             wanted = debug_logging.setting(config.version)
             run.note(
@@ -39,16 +38,16 @@ class TestDebugLogging:
 
     def test_given_the_cluster_keeps_its_quorum(self, run: Run) -> None:
         """The others have it while one of the named members is away."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         sheets = restarts.standing(run, chosen.cluster)
         restarts.refuse_to_cost_quorum(run, sheets, [member.host for member in chosen.members])
 
     def test_when_it_is_switched_one_member_at_a_time(self, run: Run) -> None:
         """Edit, restart, wait until it is back; the next one only then."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         name, unit, off = run.inventory.cluster, run.inventory.etcd.unit, run.options.off
         for member in chosen.members:
-            config = debugging.configurations(run, [member.host])[member.host]
+            config = debug_logging.configurations(run, [member.host])[member.host]
             sheets = restarts.standing(run, chosen.cluster)
             (own,) = (sheet for sheet in sheets if sheet.member is member)
             running = own.unit is not None and own.unit.running
@@ -64,11 +63,11 @@ class TestDebugLogging:
 
     def test_then_the_journal_shows_it(self, run: Run) -> None:
         """Debug lines since the restart; after --off none."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         sheets = restarts.standing(run, chosen.members)
-        debugging.the_journal_shows_it(run, sheets, run.options.off)
+        debug_logging.the_journal_shows_it(run, sheets, run.options.off)
 
     def test_then_the_configuration_is_right(self, run: Run) -> None:
         """One line differs from the original; after --off none does."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        debugging.the_configuration_is_right(run, hosts, run.options.off)
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        debug_logging.the_configuration_is_right(run, hosts, run.options.off)

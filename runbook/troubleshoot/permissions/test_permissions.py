@@ -5,8 +5,7 @@ from __future__ import annotations
 from requorum.run import run as locking
 from requorum.run.run import Run
 from requorum.troubleshoot import permissions as ownership
-from requorum.troubleshoot import restarts, selection
-from requorum.troubleshoot.proofs import permissions
+from requorum.troubleshoot import restarts
 from runbook.troubleshoot.permissions.conftest import Repair
 
 
@@ -18,11 +17,11 @@ class TestPermissions:
 
     def test_given_the_members_answer(self, run: Run) -> None:
         """Their unit is installed; it need not run, and does not try to without data."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         sheets = restarts.standing(run, chosen.members)
         hosts = [member.host for member in chosen.members]
         restarts.refuse_silent(sheets, hosts, run.inventory.etcd.unit, running=False)
-        permissions.nothing_waits_to_begin_an_empty_cluster(run, sheets, hosts)
+        ownership.nothing_waits_to_begin_an_empty_cluster(run, sheets, hosts)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
@@ -30,18 +29,18 @@ class TestPermissions:
 
     def test_given_no_other_account_runs_etcd(self, run: Run) -> None:
         """It would go on making files of its own."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        permissions.no_other_account_runs_etcd(run, hosts)
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        ownership.no_other_account_runs_etcd(run, hosts)
 
     def test_given_it_is_known_what_is_wrong(self, run: Run) -> None:
         """Every path with its owner and mode as they are now."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        permissions.show(run, permissions.findings(run, hosts))
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        ownership.show(run, ownership.findings_on_hosts(run, hosts))
 
     def test_when_it_is_given_back(self, run: Run, repair: Repair) -> None:
         """Data to the etcd account; of the configuration what it must read, to its group."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        plan = ownership.give_back(run.inventory.cluster, run.mark.run, permissions.findings(run, hosts))
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        plan = ownership.give_back(run.inventory.cluster, run.mark.run, ownership.findings_on_hosts(run, hosts))
         repair.mended = {command.host for command in plan}
         run.do(plan)
         for host in sorted(repair.mended):
@@ -50,18 +49,18 @@ class TestPermissions:
 
     def test_then_etcd_can_use_everything(self, run: Run) -> None:
         """Asked again; what was left for people to judge is named here."""
-        hosts = [member.host for member in selection.choose(run.inventory, run.options.members).members]
-        permissions.everything_is_usable(run, hosts)
+        hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
+        ownership.everything_is_usable(run, hosts)
 
     def test_when_the_service_is_started(self, run: Run, repair: Repair) -> None:
         """One member at a time, each back before the next: those that were mended, and those that should run and do
         not; none without data."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         for member in chosen.members:
             sheets = restarts.standing(run, chosen.cluster)
-            if permissions.start(run, sheets, member.host, member.host in repair.mended):
+            if ownership.start_member(run, sheets, member.host, member.host in repair.mended):
                 repair.started.append(member.host)
 
     def test_then_the_service_runs(self, run: Run, repair: Repair) -> None:
         """Still, on every member where it was started."""
-        permissions.it_runs(run, repair.started)
+        ownership.it_runs(run, repair.started)

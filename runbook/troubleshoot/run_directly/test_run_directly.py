@@ -6,8 +6,7 @@ import shlex
 
 from requorum.run import run as locking
 from requorum.run.run import Run
-from requorum.troubleshoot import restarts, run_directly, selection
-from requorum.troubleshoot.proofs import directly
+from requorum.troubleshoot import restarts, run_directly
 from runbook.troubleshoot.run_directly.conftest import DirectRun
 
 
@@ -24,12 +23,12 @@ class TestRunDirectly:
 
     def test_when_an_earlier_direct_run_is_ended(self, run: Run) -> None:
         """One that was interrupted may have left it; it starts the unit again by itself."""
-        (member,) = selection.choose(run.inventory, run.options.members).members
-        directly.end_earlier_run(run, member.host)
+        (member,) = restarts.choose(run.inventory, run.options.members).members
+        run_directly.end_earlier_run(run, member.host)
 
     def test_given_the_member_can_be_taken_away(self, run: Run, direct_run: DirectRun) -> None:
         """It answers, its unit is installed, its data is there, and the others keep quorum meanwhile."""
-        chosen = selection.choose(run.inventory, run.options.members)
+        chosen = restarts.choose(run.inventory, run.options.members)
         (member,) = chosen.members
         unit = run.inventory.etcd.unit
         sheets = restarts.standing(run, chosen.cluster)
@@ -42,14 +41,14 @@ class TestRunDirectly:
     def test_given_its_command_line_is_known(self, run: Run, direct_run: DirectRun) -> None:
         """As systemd itself understands the installed unit; and the account is there."""
         host = direct_run.before.member.host
-        run.note(shlex.join(directly.command_of(run, host).argv))
-        directly.the_account_is_there(run, host)
+        run.note(shlex.join(run_directly.command_of(run, host).argv))
+        run_directly.the_account_is_there(run, host)
 
     def test_when_etcd_is_run_directly(self, run: Run, direct_run: DirectRun) -> None:
         """For --seconds; one transient unit on the host stops the installed one and starts it again."""
         host, settings = direct_run.before.member.host, run.inventory.etcd
         where = run_directly.place(run.inventory.cluster, run.mark.run)
-        what, seconds = directly.command_of(run, host), run.options.seconds
+        what, seconds = run_directly.command_of(run, host), run.options.seconds
         plan = run_directly.run(host, where, settings.unit, settings.user, what, seconds, direct_run.was_running)
         direct_run.result = run.do(plan)[-1]
         run.do(run_directly.forget(host, where), bookkeeping=True)
@@ -57,8 +56,8 @@ class TestRunDirectly:
     def test_then_all_that_it_said_is_kept(self, run: Run, direct_run: DirectRun) -> None:
         """In the evidence, in a file of its own."""
         host, where = direct_run.before.member.host, run_directly.place(run.inventory.cluster, run.mark.run)
-        directly.it_ran(run, direct_run.ended)
-        directly.keep_the_output(run, host, where)
+        run_directly.it_ran(run, direct_run.ended)
+        run_directly.keep_the_output(run, host, where)
 
     def test_then_the_unit_is_as_before(self, run: Run, direct_run: DirectRun) -> None:
         """Running, and healthy if it was; stopped if it was stopped."""
@@ -66,4 +65,4 @@ class TestRunDirectly:
             before = direct_run.before
             restarts.is_back(run, before, direct_run.invocation, restarts.as_before(before))
         else:
-            directly.it_is_as_before(run, direct_run.before.member.host)
+            run_directly.it_is_as_before(run, direct_run.before.member.host)

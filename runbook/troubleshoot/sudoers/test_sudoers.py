@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum.run.run import Run
-from requorum.troubleshoot.proofs import sudo
+from requorum.troubleshoot import sudoers
 
 
 class TestSudoers:
@@ -14,8 +14,8 @@ class TestSudoers:
 
     def test_given_the_login_works(self, run: Run) -> None:
         """On every host, without sudo."""
-        sudo.the_login_answers(run)
+        sudoers.the_login_answers(run)
 
     def test_then_every_command_is_allowed(self, run: Run) -> None:
         """Word for word, and without a password."""
-        sudo.every_command_is_allowed(run, sudo.listings(run))
+        sudoers.every_command_is_allowed(run, sudoers.listings(run))

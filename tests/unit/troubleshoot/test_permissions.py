@@ -19,7 +19,6 @@ from requorum.run.run import Run
 from requorum.troubleshoot import permissions as ownership
 from requorum.troubleshoot import restarts
 from requorum.troubleshoot.permissions import Account, Entry, Finding, Kind
-from requorum.troubleshoot.proofs import permissions
 from tests.unit import build
 
 ETCD = Account("etcd", 990, (990, 991))
@@ -153,7 +152,7 @@ def test_every_directory_on_the_way_is_asked_for() -> None:
     ],
 )
 def test_what_proves_that_a_member_starts(unit: systemd.Unit, mended: bool, cost: str | None, verb: str) -> None:
-    assert ownership.verb(unit, mended, cost) == verb
+    assert ownership.verb_of(unit, mended, cost) == verb
 
 
 @pytest.mark.parametrize("unit", [replace(build.STOPPED, enabled="disabled"), build.STOPPED])
@@ -180,7 +179,7 @@ def test_a_member_without_data_is_mended_and_not_started(
         )
         for n in (1, 2, 3)
     ]
-    assert permissions.start(run, sheets, "etcd-1", mended=True) is has_data
+    assert ownership.start_member(run, sheets, "etcd-1", mended=True) is has_data
     assert any("systemctl start" in line for line in build.lines(done)) is has_data
     assert bool(notes) is not has_data
     assert all("empty cluster" in note and "pytest runbook --hosts=prod" in note for note in notes)
@@ -209,5 +208,5 @@ def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended
     )
     member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
     sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
-    permissions.nothing_waits_to_begin_an_empty_cluster(run, [sheet], ["etcd-1"])
+    ownership.nothing_waits_to_begin_an_empty_cluster(run, [sheet], ["etcd-1"])
     assert (found["etcd-1"] is not None) is waits

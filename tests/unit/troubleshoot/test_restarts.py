@@ -101,7 +101,7 @@ def test_health_is_read_in_every_versions_spelling(answer: str, healthy: bool) -
 
 
 def names(text: str, **fields: object) -> tuple[list[str], int]:
-    found = selection.choose(build.inventory(**fields), text)  # type: ignore[arg-type]
+    found = restarts.choose(build.inventory(**fields), text)  # type: ignore[arg-type]
     return [member.name for member in found.members], len(found.cluster)
 
 
@@ -112,8 +112,8 @@ def test_members_are_named_by_name_or_host_once_each_in_the_operators_order() ->
 
 def test_a_member_of_the_old_cluster_brings_that_cluster() -> None:
     inventory = build.replaced()
-    assert selection.choose(inventory, "etcd-4").cluster == inventory.members
-    found = selection.choose(inventory, "etcd-3")  # the name goes by the place: a new machine has it now
+    assert restarts.choose(inventory, "etcd-4").cluster == inventory.members
+    found = restarts.choose(inventory, "etcd-3")  # the name goes by the place: a new machine has it now
     assert [member.host for member in found.members] == ["etcd-4"]
 
 

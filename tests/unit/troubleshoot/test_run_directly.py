@@ -21,7 +21,6 @@ from requorum.hosts.systemd import ExecStart, UnitError
 from requorum.refusal import Disproved
 from requorum.run.run import Run
 from requorum.troubleshoot import run_directly, sudoers
-from requorum.troubleshoot.proofs import directly
 from tests.unit import build
 
 ANSWER = """\
@@ -155,7 +154,7 @@ def keep(machines: Fleet, log: Path) -> tuple[str, list[str], list[Collect]]:
     run = SimpleNamespace(
         acts=True, journal=machines.journal, note=notes.append, settle=settle, fleet=SimpleNamespace(collect=collect)
     )
-    directly.keep_the_output(cast(Run, run), "etcd-2", WHERE)
+    run_directly.keep_the_output(cast(Run, run), "etcd-2", WHERE)
     return (machines.journal.directory / "etcd-2.log").read_text(), notes, asked
 
 
@@ -165,7 +164,7 @@ def test_what_etcd_said_is_redacted_before_it_is_on_this_machine(machines: Fleet
     kept, notes, asked = keep(machines, log)
     assert kept.splitlines()[:20] == [f"line {n}" for n in range(20)] and kept.endswith("•••\nlast\n")
     assert "hunter2" not in kept + "".join(notes)
-    assert notes[0].startswith("22 lines: ") and len(notes) == 1 + directly.SHOWN
+    assert notes[0].startswith("22 lines: ") and len(notes) == 1 + run_directly.SHOWN
     assert notes[1:3] == ["line 14", "line 15"] and notes[-1] == "last"
     assert sudoers.unlisted(build.inventory(), [item.command.line() for item in asked]) == []
     assert [item.command.argv for item in asked] == [("cat", WHERE.log)]
@@ -183,7 +182,7 @@ def test_output_that_is_not_there_is_said(machines: Fleet, tmp_path: Path, said:
 def test_output_of_which_some_was_left_out_is_said(
     machines: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directly, "MOST_BYTES", 10)
+    monkeypatch.setattr(run_directly, "MOST_BYTES", 10)
     log = tmp_path / "r1.log"
     log.write_text("a line that is longer than that\nanother\n")
     with pytest.raises(Disproved, match="more than 10 bytes"):

@@ -1,1 +1,0 @@
-"""What must hold while work on single members goes on."""
