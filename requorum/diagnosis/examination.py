@@ -15,9 +15,10 @@ from dataclasses import replace
 from requorum.cluster import deephaven, peers, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Command, Result, look
+from requorum.command import Result, look
 from requorum.diagnosis import questions
-from requorum.diagnosis.cause import refused
+from requorum.diagnosis.causes import refused
+from requorum.diagnosis.rounds import _Asking
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
@@ -96,31 +97,6 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         tuple(asking.unseen),
         history.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
     )
-
-
-class _Asking:
-    """Questions to whoever answers; who falls silent on the way joins the silent, and what failed is remembered."""
-
-    def __init__(self, run: Run, silent: dict[str, str]) -> None:
-        self.run = run
-        self.silent = silent
-        self.unseen: list[str] = []
-
-    def round(self, **kinds: Iterable[Command]) -> dict[str, questions.Answers]:
-        """One trip to every host for several kinds of questions. Gives kind → host → results."""
-        asked = [(kind, c) for kind, commands in kinds.items() for c in commands if c.host not in self.silent]
-        answers = self.run.fleet.gather([command for _, command in asked])
-        left = {}
-        for host, answer in answers.items():
-            if isinstance(answer, Exception):
-                self.silent[host] = answer.what if isinstance(answer, Refusal) else str(answer)
-            else:
-                left[host] = iter(answer)
-        found: dict[str, questions.Answers] = {kind: {} for kind in kinds}
-        for kind, command in asked:
-            if command.host in left:
-                found[kind].setdefault(command.host, []).append(next(left[command.host]))
-        return found
 
 
 # -- machines of etcd --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from compose import cluster, faults, lab, poll
 from compose.ailments import AILMENTS, Ailment, by_name
 from requorum import inventory
 from requorum.diagnosis import causes, examination
-from requorum.diagnosis.cause import Cause
+from requorum.diagnosis.causes import Cause
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.run.run import Run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from requorum.diagnosis import examination
-from requorum.diagnosis.logs import collected
 from requorum.diagnosis.logs import collection as collecting
 from requorum.diagnosis.logs import page as logbook
 from requorum.run.run import Run
@@ -19,7 +18,7 @@ class TestCollectLogs:
     def test_given_somebody_answers(self, run: Run, collection: Collection) -> None:
         """Some hosts may be silent; all of them say more of this machine than of the cluster."""
         collection.failed, collection.clocks = examination.reach(run)
-        collected.somebody_answers(run, collection.failed)
+        collecting.somebody_answers(run, collection.failed)
 
     def test_when_logs_are_collected(self, run: Run, collection: Collection) -> None:
         """Streamed through this machine, at most a said number of lines and bytes of each."""
@@ -37,7 +36,7 @@ class TestCollectLogs:
 
     def test_when_they_are_packed(self, run: Run, collection: Collection) -> None:
         """One archive, with a page that orders the members' lines by time and marks the known bad signs."""
-        about = collected.about(run, collection.files, collection.failed, collection.clocks, collection.place)
+        about = collecting.about(run, collection.files, collection.failed, collection.clocks, collection.place)
         book = logbook.read(collection.place, run.terms.etcd_hosts)
         page = logbook.html(book, about)
         for path in (collection.place / "index.html", run.journal.directory / "logs.html"):
@@ -52,4 +51,4 @@ class TestCollectLogs:
 
     def test_then_the_archive_is_whole(self, run: Run, collection: Collection) -> None:
         """Read back: every host that answered has its files in it, for their owner only."""
-        collected.the_archive_is_whole(run, collection.files, collection.place)
+        collecting.the_archive_is_whole(run, collection.files, collection.place)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from requorum.diagnosis.cause import Cause
+from requorum.diagnosis.causes import Cause
 from requorum.diagnosis.sheet import Sheet
 from requorum.hosts.clock import Reading
 from requorum.run.run import Run, Section

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum.diagnosis import causes, examination
-from requorum.diagnosis.logs import collected
+from requorum.diagnosis.logs import collection
 from requorum.run.run import Run
 from runbook.troubleshoot.diagnose.conftest import Diagnosis
 
@@ -19,7 +19,7 @@ class TestDiagnose:
     def test_given_somebody_answers(self, run: Run, diagnosis: Diagnosis) -> None:
         """Some hosts may be silent, that is a finding; all of them say more of this machine than of the cluster."""
         diagnosis.silent, diagnosis.clocks = examination.reach(run)
-        collected.somebody_answers(run, diagnosis.silent)
+        collection.somebody_answers(run, diagnosis.silent)
 
     def test_when_everything_is_looked_at(self, run: Run, diagnosis: Diagnosis) -> None:
         """Units, configuration, disks, certificates, data, peers, logins, marks of a run: on all hosts at once."""

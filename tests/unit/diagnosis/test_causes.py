@@ -11,7 +11,7 @@ import pytest
 from requorum.cluster import quorum
 from requorum.cluster.peers import DataHash
 from requorum.cluster.quorum import MemberFacts
-from requorum.diagnosis import causes, roots
+from requorum.diagnosis import causes
 from requorum.diagnosis.sheet import Disk, EtcdSheet, Sheet
 from requorum.hosts.certificates import Checked
 from requorum.hosts.clock import Reading
@@ -176,7 +176,7 @@ def test_members_that_only_do_not_say_are_never_restarted_while_quorum_may_hang_
 
 
 def test_of_two_unequal_members_neither_is_called_the_right_one() -> None:
-    odd = roots.corrupt_member(sheet({1: {"hash": DataHash(50, -1, 1)}, 3: {"hash": None}}))
+    odd = causes.corrupt_member(sheet({1: {"hash": DataHash(50, -1, 1)}, 3: {"hash": None}}))
     assert odd and set(odd.evidence) == {"etcd-1", "etcd-2"}
 
 
