@@ -31,8 +31,7 @@ from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.plugin import advice
 from requorum.plugin import options as commandline
-from requorum.plugin.reporter import PlanReporter, Reporter
-from requorum.plugin.tables import CheckReporter
+from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
 from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import run as locking
@@ -41,7 +40,6 @@ from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
 from requorum.run.run import Run
 from requorum.run.terms import Options, Terms
-from requorum.troubleshoot import selection
 
 ROOT = Path(__file__).parents[2]
 PROCEDURE = pytest.StashKey[procedures.Procedure]()
@@ -208,7 +206,7 @@ def options_of(config: pytest.Config) -> Options:
         looks=config.stash[PROCEDURE].looks,
         members=config.getoption("members") or "",
         off=config.getoption("off"),
-        seconds=config.getoption("seconds") or selection.SECONDS,
+        seconds=config.getoption("seconds") or commandline.DIRECT_SECONDS,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
         hosts=config.getoption("hosts") or "NAME",
         discard=config.getoption("discard_new_writes"),

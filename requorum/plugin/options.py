@@ -5,17 +5,18 @@ from __future__ import annotations
 import getpass
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from requorum import procedures
+from requorum.command import LONG
 from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.refusal import Refusal
 from requorum.snapshots import snapshot
-from requorum.troubleshoot import selection
+from requorum.troubleshoot.restarts import choose
 
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
 
@@ -45,7 +46,7 @@ def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
         if option(name) not in (None, False):
             there = "say it under transport in the inventory"
             raise Refusal(f"--{name.replace('_', '-')}", "is testinfra's, and does nothing here", there)
-    selection.check(procedure, inventory, {name: option(name) for name in OWN})
+    check_members(procedure, inventory, {name: option(name) for name in OWN})
     if option("since") is not None:
         collection.since(option("since"))
     _data(option, procedure, inventory)
@@ -96,3 +97,32 @@ def _gone(host: str, inventory: Inventory) -> None:
         )
     if host == inventory.deephaven.configuration_server:
         raise Refusal(f"--gone={host}", "is the configuration server", "name its replacement in the inventory")
+
+
+DIRECT_SECONDS = 20  # how long etcd is run directly unless --seconds says otherwise
+DIRECT_LONGEST = LONG - 120  # the unit's own stop and start must fit into the command's deadline too
+
+
+def check_members(procedure: Procedure, inventory: Inventory, given: Mapping[str, object]) -> None:
+    """Raises `Refusal` for an option that the procedure does not take, lacks, or cannot use. `given`: by name."""
+    takes = {name.rstrip("!") for name in procedure.takes}
+    for name, value in given.items():
+        if value not in (None, False) and name not in takes:
+            others = ", ".join(map(_spelled, sorted(takes))) or "none of its own"
+            raise Refusal(_spelled(name), f"is no option of {procedure.directory}", f"leave it out; it takes {others}")
+    if "members!" in procedure.takes and not given.get("members"):
+        names = ", ".join(member.name for member in inventory.members)
+        raise Refusal(procedure.directory, "needs --members=NAME,…", f"name some of {names}")
+    if given.get("members"):
+        named = choose(inventory, str(given["members"])).members
+        if "seconds" in takes and len(named) != 1:
+            raise Refusal("--members", f"names {len(named)} members", f"{procedure.directory} works on exactly one")
+    seconds = given.get("seconds")
+    if isinstance(seconds, int) and not 1 <= seconds <= DIRECT_LONGEST:
+        raise Refusal(
+            f"--seconds={seconds}", f"must be from 1 to {DIRECT_LONGEST}", f"leave it out for {DIRECT_SECONDS}"
+        )
+
+
+def _spelled(option: str) -> str:
+    return f"--{option.replace('_', '-')}"

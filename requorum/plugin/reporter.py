@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,13 +16,24 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from rich import box
 from rich.console import Console, Group
+from rich.live import Live
 from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
+from requorum.diagnosis.check.check import Finding
 from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Watch
-from requorum.hosts.watch import TerminalWatch, brief
 from requorum.run.dryrun import LEGEND
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
@@ -202,3 +214,127 @@ class PlanReporter(Reporter):  # type: ignore[misc]
             return
         for line in lines:
             self.console.print(line, crop=False, overflow="ignore")
+
+
+MANY = 5  # hosts that are named; more of them are counted
+
+
+class TerminalWatch(Watch):
+    """Redraws its lines in place, and takes them away at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._copy: TaskID | None = None
+
+    def begin(self, text: str) -> None:
+        self.end()
+        self._stage = Progress(
+            TextColumn(" "),
+            SpinnerColumn(),
+            TextColumn("[cyan]{task.description}"),
+            TextColumn("[dim]{task.fields[hosts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        self._copies = Progress(
+            TextColumn("          "),
+            TextColumn("[dim]{task.description}"),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        self._task = self._stage.add_task(text, total=None, hosts="")
+        self._live = Live(
+            Group(self._stage, self._copies),
+            console=self._console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def on(self, hosts: Iterable[str]) -> None:
+        if self._live is not None:
+            self._stage.update(self._task, hosts=brief(list(dict.fromkeys(hosts))))
+
+    def copying(self, what: str, size: int | None) -> None:
+        if self._live is not None:
+            if self._copy is not None:
+                self._copies.remove_task(self._copy)
+            self._copy = self._copies.add_task(what, total=size)
+
+    def copied(self, size: int) -> None:
+        if self._live is not None and self._copy is not None:
+            self._copies.update(self._copy, completed=size)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = self._copy = None
+
+
+def brief(hosts: list[str]) -> str:
+    """At most five names, then a number."""
+    return ", ".join(hosts if len(hosts) <= MANY else [*hosts[: MANY - 1], f"and {len(hosts) - MANY + 1} more"])
+
+
+LOOKS = {"holds": ("✓", "green"), "fails": ("✗", "bold red"), "told": ("i", "yellow"), "unknown": ("?", "yellow")}
+CHECKS_WIDTH = 110  # columns that a table takes where the terminal has fewer
+
+
+class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
+    """One line while it asks, then the tables. Counts and exit codes stay pytest's own."""
+
+    findings: Sequence[Finding] = ()  # the check's own list, which grows as it judges
+
+    def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
+        if not self._step:
+            self.watch.begin("asking all hosts")
+        self._step = nodeid.split("::")[1]
+
+    def _stage(self, report: pytest.TestReport) -> None:
+        """A case is a row of a table; only what nobody foresaw is said at once."""
+        self.watch.end()
+        if report.failed and not isinstance(report.longrepr, str):
+            self.console.print(Text(redact(str(report.longrepr)), style="red"))
+
+    def summary_stats(self) -> None:
+        wide = Console(file=self.console.file, highlight=False, width=max(self.console.width, CHECKS_WIDTH))
+        for table in tables(self.findings):
+            wide.print(table, "")
+        super().summary_stats()
+
+    def _report_keyboardinterrupt(self) -> None:
+        self.console.print(Text("\nInterrupted. Nothing was changed.", style="bold"))
+
+
+def tables(findings: Sequence[Finding]) -> list[Table]:
+    """A table a host, in the order of the findings."""
+    return [_table(host, list(rows)) for host, rows in groupby(findings, key=lambda finding: finding.host)]
+
+
+def _table(host: str, findings: list[Finding]) -> Table:
+    style = "bold red" if any(finding.verdict == "fails" for finding in findings) else "bold green"
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=host,
+        title_justify="left",
+        show_header=False,
+        title_style=style,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column(width=1)
+    table.add_column(width=14)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark, style = LOOKS[finding.verdict]
+        text = redact(finding.found)
+        if finding.verdict == "fails":
+            text += f"\nexpected: {finding.expected}\n→ {finding.remedy}"
+        table.add_row(Text(mark, style=style), finding.check, Text(text, style=style if mark in "✗?" else ""))
+    return table

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from requorum.diagnosis.check.check import Finding, Seen, counted
-from requorum.plugin.tables import CheckReporter
+from requorum.plugin.reporter import CheckReporter
 from requorum.run.run import Run, Section
 
 

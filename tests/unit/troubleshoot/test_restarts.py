@@ -13,9 +13,10 @@ from requorum import procedures
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result
 from requorum.inventory import Member
+from requorum.plugin import options
 from requorum.refusal import Disproved, Refusal
 from requorum.run.run import Run
-from requorum.troubleshoot import restarts, selection, sudoers
+from requorum.troubleshoot import restarts, sudoers
 from tests.unit import build
 
 FIRST = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
@@ -145,12 +146,16 @@ def procedure(name: str) -> procedures.Procedure:
 )
 def test_an_option_that_a_procedure_cannot_use_is_refused(name: str, given: dict[str, object], says: str) -> None:
     with pytest.raises(Refusal, match=says):
-        selection.check(procedure(name), build.inventory(), {"members": None, "off": False, "seconds": None, **given})
+        options.check_members(
+            procedure(name), build.inventory(), {"members": None, "off": False, "seconds": None, **given}
+        )
 
 
 def test_what_a_procedure_takes_passes() -> None:
-    selection.check(procedure("run_directly"), build.inventory(), {"members": "etcd-1", "off": False, "seconds": 780})
-    selection.check(procedure("permissions"), build.inventory(), {"members": None, "off": False, "seconds": None})
+    options.check_members(
+        procedure("run_directly"), build.inventory(), {"members": "etcd-1", "off": False, "seconds": 780}
+    )
+    options.check_members(procedure("permissions"), build.inventory(), {"members": None, "off": False, "seconds": None})
 
 
 # -- data, without which etcd begins an empty cluster --------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from requorum.hosts.stream import fan_out
-from requorum.hosts.watch import TerminalWatch, brief
+from requorum.plugin.reporter import TerminalWatch, brief
 
 
 def terminal() -> tuple[TerminalWatch, io.StringIO]:
