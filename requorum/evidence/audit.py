@@ -3,7 +3,7 @@
 Run as `python -m requorum.journal verify FILE [--hosts=NAME]`. Pure but for `main`. A crash can only cut a journal off:
 it ends without an end record, or in the middle of a line. All else (a record changed, removed, inserted or moved) is
 an alteration and named by its number, counted from 1. Someone who rewrites the whole chain can make it consistent
-again: against that, `--hosts` compares it with what the hosts' syslogs were told while it was written, see `anchor`.
+again: against that, `--hosts` compares it with what the hosts' syslogs were told while it was written, see `syslog`.
 """
 
 from __future__ import annotations

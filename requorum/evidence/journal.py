@@ -1,8 +1,8 @@
 """Evidence as it happens: one JSON record a line, flushed to the disk before the next thing is done.
 
 Each record carries the SHA-256 of the line before it (`previous`) and of itself (`seal`, over all that stands before
-it in the line), so that a changed line shows. `chain` reads that back: `python -m requorum.journal verify FILE`;
-`anchor` writes the head to the hosts' syslogs, so that a file rewritten as a whole shows too; `report` makes a page of
+it in the line), so that a changed line shows. `audit` reads that back: `python -m requorum.journal verify FILE`;
+`syslog` writes the head to the hosts' syslogs, so that a file rewritten as a whole shows too; `report` makes a page of
 it. `summary` is what a machine reads afterwards. Secrets never get here: commands are recorded by `Command.shown()`,
 and every text goes through `redact`.
 """

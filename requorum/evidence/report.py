@@ -2,8 +2,8 @@
 
 `html` is a pure function of both; either may be missing or torn, since a page is wanted most after a run that ended
 badly. `write` puts it beside them; `python -m requorum.report DIRECTORY` does so for a run that was killed. The looks
-are in `report.html.j2`, the records' order in `steps`, the drawing's geometry in `timeline`, whether the file is what
-was written in `chain`.
+are in `report.html.j2`, the records' order in `outline`, the drawing's geometry in `timeline`, whether the file is what
+was written in `audit`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CUT_OFF = ("Cut off", "warn", "The journal has no end: the run was killed, or it
 
 
 def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: str = "") -> str:
-    """The page. `summary` None: the run never got to write it. `checked` is what `chain` says of the journal.
+    """The page. `summary` None: the run never got to write it. `checked` is what `audit` says of the journal.
 
     Everything is redacted once more on its way in, and escaped on its way out.
     """

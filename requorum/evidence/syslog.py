@@ -1,7 +1,7 @@
 """The journal's head in every host's syslog: what makes a journal that was rewritten as a whole show.
 
 `write` and `ask` plan, `parse` reads; only `leave` and `read` act, through `fleet`. Written as root, and only root's
-lines are read back: any user may write to the syslog under any name. `chain.against` compares.
+lines are read back: any user may write to the syslog under any name. `audit.against` compares.
 """
 
 from __future__ import annotations

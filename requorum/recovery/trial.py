@@ -1,7 +1,7 @@
 """The trial: the chosen snapshot, restored and booted before anything is committed. Planners and parsers only.
 
 Every new member restores into scratch with the very flags of Step 4 (`etcd.restore` with another data directory); all
-results are gathered on one of them and booted in `isolation`. What is found there, Step 5 must find in the real
+results are gathered on one of them and booted in `sandbox`. What is found there, Step 5 must find in the real
 cluster. `trials` carries this out.
 """
 

@@ -3,7 +3,7 @@
 A question about what no planned command touches goes to the host itself. One about a path that is only a copy of
 another goes to the host about that other. What is made on the way is answered with named placeholders, ‹…›, which hold
 no blanks since answers are split at them; where no honest answer is known, `Unforeseen` is raised, since a plan must
-not guess. Nothing here touches a host: `planning` asks and records, `aftermath` knows what the commands do.
+not guess. Nothing here touches a host: `dryrun` asks and records, `aftermath` knows what the commands do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The lock is a symbolic link on one host whose target is the holder's words as JSON: made in one step together with its
 content, so that nobody ever sees half of it, and read with one command. It guards against two people; that what a
-killed run did is carried on is `marker`'s part. `locking` carries this out.
+killed run did is carried on is `marker`'s part. `run` carries this out.
 """
 
 from __future__ import annotations

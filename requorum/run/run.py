@@ -58,7 +58,7 @@ class Run:
         self.terms = Terms(inventory, _new_mark(inventory, options.operator), options.gone)
         self.carrying_on = False
         self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
-        self.lock: lock.Holder | None = None  # what this run holds, for `locking`
+        self.lock: lock.Holder | None = None  # what this run holds
         self.shown = False  # the lock is in a plan, so letting it go is too
         self.started = time.monotonic()
         self.stage: str | None = None

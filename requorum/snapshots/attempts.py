@@ -2,7 +2,7 @@
 
 All copies together, without those that do not start, then one alone; each attempt only where the one before failed, and
 none after one that was hindered: slow, refused or out of room says nothing of the data.
-Pure functions over what was tried so far; `salvage` says how an attempt is booted, `salvages` runs it.
+Pure functions over what was tried so far; `survivors` says how an attempt is booted, `salvage` runs it.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:
 
 
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
-    """Fresh copies, started; the last command's output is for `isolation.parse`. `revision`: of the hash to ask for."""
+    """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
     boots = survivors.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
     place, account = survivors.scratch(terms), terms.inventory.etcd.user
     return [

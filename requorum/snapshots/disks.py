@@ -2,7 +2,7 @@
 
 A rebuilt cluster lies beside the one before it, under another token: so the disk of one machine may hold the lost
 cluster's data and that of a run that failed. Pure functions: questions, their answers, and which of it is whose;
-`catalogue` asks, `salvage` and `ondisk` use what is picked here.
+`sources` asks, `survivors` and `ondisk` use what is picked here.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def copy(terms: Terms, disk: Disk) -> list[Command]:
 
 
 def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -> Candidate:
-    """`answers`: to `staged.ask` of the copy."""
+    """`answers`: to `on_host.ask` of the copy."""
     origin = Origin(ON_DISK, disk.lineage, bumps, disk.taken)
     source = on_host.parse(origin, disk.host, kept(terms), answers)
     if isinstance(source, Source):

@@ -1,7 +1,7 @@
 """Snapshots on the operator's machine: verified before anything is touched.
 
 A snapshot of etcd is a bbolt database (whole pages of 512-byte blocks) followed by the 32-byte SHA-256 of all before
-it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. `catalogue` finds and lists
+it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. `files` finds and lists
 them, `ranking` chooses; `Source` is what they hand on.
 """
 

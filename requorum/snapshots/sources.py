@@ -1,8 +1,4 @@
-"""Choosing the data to restore: the one place where Step 0 and the handover decide about snapshots.
-
-`snapshot` finds and verifies files on the operator's machine, `plan` says how to save and copy; here their results are
-put together. `catalogue` holds all sources and has them ranked.
-"""
+"""Choosing the data to restore: all sources there are, in one table, and which of them it is."""
 
 from __future__ import annotations
 

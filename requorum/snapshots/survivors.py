@@ -1,9 +1,9 @@
 """Salvage: the newest data there is, from what the survivors' disks still hold. Planners and parsers only.
 
-Copies of all survivors' whole data directories start together in `isolation`, with just the empty stand-ins that quorum
+Copies of all survivors' whole data directories start together in `sandbox`, with just the empty stand-ins that quorum
 lacks, and Raft decides what was committed; nobody here compares survivors by revision, since an isolated old leader can
 hold more entries that nobody acknowledged. The originals are only read. `disks` says who survived, `attempts` what is
-started next, `salvages` carries it out, and `choice` decides whether it is used.
+started next, `salvage` carries it out, and `choice` decides whether it is used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The backup directory on the operator's machine: how a file gets its final name there, and how old ones leave.
 
 It changes this machine only, one backup at a time, and never shows half a file under a final name. Which backups may
-go is `rotation`'s to say, what a manifest holds `manifest`'s; `backup` brings the files.
+go is said here, what a manifest holds `manifest`'s; `backup` brings the files.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from requorum.diagnosis.check.check import Finding, Seen, counted
-from requorum.plugin.reporter import CheckReporter
 from requorum.run.run import Run, Section
 
 
@@ -35,6 +34,6 @@ def inspection(_run: Run, pytestconfig: pytest.Config) -> Inspection:
 
     _run.hand_in(Section(inspection.fields, closing))
     reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-    if isinstance(reporter, CheckReporter):
+    if hasattr(reporter, "findings"):  # a check's; a plain one, as with `--collect-only`, draws none
         reporter.findings = inspection.findings
     return inspection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,8 +22,15 @@ CONFIG = "/etc/etcd/dh/latest/config.yaml"
 AWAY = "/var/lib/elsewhere"  # another disk, as far as etcd can tell
 
 
-def written_late(rehearsal: Rehearsal) -> bool:
-    return etcd_client.read_all(rehearsal.nodes, LATE) != {}
+def write_late(rehearsal: Rehearsal) -> str:
+    """A write that no backup has; its key, which no other test has written."""
+    key = f"{LATE}/{time.time_ns()}"
+    etcd_client.put(rehearsal.nodes, key, "written after the backup")
+    return key
+
+
+def is_back(rehearsal: Rehearsal, key: str) -> bool:
+    return etcd_client.read_all(rehearsal.nodes, key) != {}
 
 
 def originals(node: Node, directory: str) -> str:
@@ -81,13 +89,14 @@ def unreadable(node: Node) -> Iterator[None]:
 # -- what the run must do ----------------------------------------------------------------------------------------
 
 
-def lose_all_but_one(rehearsal: Rehearsal) -> tuple[Node, str]:
-    """A write that no backup has, then all are stopped and two wiped; the survivor and its data directory."""
-    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+def lose_all_but_one(rehearsal: Rehearsal) -> tuple[Node, str, str]:
+    """A late write, then all are stopped and two wiped; the survivor, its data directory, and the key."""
+    key = write_late(rehearsal)
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe")
     survivor = rehearsal.nodes.by_name("etcd-1")
-    return survivor, data_dir(survivor)
+    survivor.run(["rm", "-rf", AWAY])
+    return survivor, data_dir(survivor), key
 
 
 def refused_untouched(rehearsal: Rehearsal, why: str) -> Run:
@@ -104,7 +113,7 @@ def refused_untouched(rehearsal: Rehearsal, why: str) -> Run:
 
 def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(rehearsal: Rehearsal) -> None:
     """A log that is kept apart, and links at each place; at the last one the printed last resort is pasted."""
-    survivor, directory = lose_all_but_one(rehearsal)
+    survivor, directory, key = lose_all_but_one(rehearsal)
     inventory = rehearsal.inventory()
     for made in LAYOUTS:
         survivor.run(["sh", "-ec", UNDO, directory, AWAY, CONFIG])
@@ -116,7 +125,7 @@ def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(
 
     assert run.recovered, run.output
     assert run.summary["snapshot"]["source"] == "on-disk"
-    assert written_late(rehearsal)
+    assert is_back(rehearsal, key)
     assert originals(survivor, directory) == before, "what the link leads to is only read"
     rehearsal.assert_recovered(run)
 
@@ -127,13 +136,13 @@ def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(
 def test_each_choice_after_a_disk_that_is_not_understood_works_as_pasted(
     rehearsal: Rehearsal, made: Callable[[Node, str], None], option: str, late: bool
 ) -> None:
-    survivor, directory = lose_all_but_one(rehearsal)
+    survivor, directory, key = lose_all_but_one(rehearsal)
     made(survivor, directory)
     before = originals(survivor, directory)
     stopped = rehearsal.run(rehearsal.inventory())
     run = rehearsal.run(rehearsal.inventory(), choice(stopped, option))
     assert run.recovered, run.output
-    assert written_late(rehearsal) == late
+    assert is_back(rehearsal, key) == late
     assert originals(survivor, directory) == before
     rehearsal.assert_recovered(run)
 
@@ -141,34 +150,35 @@ def test_each_choice_after_a_disk_that_is_not_understood_works_as_pasted(
 @pytest.mark.matrix
 @pytest.mark.parametrize("made", LAYOUTS)
 def test_once_it_is_mended_the_same_command_salvages(rehearsal: Rehearsal, made: Callable[[Node, str], None]) -> None:
-    survivor, directory = lose_all_but_one(rehearsal)
+    survivor, directory, key = lose_all_but_one(rehearsal)
     made(survivor, directory)
     stops(rehearsal.run(rehearsal.inventory()), "test_given_a_snapshot_is_whole")
     survivor.run(["sh", "-ec", UNDO, directory, AWAY, CONFIG])
     run = rehearsal.run(rehearsal.inventory())
     assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
-    assert written_late(rehearsal)
+    assert is_back(rehearsal, key)
     rehearsal.assert_recovered(run)
 
 
 @pytest.mark.matrix
 def test_what_the_whole_disks_hold_can_be_named_where_another_is_in_doubt(rehearsal: Rehearsal) -> None:
-    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    key = write_late(rehearsal)
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe", ("etcd-3",))
     odd = rehearsal.nodes.by_name("etcd-2")
+    odd.run(["rm", "-rf", AWAY])
     log_kept_apart(odd, data_dir(odd))
     stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
     stops(stopped, "test_given_a_snapshot_is_whole")
     run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, "--salvage"))
     assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
-    assert written_late(rehearsal)
+    assert is_back(rehearsal, key)
     rehearsal.assert_recovered(run)
 
 
 def refuses_writes(rehearsal: Rehearsal) -> tuple[Node, str, Run]:
     """A survivor in whose data etcd's space alarm is on; the stopped run."""
-    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    write_late(rehearsal)
     with etcd_client.connect(rehearsal.nodes) as client:
         client.raise_alarm()
     rehearsal.lose("stop", ALL)
@@ -202,7 +212,7 @@ def test_a_survivor_that_refuses_writes_stops_the_run_and_its_save_is_kept(rehea
 
 @pytest.mark.matrix
 def test_once_the_disk_can_be_read_again_the_same_command_salvages(rehearsal: Rehearsal) -> None:
-    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    key = write_late(rehearsal)
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe", ("etcd-3",))
     inventory = rehearsal.inventory()
@@ -211,7 +221,7 @@ def test_once_the_disk_can_be_read_again_the_same_command_salvages(rehearsal: Re
     run = rehearsal.run(inventory, "--rebuild")
     assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
     assert run.summary["data_loss"]["certain"] == 0, "a majority of the disks is in it"
-    assert written_late(rehearsal)
+    assert is_back(rehearsal, key)
     rehearsal.assert_recovered(run)
 
 
@@ -220,7 +230,7 @@ def test_once_the_disk_can_be_read_again_the_same_command_salvages(rehearsal: Re
     [("--skip-hash", True), pytest.param("--snapshot", False, marks=pytest.mark.matrix)],
 )
 def test_one_of_two_survivors_with_an_io_error_stops_the_run(rehearsal: Rehearsal, option: str, late: bool) -> None:
-    etcd_client.put(rehearsal.nodes, LATE, "written after the backup")
+    key = write_late(rehearsal)
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe", ("etcd-3",))
     survivors = [(node, data_dir(node)) for node in rehearsal.nodes.members[:2]]
@@ -231,6 +241,6 @@ def test_one_of_two_survivors_with_an_io_error_stops_the_run(rehearsal: Rehearsa
         assert "Input/output error" in stopped.output
         run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, option))
     assert run.recovered, run.output
-    assert written_late(rehearsal) == late
+    assert is_back(rehearsal, key) == late
     assert [originals(node, directory) for node, directory in survivors] == before
     rehearsal.assert_recovered(run)

@@ -2,7 +2,7 @@
 
 The unit's own journal and the whole one, since some lines are only in the latter; what the machine says of itself;
 what etcd says to a login. Passwords and keys are not asked for at all; what may hold one by accident is redacted on
-its way (`fleet`). `logbook` makes the page of it.
+its way (`fleet`). `page` makes the page of it.
 """
 
 from __future__ import annotations

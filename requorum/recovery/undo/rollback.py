@@ -1,4 +1,4 @@
-"""Going back: what undoes a run on every host, as data. Pure planners; what a host was is `before`'s to say.
+"""Going back: what undoes a run on every host, as data. Pure planners; what a host was is `baseline`'s to say.
 
 Nothing is deleted here either: what the run brought goes into its own directory, and what was there before is put back
 from the copy that was made before the run changed anything. A host that is as it was gives an empty plan, so that an

@@ -1,6 +1,6 @@
 """Facts for going back, and the save of a cluster that is discarded: the one thing here that is not a look.
 
-`before` says what is asked, `rollback` what is run; the save's planners are the backup's.
+`baseline` says what is asked, `rollback` what is run; the save's planners are the backup's.
 """
 
 from __future__ import annotations
