@@ -171,6 +171,11 @@ class Etcd(_Model):
     peer_port: int = Field(default=2380, ge=1, le=65535)
     revision_bump: int = Field(default=1_000_000_000, ge=0, lt=2**62)
 
+    @field_validator("data_root")
+    @classmethod
+    def _without_a_slash(cls, value: str) -> str:
+        return value.rstrip("/") or "/"
+
     @model_validator(mode="after")
     def _can_be(self) -> Etcd:
         if self.client_port == self.peer_port:

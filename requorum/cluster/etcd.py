@@ -1,8 +1,4 @@
-"""etcdctl, etcdutl and the unit, by version: what to run, and how to read what they print.
-
-Pure functions only: they return `Command`s or parse output. Shapes are etcd's own JSON (`-w json`); revisions are
-store revisions, member and cluster IDs unsigned integers. `quorum` decides with these facts, `fleet` acts.
-"""
+"""A member's configuration, its health, and the commands that stop, restore and start it, by version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What etcdctl and etcdutl say."""
+"""What etcdctl and etcdutl print, read: etcd's own JSON; revisions are the store's, IDs unsigned integers."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def ask_unit(host: str, unit: str) -> Command:
 def parse_unit(text: str) -> Unit:
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return Unit(
-        load=values.get("LoadState", "not-found"),
+        load=values.get("LoadState", ""),
         active=values.get("ActiveState", "inactive"),
         sub=values.get("SubState", "dead"),
         enabled=values.get("UnitFileState", ""),

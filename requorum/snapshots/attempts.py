@@ -188,7 +188,8 @@ def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvag
         return replace(found, failed=why, mend=MEND if hindered else "")
     attempt = tried[-1][0]
     how = "alone" if attempt.force else "together"
-    return replace(found, how=how, survivors=attempt.names, members=len(attempt.members))
+    members = max(nothing.members, len(attempt.members))  # data that was forced once knows itself alone
+    return replace(found, how=how, survivors=attempt.names, members=members)
 
 
 def measured(found: Salvaged, source: Source) -> Salvaged:

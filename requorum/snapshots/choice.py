@@ -102,7 +102,10 @@ def _with_the_others(found: Found) -> list[str]:
     if not names:
         return []
     tokens = dict.fromkeys(disk.config.token for disk in whole)
-    return [f"go on with what {names} holds, and without those disks: {NAME_SALVAGE}{token}" for token in tokens]
+    return [
+        f"go on with what {names} holds, and without those disks: {NAME_SALVAGE}{shlex.quote(token)}"
+        for token in tokens
+    ]
 
 
 def _with_a_backup(found: Found) -> str:

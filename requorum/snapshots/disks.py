@@ -8,6 +8,7 @@ cluster's data and that of a run that failed. Pure functions: questions, their a
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, Candidate, str
 class Disk:
     """One cluster's data on one old member. `installed`: by the configuration that its unit reads. `bytes` and `taken`
     (RFC 3339) are the database's, None and "" where there is none; `logged`: a write-ahead log is there. `problem`: why
-    it is not understood what lies there, "" where it is whole, or nothing at all."""
+    it is not understood what lies there, "" where it is whole, or nothing at all. `linked`: the name is a link."""
 
     member: Member
     config: MemberConfig
@@ -38,6 +39,7 @@ class Disk:
     bytes: int | None = None
     taken: str = ""
     problem: str = ""
+    linked: bool = False
 
     @property
     def host(self) -> str:
@@ -119,34 +121,46 @@ def has_log(text: str) -> bool:
     return any(line.split(" ")[0].endswith(".wal") for line in text.splitlines())
 
 
+_ROW = re.compile(r"(\S+) (-?[0-9.]+) ([0-9]+)")
+
+
+def _rfc3339(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""  # a clock that was nowhere near
+
+
 def parse_data(
     member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str, there: Layout
 ) -> Disk:
     """`text`: the answer to `ask_data`; `there`: what lies in the data directory."""
     logged, size, taken = False, None, ""
     for line in text.splitlines():
-        name, seconds, length = line.rsplit(" ", 2)
+        if not (row := _ROW.fullmatch(line)):
+            continue  # what it is was seen in `there`
+        name, seconds, length = row.groups()
         if name == "db":
-            size = int(length)
-            moment = datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")
-            taken = moment.replace("+00:00", "Z")
+            size, taken = int(length), _rfc3339(float(seconds))
         logged = logged or name.endswith(".wal")
     odd = layout.problem(config, there)
     if not odd and there.files and (size is None or not logged):
         odd = f"what lies in {config.data_dir} was not twice the same when it was looked at"
-    return Disk(member, config, lineage, installed, logged, size, taken, odd)
+    return Disk(member, config, lineage, installed, logged, size, taken, odd, there.link)
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------
 
 
 def salvageable(disks: Sequence[Disk], family: Family, named: str | None, doubted: Collection[str] = ()) -> list[Disk]:
-    """What is salvaged, at most one disk a host: the named token's data, else the lost cluster's but for `doubted`
-    hosts; [] where there is none of it, or where no host tells which cluster was lost and there are several."""
+    """What is salvaged, at most one disk a host: the named token's data, else the lost cluster's; not of `doubted`
+    hosts, but where it is named and only they hold it. [] where there is none of it, or where no host tells which
+    cluster was lost and there are several."""
     first: dict[str, Disk] = {}
     for disk in sorted(_salvageable(disks, family, named), key=lambda disk: not disk.installed):
         first.setdefault(disk.host, disk)
-    kept = {host: disk for host, disk in first.items() if named or host not in doubted}
+    sure = {host: disk for host, disk in first.items() if host not in doubted}
+    kept = sure or (first if named else {})
     return [disk for disk in disks if kept.get(disk.host) is disk]
 
 

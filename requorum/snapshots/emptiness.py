@@ -7,6 +7,7 @@ its data is, which stops the run: a backup must not take the place of data that 
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -25,23 +26,27 @@ from requorum.snapshots.ranking import NAME_SALVAGE
 
 @dataclass(frozen=True)
 class Way:
-    """Where a path leads: `real` after all links, and the first link on it that leads nowhere, "" where none does."""
+    """Where a path leads: `real` after all links that this login may follow, and the first link on it that leads
+    nowhere, "" where none does. `link`: its own name is one. `unknown`: nobody answered."""
 
     real: str
     dangling: str = ""
+    link: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
 class Place:
-    """One old member's machine. `config`: the installed one, why it cannot be read, or None; `earlier`: why earlier
-    ones cannot be read, "" if they can. `runs`: the words that its unit starts, None where nobody tells. `processes`:
-    of etcd. `root`: the entries of `data_root`. `unmounted`: file systems that belong there and are not mounted, None
-    where nobody tells. `ways`: directory where data would be → where that leads. `strays`: directory below `data_root`
-    that no configuration names → what lies there, and whose it is."""
+    """One old member's machine. `config`: the installed one, why it cannot be read, or None; `real`: its path without
+    links; `earlier`: why earlier ones cannot be read, "" if they can. `runs`: the words that its unit starts, None
+    where nobody tells. `processes`: of etcd. `root`: the entries of `data_root`. `unmounted`: file systems that belong
+    there and are not mounted, None where nobody tells. `ways`: directory where data would be → where that leads.
+    `strays`: directory below `data_root` that no configuration names → what lies there, and whose it is."""
 
     host: str
     unit: Unit
     config: MemberConfig | str | None
+    real: str = ""
     earlier: str = ""
     runs: tuple[str, ...] | None = None
     processes: tuple[str, ...] = ()
@@ -54,13 +59,18 @@ class Place:
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
-def ask(host: str, unit: str) -> list[Command]:
-    """What the unit starts, whether an etcd runs whatever its unit, and which file systems are mounted and should be.
+def ask(host: str, settings: Etcd, aside: str) -> list[Command]:
+    """What the unit starts, or started before this run set it `aside`; where its configuration really lies; whether an
+    etcd runs whatever its unit; and which file systems are mounted and should be.
 
-    Their answers are for `runs`, `processes` and `unmounted`, in this order.
+    Their answers are for `runs`, `real`, `processes` and `unmounted`, in this order.
     """
+    unit = settings.unit
+    kept = [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
     return [
         systemd.ask(host, unit),
+        look(host, "cat", *kept, why=f"what {unit} started"),
+        look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
         look(host, "findmnt", "-rno", "TARGET", why="file systems that are there", root=False),
@@ -76,17 +86,36 @@ def ask_way(host: str, directory: str) -> Command:
     return look(host, "sh", "-c", script, directory, why=f"where {directory} leads", root=False)
 
 
-def way(directory: str, answer: Result) -> Way:
+def way(directory: str, answer: Result, link: bool = False) -> Way:
     lines = answer.stdout.splitlines()
     real = next((line[2:] for line in lines if line.startswith("= /")), directory)
-    return Way(real, next((line for line in lines if line.startswith("/")), ""))
+    return Way(real, next((line for line in lines if line.startswith("/")), ""), link, answer.hindered)
 
 
-def runs(host: str, unit: str, answer: Result) -> tuple[str, ...] | None:
-    """The words that the unit starts; None where it is not installed, is masked, or starts several things."""
+def runs(host: str, unit: str, answer: Result, kept: Result) -> tuple[str, ...] | None:
+    """The words that the unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
+    or starts several things. Of one that was set aside, what its file says."""
     try:
-        return systemd.parse(answer.stdout, host, unit).argv
+        found = systemd.parse(answer.stdout, host, unit)
     except (systemd.UnitError, ValueError, IndexError):
+        return _started(kept.stdout)
+    values = dict(one.split("=", 1) for one in found.environment if "=" in one)
+    words = [part for word in found.argv for part in _filled(word, values)]
+    flags = [f"--{name[5:].lower().replace('_', '-')}={value}" for name, value in values.items() if name[:5] == "ETCD_"]
+    return (*words[:1], *flags, *words[1:])
+
+
+def _filled(word: str, values: Mapping[str, str]) -> list[str]:
+    """`$NAME` becomes several words, as systemd has it; a name without a value stays as it is."""
+    value = values.get(word.strip("${}"))
+    return [word] if word[:1] != "$" or value is None else [value] if word[:2] == "${" else value.split()
+
+
+def _started(text: str) -> tuple[str, ...] | None:
+    lines = [line.partition("=")[2].lstrip("-@:+!") for line in text.splitlines() if line.startswith("ExecStart=")]
+    try:
+        return tuple(shlex.split(lines[0])) if len(lines) == 1 else None
+    except ValueError:
         return None
 
 
@@ -97,7 +126,7 @@ def processes(answer: Result) -> tuple[str, ...]:
 
 def unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
     """Mount points of fstab where nothing is mounted; None where that cannot be told."""
-    if mounted.code != 0:
+    if mounted.code != 0 or wanted.hindered:
         return None
     there = {target.rstrip("/") for target in mounted.stdout.split()}
     targets = [target.rstrip("/") for target in wanted.stdout.split() if target.startswith("/")]
@@ -128,11 +157,13 @@ def doubt(place: Place, found: Sequence[Disk], picked: bool, family: Family, set
     if len(whole) > 1:
         return f"data of the lost cluster may be in {' and in '.join(config.data_dir for config in whole)}"
     if whole and not picked:
-        name = f"{NAME_SALVAGE}{whole[0].token}"
+        name = f"{NAME_SALVAGE}{shlex.quote(whole[0].token)}"
         return f"data in {whole[0].data_dir} is whole, and not proven to be another cluster's ({name})"
-    flags = _flags(place.runs or (), settings)
+    flags = _flags(place, settings)
     if whole or flags:
         return flags
+    if not place.unit.load:
+        return f"systemd does not tell of {settings.unit}"
     return _configuration(place, found, settings) or _elsewhere(place, family)
 
 
@@ -155,7 +186,8 @@ def is_proven_anothers(disk: Disk, family: Family) -> bool:
 def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
     """Whether it is known where the data of this machine was: by its configuration, or because there was never any."""
     if place.config is None and not found:
-        if place.unit.installed:
+        reads = _given(place.runs or ()).get("config-file")
+        if place.unit.installed and (reads != settings.config or place.root.files):
             return f"{settings.unit} is installed, but {settings.config} is not there to say where its data is"
         if place.processes:
             return f"an etcd runs (process {', '.join(place.processes)}), but {settings.config} is not there"
@@ -164,14 +196,15 @@ def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
     return ""
 
 
-def _flags(words: Sequence[str], settings: Etcd) -> str:
+def _flags(place: Place, settings: Etcd) -> str:
     """Whether the unit takes its settings from another place than the configurations that were read. Beside a
     configuration file etcd ignores every other flag."""
-    given = _given(words)
+    given = _given(place.runs or ())
     if "config-file" in given:
         other, known = PurePosixPath(given["config-file"]), PurePosixPath(settings.config)
         beside = (other.parent.parent, other.name) == (known.parent.parent, known.name)
-        return "" if beside else f"{settings.unit} reads {other}, not {settings.config}"
+        ours = str(other) in (settings.config, place.real) or (place.config is None and beside)
+        return "" if ours else f"{settings.unit} reads {other}, not {settings.config}"
     named = [f"--{name}={given[name]}" for name in ("data-dir", "wal-dir") if name in given]
     return f"{settings.unit} starts etcd with {' '.join(named)}, not with {settings.config}" if named else ""
 
@@ -193,10 +226,12 @@ def _elsewhere(place: Place, family: Family) -> str:
     if place.unmounted is None:
         return "nobody tells which of its file systems are mounted"
     for directory, way in place.ways.items():
+        if way.unknown:
+            return f"nobody tells where {directory} leads"
         if way.dangling:
             return f"{way.dangling} is a link on the way to {directory}, and leads nowhere"
         for target in place.unmounted:
-            if _lies_in(target, directory) or _lies_in(target, way.real):
+            if _lies_in(target, directory) or _lies_in(target, way.real) or (way.link and way.real == directory):
                 return f"{target} should be a file system of its own (fstab), and none is mounted there"
     for path, (layout, lineage) in place.strays.items():
         if layout.problem:

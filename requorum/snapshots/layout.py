@@ -19,11 +19,12 @@ OURS = ("lost+found",)  # what a file system keeps for itself
 class Layout:
     """`entries`: path below the directory → find's letter for its kind ("f", "d", "l", …); None where there is no such
     directory, which was seen and not guessed. `depth`: how deep it was looked into. `problem`: why it cannot be said
-    what lies there, "" if it can."""
+    what lies there, "" if it can. `link`: its own name is one."""
 
     entries: dict[str, str] | None = field(default_factory=dict)
     problem: str = ""
     depth: int = DEPTH
+    link: bool = False
 
     @property
     def files(self) -> list[str]:
@@ -63,7 +64,7 @@ def parse(directory: str, answer: Result, depth: int = DEPTH) -> Layout:
         return Layout(problem=f"{directory} cannot be looked at: {others[-1] if others else answer.words}")
     if inside in kinds:
         below = {path.removeprefix(f"{inside}/"): kind for path, kind in kinds.items() if path.startswith(f"{inside}/")}
-        return Layout(below, depth=depth)
+        return Layout(below, depth=depth, link=kinds.get(directory) == "l")
     if directory in kinds:
         return Layout(problem=f"{directory} is no directory and leads to none")
     return Layout(None) if missing else Layout(problem=f"{directory} cannot be looked at: {answer.words}")
@@ -72,6 +73,8 @@ def parse(directory: str, answer: Result, depth: int = DEPTH) -> Layout:
 def problem(config: MemberConfig, found: Layout) -> str:
     """Why the data of this member is not where and as etcd lays it out by itself; "" where it is, or nothing is."""
     directory, inside = config.data_dir, (f"{config.data_dir}/member/wal", "")
+    if not directory.startswith("/"):
+        return f"its data-dir {directory} is no absolute path"
     if config.wal_dir.rstrip("/") not in inside:
         return f"its configuration keeps the log apart, in {config.wal_dir} (wal-dir)"
     if found.problem or not found.files:

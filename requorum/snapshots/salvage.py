@@ -1,4 +1,4 @@
-"""Carrying a salvage out, at the end of Step 1: what `disks`, `salvage` and `attempts` plan is run, step by step."""
+"""Carrying a salvage out, at the end of Step 1: what `disks`, `survivors` and `attempts` plan is run, step by step."""
 
 from __future__ import annotations
 

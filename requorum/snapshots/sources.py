@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -346,7 +346,8 @@ def _places(run: Run, known: Sequence[Disk], hosts: Sequence[str]) -> list[Place
     """Every old member's machine: what is known of where its etcd keeps data."""
     settings = run.inventory.etcd
     units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
-    said = run.ask_by_host([question for host in hosts for question in emptiness.ask(host, settings.unit)])
+    asked = [question for host in hosts for question in emptiness.ask(host, settings, run.terms.aside)]
+    said = run.ask_by_host(asked)
     before = facts.by_host(run, [disks.ask_earlier(host, settings.config, run.inventory.cluster) for host in hosts])
     roots = facts.by_host(run, [layout.ask(host, settings.data_root, 1) for host in hosts])
     return [
@@ -354,22 +355,29 @@ def _places(run: Run, known: Sequence[Disk], hosts: Sequence[str]) -> list[Place
             host,
             units[host],
             configs[host],
+            said[host][2].stdout.strip(),
             "" if before[host].code == 0 else f"earlier configurations cannot be read: {before[host].words}",
-            emptiness.runs(host, settings.unit, said[host][0]),
-            emptiness.processes(said[host][1]),
+            emptiness.runs(host, settings.unit, *said[host][:2]),
+            emptiness.processes(said[host][3]),
             root := layout.parse(settings.data_root, roots[host], 1),
-            emptiness.unmounted(*said[host][2:]),
-            _ways(run, host, {settings.data_root, *(d.config.data_dir for d in known if d.host == host)}),
+            emptiness.unmounted(*said[host][4:]),
+            _ways(run, host, {settings.data_root: root.link, **_linked(known, host)}),
             _strays(run, host, emptiness.strays(root, settings.data_root, [d for d in known if d.host == host])),
         )
         for host in hosts
     ]
 
 
-def _ways(run: Run, host: str, directories: Iterable[str]) -> dict[str, Way]:
-    asked = sorted(directories)
+def _linked(known: Sequence[Disk], host: str) -> dict[str, bool]:
+    return {disk.config.data_dir: disk.linked for disk in known if disk.host == host}
+
+
+def _ways(run: Run, host: str, directories: Mapping[str, bool]) -> dict[str, Way]:
+    """`directories`: each with whether its own name is a link."""
+    asked = sorted(directory for directory in directories if directory.startswith("/"))
     answers = run.ask([emptiness.ask_way(host, directory) for directory in asked])
-    return {directory: emptiness.way(directory, found) for directory, found in zip(asked, answers, strict=True)}
+    ways = zip(asked, answers, strict=True)
+    return {directory: emptiness.way(directory, found, directories[directory]) for directory, found in ways}
 
 
 def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:

@@ -244,3 +244,12 @@ def test_the_hash_of_the_backups_revision_is_asked_for(revision: int | None) -> 
     plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED), revision)
     (written,) = [command.stdin for command in plan if any(word.endswith("/revision") for word in command.argv)]
     assert written == (b"7" if revision else b"")
+
+
+def test_data_that_was_forced_by_hand_once_is_no_majority_of_the_members_that_there_were() -> None:
+    told = (("etcd-1", "https://10.0.0.11:2380"),)
+    alone = Copies((ONE,), (("etcd-1", 5),), ())
+    moved = Answers(failed="no leader within 60 s", members=told, hindered=True)
+    (_, second), found = run(alone, moved, GOOD)
+    assert second.members == dict(told)
+    assert found.members == 3, "of the three that were lost"

@@ -113,6 +113,20 @@ def test_a_disk_without_log_or_database_is_not_salvaged(part: dict[str, None]) -
     assert disks.salvageable([torn], family(torn), None) == []
 
 
+def test_what_is_named_is_taken_from_the_disks_that_nobody_doubts() -> None:
+    two = (disk(1, LOST), disk(2, LOST))
+    assert [d.host for d in disks.salvageable(two, family(*two), "lost", {"etcd-2"})] == ["etcd-1"]
+    assert [d.host for d in disks.salvageable(two[1:], family(*two), "lost", {"etcd-2"})] == ["etcd-2"], "all there is"
+    assert [d.host for d in disks.salvageable(two, family(*two), None, {"etcd-2"})] == ["etcd-1"]
+
+
+def test_a_row_that_is_none_and_a_time_that_nobody_has_are_passed_over() -> None:
+    blank = disk(1, LOST)
+    said = f"db 99999999999999 4096\nodd\nname.wal 1.0 1\n{SAID.splitlines()[1]}"
+    seen = disks.parse_data(blank.member, blank.config, LOST, True, said, WHOLE)
+    assert (seen.bytes, seen.taken, seen.whole) == (4096, "", True)
+
+
 def test_what_is_named_and_not_there_is_refused_with_what_is() -> None:
     where, _, remedy = disks.refusal(BOTH, family(*BOTH), "mistyped", None) or ("", "", "")
     assert where == "--salvage=mistyped"

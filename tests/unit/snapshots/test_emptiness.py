@@ -77,7 +77,7 @@ def test_a_machine_without_configuration_is_not_empty_where_anything_of_etcd_is_
     ("words", "why"),
     [
         (("etcd", "--config-file", "/etc/etcd/dh/latest/config.yaml"), ""),
-        (("etcd", "--config-file=/etc/etcd/dh/cd01a0636/config.yaml"), ""),
+        (("etcd", "--config-file=/etc/etcd/dh/cd01a0636/config.yaml"), "reads /etc/etcd/dh/cd01a0636/config.yaml"),
         (("etcd", "-config-file=/etc/etcd/dh/latest/config.yaml", "--data-dir=/d"), ""),
         (("/opt/wrapper.sh", "start"), "is not seen to start etcd with --config-file=/etc/etcd/dh/latest/config.yaml"),
         (None, "is not seen to start etcd with --config-file"),
@@ -201,8 +201,10 @@ def test_the_answers_are_read() -> None:
     assert emptiness.unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
     assert emptiness.unmounted(said(1), said(0, "/\n")) == ()
     assert emptiness.unmounted(said(0, "/\n"), said(127)) is None
-    assert emptiness.runs("h", "u", said(1, "", "Unknown object")) is None
-    assert emptiness.runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6)) is None
+    assert emptiness.runs("h", "u", said(1, "", "Unknown object"), said(1)) is None
+    assert emptiness.runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
+    assert emptiness.unmounted(said(124), said(0, "/\n")) is None
+    assert emptiness.way("/a", said(124)).unknown
     assert emptiness.way("/a", said(0, "= /b/c\n")) == Way("/b/c")
     assert emptiness.way("/a", said(0, "/a\n= /b\n")) == Way("/b", "/a")
 
@@ -220,3 +222,73 @@ def followed(path: str) -> Way:
     command = emptiness.ask_way("h", path)
     done = subprocess.run(command.argv, capture_output=True, text=True, check=False)
     return emptiness.way(path, Result(command, done.returncode, done.stdout, done.stderr, 0.0))
+
+
+UNIT = """a(sasbttttuii) 1 "/usr/bin/etcd" {n} "/usr/bin/etcd" {words} false 0 0 0 0 0 0 0
+as {m} {environment}
+a(sb) 0
+s "etcd"
+s ""
+t 1024
+"""
+
+
+def unit(words: list[str], environment: list[str]) -> Result:
+    quoted = [" ".join(f'"{word}"' for word in group) for group in (words, environment)]
+    text = UNIT.format(n=1 + len(words), words=quoted[0], m=len(environment), environment=quoted[1])
+    return said(0, text)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "why"),
+    [
+        ([], ["ETCD_DATA_DIR=/data/etcd"], "starts etcd with --data-dir=/data/etcd"),
+        ([], ["ETCD_CONFIG_FILE=/etc/etcd/dh/latest/config.yaml"], ""),
+        (["$OPTS"], ["OPTS=--config-file /etc/etcd/dh/latest/config.yaml"], ""),
+        (["--config-file=/etc/etcd/dh/latest/config.yaml"], ["ETCD_DATA_DIR=/data"], ""),
+        (["$OPTS"], [], "is not seen to start etcd"),
+    ],
+)
+def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_them(
+    words: list[str], environment: list[str], why: str
+) -> None:
+    found = emptiness.runs("h", "u", unit(words, environment), said(1))
+    assert found is not None
+    doubted = doubt(replace(WIPED, runs=found), disk())
+    assert why in doubted and bool(why) == bool(doubted)
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [
+        ("[Service]\nExecStart=/usr/bin/etcd --data-dir=/data\n", "starts etcd with --data-dir=/data"),
+        ("[Service]\nExecStart=-/usr/bin/etcd --config-file /etc/etcd/dh/latest/config.yaml\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_unit_that_this_run_has_set_aside_still_tells(kept: str, why: str) -> None:
+    found = emptiness.runs("h", "u", said(1, "", "Unknown object"), said(1, kept, "cat: x: No such file"))
+    doubted = doubt(replace(WIPED, unit=build.ABSENT, config=None, runs=found), disk())
+    assert why in doubted and bool(why) == bool(doubted)
+
+
+def test_another_configuration_beside_the_installed_one_is_another() -> None:
+    words = ("etcd", "--config-file=/etc/etcd/dh/B/config.yaml")
+    assert "reads /etc/etcd/dh/B" in doubt(replace(WIPED, runs=words, real="/etc/etcd/dh/A/config.yaml"), disk())
+    assert doubt(replace(WIPED, runs=words, real="/etc/etcd/dh/B/config.yaml"), disk()) == ""
+    assert doubt(replace(WIPED, runs=words, config=None), disk()) == "", "the link that led there was set aside"
+
+
+def test_a_golden_image_with_the_unit_and_nothing_else_is_as_new() -> None:
+    image = replace(ANEW, unit=build.STOPPED, runs=OURS)
+    assert doubt(image) == ""
+    assert "is installed" in doubt(replace(image, runs=None))
+    assert "is installed" in doubt(replace(image, root=Layout({"old": "d"}, depth=1)))
+
+
+def test_a_link_that_this_login_cannot_follow_is_in_doubt_while_anything_is_not_mounted() -> None:
+    ways = {DATA: Way(DATA, link=True)}
+    assert "should be a file system" in doubt(replace(WIPED, ways=ways, unmounted=("/mnt",)), disk())
+    assert doubt(replace(WIPED, ways=ways), disk()) == ""
+    assert "nobody tells where" in doubt(replace(WIPED, ways={DATA: Way(DATA, unknown=True)}), disk())
+    assert "systemd does not tell" in doubt(replace(WIPED, unit=replace(build.ABSENT, load="")), disk())

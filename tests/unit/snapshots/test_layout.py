@@ -59,6 +59,10 @@ def test_whatever_else_is_said_proves_nothing(result: Result, why: str) -> None:
     assert layout.problem(build.config(), found) == found.problem
 
 
+def test_a_data_directory_that_depends_on_where_etcd_was_started_is_not_understood() -> None:
+    assert "no absolute path" in layout.problem(build.config(data_dir="etcd-1.etcd"), of())
+
+
 def test_what_was_not_looked_into_is_no_empty_tree() -> None:
     """As data is moved aside: data_root/backup/old/member/snap/db."""
     assert of("d old", "d old/member", "d old/member/snap").files == ["old/member/snap"]
