@@ -114,7 +114,13 @@ def _offsets(node: Node, directory: str, what: bytes) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("damage", "option"), [(truncate_log, "--skip-hash"), (damage_pages, "--snapshot")])
+@pytest.mark.parametrize(
+    ("damage", "option"),
+    [
+        pytest.param(truncate_log, "--skip-hash", marks=pytest.mark.matrix),  # makes room for test_stop_before_less
+        (damage_pages, "--snapshot"),
+    ],
+)
 def test_a_survivor_whose_data_is_damaged_stops_the_run_and_a_choice_goes_on(
     rehearsal: Rehearsal, damage: object, option: str
 ) -> None:
