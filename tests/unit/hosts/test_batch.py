@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.command import Command
+from requorum.command import Command, look
 from requorum.hosts import batch
 from requorum.hosts.batch import Frame
 
@@ -76,3 +76,11 @@ def test_a_script_never_outgrows_one_argument() -> None:
     groups = list(batch.batches(many))
     assert sum(map(len, groups)) == 200
     assert max(len(batch.script(group, MARK)) for group in groups) < 128 * 1024
+
+
+def test_a_question_is_asked_in_english_and_what_acts_keeps_the_hosts_language() -> None:
+    question, action = look("h", "find", "/a", why=""), Command("h", ("monit", "up"), "")
+    assert question.sent() == f"env LC_ALL=C {question.line()}"
+    assert action.sent() == action.line()
+    text = batch.script([question, action], MARK)
+    assert f"env LC_ALL=C {question.line()} " in text and f"$({action.line()} " in text

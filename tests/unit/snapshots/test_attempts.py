@@ -86,6 +86,15 @@ def test_no_copy_is_forced_after_what_was_slow_refused_or_said_nothing_of_the_da
     assert not any(attempt.force for attempt in tried)
 
 
+@pytest.mark.parametrize("copies", [COPIES, Copies((TWO,), (("etcd-2", 9),), ())])
+def test_a_copy_that_ended_for_want_of_room_is_neither_left_out_nor_forced(copies: Copies) -> None:
+    full = "no space left on device"
+    tried, found = run(
+        copies, Answers(failed=f"the copy of etcd-2 ended: {full}", hindered=True, died=("etcd-2", full))
+    )
+    assert len(tried) == 1 and found.mend == attempts.MEND
+
+
 def test_no_copy_is_forced_that_was_killed_and_left_no_reason() -> None:
     alone = Copies((TWO,), (("etcd-2", 9),), ())
     tried, found = run(alone, KILLED)

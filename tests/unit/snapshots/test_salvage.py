@@ -12,13 +12,13 @@ from requorum.command import Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
-from requorum.snapshots import salvage, sources
+from requorum.snapshots import layout, salvage, sources
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged
-from tests.unit.run.test_dryrun import Hosts
-from tests.unit.snapshots.test_sources import at, from_files
+from tests.unit.run.test_dryrun import DATA, Hosts, listing
+from tests.unit.snapshots.test_sources import at, carried_on, from_files
 
 
 class Full(Hosts):
@@ -120,3 +120,38 @@ def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
 def test_tars_reason_is_what_is_said_and_not_its_farewell() -> None:
     said = "tar: ./db: Read error: Input/output error\ntar: Exiting with failure status due to previous errors\n"
     assert Result(Command("etcd-1", ("tar",), ""), 2, "", said, 0.0).words.endswith("Input/output error")
+
+
+class Apart(Hosts):
+    """The survivors' logs are links to another disk."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[-1] == layout.ENTRY and command.argv[2] == DATA:
+            return 0, listing(DATA, "d member", "d member/snap", "f member/snap/db", "l member/wal")
+        return super().answer(command)
+
+
+def test_a_disk_that_is_not_understood_stops_the_run_in_step_0(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="member/wal is a link, not a directory") as error:
+        prepared(tmp_path, Apart())
+    assert error.value.where == "etcd-1, etcd-2, etcd-3"
+    assert "--snapshot=" in error.value.remedy and "--skip-hash=etcd-1" in error.value.remedy
+
+
+class Saved(Full):
+    """A finished save lies in the scratch of the run that is carried on."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "find" and command.argv[1].endswith("/salvage/salvage.snap"):
+            return 0, f"1:1 {command.argv[1]}\n" if command.host == "etcd-1" else ""
+        return super().answer(command)
+
+
+def test_a_finished_save_is_set_aside_before_the_scratch_is_cleared(tmp_path: Path) -> None:
+    run, found, _ = prepared(tmp_path, Saved())
+    carried_on(run, 1)
+    salvage.hold(run, found)
+    lines = [" ".join(command.argv) for command in run.stages[-1].commands() if command.host == "etcd-1"]
+    kept = next(n for n, line in enumerate(lines) if line.endswith("/salvage.unproven.snap"))
+    cleared = next(n for n, line in enumerate(lines) if line.endswith("/salvage") and " rm -rf " in line)
+    assert kept < cleared
