@@ -66,7 +66,8 @@ class _Tree:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = 4 * (file.seek(0, 2) // 512 + 8)  # pages that may be read: a damaged tree can go in circles
+        self._end = file.seek(0, 2)
+        self._left = 4 * (self._end // 512 + 8)  # pages that may be read: a damaged tree can go in circles
         self._size, root = self._meta()
         self._buckets = dict(self._walk(self._page(root)))
 
@@ -110,6 +111,8 @@ class _Tree:
         self._left -= 1
         if self._left < 0:
             raise ValueError("a tree that goes in circles")
+        if number * self._size >= self._end:
+            raise ValueError("a page that is not there")
         self._file.seek(number * self._size)
         page = self._file.read(self._size)
         overflow = _PAGE.unpack_from(page)[3]

@@ -166,7 +166,7 @@ def _behind(candidate: Candidate, candidates: Sequence[Candidate], family: Famil
     return None
 
 
-def _worth(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int, bool, str]:
+def _worth(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int, bool, str, str]:
     """Sorts competitors; the highest is restored."""
     generation = family.generation(candidate.lineage) if candidate.lineage else None
     return (
@@ -176,6 +176,7 @@ def _worth(candidate: Candidate, family: Family) -> tuple[bool, bool, int, int, 
         candidate.own_revision,
         candidate.kind != ON_DISK,
         candidate.taken,
+        candidate.kind,  # so that the order in which sources were found never decides
     )
 
 
