@@ -8,6 +8,7 @@ testinfra objects for assertions come from `Machine.see`. ssh is multiplexed ove
 from __future__ import annotations
 
 import secrets
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +32,24 @@ from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
 T = TypeVar("T")
+
+# A host gets neither this machine's agent nor a way back to it, whatever the site's ssh_config says. OpenSSH 7.6 knows
+# all of them.
+_SSH = (
+    "BatchMode=yes",
+    "ConnectTimeout=10",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ControlMaster=auto",
+    "ControlPersist=120s",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "Tunnel=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+)
 
 # What ssh and the way there may cost on top of a command's own deadline, in seconds.
 GRACE = 20
@@ -77,35 +96,21 @@ class Fleet:
     def _machine(self, name: str) -> Machine:
         transport = self.inventory.transport
         address = self.inventory.address(name)
-        options: dict[str, str | int] = {}
+        options: dict[str, str] = {}
         if transport.backend == "ssh":
             control = str(self._sockets / str(len(self._control_names)))
             self._control_names.append(name)
-            options = {"controlpath": control, "controlpersist": 120, "timeout": 10}
             config = ("-F", transport.ssh_config) if transport.ssh_config else ()
             user = ("-o", f"User={transport.user}") if transport.user else ()
-            prefix: tuple[str, ...] = (
-                "ssh",
+            ways = (
                 *config,
                 *user,
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "ConnectTimeout=10",
-                "-o",
-                "ServerAliveInterval=5",
-                "-o",
-                "ServerAliveCountMax=3",
-                "-o",
-                "ControlMaster=auto",
-                "-o",
-                "ControlPersist=120s",
+                *(word for option in _SSH for word in ("-o", option)),
                 "-o",
                 f"ControlPath={control}",
-                address,
             )
-            if transport.ssh_config:
-                options["ssh_config"] = transport.ssh_config
+            prefix: tuple[str, ...] = ("ssh", *ways, address)
+            options = {"ssh_extra_args": shlex.join(ways)}  # either may be who opens the shared connection
         elif transport.backend == "local":
             prefix = ("sh", "-c")
         else:
@@ -446,7 +451,8 @@ def _failure(result: Result) -> FleetError:
         return FleetError(
             command.host,
             "sudo asks for a password",
-            "give this login NOPASSWD for the runbook's commands (docs/preparing.md#sudo)",
+            "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
+            "(docs/preparing.md#sudo)",
         )
     if result.code in (124, 137):
         what = f"did not end within {command.deadline} s: {command.shown()}"

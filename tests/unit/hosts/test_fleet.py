@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,10 @@ def test_a_sudo_that_asks_for_a_password_is_told_in_words(fleet: Fleet) -> None:
     fake = fleet.machines["etcd-1"]
     prefix = ("sh", "-c", "echo 'sudo: a password is required' >&2; exit 1")
     fleet.machines["etcd-1"] = Machine("etcd-1", prefix, fake.see, fake.lock, fake.ask)
-    with pytest.raises(FleetError, match="etcd-1: sudo asks for a password\n    → give this login NOPASSWD"):
+    with pytest.raises(
+        FleetError,
+        match="etcd-1: sudo asks for a password\n    → give this login NOPASSWD[^→]*agent: none is forwarded",
+    ):
         fleet.run([asks])
 
 
@@ -165,3 +169,37 @@ class TestCollecting:
         found = fleet.collect(items)
         assert isinstance(found["etcd-2"], Exception)
         assert (tmp_path / "etcd-3").read_text() == "x\n"
+
+
+SITE = """
+Host *
+  ForwardAgent yes
+  ForwardX11 yes
+  Tunnel yes
+  LocalForward 5000 localhost:5000
+  RemoteForward 5001 localhost:5001
+  PermitLocalCommand yes
+  LocalCommand touch /tmp/it-ran
+  RemoteCommand tmux attach
+  RequestTTY force
+  Port 2222
+"""
+WISHES = ("forwardagent no", "forwardx11 no", "tunnel false", "clearallforwardings yes", "permitlocalcommand no")
+NEVER = ("localforward", "remoteforward", "remotecommand", "requesttty force")
+
+
+def test_a_host_gets_no_way_back_to_this_machine_whatever_the_sites_ssh_config_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my config").write_text(SITE)
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -G "$@"\n')  # prints what would hold
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    wanted = {"backend": "ssh", "ssh_config": str(tmp_path / "my config"), "user": "ops"}
+    with Fleet(build.inventory(transport=wanted), Journal(tmp_path / "evidence")) as fleet:
+        machine = fleet.machines["etcd-1"]
+        ours, testinfras = fleet.run([command("etcd-1", "true")])[0].stdout, machine.see.run("true").stdout
+    assert ours == testinfras
+    for wish in (*WISHES, "port 2222", "user ops", "batchmode yes", "controlmaster auto", "hostname etcd-1.invalid"):
+        assert wish in ours.splitlines()
+    assert not [line for line in ours.splitlines() if line.startswith(NEVER)]
