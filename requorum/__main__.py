@@ -65,7 +65,7 @@ def read_syslogs(name: str) -> dict[str, list[Anchor]]:
     """
     inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
-        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(ask(machine.name)))
+        answers = fleet.each(inventory.hosts, lambda machine: machine.look(ask(machine.name)))
     told = {
         host: parse(answer.stdout)
         for host, answer in answers.items()

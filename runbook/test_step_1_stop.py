@@ -84,7 +84,7 @@ class TestStep1Stop:
         disk = ondisk.wanted(data.disks, data.family, run.options.skip_hash, data.salvaged)
         if disk:
             run.do(ondisk.copy(terms, disk))
-            answers = run.ask(on_host.ask(disk.host, ondisk.kept(terms)))
+            answers = run.look(on_host.ask(disk.host, ondisk.kept(terms)))
             data.last_resort = ondisk.candidate(terms, disk, data.family.bump(disk.lineage), answers)
 
     def test_when_the_best_data_is_chosen_and_copied(self, run: Run, progress: Progress) -> None:

@@ -34,11 +34,11 @@ def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:
     """Who does not take commands as root, and why; everybody else's clock."""
 
     def ask(machine: Machine) -> str | Reading | None:
-        allowed = machine.ask(look(machine.name, "true", why="sudo works without a password"))
+        allowed = machine.look(look(machine.name, "true", why="sudo works without a password"))
         if allowed.code:
             return f"sudo refused: {allowed.words}"
         began = time.time()
-        result = machine.ask(clock.ask(machine.name))
+        result = machine.look(clock.ask(machine.name))
         return clock.parse(result, began + result.seconds)  # not now: the journal's disk came between
 
     answers = run.fleet.each(run.terms.everyone, ask)

@@ -27,6 +27,7 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
 from requorum.hosts import batch, interrupt
+from requorum.hosts.question import Question
 from requorum.hosts.stream import StreamError, fan_out, lines_of
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -65,13 +66,16 @@ class Unreachable(FleetError):  # noqa: N818 - the operator's word for it
 
 @dataclass(frozen=True)
 class Machine:
-    """One host. `see` is testinfra's view of it; `ask` runs one command that changes nothing."""
+    """One host. `see` is testinfra's view of it; `look` runs one command that changes nothing."""
 
     name: str
     prefix: tuple[str, ...]
     see: Seen
     lock: threading.Lock
-    ask: Callable[[Command], Result]
+    look: Callable[[Command], Result]
+
+    def ask(self, question: Question[T]) -> T:
+        return question.understand([self.look(command) for command in question.commands])
 
 
 class Fleet:
@@ -118,7 +122,7 @@ class Fleet:
             prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
         login = f"{transport.user}@" if transport.user else ""
         seen = testinfra.get_host(f"{transport.backend}://{login}{address}", **options)
-        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._ask(self.machines[name], c))
+        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c))
 
     def __enter__(self) -> Fleet:
         return self
@@ -211,7 +215,7 @@ class Fleet:
 
         return self.each(queues, work)
 
-    def _ask(self, machine: Machine, command: Command) -> Result:
+    def _look(self, machine: Machine, command: Command) -> Result:
         assert not command.changes, f"a question must not change anything: {command.shown()}"
         return self._execute(machine, command)
 

@@ -113,8 +113,8 @@ def every_member_is_up_to_date(run: Run, revision: int) -> None:
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
-        health = machine.ask(_page(machine.name, config, "health"))
-        metrics = machine.ask(_page(machine.name, config, "metrics"))
+        health = machine.look(_page(machine.name, config, "health"))
+        metrics = machine.look(_page(machine.name, config, "metrics"))
         told[machine.name] = _gauges(metrics.stdout)
         if not re.search(r'"health"\s*:\s*"?true', health.stdout):
             return f"/health says {health.stdout.strip() or health.words}"
@@ -157,7 +157,7 @@ def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
 
     For clients hashkv needs a login since authentication is on. A version without that page is named as unproven.
     """
-    answers = run.ask([_peer_hash(host, config) for host, config in facts.new_configs(run).items()])
+    answers = run.look([_peer_hash(host, config) for host, config in facts.new_configs(run).items()])
     found = {result.command.host: parse_peer_hash(result.stdout) for result in answers}
     if any(" 404 " in result.stdout.split("\n", 1)[0] for result in answers):
         exercise.unproven.append("that hashkv is equal on all members: this etcd gives it only to a login")
@@ -180,7 +180,7 @@ def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
 def login_is_tried(run: Run, exercise: Drill) -> None:
     """Whether the lab's passwords open the data; whether anybody is let in without one."""
     with_password = deephaven.etcdctl(run.inventory, "get", "/requorum", why="whether the lab's root may read")
-    (result,) = run.ask([with_password])
+    (result,) = run.look([with_password])
     exercise.login = result.code == 0
     if exercise.login:
         return

@@ -183,7 +183,7 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     at = f"--rev={trial.revision}"
 
     def asked(machine: Machine, *arguments: str, why: str) -> str:
-        return machine.ask(deephaven.etcdctl(run.inventory, *arguments, "-w", "json", why=why)).stdout
+        return machine.look(deephaven.etcdctl(run.inventory, *arguments, "-w", "json", why=why)).stdout
 
     def probe(machine: Machine) -> str | None:
         wrong = []

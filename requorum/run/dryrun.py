@@ -106,9 +106,9 @@ class Planning(Run):
     def note(self, text: str) -> None:
         super().note(forecast.shown(text))
 
-    def ask(self, commands: Sequence[Command]) -> list[Result]:
+    def look(self, commands: Sequence[Command]) -> list[Result]:
         foreseen = [self.forecast.foresee(command) for command in commands]
-        told = super().ask([answer[0] for answer in foreseen if isinstance(answer, tuple)])
+        told = super().look([answer[0] for answer in foreseen if isinstance(answer, tuple)])
         # A fleet answers host by host, so the answers are put in the order of the questions again by their command.
         answers = {id(result.command): result for result in told}
         return [

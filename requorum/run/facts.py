@@ -25,14 +25,14 @@ ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, no
 
 def by_host(run: Run, commands: list[Command]) -> dict[str, Result]:
     """One answer a host."""
-    return {result.command.host: result for result in run.ask(commands)}
+    return {result.command.host: result for result in run.look(commands)}
 
 
 def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
     """Every host's mark, and what its runs' own directories know besides."""
     name, hosts = run.inventory.cluster, run.terms.everyone
     questions = [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
-    answers = run.ask_by_host(questions)
+    answers = run.look_by_host(questions)
     found = {host: marker.parse(host, mark.stdout) for host, (mark, *_) in answers.items()}
     return found, incident.outlived((result for results in answers.values() for result in results), name)
 
@@ -41,7 +41,7 @@ def tools(run: Run) -> dict[str, Tools]:
     questions = [question for host in run.terms.member_hosts for question in etcd.ask_tools(host)]
     return {
         host: etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
-        for host, (version, where, usage) in run.ask_by_host(questions).items()
+        for host, (version, where, usage) in run.look_by_host(questions).items()
     }
 
 
@@ -202,7 +202,7 @@ def _has_client_key(run: Run) -> bool:
     question = look(
         run.terms.configuration_server, "find", client, "-name", "*key*", why="whether root has a client key"
     )
-    (answer,) = run.ask([question])
+    (answer,) = run.look([question])
     return bool(answer.stdout.strip())
 
 
@@ -221,7 +221,7 @@ def _cut_off(
             if peer is not member and not {member.host, peer.host} & set(run.terms.gone):
                 questions.append(system.ask_reach(member.host, peer.ip, port))
                 peers.append((member.host, peer.ip, peer.host))
-    answers = {(r.command.host, r.command.argv[-2]): r for r in run.ask(questions)}
+    answers = {(r.command.host, r.command.argv[-2]): r for r in run.look(questions)}
     found: dict[str, tuple[str, ...]] = {}
     for host, ip, name in peers:
         result = answers[host, ip]
@@ -242,7 +242,7 @@ def earlier_backups(run: Run) -> dict[str, str]:
     name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
     questions = [question for h in hosts for question in (incident.ask_runs(h, name), incident.ask_births(h, name))]
     found = {}
-    for host, (runs, births) in run.ask_by_host(questions).items():
+    for host, (runs, births) in run.look_by_host(questions).items():
         first = incident.first_backup(
             run.mark.run, *incident.parse_runs(runs.stdout), incident.parse_births(births.stdout)
         )
@@ -293,7 +293,7 @@ def archives_to_read(run: Run) -> list[str]:
 def listings(run: Run, archives: Iterable[str]) -> list[list[archive.Entry]]:
     """What each archive on the configuration server holds; refuses one that is not safe to unpack."""
     host = run.terms.configuration_server
-    answers = run.ask([archive.ask_listing(host, path) for path in archives])
+    answers = run.look([archive.ask_listing(host, path) for path in archives])
     return [archive.parse_listing(r.command.argv[-1], r.stdout) for r in answers]
 
 
@@ -301,11 +301,11 @@ def archived_configs(run: Run) -> dict[str, MemberConfig]:
     """path → configuration, for every `config.yaml` in the server archive that was unpacked for reading."""
     terms = run.terms
     root = terms.place("read/server")
-    (names,) = run.ask(
+    (names,) = run.look(
         [look(terms.configuration_server, "find", root, "-name", "config.yaml", why="what was generated")]
     )
     paths = sorted(names.stdout.splitlines())
-    texts = run.ask([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
+    texts = run.look([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
     return {p: etcd.parse_config(t.stdout, p) for p, t in zip(paths, texts, strict=True)}
 
 

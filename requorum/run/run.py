@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from requorum.command import Action, Command, Copy, Result, stop_all
 from requorum.evidence import report
@@ -20,6 +21,7 @@ from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
 from requorum.hosts.fleet import Fleet, Machine, Watch, raise_all
+from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved, Refusal
 from requorum.run import history, lock, marker
@@ -27,6 +29,9 @@ from requorum.run.history import Birth
 from requorum.run.lock import Holder, born, myself
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Options, Terms
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Run:
         if self.lock is None:
             return
         host, name = lock.place(self.terms), self.inventory.cluster
-        (answer,) = self.ask([lock.ask(host, name)])
+        (answer,) = self.look([lock.ask(host, name)])
         found = lock.parse(host, name, answer.stdout)
         if found != self.lock:
             self.lock = None
@@ -172,15 +177,26 @@ class Run:
         self.notes.append(text)
         self.journal.record("note", text=text)
 
-    def ask(self, commands: Sequence[Command]) -> list[Result]:
-        """Facts: runs commands that change nothing, in parallel over hosts."""
+    def ask(self, questions: Mapping[K, Question[T]]) -> dict[K, T]:
+        """Facts, all hosts at once: each question's value under its own key."""
+        commands = [command for question in questions.values() for command in question.commands]
+        queues: dict[str, deque[Result]] = {}
+        for result in self.look(commands):
+            queues.setdefault(result.command.host, deque()).append(result)
+        return {
+            key: question.understand([queues[question.host].popleft() for _ in question.commands])
+            for key, question in questions.items()
+        }
+
+    def look(self, commands: Sequence[Command]) -> list[Result]:
+        """What hosts say as they say it: runs commands that change nothing, in parallel over hosts."""
         changing = [command for command in commands if command.changes]
         assert not changing, f"a question must not change anything: {changing}"
         return self.fleet.run(commands)
 
-    def ask_by_host(self, commands: Sequence[Command]) -> dict[str, list[Result]]:
+    def look_by_host(self, commands: Sequence[Command]) -> dict[str, list[Result]]:
         answers: dict[str, list[Result]] = {}
-        for result in self.ask(commands):
+        for result in self.look(commands):
             answers.setdefault(result.command.host, []).append(result)
         return answers
 
@@ -369,7 +385,7 @@ def take_lock(run: Run, ends: bool = True) -> None:
     if not run.acts:
         run.shown = True
         taking = lock.take(host, name, PLANNED)
-        found = lock.parse(host, name, run.ask([lock.ask(host, name)])[0].stdout)
+        found = lock.parse(host, name, run.look([lock.ask(host, name)])[0].stdout)
         if found is not None and lock.is_gone(found, myself(), born):
             taking += [lock.drop(host, name, found.words(), _ENDED), *taking]
         run.do([*taking, *left])

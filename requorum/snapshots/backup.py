@@ -165,7 +165,7 @@ def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str,
 def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
     terms, inventory = run.terms, run.inventory
-    digest, size, status = run.ask(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
+    digest, size, status = run.look(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
     revision, keys = etcdctl.parse_snapshot_status(status.stdout)
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None
@@ -177,7 +177,7 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     asked = [terms.configuration_server, *(hosts if token else [])]
     births = history.furthest(
         birth
-        for result in run.ask([history.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
+        for result in run.look([history.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
         for birth in history.parse_births(result.stdout)
     )
     return Manifest(
@@ -208,7 +208,7 @@ def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
         why="hash of all data at the saved revision",
         deadline=LONG,
     )
-    (answer,) = run.ask([question])
+    (answer,) = run.look([question])
     try:
         ((hash_, compacted),) = etcdctl.parse_fingerprints(answer.stdout).values()
     except EtcdError:
@@ -292,7 +292,7 @@ def the_configuration_server_answers(run: Run) -> None:
     program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
 
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(look(machine.name, "true", why="sudo works without a password"))
+        result = machine.look(look(machine.name, "true", why="sudo works without a password"))
         if result.code != 0:
             return f"sudo refused: {result.words}"
         return None if machine.see.file(program).exists else f"no {program}"
@@ -377,6 +377,6 @@ def good_backups_are_left(run: Run, tonight: Tonight) -> None:
 
 def nothing_is_left(run: Run) -> None:
     def probe(machine: Machine) -> str | None:
-        return machine.ask(ask_left(run.terms)).stdout.strip() or None
+        return machine.look(ask_left(run.terms)).stdout.strip() or None
 
     run.prove((run.terms.configuration_server,), "nothing of the backup is left", probe, "remove that directory there")

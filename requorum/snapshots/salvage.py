@@ -66,7 +66,7 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     """A salvage; what stands in its way is an outcome too."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        sizes = run.ask_by_host([question for disk in picked for question in survivors.ask_size(disk, BASE)])
+        sizes = run.look_by_host([question for disk in picked for question in survivors.ask_size(disk, BASE)])
         found = [survivors.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
         return _salvage(run, rows, found, nothing)
     except Unreachable:
@@ -106,7 +106,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     run.do(survivors.gather(terms, found, host, _client(run)))
     run.do(survivors.unpack(terms, host, names))
     told = _expected(run, rows, host, nothing)
-    copies = attempts.judge(found, run.ask(survivors.ask_databases(terms, host, names)), told)
+    copies = attempts.judge(found, run.look(survivors.ask_databases(terms, host, names)), told)
     for _, line in copies.damage:
         run.note(line)
     tried: list[Tried] = []
@@ -121,7 +121,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     if outcome.failed:
         return outcome
     origin, made = Origin(survivors.KIND, nothing.lineage, nothing.bumps, now()), survivors.made(terms)
-    answers = run.ask(on_host.ask(host, made))
+    answers = run.look(on_host.ask(host, made))
     source = on_host.parse(origin, host, survivors.kept(terms), answers)
     if isinstance(source, str):
         mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
@@ -136,7 +136,7 @@ def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvage
     """What the newest backup says of the data. Data that was named is taken as it is."""
     if run.options.salvage or nothing.lineage is None:
         return None
-    (version,) = run.ask([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
+    (version,) = run.look([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
     return attempts.expected(rows, nothing.lineage, version.stdout)
 
 

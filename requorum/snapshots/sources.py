@@ -110,7 +110,7 @@ def _of_this_run(run: Run) -> Source:
     staged = facts.digests(run, dict.fromkeys(terms.member_hosts, terms.snapshot_path))
     for host, digest in staged.items():
         if digest == mark.snapshot:
-            size = run.ask([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
+            size = run.look([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
             taken = mark.taken
             return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
     made = _made_by_this_run(run)
@@ -134,7 +134,7 @@ def _made_by_this_run(run: Run) -> Source | None:
     path = places[mark.origin](run.terms)
     for host, digest in facts.digests(run, dict.fromkeys(run.terms.etcd_hosts, path)).items():
         if digest == mark.snapshot:
-            (size,) = run.ask([look(host, "stat", "-c", "%s", path, why="its size", accept=(0,))])
+            (size,) = run.look([look(host, "stat", "-c", "%s", path, why="its size", accept=(0,))])
             return Source(mark.origin, host, path, digest, int(size.stdout), mark.taken)
     return None
 
@@ -202,7 +202,7 @@ def _saved(run: Run, result: Result, kind: str) -> Source:
     status = deephaven.etcdctl(
         run.inventory, "snapshot", "status", path, "-w", "json", why="its revision", deadline=HUGE
     )
-    digest, size, answer = run.ask(
+    digest, size, answer = run.look(
         [
             look(host, "sha256sum", path, why="SHA-256 of the save", accept=(0,), deadline=HUGE),
             look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
@@ -295,7 +295,7 @@ def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     births = history.furthest(
         birth
-        for result in run.ask([history.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
+        for result in run.look([history.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
         for birth in history.parse_births(result.stdout)
     )
     sources.disks = _disks(run)
@@ -314,9 +314,9 @@ def _disks(run: Run) -> tuple[Disk, ...]:
         for host in members
         for config in disks.clusters(installed[host], disks.parse_earlier(host, earlier[host].stdout))
     ]
-    heads = run.ask([lineage.ask_wal(host, config.data_dir) for host, config in there])
-    data = run.ask([disks.ask_data(host, config.data_dir) for host, config in there])
-    layouts = run.ask([layout.ask(host, config.data_dir) for host, config in there])
+    heads = run.look([lineage.ask_wal(host, config.data_dir) for host, config in there])
+    data = run.look([disks.ask_data(host, config.data_dir) for host, config in there])
+    layouts = run.look([layout.ask(host, config.data_dir) for host, config in there])
     return tuple(
         disks.parse_data(
             members[host],
@@ -347,7 +347,7 @@ def _places(run: Run, known: Sequence[Disk], hosts: Sequence[str]) -> list[Place
     settings = run.inventory.etcd
     units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
     asked = [question for host in hosts for question in emptiness.ask(host, settings, run.terms.aside)]
-    said = run.ask_by_host(asked)
+    said = run.look_by_host(asked)
     before = facts.by_host(run, [disks.ask_earlier(host, settings.config, run.inventory.cluster) for host in hosts])
     roots = facts.by_host(run, [layout.ask(host, settings.data_root, 1) for host in hosts])
     return [
@@ -375,15 +375,15 @@ def _linked(known: Sequence[Disk], host: str) -> dict[str, bool]:
 def _ways(run: Run, host: str, directories: Mapping[str, bool]) -> dict[str, Way]:
     """`directories`: each with whether its own name is a link."""
     asked = sorted(directory for directory in directories if directory.startswith("/"))
-    answers = run.ask([emptiness.ask_way(host, directory) for directory in asked])
+    answers = run.look([emptiness.ask_way(host, directory) for directory in asked])
     ways = zip(asked, answers, strict=True)
     return {directory: emptiness.way(directory, found, directories[directory]) for directory, found in ways}
 
 
 def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
     """What lies in directories that no configuration names, and by its log, which cluster's it is."""
-    lies = run.ask([layout.ask(host, path) for path in paths])
-    heads = run.ask([lineage.ask_wal(host, path) for path in paths])
+    lies = run.look([layout.ask(host, path) for path in paths])
+    heads = run.look([lineage.ask_wal(host, path) for path in paths])
     return {
         path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))
         for path, found, head in zip(paths, lies, heads, strict=True)

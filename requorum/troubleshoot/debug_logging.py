@@ -269,10 +269,10 @@ LINES_SECONDS = 20  # a member that has just started says something at once, a l
 def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
     """Each host's configuration to the byte. Raises `EtcdError` for one that cannot be read or has no version."""
     cluster_name, settings = run.inventory.cluster, run.inventory.etcd
-    units = {r.command.host: r.stdout for r in run.ask([systemd.ask(host, settings.unit) for host in hosts])}
+    units = {r.command.host: r.stdout for r in run.look([systemd.ask(host, settings.unit) for host in hosts])}
     programs = {host: systemd.parse(text, host, settings.unit).argv[0] for host, text in units.items()}
     paths, contents, versions = (
-        {r.command.host: r for r in run.ask(questions)}
+        {r.command.host: r for r in run.look(questions)}
         for questions in (
             [look(h, "readlink", "-f", settings.config, why="where the configuration lies", root=True) for h in hosts],
             [ask_content(host, settings.config) for host in hosts],
@@ -289,7 +289,7 @@ def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
         path = paths[host].stdout.strip()
         content = parse_content(contents[host].stdout, f"{host}:{path}")
         kept = kept_at(cluster_name, path)
-        sums, due = run.ask(
+        sums, due = run.look(
             [look(host, "sha256sum", kept, why="the original that is kept"), system.ask_files(host, f"{kept}.due")]
         )
         found[host] = Config(
@@ -309,8 +309,8 @@ def the_journal_shows_it(run: Run, sheets: Sequence[MemberFacts], off: bool) -> 
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        start = restarts.parse_invocation(machine.ask(restarts.ask_invocation(machine.name, unit)).stdout)
-        answer = machine.ask(ask_journal(machine.name, start))
+        start = restarts.parse_invocation(machine.look(restarts.ask_invocation(machine.name, unit)).stdout)
+        answer = machine.look(ask_journal(machine.name, start))
         lines = debug_lines(answer.stdout)
         if off:
             return f"{len(lines)} debug lines, the last: {lines[-1][:120]}" if lines else None

@@ -234,7 +234,7 @@ def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:
     account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.ask(
+        answer = machine.look(
             look(machine.name, "ps", "-C", "etcd", "-o", "pid=,user=", why="who runs etcd", root=False)
         )
         rows = (line.split() for line in answer.stdout.splitlines())
@@ -263,7 +263,7 @@ def nothing_waits_to_begin_an_empty_cluster(run: Run, sheets: Sequence[MemberFac
 def findings_on_hosts(run: Run, hosts: Sequence[str]) -> list[Finding]:
     """What the etcd account does not own of its data, or cannot use of its configuration."""
     settings = run.inventory.etcd
-    texts = {r.command.host: r for r in run.ask([look(h, "cat", settings.config, why="what it names") for h in hosts])}
+    texts = {r.command.host: r for r in run.look([look(h, "cat", settings.config, why="what it names") for h in hosts])}
     for host, text in texts.items():
         if text.code != 0:
             raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {text.words}", "restore it")
@@ -279,7 +279,7 @@ def findings_on_hosts(run: Run, hosts: Sequence[str]) -> list[Finding]:
         )
     ]
     found: list[Finding] = []
-    for host, (uid, gids, data, others) in run.ask_by_host(questions).items():
+    for host, (uid, gids, data, others) in run.look_by_host(questions).items():
         if uid.code != 0:
             raise etcd.EtcdError(host, f"there is no account {settings.user}", "correct etcd.user in the inventory")
         account = parse_account(settings.user, uid.stdout, gids.stdout)
@@ -341,7 +341,7 @@ def it_runs(run: Run, hosts: Sequence[str]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        state = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
+        state = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
         return None if state.running and state.sub != "auto-restart" else f"unit {state}"
 
     run.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)

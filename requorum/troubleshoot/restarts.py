@@ -47,14 +47,14 @@ def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
     settings = run.inventory.etcd
 
     def look_at(machine: Machine) -> tuple[systemd.Unit, MemberConfig | None, bool | None, bool]:
-        unit = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, settings.unit)).stdout)
-        read = machine.ask(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
+        unit = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, settings.unit)).stdout)
+        read = machine.look(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
         try:
             config = etcd.parse_config(read.stdout, machine.name) if read.code == 0 else None
         except etcd.EtcdError:
             config = None
-        answer = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        data = machine.ask(disks.ask_data(machine.name, config.data_dir)) if config else None
+        answer = machine.look(etcd.ask_leader(machine.name, config)) if config and unit.running else None
+        data = machine.look(disks.ask_data(machine.name, config.data_dir)) if config else None
         leader = etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
         return unit, config, leader, data is not None and disks.has_log(data.stdout)
 
@@ -132,7 +132,7 @@ def ask_invocation(host: str, unit: str) -> Command:
 
 def invocation(run: Run, host: str) -> str:
     """systemd's ID of the unit's current start; another start has another one."""
-    (answer,) = run.ask([ask_invocation(host, run.inventory.etcd.unit)])
+    (answer,) = run.look([ask_invocation(host, run.inventory.etcd.unit)])
     return parse_invocation(answer.stdout)
 
 
@@ -162,14 +162,14 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        found = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
-        now = machine.ask(ask_invocation(machine.name, unit)).stdout
+        found = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
+        now = machine.look(ask_invocation(machine.name, unit)).stdout
         if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
             return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")
         if want is Back.STARTED:
             return None
         if want is Back.STEADY or sheet.config is None:
-            since = machine.ask(
+            since = machine.look(
                 look(
                     machine.name,
                     "ps",
@@ -183,7 +183,7 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
             )
             stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
             return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
-        answer = machine.ask(ask_health(machine.name, sheet.config))
+        answer = machine.look(ask_health(machine.name, sheet.config))
         return None if says_healthy(answer.stdout) else f"not healthy yet: {answer.words}"
 
     run.prove(

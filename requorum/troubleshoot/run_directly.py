@@ -135,7 +135,7 @@ MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 def end_earlier_run(run: Run, host: str) -> None:
     """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
-    (answer,) = run.ask([systemd.ask_unit(host, UNIT)])
+    (answer,) = run.look([systemd.ask_unit(host, UNIT)])
     if not systemd.parse_unit(answer.stdout).running:
         return
     run.note("an earlier direct run is still under way, and is ended")
@@ -143,7 +143,7 @@ def end_earlier_run(run: Run, host: str) -> None:
     unit = run.inventory.etcd.unit
 
     def is_back() -> str | None:
-        (state,) = run.ask([systemd.ask_unit(host, unit)])
+        (state,) = run.look([systemd.ask_unit(host, unit)])
         return None if systemd.parse_unit(state.stdout).running else "not yet"
 
     until_holds(is_back, within=5)  # where it was stopped before that run it stays so
@@ -152,7 +152,7 @@ def end_earlier_run(run: Run, host: str) -> None:
 def command_of(run: Run, host: str) -> ExecStart:
     """What the installed unit runs. Raises `UnitError` where it has no ExecStart."""
     unit = run.inventory.etcd.unit
-    (answer,) = run.ask([systemd.ask(host, unit)])
+    (answer,) = run.look([systemd.ask(host, unit)])
     return systemd.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
 
 
@@ -160,7 +160,7 @@ def the_account_is_there(run: Run, host: str) -> None:
     account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.ask(look(machine.name, "id", "-u", account, why="etcd's account", root=False))
+        answer = machine.look(look(machine.name, "id", "-u", account, why="etcd's account", root=False))
         return None if answer.code == 0 else answer.words
 
     run.prove((host,), f"the account {account} is there", probe, "correct etcd.user in the inventory")
@@ -211,7 +211,7 @@ def it_is_as_before(run: Run, host: str) -> None:
 
     def probe(machine: Machine) -> str | None:
         for unit in (run.inventory.etcd.unit, UNIT):
-            found = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout)
+            found = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
             if found.running:
                 return f"{unit} is {found}"
         return None

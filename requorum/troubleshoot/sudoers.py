@@ -225,7 +225,7 @@ def the_login_answers(run: Run) -> None:
     """Reached by ssh; nothing is asked of sudo yet."""
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.ask(look(machine.name, "true", why="the login works", root=False))
+        answer = machine.look(look(machine.name, "true", why="the login works", root=False))
         return None if answer.code == 0 else answer.words
 
     run.prove(run.terms.everyone, "the login works", probe, "check ssh and the login's shell")
@@ -233,7 +233,7 @@ def the_login_answers(run: Run) -> None:
 
 def listings(run: Run) -> dict[str, str]:
     """host → what `sudo -l` says there, without a password; proves that it says anything."""
-    answers = {r.command.host: r for r in run.ask([ask(host) for host in run.terms.everyone])}
+    answers = {r.command.host: r for r in run.look([ask(host) for host in run.terms.everyone])}
     run.settle(
         "sudo tells this login what it may do, without a password",
         {host: None if answer.code == 0 else answer.words for host, answer in answers.items()},

@@ -24,7 +24,7 @@ class TestBackup:
 
     def test_given_a_member_is_healthy(self, run: Run, tonight: Tonight) -> None:
         """Healthy for an authenticated user; of these the one with the highest revision is saved."""
-        health, status = run.ask(backup.ask_health(run.inventory))
+        health, status = run.look(backup.ask_health(run.inventory))
         tonight.member = backup.healthiest(*backup.read_health(health, status))
         run.note(f"{tonight.member.endpoint}: healthy, revision {tonight.member.revision:,}")
 

@@ -44,7 +44,7 @@ def _clock(machine: Machine) -> Reading:
     samples = []
     for _ in range(SAMPLES):
         began = time.time()
-        answer = machine.ask(clock.ask(machine.name))
+        answer = machine.look(clock.ask(machine.name))
         reading = clock.parse(answer, began + answer.seconds)
         if reading is not None:
             samples.append(reading)

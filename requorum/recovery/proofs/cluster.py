@@ -31,12 +31,12 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         config = configs[machine.name]
         if config is None:
             return f"no {run.inventory.etcd.config}"
-        there = machine.ask(system.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
+        there = machine.look(system.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
         if not there and started:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
             return None
-        noted = machine.ask(look(machine.name, "cat", run.terms.place("restored"), why="what was restored"))
+        noted = machine.look(look(machine.name, "cat", run.terms.place("restored"), why="what was restored"))
         if noted.stdout.strip() == source.sha256:
             return None
         return f"{config.data_dir} is there, and not from this snapshot"
@@ -60,9 +60,9 @@ def data_is_restored(run: Run) -> None:
         config = configs[machine.name]
         directory = config.data_dir if config else settings.data_root
         database = f"{directory}/member/snap/db"
-        if not machine.ask(system.ask_files(machine.name, database)).stdout.strip():
+        if not machine.look(system.ask_files(machine.name, database)).stdout.strip():
             return f"no {database}"
-        foreign = machine.ask(
+        foreign = machine.look(
             look(
                 machine.name,
                 "find",
@@ -100,11 +100,11 @@ def every_member_sees_a_leader(run: Run) -> None:
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
         assert config is not None
-        answer = machine.ask(etcd.ask_leader(machine.name, config))
+        answer = machine.look(etcd.ask_leader(machine.name, config))
         leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
         if leader:
             return None
-        state = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
+        state = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
         return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
 
     run.prove(
@@ -120,7 +120,7 @@ def every_member_sees_a_leader(run: Run) -> None:
 
 
 def _etcdctl(run: Run, machine: Machine, *arguments: str, why: str) -> tuple[int, str, str]:
-    result = machine.ask(deephaven.etcdctl(run.inventory, *arguments, why=why))
+    result = machine.look(deephaven.etcdctl(run.inventory, *arguments, why=why))
     return result.code, result.stdout, result.words
 
 
@@ -321,12 +321,12 @@ def old_passwords_log_in(run: Run, roles: Sequence[str]) -> None:
     def probe(machine: Machine) -> str | None:
         wrong = []
         for role in roles:
-            user = machine.ask(
+            user = machine.look(
                 look(machine.name, "cat", f"{client}/{role}/user", why=f"the user of {role}")
             ).stdout.strip()
             outside = _key_outside(run, machine, user)
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
-            answer = machine.ask(
+            answer = machine.look(
                 deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
             )
             denied = "permission denied" in answer.stderr.lower()
@@ -366,7 +366,7 @@ def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:
     run.probe(probes.spoil_login(run.terms, role))
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.ask(
+        answer = machine.look(
             deephaven.etcdctl_as(run.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
         )
         if answer.code != 0 and "authentication failed" in answer.stderr.lower():
@@ -427,7 +427,7 @@ def no_old_member_answers(run: Run) -> None:
         answering = [
             ip
             for ip in stale
-            if machine.ask(
+            if machine.look(
                 look(
                     machine.name,
                     "timeout",
@@ -460,7 +460,7 @@ def no_old_member_answers(run: Run) -> None:
 
 def deephaven_is_up(run: Run, hosts: tuple[str, ...]) -> None:
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(deephaven.ask_monit(run.inventory, machine.name))
+        result = machine.look(deephaven.ask_monit(run.inventory, machine.name))
         processes = deephaven.parse_monit(result.stdout)
         if not processes:
             return f"monit names no process: {result.words}"

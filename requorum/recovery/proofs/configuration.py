@@ -70,7 +70,7 @@ def _address(config: MemberConfig) -> str:
 def certificates_are_right(run: Run) -> None:
     """Each certificate that a configuration names chains to its CA, names the address, has not expired."""
     terms = run.terms
-    answers = run.ask(
+    answers = run.look(
         [
             archive.ask_certificate(terms.configuration_server, path.rsplit("/", 1)[0], config, _address(config), cert)
             for path, config in facts.archived_configs(run).items()
@@ -140,9 +140,9 @@ def servers_are_installed(run: Run) -> None:
         readable = ["test", "-r", settings.config]
         for key in config.keys:
             readable += ["-a", "-r", key]
-        if machine.ask(look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")).code:
+        if machine.look(look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")).code:
             return f"{settings.user} cannot read {settings.config} or a key that it names"
-        wide = machine.ask(look(machine.name, "find", "-L", *config.keys, "-perm", "/007", why="who reads the keys"))
+        wide = machine.look(look(machine.name, "find", "-L", *config.keys, "-perm", "/007", why="who reads the keys"))
         return f"everybody can read {wide.stdout.split()[0]}" if wide.stdout.strip() else None
 
     run.prove(
@@ -172,7 +172,7 @@ def clients_are_installed(run: Run) -> None:
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
         now, before = (
-            deephaven.parse_owners(machine.ask(deephaven.ask_owners(machine.name, place)).stdout)
+            deephaven.parse_owners(machine.look(deephaven.ask_owners(machine.name, place)).stdout)
             for place in (client, terms.client_backup)
         )
         wrong += [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]

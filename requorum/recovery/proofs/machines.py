@@ -30,7 +30,7 @@ def every_host_answers(run: Run) -> None:
     """Reached, and root without a password. An `Unreachable` names the host and --gone."""
 
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(look(machine.name, "true", why="sudo works without a password"))
+        result = machine.look(look(machine.name, "true", why="sudo works without a password"))
         if result.code == 0:
             return None
         return f"sudo refused: {result.words}"
@@ -111,7 +111,7 @@ def there_is_room(run: Run, size: int) -> None:
 
     def probe(machine: Machine) -> str | None:
         for place in places:
-            result = machine.ask(system.ask_free(machine.name, place))
+            result = machine.look(system.ask_free(machine.name, place))
             found = system.parse_free(result.stdout)
             if found is None:
                 return f"no answer from df: {result.words}"
@@ -134,7 +134,7 @@ def there_is_room(run: Run, size: int) -> None:
 def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:
     """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
     path = run.terms.snapshot_path
-    answers = run.ask(
+    answers = run.look(
         [
             look(
                 host,
@@ -186,11 +186,11 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
     admin = run.inventory.deephaven.admin_user
 
     def probe(machine: Machine) -> str | None:
-        result = machine.ask(deephaven.ask_monit(run.inventory, machine.name))
+        result = machine.look(deephaven.ask_monit(run.inventory, machine.name))
         if deephaven.silent(result.code, result.stdout + result.stderr):
             return f"monit cannot be understood: {result.words}"
         left = deephaven.not_off(deephaven.parse_monit(result.stdout))
-        running = machine.ask(
+        running = machine.look(
             look(machine.name, "ps", "-o", "pid=,comm=", "-u", admin, why=f"processes of {admin}, whoever may see them")
         )
         for row in running.stdout.splitlines():
@@ -217,7 +217,7 @@ def monit_supervises_no_etcd(run: Run) -> None:
             if machine.name in hosts
             else deephaven.ask_etcd_in_monit(machine.name)
         )
-        answer = machine.ask(question)
+        answer = machine.look(question)
         text = answer.stdout + answer.stderr
         if deephaven.silent(answer.code, text) if machine.name in hosts else answer.code != 0:
             return f"monit cannot be understood: {answer.words}"
@@ -279,7 +279,7 @@ def connections(machine: Machine, port: int, seconds: int = 0) -> set[Connection
     """
     once = f"ss -Htne state established '( sport = :{port} or dport = :{port} )'"
     watch = f"end=$(($(date +%s) + {seconds})); while :; do {once}; [ $(date +%s) -lt $end ] || break; done | sort -u"
-    answer = machine.ask(look(machine.name, "sh", "-c", watch, why=f"who is connected with port {port}"))
+    answer = machine.look(look(machine.name, "sh", "-c", watch, why=f"who is connected with port {port}"))
     found = set()
     for line in answer.stdout.splitlines():
         row = _CONNECTION.match(line.strip())
@@ -290,7 +290,7 @@ def connections(machine: Machine, port: int, seconds: int = 0) -> set[Connection
 
 def account_of_etcd(run: Run, machine: Machine) -> int | None:
     """The user ID of the etcd account on a host; None where there is none."""
-    answer = machine.ask(look(machine.name, "id", "-u", run.inventory.etcd.user, why="etcd's account", root=False))
+    answer = machine.look(look(machine.name, "id", "-u", run.inventory.etcd.user, why="etcd's account", root=False))
     return int(answer.stdout) if answer.code == 0 and answer.stdout.strip().isdigit() else None
 
 

@@ -34,7 +34,7 @@ def save_what_is_discarded(run: Run) -> Loss | None:
     vault = Vault(run.inventory, "discarded")
     with vault.locked() if run.acts else nullcontext():
         tonight = Tonight(vault)
-        health, status = run.ask(backup.ask_health(run.inventory))
+        health, status = run.look(backup.ask_health(run.inventory))
         tonight.member = backup.healthiest(*backup.read_health(health, status))
         (result,) = run.do([on_host.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
         if result.code != 0:

@@ -38,7 +38,7 @@ def no_new_etcd_runs(run: Run, hosts: Iterable[str]) -> None:
     settings = run.inventory.etcd
 
     def probe(machine: Machine) -> str | None:
-        unit = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, settings.unit)).stdout)
+        unit = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, settings.unit)).stdout)
         left = [f"{settings.unit} is {unit.active}"] if unit.running else []
         ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in ports]
@@ -76,7 +76,7 @@ def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     found = state.differences(run, records)
     unit = run.inventory.etcd.unit
     units = {}
-    for host, result in ((r.command.host, r) for r in run.ask([systemd.ask_unit(h, unit) for h in records])):
+    for host, result in ((r.command.host, r) for r in run.look([systemd.ask_unit(h, unit) for h in records])):
         enabled, was = systemd.parse_unit(result.stdout).enabled, records[host].enabled
         units[host] = f"{unit} is {enabled or 'not installed'}, not {was or 'not installed'}" if enabled != was else ""
     run.settle(
@@ -90,7 +90,7 @@ def etcd_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        running = systemd.parse_unit(machine.ask(systemd.ask_unit(machine.name, unit)).stdout).running
+        running = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout).running
         was = records[machine.name].running
         return f"it {'runs' if running else 'does not run'}" if running != was else None
 
@@ -108,7 +108,7 @@ def deephaven_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     known = [host for host in run.terms.deephaven_hosts if host in records and records[host].deephaven is not None]
 
     def probe(machine: Machine) -> str | None:
-        on = baseline.supervised(machine.ask(deephaven.ask_monit(run.inventory, machine.name)))
+        on = baseline.supervised(machine.look(deephaven.ask_monit(run.inventory, machine.name)))
         was = records[machine.name].deephaven
         return None if on == was else f"it is {'on' if on else 'off' if on is False else 'not to be understood'}"
 

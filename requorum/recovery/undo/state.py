@@ -29,7 +29,7 @@ def as_it_is(run: Run) -> dict[str, Record]:
     hosts = [h for h, found in records(run).items() if found is None] if begun else run.terms.everyone
     questions = [question for host in hosts for question in _questions(run, host)]
     found = {}
-    for host, (listing, unit, *monit) in run.ask_by_host(questions).items():
+    for host, (listing, unit, *monit) in run.look_by_host(questions).items():
         found[host] = baseline.of_host(listing, systemd.parse_unit(unit.stdout), monit[0] if monit else None)
     if not begun:
         return found
@@ -73,7 +73,7 @@ def no_command_is_left(run: Run) -> None:
     """Commands of a killed runbook run on until they end; beside one nothing could be proven."""
 
     def probe(machine: Machine) -> str | None:
-        left = baseline.left_running(machine.ask(baseline.ask_left_running(machine.name)).stdout)
+        left = baseline.left_running(machine.look(baseline.ask_left_running(machine.name)).stdout)
         return f"still running: {'; '.join(row[:120] for row in left)}" if left else None
 
     run.prove(

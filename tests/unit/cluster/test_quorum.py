@@ -380,7 +380,7 @@ class TestMembersThatAreCutOff:
                 return Result(command, 0, text, "", 0.0)
             return Result(command, 0 if up else 7, "etcd_server_has_leader 0\n" if up else "", "", 0.0)
 
-        run = cast(Run, SimpleNamespace(inventory=inventory, terms=build.terms(of=inventory), ask=ask))
+        run = cast(Run, SimpleNamespace(inventory=inventory, terms=build.terms(of=inventory), look=ask))
         everyone = {"etcd-1": ("etcd-2", "etcd-3"), "etcd-2": ("etcd-1", "etcd-3"), "etcd-3": ("etcd-1", "etcd-2")}
         assert facts.cut_off_new_members(run) == (everyone if up else {})
 

@@ -89,7 +89,7 @@ def test_a_sudo_that_asks_for_a_password_is_told_in_words(fleet: Fleet) -> None:
     asks = Command("etcd-1", ("true",), "x", deadline=60)
     fake = fleet.machines["etcd-1"]
     prefix = ("sh", "-c", "echo 'sudo: a password is required' >&2; exit 1")
-    fleet.machines["etcd-1"] = Machine("etcd-1", prefix, fake.see, fake.lock, fake.ask)
+    fleet.machines["etcd-1"] = Machine("etcd-1", prefix, fake.see, fake.lock, fake.look)
     with pytest.raises(
         FleetError,
         match="etcd-1: sudo asks for a password\n    → give this login NOPASSWD[^→]*agent: none is forwarded",
@@ -165,7 +165,7 @@ class TestCollecting:
     def test_a_host_that_is_silent_does_not_keep_the_others_from_it(self, fleet: Fleet, tmp_path: Path) -> None:
         items = [Collect(command(host, "echo x"), str(tmp_path / host), 100) for host in HOSTS]
         there = fleet.machines["etcd-2"]
-        fleet.machines["etcd-2"] = Machine("etcd-2", ("/nowhere",), there.see, there.lock, there.ask)
+        fleet.machines["etcd-2"] = Machine("etcd-2", ("/nowhere",), there.see, there.lock, there.look)
         found = fleet.collect(items)
         assert isinstance(found["etcd-2"], Exception)
         assert (tmp_path / "etcd-3").read_text() == "x\n"

@@ -247,7 +247,7 @@ def test_a_stage_that_cannot_be_foreseen_ends_the_plan_instead_of_guessing(tmp_p
     run.begin("m.py::TestX::test_when_x")
     run.do([Command("etcd-1", ("tool", "/made"), "make it")])
     with pytest.raises(Refusal, match="nobody can tell yet") as caught:
-        run.ask([Command("etcd-1", ("tool", "--read", "/made"), "read it", changes=False)])
+        run.look([Command("etcd-1", ("tool", "--read", "/made"), "read it", changes=False)])
     assert not run.pardons(caught.value)
 
 
@@ -331,4 +331,4 @@ def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
 def test_planning_and_acting_have_the_same_verbs() -> None:
     """A verb that only `Run` has would act while a plan is made."""
     acting = {name for name, _ in inspect.getmembers(Planning.__base__, inspect.isfunction)}
-    assert {"_carry_out", "ask", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))
+    assert {"_carry_out", "look", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))

@@ -169,7 +169,7 @@ class Hosts:
         self.asked: list[Command] = []
 
     def each(self, hosts: Sequence[str], work: Callable[[Any], Any]) -> dict[str, Any]:
-        return {host: work(SimpleNamespace(name=host, ask=self.ask)) for host in hosts}
+        return {host: work(SimpleNamespace(name=host, look=self.ask)) for host in hosts}
 
     def ask(self, command: Command) -> Result:
         self.asked.append(command)

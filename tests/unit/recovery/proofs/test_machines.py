@@ -32,7 +32,7 @@ class Answering:
         self.text = text
         self.asked: list[Command] = []
 
-    def ask(self, command: Command) -> Result:
+    def look(self, command: Command) -> Result:
         self.asked.append(command)
         return Result(command, 0, self.text, "", 0)
 

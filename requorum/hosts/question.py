@@ -1,0 +1,59 @@
+"""The one door for what a host says: what is asked of it, and how its answer becomes a typed value, in one place."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from requorum.command import Command, Result
+from requorum.refusal import Refusal
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # of a member, a run, a role, a unit, a token
+PATH = re.compile(r"(/[A-Za-z0-9._+@:,=~-]+)+/?|/")  # absolute, without a word that a shell or a listing would misread
+
+
+def checked(host: str, what: str, text: str, pattern: re.Pattern[str]) -> str:
+    """A host's own word, held against a strict pattern. Raises `Refusal`; `..` never passes."""
+    if pattern.fullmatch(text) and ".." not in text.split("/"):
+        return text
+    raise Refusal(host, f"its {what} is {text[:200]!r}, which is no {what} that can be used", "look at that host")
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """One command of one host, or a few whose answers are one fact.
+
+    `read` takes a `Result` for each, in their order, and holds them against a strict pattern or the inventory. It
+    raises a `Refusal` that names the host for what it does not trust.
+    """
+
+    command: Command | tuple[Command, ...]
+    read: Callable[..., T]
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return (self.command,) if isinstance(self.command, Command) else self.command
+
+    @property
+    def host(self) -> str:
+        return self.commands[0].host
+
+    def understand(self, answers: Sequence[Result]) -> T:
+        """The value. Raises `Refusal` also for what its reader did not foresee: no answer ends in a traceback."""
+        try:
+            return self.read(*answers)
+        except (Refusal, AssertionError):
+            raise
+        except Exception as error:
+            line = "; ".join(shlex.join(command.argv) for command in self.commands)
+            why = f"{type(error).__name__}: {error}"
+            raise Refusal(
+                self.host,
+                f"gave an answer that is not understood ({why[:200]!r}) to: {self.commands[0].why}",
+                f"look at what it prints: {line[:400]}",
+            ) from error
