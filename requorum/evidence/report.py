@@ -61,8 +61,6 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
     length = (max(times) - min(times)).total_seconds() if times else 0.0
     failed = [(step, stage) for step in steps for stage in step.stages if stage.outcome == "failed"]
     open_ = [(step, stage) for step in steps for stage in step.stages if stage.outcome is None]
-    commands = [record for step in steps for record in step.commands]
-    proofs = [record for record in entries if record.get("kind") == "assertion"]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -79,14 +77,7 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
             stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
             stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
             before=_unstaged(entries),
-            commands=commands,
-            ran=sum(step.ran for step in steps),
-            changed=sum(bool(record.get("changes")) for record in commands),
-            copies=copies_of(sum(record["kind"] == "copy" for record in commands)),
-            broke=sum("said" in record for record in commands),
-            proofs=len(proofs),
-            held=sum(bool(record.get("holds")) for record in proofs),
-            hosts=sorted({host for record in commands for host in record["hosts"]}),
+            **_counts(steps, entries),
             sources=_sources(content, entries),
             findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
             checked_only=outcome == "checked",
@@ -100,6 +91,22 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
             finished=content.get("finished") or end.get("time"),
         )
     )
+
+
+def _counts(steps: Sequence[Step], entries: Sequence[Record]) -> dict[str, Any]:
+    """What was done and proven, in numbers."""
+    commands = [record for step in steps for record in step.commands]
+    proofs = [record for record in entries if record.get("kind") == "assertion"]
+    return {
+        "commands": commands,
+        "ran": sum(step.ran for step in steps),
+        "changed": sum(bool(record.get("changes")) for record in commands),
+        "copies": copies_of(sum(record["kind"] == "copy" for record in commands)),
+        "broke": sum("said" in record for record in commands),
+        "proofs": len(proofs),
+        "held": sum(bool(record.get("holds")) for record in proofs),
+        "hosts": sorted({host for record in commands for host in record["hosts"]}),
+    }
 
 
 def _where(nodeid: object) -> str:

@@ -7,7 +7,7 @@ Pure geometry, in units of the drawing (`WIDTH` wide); the template turns it int
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -164,21 +164,23 @@ def draw(
         top=TOP,
         rows=tuple(Row(h, y, tuple(bars.get(h, ())), tuple(dots.get(h, ()))) for h, y in places.items()),
         bands=tuple(_band(s, at) for s in steps),
-        stages=tuple(
-            Bar(at(s.start), 40, round(max(at(s.end) - at(s.start) - 0.6, THINNEST), 2), 8, s.kind, s.words)
-            for s in stages
-        ),
+        stages=tuple(_stage(s, at) for s in stages),
         ticks=tuple(Tick(at(moment), label) for moment, label in _ticks(seconds)),
         began=start.strftime("%H:%M:%S"),
         ended=(max((t for r in records if (t := instant(r.get("time")))), default=start)).strftime("%H:%M:%S"),
     )
 
 
-def _band(step: Stretch, at: Any) -> Band:
+def _band(step: Stretch, at: Callable[[float], float]) -> Band:
     x, width = at(step.start), at(step.end) - at(step.start)
     room = int((width - 8) / 7)  # characters of the label's size
     label = step.words if len(step.words) <= room else step.short if len(step.short) <= room else ""
     return Band(x, round(width, 2), label, step.words)
+
+
+def _stage(stage: Stretch, at: Callable[[float], float]) -> Bar:
+    width = max(at(stage.end) - at(stage.start) - 0.6, THINNEST)
+    return Bar(at(stage.start), 40, round(width, 2), 8, stage.kind, stage.words)
 
 
 def _ticks(seconds: float) -> list[tuple[float, str]]:
