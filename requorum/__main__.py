@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from requorum import inventory as inventories
-from requorum.evidence import report
+from requorum.command import Result
+from requorum.evidence import report, syslog
 from requorum.evidence.audit import State, against, verdict
 from requorum.evidence.journal import Journal
-from requorum.evidence.syslog import Anchor, ask, parse
+from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
+from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.troubleshoot import sudoers
 
@@ -65,18 +67,22 @@ def read_syslogs(name: str) -> dict[str, list[Anchor]]:
     """
     inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
-        answers = fleet.each(inventory.hosts, lambda machine: machine.look(ask(machine.name)))
-    told = {
-        host: parse(answer.stdout)
-        for host, answer in answers.items()
-        if not isinstance(answer, Exception) and answer.code == 0
-    }
+        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(_ask_syslog(machine.name)))
+    told = {host: anchors for host, anchors in answers.items() if isinstance(anchors, list)}
     if not told:
         host, first = next(iter(answers.items()))
-        words = first.what if isinstance(first, Refusal) else first if isinstance(first, Exception) else first.words
-        why = f"{host}: {words}; {len(answers)} hosts in all"
+        why = f"{host}: {first.what if isinstance(first, Refusal) else first}; {len(answers)} hosts in all"
         raise Refusal("the hosts", f"none could be asked for its syslog ({why})", "check ssh and sudo, then ask again")
     return told
+
+
+def _ask_syslog(host: str) -> Question[list[Anchor]]:
+    def read(answer: Result) -> list[Anchor]:
+        if answer.code:
+            raise Refusal(host, answer.words, "check sudo there")
+        return syslog.parse(answer.stdout)
+
+    return Question(syslog.ask(host), read)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Action, Command, Result
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
+from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 
@@ -135,3 +137,13 @@ def snapshot(directory: Path, name: str = "etcd.snap", body: bytes | None = None
 
 def answered(question: Command, text: str) -> Result:
     return Result(question, 0, text, "", 0.0)
+
+
+@contextmanager
+def refused_by(host: str) -> Iterator[None]:
+    """What is not understood may end in a `Refusal` that names `host`, and in nothing else."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.where != host:
+            raise

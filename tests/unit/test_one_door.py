@@ -40,7 +40,6 @@ ARGV_LEFT = {
     "runbook/troubleshoot/run_directly/test_run_directly.py",
 }
 RAW_LEFT = {
-    "requorum/__main__.py",
     "requorum/diagnosis/check/survey.py",
     "requorum/diagnosis/examination.py",
     "requorum/recovery/drill.py",
