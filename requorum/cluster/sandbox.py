@@ -33,8 +33,9 @@ LACKS = (
     "read-only file system",
     "input/output error",
 )
+ALARMS = {0: "NONE", 1: "NOSPACE", 2: "CORRUPT"}  # etcd's own numbers and names
 NO_REASON = "no reason in its log"  # as the program says it
-QUOTA_BYTES = 8 << 30  # a copy must not refuse what its own log holds
+NO_QUOTA = -1  # a copy must not refuse what its own log holds
 
 
 class IsolationError(Refusal):
@@ -74,7 +75,7 @@ class Boot:
             f"initial-cluster: {self.initial_cluster}",
             f"initial-cluster-token: {self.token}",
             f"initial-cluster-state: {'existing' if self.existing else 'new'}",
-            f"quota-backend-bytes: {QUOTA_BYTES}",
+            f"quota-backend-bytes: {NO_QUOTA}",
             "heartbeat-interval: 50",
             "election-timeout: 500",  # loopback alone lies between them
             "unsafe-no-fsync: true",  # a copy is thrown away; versions that do not know it ignore it
@@ -204,19 +205,18 @@ def _lines(items: Sequence[str]) -> str:
 
 def good_end(members: Sequence[str], prefixes: Sequence[str], revision: int, digest: int, count: int) -> str:
     """What the program prints when all goes well, for a plan: the lines of its `members` and `prefixes`."""
-    hashes = [
-        {"Endpoint": member.split()[0], "HashKV": {"header": {"revision": revision}, "hash": digest}}
-        for member in members
-    ]
-    events: list[dict[str, object]] = [{"event": "saved"}, {"event": "hashes", "answer": hashes}]
+    hashes = [{"Endpoint": member.split()[0], "HashKV": {"hash": digest}} for member in members]
+    events: list[dict[str, object]] = [{"event": "saved"}, {"event": "pinned", "answer": revision}]
+    events += [{"event": "hashes", "answer": hashes}]
     events += [{"event": "count", "answer": {"count": count}} for _ in prefixes]
     return _lines([json.dumps(event) for event in (*events, {"event": "done"})])
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What an isolated boot said. `hashes`: endpoint → (revision, hash); `logins`: role → "" or why it was refused;
-    `then`: endpoint → (hash at the revision of a backup, compacted up to);
+    """What an isolated boot said. `revision`: the one that all was asked at; `hashes`: endpoint → (hash at it,
+    compacted up to), `then`: the same at the revision of a backup; `alarms` that lay in the data, by etcd's names, gone
+    in the copy; `logins`: role → "" or why it was refused;
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
     came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data."""
 
@@ -225,6 +225,8 @@ class Answers:
     died: tuple[str, str] | None = None
     saved: bool = False
     members: tuple[tuple[str, str], ...] = ()  # (name, peer URL) as the data has them
+    alarms: tuple[str, ...] = ()
+    revision: int = 0
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)
     then: dict[str, tuple[int, int]] = field(default_factory=dict)
     users: tuple[str, ...] = ()
@@ -246,12 +248,12 @@ def parse(stdout: str, words: str) -> Answers:
             name, answer = event["event"], event.get("answer")
             if name == "members":
                 found["members"] = tuple((m.get("name", ""), m["peerURLs"][0]) for m in answer)
-            elif name == "hashes":
-                found["hashes"] = {
-                    a["Endpoint"]: (a["HashKV"]["header"].get("revision", 0), a["HashKV"]["hash"]) for a in answer
-                }
-            elif name == "then":
-                found["then"] = {
+            elif name == "alarms":
+                found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
+            elif name == "pinned":
+                found["revision"] = int(answer)
+            elif name in ("hashes", "then"):
+                found[name] = {
                     a["Endpoint"]: (a["HashKV"]["hash"], a["HashKV"].get("compact_revision", 0)) for a in answer
                 }
             elif name in ("users", "roles"):

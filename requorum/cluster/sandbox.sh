@@ -8,7 +8,7 @@
 #                room/       NAME.yaml and NAME/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
 #                logins/     ROLE/user and ROLE/password, for root only
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
-#                revision    (salvage) the revision of a backup, or nothing
+#                revision    (salvage) the revision of a backup, or nothing; (trial) what was restored, or nothing
 # Standard output is one JSON document a line, an "event" each. Exit codes: 0 all was asked, 10 it was not, and the
 # last event says why.
 set -u
@@ -190,6 +190,22 @@ event() { # NAME ENDPOINTS ARGUMENTS…
     say "{\"event\": \"$told\", \"answer\": $answer}"
 }
 
+# Alarms lie in the data. They are said and taken away here, in the copy: with NOSPACE nothing could be written, and
+# with CORRUPT nothing could be asked; whether the data counts is decided by who reads this.
+disarm() { # ENDPOINT
+    event alarms "$1" alarm list -w json
+    case $answer in *'"alarms"'*) await 20 asks "$1" alarm disarm || fail "an alarm stays: $why" ;; esac
+}
+
+# The revision that all is asked at: leases expire by themselves, so members are never at one and the same for long.
+pin() { # ENDPOINT REVISION: that of the second, or the one that the first has now
+    at_revision=$2
+    [ -n "$at_revision" ] || { await 20 asks "$1" get /requorum-login --keys-only -w json || fail "no revision: $why"; }
+    [ -n "$at_revision" ] || at_revision=$(printf '%s' "$answer" | grep -o '"revision":[0-9]*' | head -n 1 | cut -d : -f 2)
+    [ -n "$at_revision" ] || fail "no revision in its answer"
+    say "{\"event\": \"pinned\", \"answer\": $at_revision}"
+}
+
 # No deadline of etcdctl's own: a database takes the time it takes.
 saves() { # ENDPOINT
     etcdctl --endpoints="$1" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1
@@ -198,12 +214,14 @@ saves() { # ENDPOINT
 ask_salvage() {
     first=$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
     login root "$first" || fail "root does not log in: $why"
+    disarm "$first"
     await 20 saves "$first" || fail "the save failed: $(tail -n 1 "$scratch/etcdctl.log")"
     say '{"event": "saved"}'
     for port in $(cut -d ' ' -f 3 "$scratch/members"); do
         await 60 logs_in "$home:$port" || fail "a copy does not follow: $why"
     done
-    event hashes "$all" endpoint hashkv -w json
+    pin "$first" ''
+    event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
     # The hash that a backup recorded; not told where that revision is compacted, or was never reached.
     [ ! -s "$scratch/revision" ] || ! asks "$all" endpoint hashkv --rev="$(cat "$scratch/revision")" -w json ||
         say "{\"event\": \"then\", \"answer\": $answer}"
@@ -224,11 +242,13 @@ ask_trial() {
     for port in $(cut -d ' ' -f 3 "$scratch/members"); do
         await 30 logs_in "$home:$port" || fail "a member does not follow: $why"
     done
-    event hashes "$all" endpoint hashkv -w json
+    disarm "$first"
+    pin "$first" "$(cat "$scratch/revision")"
+    event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
     event users "$first" user list -w json
     event roles "$first" role list -w json
     while IFS= read -r prefix; do
-        event count "$first" get "$prefix" --prefix --keys-only --limit=1 -w json
+        event count "$first" get "$prefix" --prefix --keys-only --limit=1 --rev="$at_revision" -w json
     done <"$scratch/prefixes"
 }
 

@@ -141,7 +141,7 @@ def problem(answers: Answers, members: int) -> str | None:
     if answers.failed:
         return answers.failed
     if len(answers.hashes) != members or len(set(answers.hashes.values())) != 1:
-        return f"the members hold different data: {answers.hashes}"
+        return f"the members hold different data at revision {answers.revision:,}: {answers.hashes}"
     return None
 
 
@@ -150,9 +150,9 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, members: int)
     wrong = problem(answers, members)
     if wrong is not None:
         return Trial(snapshot, 0, 0, {}, (), (), wrong)
-    (found,) = set(answers.hashes.values())
+    ((digest, _),) = set(answers.hashes.values())
     counts = dict(zip(wanted, answers.counts, strict=True))
-    return Trial(snapshot, *found, counts, answers.users, answers.roles)
+    return Trial(snapshot, answers.revision, digest, counts, answers.users, answers.roles)
 
 
 def note(terms: Terms, host: str, trial: Trial) -> Command:

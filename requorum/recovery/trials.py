@@ -34,7 +34,8 @@ def hold(run: Run, progress: Progress) -> Trial:
     run.do(trial.gather(terms, configs, host, progress.roles))
     boots = trial.boots(terms, configs)
     account, scratch = run.inventory.etcd.user, trial.scratch(terms)
-    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted)
+    restored = None if source.revision is None else source.revision + progress.bump(run)
+    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted, restored)
     answer = run.do(plan)[-1]
     run.do(trial.clear(terms, terms.member_hosts))
     answers = sandbox.parse(answer.stdout, answer.words)

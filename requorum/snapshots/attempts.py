@@ -133,7 +133,9 @@ def _speaks_of_the_data(attempt: Attempt, name: str, why: str) -> bool:
 
 def _rotten(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> list[str]:
     """Copies that hold other data than the backup says they held then; those that were compacted since cannot tell."""
-    names = dict(zip((f":{FIRST_PORT + n}" for n in range(len(attempt.survivors))), attempt.names, strict=True))
+    names = {
+        f":{FIRST_PORT + n}": name for n, name in enumerate(sorted(attempt.names))
+    }  # as `survivors.boots` has them
     return [
         name
         for port, name in names.items()
@@ -148,7 +150,23 @@ def failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> str
         return answers.failed
     if told and _rotten(attempt, answers, told):
         return f"a value has rotted on disk: at revision {told.revision:,} the data is not what the backup of then says"
-    return "" if len(set(answers.hashes.values())) == 1 else f"the copies hold different data: {answers.hashes}"
+    if len({compacted for _, compacted in answers.hashes.values()}) != 1:
+        return f"the copies cannot be compared, since they are compacted differently: {answers.hashes}"
+    if len({digest for digest, _ in answers.hashes.values()}) != 1:
+        return f"the copies hold different data: {answers.hashes}"
+    if "CORRUPT" in answers.alarms and not _is_confirmed(attempt, answers, told):
+        return (
+            "etcd had raised the alarm CORRUPT, which says that members held different data, and neither copies of a "
+            "majority nor a backup of the same revision tell whose is right"
+        )
+    return ""
+
+
+def _is_confirmed(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> bool:
+    """Whether equal hashes are proof enough after that alarm: of a majority's copies, or with the backup's own."""
+    if 2 * len(attempt.survivors) > len(attempt.members):
+        return True
+    return told is not None and bool(answers.then) and set(answers.then.values()) == {(told.hash, told.compacted)}
 
 
 def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:

@@ -75,7 +75,7 @@ def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
         assert remove == (*build.SCOPE.split(), "rm", "-rf", SCRATCH)
 
 
-GOOD = {"a": (7, 3), "b": (7, 3), "c": (7, 3)}
+GOOD = {"a": (3, 7), "b": (3, 7), "c": (3, 7)}
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ GOOD = {"a": (7, 3), "b": (7, 3), "c": (7, 3)}
         (Answers(hashes=GOOD, logins={"config": "invalid"}), "an old password does not log in: config: invalid"),
         (Answers(failed="root does not log in: x", logins={"root": "x"}), "an old password does not log in: root: x"),
         (Answers(failed="no leader within 60 s"), "no leader within 60 s"),
-        (Answers(hashes={**GOOD, "c": (7, 4)}), "different data"),
-        (Answers(hashes={"a": (7, 3)}), "different data"),
+        (Answers(hashes={**GOOD, "c": (4, 7)}), "different data"),
+        (Answers(hashes={"a": (3, 7)}), "different data"),
     ],
 )
 def test_a_trial_is_good_when_all_members_agree_and_every_role_gets_in(answers: Answers, problem: str | None) -> None:
@@ -95,7 +95,7 @@ def test_a_trial_is_good_when_all_members_agree_and_every_role_gets_in(answers: 
 
 
 def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
-    answers = Answers(hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5))
+    answers = Answers(revision=7, hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5))
     found = trial.result("sha", ("", "/main"), answers, 3)
     assert found == Trial("sha", 7, 3, {"": 20, "/main": 5}, ("root",), ("root",))
     noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()

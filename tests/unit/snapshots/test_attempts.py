@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> N
         REFUSED,
         Answers(failed="it ended early", hindered=True),
         Answers(failed="what is written is not kept: mvcc: database space exceeded", saved=True),
-        Answers(hashes={"a": (9, 1), "b": (9, 2)}),
+        Answers(hashes={"a": (9, 1), "b": (8, 1)}),
         WAITED,
     ],
 )
@@ -159,7 +160,7 @@ def test_a_salvage_that_ends_before_what_a_database_shows_has_failed_and_says_bo
 
 @pytest.mark.parametrize(
     "answers",
-    [Answers(hashes={"a": (9, 1), "b": (9, 2)}), Answers(failed="root does not log in: authentication failed")],
+    [Answers(hashes={"a": (9, 1), "b": (8, 1)}), Answers(failed="root does not log in: authentication failed")],
 )
 def test_no_copy_is_forced_where_that_would_pick_blindly_or_fail_the_same_way(answers: Answers) -> None:
     (_,), found = run(COPIES, answers)
@@ -181,7 +182,7 @@ def test_no_copy_is_started_where_no_database_hangs_together() -> None:
 
 
 TOLD = Fingerprint(7, 3, 111, "3.5.16")
-FIRST, SECOND = "http://127.0.0.1:20001", "http://127.0.0.1:20002"  # etcd-2 and etcd-1, in the order of COPIES
+SECOND, FIRST = "http://127.0.0.1:20001", "http://127.0.0.1:20002"  # etcd-1 and etcd-2, in the order of names
 TOLD_COPIES = Copies(COPIES.sound, COPIES.databases, (), TOLD)
 SAME = GOOD.hashes
 
@@ -195,8 +196,31 @@ def test_a_value_that_rotted_on_every_survivor_is_noticed_by_what_the_backup_rec
     )
 
 
+def test_copies_listen_in_the_order_of_their_names() -> None:
+    """What is answered by port is held against the copy that listens there."""
+    boots = survivors.boots(COPIES.sound, CONFIGURED, terms().inventory.old_members)
+    assert [boot.name for boot in boots][:2] == ["etcd-1", "etcd-2"]
+    assert sorted(COPIES.sound, key=lambda s: s.name) != list(COPIES.sound)
+
+
+def test_after_the_alarm_of_corruption_equal_hashes_count_where_they_are_a_majoritys_or_the_backups() -> None:
+    alarmed = replace(GOOD, alarms=("CORRUPT",))
+    assert run(COPIES, alarmed)[1].failed == ""
+    one = Copies((ONE,), (("etcd-1", 5),), ())
+    assert "the alarm CORRUPT" in run(one, alarmed)[1].failed
+    told = replace(one, expected=TOLD)
+    assert run(told, replace(alarmed, then={SECOND: (TOLD.hash, TOLD.compacted)}))[1].failed == ""
+    assert "the alarm CORRUPT" in run(told, replace(alarmed, then={SECOND: (TOLD.hash, 5)}))[1].failed
+    assert "the alarm CORRUPT" in run(told, alarmed)[1].failed
+
+
+def test_hashes_of_copies_that_are_compacted_differently_are_not_compared() -> None:
+    _, found = run(COPIES, Answers(hashes={"a": (9, 1), "b": (8, 2)}))
+    assert "cannot be compared, since they are compacted differently" in found.failed
+
+
 def test_the_survivor_whose_value_rotted_is_left_out() -> None:
-    mixed = Answers(hashes={FIRST: (9, 1), SECOND: (9, 2)}, then={FIRST: (999, 3), SECOND: (111, 3)})
+    mixed = Answers(hashes={FIRST: (9, 1), SECOND: (8, 1)}, then={FIRST: (999, 3), SECOND: (111, 3)})
     (_, second), found = run(TOLD_COPIES, mixed, Answers(hashes=SAME, then={FIRST: (111, 3)}))
     assert second.names == ("etcd-1",)
     assert "etcd-2 is left out" in second.why

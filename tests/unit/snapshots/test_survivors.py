@@ -186,14 +186,18 @@ def test_the_boots_words_are_read() -> None:
     said = (
         '{"event": "members", "answer": [{"id":1,"peerURLs":["https://a:1"],"name":"etcd-1"}]}\n'
         '{"event": "leader"}\n{"event": "saved"}\n'
-        '{"event": "hashes", "answer": [{"Endpoint":"e","HashKV":{"header":{"revision":7},"hash":3}}]}\n'
+        '{"event": "alarms", "answer": {"header":{},"alarms":[{"memberID":1,"alarm":1},{"alarm":2}]}}\n'
+        '{"event": "pinned", "answer": 7}\n'
+        '{"event": "hashes", "answer": [{"Endpoint":"e","HashKV":{"header":{"revision":9},'
+        '"hash":3,"compact_revision":2}}]}\n'
         '{"event": "done"}\n'
     )
     answers = sandbox.parse(said, "")
     assert answers.failed == ""
     assert answers.saved
     assert answers.members == (("etcd-1", "https://a:1"),)
-    assert answers.hashes == {"e": (7, 3)}
+    assert answers.alarms == ("CORRUPT", "NOSPACE")
+    assert (answers.revision, answers.hashes) == (7, {"e": (3, 2)})
 
 
 @pytest.mark.parametrize(
