@@ -13,7 +13,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from requorum.command import Command, look
+from requorum.command import look
+from requorum.hosts.question import Question
 
 WAL_HEAD = 512  # bytes that surely hold the metadata record
 
@@ -61,16 +62,16 @@ def cluster_id(member_ids: Iterable[int]) -> int:
 # -- on a host ---------------------------------------------------------------------------------------------------
 
 
-def ask_wal(host: str, data_dir: str) -> Command:
-    """The first bytes of the oldest WAL file; they never change, so a running etcd does not matter."""
+def ask_wal(host: str, data_dir: str) -> Question[int | None]:
+    """The cluster ID at the head of the oldest WAL file; None where there is no WAL or its head is damaged. It never
+    changes, so a running etcd does not matter."""
     script = f'for file in "$0"/member/wal/*.wal; do head -c {WAL_HEAD} "$file" | base64 -w 0; break; done'
-    return look(host, "sh", "-c", script, data_dir, why="cluster ID of the data on disk")
+    command = look(host, "sh", "-c", script, data_dir, why="cluster ID of the data on disk")
+    return Question(command, lambda answer: _read_wal(answer.stdout))
 
 
-def parse_wal(text: str) -> int | None:
-    """The cluster ID in the answer to `ask_wal`; None where there is no WAL or its head is damaged.
-
-    A record is 8 bytes of length, of which the low 56 bits count and the top byte tells the padding, then a protocol
+def _read_wal(text: str) -> int | None:
+    """A record is 8 bytes of length, of which the low 56 bits count and the top byte tells the padding, then a protocol
     buffer (type, checksum, data), padded to 8 bytes. Record type 1 is metadata: node ID, cluster ID.
     """
     try:
@@ -118,9 +119,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise ValueError("a number without end")
-
-
-# -- births: the clusters that our own runs made -----------------------------------------------------------------
-
-
-# -- the lost cluster's family -----------------------------------------------------------------------------------

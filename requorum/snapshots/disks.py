@@ -1,8 +1,7 @@
 """What old members' disks hold: a `Disk` for each configuration that is found there, installed or earlier.
 
 A rebuilt cluster lies beside the one before it, under another token: so the disk of one machine may hold the lost
-cluster's data and that of a run that failed. Pure functions: questions, their answers, and which of it is whose;
-`sources` asks, `survivors` and `ondisk` use what is picked here.
+cluster's data and that of a run that failed.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from requorum.cluster import lineage as lineages
 from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command, look
+from requorum.command import Command, Result, look
+from requorum.hosts.question import Question
 from requorum.inventory import Member
 from requorum.run import marker
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.snapshots import layout
 from requorum.snapshots.family import Family
-from requorum.snapshots.layout import Layout
 from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, Candidate, stranger
 
 
@@ -58,7 +58,15 @@ class Disk:
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
-def ask_earlier(host: str, config: str, cluster: str) -> Command:
+@dataclass(frozen=True)
+class Earlier:
+    """Configurations of earlier clusters on one host. `unread`: why they cannot be read, "" if they can."""
+
+    configs: tuple[MemberConfig, ...] = ()
+    unread: str = ""
+
+
+def ask_earlier(host: str, config: str, cluster: str) -> Question[Earlier]:
     """Configurations beside the installed one, and those that runs of ours set aside; one a line, in base64."""
     latest, name = config.rsplit("/", 1)
     script = (
@@ -66,7 +74,7 @@ def ask_earlier(host: str, config: str, cluster: str) -> Command:
         '[ ! -f "$file" ] || { base64 -w 0 <"$file"; printf \' %s\\n\' "$file"; }; done'
     )
     aside = latest.strip("/").replace("/", "_")
-    return look(
+    command = look(
         host,
         "sh",
         "-c",
@@ -77,18 +85,19 @@ def ask_earlier(host: str, config: str, cluster: str) -> Command:
         aside,
         why="configurations of earlier clusters",
     )
+    return Question(command, lambda answer: _read_earlier(host, answer))
 
 
-def parse_earlier(host: str, text: str) -> list[MemberConfig]:
-    """What of it are configurations of a member; anything else beside them is nobody's concern."""
+def _read_earlier(host: str, answer: Result) -> Earlier:
+    """What of it are configurations of a member; anything else lies beside them by right."""
     found = []
-    for line in text.splitlines():
+    for line in answer.stdout.splitlines():
         encoded, _, path = line.partition(" ")
         try:
             found.append(parse_config(base64.b64decode(encoded, validate=True).decode(), f"{host}:{path}"))
         except (ValueError, EtcdError):
             continue
-    return found
+    return Earlier(tuple(found), "" if answer.code == 0 else f"earlier configurations cannot be read: {answer.words}")
 
 
 def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) -> list[MemberConfig]:
@@ -99,7 +108,7 @@ def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) ->
     return list(found.values())
 
 
-def ask_data(host: str, data_dir: str) -> Command:
+def _list_data(host: str, data_dir: str) -> Command:
     """The database and the files of the write-ahead log, a line each: name, seconds, bytes."""
     return look(
         host,
@@ -116,12 +125,28 @@ def ask_data(host: str, data_dir: str) -> Command:
     )
 
 
-def has_log(text: str) -> bool:
-    """Whether `ask_data`'s answer names a write-ahead log: an etcd that finds none begins an empty cluster."""
-    return any(line.split(" ")[0].endswith(".wal") for line in text.splitlines())
+def ask_log(host: str, data_dir: str) -> Question[bool]:
+    """Whether a write-ahead log is there: an etcd that finds none begins an empty cluster."""
+    return Question(_list_data(host, data_dir), lambda answer: _read_data(answer)[0])
 
 
-_ROW = re.compile(r"(\S+) (-?[0-9.]+) ([0-9]+)")
+def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[Disk]:
+    """The data of one configuration: whose it is, which files there are, and how they lie."""
+    host, directory = member.host, config.data_dir
+    wal, there = lineages.ask_wal(host, directory), layout.ask_layout(host, directory)
+
+    def read(head: Result, data: Result, lies: Result) -> Disk:
+        lineage, found = Lineage(config.token, wal.understand([head])), there.understand([lies])
+        logged, size, taken = _read_data(data)
+        odd = layout.problem(config, found)
+        if not odd and found.files and (size is None or not logged):
+            odd = f"what lies in {directory} was not twice the same when it was looked at"
+        return Disk(member, config, lineage, installed, logged, size, taken, odd, found.link)
+
+    return Question((*wal.commands, _list_data(host, directory), *there.commands), read)
+
+
+_ROW = re.compile(r"(\S+) (-?[0-9]+(?:\.[0-9]*)?) ([0-9]{1,19})")
 
 
 def _rfc3339(seconds: float) -> str:
@@ -131,22 +156,17 @@ def _rfc3339(seconds: float) -> str:
         return ""  # a clock that was nowhere near
 
 
-def parse_data(
-    member: Member, config: MemberConfig, lineage: Lineage, installed: bool, text: str, there: Layout
-) -> Disk:
-    """`text`: the answer to `ask_data`; `there`: what lies in the data directory."""
+def _read_data(answer: Result) -> tuple[bool, int | None, str]:
+    """Whether a log is there; the database's bytes and when it was written."""
     logged, size, taken = False, None, ""
-    for line in text.splitlines():
+    for line in answer.stdout.splitlines():
         if not (row := _ROW.fullmatch(line)):
-            continue  # what it is was seen in `there`
+            continue  # what it is was seen in its layout
         name, seconds, length = row.groups()
         if name == "db":
             size, taken = int(length), _rfc3339(float(seconds))
         logged = logged or name.endswith(".wal")
-    odd = layout.problem(config, there)
-    if not odd and there.files and (size is None or not logged):
-        odd = f"what lies in {config.data_dir} was not twice the same when it was looked at"
-    return Disk(member, config, lineage, installed, logged, size, taken, odd, there.link)
+    return logged, size, taken
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------

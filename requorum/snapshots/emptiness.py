@@ -1,4 +1,4 @@
-"""Whether an old member's disk is proven to hold nothing of the lost cluster. Pure: questions and the judgement.
+"""Whether an old member's disk is proven to hold nothing of the lost cluster: questions and the judgement.
 
 A disk without anything to salvage is one of two: nothing is there, which is proven here, or nobody understands where
 its data is, which stops the run: a backup must not take the place of data that was only not found.
@@ -9,18 +9,19 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.cluster.lineage import Lineage, cluster_id, member_id
-from requorum.command import Command, Result, look
+from requorum.cluster.lineage import Lineage, ask_wal, cluster_id, member_id
+from requorum.command import Result, look
 from requorum.hosts import systemd
+from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
-from requorum.snapshots.layout import OURS, Layout
+from requorum.snapshots.layout import OURS, Layout, ask_layout
 from requorum.snapshots.ranking import NAME_SALVAGE
 
 
@@ -59,40 +60,66 @@ class Place:
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
-def ask(host: str, settings: Etcd, aside: str) -> list[Command]:
+def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     """What the unit starts, or started before this run set it `aside`; where its configuration really lies; whether an
-    etcd runs whatever its unit; and which file systems are mounted and should be.
+    etcd runs whatever its unit; which file systems are mounted and should be; and what lies in `data_root`.
 
-    Their answers are for `runs`, `real`, `processes` and `unmounted`, in this order.
+    `ways` and `strays` are asked next, since they follow from that.
     """
-    unit = settings.unit
+    host, unit = known.host, settings.unit
     kept = [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
-    return [
+    root = ask_layout(host, settings.data_root, 1)
+    commands = (
         systemd.ask(host, unit),
         look(host, "cat", *kept, why=f"what {unit} started"),
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
         look(host, "findmnt", "-rno", "TARGET", why="file systems that are there", root=False),
-    ]
+        *root.commands,
+    )
+
+    def read(
+        starts: Result, aside: Result, real: Result, etcds: Result, fstab: Result, mounted: Result, lies: Result
+    ) -> Place:
+        return replace(
+            known,
+            real=real.stdout.strip(),
+            runs=_runs(host, unit, starts, aside),
+            processes=_processes(etcds),
+            root=root.understand([lies]),
+            unmounted=_unmounted(fstab, mounted),
+        )
+
+    return Question(commands, read)
 
 
 _WAY = 'at=$0; while [ "$at" != / ]; do [ ! -L "$at" ] || [ -e "$at" ] || echo "$at"; at=$(dirname "$at"); done'
 
 
-def ask_way(host: str, directory: str) -> Command:
-    """Links on the way that lead nowhere, a line each, then where it leads after all links."""
+def ask_way(host: str, directory: str, link: bool = False) -> Question[Way]:
+    """Links on the way that lead nowhere, then where it leads after all links. `link`: its own name is one."""
     script = f'{_WAY}; printf "%s\\n" "= $(realpath -m "$0")"'
-    return look(host, "sh", "-c", script, directory, why=f"where {directory} leads", root=False)
+    command = look(host, "sh", "-c", script, directory, why=f"where {directory} leads", root=False)
+
+    def read(answer: Result) -> Way:
+        lines = answer.stdout.splitlines()
+        real = next((line[2:] for line in lines if line.startswith("= /")), directory)
+        return Way(real, next((line for line in lines if line.startswith("/")), ""), link, answer.hindered)
+
+    return Question(command, read)
 
 
-def way(directory: str, answer: Result, link: bool = False) -> Way:
-    lines = answer.stdout.splitlines()
-    real = next((line[2:] for line in lines if line.startswith("= /")), directory)
-    return Way(real, next((line for line in lines if line.startswith("/")), ""), link, answer.hindered)
+def ask_stray(host: str, directory: str) -> Question[tuple[Layout, Lineage]]:
+    """What lies in a directory that no configuration names, and by its log, which cluster's it is."""
+    lies, wal = ask_layout(host, directory), ask_wal(host, directory)
+    return Question(
+        (*lies.commands, *wal.commands),
+        lambda found, head: (lies.understand([found]), Lineage(None, wal.understand([head]))),
+    )
 
 
-def runs(host: str, unit: str, answer: Result, kept: Result) -> tuple[str, ...] | None:
+def _runs(host: str, unit: str, answer: Result, kept: Result) -> tuple[str, ...] | None:
     """The words that the unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
     or starts several things. Of one that was set aside, what its file says."""
     try:
@@ -119,18 +146,24 @@ def _started(text: str) -> tuple[str, ...] | None:
         return None
 
 
-def processes(answer: Result) -> tuple[str, ...]:
+def _processes(answer: Result) -> tuple[str, ...]:
     """The process IDs; something that is none where nobody tells."""
     return tuple(answer.stdout.split()) if answer.code in (0, 1) else ("unknown",)
 
 
-def unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
+def _unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
     """Mount points of fstab where nothing is mounted; None where that cannot be told."""
     if mounted.code != 0 or wanted.hindered:
         return None
     there = {target.rstrip("/") for target in mounted.stdout.split()}
     targets = [target.rstrip("/") for target in wanted.stdout.split() if target.startswith("/")]
     return tuple(target for target in targets if target not in there)
+
+
+def ways(root: Layout, data_root: str, disks: Sequence[Disk]) -> dict[str, bool]:
+    """Where data would be on one host, each with whether its own name is a link."""
+    known = {disk.config.data_dir: disk.linked for disk in disks if disk.config.data_dir.startswith("/")}
+    return {data_root: root.link, **known}
 
 
 def strays(root: Layout, data_root: str, disks: Sequence[Disk]) -> list[str]:

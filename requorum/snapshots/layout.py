@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from requorum.cluster.etcd import NOT_THERE, MemberConfig
-from requorum.command import LONG, Command, Result, look
+from requorum.command import LONG, Result, look
+from requorum.hosts.question import Question
 
 ENTRY = r"%y %U %G %m %n %p\0"
 DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal
@@ -33,9 +34,9 @@ class Layout:
         return sorted(path for path, kind in found.items() if kind != "d" or path.count("/") + 1 >= self.depth)
 
 
-def ask(host: str, directory: str, depth: int = DEPTH) -> Command:
+def ask_layout(host: str, directory: str, depth: int = DEPTH) -> Question[Layout]:
     """All of it down to `depth`, and the directory's own name, which may be a link that leads nowhere."""
-    return look(
+    command = look(
         host,
         "find",
         f"{directory}/.",
@@ -47,15 +48,18 @@ def ask(host: str, directory: str, depth: int = DEPTH) -> Command:
         why=f"what lies in {directory}",
         deadline=LONG,
     )
+    return Question(command, lambda answer: _read(directory, answer, depth))
 
 
-def parse(directory: str, answer: Result, depth: int = DEPTH) -> Layout:
+def _read(directory: str, answer: Result, depth: int) -> Layout:
     """A directory that is gone is told by the system's own words for it; any other complaint is a problem."""
     kinds: dict[str, str] = {}
     for entry in answer.stdout.split("\0"):
         words = entry.lstrip("\n").split(" ", 5)
         if len(words) == 6 and words[5].startswith(directory):
             kinds[words[5]] = words[0]
+    if odd := next((path for path in kinds if not path.isprintable()), None):
+        return Layout(problem=f"a name in {directory} cannot be shown: {odd!r}")
     said = [line for line in answer.stderr.splitlines() if line.startswith("find: ")]
     missing = bool(said) and all(line.endswith(NOT_THERE) for line in said)
     inside = f"{directory}/."

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from requorum.cluster import deephaven, lineage
+from requorum.cluster import deephaven
 from requorum.cluster.etcdctl import parse_snapshot_status
-from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.evidence.journal import now
@@ -19,13 +18,12 @@ from requorum.run import facts, history
 from requorum.run.history import Birth
 from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
-from requorum.snapshots import choice, disks, emptiness, files, layout, on_host, ondisk, ranking, snapshot, survivors
+from requorum.snapshots import choice, disks, emptiness, files, on_host, ondisk, ranking, snapshot, survivors
 from requorum.snapshots.choice import Decision, Loss
 from requorum.snapshots.disks import Disk
-from requorum.snapshots.emptiness import Place, Way
+from requorum.snapshots.emptiness import Place
 from requorum.snapshots.family import Family, family_of
 from requorum.snapshots.files import _rfc3339, of_files
-from requorum.snapshots.layout import Layout
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
@@ -231,6 +229,7 @@ class Sources:
     family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
+    unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     rows: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover: the one that is restored
@@ -298,95 +297,68 @@ def recall(run: Run, sources: Sources) -> None:
         for result in run.look([history.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
         for birth in history.parse_births(result.stdout)
     )
-    sources.disks = _disks(run)
+    sources.disks, sources.unread = _disks(run)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
     sources.birth = births.get(run.mark.token)
 
 
-def _disks(run: Run) -> tuple[Disk, ...]:
-    """Every cluster's data on every old member, the installed configuration's first."""
+def _disks(run: Run) -> tuple[tuple[Disk, ...], dict[str, str]]:
+    """Every cluster's data on every old member, the installed configuration's first; and host → why its earlier
+    configurations cannot be read."""
     members = {member.host: member for member in run.terms.old_members}
     path, name = run.inventory.etcd.config, run.inventory.cluster
     installed = facts.old_configs(run, members)
-    earlier = facts.by_host(run, [disks.ask_earlier(host, path, name) for host in members])
-    there = [
-        (host, config)
-        for host in members
-        for config in disks.clusters(installed[host], disks.parse_earlier(host, earlier[host].stdout))
-    ]
-    heads = run.look([lineage.ask_wal(host, config.data_dir) for host, config in there])
-    data = run.look([disks.ask_data(host, config.data_dir) for host, config in there])
-    layouts = run.look([layout.ask(host, config.data_dir) for host, config in there])
-    return tuple(
-        disks.parse_data(
-            members[host],
-            config,
-            Lineage(config.token, lineage.parse_wal(head.stdout)),
-            config is installed[host],
-            found.stdout,
-            layout.parse(config.data_dir, lies),
-        )
-        for (host, config), head, found, lies in zip(there, heads, data, layouts, strict=True)
+    earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in members})
+    found = run.ask(
+        {
+            (host, config.data_dir): disks.ask_disk(member, config, config is installed[host])
+            for host, member in members.items()
+            for config in disks.clusters(installed[host], earlier[host].configs)
+        }
     )
+    return tuple(found.values()), {host: there.unread for host, there in earlier.items()}
 
 
 def doubts(run: Run, sources: Sources) -> dict[str, str]:
     """host → why its disk may hold data of the lost run that is not salvaged from it; of all old members."""
     settings = run.inventory.etcd
     picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
-    hosts = [member.host for member in run.terms.old_members]
-    found = {}
-    for place in _places(run, sources.disks, hosts):
-        on_host = [disk for disk in sources.disks if disk.host == place.host]
-        found[place.host] = emptiness.doubt(place, on_host, place.host in picked, sources.family, settings)
+    on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
+    found = {
+        host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
+        for host, place in _places(run, sources.unread, on_host).items()
+    }
     return {host: why for host, why in found.items() if why}
 
 
-def _places(run: Run, known: Sequence[Disk], hosts: Sequence[str]) -> list[Place]:
+def _places(run: Run, unread: Mapping[str, str], on_host: Mapping[str, Sequence[Disk]]) -> dict[str, Place]:
     """Every old member's machine: what is known of where its etcd keeps data."""
-    settings = run.inventory.etcd
-    units, configs = facts.units(run, hosts), facts.configs_or_why(run, hosts)
-    asked = [question for host in hosts for question in emptiness.ask(host, settings, run.terms.aside)]
-    said = run.look_by_host(asked)
-    before = facts.by_host(run, [disks.ask_earlier(host, settings.config, run.inventory.cluster) for host in hosts])
-    roots = facts.by_host(run, [layout.ask(host, settings.data_root, 1) for host in hosts])
-    return [
-        Place(
-            host,
-            units[host],
-            configs[host],
-            said[host][2].stdout.strip(),
-            "" if before[host].code == 0 else f"earlier configurations cannot be read: {before[host].words}",
-            emptiness.runs(host, settings.unit, *said[host][:2]),
-            emptiness.processes(said[host][3]),
-            root := layout.parse(settings.data_root, roots[host], 1),
-            emptiness.unmounted(*said[host][4:]),
-            _ways(run, host, {settings.data_root: root.link, **_linked(known, host)}),
-            _strays(run, host, emptiness.strays(root, settings.data_root, [d for d in known if d.host == host])),
-        )
-        for host in hosts
-    ]
-
-
-def _linked(known: Sequence[Disk], host: str) -> dict[str, bool]:
-    return {disk.config.data_dir: disk.linked for disk in known if disk.host == host}
-
-
-def _ways(run: Run, host: str, directories: Mapping[str, bool]) -> dict[str, Way]:
-    """`directories`: each with whether its own name is a link."""
-    asked = sorted(directory for directory in directories if directory.startswith("/"))
-    answers = run.look([emptiness.ask_way(host, directory) for directory in asked])
-    ways = zip(asked, answers, strict=True)
-    return {directory: emptiness.way(directory, found, directories[directory]) for directory, found in ways}
-
-
-def _strays(run: Run, host: str, paths: list[str]) -> dict[str, tuple[Layout, Lineage]]:
-    """What lies in directories that no configuration names, and by its log, which cluster's it is."""
-    lies = run.look([layout.ask(host, path) for path in paths])
-    heads = run.look([lineage.ask_wal(host, path) for path in paths])
+    settings, aside = run.inventory.etcd, run.terms.aside
+    units, configs = facts.units(run, on_host), facts.configs_or_why(run, on_host)
+    known = {host: Place(host, units[host], configs[host], earlier=unread[host]) for host in on_host}
+    places = run.ask({host: emptiness.ask_place(place, settings, aside) for host, place in known.items()})
+    root = settings.data_root
+    ways = run.ask(
+        {
+            (host, directory): emptiness.ask_way(host, directory, link)
+            for host, place in places.items()
+            for directory, link in emptiness.ways(place.root, root, on_host[host]).items()
+        }
+    )
+    strays = run.ask(
+        {
+            (host, path): emptiness.ask_stray(host, path)
+            for host, place in places.items()
+            for path in emptiness.strays(place.root, root, on_host[host])
+        }
+    )
     return {
-        path: (layout.parse(path, found), Lineage(None, lineage.parse_wal(head.stdout)))
-        for path, found, head in zip(paths, lies, heads, strict=True)
+        host: replace(
+            place,
+            ways={path: way for (where, path), way in ways.items() if where == host},
+            strays={path: stray for (where, path), stray in strays.items() if where == host},
+        )
+        for host, place in places.items()
     }
 
 

@@ -54,9 +54,8 @@ def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
         except etcd.EtcdError:
             config = None
         answer = machine.look(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        data = machine.look(disks.ask_data(machine.name, config.data_dir)) if config else None
         leader = etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
-        return unit, config, leader, data is not None and disks.has_log(data.stdout)
+        return unit, config, leader, config is not None and machine.ask(disks.ask_log(machine.name, config.data_dir))
 
     found = run.fleet.each([member.host for member in members], look_at)
     sheets = []

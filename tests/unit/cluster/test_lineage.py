@@ -52,12 +52,12 @@ def birth(token: str, phase: Phase, parent: Lineage | None = OURS, bumps: int = 
 
 def test_the_cluster_id_is_read_from_a_real_wal() -> None:
     raw = bytes.fromhex("".join(WAL.split()))
-    assert lineage.parse_wal(base64.b64encode(raw).decode()) == MEASURED
+    assert lineage._read_wal(base64.b64encode(raw).decode()) == MEASURED
 
 
 @given(st.binary(max_size=300))
 def test_a_damaged_wal_gives_a_number_or_nothing_and_never_an_error(raw: bytes) -> None:
-    found = lineage.parse_wal(base64.b64encode(raw).decode())
+    found = lineage._read_wal(base64.b64encode(raw).decode())
     assert found is None or isinstance(found, int)
 
 

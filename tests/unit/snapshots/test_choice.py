@@ -16,11 +16,11 @@ from requorum.snapshots import choice, disks, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family, family_of
-from requorum.snapshots.layout import Layout
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
+from tests.unit.run.test_dryrun import WHOLE, listing
 
 LOST, FAILED, OTHER = Lineage("lost", 1), Lineage("failed", 2), Lineage("other", 3)
 BUMP = 1_000_000_000
@@ -123,7 +123,7 @@ def test_what_is_named_is_taken_from_the_disks_that_nobody_doubts() -> None:
 def test_a_row_that_is_none_and_a_time_that_nobody_has_are_passed_over() -> None:
     blank = disk(1, LOST)
     said = f"db 99999999999999 4096\nodd\nname.wal 1.0 1\n{SAID.splitlines()[1]}"
-    seen = disks.parse_data(blank.member, blank.config, LOST, True, said, WHOLE)
+    seen = seen_as(blank, said, *WHOLE)
     assert (seen.bytes, seen.taken, seen.whole) == (4096, "", True)
 
 
@@ -141,7 +141,9 @@ def test_what_is_named_and_not_there_is_refused_with_what_is() -> None:
 def test_earlier_configurations_are_found_and_each_data_directory_counts_once() -> None:
     text = "name: etcd-1\ndata-dir: /data/{0}\ninitial-cluster-token: {0}\ninitial-cluster: etcd-1=https://a:1\n"
     lines = [f"{base64.b64encode(text.format(t).encode()).decode()} /etc/etcd/dh/{t}/c" for t in ("new", "old", "new")]
-    earlier = disks.parse_earlier("etcd-1", "\n".join([*lines, "bm8gWUFNTA== /etc/etcd/dh/x", "%%% y"]))
+    question = disks.ask_earlier("etcd-1", "/etc/etcd/dh/latest/c", "lab")
+    text = "\n".join([*lines, "bm8gWUFNTA== /etc/etcd/dh/x", "%%% y"])
+    earlier = question.understand([Result(question.commands[0], 0, text, "", 0.0)]).configs
     installed = earlier[0]
     assert [c.token for c in disks.clusters(installed, earlier)] == ["new", "old"]
     assert disks.clusters(installed, earlier)[0].token == "new"
@@ -149,16 +151,21 @@ def test_earlier_configurations_are_found_and_each_data_directory_counts_once() 
 
 
 SAID = "db 1767225600.5 4096\n0000000000000000-0000000000000000.wal 1767225600.0 64000000\n"
-WHOLE = Layout({"member": "d", "member/snap": "d", "member/snap/db": "f", "member/wal": "d", "member/wal/0.wal": "f"})
+
+
+def seen_as(blank: disks.Disk, said: str, *lies: str) -> disks.Disk:
+    question = disks.ask_disk(blank.member, blank.config, True)
+    answers = ("", said, listing(blank.config.data_dir, *lies))
+    return question.understand([Result(c, 0, a, "", 0.0) for c, a in zip(question.commands, answers, strict=True)])
 
 
 def test_a_disk_is_read_from_two_answers_that_agree() -> None:
     blank = disk(1, LOST)
-    seen = disks.parse_data(blank.member, blank.config, LOST, True, SAID, WHOLE)
+    seen = seen_as(blank, SAID, *WHOLE)
     assert (seen.bytes, seen.logged, seen.taken, seen.whole) == (4096, True, "2026-01-01T00:00:00Z", True)
-    empty = disks.parse_data(blank.member, blank.config, LOST, True, "", Layout({}))
+    empty = seen_as(blank, "")
     assert (empty.whole, empty.problem) == (False, "")
-    odd = disks.parse_data(blank.member, blank.config, LOST, True, "db 1.0 4096\n", WHOLE)
+    odd = seen_as(blank, "db 1.0 4096\n", *WHOLE)
     assert not odd.whole and odd.problem
 
 

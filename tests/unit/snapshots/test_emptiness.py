@@ -194,19 +194,19 @@ def said(code: int, out: str = "", words: str = "") -> Result:
 
 
 def test_the_answers_are_read() -> None:
-    assert emptiness.processes(said(0, "12\n13\n")) == ("12", "13")
-    assert emptiness.processes(said(1)) == ()
-    assert emptiness.processes(said(127)) == ("unknown",)
-    assert emptiness.unmounted(said(0, "/\n/data\nnone\n"), said(0, "/\n/proc\n")) == ("/data",)
-    assert emptiness.unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
-    assert emptiness.unmounted(said(1), said(0, "/\n")) == ()
-    assert emptiness.unmounted(said(0, "/\n"), said(127)) is None
-    assert emptiness.runs("h", "u", said(1, "", "Unknown object"), said(1)) is None
-    assert emptiness.runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
-    assert emptiness.unmounted(said(124), said(0, "/\n")) is None
-    assert emptiness.way("/a", said(124)).unknown
-    assert emptiness.way("/a", said(0, "= /b/c\n")) == Way("/b/c")
-    assert emptiness.way("/a", said(0, "/a\n= /b\n")) == Way("/b", "/a")
+    assert emptiness._processes(said(0, "12\n13\n")) == ("12", "13")
+    assert emptiness._processes(said(1)) == ()
+    assert emptiness._processes(said(127)) == ("unknown",)
+    assert emptiness._unmounted(said(0, "/\n/data\nnone\n"), said(0, "/\n/proc\n")) == ("/data",)
+    assert emptiness._unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
+    assert emptiness._unmounted(said(1), said(0, "/\n")) == ()
+    assert emptiness._unmounted(said(0, "/\n"), said(127)) is None
+    assert emptiness._runs("h", "u", said(1, "", "Unknown object"), said(1)) is None
+    assert emptiness._runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
+    assert emptiness._unmounted(said(124), said(0, "/\n")) is None
+    assert emptiness.ask_way("h", "/a").understand([said(124)]).unknown
+    assert emptiness.ask_way("h", "/a").understand([said(0, "= /b/c\n")]) == Way("/b/c")
+    assert emptiness.ask_way("h", "/a").understand([said(0, "/a\n= /b\n")]) == Way("/b", "/a")
 
 
 def test_a_way_is_followed_on_a_real_machine(tmp_path: Path) -> None:
@@ -219,9 +219,10 @@ def test_a_way_is_followed_on_a_real_machine(tmp_path: Path) -> None:
 
 
 def followed(path: str) -> Way:
-    command = emptiness.ask_way("h", path)
+    question = emptiness.ask_way("h", path)
+    (command,) = question.commands
     done = subprocess.run(command.argv, capture_output=True, text=True, check=False)
-    return emptiness.way(path, Result(command, done.returncode, done.stdout, done.stderr, 0.0))
+    return question.understand([Result(command, done.returncode, done.stdout, done.stderr, 0.0)])
 
 
 UNIT = """a(sasbttttuii) 1 "/usr/bin/etcd" {n} "/usr/bin/etcd" {words} false 0 0 0 0 0 0 0
@@ -252,7 +253,7 @@ def unit(words: list[str], environment: list[str]) -> Result:
 def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_them(
     words: list[str], environment: list[str], why: str
 ) -> None:
-    found = emptiness.runs("h", "u", unit(words, environment), said(1))
+    found = emptiness._runs("h", "u", unit(words, environment), said(1))
     assert found is not None
     doubted = doubt(replace(WIPED, runs=found), disk())
     assert why in doubted and bool(why) == bool(doubted)
@@ -267,7 +268,7 @@ def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_t
     ],
 )
 def test_a_unit_that_this_run_has_set_aside_still_tells(kept: str, why: str) -> None:
-    found = emptiness.runs("h", "u", said(1, "", "Unknown object"), said(1, kept, "cat: x: No such file"))
+    found = emptiness._runs("h", "u", said(1, "", "Unknown object"), said(1, kept, "cat: x: No such file"))
     doubted = doubt(replace(WIPED, unit=build.ABSENT, config=None, runs=found), disk())
     assert why in doubted and bool(why) == bool(doubted)
 

@@ -21,7 +21,7 @@ def answer(out: str, code: int = 0, said: str = "") -> Result:
 
 
 def of(*entries: str) -> Layout:
-    return layout.parse(DATA, answer(listing(DATA, *entries)))
+    return layout.ask_layout("etcd-1", DATA).understand([answer(listing(DATA, *entries))])
 
 
 def test_a_whole_members_data_is_what_etcd_lays_out() -> None:
@@ -37,7 +37,7 @@ def test_a_tree_without_files_holds_nothing_and_is_no_problem(there: Layout) -> 
 
 
 def test_a_directory_that_is_gone_is_told_by_the_systems_own_words() -> None:
-    assert layout.parse(DATA, answer("", 1, GONE)) == Layout(None)
+    assert layout.ask_layout("etcd-1", DATA).understand([answer("", 1, GONE)]) == Layout(None)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_directory_that_is_gone_is_told_by_the_systems_own_words() -> None:
     ],
 )
 def test_whatever_else_is_said_proves_nothing(result: Result, why: str) -> None:
-    found = layout.parse(DATA, result)
+    found = layout.ask_layout("etcd-1", DATA).understand([result])
     assert why in found.problem
     assert layout.problem(build.config(), found) == found.problem
 
@@ -66,16 +66,18 @@ def test_a_data_directory_that_depends_on_where_etcd_was_started_is_not_understo
 def test_what_was_not_looked_into_is_no_empty_tree() -> None:
     """As data is moved aside: data_root/backup/old/member/snap/db."""
     assert of("d old", "d old/member", "d old/member/snap").files == ["old/member/snap"]
-    assert layout.parse(DATA, answer(listing(DATA, "d old")), 1).files == ["old"]
+    assert layout.ask_layout("etcd-1", DATA, 1).understand([answer(listing(DATA, "d old"))]).files == ["old"]
 
 
 def test_what_sudo_says_besides_is_not_finds_word() -> None:
-    assert layout.parse(DATA, answer("", 1, f"sudo: unable to resolve host etcd-1\n{GONE}")) == Layout(None)
+    assert layout.ask_layout("etcd-1", DATA).understand(
+        [answer("", 1, f"sudo: unable to resolve host etcd-1\n{GONE}")]
+    ) == Layout(None)
 
 
 def test_what_a_running_etcd_takes_away_meanwhile_is_no_problem() -> None:
     said = f"find: '{DATA}/./member/wal/1.tmp': No such file or directory"
-    assert layout.parse(DATA, answer(listing(DATA, *WHOLE), 1, said)) == of(*WHOLE)
+    assert layout.ask_layout("etcd-1", DATA).understand([answer(listing(DATA, *WHOLE), 1, said)]) == of(*WHOLE)
 
 
 @pytest.mark.parametrize(

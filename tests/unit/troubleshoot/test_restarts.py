@@ -12,6 +12,7 @@ import pytest
 from requorum import procedures
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result
+from requorum.hosts.question import Question
 from requorum.inventory import Member
 from requorum.plugin import options
 from requorum.refusal import Disproved, Refusal
@@ -169,9 +170,12 @@ class Hosts:
         self.asked: list[Command] = []
 
     def each(self, hosts: Sequence[str], work: Callable[[Any], Any]) -> dict[str, Any]:
-        return {host: work(SimpleNamespace(name=host, look=self.ask)) for host in hosts}
+        return {host: work(SimpleNamespace(name=host, look=self.look, ask=self.ask)) for host in hosts}
 
-    def ask(self, command: Command) -> Result:
+    def ask(self, question: Question[Any]) -> Any:
+        return question.understand([self.look(command) for command in question.commands])
+
+    def look(self, command: Command) -> Result:
         self.asked.append(command)
         config = "name: e\ndata-dir: /var/lib/etcd/dh/t\ninitial-cluster-token: t\ninitial-cluster: e=https://10.0.0.11:2380\n"
         texts = {"systemctl": "LoadState=loaded\nActiveState=inactive\n", "cat": config, "find": self.data}
