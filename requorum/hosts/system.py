@@ -128,7 +128,7 @@ def without(text: str, gone: Callable[[str], bool]) -> str:
     return "".join(f"{word}\0" for word in words)
 
 
-def parse_listing(text: str) -> tuple[Entry, ...]:
+def parse_listing(text: str, host: str = "the listing of a host") -> tuple[Entry, ...]:
     """Entries by path; of a place that was listed twice, by two of its names, one."""
     words = iter(text.split("\0"))
     found: dict[str, Entry] = {}
@@ -141,7 +141,7 @@ def parse_listing(text: str) -> tuple[Entry, ...]:
         elif digest:
             sums[digest["path"]] = digest["sum"]
         elif word:
-            raise RecordError("the listing of a host", f"has a line that is none of it: {word[:60]!r}", "run again")
+            raise RecordError(host, f"has a line in its listing that is none of it: {word[:60]!r}", "run again")
     whole = {path: Entry(**{**asdict(e), "sha256": sums.get(path, "")}) for path, e in found.items()}
     return tuple(whole[path] for path in sorted(whole))
 

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Action, Command, Result
+from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -147,3 +148,14 @@ def refused_by(host: str) -> Iterator[None]:
     except Refusal as refusal:
         if refusal.where != host:
             raise
+
+
+T = TypeVar("T")
+
+
+def understood(question: Question[T], *texts: str, code: int = 0, stderr: str = "") -> T:
+    """What a question makes of an answer; with fewer texts than commands the first is said to all."""
+    said = texts if len(texts) == len(question.commands) else texts[:1] * len(question.commands)
+    return question.understand(
+        [Result(c, code, text, stderr, 0.0) for c, text in zip(question.commands, said, strict=True)]
+    )

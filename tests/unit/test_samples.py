@@ -19,7 +19,7 @@ from requorum.run.history import ask_births, ask_runs
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
 from requorum.snapshots.choice import parse_loss
-from tests.unit.build import answered
+from tests.unit.build import answered, terms, understood
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "9c571ea"
 
@@ -77,7 +77,7 @@ def test_what_has_ended_is_not_carried_on(name: str) -> None:
 def test_what_every_host_was_before_is_read_and_so_is_what_was_found_out(name: str) -> None:
     files = sample(name)
     records = {
-        host: baseline.parse_record(host, text)
+        host: understood(baseline.ask_record(host, terms()), text)
         for host, of in files.items()
         for path, text in of.items()
         if path.endswith("/before/record.json")

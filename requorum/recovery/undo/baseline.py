@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
+from pydantic import TypeAdapter
+
 from requorum.cluster import deephaven, etcd
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
+from requorum.hosts.question import Question
 from requorum.hosts.system import _LIST, Entry, RecordError, parse_listing, topmost
-from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.run.terms import Terms
 
@@ -52,16 +54,34 @@ def _configurations(inventory: Inventory) -> str:
     return str(latest if len(parent.parts) < 3 or parent == data or parent in data.parents else parent)
 
 
-def ask_listing(host: str, terms: Terms) -> Command:
+def ask_listing(host: str, terms: Terms) -> Question[tuple[Entry, ...]]:
     """Path, mode, owner, link and content of all that may be touched. Compared in memory: passwords are among it."""
     settings = terms.inventory.etcd
-    return Command(
-        host,
-        ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms)),
-        "list what the runbook may touch",
-        changes=False,
-        secret=True,
-    )
+    argv = ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms))
+    command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True)
+    return Question(command, lambda result: _held(host, terms, parse_listing(result.stdout, host)))
+
+
+_MODE, _OWNER = re.compile(r"[0-7]{0,4}"), re.compile(r"[^\s:-][^\s:]*:[^\s:-][^\s:]*")
+
+
+def _held(host: str, terms: Terms, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Entries whose paths a rollback may move and copy as root: they lie in the places that were asked for.
+
+    A place behind a link is listed by where it really lies: then its own name must be the place's. So must the name of
+    a link in /etc that starts the unit.
+    """
+    unit, known = terms.inventory.etcd.unit, {*map(PurePosixPath, (terms.inventory.etcd.data_root, *roots(terms)))}
+    top = {PurePosixPath(path) for path in topmost(entry.path for entry in entries)}
+    here = {path for path in top if known & {path, *path.parents}}
+    behind_a_link = {unit, *(path.name for path in known - here)}
+    foreign = [str(path) for path in top - here if path.name not in behind_a_link]
+    foreign += [e.path for e in entries if not e.path.startswith("/") or ".." in e.path.split("/")]
+    foreign += [f"{e.mode} {e.owner}" for e in entries if not (_MODE.fullmatch(e.mode) and _OWNER.fullmatch(e.owner))]
+    if foreign:
+        what = f"lists {min(foreign)[:200]!r}, which is no place that a run of this inventory touches"
+        raise RecordError(host, what, "look at that host, and go back there by hand")
+    return entries
 
 
 # -- recording ---------------------------------------------------------------------------------------------------
@@ -76,13 +96,12 @@ def copy_of(terms: Terms, path: str) -> str:
     return place(terms, f"tree{path}")
 
 
-def of_host(listing: Result, unit: Unit, monit: Result | None) -> Record:
-    """The answers about one host as its record; `monit` None where Deephaven has no business."""
-    return Record(parse_listing(listing.stdout), unit.enabled, unit.running, supervised(monit) if monit else None)
-
-
-def supervised(monit: Result) -> bool | None:
+def ask_supervised(host: str, inventory: Inventory) -> Question[bool | None]:
     """Whether Deephaven is on, by monit's word: any process of it is not off. None where that cannot be understood."""
+    return Question(deephaven.ask_monit(inventory, host), _supervised)
+
+
+def _supervised(monit: Result) -> bool | None:
     if deephaven.silent(monit.code, monit.stdout + monit.stderr):
         return None
     return bool(deephaven.not_off(deephaven.parse_monit(monit.stdout)))
@@ -133,26 +152,25 @@ def is_data(path: str, data_root: str) -> bool:
     return path == data_root or path.startswith(f"{data_root}/")
 
 
-def ask_record(host: str, terms: Terms) -> Command:
-    return Command(
-        host,
-        ("cat", place(terms, "record.json")),
-        "what the host was before the run",
-        changes=False,
-        accept=None,
-        secret=True,
-    )
+def ask_record(host: str, terms: Terms) -> Question[Record | None]:
+    """None where nothing was recorded. Raises `RecordError` for a record that cannot be read or names other places."""
+    argv, why = ("cat", place(terms, "record.json")), "what the host was before the run"
+    command = Command(host, argv, why, changes=False, accept=None, secret=True)
+    return Question(command, lambda result: _read_record(host, terms, result.stdout))
 
 
-def parse_record(host: str, text: str) -> Record | None:
-    """None where nothing was recorded. Raises `RecordError` for a record that cannot be read."""
+_RECORD = TypeAdapter(Record)
+
+
+def _read_record(host: str, terms: Terms, text: str) -> Record | None:
     if not text.strip():
         return None
     try:
-        data = json.loads(text)
-        return Record(**{**data, "entries": tuple(Entry(**entry) for entry in data["entries"])})
-    except (ValueError, KeyError, TypeError):
+        record = _RECORD.validate_json(text, strict=True)
+    except ValueError:
         raise RecordError(host, "the record of what it was before the run cannot be read", "go back by hand") from None
+    _held(host, terms, record.entries)
+    return record
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------
@@ -200,12 +218,12 @@ _OURS = re.compile(rf"\btimeout -k 5 (?:{SHORT}|{LONG}|7200) ")
 _QUESTION = "ps -ww -eo pid=,args="
 
 
-def ask_left_running(host: str) -> Command:
-    """All processes; a killed runbook's commands are told by their deadline, which stands in every one of them."""
-    return look(host, *_QUESTION.split(), why="whether a command of a run still runs", accept=(0,))
+def ask_left_running(host: str) -> Question[tuple[str, ...]]:
+    """The commands of a killed runbook, told by their deadline, which stands in each; this very question is none."""
+    command = look(host, *_QUESTION.split(), why="whether a command of a run still runs", accept=(0,))
 
+    def read(result: Result) -> tuple[str, ...]:
+        rows = (line.strip() for line in result.stdout.splitlines())
+        return tuple(row for row in rows if _OURS.search(row) and _QUESTION not in row)
 
-def left_running(text: str) -> list[str]:
-    """`ask_left_running`'s answer: the commands of a run, without this very question."""
-    rows = (line.strip() for line in text.splitlines())
-    return [row for row in rows if _OURS.search(row) and _QUESTION not in row]
+    return Question(command, read)

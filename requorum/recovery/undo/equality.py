@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from requorum.cluster import deephaven
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.recovery.undo import baseline, rollback, state
@@ -108,7 +107,7 @@ def deephaven_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     known = [host for host in run.terms.deephaven_hosts if host in records and records[host].deephaven is not None]
 
     def probe(machine: Machine) -> str | None:
-        on = baseline.supervised(machine.look(deephaven.ask_monit(run.inventory, machine.name)))
+        on = machine.ask(baseline.ask_supervised(machine.name, run.inventory))
         was = records[machine.name].deephaven
         return None if on == was else f"it is {'on' if on else 'off' if on is False else 'not to be understood'}"
 

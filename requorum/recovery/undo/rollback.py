@@ -7,12 +7,13 @@ interrupted rollback is carried on by the same command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import HUGE, LONG, Command, act, act_long, look
+from requorum.command import HUGE, LONG, Command, Result, act, act_long, look
+from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery.plan import is_new
@@ -152,7 +153,7 @@ def turn_deephaven_back(terms: Terms, on: Mapping[str, bool | None], records: Ma
     """On where it was on, the configuration server first. The exit code tells nothing: the old etcd may be dead."""
     hosts = sorted(terms.deephaven_hosts, key=lambda host: host != terms.configuration_server)
     return [
-        Command(up.host, up.argv, "turn Deephaven on again, as before the run", deadline=up.deadline, accept=None)
+        replace(up, why="turn Deephaven on again, as before the run", accept=None)
         for up in (deephaven.monit(terms.inventory, host, up=True) for host in hosts)
         if up.host in records and records[up.host].deephaven and on[up.host] is False
     ]
@@ -190,12 +191,13 @@ done
 """
 
 
-def ask_disk(terms: Terms, host: str, paths: Sequence[str]) -> Command:
-    return look(host, "sh", "-c", _SIZES, terms.place(), *paths, why="room for what is set aside", accept=(0,))
+def ask_disk(terms: Terms, host: str, paths: Iterable[str]) -> Question[Disk]:
+    command = look(host, "sh", "-c", _SIZES, terms.place(), *paths, why="room for what is set aside", accept=(0,))
+    return Question(command, _read_disk)
 
 
-def parse_disk(text: str) -> Disk:
-    free, *moving = (int(word) for word in text.split())
+def _read_disk(result: Result) -> Disk:
+    free, *moving = (int(word) for word in result.stdout.split())
     return Disk(sum(moving), free)
 
 

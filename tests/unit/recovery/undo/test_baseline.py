@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requorum.command import Command, Result
 from requorum.hosts import system
+from requorum.hosts.question import Question
 from requorum.hosts.system import Entry, RecordError
 from requorum.recovery.undo import baseline
 from requorum.recovery.undo.baseline import Record
 from tests.unit import build
-from tests.unit.build import CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, UNIT, lines
+from tests.unit.build import CLIENT, LONG, PLACE, SCOPE, SHORT, UNIT, lines, refused_by, understood
 
 DIRECTORY = Entry("/etc/etcd/dh", "d", "755", "root:root")
 LATEST = Entry("/etc/etcd/dh/latest", "l", "", "root:root", "old")
@@ -30,13 +31,12 @@ DATA = (
 )
 HOST = (DIRECTORY, LATEST, OLD, CONFIG, UNIT_FILE, *DATA)
 
+LISTING, RECORD = baseline.ask_listing("etcd-1", build.terms()), baseline.ask_record("etcd-1", build.terms())
+SUPERVISED, LEFT = baseline.ask_supervised("etcd-1", build.inventory()), baseline.ask_left_running("etcd-1")
+
 
 def changed(entry: Entry, **fields: str) -> Entry:
     return Entry(**{**entry.__dict__, **fields})
-
-
-def answer(text: str, code: int = 0) -> Result:
-    return Result(Command("infra-1", ("x",), "why"), code, text, "", 0.0)
 
 
 class TestWhichPlaces:
@@ -76,7 +76,7 @@ class TestWhichPlaces:
 class TestTheListing:
     def listed(self, root: Path, *places: Path) -> tuple[Entry, ...]:
         """The host's own script, run here on directories of this test."""
-        argv = list(baseline.ask_listing("etcd-1", build.terms()).argv[:3])
+        argv = list(LISTING.commands[0].argv[:3])
         argv += [str(root / "data"), UNIT, *map(str, places)]
         done = subprocess.run(argv, capture_output=True, check=True)
         return system.parse_listing(done.stdout.decode())
@@ -94,7 +94,7 @@ class TestTheListing:
         assert odd.sha256 == "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
         assert (link.kind, link.mode, link.target) == ("l", "", "nowhere at all")
 
-    def test_data_is_listed_by_name_and_never_read(self, tmp_path: Path) -> None:
+    def test_data_is_listed_by_name_and_never_understood(self, tmp_path: Path) -> None:
         (tmp_path / "data/token/member").mkdir(parents=True)
         (tmp_path / "data/token/db").write_text("x")
         found = self.listed(tmp_path)
@@ -116,18 +116,23 @@ class TestTheListing:
         (tmp_path / "bin/sha256sum").write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "bin/sha256sum").chmod(0o755)
         (tmp_path / "file").write_text("x")
-        argv = [*baseline.ask_listing("etcd-1", build.terms()).argv[:3], "/nothing", UNIT, str(tmp_path / "file")]
+        argv = [*LISTING.commands[0].argv[:3], "/nothing", UNIT, str(tmp_path / "file")]
         path = f"{tmp_path}/bin:{os.environ['PATH']}"
         assert subprocess.run(argv, env={"PATH": path}, capture_output=True, check=False).returncode != 0
 
     def test_its_output_is_in_no_message_and_no_record(self) -> None:
         """It holds SHA-256s of passwords."""
-        for question in (baseline.ask_listing("etcd-1", build.terms()), baseline.ask_record("etcd-1", build.terms())):
-            assert question.secret and not question.changes
+        for command in (*LISTING.commands, *RECORD.commands):
+            assert command.secret and not command.changes
 
     def test_an_answer_that_is_no_listing_is_refused(self) -> None:
-        with pytest.raises(RecordError):
-            system.parse_listing("sudo: a password is required\0")
+        with pytest.raises(RecordError, match="etcd-1: has a line"):
+            understood(LISTING, "sudo: a password is required\0")
+
+    def test_one_of_other_places_is_refused_too(self) -> None:
+        assert [entry.path for entry in understood(LISTING, "d 755 root:root\0/etc/etcd/dh\0\0")] == ["/etc/etcd/dh"]
+        with pytest.raises(RecordError, match="etcd-1: lists '/etc/passwd'"):
+            understood(LISTING, "f 644 root:root\0/etc/passwd\0\0")
 
 
 class TestTheRecord:
@@ -153,25 +158,57 @@ class TestTheRecord:
     def test_what_was_written_is_read_back(self, deephaven: bool | None) -> None:
         record = Record(HOST, "masked", False, deephaven)
         (text,) = build.stdins(baseline.record(build.terms(), {"etcd-1": record}))
-        assert baseline.parse_record("etcd-1", text.decode()) == record
+        assert understood(RECORD, text.decode()) == record
 
     def test_no_record_is_none(self) -> None:
-        assert baseline.parse_record("etcd-1", "") is None
+        assert understood(RECORD, "") is None
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"entries": []}', '{"entries": [{"x": 1}]}'])
     def test_half_a_record_is_refused(self, text: str) -> None:
-        with pytest.raises(RecordError, match="etcd-2: the record"):
-            baseline.parse_record("etcd-2", text)
+        with pytest.raises(RecordError, match="etcd-1: the record"):
+            understood(RECORD, text)
 
-    def test_the_unit_and_monit_are_recorded_as_found(self) -> None:
-        on = answer("config_server OK Process\n")
-        off = answer("config_server Not monitored Process\n")
-        assert baseline.of_host(answer(""), RUNNING, on) == Record((), "enabled", True, True)
-        assert baseline.of_host(answer(""), RUNNING, off).deephaven is False
-        assert baseline.of_host(answer(""), RUNNING, None).deephaven is None
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"path": "/etc/passwd"},
+            {"path": "/etc/etcd/dh/../../shadow"},
+            {"path": "etc/etcd/dh"},
+            {"path": "/"},
+            {"path": "/etc/etcd/dh2"},
+            {"path": f"/root/{UNIT}/x"},
+            {"owner": "--reference=/x"},
+            {"mode": "u+s"},
+        ],
+    )
+    def test_one_that_would_lead_a_rollback_elsewhere_is_refused(self, fields: dict[str, str]) -> None:
+        """A host's own word becomes an argument of `mv`, `cp`, `chown` and `chmod` as root."""
+        record = Record((*HOST, changed(CONFIG, **fields)), "enabled", True, None)
+        (text,) = build.stdins(baseline.record(build.terms(), {"etcd-1": record}))
+        with pytest.raises(RecordError, match="etcd-1: lists"):
+            understood(RECORD, text.decode())
 
-    def test_a_monit_that_cannot_be_understood_is_unknown_not_off(self) -> None:
-        assert baseline.supervised(answer("what?", code=1)) is None
+    def test_what_really_lies_behind_a_link_is_no_other_place(self) -> None:
+        """The listing names places by where they are: /etc/sysconfig may be a link."""
+        entries = (Entry("/srv/conf/client", "d", "755", "root:root"), Entry("/srv/conf/client/x", "f", "600", "a:b"))
+        unit = Entry(f"/etc/systemd/system/multi-user.target.wants/{UNIT}", "l", "", "root:root", "/x")
+        units = (changed(UNIT_FILE, path=f"{place}/systemd/system/{UNIT}") for place in ("/etc", "/lib"))
+        record = Record((*HOST, *entries, unit, *units), "enabled", True, None)
+        (text,) = build.stdins(baseline.record(build.terms(), {"etcd-1": record}))
+        assert understood(RECORD, text.decode()) == record
+
+    def test_whether_deephaven_is_on_is_monits_word_and_not_understood_is_unknown(self) -> None:
+        assert understood(SUPERVISED, "config_server OK Process\n") is True
+        assert understood(SUPERVISED, "config_server Not monitored Process\n") is False
+        assert understood(SUPERVISED, "what?", code=1) is None
+
+
+@pytest.mark.parametrize("question", [LISTING, RECORD, SUPERVISED, LEFT], ids=lambda q: q.commands[0].why)
+@given(text=st.text(max_size=2000) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+@settings(max_examples=50, deadline=None)
+def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(question: Question[object], text: str) -> None:
+    with refused_by("etcd-1"):
+        understood(question, text)
 
 
 class TestTheDifference:
@@ -227,15 +264,13 @@ class TestTheDifference:
 class TestCommandsThatAreLeft:
     def test_a_killed_runbooks_commands_are_told_by_their_deadline(self) -> None:
         text = "  7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block\n  8 sleep 900\n"
-        assert baseline.left_running(text) == [
-            "7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block"
-        ]
+        assert understood(LEFT, text) == ("7 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block",)
 
     def test_a_script_of_several_is_seen_between_two_of_its_commands(self) -> None:
         script = "{ e=$(sudo -n timeout -k 5 60 true 2>&1 >&3 3>&- </dev/null); r=$?; } 3>&1"
-        assert baseline.left_running(f"9 sh -c {script}\n") == [f"9 sh -c {script}"]
+        assert understood(LEFT, f"9 sh -c {script}\n") == (f"9 sh -c {script}",)
 
     def test_the_question_itself_is_none(self) -> None:
-        line = baseline.ask_left_running("etcd-1").line()
+        line = LEFT.commands[0].line()
         assert shlex.split(line)[:3] == ["sudo", "-n", "timeout"]
-        assert baseline.left_running(f"1 {line}\n2 bash -c {line}\n3 {line.removeprefix('sudo -n ')}\n") == []
+        assert understood(LEFT, f"1 {line}\n2 bash -c {line}\n3 {line.removeprefix('sudo -n ')}\n") == ()

@@ -7,9 +7,24 @@ import pytest
 from requorum.hosts.systemd import Unit
 from requorum.recovery.undo import retry, rollback
 from requorum.recovery.undo.baseline import Difference, Record
+from requorum.refusal import Refusal
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
 from tests.unit import build
-from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, UNIT, lines
+from tests.unit.build import (
+    ABSENT,
+    BIN,
+    HUGE,
+    LONG,
+    PLACE,
+    RUNNING,
+    SCOPE,
+    SHORT,
+    STOPPED,
+    TOKEN,
+    UNIT,
+    lines,
+    understood,
+)
 from tests.unit.recovery.undo.test_baseline import DATA, HOST, LATEST, OLD, UNIT_FILE
 
 LATER = "20260202t000000z-012345"
@@ -125,9 +140,13 @@ class TestPuttingBack:
 
 class TestRoom:
     def test_only_what_lies_on_another_disk_needs_any(self) -> None:
-        assert rollback.parse_disk("1000\n").lacks is None
-        assert rollback.parse_disk("1000\n400\n600\n").lacks is None
-        assert rollback.parse_disk("1000\n400\n601\n").lacks == "1,000 of 1,001 bytes"
+        question = rollback.ask_disk(build.terms(), "etcd-1", ["/x"])
+        assert understood(question, "1000\n").lacks is None
+        assert understood(question, "1000\n400\n600\n").lacks is None
+        assert understood(question, "1000\n400\n601\n").lacks == "1,000 of 1,001 bytes"
+        for text in ("", "1000 much", "df: no"):
+            with pytest.raises(Refusal, match="etcd-1: gave an answer that is not understood"):
+                understood(question, text)
 
 
 def marks(*found: Marker | None) -> dict[str, Marker | None]:
