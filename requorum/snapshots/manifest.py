@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
@@ -25,7 +26,8 @@ class ManifestError(Refusal):
 class Manifest:
     """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as `snapshot status` of
     `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`.
-    `fingerprint`: what that member said of its data at that revision; None where it did not say."""
+    `fingerprint`: what that member said of its data at that revision; None where it did not say. `number`: the how
+    many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one."""
 
     cluster: str
     sha256: str
@@ -38,6 +40,7 @@ class Manifest:
     taken: str
     member: str
     fingerprint: Fingerprint | None = None
+    number: int = 0
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -57,7 +60,13 @@ def read(snapshot: Path) -> Manifest | None:
             raise ValueError(f"schema {schema}")
         told = data.get("fingerprint")  # younger than the rest: many a backup has none
         fingerprint = Fingerprint(**told) if told else None
-        return Manifest(**{**data, "lineage": Lineage(**data["lineage"]), "fingerprint": fingerprint})
+        number = int(data.get("number", 0))
+        lineage = Lineage(**data["lineage"])
+        if datetime.fromisoformat(data["taken"]).tzinfo is None:
+            raise ValueError(f"taken {data['taken']}, without a time zone")
+        if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")):
+            raise ValueError("a number that is none")
+        return Manifest(**{**data, "lineage": lineage, "fingerprint": fingerprint, "number": number})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,7 +1,6 @@
 """The backup directory on the operator's machine: how a file gets its final name there, and how old ones leave.
 
-It changes this machine only, one backup at a time, and never shows half a file under a final name. Which backups may
-go is said here, what a manifest holds `manifest`'s; `backup` brings the files.
+It changes this machine only, one backup at a time, and never shows half a file under a final name.
 """
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.inventory import Inventory
@@ -20,6 +19,7 @@ from requorum.refusal import Refusal
 from requorum.snapshots import files, manifest
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest, ManifestError
+from requorum.snapshots.rotation import Backup, Rotation, rotation
 
 NAMES = "{cluster}-{stamp}.snap"
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
@@ -107,35 +107,45 @@ class Vault:
         self._sync()
         return final
 
-    def rotate(self, now: datetime) -> list[Path]:
-        """Removes what may go by the inventory's count and age. Only this cluster's own backups are looked at."""
+    def numbered(self, note: Manifest) -> Manifest:
+        """The note with the next number of this directory."""
+        return replace(note, number=1 + max((n.number for n in self._notes()), default=0))
+
+    def _notes(self) -> Iterator[Manifest]:
+        for path in self.directory.glob("*.snap.json"):
+            with suppress(ManifestError):
+                note = manifest.read(path.with_suffix("")) if self._ours(path.name) else None
+                if note:
+                    yield note
+
+    def rotate(self, now: datetime) -> Rotation:
+        """Removes what `rotation` lets go. Only this cluster's own backups are looked at."""
         keep = self.inventory.snapshot.keep
-        names = expired(self.backups(), now, keep.count, keep.days)
-        for name in names:
+        found = rotation(self.backups(), now, keep.count, keep.days)
+        for name in found.removed:
             # The snapshot first: one without its manifest is still told by its contents, never the other way round.
             (self.directory / name).unlink()
             manifest.path_of(self.directory / name).unlink(missing_ok=True)
         self._sync()
-        return [self.directory / name for name in names]
+        return found
 
     def backups(self) -> list[Backup]:
         """Every backup under a final name that this procedure made, verified. Files without a manifest are others'."""
         found = []
         for path in sorted(self.directory.glob("*.snap")):
-            if not self._ours(path.name) or not self._says_ours(path):
+            if not self._ours(path.name):
                 continue
+            try:
+                note = manifest.read(path)
+                if note is None or note.cluster != self.inventory.cluster:
+                    continue
+            except ManifestError:
+                note = None  # known by its name alone
             candidate = files.of_file(path, Family())
-            taken = datetime.fromisoformat(candidate.taken or datetime.now(UTC).isoformat())
-            found.append(Backup(path.name, taken, candidate.source is not None))
+            told = note.taken if note else candidate.taken
+            taken = datetime.fromisoformat(told or datetime.now(UTC).isoformat())
+            found.append(Backup(path.name, taken, candidate.source is not None, note))
         return found
-
-    def _says_ours(self, path: Path) -> bool:
-        """Whether it has a manifest that says this cluster; one that cannot be read is known by its name alone."""
-        try:
-            note = manifest.read(path)
-        except ManifestError:
-            return True
-        return note is not None and note.cluster == self.inventory.cluster
 
     def _sync(self) -> None:
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -143,29 +153,3 @@ class Vault:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@dataclass(frozen=True)
-class Backup:
-    """One file under a final name. `good`: it was verified and is whole; only such ones are worth keeping or count."""
-
-    name: str
-    taken: datetime
-    good: bool
-
-
-def expired(backups: Iterable[Backup], now: datetime, count: int, days: int) -> tuple[str, ...]:
-    """Names to remove: good ones beyond the `count` newest or older than `days`, except the newest good one.
-
-    A backup goes when either limit is passed. A bad one goes only when it is older than `days` and a newer good one
-    exists: it is evidence of a disk that fails, and it never pushes a good one out. Order: oldest first.
-    """
-    ordered = sorted(backups, key=lambda backup: (backup.taken, backup.name), reverse=True)
-    good = [backup for backup in ordered if backup.good]
-    if not good:
-        return ()
-    limit = now - timedelta(days=days)
-    kept = {backup.name for backup in good[:count] if backup.taken >= limit} | {good[0].name}
-    gone = [b for b in good if b.name not in kept]
-    gone += [b for b in ordered if not b.good and b.taken < limit and b.taken < good[0].taken]
-    return tuple(backup.name for backup in sorted(gone, key=lambda backup: (backup.taken, backup.name)))

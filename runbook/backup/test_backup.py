@@ -34,7 +34,7 @@ class TestBackup:
 
     def test_then_etcd_can_read_it(self, run: Run, tonight: Tonight) -> None:
         """`snapshot status`; its revision is not below the one that the member had before the save."""
-        tonight.note = backup.describe(run, tonight.saved_from)
+        tonight.note = tonight.vault.numbered(backup.describe(run, tonight.saved_from))
         backup.the_save_is_up_to_date(run, tonight)
         run.note(f"revision {tonight.kept.revision:,}, {tonight.kept.keys:,} keys, {tonight.kept.bytes:,} bytes")
 
@@ -51,10 +51,13 @@ class TestBackup:
         tonight.source = backup.the_backup_is_whole(run, tonight)
 
     def test_when_old_backups_are_rotated(self, run: Run, tonight: Tonight) -> None:
-        """By the inventory's count and age; the newest good one always stays."""
+        """Those beyond the inventory's count, three at most; none while the last nights do not agree."""
         run.touched.append("this machine")
-        for path in tonight.vault.rotate(backup.utc_now()):
-            run.note(f"removed {path.name}, past snapshot.keep")
+        rotation = tonight.vault.rotate(backup.utc_now())
+        for name in rotation.removed:
+            run.note(f"removed {name}, past snapshot.keep")
+        if rotation.paused:
+            run.last_words.append(f"No old backup is removed until three nights agree: {rotation.paused}.")
 
     def test_then_good_backups_are_left(self, run: Run, tonight: Tonight) -> None:
         """Tonight's among them, and no half file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.snapshots import manifest
 from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.rotation import Rotation
 from requorum.snapshots.vault import Vault
 from tests.unit import build
 
@@ -54,9 +56,11 @@ def test_a_manifest_that_cannot_be_read_leaves_the_name(vault: Vault) -> None:
 
 
 def test_rotation_removes_nothing_of_another_cluster(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("requorum.snapshots.vault.expired", lambda found, *limits: [one.name for one in found])
+    everything = "requorum.snapshots.vault.rotation"
+    monkeypatch.setattr(everything, lambda found, *limits: Rotation(tuple(one.name for one in found)))
     ours, theirs = backup(vault, "prod"), backup(vault, "prod-eu")
-    assert vault.rotate(LATE) == [vault.directory / ours]
+    assert vault.rotate(LATE).removed == (ours,)
+    assert not (vault.directory / ours).exists()
     assert (vault.directory / theirs).exists() and manifest.path_of(vault.directory / theirs).exists()
 
 
@@ -75,3 +79,26 @@ def test_what_the_vault_itself_writes_is_its_own(vault: Vault) -> None:
     assert vault.keep(NOTE).name == f"prod-{STAMP}.snap"
     assert vault.clear_parts() == []
     assert [found.name for found in vault.backups()] == [f"prod-{STAMP}.snap"]
+
+
+def test_a_backup_gets_the_next_number_of_its_directory(vault: Vault) -> None:
+    assert vault.numbered(NOTE).number == 1, "and none before it"
+    name = backup(vault, "prod")
+    assert vault.numbered(NOTE).number == 1, "manifests from before numbers have none"
+    manifest.path_of(vault.directory / name).write_text(replace(NOTE, number=7).text(), encoding="utf-8")
+    theirs = backup(vault, "prod-eu")
+    manifest.path_of(vault.directory / theirs).write_text(replace(NOTE, number=70).text(), encoding="utf-8")
+    assert vault.numbered(NOTE).number == 8
+
+
+def test_a_manifest_from_before_numbers_is_read_and_a_wrong_one_is_none(vault: Vault) -> None:
+    path = vault.directory / backup(vault, "prod")
+    told = json.loads(NOTE.text())
+    del told["number"]
+    manifest.path_of(path).write_text(json.dumps(told), encoding="utf-8")
+    assert manifest.read(path) == NOTE
+    for wrong in ({"number": "x"}, {"taken": "2026-01-01T00:00:00"}, {"taken": "then"}, {"keys": "many"}):
+        manifest.path_of(path).write_text(json.dumps({**told, **wrong}), encoding="utf-8")
+        with pytest.raises(manifest.ManifestError):
+            manifest.read(path)
+        assert [found.good for found in vault.backups()] == [False], "and rotation goes by the file alone"
