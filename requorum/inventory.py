@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import posixpath
 import re
 import shlex
 from collections import Counter
-from collections.abc import Hashable, Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,20 @@ from pydantic import (
 
 from requorum.refusal import Refusal
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PATH = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
+# Directories that belong to the machine: a run that owned one would move aside what others keep there.
+_SHARED = {
+    "": "bin boot dev etc home lib lib32 lib64 media mnt opt proc root run sbin srv sys tmp usr var",
+    "/etc": "cron.d default init.d monit monit.d pam.d pki profile.d security ssh ssl sudoers.d sysconfig systemd",
+    "/usr": "bin etc include lib lib32 lib64 libexec local sbin share src",
+    "/usr/local": "bin etc lib libexec sbin share",
+    "/var": "backups cache lib local lock log mail opt run spool tmp",
+    **dict.fromkeys(("/etc/systemd", "/lib/systemd", "/usr/lib/systemd"), "system user"),
+    **dict.fromkeys(("/lib", "/usr/lib"), "systemd"),
+}
+_SYSTEM = {"/"} | {f"{parent}/{name}" for parent, names in _SHARED.items() for name in names.split()}
+_NOTHING_BELOW = ("/boot/", "/dev/", "/proc/", "/sys/", "/var/lib/requorum/")
 # Which placeholders each of the vendor's lines may use, and which it cannot do without.
 PLACEHOLDERS = {
     "etcdctl": ((), ("admin_user",)),
@@ -50,21 +64,60 @@ class InventoryError(Refusal):
 def _name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {value!r}; put it in quotes")
-    if not NAME.match(value):
+    if not NAME.fullmatch(value):
         raise ValueError("must be a plain name of letters, digits, dots, dashes or underscores")
     return value
 
 
 def _absolute(value: object) -> str:
+    """The path in one spelling, so that equal places are equal texts."""
     if not isinstance(value, str):
         raise ValueError(f"must be a path, not {value!r}")
     if not value.startswith("/") or ".." in value.split("/"):
         raise ValueError("must be an absolute path without '..'")
-    return value
+    path = posixpath.normpath("/" + value.lstrip("/"))
+    if path != "/" and not _PATH.fullmatch(path):
+        raise ValueError("must be a path of letters, digits and . _ - + @")
+    return path
 
+
+def is_of_the_system(path: str) -> bool:
+    """Whether a directory, as `_absolute` spells it, is shared with everything else on the machine."""
+    return path in _SYSTEM or f"{path}/".startswith(_NOTHING_BELOW)
+
+
+def _directory(value: object) -> str:
+    path = _absolute(value)
+    if is_of_the_system(path):
+        raise ValueError("is a directory of the system, shared with others: name one of etcd's own")
+    return path
+
+
+def _file(*endings: str) -> Callable[[object], str]:
+    def checked(value: object) -> str:
+        path = _absolute(value)
+        if not path.endswith(endings) or path.startswith(_NOTHING_BELOW):
+            raise ValueError(f"must be a file of etcd's own that ends in {' or '.join(endings)}")
+        return path
+
+    return checked
+
+
+def _archive_of_a_token(value: object) -> object:
+    if not isinstance(value, str):
+        return _archive(value)
+    _check_template("client_archive", value, (), ("cluster_id",))
+    return _archive(value.replace("{cluster_id}", _TOKEN)).replace(_TOKEN, "{cluster_id}")
+
+
+_TOKEN = "any-token"
+_archive = _file(".tgz", ".tar.gz", ".tar")
 
 Name = Annotated[str, BeforeValidator(_name)]
-AbsolutePath = Annotated[str, BeforeValidator(_absolute)]
+Directory = Annotated[str, BeforeValidator(_directory)]
+Archive = Annotated[str, BeforeValidator(_archive)]
+ArchiveOfAToken = Annotated[str, BeforeValidator(_archive_of_a_token)]
+Configuration = Annotated[str, BeforeValidator(_file(".yaml", ".yml", ".json"))]
 
 
 class _Model(BaseModel):
@@ -76,13 +129,13 @@ class Transport(_Model):
 
     backend: Literal["ssh", "docker", "podman", "local"] = "ssh"
     ssh_config: str | None = None
-    user: str | None = None
+    user: Name | None = None
 
 
 class Host(_Model):
     """`address`: a name or an IP address to reach it by; a leading dash would be an option of ssh."""
 
-    address: str | None = Field(default=None, pattern=r"^[^-\s]\S*$")
+    address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$")
 
 
 class Member(_Model):
@@ -96,9 +149,12 @@ class Member(_Model):
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         try:
-            return str(ipaddress.ip_address(value))
+            address = ipaddress.ip_address(value)
         except ValueError:
             raise ValueError("must be an IP address, for example 10.0.0.11") from None
+        if "%" in value or address.is_unspecified or address.is_multicast:
+            raise ValueError("must be the address of one machine, without a zone")
+        return str(address)
 
 
 class VendorCommands(_Model):
@@ -151,37 +207,25 @@ class Deephaven(_Model):
     configuration_server: str
     hosts: tuple[str, ...] = Field(min_length=1)
     admin_user: Name = "irisadmin"
-    client_config: AbsolutePath = "/etc/sysconfig/deephaven/etcd/client"
-    server_archive: AbsolutePath = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
-    client_archive: AbsolutePath = "/tmp/{cluster_id}/dh_query.tgz"
+    client_config: Directory = "/etc/sysconfig/deephaven/etcd/client"
+    server_archive: Archive = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
+    client_archive: ArchiveOfAToken = "/tmp/{cluster_id}/dh_query.tgz"
     commands: VendorCommands = VendorCommands()
-
-    @model_validator(mode="after")
-    def _archive_can_be_found(self) -> Deephaven:
-        _check_template("client_archive", self.client_archive, (), ("cluster_id",))
-        return self
 
 
 class Etcd(_Model):
-    unit: str = Field(default="dh-etcd.service", pattern=r"^[A-Za-z0-9@._-]+\.service$")
-    config: AbsolutePath = "/etc/etcd/dh/latest/config.yaml"
-    data_root: AbsolutePath = "/var/lib/etcd/dh"
+    unit: str = Field(default="dh-etcd.service", pattern=r"^[A-Za-z0-9][A-Za-z0-9@._-]*\.service$")
+    config: Configuration = "/etc/etcd/dh/latest/config.yaml"
+    data_root: Directory = "/var/lib/etcd/dh"
     user: Name = "etcd"
     client_port: int = Field(default=2379, ge=1, le=65535)
     peer_port: int = Field(default=2380, ge=1, le=65535)
     revision_bump: int = Field(default=1_000_000_000, ge=0, lt=2**62)
 
-    @field_validator("data_root")
-    @classmethod
-    def _without_a_slash(cls, value: str) -> str:
-        return value.rstrip("/") or "/"
-
     @model_validator(mode="after")
     def _can_be(self) -> Etcd:
         if self.client_port == self.peer_port:
             raise ValueError(f"client_port and peer_port are both {self.client_port}; etcd listens on two ports")
-        if PurePosixPath(self.data_root) == PurePosixPath("/"):
-            raise ValueError("data_root is the whole machine; name the directory that holds etcd's data")
         return self
 
 
@@ -263,6 +307,9 @@ class Inventory(_Model):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: {name} is not among hosts; add it there")
+        client, data = self.deephaven.client_config, self.etcd.data_root
+        if f"{client}/".startswith(f"{data}/") or f"{data}/".startswith(f"{client}/"):
+            raise ValueError(f"deephaven.client_config {client} and etcd.data_root {data}: one lies in the other")
         if self.deephaven.configuration_server not in self.deephaven.hosts:
             raise ValueError(
                 f"deephaven.hosts: lacks the configuration server {self.deephaven.configuration_server}; add it"
@@ -348,6 +395,9 @@ def load(path: Path) -> Inventory:
         inventory = Inventory.model_validate(data)
     except ValidationError as error:
         raise InventoryError(str(path), *_first(error)) from None
+    if inventory.transport.backend == "local" and len(inventory.hosts) > 1:
+        what = f"transport.backend local is this machine alone (found {len(inventory.hosts)} hosts)"
+        raise InventoryError(str(path), what, "reach them by ssh, or list one host")
     return _relative_to(inventory, path.resolve().parent)
 
 

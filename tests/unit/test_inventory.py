@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum import inventory
 from requorum.inventory import InventoryError
@@ -15,6 +18,9 @@ from tests.unit import build
 from tests.unit.build import member
 
 Change = Callable[[dict[str, Any]], object]
+
+
+SHARED = "shared with others: name one of etcd's own"
 
 
 def refused(path: Path, text: str) -> str:
@@ -101,7 +107,55 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         (set_in("etcd", "unit", to="dh-etcd"), "etcd.unit"),
         (set_in("etcd", "client_port", to=70000), "etcd.client_port"),
         (set_in("etcd", "client_port", to=2380), "client_port and peer_port are both 2380"),
-        (set_in("etcd", "data_root", to="/"), "data_root is the whole machine"),
+        *(
+            (
+                set_in("etcd", "data_root", to=path),
+                f"etcd.data_root is a directory of the system, {SHARED} (found '{path}')",
+            )
+            for path in (
+                "/",
+                "//",
+                "/.",
+                "/var/lib",
+                "//var//lib/",
+                "/var/lib/requorum/lab",
+                "/proc/1",
+                "/etc/sysconfig/",
+            )
+        ),
+        (
+            set_in("deephaven", "client_config", to="/"),
+            f"deephaven.client_config is a directory of the system, {SHARED} (found '/')",
+        ),
+        (set_in("deephaven", "client_config", to="/etc/./sysconfig"), "(found '/etc/./sysconfig')"),
+        (
+            set_in("deephaven", "client_config", to="/var/lib/etcd/"),
+            "client_config /var/lib/etcd and etcd.data_root /var/lib/etcd/dh: one lies in",
+        ),
+        (set_in("deephaven", "client_config", to="/etc/a\nb"), "must be a path of letters, digits"),
+        (set_in("deephaven", "client_config", to="/etc/$(reboot)"), "must be a path of letters, digits"),
+        (set_in("deephaven", "client_config", to="/etc/{cluster_id}"), "must be a path of letters, digits"),
+        (
+            set_in("deephaven", "server_archive", to="/etc/passwd"),
+            "server_archive must be a file of etcd's own that ends in .tgz",
+        ),
+        (
+            set_in("deephaven", "client_archive", to="/{cluster_id}/../etc/x.tgz"),
+            "client_archive must be an absolute path without '..'",
+        ),
+        (set_in("deephaven", "client_archive", to="/tmp/{cluster}/x.tgz"), "unknown placeholder {cluster}"),
+        (set_in("deephaven", "client_archive", to="/etc/shadow"), "(found '/etc/shadow')"),
+        (set_in("etcd", "config", to="/etc/passwd"), "etcd.config must be a file of etcd's own that ends in .yaml"),
+        (set_in("etcd", "config", to="/proc/self/x.yaml"), "(found '/proc/self/x.yaml')"),
+        (set_in("etcd", "unit", to="-H.service"), "etcd.unit"),
+        (set_in("etcd", "user", to="etcd\n"), "etcd.user must be a plain name"),
+        (set_in("transport", "user", to="ops -oProxyCommand=x"), "transport.user must be a plain name"),
+        *(
+            (set_in("hosts", "etcd-2", "address", to=odd), "hosts.etcd-2.address")
+            for odd in ("a;b", "-x", "a b", "a\x1b[2J", "ops@a", "a/b")
+        ),
+        (set_in("members", 0, "ip", to="fe80::1%$(reboot)"), "members.0.ip must be the address of one machine"),
+        (set_in("members", 0, "ip", to="0.0.0.0"), "members.0.ip must be the address of one machine"),
         (set_in("transport", "backend", to="paramiko"), "transport.backend"),
         (set_in("limits", "concurrency", to=0), "limits.concurrency"),
         (set_in("snapshot", "max_age_hours", to=-1), "snapshot.max_age_hours"),
@@ -163,7 +217,37 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     assert "cluster must" in message and "nonsense is not a known field" in message
 
 
+def test_this_machine_alone_cannot_be_several_hosts(tmp_path: Path) -> None:
+    text = yaml.safe_dump(build.document(transport={"backend": "local"}))
+    assert "transport.backend local is this machine alone (found 5 hosts)" in refused(tmp_path / "bad.yaml", text)
+
+
 class TestWhatIsAccepted:
+    @pytest.mark.parametrize("path", ["//srv//etcd/./dh/", "/srv/etcd/dh"])
+    def test_a_path_has_one_spelling(self, path: str) -> None:
+        of = build.inventory(etcd={"data_root": path, "config": f"{path}/latest//config.yaml"})
+        assert (of.etcd.data_root, of.etcd.config) == ("/srv/etcd/dh", "/srv/etcd/dh/latest/config.yaml")
+
+    @given(st.lists(st.sampled_from([*"/.", "..", "etc", "var", "lib", "sysconfig", "usr", "local", "a", "proc"])))
+    def test_no_directory_is_the_systems_or_goes_up(self, parts: list[str]) -> None:
+        try:
+            found = build.inventory(etcd={"data_root": "/" + "/".join(parts)}).etcd.data_root
+        except ValueError:
+            return
+        assert found == posixpath.normpath(found) and ".." not in found and found.lstrip("/") and found[1] != "/"
+        assert found not in (
+            "/",
+            "/etc",
+            "/var",
+            "/var/lib",
+            "/etc/sysconfig",
+            "/usr",
+            "/usr/lib",
+            "/usr/local",
+            "/proc",
+        )
+        assert not found.startswith("/proc/")
+
     def test_the_old_members_default_to_the_members(self) -> None:
         found = build.inventory()
         assert found.old_members == found.members

@@ -19,7 +19,7 @@ from requorum.cluster import deephaven, etcd
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.hosts.question import Question
 from requorum.hosts.system import _LIST, Entry, RecordError, parse_listing, topmost
-from requorum.inventory import Inventory
+from requorum.inventory import Inventory, is_of_the_system
 from requorum.run.terms import Terms
 
 
@@ -48,10 +48,13 @@ def roots(terms: Terms) -> tuple[str, ...]:
 
 def _configurations(inventory: Inventory) -> str:
     """The directory of all tokens' configurations with the `latest` link; the link alone where that would be too much:
-    a directory of the system's, or one with data in it."""
-    latest = PurePosixPath(inventory.etcd.config).parent
-    parent, data = latest.parent, PurePosixPath(inventory.etcd.data_root)
-    return str(latest if len(parent.parts) < 3 or parent == data or parent in data.parents else parent)
+    a directory of the system's, one right below the root, or one with data in it; else the file alone."""
+    config, data = PurePosixPath(inventory.etcd.config), PurePosixPath(inventory.etcd.data_root)
+    for directory in (config.parent.parent, config.parent):
+        shared = len(directory.parts) < 3 or is_of_the_system(str(directory))
+        if not shared and directory != data and directory not in data.parents:
+            return str(directory)
+    return str(config)
 
 
 def ask_listing(host: str, terms: Terms) -> Question[tuple[Entry, ...]]:

@@ -237,10 +237,11 @@ class TestTheCommand:
 
 @pytest.fixture
 def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An inventory whose hosts are this machine, with a sudo that changes nobody and a syslog that is a file."""
+    """An inventory whose hosts are this machine: an ssh that stays here, a sudo that changes nobody, a syslog file."""
     place = tmp_path / "bin"
     place.mkdir()
     for name, script in {
+        "ssh": 'for line; do :; done; exec sh -c "$line"',
         "sudo": 'shift; exec "$@"',
         "logger": f'echo "$3" >> {tmp_path}/syslog',
         "journalctl": f"cat {tmp_path}/syslog",
@@ -249,7 +250,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / name).chmod(0o700)
     monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
     path = tmp_path / "here.yaml"
-    path.write_text(yaml.safe_dump(build.document(transport={"backend": "local"})))
+    path.write_text(yaml.safe_dump(build.document()))
     return path
 
 

@@ -58,9 +58,15 @@ class TestWhichPlaces:
             ("/srv/etcd/latest/config.yaml", "/srv/etcd/data", "/srv/etcd/latest"),
             ("/srv/etcd/latest/config.yaml", "/srv/etcd", "/srv/etcd/latest"),
             ("/srv/etcd/latest/config.yaml", "/var/lib/etcd", "/srv/etcd"),
+            ("/srv/etcd/config.yaml", "/srv/etcd/data", "/srv/etcd/config.yaml"),
+            ("/etc/systemd/latest/config.yaml", "/var/lib/etcd", "/etc/systemd/latest"),
+            ("/etc/config.yaml", "/var/lib/etcd", "/etc/config.yaml"),
+            ("/opt/etcd.yaml", "/var/lib/etcd", "/opt/etcd.yaml"),
+            ("/etc/sysconfig/config.yaml", "/var/lib/etcd", "/etc/sysconfig/config.yaml"),
+            ("/etcd/config.yaml", "/var/lib/etcd", "/etcd/config.yaml"),
         ],
     )
-    def test_a_directory_of_the_system_or_one_with_data_is_never_copied(
+    def test_a_directory_of_the_system_or_one_with_data_is_never_owned(
         self, config: str, data: str, listed: str
     ) -> None:
         terms = build.terms(of=build.inventory(etcd={"config": config, "data_root": data}))
