@@ -11,11 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from pydantic import TypeAdapter
+
 from requorum.cluster import deephaven, etcd, etcdctl, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
-from requorum.command import Action, Command, Copy, act, act_long
+from requorum.command import Action, Command, Copy, Result, act, act_long, look
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
@@ -164,14 +167,22 @@ def note(terms: Terms, host: str, trial: Trial) -> Command:
     )
 
 
-def parse_note(text: str, snapshot: str, wanted: Sequence[str]) -> Trial | None:
-    """The noted trial; None where there is none, or it was held with another snapshot or for other prefixes."""
-    try:
-        data = json.loads(text)
-        trial = Trial(**{**data, "users": tuple(data["users"]), "roles": tuple(data["roles"])})
-    except (ValueError, KeyError, TypeError):
-        return None
-    return trial if trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None
+_NOTE = TypeAdapter(Trial)
+
+
+def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str]) -> Question[Trial | None]:
+    """The noted trial; None where there is none to be read, or it was of another snapshot or for other prefixes."""
+
+    def read(result: Result) -> Trial | None:
+        try:
+            trial = _NOTE.validate_json(result.stdout, strict=True)
+        except ValueError:
+            return None
+        return trial if trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None
+
+    return Question(
+        look(terms.configuration_server, "cat", terms.place("trial.json"), why="what the trial found"), read
+    )
 
 
 def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:

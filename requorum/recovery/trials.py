@@ -24,8 +24,7 @@ def hold(run: Run, progress: Progress) -> Trial:
     """
     terms, configs, source = run.terms, progress.new_configs, progress.sources.chosen
     wanted, server = trial.prefixes(terms), terms.configuration_server
-    noted = facts.by_host(run, [look(server, "cat", terms.place("trial.json"), why="what the trial found")])
-    held = trial.parse_note(noted[server].stdout, source.sha256, wanted)
+    held = run.ask({server: trial.ask_note(terms, source.sha256, wanted)})[server]
     if held is not None:
         return held
     host = terms.member_hosts[0]

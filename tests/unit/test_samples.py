@@ -87,7 +87,8 @@ def test_what_every_host_was_before_is_read_and_so_is_what_was_found_out(name: s
     for path, text in files["infra-1"].items():
         if path.endswith("/trial.json"):
             noted = json.loads(text)
-            assert trial.parse_note(text, noted["snapshot"], list(noted["counts"])) is not None
+            question = trial.ask_note(terms(), noted["snapshot"], list(noted["counts"]))
+            assert understood(question, text) is not None
         if path.endswith("/loss.json"):
             assert parse_loss(text) is not None
         if path.endswith("/birth.json"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import Answers
@@ -100,10 +102,17 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
     assert found == Trial("sha", 7, 3, {"": 20, "/main": 5}, ("root",), ("root",))
     noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
     assert json.loads(noted)["hash"] == 3
-    assert trial.parse_note(noted, "sha", ("", "/main")) == found
-    assert trial.parse_note(noted, "other", ("", "/main")) is None
-    assert trial.parse_note(noted, "sha", ("",)) is None
-    assert trial.parse_note("", "sha", ("",)) is None
+    of_it = trial.ask_note(terms(), "sha", ("", "/main"))
+    assert build.understood(of_it, noted) == found
+    assert build.understood(trial.ask_note(terms(), "other", ("", "/main")), noted) is None
+    assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) is None
+    for text in ("", "{}", "[" * 99_999, noted.replace("3", '"3"'), noted.replace("20", "2e1000")):
+        assert build.understood(of_it, text) is None
+
+
+@given(st.text())
+def test_a_note_that_cannot_be_read_is_none(text: str) -> None:
+    assert build.understood(trial.ask_note(terms(), "sha", ("",)), text) is None
 
 
 def test_room_is_counted_for_what_is_gathered() -> None:
