@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from requorum.command import look
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, plain
 
 WAL_HEAD = 512  # bytes that surely hold the metadata record
 
@@ -40,7 +40,7 @@ class Lineage:
         )
 
     def __str__(self) -> str:
-        known = [self.token or "", f"{self.cluster_id:x}" if self.cluster_id is not None else ""]
+        known = [plain(self.token or ""), f"{self.cluster_id:x}" if self.cluster_id is not None else ""]
         return " ".join(part for part in known if part) or "unknown"
 
 

@@ -25,8 +25,9 @@ from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine, Unreachable
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
-from requorum.run import facts, history, marker
-from requorum.run.marker import Marker
+from requorum.run import facts, history
+from requorum.run.history import Told
+from requorum.run.marker import Marker, MarkerError
 from requorum.run.run import Run
 
 
@@ -54,14 +55,14 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
     client = inventory.deephaven.client_config
     first = asking.round(
         machines=[question for host in terms.etcd_hosts for question in questions.of_a_machine(inventory, host)],
-        marks=[marker.ask(host, inventory.cluster) for host in terms.everyone],
-        outlived=[question for host in terms.everyone for question in history.ask_outlived(host, inventory.cluster)],
+        runs=[c for host in terms.everyone for c in history.ask_runs(host, inventory.cluster).commands],
         passwords=[deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts],
         monit=[deephaven.ask_monit(inventory, host) for host in terms.deephaven_hosts],
     )
     found = {
         host: questions.machine(f"{host}:{inventory.etcd.config}", *said) for host, said in first["machines"].items()
     }
+    runs = {host: history.ask_runs(host, inventory.cluster).understand(said) for host, said in first["runs"].items()}
     members = installed_members(inventory, [on.config for on in found.values() if on.config])
     second = asking.round(
         members=questions.of_members(inventory, members, found),
@@ -88,14 +89,14 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         silent,
         found,
         clocks,
-        _marks(asking, first["marks"]),
+        _marks(asking, runs),
         questions.open_to(second["stale"]),
         tuple(sorted(alarms)),
         logins,
         tuple(deephaven.disagreements(passwords)),
         questions.down(first["monit"]),
         tuple(asking.unseen),
-        history.outlived((said for answers in first["outlived"].values() for said in answers), inventory.cluster),
+        history.outlived(runs),
     )
 
 
@@ -172,11 +173,11 @@ def _users(asking: _Asking, roles: Sequence[str], answers: list[Result]) -> tupl
     return alarms, logins
 
 
-def _marks(asking: _Asking, answers: questions.Answers) -> dict[str, Marker | None]:
+def _marks(asking: _Asking, runs: Mapping[str, Told]) -> dict[str, Marker | None]:
     marks: dict[str, Marker | None] = {}
-    for host, (said,) in answers.items():
-        try:
-            marks[host] = marker.parse(host, said.stdout)
-        except Refusal as refusal:
-            asking.unseen.append(f"whether a run is unfinished on {host}: {refusal.what}")
+    for host, told in runs.items():
+        if isinstance(told.mark, MarkerError):
+            asking.unseen.append(f"whether a run is unfinished on {host}: {told.mark.what}")
+        else:
+            marks[host] = told.mark
     return marks

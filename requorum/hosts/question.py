@@ -15,13 +15,19 @@ T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # of a member, a run, a role, a unit, a token
 PATH = re.compile(r"(/[A-Za-z0-9._+@:,=~-]+)+/?|/")  # absolute, without a word that a shell or a listing would misread
+FORESEEN = re.compile(r"‹[A-Za-z0-9._-]+›")  # what a plan puts for a word that nobody knows yet; harmless anywhere
 
 
 def checked(host: str, what: str, text: str, pattern: re.Pattern[str]) -> str:
     """A host's own word, held against a strict pattern. Raises `Refusal`; `..` never passes."""
-    if pattern.fullmatch(text) and ".." not in text.split("/"):
+    if FORESEEN.fullmatch(text) or (pattern.fullmatch(text) and ".." not in text.split("/")):
         return text
     raise Refusal(host, f"its {what} is {text[:200]!r}, which is no {what} that can be used", "look at that host")
+
+
+def plain(text: str) -> str:
+    """A host's own words that are only shown and compared: nothing that a terminal would act on."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,8 @@ def by_host(run: Run, commands: list[Command]) -> dict[str, Result]:
 
 def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
     """Every host's mark, and what its runs' own directories know besides."""
-    name, hosts = run.inventory.cluster, run.terms.everyone
-    questions = [question for h in hosts for question in (marker.ask(h, name), *incident.ask_outlived(h, name))]
-    answers = run.look_by_host(questions)
-    found = {host: marker.parse(host, mark.stdout) for host, (mark, *_) in answers.items()}
-    return found, incident.outlived((result for results in answers.values() for result in results), name)
+    told = run.ask({host: incident.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
+    return incident.marks(told), incident.outlived(told)
 
 
 def tools(run: Run) -> dict[str, Tools]:
@@ -240,13 +237,9 @@ def cut_off_new_members(run: Run) -> dict[str, tuple[str, ...]]:
 def earlier_backups(run: Run) -> dict[str, str]:
     """host → the passwords that an earlier run of this incident backed up there."""
     name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
-    questions = [question for h in hosts for question in (incident.ask_runs(h, name), incident.ask_births(h, name))]
     found = {}
-    for host, (runs, births) in run.look_by_host(questions).items():
-        first = incident.first_backup(
-            run.mark.run, *incident.parse_runs(runs.stdout), incident.parse_births(births.stdout)
-        )
-        if first:
+    for host, told in run.ask({host: incident.ask_runs(host, name) for host in hosts}).items():
+        if first := incident.first_backup(run.mark.run, told.kept, told.undone, told.births):
             found[host] = f"{marker.directory(name, first)}/{incident.BACKUP}"
     return found
 

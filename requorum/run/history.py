@@ -10,65 +10,74 @@ password that does not log in, before anything is committed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result, act, look
+from requorum.hosts.question import NAME, Question, checked
+from requorum.refusal import Refusal
 from requorum.run import marker
-from requorum.run.marker import Outlived, Phase
+from requorum.run.marker import SHA256, Marker, MarkerError, Outlived, Phase
 
 BACKUP = "client.before"
 UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is as before
 
 
-def ask_runs(host: str, cluster: str) -> Command:
-    """Which runs have a backup of the passwords on this host, and which were rolled back."""
-    return look(
-        host,
-        "find",
-        marker.directory(cluster),
-        "-mindepth",
-        "2",
-        "-maxdepth",
-        "2",
-        "(",
-        "-name",
-        BACKUP,
-        "-o",
-        "-name",
-        UNDONE,
-        ")",
-        "-printf",
-        r"%P\n",
-        why="which passwords earlier runs kept",
+@dataclass(frozen=True)
+class Told:
+    """What one host says of runs: its mark, the runs with a backup of the passwords on it, those that were rolled back
+    on it, and the clusters that were made."""
+
+    mark: Marker | MarkerError | None
+    kept: frozenset[str]
+    undone: frozenset[str]
+    births: tuple[Birth, ...]
+
+
+def ask_runs(host: str, cluster: str) -> Question[Told]:
+    directory = marker.directory(cluster)
+    names = ("(", "-name", BACKUP, "-o", "-name", UNDONE, ")")
+    depth = ("-mindepth", "2", "-maxdepth", "2")
+    why = "which passwords earlier runs kept"
+    mark = look(host, "cat", marker.path(cluster), why="mark of a run")
+    kept = look(host, "find", directory, *depth, *names, "-printf", r"%P\n", why=why)
+    births = ask_births(host, cluster)
+    return Question((mark, kept, *births.commands), _read_runs)
+
+
+def _read_runs(mark: Result, kept: Result, births: Result) -> Told:
+    host = mark.command.host
+    rows = [line.partition("/") for line in kept.stdout.splitlines()]
+    backed_up, undone = (
+        frozenset(run for run, _, name in rows if name == wanted and _is_run(host, run)) for wanted in (BACKUP, UNDONE)
     )
+    return Told(marker.read_mark(host, mark.stdout), backed_up, undone, _read_births(births))
 
 
-def parse_runs(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """`ask_runs`' answer: runs with a backup, runs that were rolled back."""
-    rows = [line.partition("/") for line in text.splitlines()]
-    kept, undone = (frozenset(run for run, _, name in rows if name == wanted) for wanted in (BACKUP, UNDONE))
-    return kept, undone
+def _is_run(host: str, name: str) -> bool:
+    try:
+        return bool(marker.run_name(host, name))
+    except (Refusal, ValueError):
+        return False
 
 
-def ask_outlived(host: str, cluster: str) -> list[Command]:
-    return [ask_runs(host, cluster), ask_births(host, cluster)]
-
-
-def outlived(answers: Iterable[Result], cluster: str) -> Outlived:
-    """What `ask_outlived` was told, wherever among other answers it stands."""
+def outlived(told: Mapping[str, Told]) -> Outlived:
     reached: dict[str, Phase] = {}
-    undone: dict[str, frozenset[str]] = {}
-    for answer in answers:
-        host = answer.command.host
-        if answer.command == ask_runs(host, cluster):
-            undone[host] = parse_runs(answer.stdout)[1]
-        elif answer.command == ask_births(host, cluster):
-            for birth in parse_births(answer.stdout):
-                if birth.alive:
-                    reached[birth.run] = max(birth.phase, reached.get(birth.run, birth.phase))
-    return Outlived(reached, undone)
+    for birth in (birth for on_host in told.values() for birth in on_host.births if birth.alive):
+        reached[birth.run] = max(birth.phase, reached.get(birth.run, birth.phase))
+    return Outlived(reached, {host: on_host.undone for host, on_host in told.items()})
+
+
+def marks(told: Mapping[str, Told]) -> dict[str, Marker | None]:
+    """Every host's mark. Raises `MarkerError` where one is not understood."""
+    broken = [on_host.mark for on_host in told.values() if isinstance(on_host.mark, MarkerError)]
+    if broken:
+        where, what = ", ".join(error.where for error in broken), "; ".join(error.what for error in broken)
+        raise MarkerError(where, what, broken[0].remedy)
+    return {host: on_host.mark for host, on_host in told.items() if not isinstance(on_host.mark, MarkerError)}
 
 
 def first_backup(run: str, kept: Iterable[str], undone: Iterable[str], births: Iterable[Birth]) -> str | None:
@@ -112,25 +121,32 @@ def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
     ]
 
 
-def ask_births(host: str, cluster: str) -> Command:
-    """Every run's birth record, one line each."""
+def ask_births(host: str, cluster: str) -> Question[tuple[Birth, ...]]:
+    """Every run's birth record, one line each; a line that cannot be read is as good as none."""
     directory = marker.directory(cluster)
     script = 'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done'
-    return look(host, "sh", "-c", script, directory, why="clusters that earlier runs made")
+    return Question(look(host, "sh", "-c", script, directory, why="clusters that earlier runs made"), _read_births)
 
 
-def parse_births(text: str) -> list[Birth]:
-    """One birth a line; a line that cannot be read is as good as none."""
+def _read_births(answer: Result) -> tuple[Birth, ...]:
     found = []
-    for line in text.splitlines():
-        try:
-            data = json.loads(line)
-            parent = data["parent"]
-            born = {**data, "phase": Phase[data["phase"]], "parent": Lineage(**parent) if parent else None}
-            found.append(Birth(**born))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
+    for line in answer.stdout.splitlines():
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal):
+            found.append(_birth(answer.command.host, json.loads(line)))
+    return tuple(found)
+
+
+def _birth(host: str, data: dict[str, Any]) -> Birth:
+    """The parent is somebody else's cluster: its token is only compared and shown."""
+    token, cluster_id = (data["parent"] or {}).get("token"), (data["parent"] or {}).get("cluster_id")
+    if not (isinstance(token, str | None) and isinstance(cluster_id, int | None) and isinstance(data["bumps"], int)):
+        raise ValueError(data)
+    parent = Lineage(token, cluster_id) if data["parent"] else None
+    birth = Birth(**{**data, "phase": Phase[data["phase"]], "parent": parent})
+    marker.run_name(host, birth.run)
+    checked(host, "token", birth.token, NAME)
+    checked(host, "SHA-256", birth.sha256, SHA256)
+    return birth
 
 
 def furthest(births: Iterable[Birth]) -> dict[str, Birth]:

@@ -7,15 +7,20 @@ in `/var/lib/requorum/<cluster>/run.json`, beside it a directory a run with all 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from requorum.command import Command, act, look
+from requorum.command import Command, act
+from requorum.hosts.question import NAME, checked, plain
 from requorum.refusal import Refusal
 
 BASE = "/var/lib/requorum"
+RUN = re.compile(r"[0-9]{8}t[0-9]{6}z-[0-9a-f]{1,32}")  # a run's name: its UTC start, then random digits
+SHA256 = re.compile(r"[0-9a-f]{0,64}")
+_WORDS = re.compile(r"[A-Za-z0-9 .:/=_-]*")  # the members as `run` spells them, a kind of data, a time
 
 
 class MarkerError(Refusal):
@@ -41,6 +46,11 @@ class Undone(IntEnum):
     ROLLED_BACK = 3  # every host was proven to be as before the run: the next run starts anew
 
 
+def began(run: str) -> datetime:
+    """A run's name begins with its UTC start."""
+    return datetime.strptime(run.partition("-")[0], "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Marker:
     """`snapshot` is the SHA-256 of the data that this run restores, "" until it is chosen; `origin` its kind."""
@@ -57,8 +67,7 @@ class Marker:
 
     @property
     def began(self) -> datetime:
-        """The run's name begins with its UTC start."""
-        return datetime.strptime(self.run.partition("-")[0], "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
+        return began(self.run)
 
     @property
     def finished(self) -> bool:
@@ -102,10 +111,6 @@ def path(cluster: str) -> str:
     return f"{directory(cluster)}/run.json"
 
 
-def ask(host: str, cluster: str) -> Command:
-    return look(host, "cat", path(cluster), why="mark of a run")
-
-
 def write(host: str, cluster: str, marker: Marker) -> list[Command]:
     """Writes the mark in one step: a reader sees the old one or the new one, never half of one."""
     part = f"{path(cluster)}.part"
@@ -132,20 +137,30 @@ def write(host: str, cluster: str, marker: Marker) -> list[Command]:
     ]
 
 
-def parse(host: str, text: str) -> Marker | None:
-    """None where there is no mark. Raises `MarkerError` for one that cannot be read."""
+def run_name(host: str, text: str) -> str:
+    """The name of a run of ours, which becomes a path. Raises `Refusal` or `ValueError` for any other word."""
+    if checked(host, "run", text, RUN)[0] != "‹":
+        began(text)
+    return text
+
+
+def read_mark(host: str, text: str) -> Marker | MarkerError | None:
+    """None where there is no mark. One that is not understood is why: it stops whoever must know, and nobody else."""
     if not text.strip():
         return None
     try:
-        data = json.loads(text)
-        data = {"undone": "NO", **data}
-        return Marker(**{**data, "phase": Phase[data["phase"]], "undone": Undone[data["undone"]]})
-    except (ValueError, KeyError, TypeError):
-        raise MarkerError(
-            host,
-            f"the mark of a run at {BASE}/…/run.json cannot be read",
-            "look at it; move it away if no run is unfinished",
-        ) from None
+        data = {"undone": "NO", **json.loads(text)}
+        mark = Marker(**{**data, "phase": Phase[data["phase"]], "undone": Undone[data["undone"]]})
+        run_name(host, mark.run)
+        checked(host, "token", mark.token, NAME)
+        checked(host, "snapshot", mark.snapshot, SHA256)
+        for name in ("origin", "taken", "members"):
+            checked(host, name, getattr(mark, name), _WORDS)
+        return replace(mark, by=plain(mark.by)[:200])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal) as error:
+        why = f": {error.what}" if isinstance(error, Refusal) else ""
+        what = f"the mark of a run at {BASE}/…/run.json cannot be read{why}"
+        return MarkerError(host, what, "look at it; move it away if no run is unfinished")
 
 
 def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME", outlived: Outlived = NOTHING) -> Marker | None:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from requorum.cluster import deephaven, etcdctl
@@ -174,12 +175,9 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
             token = config.token if config else None
     except Refusal as refusal:
         run.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
-    asked = [terms.configuration_server, *(hosts if token else [])]
-    births = history.furthest(
-        birth
-        for result in run.look([history.ask_births(host, inventory.cluster) for host in dict.fromkeys(asked)])
-        for birth in history.parse_births(result.stdout)
-    )
+    asked = dict.fromkeys([terms.configuration_server, *(hosts if token else [])])
+    told = run.ask({host: history.ask_births(host, inventory.cluster) for host in asked})
+    births = history.furthest(chain.from_iterable(told.values()))
     return Manifest(
         cluster=inventory.cluster,
         sha256=digest.stdout.split(" ")[0],

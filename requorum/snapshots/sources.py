@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from requorum.cluster import deephaven
@@ -292,11 +293,8 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
-    births = history.furthest(
-        birth
-        for result in run.look([history.ask_births(h, run.inventory.cluster) for h in run.terms.everyone])
-        for birth in history.parse_births(result.stdout)
-    )
+    told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
+    births = history.furthest(chain.from_iterable(told.values()))
     sources.disks, sources.unread = _disks(run)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
     sources.birth = births.get(run.mark.token)

@@ -19,7 +19,7 @@ from requorum.run.history import ask_births, ask_runs
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
 from requorum.snapshots.choice import parse_loss
-from tests.unit.build import answered, terms, understood
+from tests.unit.build import terms, understood
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "9c571ea"
 
@@ -34,13 +34,12 @@ def sample(name: str) -> Files:
 
 def read(files: Files) -> tuple[dict[str, Marker | None], Outlived]:
     """As `facts.marks` reads the hosts."""
-    marks = {host: marker.parse(host, of.get("run.json", "")) for host, of in files.items()}
-    answers = []
+    told = {}
     for host, of in files.items():
         births = "\n".join(text.strip() for path, text in sorted(of.items()) if path.endswith("/birth.json"))
         undone = "\n".join(path for path in of if path.endswith(f"/{history.UNDONE}"))
-        answers += [answered(ask_births(host, "lab"), births), answered(ask_runs(host, "lab"), undone)]
-    return marks, history.outlived(answers, "lab")
+        told[host] = understood(ask_runs(host, "lab"), of.get("run.json", ""), undone, births)
+    return history.marks(told), history.outlived(told)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_what_every_host_was_before_is_read_and_so_is_what_was_found_out(name: s
         if path.endswith("/loss.json"):
             assert parse_loss(text) is not None
         if path.endswith("/birth.json"):
-            (birth,) = history.parse_births(text)
+            (birth,) = understood(ask_births("infra-1", "lab"), text)
             assert birth.run in path
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from requorum.cluster import deephaven, etcd, etcdctl, quorum
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import LONG, SHORT, Command
+from requorum.command import LONG, SHORT, Command, Result
 from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
 from requorum.diagnosis.check.members import sees_leader
 from requorum.hosts import system, systemd
@@ -57,14 +57,16 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
 
 def ask_marks(seen: Seen, subject: str) -> list[Command]:
     name, hosts = seen.terms.inventory.cluster, seen.terms.everyone
-    return [question for h in hosts for question in (marker.ask(h, name), *history.ask_outlived(h, name))]
+    return [command for host in hosts for command in history.ask_runs(host, name).commands]
 
 
 def judge_marks(seen: Seen, subject: str) -> Ruling:
-    name, answers = seen.terms.inventory.cluster, seen.answers_of("unfinished run", subject)
-    asked = [(answer.command.host, answer) for answer in answers]
-    marks = {host: marker.parse(host, a.stdout) for host, a in asked if a.command == marker.ask(host, name)}
-    mark = marker.to_carry_on(marks, outlived=history.outlived(answers, name))
+    said: dict[str, list[Result]] = {}
+    for answer in seen.answers_of("unfinished run", subject):
+        said.setdefault(answer.command.host, []).append(answer)
+    name = seen.terms.inventory.cluster
+    told = {host: history.ask_runs(host, name).understand(answers) for host, answers in said.items()}
+    mark = marker.to_carry_on(history.marks(told), outlived=history.outlived(told))
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""
     return ruled([found] if mark else [], "none")
 

@@ -19,6 +19,7 @@ from requorum.snapshots.bolt import Member
 from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
+from tests.unit.build import understood
 
 OURS = Lineage("prod-1", 0xA1)
 OTHER = Lineage("staging-1", 0xB2)
@@ -79,10 +80,14 @@ def test_one_member_that_was_replaced_since_changes_nothing() -> None:
 
 
 def test_a_birth_survives_being_written_and_read() -> None:
-    born = birth("prod-2", Phase.POWERING_ON)
+    parent = Lineage("ours\x1b[2J of old", 161)  # somebody else's token is compared and shown, and no more
+    born = replace(birth("prod-2", Phase.POWERING_ON, parent), run="20260101t000000z-abcdef")
     content = history.write_birth("etcd-1", "prod", born)[0].stdin
     assert content is not None
-    assert history.parse_births("not JSON\n" + content.decode() + "{}\n") == [born]
+    said = content.decode()
+    others = said.replace("abcdef", "../../etc") + said.replace("prod-2", "prod 2") + said.replace('"00"', '"/x"')
+    assert understood(history.ask_births("etcd-1", "lab"), f"not JSON\n{said}{others}{{}}\n") == (born,)
+    assert str(parent) == "ours?[2J of old a1"
 
 
 # -- which cluster was lost --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from requorum.command import Copy
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery import plan
-from requorum.run import marker
+from requorum.run import history, marker
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
@@ -251,7 +251,7 @@ class TestMarkingTheRun:
         }
 
     def test_a_question_about_it_changes_nothing(self) -> None:
-        assert not marker.ask("etcd-1", "lab").changes
+        assert not [c for c in history.ask_runs("etcd-1", "lab").commands if c.changes]
 
 
 def test_a_save_gets_the_deadline_of_whatever_reads_the_whole_database() -> None:

@@ -84,7 +84,8 @@ class TestOneBackupForAnIncident:
 
     def test_the_answer_of_a_host_tells_both(self) -> None:
         text = f"{EARLIER}/client.before\n{EARLIER}/rolled-back\n{MIDDLE}/client.before\n"
-        assert history.parse_runs(text) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
+        told = build.understood(history.ask_runs("infra-1", "lab"), "", f"{text}../client.before\n", "")
+        assert (told.kept, told.undone) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
 
 
 class TestGenerating:

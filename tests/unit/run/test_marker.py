@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.command import Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.run import history, marker
-from requorum.run.history import Birth
+from requorum.run.history import Birth, Told
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from tests.unit import build
 
+NOTHING = Told(None, frozenset(), frozenset(), ())
 OTHER = "20260202t000000z-012345"
 
 
@@ -32,20 +32,65 @@ def written(mark: Marker) -> str:
 @pytest.mark.parametrize("phase", Phase)
 def test_what_was_written_is_read_back(phase: Phase) -> None:
     mark = build.mark(phase, snapshot="ab", origin="handover", taken="2026-01-01T00:00:00Z")
-    assert marker.parse("etcd-1", written(mark)) == mark
+    assert marker.read_mark("etcd-1", written(mark)) == mark
 
 
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_no_mark_is_no_run(text: str) -> None:
-    assert marker.parse("etcd-1", text) is None
+    assert marker.read_mark("etcd-1", text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", '"x"', "{}", '{"phase": "LATER"}', '{"run": "x", "phase": "OPEN"}', '{"phase": "OPEN", "x": 1}']
 )
 def test_a_mark_that_cannot_be_read_is_a_question_for_people(text: str) -> None:
-    with pytest.raises(MarkerError, match=r"etcd-2: the mark of a run .* cannot be read"):
-        marker.parse("etcd-2", text)
+    mark = marker.read_mark("etcd-2", text)
+    assert isinstance(mark, MarkerError) and mark.where == "etcd-2" and "cannot be read" in mark.what
+    told = {"etcd-1": NOTHING, "etcd-2": replace(NOTHING, mark=mark)}
+    with pytest.raises(
+        MarkerError, match=r"etcd-2: the mark of a run .* cannot be read[^→]*→ look at it; move it away"
+    ):
+        history.marks(told)
+
+
+GOOD = asdict(build.mark(Phase.STOPPING)) | {"phase": "STOPPING", "undone": "NO"}
+
+
+@pytest.mark.parametrize(
+    ("field", "word"),
+    [
+        ("run", "20260101t000000z-abc/../../etc"),  # H2: it steered `install -d`, `rm -rf`, `dd` and `mv` as root
+        ("run", "20260101t000000z-abcdef/x"),
+        ("run", "20260231t000000z-abcdef"),
+        ("run", ".."),
+        ("run", ["20260101t000000z-abcdef"]),
+        ("token", "../x"),
+        ("token", "a b"),
+        ("token", 7),
+        ("snapshot", "/etc/shadow"),
+        ("origin", "x\x1b[2J"),
+        ("members", "etcd-1=etcd-1/10.0.0.11\nx"),
+        ("by", 7),
+    ],
+)
+def test_a_mark_with_a_word_that_leads_elsewhere_is_not_understood(field: str, word: object) -> None:
+    assert isinstance(marker.read_mark("etcd-2", json.dumps(GOOD)), Marker)
+    mark = marker.read_mark("etcd-2", json.dumps({**GOOD, field: word}))
+    assert isinstance(mark, MarkerError)
+    assert "\x1b" not in str(mark) and "etcd-2" in str(mark)
+
+
+def test_who_began_a_run_is_shown_without_what_a_terminal_would_act_on() -> None:
+    mark = marker.read_mark("etcd-2", json.dumps({**GOOD, "by": "eve\x1b[2J@desk\n"}))
+    assert isinstance(mark, Marker) and mark.by == "eve?[2J@desk?"
+
+
+@given(st.text(max_size=2000) | st.dictionaries(st.sampled_from([*GOOD, "x"]), st.none() | st.text()).map(json.dumps))
+def test_whatever_a_host_says_of_runs_is_a_value_or_a_refusal_that_names_it(text: str) -> None:
+    with build.refused_by("etcd-2"):
+        build.understood(history.ask_births("etcd-2", "lab"), text)
+        mark = build.understood(history.ask_runs("etcd-2", "lab"), text).mark
+        assert not isinstance(mark, MarkerError) or mark.where == "etcd-2"
 
 
 OLD, NEW = build.RUN, OTHER
@@ -168,14 +213,14 @@ class TestAMachineThatComesBack:
             for run, phase in ((OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))
         ]
         lines = [json.dumps({**asdict(birth), "phase": birth.phase.name}) for birth in births]
-        answers = [
-            Result(history.ask_births("etcd-1", "lab"), 0, f"{lines[1]}\n{lines[2]}\n", "", 0.0),
-            Result(history.ask_births("etcd-2", "lab"), 0, f"{lines[0]}\n", "", 0.0),
-            Result(history.ask_runs("etcd-2", "lab"), 0, f"{OLD}/rolled-back\n{NEW}/client.before\n", "", 0.0),
-            Result(marker.ask("etcd-2", "lab"), 0, "", "", 0.0),
-        ]
-        found = history.outlived(answers, "lab")
-        assert found == Outlived({OLD: Phase.DONE}, {"etcd-2": frozenset({OLD})})
+        kept = f"{OLD}/rolled-back\n{NEW}/client.before\n"
+        told = {
+            "etcd-1": build.understood(history.ask_runs("etcd-1", "lab"), "", "", f"{lines[1]}\n{lines[2]}\n"),
+            "etcd-2": build.understood(history.ask_runs("etcd-2", "lab"), "", kept, f"{lines[0]}\n"),
+        }
+        assert told["etcd-2"].kept == {NEW}
+        found = history.outlived(told)
+        assert found == Outlived({OLD: Phase.DONE}, {"etcd-1": frozenset(), "etcd-2": frozenset({OLD})})
 
 
 class TestRefusingOthers:
@@ -235,7 +280,7 @@ class TestAnotherInventory:
 
     def test_it_survives_being_written_and_read(self) -> None:
         mark = self.run(build.inventory()).mark
-        assert marker.parse("etcd-1", written(mark)) == mark
+        assert marker.read_mark("etcd-1", written(mark)) == mark
 
     def test_the_same_inventory_carries_on(self) -> None:
         began = replace(self.run(build.inventory()).mark, phase=Phase.STARTED)
