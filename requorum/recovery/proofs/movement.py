@@ -1,0 +1,66 @@
+"""What moved a restored cluster's revision while Deephaven was off: leases that ran out by themselves, or a writer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+
+from requorum.cluster import deephaven
+from requorum.cluster.etcd import EtcdError
+from requorum.command import Result
+from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
+from requorum.inventory import Inventory
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All keys at one revision: key → (the revision that wrote it, its lease, 0 for none); `revision` of the store when
+    it answered."""
+
+    revision: int
+    held: dict[bytes, tuple[int, int]]
+
+
+def ask_keys(inventory: Inventory, revision: int | None = None) -> Question[Keys]:
+    """Keys without values, as of a revision or as they are now. Raises `EtcdError` where there is no answer."""
+    at = () if revision is None else (f"--rev={revision}",)
+    arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json")
+    return Question(deephaven.etcdctl(inventory, *arguments, why="which keys have a lease"), _read_keys)
+
+
+def _read_keys(result: Result) -> Keys:
+    if result.code != 0:
+        raise EtcdError(result.command.host, f"keys could not be listed: {result.words}", "run again")
+    data = json.loads(result.stdout)
+    rows = data.get("kvs") or ()
+    held = {base64.b64decode(row["key"]): (int(row["mod_revision"]), int(row.get("lease", 0))) for row in rows}
+    return Keys(int(data["header"]["revision"]), held)
+
+
+def writer(pinned: int, before: Keys, now: Keys) -> str | None:
+    """Why somebody wrote after `pinned`; None where only leases ran out since, each of which is one revision."""
+    written = [key for key, (modified, _) in now.held.items() if modified > pinned]
+    if written:
+        return f"{_shown(written)} was written after revision {pinned:,}"
+    gone = {key: lease for key, (_, lease) in before.held.items() if key not in now.held}
+    without = [key for key, lease in gone.items() if not lease]
+    if without:
+        return f"{_shown(without)} had no lease, and was deleted after revision {pinned:,}"
+    moved, leases = now.revision - pinned, len(set(gone.values()))
+    if moved != leases:
+        return f"{moved:,} revisions after {pinned:,}, of which {leases:,} are leases that ran out"
+    return None
+
+
+def _shown(keys: list[bytes]) -> str:
+    more = f" (and {len(keys) - 1:,} more)" if len(keys) > 1 else ""
+    return f"{min(keys).decode(errors='replace')!r}{more}"
+
+
+def moved_by(machine: Machine, inventory: Inventory, pinned: int) -> tuple[str | None, str]:
+    """Who wrote, None where nobody did; and what happened in words."""
+    before, now = machine.ask(ask_keys(inventory, pinned)), machine.ask(ask_keys(inventory))
+    gone = len(before.held) - len(now.held)
+    return writer(pinned, before, now), f"{gone:,} keys went with their leases since revision {pinned:,}"
