@@ -18,7 +18,7 @@ from requorum.run.terms import Terms
 from requorum.snapshots import disks, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
-from requorum.snapshots.ranking import BY_YOU, NAME_SALVAGE, Candidate
+from requorum.snapshots.ranking import BY_YOU, DIRECTORY, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged, listed
 
@@ -210,6 +210,7 @@ def _nothing(found: Found) -> SnapshotError:
 
 def nothing(what: str, rows: Sequence[Candidate]) -> SnapshotError:
     """There is nothing to restore by itself; what in the table could be named is."""
+    what = "; ".join([what, *(f"{row.path}: {row.problem}" for row in rows if row.kind == DIRECTORY)])
     remedy = ["name a backup with --snapshot=FILE"]
     if any(row.kind == SALVAGE and NAME_SALVAGE in (row.problem or "") for row in rows):
         remedy.append(f"or have another cluster's data in the table above salvaged: {NAME_SALVAGE}TOKEN")

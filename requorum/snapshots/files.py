@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from requorum.inventory import Inventory
 from requorum.snapshots import bolt, manifest, ranking, snapshot
 from requorum.snapshots.family import Family, of_members
 from requorum.snapshots.manifest import Manifest, ManifestError
-from requorum.snapshots.ranking import BY_YOU, IN_INVENTORY, Candidate
+from requorum.snapshots.ranking import BY_YOU, DIRECTORY, IN_INVENTORY, Candidate
 from requorum.snapshots.snapshot import SUFFIXES, SnapshotError, Source
 
 
@@ -26,7 +27,7 @@ def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
 def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Candidate]:
     """`--snapshot`, else the inventory's file, and every backup in its directory; each is verified.
 
-    Raises `SnapshotError` where the directory does not exist and nothing is named.
+    A directory that gives none is a row with the reason: what members' disks hold does not depend on it.
     """
     settings = inventory.snapshot
     word = named or settings.file
@@ -38,24 +39,25 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     try:
         there = sorted(directory.iterdir())
     except OSError as error:
-        if first:
-            return found
-        raise _unreadable(directory, error) from None
-    same = first.resolve() if first else None
-    backups = [path for path in there if path.suffix in SUFFIXES and path.resolve() != same]
+        return [*found, _unusable(directory, error)]
+    same = os.path.realpath(first) if first else None
+    backups = [path for path in there if path.suffix in SUFFIXES and os.path.realpath(path) != same]
+    if not backups and not found:
+        return [Candidate(DIRECTORY, None, str(directory), "", problem=f"{NAMED} holds no backup")]
     return found + [of_file(path, family) for path in backups]
 
 
-def _unreadable(directory: Path, error: OSError) -> SnapshotError:
-    what = "the inventory's snapshot.directory"
+NAMED = "the inventory's snapshot.directory"
+
+
+def _unusable(directory: Path, error: OSError) -> Candidate:
     if isinstance(error, PermissionError):
-        return SnapshotError(
-            str(directory),
-            f"{what} cannot be read by {getpass.getuser()}",
-            "run as the account that makes the backups, or name a snapshot with --snapshot=FILE",
-        )
-    missing = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-    return SnapshotError(str(directory), f"{what} {missing}", "correct it, or name a snapshot with --snapshot=FILE")
+        why = f"cannot be read by {getpass.getuser()}; run as the account that makes the backups"
+    elif isinstance(error, FileNotFoundError):
+        why = "is a link that leads nowhere" if directory.is_symlink() else "does not exist"
+    else:
+        why = f"cannot be read: {error.strerror}"
+    return Candidate(DIRECTORY, None, str(directory), "", problem=f"{NAMED} {why}")
 
 
 def of_file(path: Path, family: Family, named: str = "") -> Candidate:

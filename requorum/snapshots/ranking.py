@@ -21,6 +21,7 @@ from requorum.snapshots.snapshot import Source
 BY_YOU = "by you"  # with --snapshot or --salvage
 IN_INVENTORY = "in the inventory"  # snapshot.file: before other backups, not before salvage
 NAME_SALVAGE = "--salvage="
+DIRECTORY = "directory"  # kind of a row that only says why a directory gives no backup
 LAST_RESORT = "no hash tells whether it is whole; the last resort, where salvage fails: --skip-hash="
 COLUMNS = ("source", "host", "lineage", "taken", "revision", "keys", "size", "hash", "verdict")
 

@@ -364,7 +364,7 @@ def choose_file(run: Run, sources: Sources) -> Source | None:
     """The file to restore, out of all on this machine; None where none may be chosen by itself.
 
     Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
-    named file that is bad, or a directory that is not there.
+    named file that is bad.
     """
     family, options = sources.family, run.options
     found = of_files(run.inventory, options.snapshot, family)
@@ -372,11 +372,11 @@ def choose_file(run: Run, sources: Sources) -> Source | None:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
     chosen = _rank(run, sources, [*found, *disks.listed(sources.disks, family, options.salvage)])
-    if chosen is None:
-        return None
     for candidate in found:
         if candidate.problem:
             run.note(f"skipped: {candidate.path} {candidate.problem}")
+    if chosen is None:
+        return None
     if chosen.named and family.line and not _of_family(chosen, family):
         run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
     return chosen.source

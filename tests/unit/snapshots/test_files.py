@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,19 +62,71 @@ def names(found: list[ranking.Candidate]) -> list[str]:
     return [Path(candidate.path).name for candidate in found]
 
 
-def test_a_directory_that_this_account_may_not_read_says_who_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(place: Path) -> None:  # the tests may run as root, who is never refused
-        raise PermissionError(13, "Permission denied")
+def missing(place: Path) -> None:
+    place.rmdir()
 
-    monkeypatch.setattr(Path, "iterdir", closed)
-    with pytest.raises(SnapshotError, match=r"cannot be read by .*\n.*the account that makes the backups"):
-        files.of_files(inventory(directory=str(tmp_path)), None, Family())
+
+def a_file(place: Path) -> None:
+    missing(place)
+    place.touch()
+
+
+def a_link_that_leads_nowhere(place: Path) -> None:
+    missing(place)
+    place.symlink_to("unmounted")
+
+
+def a_link_to_itself(place: Path) -> None:
+    missing(place)
+    place.symlink_to(place.name)
+
+
+def holds_nothing(place: Path) -> None:
+    (place / ".lock").touch()
+
+
+UNUSABLE: dict[Callable[[Path], None], str] = {
+    missing: "does not exist",
+    a_file: "cannot be read: Not a directory",
+    a_link_that_leads_nowhere: "is a link that leads nowhere",
+    a_link_to_itself: "cannot be read: Too many levels of symbolic links",
+    holds_nothing: "holds no backup",
+}
+ERRORS = {  # raised, since the tests may run as root, who is never refused
+    PermissionError(errno.EACCES, "Permission denied"): "run as the account that makes the backups",
+    OSError(errno.ESTALE, "Stale file handle"): "cannot be read: Stale file handle",
+    OSError(errno.EIO, "Input/output error"): "cannot be read: Input/output error",
+}
+
+
+@pytest.mark.parametrize("make", UNUSABLE)
+def test_a_directory_that_gives_no_backup_is_a_row_that_says_why(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    place = tmp_path / "nightly"
+    place.mkdir()
+    make(place)
+    (row,) = files.of_files(inventory(directory=str(place)), None, Family())
+    assert (row.kind, row.path, row.source) == (ranking.DIRECTORY, str(place), None)
+    assert UNUSABLE[make] in str(row.problem)
+    assert files.by_sha256(inventory(directory=str(place)), "00") is None
+    with pytest.raises(SnapshotError, match=UNUSABLE[make]):
+        drill.choose(None, inventory(directory=str(place)))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_so_does_one_that_refuses_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def refuse(place: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    named = backup(tmp_path, "named.snap")
+    (row,) = files.of_files(inventory(directory=str(tmp_path)), None, Family())
+    assert ERRORS[error] in str(row.problem)
+    found = files.of_files(inventory(directory=str(tmp_path)), str(named), Family())
+    assert [bool(candidate.source) for candidate in found] == [True, False], "a named one is used all the same"
 
 
 def test_a_drill_without_a_backup_names_the_directory(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match=f"{tmp_path}: holds no backup"):
+    with pytest.raises(SnapshotError, match=f"{tmp_path}: .* holds no backup"):
         drill.choose(None, inventory(directory=str(tmp_path)))
 
 
@@ -199,11 +253,5 @@ def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path)
     assert sources.too_old(inventory(), young, now) is None
 
 
-def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match=r"snapshot\.directory does not exist"):
-        files.of_files(inventory(directory=str(tmp_path / "none")), None, Family())
-
-
-def test_an_empty_directory_or_none_at_all_offers_nothing(tmp_path: Path) -> None:
-    assert files.of_files(inventory(directory=str(tmp_path)), None, Family()) == []
+def test_where_there_is_no_directory_at_all_nothing_is_offered() -> None:
     assert files.of_files(inventory(), None, Family()) == []

@@ -19,7 +19,7 @@ from requorum.snapshots import layout, salvage, sources
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
-from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning
+from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning, through
 from tests.unit.snapshots.test_files import backup, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
@@ -134,3 +134,29 @@ def test_a_handover_that_was_cut_off_never_advises_an_older_backup(tmp_path: Pat
         from_files(run, progress)
     assert "--snapshot" not in error.value.remedy
     assert "salvaged" in error.value.remedy
+
+
+def without_backups(place: Path, hosts: Hosts) -> tuple[Planning, Progress]:
+    """As `at`, and the inventory's directory is not there."""
+    run = planning(place, hosts, build.inventory(snapshot={"directory": str(place / "unmounted")}))
+    run.begin("m.py::TestX::test_given_a_snapshot_is_whole")
+    return run, Progress(verdict=Verdict(Kind.LOST, ()))
+
+
+def test_where_disks_are_whole_a_missing_backup_directory_is_a_warning(tmp_path: Path) -> None:
+    run, progress = without_backups(tmp_path, Hosts())
+    assert from_files(run, progress) is None
+    assert f"skipped: {tmp_path}/unmounted the inventory's snapshot.directory does not exist" in run.notes
+    assert "directory unmounted" in [row["source"] for row in run.table]
+
+
+def test_the_whole_recovery_is_planned_without_a_backup_directory(tmp_path: Path) -> None:
+    run, progress = without_backups(tmp_path, Hosts())
+    through(run, progress)
+    assert progress.sources.chosen.kind == "salvage"
+
+
+def test_where_nothing_else_is_left_the_run_stops_with_the_choices(tmp_path: Path) -> None:
+    run, progress = without_backups(tmp_path, Wiped())
+    with pytest.raises(SnapshotError, match=r"unmounted: .* does not exist\n.*name a backup with --snapshot=FILE"):
+        from_files(run, progress)
