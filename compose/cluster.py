@@ -18,6 +18,7 @@ SERVER_ARCHIVE = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
 DATA_ROOT = "/var/lib/etcd/dh"
 UNIT = "dh-etcd.service"
 FORMED = "/var/lib/requorum-lab/formed"
+PRESENCE = "/var/lib/requorum-lab/presence"  # where it is, dh_process keeps a key with a lease
 HEALTH_SECONDS = 60
 PROCESS_SECONDS = 30
 
@@ -82,8 +83,10 @@ class ClusterState:
         return 2 * sum(member.healthy for member in self.members) > len(self.members)
 
 
-def bootstrap(nodes: Nodes) -> ClusterState:
+def bootstrap(nodes: Nodes, *, presence: bool = False) -> ClusterState:
     """Form the cluster, turn authentication on and Deephaven up; nothing when that was done once.
+
+    With `presence`, each Deephaven process keeps a key with a lease.
 
     Raises ClusterError or NodeError; the next attempt clears what a failed one left behind.
     """
@@ -93,6 +96,8 @@ def bootstrap(nodes: Nodes) -> ClusterState:
         _configure(nodes, cluster_id)
         _start(nodes)
         _secure(nodes.configuration_server)
+        if presence:
+            on_each(nodes.deephaven, lambda node: _shell(node, 'mkdir -p "${1%/*}" && : >"$1"', PRESENCE))
         _power_on(nodes)
         _shell(
             nodes.configuration_server,

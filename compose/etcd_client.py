@@ -90,6 +90,15 @@ class Client:
         answer = self._ask("write", lambda: self._etcd.put(key, value))
         return int(answer.header.revision)
 
+    def put_leased(self, key: bytes, value: bytes, seconds: int) -> None:
+        """Write one key with a lease of its own that nobody renews."""
+        self._ask("write with a lease", lambda: self._etcd.put(key, value, self._etcd.lease(seconds)))
+
+    def leased(self, prefix: bytes) -> dict[bytes, int]:
+        """The keys under `prefix` that have a lease, each with the lease's ID."""
+        found = self._ask("read", lambda: list(self._etcd.get_prefix(prefix)))
+        return {bytes(about.key): int(about.lease_id) for _, about in found if about.lease_id}
+
     def put_all(self, data: Mapping[bytes, bytes]) -> None:
         """Write `data` in transactions of a hundred keys, several at once."""
         put = self._etcd.transactions.put

@@ -38,30 +38,30 @@ def say(line: str) -> None:
     print(f"lab: {line}", file=sys.stderr, flush=True)
 
 
-def up(*, members: int = 3, spares: int = 0, hosts: int = 1, etcd: str = "3.5") -> Nodes:
+def up(*, members: int = 3, spares: int = 0, hosts: int = 1, etcd: str = "3.5", presence: bool = False) -> Nodes:
     """The lab with a running, secured cluster and Deephaven on it, made or found.
 
-    `hosts` counts further Deephaven hosts, `spares` empty machines. Raises LabError when one of
-    another shape is up.
+    `hosts` counts further Deephaven hosts, `spares` empty machines; with `presence` each Deephaven
+    process keeps a leased key. Raises LabError when a lab of another shape is up.
     """
     choice = EtcdChoice.parse(etcd)
     began = time.monotonic()
     say(engine.start())
     with _lock():
-        lab = _planned(members, spares, hosts, choice)
+        lab = _planned(members, spares, hosts, choice, presence)
         lab.write()
         nodes = Nodes.of(lab)
         provision.start(lab)
         provision.give_access(lab, nodes)
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
-        cluster.bootstrap(nodes)
+        cluster.bootstrap(nodes, presence=presence)
         lab_inventory.write(lab)
         provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
     return nodes
 
 
-def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice) -> LabState:
+def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice, presence: bool) -> LabState:
     """The lab to have: the one that is up if it has this shape, else a new one."""
     try:
         lab = LabState.read()
@@ -71,28 +71,35 @@ def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice) -> LabSt
         tag = image.ensure(choice, say)
         provision.remove()  # a lab whose state was lost cannot be reached any more
         subnet = provision.free_subnet()
-        return LabState(choice.name, tag, subnet, provision.machines(members, spares, hosts, subnet))
-    asked = (members, spares, hosts, choice.name)
-    there = (*(len(lab.of(r)) for r in (Role.MEMBER, Role.SPARE, Role.QUERY)), lab.etcd)
+        machines = provision.machines(members, spares, hosts, subnet)
+        return LabState(choice.name, tag, subnet, machines, presence=presence)
+    asked = (members, spares, hosts, choice.name, _presence(presence))
+    there = (*(len(lab.of(r)) for r in (Role.MEMBER, Role.SPARE, Role.QUERY)), lab.etcd, _presence(lab.presence))
     if asked != there:
         raise LabError(
-            "a lab of another shape is up: it has {} members, {} spares, {} hosts and etcd {}; "
+            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {} and {}; "
             "run `python -m compose.lab down` first".format(*there)
         )
     return lab
 
 
-def load_keys(keys: int) -> str:
-    """Write the lab's data; a line on it."""
+def _presence(presence: bool) -> str:
+    return "presence keys" if presence else "no presence keys"
+
+
+def load_keys(keys: int, leases: int = 0) -> str:
+    """Write the lab's data, `leases` dead leases beside it; a line on it."""
     with _lock():
         lab, nodes = LabState.read(), Nodes.read()
         began = time.monotonic()
         loaded = load.load(nodes, keys)
+        load.load_leases(nodes, leases)
         lab = replace(lab, keys=keys)
         lab.write()
         lab_inventory.write(lab)
     seconds = time.monotonic() - began
-    return f"{keys} keys, {loaded.written} of them written, in {seconds:.1f} s"
+    dead = f", {leases} keys with dead leases" if leases else ""
+    return f"{keys} keys, {loaded.written} of them written{dead}, in {seconds:.1f} s"
 
 
 def break_lab(how: str, members: str | None = None) -> str:
@@ -183,8 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--spares", type=some, default=0, help="empty machines")
     make.add_argument("--etcd", default="3.5", metavar="3.4|3.5|testing|DIR")
     make.add_argument("--hosts", type=some, default=1, help="further Deephaven hosts")
+    make.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
     fill = commands.add_parser("load", help="write the data")
     fill.add_argument("--keys", type=int, default=load.KEYS)
+    fill.add_argument("--leases", type=some, default=0, help="keys with a lease whose holder is dead")
     breaking = commands.add_parser("break", help="destroy quorum; ends when it is really lost")
     breaking.add_argument("--how", required=True, choices=[f.name for f in faults.FAULTS])
     breaking.add_argument("--members", metavar="etcd-2,etcd-3", help="default: a majority")
@@ -203,9 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
                 spares=given.spares,
                 hosts=given.hosts,
                 etcd=given.etcd,
+                presence=given.presence,
             )
         elif given.command == "load":
-            print(load_keys(given.keys))
+            print(load_keys(given.keys, given.leases))
         elif given.command == "break":
             print(break_lab(given.how, given.members))
         elif given.command == "status":

@@ -1,8 +1,8 @@
 """The lab's data: what a Deephaven cluster keeps in etcd, made up but exactly reproducible.
 
 Every key and value follows from the number of keys alone, so that after a recovery each single one
-can be compared. All of it is under /main; the heartbeats of the stand-ins are under /status and do
-not count. How it travels is `compose/etcd_client.py`'s business.
+can be compared. All of it is under /main; what changes by itself, heartbeats and keys with a
+lease, is under /status and does not count. How it travels is `compose/etcd_client.py`'s business.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ PREFIX = "/main"
 PROPS = "/main/config/props"
 KEYS_PER_PROP = 72  # 300 of 21,640
 BYTES = (50, 600)
+LEASED = "/status/leased"
+LEASE_SECONDS = (20, 600, 30, 900, 40, 1200)  # some end during a recovery, the others after it
 
 # Where the other keys go: what Deephaven keeps in etcd, by its documentation.
 PLACES = (
@@ -100,6 +102,14 @@ def load(nodes: Nodes, keys: int = KEYS) -> Loaded:
         revision = client.revision()
     seconds = time.monotonic() - started
     return Loaded(keys, len(wrong), len(surplus), revision, seconds)
+
+
+def load_leases(nodes: Nodes, count: int) -> None:
+    """Write `count` keys whose holders have died: each has a lease of its own that nobody renews."""
+    with etcd_client.connect(nodes) as client:
+        for number in range(count):
+            seconds = LEASE_SECONDS[number % len(LEASE_SECONDS)]
+            client.put_leased(f"{LEASED}/{number:03d}".encode(), f"{seconds} s".encode(), seconds)
 
 
 def difference(there: Mapping[bytes, bytes], keys: int = KEYS) -> Difference:

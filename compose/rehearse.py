@@ -4,6 +4,7 @@ The runbook is run exactly as an operator runs it, in a process of its own. What
 key and value before the loss is compared with what is there after the recovery.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -45,9 +46,9 @@ def data(nodes: Nodes) -> dict[bytes, bytes]:
     return {k: v for k, v in etcd_client.read_all(nodes).items() if not k.startswith(b"/status/")}
 
 
-def rehearse() -> int:
-    nodes = lab.up()
-    lab.say(lab.load_keys(load.KEYS))
+def rehearse(leases: int = 0, presence: bool = False) -> int:
+    nodes = lab.up(presence=presence)
+    lab.say(lab.load_keys(load.KEYS, leases))
     snapshot = back_up(nodes)
     lab.say(f"backup: {snapshot.relative_to(ROOT)}, {snapshot.stat().st_size:,} bytes")
     for number in range(LATE_WRITES):
@@ -77,8 +78,12 @@ def _verdict(before: dict[bytes, bytes], after: dict[bytes, bytes], seconds: flo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m compose.rehearse")
+    parser.add_argument("--leases", type=int, default=0, help="dead leases in the data")
+    parser.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
+    given = parser.parse_args(arguments)
     try:
-        return rehearse()
+        return rehearse(given.leases, given.presence)
     except LabError as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1

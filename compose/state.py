@@ -47,13 +47,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class LabState:
-    """One lab: `etcd` as given to `up`, `subnet` of the etcd network, `keys` loaded so far."""
+    """One lab: `etcd` and `presence` as given to `up`, `subnet` of the etcd network, `keys` loaded so far."""
 
     etcd: str
     image: str
     subnet: str
     machines: tuple[Machine, ...]
     keys: int = 0
+    presence: bool = False
 
     def of(self, role: Role) -> tuple[Machine, ...]:
         """The machines of one role, in the order of their numbers."""

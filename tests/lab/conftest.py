@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compose import lab
 from compose.errors import LabError
 from tests.lab import troubles
-from tests.lab.rehearsal import Rehearsal
+from tests.lab.rehearsal import Own, Rehearsal
 
 REHEARSAL = pytest.StashKey[Rehearsal]()
 
@@ -32,6 +34,22 @@ def rehearsal(_lab: Rehearsal) -> Rehearsal:
     except LabError as error:
         pytest.fail(f"the lab does not start: {error}", pytrace=False)
     return _lab
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    """Makes a healthy, loaded, backed-up cluster of the shape that is asked for."""
+
+    def make(**shape: Any) -> Rehearsal:
+        other = Rehearsal(tmp_path, **{"spares": 0, **shape})
+        other.prepare()
+        return other
+
+    lab.down()
+    try:
+        yield make
+    finally:
+        lab.down()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,6 +39,8 @@ class Rehearsal:
     etcd: str = "3.5"
     spares: int = 2
     members: int = 3
+    presence: bool = False
+    leases: int = 0
     recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
     _number: int = 0
@@ -57,8 +59,8 @@ class Rehearsal:
         self.spoilt = True  # until the test has ended well
 
     def _fill(self) -> None:
-        nodes = lab.up(members=self.members, spares=self.spares, etcd=self.etcd)
-        lab.load_keys(load.KEYS)
+        nodes = lab.up(members=self.members, spares=self.spares, etcd=self.etcd, presence=self.presence)
+        lab.load_keys(load.KEYS, self.leases)
         poll.until(
             lambda: all(member.healthy for member in cluster.state(nodes).members),
             seconds=30,
@@ -140,6 +142,10 @@ class Rehearsal:
         self.assert_deephaven_works()
         self.assert_data_is_back()
         self.spoilt = False
+
+
+# A healthy, loaded, backed-up lab of the shape that is given by fields of `Rehearsal`.
+Own = Callable[..., Rehearsal]
 
 
 def heal(rehearsal: Rehearsal, how: str, names: tuple[str, ...]) -> None:

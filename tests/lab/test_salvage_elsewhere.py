@@ -5,38 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
-from compose import cluster, etcd_client, faults, lab, poll
+from compose import cluster, etcd_client, faults, poll
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
-from tests.lab.rehearsal import Rehearsal
+from tests.lab.rehearsal import Own
 from tests.lab.test_salvage import ALL, kill_all_while_writing, missing
 from tests.lab.writers import PREFIX, data_dir, leftovers, on_disk, writing
 
 ETCDCTL = "/usr/illumon/latest/bin/etcdctl.sh"
 IN_FLIGHT = 64  # so many writes are under way at any moment, and stay unacknowledged where the leader is cut off
 LATE = tuple(f"{PREFIX}99/{number:06d}." for number in range(10))
-
-Own = Callable[..., Rehearsal]
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Own]:
-    """Makes a healthy, loaded, backed-up cluster of the shape that is asked for."""
-
-    def make(**shape: str | int) -> Rehearsal:
-        other = Rehearsal(tmp_path, **{"spares": 0, **shape})  # type: ignore[arg-type]
-        other.prepare()
-        return other
-
-    lab.down()
-    try:
-        yield make
-    finally:
-        lab.down()
 
 
 # -- an old leader that was cut off ------------------------------------------------------------------------------

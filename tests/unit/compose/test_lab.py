@@ -1,0 +1,26 @@
+"""The lab's command line: what it refuses, without a container."""
+
+from __future__ import annotations
+
+import pytest
+
+from compose import lab
+from compose.errors import LabError
+from compose.image import EtcdChoice
+from compose.state import LabState, Machine, Role
+
+THERE = LabState("3.5", "image", "10.89.7.0/24", (Machine("etcd-1", Role.MEMBER, "10.89.7.11"),))
+
+
+def test_a_lab_of_another_shape_is_named_and_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LabState, "read", lambda: THERE)
+    same, choice = (1, 0, 0), EtcdChoice.parse("3.5")
+    assert lab._planned(*same, choice, False) is THERE
+    with pytest.raises(LabError, match=r"it has 1 members, 0 spares, 0 hosts, etcd 3\.5 and no presence keys"):
+        lab._planned(*same, choice, True)
+
+
+def test_a_number_of_leases_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        lab.main(["load", "--leases=-1"])
+    assert "argument --leases: '-1' is not one of 0 to 19" in capsys.readouterr().err
