@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from requorum import procedures as stages
+from requorum.evidence.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -127,6 +131,54 @@ def test_the_readme_leads_to_every_page() -> None:
 @ids
 def test_every_command_shown_is_there(path: Path, request: pytest.FixtureRequest) -> None:
     assert not [f"{line}: {wrong}" for line in code(path) if (wrong := unknown(line, request.config))]
+
+
+SHOWN = re.compile(
+    r"(?:\.venv/bin/)?((?:pytest runbook\S*|make)(?: +[-A-Z]\S+| [a-z-]+)+|python -m [^>#]+)\s*(?:[>#].*)?"
+)
+ONE_PROCESS = """
+import json, pytest, runpy, sys
+for sys.argv in json.load(sys.stdin):
+    print("$", *sys.argv, flush=True)
+    try:
+        if sys.argv[0] == "pytest":
+            sys.exit(pytest.main(sys.argv[1:]))
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        print("ended with", int(end.code or 0), flush=True)
+"""
+
+
+def without_hosts(shown: str, evidence: Path) -> list[str]:
+    """A command of the pages as far as it goes without a host, a lab or an engine: what pytest would run, a help."""
+    inventory = re.sub(r"--hosts=(prod|lab)\b", "--hosts=example", shown)
+    words = inventory.removeprefix("python -m ").split()
+    if words[0] == "pytest":
+        return [*words, "--collect-only", "-q"]
+    if words[0].startswith(("compose.", "tests.")):
+        return [*words[: 2 if words[1][0] != "-" else 1], "--help"]
+    return {
+        "requorum.sudoers": ["requorum.sudoers", "example", words[-1]],
+        "requorum.journal": ["requorum.journal", "verify", str(evidence / "journal.jsonl")],
+        "requorum.report": ["requorum.report", str(evidence)],
+    }[words[0]]
+
+
+def test_every_command_shown_does_what_it_can_without_a_host(tmp_path: Path) -> None:
+    """A run is collected, a lab says its help, make says what it would do; what reads evidence reads some."""
+    shown = {found[1].strip() for path in TEXTS for line in code(path) if (found := SHOWN.fullmatch(line.strip()))}
+    journal = Journal(tmp_path / "evidence")
+    journal.record("run", cluster="prod")
+    journal.record("end", outcome="stopped", stopped_at=None)
+    journal.summary({})
+    made = sorted(command for command in shown if command.startswith("make "))
+    others = [without_hosts(command, journal.directory) for command in sorted(shown - set(made))]
+    assert len(made) >= 8 and len(others) >= 20
+    for command in made:
+        subprocess.run([*command.split(), "-n"], cwd=ROOT, check=True, capture_output=True)
+    driver = [sys.executable, "-c", ONE_PROCESS]
+    ran = subprocess.run(driver, cwd=ROOT, input=json.dumps(others), text=True, capture_output=True, check=False)
+    assert ran.stdout.count("ended with 0") == len(others), ran.stdout + ran.stderr
 
 
 def test_every_dependency_has_its_reason() -> None:
