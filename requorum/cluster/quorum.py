@@ -12,7 +12,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.hosts.system import reached
+from requorum.hosts.system import Reach
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.refusal import Disproved, Refusal
@@ -179,9 +179,9 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
-def is_cut_off(code: int, stderr: str, listens: bool) -> bool:
-    """Reads `ask_reach` for a peer port. Where the peer's own etcd `listens` there, it is a filter that refuses."""
-    return code != 0 and (listens or not reached(code, stderr))
+def is_cut_off(reach: Reach, listens: bool) -> bool:
+    """Whether a peer port cannot be reached. Where the peer's own etcd `listens` there, it is a filter that refuses."""
+    return reach == "silent" or (listens and reach == "refused")
 
 
 def listens(config: MemberConfig | None, has_leader: bool | None, ip: str, port: int) -> bool:

@@ -31,9 +31,9 @@ def of_a_machine(inventory: Inventory, host: str) -> list[Command]:
     settings = inventory.etcd
     journal = ("journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(SAID), "-u", settings.unit)
     return [
-        systemd.ask_unit(host, settings.unit),
+        *systemd.ask_unit(host, settings.unit).commands,
         look(host, "cat", settings.config, why=f"read {settings.config}"),
-        system.ask_addresses(host),
+        *system.ask_addresses(host).commands,
         look(host, *journal, why="what etcd said last"),
     ]
 
@@ -45,8 +45,10 @@ def machine(where: str, unit: Result, config: Result, addresses: Result, journal
             found = etcd.parse_config(config.stdout, where)
         except Refusal as refusal:
             problem = refusal.what
-    known = system.parse_addresses(addresses.stdout)
-    return EtcdSheet(systemd.parse_unit(unit.stdout), found, problem, known, said=tuple(journal.stdout.splitlines()))
+    host = unit.command.host
+    known = system.ask_addresses(host).understand([addresses])
+    state = systemd.ask_unit(host, "etcd's unit").understand([unit])
+    return EtcdSheet(state, found, problem, known, said=tuple(journal.stdout.splitlines()))
 
 
 def of_members(inventory: Inventory, members: tuple[Member, ...], found: Mapping[str, EtcdSheet]) -> list[Command]:
@@ -175,7 +177,7 @@ def of_hashes(found: Mapping[str, EtcdSheet]) -> list[Command]:
 def of_the_way(members: tuple[Member, ...], found: Mapping[str, EtcdSheet], port: int) -> list[Command]:
     """Whether members reach each other, of those that are there under their address."""
     there = [m for m in members if m.host in found and m.ip in found[m.host].addresses]
-    return [system.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b]
+    return [c for a in there for b in there if a is not b for c in system.ask_reach(a.host, b.ip, port).commands]
 
 
 def cut_off(
@@ -189,10 +191,16 @@ def cut_off(
         if (on := found.get(member.host)) and quorum.listens(on.config, on.has_leader, member.ip, port)
     }
     cut = {
-        host: [ip for r in said if quorum.is_cut_off(r.code, r.stderr, (ip := r.command.argv[-2]) in open_there)]
+        host: [
+            names[ip]
+            for r in said
+            if quorum.is_cut_off(
+                system.ask_reach(host, (ip := r.command.argv[-2]), port).understand([r]), ip in open_there
+            )
+        ]
         for host, said in answers.items()
     }
-    return {host: tuple(names[ip] for ip in ips) for host, ips in cut.items()}
+    return {host: tuple(hosts) for host, hosts in cut.items()}
 
 
 def of_users(inventory: Inventory, roles: Sequence[str]) -> list[Command]:

@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from typing import Literal
 
-from requorum.command import Command, look
+from requorum.command import Command, Result, look
+from requorum.hosts.question import PATH, Question, checked
 from requorum.refusal import Refusal
 
 
-def parse_files(text: str) -> tuple[str, ...]:
-    """`ask_files`' answer; of two names of the same file the first counts (/lib is a link where /usr is merged)."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        inode, _, path = line.partition(" ")
-        found.setdefault(inode, path)
-    return tuple(found.values())
+def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
+    """Which of these paths exist, links not followed; of two names of the same file the first (/lib is a link where
+    /usr is merged)."""
+    asked = dict.fromkeys(paths)
+
+    def read(result: Result) -> tuple[str, ...]:
+        found: dict[str, str] = {}
+        for line in result.stdout.splitlines():
+            inode, _, path = line.partition(" ")
+            if path not in asked:
+                raise Refusal(host, f"tells of {path[:200]!r}, which was not asked", "look at `find` on that host")
+            found.setdefault(inode, path)
+        return tuple(found.values())
+
+    words = ("find", *asked, "-maxdepth", "0", "-printf", r"%D:%i %p\n")
+    return Question(look(host, *words, why="which of these files exist"), read)
 
 
-def ask_files(host: str, *paths: str) -> Command:
-    """Which of these paths exist, links not followed: one line each."""
-    return look(
-        host,
-        "find",
-        *dict.fromkeys(paths),
-        "-maxdepth",
-        "0",
-        "-printf",
-        r"%D:%i %p\n",
-        why="which of these files exist",
-    )
+def ask_addresses(host: str) -> Question[tuple[str, ...]]:
+    def read(result: Result) -> tuple[str, ...]:
+        found = re.findall(r"\binet6? ([0-9a-fA-F.:]+)", result.stdout)
+        return tuple(address for address in found if ip_address(address))
+
+    return Question(look(host, "ip", "-o", "addr", "show", why="addresses of the host", root=False), read)
 
 
-def ask_addresses(host: str) -> Command:
-    return look(host, "ip", "-o", "addr", "show", why="addresses of the host", root=False)
+Reach = Literal["connected", "refused", "silent"]
 
 
-def parse_addresses(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\binet6? ([0-9a-fA-F.:]+)", text))
+def ask_reach(host: str, ip: str, port: int) -> Question[Reach]:
+    """Whether an address can be reached at all; a refused connection is an answer too: somebody is there."""
 
+    def read(result: Result) -> Reach:
+        if result.code == 0:
+            return "connected"
+        return "refused" if "refused" in result.stderr.lower() else "silent"
 
-def ask_reach(host: str, ip: str, port: int) -> Command:
-    """Whether an address can be reached at all; a refused connection is an answer too."""
-    return look(
+    command = look(
         host,
         "env",
         "LC_ALL=C",
@@ -57,11 +64,15 @@ def ask_reach(host: str, ip: str, port: int) -> Command:
         why=f"reach {ip}:{port}",
         root=False,
     )
+    return Question(command, read)
 
 
-def reached(code: int, stderr: str) -> bool:
-    """Reads `ask_reach`: connected, or refused by a host that is there."""
-    return code == 0 or "refused" in stderr.lower()
+@dataclass(frozen=True)
+class Free:
+    """Room on a file system: its free bytes, and the directory where it is mounted."""
+
+    size: int
+    mount: str
 
 
 def with_parents(path: str) -> list[str]:
@@ -69,14 +80,16 @@ def with_parents(path: str) -> list[str]:
     return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
 
 
-def ask_free(host: str, place: str) -> Command:
-    return look(host, "df", "-P", "-B1", *with_parents(place), why="free disk")
+def ask_free(host: str, *places: str) -> Question[Free | str]:
+    """Room at the last of these places that exists; why df tells of none of them where it does not."""
 
+    def read(result: Result) -> Free | str:
+        rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
+        if not rows:
+            return f"no answer from df: {result.words}"
+        return Free(int(rows[-1][3]), checked(host, "mount point", " ".join(rows[-1][5:]), PATH))
 
-def parse_free(text: str) -> tuple[int, str] | None:
-    """(free bytes, the directory that it is mounted on) of the deepest that exists; None where df said nothing."""
-    rows = [line.split() for line in text.splitlines()[1:] if line.strip()]
-    return (int(rows[-1][3]), rows[-1][5]) if rows else None
+    return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
 
 
 class RecordError(Refusal):
@@ -114,21 +127,28 @@ _STAT = re.compile(r"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>\S+:\S+)$")
 _SUM = re.compile(r"^(?P<sum>[0-9a-f]{64}) [ *](?P<path>/.*)$", re.S)
 
 
+def ask_listing(host: str, data_root: str, unit: str, places: Sequence[str]) -> Question[tuple[Entry, ...]]:
+    """Path, mode, owner, link and content of all that lies there. Compared in memory: passwords are among it."""
+    argv = ("sh", "-c", _LIST, data_root, unit, *places)
+    command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True)
+    return Question(command, lambda result: _read_listing(host, result.stdout))
+
+
 def is_listing(question: Command) -> bool:
     return question.argv[:3] == ("sh", "-c", _LIST)
 
 
-def without(text: str, gone: Callable[[str], bool]) -> str:
+def without(host: str, text: str, gone: Callable[[str], bool]) -> str:
     """A listing without the paths that will be gone by then, for a plan."""
     words = []
-    for entry in parse_listing(text):
+    for entry in _read_listing(host, text):
         if not gone(entry.path):
             words += [f"{entry.kind} {entry.mode or '777'} {entry.owner}", entry.path, entry.target]
             words += [f"{entry.sha256}  {entry.path}"] if entry.sha256 else []
     return "".join(f"{word}\0" for word in words)
 
 
-def parse_listing(text: str, host: str = "the listing of a host") -> tuple[Entry, ...]:
+def _read_listing(host: str, text: str) -> tuple[Entry, ...]:
     """Entries by path; of a place that was listed twice, by two of its names, one."""
     words = iter(text.split("\0"))
     found: dict[str, Entry] = {}
@@ -140,8 +160,8 @@ def parse_listing(text: str, host: str = "the listing of a host") -> tuple[Entry
             found[path] = Entry(path, stat["kind"], stat["mode"] if stat["kind"] != "l" else "", stat["owner"], target)
         elif digest:
             sums[digest["path"]] = digest["sum"]
-        elif word:
-            raise RecordError(host, f"has a line in its listing that is none of it: {word[:60]!r}", "run again")
+        elif word:  # not shown: it may be a password's
+            raise RecordError(host, "has a line in its listing that is none of it", "run again")
     whole = {path: Entry(**{**asdict(e), "sha256": sums.get(path, "")}) for path, e in found.items()}
     return tuple(whole[path] for path in sorted(whole))
 

@@ -1,15 +1,12 @@
-"""What an installed unit runs, as systemd itself understood it: words, environment and account, from its bus.
-
-Not from the unit's text: quoting, line continuation, drop-ins, specifiers and resets are systemd's to read. Asking
-needs no root. Pure: a question, and a reader of its answer.
-"""
+"""systemd's word on a unit: its state, and what it runs as systemd itself understood it, from its bus."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from requorum.command import Command, look
+from requorum.command import Result, look
+from requorum.hosts.question import NAME, PATH, Question, checked
 from requorum.refusal import Refusal
 
 PROPERTIES = ("ExecStart", "Environment", "EnvironmentFiles", "User", "WorkingDirectory", "LimitNOFILE")
@@ -32,10 +29,14 @@ class ExecStart:
     files: int
 
 
-def ask(host: str, unit: str) -> Command:
-    """One line for each property, typed: `a(sasbttttuii) 1 "/usr/bin/etcd" 3 "/usr/bin/etcd" …`."""
+def ask_exec(host: str, unit: str) -> Question[ExecStart]:
+    """Not from the unit's text: quoting, drop-ins, specifiers and resets are systemd's to read.
+
+    One line for each property, typed: `a(sasbttttuii) 1 "/usr/bin/etcd" 3 "/usr/bin/etcd" …`. Raises `UnitError` where
+    the unit has no ExecStart, or several.
+    """
     escaped = "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in unit)
-    return look(
+    command = look(
         host,
         "busctl",
         "get-property",
@@ -46,25 +47,36 @@ def ask(host: str, unit: str) -> Command:
         why=f"what {unit} runs",
         root=False,
     )
+    return Question(command, lambda result: _read_exec(host, unit, result))
 
 
-def parse(text: str, where: str, unit: str) -> ExecStart:
-    """Reads `ask`'s answer. Raises `UnitError` naming `where` when the unit has no ExecStart, or several."""
-    lines = [_words(line) for line in text.splitlines() if line.strip()]
-    if len(lines) != len(PROPERTIES) or any(len(words) < 2 for words in lines):
-        raise UnitError(where, f"systemd does not tell what {unit} runs: {text.strip()[-200:]!r}", "look at it by hand")
+# A program may go by another name (ExecStart=@…); files of an environment may be a pattern.
+_PROGRAM = re.compile(f"{PATH.pattern}|{NAME.pattern}")
+_FILES = re.compile(r"/[^\x00-\x1f\x7f]*")
+_DIRECTORY = re.compile(rf"(-?({_FILES.pattern}|~))?")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.$-]*")
+
+
+def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
+    lines = [_words(line) for line in result.stdout.splitlines() if line.strip()]
+    if result.code or len(lines) != len(PROPERTIES) or any(len(words) < 2 for words in lines):
+        said = (result.stdout + result.stderr).strip()[-200:]
+        raise UnitError(host, f"systemd does not tell what {unit} runs: {said!r}", "look at it by hand")
     command, environment, files, user, directory, limit = lines
     if command[1] != "1":
         found = "no ExecStart" if command[1] == "0" else f"{command[1]} ExecStart lines"
-        raise UnitError(where, f"{unit} has {found}", f"install it again, or look: systemctl cat {unit}")
-    count = int(command[3])
+        raise UnitError(host, f"{unit} has {found}", f"install it again, or look: systemctl cat {unit}")
+    program, *words = command[4 : 4 + int(command[3])]
     pairs = zip(files[2::2], files[3::2], strict=True)
     return ExecStart(
-        argv=tuple(command[4 : 4 + count]),
+        argv=(checked(host, f"program of {unit}", program, _PROGRAM), *words),
         environment=tuple(environment[2:]),
-        environment_files=tuple(("-" if optional == "true" else "") + path for path, optional in pairs),
-        user=user[1],
-        directory=re.sub("^!", "-", directory[1]),  # systemd's two spellings of "if it is there"
+        environment_files=tuple(
+            ("-" if optional == "true" else "") + checked(host, f"environment file of {unit}", path, _FILES)
+            for path, optional in pairs
+        ),
+        user=checked(host, f"account of {unit}", user[1], _ACCOUNT),
+        directory=checked(host, f"directory of {unit}", re.sub("^!", "-", directory[1]), _DIRECTORY),  # two spellings
         files=int(limit[1]),
     )
 
@@ -113,25 +125,19 @@ class Unit:
         return f"{self.load}, {self.active} ({self.sub}), {self.enabled or 'not installed'}"
 
 
-def ask_unit(host: str, unit: str) -> Command:
+_WORD = re.compile(r"[a-z-]*")
+
+
+def ask_unit(host: str, unit: str) -> Question[Unit]:
+    def read(result: Result) -> Unit:
+        values = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
+        words = {"LoadState": "", "ActiveState": "inactive", "SubState": "dead", "UnitFileState": ""}
+        load, active, sub, enabled = (
+            checked(host, f"{name} of {unit}", values.get(name, other), _WORD) for name, other in words.items()
+        )
+        fragment = values.get("FragmentPath", "")
+        return Unit(load, active, sub, enabled, fragment and checked(host, f"FragmentPath of {unit}", fragment, PATH))
+
     properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
-    return look(
-        host,
-        "systemctl",
-        "show",
-        unit,
-        *(f"--property={name}" for name in properties),
-        why=f"state of {unit}",
-        root=False,
-    )
-
-
-def parse_unit(text: str) -> Unit:
-    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return Unit(
-        load=values.get("LoadState", ""),
-        active=values.get("ActiveState", "inactive"),
-        sub=values.get("SubState", "dead"),
-        enabled=values.get("UnitFileState", ""),
-        fragment=values.get("FragmentPath", ""),
-    )
+    words = ("systemctl", "show", unit, *(f"--property={name}" for name in properties))
+    return Question(look(host, *words, why=f"state of {unit}", root=False), read)

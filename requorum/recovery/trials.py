@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from requorum.cluster import sandbox
-from requorum.command import look
+from requorum.hosts import system
 from requorum.recovery import trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
-from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
 
@@ -53,15 +52,13 @@ _REMEDY = (
 
 def _there_is_room(run: Run, host: str, size: int) -> None:
     members = len(run.terms.member_hosts)
-    answers = facts.by_host(
-        run, [look(h, "df", "-P", "-B1", BASE, why="free disk for the trial") for h in run.terms.member_hosts]
-    )
     findings: dict[str, str | Exception | None] = {}
-    for member, result in answers.items():
+    for member, free in run.ask({h: system.ask_free(h, BASE) for h in run.terms.member_hosts}).items():
         needed = trial.bytes_needed(size, members, member == host)
-        rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
-        free = int(rows[-1][3]) if rows else 0
-        findings[member] = None if free >= needed else f"{free:,} of {needed:,} bytes"
+        if isinstance(free, str):
+            findings[member] = free
+        else:
+            findings[member] = None if free.size >= needed else f"{free.size:,} of {needed:,} bytes"
     run.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
 
 

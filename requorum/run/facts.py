@@ -43,8 +43,7 @@ def tools(run: Run) -> dict[str, Tools]:
 
 
 def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:
-    questions = [systemd.ask_unit(host, run.inventory.etcd.unit) for host in hosts]
-    return {host: systemd.parse_unit(r.stdout) for host, r in by_host(run, questions).items()}
+    return run.ask({host: systemd.ask_unit(host, run.inventory.etcd.unit) for host in hosts})
 
 
 def configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
@@ -102,8 +101,7 @@ def new_configuration_is_installed(run: Run) -> bool:
 
 def files(run: Run, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Which of these paths exist. Shape: host → paths."""
-    answers = by_host(run, [system.ask_files(host, *wanted) for host, wanted in paths.items()])
-    return {host: system.parse_files(result.stdout) for host, result in answers.items()}
+    return run.ask({host: system.ask_files(host, *wanted) for host, wanted in paths.items()})
 
 
 def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
@@ -121,7 +119,7 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
     hosts = [member.host for member in members if member.host not in run.terms.gone]
     found_units, read = units(run, hosts), configs_or_why(run, hosts)
     found_configs = {host: None if isinstance(config, str) else config for host, config in read.items()}
-    addresses = by_host(run, [system.ask_addresses(host) for host in hosts])
+    addresses = run.ask({host: system.ask_addresses(host) for host in hosts})
     configured = {h: c for h, c in found_configs.items() if c is not None}
     data = _database_sizes(run, configured)
     leaders = _leaders(run, configured)
@@ -141,7 +139,7 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
             unread=why if isinstance(why := read[host], str) else "",
             has_data=host in data,
             data_bytes=data.get(host, 0),
-            addresses=system.parse_addresses(addresses[host].stdout),
+            addresses=addresses[host],
             has_leader=leaders.get(host),
             cut_off_from=cut_off.get(host, ()),
         )
@@ -210,21 +208,14 @@ def _cut_off(
     leaders: dict[str, bool | None],
 ) -> dict[str, tuple[str, ...]]:
     """host → other members' hosts that it cannot reach at all."""
-    members = tuple(members)
     port = run.inventory.etcd.peer_port
-    questions, peers = [], []
-    for member in members:
-        for peer in members:
-            if peer is not member and not {member.host, peer.host} & set(run.terms.gone):
-                questions.append(system.ask_reach(member.host, peer.ip, port))
-                peers.append((member.host, peer.ip, peer.host))
-    answers = {(r.command.host, r.command.argv[-2]): r for r in run.look(questions)}
+    there = [member for member in members if member.host not in run.terms.gone]
+    ways = {(a.host, b): system.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b}
     found: dict[str, tuple[str, ...]] = {}
-    for host, ip, name in peers:
-        result = answers[host, ip]
-        listens = quorum.listens(configured.get(name), leaders.get(name), ip, port)
-        if quorum.is_cut_off(result.code, result.stderr, listens):
-            found[host] = (*found.get(host, ()), name)
+    for (host, peer), reach in run.ask(ways).items():
+        listens = quorum.listens(configured.get(peer.host), leaders.get(peer.host), peer.ip, port)
+        if quorum.is_cut_off(reach, listens):
+            found[host] = (*found.get(host, ()), peer.host)
     return found
 
 

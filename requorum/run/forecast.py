@@ -88,7 +88,7 @@ class Forecast:
             return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
         if system.is_listing(question):
             gone = partial(self._gone, host)
-            return question, lambda result: replace(result, stdout=system.without(result.stdout, gone))
+            return question, lambda result: replace(result, stdout=system.without(host, result.stdout, gone))
         things = {path: self.after.at(host, path) for path in paths}
         if name == "find" and "-maxdepth" in words and words[words.index("-maxdepth") + 1] == "0":
             return self._which_exist(question, things)

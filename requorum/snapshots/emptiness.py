@@ -19,6 +19,7 @@ from requorum.hosts import systemd
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
+from requorum.refusal import Refusal
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.layout import OURS, Layout, ask_layout
@@ -70,7 +71,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     kept = [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
     root = ask_layout(host, settings.data_root, 1)
     commands = (
-        systemd.ask(host, unit),
+        *systemd.ask_exec(host, unit).commands,
         look(host, "cat", *kept, why=f"what {unit} started"),
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
@@ -123,8 +124,8 @@ def _runs(host: str, unit: str, answer: Result, kept: Result) -> tuple[str, ...]
     """The words that the unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
     or starts several things. Of one that was set aside, what its file says."""
     try:
-        found = systemd.parse(answer.stdout, host, unit)
-    except (systemd.UnitError, ValueError, IndexError):
+        found = systemd.ask_exec(host, unit).understand([answer])
+    except Refusal:
         return _started(kept.stdout)
     values = dict(one.split("=", 1) for one in found.environment if "=" in one)
     words = [part for word in found.argv for part in _filled(word, values)]

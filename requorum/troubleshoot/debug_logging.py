@@ -269,8 +269,8 @@ LINES_SECONDS = 20  # a member that has just started says something at once, a l
 def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
     """Each host's configuration to the byte. Raises `EtcdError` for one that cannot be read or has no version."""
     cluster_name, settings = run.inventory.cluster, run.inventory.etcd
-    units = {r.command.host: r.stdout for r in run.look([systemd.ask(host, settings.unit) for host in hosts])}
-    programs = {host: systemd.parse(text, host, settings.unit).argv[0] for host, text in units.items()}
+    units = run.ask({host: systemd.ask_exec(host, settings.unit) for host in hosts})
+    programs = {host: found.argv[0] for host, found in units.items()}
     paths, contents, versions = (
         {r.command.host: r for r in run.look(questions)}
         for questions in (
@@ -289,15 +289,13 @@ def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
         path = paths[host].stdout.strip()
         content = parse_content(contents[host].stdout, f"{host}:{path}")
         kept = kept_at(cluster_name, path)
-        sums, due = run.look(
-            [look(host, "sha256sum", kept, why="the original that is kept"), system.ask_files(host, f"{kept}.due")]
-        )
+        (sums,) = run.look([look(host, "sha256sum", kept, why="the original that is kept")])
         found[host] = Config(
             host,
             path,
             content,
             sums.stdout.split(" ")[0].lstrip("\\") if sums.code == 0 else "",
-            due=bool(system.parse_files(due.stdout)),
+            due=bool(run.ask({host: system.ask_files(host, f"{kept}.due")})[host]),
             version=version[1],
         )
     return found

@@ -341,7 +341,7 @@ def it_runs(run: Run, hosts: Sequence[str]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        state = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
+        state = machine.ask(systemd.ask_unit(machine.name, unit))
         return None if state.running and state.sub != "auto-restart" else f"unit {state}"
 
     run.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)

@@ -47,7 +47,7 @@ def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
     settings = run.inventory.etcd
 
     def look_at(machine: Machine) -> tuple[systemd.Unit, MemberConfig | None, bool | None, bool]:
-        unit = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, settings.unit)).stdout)
+        unit = machine.ask(systemd.ask_unit(machine.name, settings.unit))
         read = machine.look(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
         try:
             config = etcd.parse_config(read.stdout, machine.name) if read.code == 0 else None
@@ -161,7 +161,7 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        found = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
+        found = machine.ask(systemd.ask_unit(machine.name, unit))
         now = machine.look(ask_invocation(machine.name, unit)).stdout
         if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
             return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")

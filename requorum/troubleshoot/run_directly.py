@@ -135,25 +135,23 @@ MOST_BYTES = 10_000_000_000  # of that output in the evidence
 
 def end_earlier_run(run: Run, host: str) -> None:
     """Ends the direct run that an interrupted one left, and waits until it has started the unit again."""
-    (answer,) = run.look([systemd.ask_unit(host, UNIT)])
-    if not systemd.parse_unit(answer.stdout).running:
+    if not _runs(run, host, UNIT):
         return
     run.note("an earlier direct run is still under way, and is ended")
     run.do(end_earlier(host))
     unit = run.inventory.etcd.unit
 
-    def is_back() -> str | None:
-        (state,) = run.look([systemd.ask_unit(host, unit)])
-        return None if systemd.parse_unit(state.stdout).running else "not yet"
+    # Where it was stopped before that run it stays so.
+    until_holds(lambda: None if _runs(run, host, unit) else "not yet", within=5)
 
-    until_holds(is_back, within=5)  # where it was stopped before that run it stays so
+
+def _runs(run: Run, host: str, unit: str) -> bool:
+    return run.ask({host: systemd.ask_unit(host, unit)})[host].running
 
 
 def command_of(run: Run, host: str) -> ExecStart:
     """What the installed unit runs. Raises `UnitError` where it has no ExecStart."""
-    unit = run.inventory.etcd.unit
-    (answer,) = run.look([systemd.ask(host, unit)])
-    return systemd.parse(answer.stdout + answer.stderr if answer.code else answer.stdout, host, unit)
+    return run.ask({host: systemd.ask_exec(host, run.inventory.etcd.unit)})[host]
 
 
 def the_account_is_there(run: Run, host: str) -> None:
@@ -211,7 +209,7 @@ def it_is_as_before(run: Run, host: str) -> None:
 
     def probe(machine: Machine) -> str | None:
         for unit in (run.inventory.etcd.unit, UNIT):
-            found = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout)
+            found = machine.ask(systemd.ask_unit(machine.name, unit))
             if found.running:
                 return f"{unit} is {found}"
         return None

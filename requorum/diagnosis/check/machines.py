@@ -81,18 +81,18 @@ def ask_ports(seen: Seen, host: str) -> list[Command]:
             wanted.append((member.ip, settings.peer_port))
         if host in seen.terms.deephaven_hosts:
             wanted.append((member.ip, settings.client_port))
-    return [system.ask_reach(host, ip, port) for ip, port in wanted]
+    return [command for ip, port in wanted for command in system.ask_reach(host, ip, port).commands]
 
 
 def judge_ports(seen: Seen, host: str) -> Ruling:
     problems, good = [], []
     for answer in seen.answers_of("ports", host):
         ip, port = answer.command.argv[-2:]
-        if answer.code == 0:
+        reach = system.ask_reach(host, ip, int(port)).understand([answer])
+        if reach == "connected":
             good.append(f"{ip}:{port}")
         else:
-            refused = system.reached(answer.code, answer.stderr)
-            problems.append(f"{ip}:{port} {'refuses' if refused else 'gives no answer'}")
+            problems.append(f"{ip}:{port} {'refuses' if reach == 'refused' else 'gives no answer'}")
     return ruled(problems, f"reaches {', '.join(good)}" if good else "a single member has nobody to reach")
 
 

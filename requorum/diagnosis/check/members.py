@@ -26,7 +26,8 @@ def old(terms: Terms) -> list[str]:
 
 def ask_room(seen: Seen, host: str) -> list[Command]:
     questions = [look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)]
-    questions += [system.ask_free(host, place) for place in equipment.places(seen.terms.inventory)]
+    for place in equipment.places(seen.terms.inventory):
+        questions += system.ask_free(host, *system.with_parents(place)).commands
     return questions + ([ask_size(seen, host)] if host in seen.configs else [])
 
 
@@ -46,16 +47,16 @@ def judge_room(seen: Seen, host: str) -> Ruling:
     needed, problems, good = equipment.room(seen.terms.inventory, largest(seen)), [], []
     mounts, *answers = seen.answers_of("disk", host)
     read_only = {row.split()[1] for row in mounts.stdout.splitlines() if "ro" in row.split()[3].split(",")}
-    for answer in answers[: len(equipment.places(seen.terms.inventory))]:
-        place, found = answer.command.argv[-1], system.parse_free(answer.stdout)
-        if found is None:
-            problems.append(f"{place}: no answer from df: {answer.words}")
-        elif found[1] in read_only:
-            problems.append(f"{place}: {found[1]} is mounted read-only")
-        elif found[0] < needed:
-            problems.append(f"{place}: {found[0]:,} bytes free, {needed:,} needed")
+    for place, answer in zip(equipment.places(seen.terms.inventory), answers, strict=False):
+        free = system.ask_free(host, place).understand([answer])
+        if isinstance(free, str):
+            problems.append(f"{place}: {free}")
+        elif free.mount in read_only:
+            problems.append(f"{place}: {free.mount} is mounted read-only")
+        elif free.size < needed:
+            problems.append(f"{place}: {free.size:,} bytes free, {needed:,} needed")
         else:
-            good.append(found[0])
+            good.append(free.size)
     return ruled(problems, f"{min(good, default=0):,} bytes free, {needed:,} needed")
 
 
@@ -63,13 +64,13 @@ def judge_room(seen: Seen, host: str) -> Ruling:
 
 
 def ask_addresses(seen: Seen, host: str) -> list[Command]:
-    return [system.ask_addresses(host)]
+    return [*system.ask_addresses(host).commands]
 
 
 def judge_address(seen: Seen, host: str) -> Ruling:
     """The inventory's address is there; what is configured is a name and an address that the inventory gives it."""
     member = seen.terms.member_on(host)
-    found = system.parse_addresses(seen.by_host("address", host)[host].stdout)
+    found = system.ask_addresses(host).understand(seen.answers_of("address", host))
     problems = [] if member.ip in found else [f"{member.ip} is none of {', '.join(found) or 'no address'}"]
     config = seen.configs.get(host)
     if config is not None:
@@ -122,7 +123,7 @@ def judge_advisories(seen: Seen, host: str) -> Ruling:
 
 def ask_etcd(seen: Seen, host: str) -> list[Command]:
     unit = systemd.ask_unit(host, seen.terms.inventory.etcd.unit)
-    questions = [unit, look(host, "ss", "-Htln", why="who listens", root=False)]
+    questions = [*unit.commands, look(host, "ss", "-Htln", why="who listens", root=False)]
     return questions + ([etcd.ask_leader(host, seen.configs[host])] if host in seen.configs else [])
 
 
@@ -136,7 +137,7 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
     settings = seen.terms.inventory.etcd
     member = next(m for m in seen.terms.old_members if m.host == host)
     unit, sockets, *_ = seen.answers_of("etcd", host)
-    state = systemd.parse_unit(unit.stdout)
+    state = systemd.ask_unit(host, settings.unit).understand([unit])
     problems = [] if state.active == "active" else [f"{settings.unit} is {state}"]
     local = {line.split()[3] for line in sockets.stdout.splitlines() if len(line.split()) > 3}
     for port in (settings.client_port, settings.peer_port):

@@ -89,10 +89,10 @@ def _sheet(seen: Seen, host: str) -> MemberFacts:
     addresses = seen.answers_of("address", host)
     return MemberFacts(
         member,
-        unit=systemd.parse_unit(answers[0].stdout),
+        unit=systemd.ask_unit(host, seen.terms.inventory.etcd.unit).understand(answers[:1]),
         config=seen.configs.get(host),
         has_data=bool(sizes),
-        addresses=system.parse_addresses(addresses[0].stdout) if addresses else (),
+        addresses=system.ask_addresses(host).understand(addresses) if addresses else (),
         has_leader=sees_leader(seen, host),
     )
 

@@ -32,7 +32,7 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         config = configs[machine.name]
         if config is None:
             return f"no {run.inventory.etcd.config}"
-        there = machine.look(system.ask_files(machine.name, f"{config.data_dir}/member")).stdout.strip()
+        there = machine.ask(system.ask_files(machine.name, f"{config.data_dir}/member"))
         if not there and started:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
@@ -61,7 +61,7 @@ def data_is_restored(run: Run) -> None:
         config = configs[machine.name]
         directory = config.data_dir if config else settings.data_root
         database = f"{directory}/member/snap/db"
-        if not machine.look(system.ask_files(machine.name, database)).stdout.strip():
+        if not machine.ask(system.ask_files(machine.name, database)):
             return f"no {database}"
         foreign = machine.look(
             look(
@@ -105,7 +105,7 @@ def every_member_sees_a_leader(run: Run) -> None:
         leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
         if leader:
             return None
-        state = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, run.inventory.etcd.unit)).stdout)
+        state = machine.ask(systemd.ask_unit(machine.name, run.inventory.etcd.unit))
         return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
 
     run.prove(

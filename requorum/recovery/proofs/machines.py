@@ -111,16 +111,14 @@ def there_is_room(run: Run, size: int) -> None:
 
     def probe(machine: Machine) -> str | None:
         for place in places:
-            result = machine.look(system.ask_free(machine.name, place))
-            found = system.parse_free(result.stdout)
-            if found is None:
-                return f"no answer from df: {result.words}"
-            free, directory = found
-            mount = machine.see.mount_point(directory)
+            free = machine.ask(system.ask_free(machine.name, *system.with_parents(place)))
+            if isinstance(free, str):
+                return free
+            mount = machine.see.mount_point(free.mount)
             if mount.exists and "ro" in mount.options:
-                return f"{directory} is mounted read-only"
-            if free < needed:
-                return f"{free:,} bytes free in {directory}"
+                return f"{free.mount} is mounted read-only"
+            if free.size < needed:
+                return f"{free.size:,} bytes free in {free.mount}"
         return None
 
     run.prove(
@@ -234,8 +232,8 @@ def monit_supervises_no_etcd(run: Run) -> None:
 
 def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     """Established connections to the client port. In a handover, none but the member's own."""
-    addresses = facts.by_host(run, [system.ask_addresses(host) for host in run.terms.everyone])
-    own = {host: set(system.parse_addresses(r.stdout)) for host, r in addresses.items()}
+    addresses = run.ask({host: system.ask_addresses(host) for host in run.terms.everyone})
+    own = {host: set(found) for host, found in addresses.items()}
     everyone = {address for found in own.values() for address in found}
     everyone |= {m.ip for m in (*run.inventory.members, *run.inventory.old_members)}  # moved away, known
     port = run.inventory.etcd.client_port

@@ -17,8 +17,9 @@ from pydantic import TypeAdapter
 
 from requorum.cluster import deephaven, etcd
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
+from requorum.hosts import system
 from requorum.hosts.question import Question
-from requorum.hosts.system import _LIST, Entry, RecordError, parse_listing, topmost
+from requorum.hosts.system import Entry, RecordError, topmost
 from requorum.inventory import Inventory, is_of_the_system
 from requorum.run.terms import Terms
 
@@ -58,11 +59,10 @@ def _configurations(inventory: Inventory) -> str:
 
 
 def ask_listing(host: str, terms: Terms) -> Question[tuple[Entry, ...]]:
-    """Path, mode, owner, link and content of all that may be touched. Compared in memory: passwords are among it."""
+    """All that may be touched."""
     settings = terms.inventory.etcd
-    argv = ("sh", "-c", _LIST, settings.data_root, settings.unit, *roots(terms))
-    command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True)
-    return Question(command, lambda result: _held(host, terms, parse_listing(result.stdout, host)))
+    listing = system.ask_listing(host, settings.data_root, settings.unit, roots(terms))
+    return Question(listing.command, lambda result: _held(host, terms, listing.understand([result])))
 
 
 _MODE, _OWNER = re.compile(r"[0-7]{0,4}"), re.compile(r"[^\s:-][^\s:]*:[^\s:-][^\s:]*")

@@ -37,7 +37,7 @@ def no_new_etcd_runs(run: Run, hosts: Iterable[str]) -> None:
     settings = run.inventory.etcd
 
     def probe(machine: Machine) -> str | None:
-        unit = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, settings.unit)).stdout)
+        unit = machine.ask(systemd.ask_unit(machine.name, settings.unit))
         left = [f"{settings.unit} is {unit.active}"] if unit.running else []
         ports = {s.rsplit(":", 1)[-1] for s in machine.see.socket.get_listening_sockets()}
         left += [f"port {port} is open" for port in (settings.client_port, settings.peer_port) if str(port) in ports]
@@ -75,8 +75,8 @@ def every_host_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     found = state.differences(run, records)
     unit = run.inventory.etcd.unit
     units = {}
-    for host, result in ((r.command.host, r) for r in run.look([systemd.ask_unit(h, unit) for h in records])):
-        enabled, was = systemd.parse_unit(result.stdout).enabled, records[host].enabled
+    for host, now in facts.units(run, records).items():
+        enabled, was = now.enabled, records[host].enabled
         units[host] = f"{unit} is {enabled or 'not installed'}, not {was or 'not installed'}" if enabled != was else ""
     run.settle(
         "files, modes, owners, links and units are as before the run",
@@ -89,7 +89,7 @@ def etcd_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        running = systemd.parse_unit(machine.look(systemd.ask_unit(machine.name, unit)).stdout).running
+        running = machine.ask(systemd.ask_unit(machine.name, unit)).running
         was = records[machine.name].running
         return f"it {'runs' if running else 'does not run'}" if running != was else None
 

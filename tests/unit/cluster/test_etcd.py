@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from requorum.cluster import etcd, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import Permission
-from requorum.hosts import system, systemd
-from requorum.hosts.systemd import Unit
 
 HEADER = '"header":{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":5,"raft_term":2}'
 STATUS_34 = (
@@ -142,52 +137,6 @@ class TestTools:
     def test_a_host_without_client_tools_is_named(self) -> None:
         with pytest.raises(EtcdError, match="etcd-2: has neither etcdutl nor etcdctl"):
             etcd.parse_tools("etcd-2", VERSION, "\n", USAGE_35)
-
-
-class TestUnits:
-    def test_systemds_properties(self) -> None:
-        text = (
-            "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
-            "FragmentPath=/etc/systemd/system/dh-etcd.service\n"
-        )
-        assert systemd.parse_unit(text) == Unit(
-            "loaded", "active", "running", "enabled", "/etc/systemd/system/dh-etcd.service"
-        )
-
-    def test_a_machine_that_never_had_it(self) -> None:
-        unit = systemd.parse_unit("LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n")
-        assert not unit.running
-        assert not unit.installed
-
-
-class TestFiles:
-    def test_each_path_that_exists_in_the_order_of_the_question(self) -> None:
-        assert system.parse_files("2049:7 /etc/b\n2049:3 /etc/a\n") == ("/etc/b", "/etc/a")
-
-    def test_of_two_names_of_one_file_the_first_counts(self) -> None:
-        assert system.parse_files("8:9 /usr/lib/x.service\n8:9 /lib/x.service\n") == ("/usr/lib/x.service",)
-
-    def test_the_same_number_on_another_disk_is_another_file(self) -> None:
-        assert system.parse_files("8:9 /usr/lib/x.service\n9:9 /lib/x.service\n") == (
-            "/usr/lib/x.service",
-            "/lib/x.service",
-        )
-
-    def test_a_path_may_hold_blanks(self) -> None:
-        assert system.parse_files("8:9 /var/lib/my etcd/member\n") == ("/var/lib/my etcd/member",)
-
-    def test_nothing_is_there(self) -> None:
-        assert system.parse_files("") == ()
-
-    def test_what_the_parser_reads_is_what_the_question_asks_for(self, tmp_path: Path) -> None:
-        """The real `find`: a link is not followed, and two names of one file are one."""
-        file, link, twin = tmp_path / "a file", tmp_path / "link", tmp_path / "twin"
-        file.touch()
-        link.symlink_to(file)
-        twin.hardlink_to(file)
-        question = system.ask_files("h", *map(str, (link, file, tmp_path / "absent", twin)))
-        said = subprocess.run(question.argv, capture_output=True, text=True, check=False).stdout
-        assert system.parse_files(said) == (str(link), str(file))
 
 
 class TestConfigurations:

@@ -46,7 +46,11 @@ def digest(path: str) -> Command:
 
 
 def there(*paths: str) -> Command:
-    return system.ask_files(HOST, *paths)
+    return system.ask_files(HOST, *paths).commands[0]
+
+
+def exist(forecast: Forecast, *paths: str, text: str = "") -> tuple[str, ...]:
+    return build.understood(system.ask_files(HOST, *paths), told(forecast, there(*paths), text=text).stdout)
 
 
 def test_what_no_command_touches_is_asked_of_the_host(forecast: Forecast) -> None:
@@ -68,7 +72,7 @@ def test_a_removed_directory_holds_nothing_and_a_moved_one_what_it_held(forecast
     assert told(forecast, look(HOST, "cat", "/final/f", why="")).stdout == "1"
     assert told(forecast, digest("/new/f")).code == 1
     plan(forecast, act(HOST, "rm", "-rf", "/final", why=""), act(HOST, "install", "-d", "/final", why=""))
-    assert system.parse_files(told(forecast, there("/final", "/final/f")).stdout) == ("/final",)
+    assert exist(forecast, "/final", "/final/f") == ("/final",)
 
 
 def test_data_that_was_set_aside_is_not_on_the_disk_any_more(forecast: Forecast) -> None:
@@ -88,10 +92,9 @@ def test_a_copy_is_asked_for_at_what_it_is_a_copy_of(forecast: Forecast) -> None
 def test_which_files_exist_is_told_from_both(forecast: Forecast) -> None:
     plan(forecast, act(HOST, "rm", "-f", "/gone", why=""), act(HOST, "cp", "/here", "/copy", why=""))
     plan(forecast, Command(HOST, ("tool", "/made"), ""))
-    question = there("/gone", "/copy", "/made", "/other")
-    assert asked(forecast, question) == there("/here", "/other").argv
-    answer = told(forecast, question, text="1:7 /here\n1:8 /other\n")
-    assert set(system.parse_files(answer.stdout)) == {"/copy", "/other", "/made"}
+    paths = ("/gone", "/copy", "/made", "/other")
+    assert asked(forecast, there(*paths)) == there("/here", "/other").argv
+    assert set(exist(forecast, *paths, text="1:7 /here\n1:8 /other\n")) == {"/copy", "/other", "/made"}
 
 
 def test_a_streamed_file_has_the_digest_that_is_known_of_it(forecast: Forecast) -> None:
@@ -145,13 +148,14 @@ def test_a_unit_that_is_set_aside_is_not_found_and_a_started_one_runs(forecast: 
     found = build.RUNNING
     show = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
     plan(forecast, *etcd.stop_and_set_aside("etcd-1", UNIT, found, (found.fragment,), "/aside"))
-    question = systemd.ask_unit("etcd-1", UNIT)
-    gone = systemd.parse_unit(told(forecast, question, text=show).stdout)
+    unit = systemd.ask_unit("etcd-1", UNIT)
+    (question,) = unit.commands
+    gone = build.understood(unit, told(forecast, question, text=show).stdout)
     assert (gone.load, gone.active, gone.enabled) == ("not-found", "inactive", "")
     plan(forecast, deephaven.unpack_server(build.inventory(), "etcd-1", "/s.tgz", 1), *etcd.start("etcd-1", UNIT))
-    back = systemd.parse_unit(told(forecast, question, text=show).stdout)
+    back = build.understood(unit, told(forecast, question, text=show).stdout)
     assert (back.load, back.active, back.enabled) == ("loaded", "active", "enabled")
-    assert asked(forecast, systemd.ask_unit("etcd-2", UNIT)) is not None
+    assert asked(forecast, systemd.ask_unit("etcd-2", UNIT).commands[0]) is not None
 
 
 def test_an_installed_configuration_has_the_new_token_and_the_members_address(forecast: Forecast) -> None:

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from requorum.command import Collect, Collected
 from requorum.evidence.journal import Journal
-from requorum.hosts import systemd
 from requorum.hosts.fleet import Fleet
-from requorum.hosts.systemd import ExecStart, UnitError
+from requorum.hosts.systemd import ExecStart
 from requorum.refusal import Disproved
 from requorum.run.run import Run
 from requorum.troubleshoot import run_directly, sudoers
@@ -32,40 +31,6 @@ s ""
 t 40000
 """
 PLAIN = ExecStart(("/usr/bin/etcd", "--config-file", "/etc/etcd/dh/latest/config.yaml"), (), (), "etcd", "", 40000)
-
-
-def test_the_words_of_a_unit_are_read_as_systemd_understood_them() -> None:
-    assert systemd.parse(ANSWER, "etcd-2", build.UNIT) == PLAIN
-
-
-def test_environment_and_escapes_are_read() -> None:
-    text = (
-        ANSWER.replace("as 0", r'as 2 "A=two words" "B=\"q\" \\ \303\251 \x21\t"')
-        .replace("a(sb) 0", 'a(sb) 2 "/etc/default/etcd" true "/etc/etcd.env" false')
-        .replace('s ""', 's "!/srv/x"')
-    )
-    found = systemd.parse(text, "etcd-2", build.UNIT)
-    assert found.environment == ("A=two words", 'B="q" \\ é !\t')
-    assert found.environment_files == ("-/etc/default/etcd", "/etc/etcd.env")
-    assert found.directory == "-/srv/x"
-
-
-@pytest.mark.parametrize(
-    ("first", "says"),
-    [
-        ("a(sasbttttuii) 0", "dh-etcd.service has no ExecStart"),
-        ('a(sasbttttuii) 2 "/a" 1 "/a" false 0 0 0 0 0 0 0 "/b" 1 "/b" false 0 0 0 0 0 0 0', "has 2 ExecStart lines"),
-        ("Failed to get property ExecStart: no such unit", "systemd does not tell"),
-    ],
-)
-def test_a_unit_that_does_not_run_exactly_one_command_is_refused(first: str, says: str) -> None:
-    text = "\n".join([first, *ANSWER.splitlines()[1:]]) if first.startswith("a(") else first
-    with pytest.raises(UnitError, match=says):
-        systemd.parse(text, "etcd-2", build.UNIT)
-
-
-def test_a_units_name_is_spelled_as_the_bus_wants_it() -> None:
-    assert "/org/freedesktop/systemd1/unit/dh_2detcd_2eservice" in systemd.ask("etcd-2", build.UNIT).argv
 
 
 WHERE = run_directly.Place("/var/lib/requorum/lab/run_directly", "r1")

@@ -82,10 +82,9 @@ class TestWhichPlaces:
 class TestTheListing:
     def listed(self, root: Path, *places: Path) -> tuple[Entry, ...]:
         """The host's own script, run here on directories of this test."""
-        argv = list(LISTING.commands[0].argv[:3])
-        argv += [str(root / "data"), UNIT, *map(str, places)]
-        done = subprocess.run(argv, capture_output=True, check=True)
-        return system.parse_listing(done.stdout.decode())
+        question = system.ask_listing("etcd-1", str(root / "data"), UNIT, [*map(str, places)])
+        done = subprocess.run(question.commands[0].argv, capture_output=True, check=True)
+        return understood(question, done.stdout.decode())
 
     def test_names_modes_owners_links_and_contents_are_told_apart(self, tmp_path: Path) -> None:
         place = tmp_path / "dh"

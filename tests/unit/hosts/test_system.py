@@ -1,0 +1,133 @@
+"""What any Linux says of its files, addresses and room: read once, and held against what was asked."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from requorum.hosts import system
+from requorum.hosts.question import Question
+from requorum.hosts.system import Free, Reach
+from requorum.refusal import Refusal
+from tests.unit import build
+from tests.unit.build import refused_by, understood
+
+PATHS = ("/etc/a", "/etc/b", "/usr/lib/x.service", "/lib/x.service", "/var/lib/my etcd/member")
+
+
+def exist(said: str) -> tuple[str, ...]:
+    return understood(system.ask_files("h", *PATHS), said)
+
+
+class TestFiles:
+    def test_each_path_that_exists_in_the_order_of_the_question(self) -> None:
+        assert exist("2049:7 /etc/b\n2049:3 /etc/a\n") == ("/etc/b", "/etc/a")
+
+    def test_of_two_names_of_one_file_the_first_counts(self) -> None:
+        assert exist("8:9 /usr/lib/x.service\n8:9 /lib/x.service\n") == ("/usr/lib/x.service",)
+
+    def test_the_same_number_on_another_disk_is_another_file(self) -> None:
+        assert exist("8:9 /usr/lib/x.service\n9:9 /lib/x.service\n") == (
+            "/usr/lib/x.service",
+            "/lib/x.service",
+        )
+
+    def test_a_path_may_hold_blanks(self) -> None:
+        assert exist("8:9 /var/lib/my etcd/member\n") == ("/var/lib/my etcd/member",)
+
+    def test_nothing_is_there(self) -> None:
+        assert exist("") == ()
+
+    def test_what_the_parser_reads_is_what_the_question_asks_for(self, tmp_path: Path) -> None:
+        """The real `find`: a link is not followed, and two names of one file are one."""
+        file, link, twin = tmp_path / "a file", tmp_path / "link", tmp_path / "twin"
+        file.touch()
+        link.symlink_to(file)
+        twin.hardlink_to(file)
+        question = system.ask_files("h", *map(str, (link, file, tmp_path / "absent", twin)))
+        said = subprocess.run(question.commands[0].argv, capture_output=True, text=True, check=False).stdout
+        assert understood(question, said) == (str(link), str(file))
+
+
+class TestReadingAddresses:
+    TEXT = (
+        "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
+        "1: lo    inet6 ::1/128 scope host \\       valid_lft forever preferred_lft forever\n"
+        "4: eth0    inet 10.0.0.11/24 brd 10.0.0.255 scope global eth0\\       valid_lft forever\n"
+        "4: eth0    inet6 fd00::2/64 scope global nodad \\       valid_lft forever\n"
+    )
+
+    def test_both_families_are_read_without_their_prefix_lengths(self) -> None:
+        assert understood(system.ask_addresses("h"), self.TEXT) == ("127.0.0.1", "::1", "10.0.0.11", "fd00::2")
+
+    @pytest.mark.parametrize(
+        ("code", "said", "reach"),
+        [
+            (0, "", "connected"),
+            (1, "bash: connect: Connection refused", "refused"),
+            (1, "bash: connect: No route to host", "silent"),
+            (124, "", "silent"),
+        ],
+    )
+    def test_a_refused_connection_proves_that_somebody_is_there(self, code: int, said: str, reach: Reach) -> None:
+        assert understood(system.ask_reach("h", "10.0.0.12", 2380), "", code=code, stderr=said) == reach
+
+
+class TestRoom:
+    HEAD = "Filesystem 1-blocks Used Available Capacity Mounted on\n"
+
+    def test_the_deepest_place_that_exists_counts(self) -> None:
+        said = f"{self.HEAD}/dev/a 9 1 8 1% /\n/dev/b 7 1 6 1% /var/lib\n"
+        assert understood(system.ask_free("h", *system.with_parents("/var/lib/etcd")), said, code=1) == Free(
+            6, "/var/lib"
+        )
+
+    def test_where_df_tells_nothing_its_own_words_stand_for_it(self) -> None:
+        assert (
+            understood(system.ask_free("h", "/x"), "", code=127, stderr="df: not found")
+            == "no answer from df: df: not found"
+        )
+
+    def test_a_mount_point_that_would_be_another_word_is_refused(self) -> None:
+        with pytest.raises(Refusal, match="h: its mount point is '/a;b'"):
+            understood(system.ask_free("h", "/x"), f"{self.HEAD}/dev/a 9 1 8 1% /a;b\n")
+
+    @pytest.mark.parametrize(
+        ("path", "found"),
+        [("/var/lib/x", ["/", "/var", "/var/lib", "/var/lib/x"]), ("/", ["/"])],
+    )
+    def test_a_path_is_asked_for_after_its_parents(self, path: str, found: list[str]) -> None:
+        assert system.with_parents(path) == found
+
+
+def test_a_file_that_was_not_asked_for_is_refused() -> None:
+    with pytest.raises(Refusal, match="h: tells of '/etc/shadow', which was not asked"):
+        exist("1:2 /etc/shadow\n")
+
+
+QUESTIONS: list[Question[Any]] = [
+    system.ask_files("etcd-1", "/a"),
+    system.ask_addresses("etcd-1"),
+    system.ask_reach("etcd-1", "10.0.0.12", 2380),
+    system.ask_free("etcd-1", "/a"),
+    system.ask_listing("etcd-1", "/data", build.UNIT, ["/a"]),
+]
+LIKELY = ("1:2 /a\n", " inet 999.1\n", "x\n/dev/a 1 2 3 4 5 6\n", "d 755 root:root\0", "/a\0", "f 1 a:b\0../x\0\0")
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: str(question.commands[0].why))
+@settings(max_examples=50, deadline=None)
+@given(
+    text=st.text(max_size=2000) | st.lists(st.sampled_from(LIKELY) | st.text(max_size=20)).map("".join),
+    code=st.sampled_from([0, 1, 124]),
+)
+def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(
+    question: Question[Any], text: str, code: int
+) -> None:
+    with refused_by("etcd-1"):
+        understood(question, text, code=code, stderr=text)

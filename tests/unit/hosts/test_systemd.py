@@ -1,0 +1,108 @@
+"""systemd's word on a unit: its state, and what it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from requorum.hosts import systemd
+from requorum.hosts.question import Question
+from requorum.hosts.systemd import ExecStart, Unit, UnitError
+from requorum.refusal import Refusal
+from tests.unit.build import UNIT, refused_by, understood
+
+ASK = systemd.ask_exec("etcd-2", UNIT)
+ANSWER = """\
+a(sasbttttuii) 1 "/usr/bin/etcd" 3 "/usr/bin/etcd" "--config-file" "/etc/etcd/dh/latest/config.yaml" false 1 2 3 4 5 6 7
+as 0
+a(sb) 0
+s "etcd"
+s ""
+t 40000
+"""
+PLAIN = ExecStart(("/usr/bin/etcd", "--config-file", "/etc/etcd/dh/latest/config.yaml"), (), (), "etcd", "", 40000)
+
+
+class TestUnits:
+    def test_systemds_properties(self) -> None:
+        text = (
+            "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
+            "FragmentPath=/etc/systemd/system/dh-etcd.service\n"
+        )
+        assert understood(systemd.ask_unit("h", UNIT), text) == Unit(
+            "loaded", "active", "running", "enabled", "/etc/systemd/system/dh-etcd.service"
+        )
+
+    def test_a_machine_that_never_had_it(self) -> None:
+        unit = understood(
+            systemd.ask_unit("h", UNIT), "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\n"
+        )
+        assert not unit.running
+        assert not unit.installed
+
+
+def test_the_words_of_a_unit_are_read_as_systemd_understood_them() -> None:
+    assert understood(ASK, ANSWER) == PLAIN
+
+
+def test_environment_and_escapes_are_read() -> None:
+    text = (
+        ANSWER.replace("as 0", r'as 2 "A=two words" "B=\"q\" \\ \303\251 \x21\t"')
+        .replace("a(sb) 0", 'a(sb) 2 "/etc/default/etcd" true "/etc/etcd.env" false')
+        .replace('s ""', 's "!/srv/x"')
+    )
+    found = understood(ASK, text)
+    assert found.environment == ("A=two words", 'B="q" \\ é !\t')
+    assert found.environment_files == ("-/etc/default/etcd", "/etc/etcd.env")
+    assert found.directory == "-/srv/x"
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("a(sasbttttuii) 0", "dh-etcd.service has no ExecStart"),
+        ('a(sasbttttuii) 2 "/a" 1 "/a" false 0 0 0 0 0 0 0 "/b" 1 "/b" false 0 0 0 0 0 0 0', "has 2 ExecStart lines"),
+        ("Failed to get property ExecStart: no such unit", "systemd does not tell"),
+    ],
+)
+def test_a_unit_that_does_not_run_exactly_one_command_is_refused(first: str, says: str) -> None:
+    text = "\n".join([first, *ANSWER.splitlines()[1:]]) if first.startswith("a(") else first
+    with pytest.raises(UnitError, match=says):
+        understood(ASK, text)
+
+
+def test_a_units_name_is_spelled_as_the_bus_wants_it() -> None:
+    assert "/org/freedesktop/systemd1/unit/dh_2detcd_2eservice" in ASK.commands[0].argv
+
+
+@pytest.mark.parametrize(
+    ("was", "says"),
+    [('3 "/usr/bin/etcd"', "program of dh-etcd.service"), ('s "etcd"', "account of dh-etcd.service")],
+)
+def test_a_word_that_could_lead_elsewhere_is_refused(was: str, says: str) -> None:
+    with pytest.raises(Refusal, match=f"etcd-2: its {says} is '-x y'"):
+        understood(ASK, ANSWER.replace(was, was.rsplit('"', 2)[0] + '"-x y"'))
+
+
+@pytest.mark.parametrize("line", ["ActiveState=on;rm", "UnitFileState=\x1b[2J", "FragmentPath=/a/../x", "LoadState=A"])
+def test_a_state_that_systemd_does_not_have_is_refused(line: str) -> None:
+    with pytest.raises(Refusal, match=f"etcd-2: its {line.split('=')[0]} of {UNIT} is"):
+        understood(systemd.ask_unit("etcd-2", UNIT), line)
+
+
+LIKELY = (*ANSWER.splitlines(keepends=True), "a(sasbttttuii) 1 \n", 's "\\xzz"\n', "LoadState=x y\n", "as 1\n", "t x\n")
+
+
+@pytest.mark.parametrize("question", [ASK, systemd.ask_unit("etcd-2", UNIT)], ids=["exec", "unit"])
+@settings(max_examples=50, deadline=None)
+@given(
+    text=st.text(max_size=2000)
+    | st.lists(st.sampled_from(LIKELY), min_size=6, max_size=6).map("".join)
+    | st.lists(st.sampled_from(LIKELY) | st.text(max_size=20)).map("".join)
+)
+def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(question: Question[Any], text: str) -> None:
+    with refused_by("etcd-2"):
+        understood(question, text)
