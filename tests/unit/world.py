@@ -11,6 +11,7 @@ from typing import Any
 from requorum.command import Command, Result
 from requorum.diagnosis import check
 from requorum.diagnosis.check.check import Finding, Seen, judge
+from requorum.diagnosis.rounds import understood
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.clock import Reading
 from requorum.run.terms import Terms
@@ -47,7 +48,12 @@ class World:
     seen: dict[str, Any] = field(default_factory=dict)
 
     def findings(self) -> dict[tuple[str, str], Finding]:
-        """(host, check) → what the check says, asked and judged in the order of a real one."""
+        """(host, check) → what the check says."""
+        seen = self.asked()
+        return {(case.subject, case.check.name): judge(case, seen) for case in check.cases(self.terms)}
+
+    def asked(self) -> Seen:
+        """All questions with their answers, in the order of a real check."""
         cases = check.cases(self.terms)
         configs = {f"etcd-{n}": member_config(n) for n in (1, 2, 3)}
         clocks = dict.fromkeys(self.terms.inventory.hosts, Reading(-0.01, 0.03))
@@ -55,16 +61,16 @@ class World:
         seen = replace(seen, **self.seen)
         for number in sorted({case.check.round for case in cases}):
             answers = {
-                (case.check.name, case.subject): [
-                    self._answer(command)
-                    for command in case.check.ask(seen, case.subject)
-                    if command.host not in seen.silent
-                ]
+                (case.check.name, case.subject): {
+                    key: understood(question, [self._answer(command) for command in question.commands])
+                    for key, question in case.check.ask(seen, case.subject).items()
+                    if question.host not in seen.silent
+                }
                 for case in cases
                 if case.check.round == number
             }
             seen = replace(seen, answers={**seen.answers, **answers})
-        return {(case.subject, case.check.name): judge(case, seen) for case in cases}
+        return seen
 
     def _answer(self, command: Command) -> Result:
         assert not command.changes, f"a check must not change anything: {command}"

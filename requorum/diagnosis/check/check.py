@@ -1,8 +1,4 @@
-"""What one check is: its questions, and a pure judgement of the answers. Nothing here touches a host.
-
-`survey` asks the questions of all checks in few trips, `judge` makes a `Finding` of what came back, and the list of
-all checks is `requorum.checks.CHECKS`.
-"""
+"""What one check is: its questions under their keys, and a pure judgement of their values."""
 
 from __future__ import annotations
 
@@ -11,16 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import Command, Result
 from requorum.hosts.clock import Reading
+from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 from requorum.snapshots.ranking import Candidate
 
 CLUSTER = "the cluster"
 HERE = "this machine"
+
+Questions = Mapping[Any, Question[Any]]
+Values = Mapping[Any, Any]
 
 
 class Verdict(Enum):
@@ -58,7 +58,7 @@ def unknown(found: str) -> Ruling:
 class Seen:
     """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses.
 
-    `answers`: (check, subject) → what its questions gave, in their order, without those that never came back.
+    `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
     `backup` is the newest one, verified; None with `no_backup` saying why. `now` is this machine's clock.
     """
 
@@ -71,23 +71,29 @@ class Seen:
     broken_configs: Mapping[str, str] = field(default_factory=dict)
     backup: Candidate | None = None
     no_backup: str = ""
-    answers: Mapping[tuple[str, str], Sequence[Result]] = field(default_factory=dict)
+    answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
 
-    def answers_of(self, check: str, subject: str) -> Sequence[Result]:
-        return self.answers.get((check, subject), ())
+    def values(self, check: str, subject: str) -> Values:
+        """What a check's questions gave, by their keys. Raises the `Refusal` of one that was not understood."""
+        found = self.answers.get((check, subject), {})
+        for value in found.values():
+            if isinstance(value, Refusal):
+                raise value
+        return found
 
-    def by_host(self, check: str, subject: str) -> dict[str, Result]:
-        """For a check that asks each host one thing."""
-        return {result.command.host: result for result in self.answers_of(check, subject)}
+    def known(self, check: str, subject: str) -> Values:
+        """The same without what was not understood, which the check itself tells."""
+        found = self.answers.get((check, subject), {})
+        return {key: value for key, value in found.items() if not isinstance(value, Refusal)}
 
     def everyone(self) -> tuple[str, ...]:
         """Every machine of the inventory, spares included, but those that are gone."""
         return tuple(host for host in self.terms.inventory.hosts if host not in self.terms.gone)
 
 
-def nobody(seen: Seen, subject: str) -> list[Command]:
+def nothing(seen: Seen, subject: str) -> Questions:
     """The questions of a check that needs none of its own."""
-    return []
+    return {}
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Check:
     """One thing that must hold of some subjects: hosts, `CLUSTER` or `HERE`.
 
     `claim` and `remedy` are for the operator; in both, `{i}` is the inventory. `ask` plans its questions once the
-    members' configurations are known; in a later `round` they may use the answers to those before. `judge` gets the
+    members' configurations are known; in a later `round` they may use the values of those before. `judge` gets the
     subject only when somebody could be asked, but for `always`.
     """
 
@@ -104,7 +110,7 @@ class Check:
     remedy: str
     subjects: Callable[[Terms], Iterable[str]]
     judge: Callable[[Seen, str], Ruling]
-    ask: Callable[[Seen, str], list[Command]] = nobody
+    ask: Callable[[Seen, str], Questions] = nothing
     round: int = 1
     always: bool = False
 
@@ -133,7 +139,7 @@ class Finding:
 
 
 def judge(case: Case, seen: Seen) -> Finding:
-    """One finding. A `Refusal` of a parser is what was found, too."""
+    """One finding. A `Refusal` of a reader is what was found, too."""
     check, subject = case.check, case.subject
     remedy = check.remedy.format(i=seen.terms.inventory)
     try:
@@ -161,7 +167,7 @@ def _in_the_way(case: Case, seen: Seen) -> Ruling | None:
         return None
     if case.subject in seen.silent:
         return unknown("it does not answer")
-    commands = case.check.ask(seen, case.subject)
+    commands = [c for question in case.check.ask(seen, case.subject).values() for c in question.commands]
     if commands and all(command.host in seen.silent for command in commands):
         return unknown(f"{commands[0].host} does not answer")
     if any(command.root for command in commands) and all(

@@ -3,87 +3,113 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from requorum.cluster import deephaven
-from requorum.command import Command, look
-from requorum.diagnosis.check.check import Check, Ruling, Seen, ruled
+from requorum.command import Result, look
+from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled
 from requorum.diagnosis.check.members import old
+from requorum.hosts.question import Question, checked
+from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 
 # A certificate that ends sooner is renewed before a change, not in the night after it.
 CERTIFICATE_DAYS = 30
+SHOWN = re.compile(r"/[ -~]*")  # a path that is told and goes nowhere
+OWNER = re.compile(r"[A-Za-z0-9._+$-]+:[A-Za-z0-9._+$-]+")  # user:group, by name or by number
 
 
 # -- on the members ----------------------------------------------------------------------------------------------
 
 
-def ask_server_files(seen: Seen, host: str) -> list[Command]:
-    """Whether the etcd account can read its configuration and keys, who else can, and whose the data is."""
+@dataclass(frozen=True)
+class Owned:
+    """A file and whose it is: `owner` user:group, `mode` None where it was not asked."""
+
+    path: str
+    owner: str
+    mode: int | None = None
+
+
+def ask_server_files(seen: Seen, host: str) -> Questions:
+    """Whether the etcd account can read its configuration and keys, who else can, and what data is not its own."""
     config, settings = seen.configs.get(host), seen.terms.inventory.etcd
     if config is None:
-        return []
-    readable = ["test", "-r", settings.config]
-    for key in config.keys:
-        readable += ["-a", "-r", key]
-    return [
-        look(host, "runuser", "-u", settings.user, "--", *readable, why="etcd can read its files"),
-        look(host, "find", "-L", settings.config, *config.keys, "-printf", r"%m %u:%g %p\n", why="who reads the keys"),
-        look(
-            host,
-            "find",
-            config.data_dir,
-            "-ignore_readdir_race",
-            "!",
-            "-user",
-            settings.user,
-            "-printf",
-            r"%u:%g %p\n",
-            why="whose the data is",
+        return {}
+    asked = (settings.config, *config.keys)
+    readable = ("test", *" -a ".join(f"-r {path}" for path in asked).split(" "))
+    show = ("find", "-L", *asked, "-printf", r"%m %u:%g %p\n")
+    foreign = ("-ignore_readdir_race", "!", "-user", settings.user, "-printf", r"%u:%g %p\n")
+    return {
+        "readable": Question(
+            look(host, "runuser", "-u", settings.user, "--", *readable, why="etcd can read its files"),
+            lambda answer: answer.code == 0,
         ),
-    ]
+        "files": Question(look(host, *show, why="who reads the keys"), lambda answer: _read_files(answer, asked)),
+        "foreign": Question(look(host, "find", config.data_dir, *foreign, why="whose the data is"), _read_foreign),
+    }
+
+
+def _read_files(answer: Result, asked: Iterable[str]) -> list[Owned]:
+    host, rows = answer.command.host, [row.split(" ", 2) for row in answer.stdout.splitlines()]
+    found = [Owned(path, checked(host, "owner", who, OWNER), int(mode, 8)) for mode, who, path in rows]
+    for file in found:
+        if file.path not in asked:
+            raise Refusal(host, f"tells of {file.path[:200]!r}, which was not asked", "look at `find` on that host")
+    return found
+
+
+def _read_foreign(answer: Result) -> tuple[Owned | None, int] | str:
+    """The first file of somebody else's, and how many there are; why nothing can be told of the data."""
+    if answer.code:
+        return f"no data: {answer.words}"
+    rows = answer.stdout.splitlines()
+    if not rows:
+        return None, 0
+    who, path = rows[0].split(" ", 1)
+    host = answer.command.host
+    return Owned(checked(host, "file", path, SHOWN), checked(host, "owner", who, OWNER)), len(rows)
 
 
 def judge_server_files(seen: Seen, host: str) -> Ruling:
     settings, config = seen.terms.inventory.etcd, seen.configs.get(host)
     if config is None:
         return ruled([seen.broken_configs.get(host, f"no {settings.config}")], "")
-    readable, files, foreign = seen.answers_of("server files", host)
-    rows = [row.split(" ", 2) for row in files.stdout.splitlines()]
-    problems = [
-        f"{path} belongs to {who}, mode {mode}: {settings.user} cannot read it"
-        for mode, who, path in rows
-        if readable.code and settings.user not in who.split(":")
-    ]
-    if readable.code and not problems:
-        problems.append(f"{settings.user} cannot read {settings.config} or a key that it names")
-    problems += [f"everybody can read {path}" for mode, _, path in rows if path in config.keys and int(mode, 8) & 0o007]
-    strangers = foreign.stdout.splitlines()
-    if foreign.code:
-        problems.append(f"no data: {foreign.words}")
-    if strangers:
-        who, path = strangers[0].split(" ", 1)
-        more = f", and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-        problems.append(f"{path} belongs to {who}, not to {settings.user}{more}")
-    return ruled(problems, f"{len(config.keys)} keys, for {settings.user} alone; data of token {config.token}")
+    values, user = seen.values("server files", host), settings.user
+    problems = []
+    if not values["readable"]:
+        closed = [file for file in values["files"] if user not in file.owner.split(":")]
+        problems = [f"{f.path} belongs to {f.owner}, mode {f.mode:o}: {user} cannot read it" for f in closed]
+        problems = problems or [f"{user} cannot read {settings.config} or a key that it names"]
+    problems += [f"everybody can read {f.path}" for f in values["files"] if f.path in config.keys and f.mode & 0o007]
+    if isinstance(values["foreign"], str):
+        problems.append(values["foreign"])
+    elif (stranger := values["foreign"][0]) is not None:
+        count = values["foreign"][1]
+        more = f", and {count - 1} more" if count > 1 else ""
+        problems.append(f"{stranger.path} belongs to {stranger.owner}, not to {user}{more}")
+    return ruled(problems, f"{len(config.keys)} keys, for {user} alone; data of token {config.token}")
 
 
 # -- on the Deephaven hosts --------------------------------------------------------------------------------------
 
 
-def ask_client_files(seen: Seen, host: str) -> list[Command]:
+def ask_client_files(seen: Seen, host: str) -> Questions:
     client = seen.terms.inventory.deephaven.client_config
-    return [
-        deephaven.ask_owners(host, client),
-        deephaven.ask_endpoints(host, client),
-        deephaven.ask_passwords(host, client),
-    ]
+    return {
+        "owners": Question(deephaven.ask_owners(host, client), lambda r: deephaven.parse_owners(r.stdout)),
+        "endpoints": Question(deephaven.ask_endpoints(host, client), lambda r: deephaven.parse_endpoints(r.stdout)),
+        "passwords": Question(deephaven.ask_passwords(host, client), lambda r: deephaven.parse_passwords(r.stdout)),
+    }
 
 
 def judge_client_files(seen: Seen, host: str) -> Ruling:
     """Every role's password for its owner alone and the same on all hosts; the endpoints are the members."""
-    owners, endpoints, _ = seen.answers_of("client files", host)
-    roles = deephaven.parse_owners(owners.stdout)
+    values = seen.values("client files", host)
+    roles, listed = values["owners"], values["endpoints"]
     admin = seen.terms.inventory.deephaven.admin_user
     problems = [] if roles else [f"no role's password in {seen.terms.inventory.deephaven.client_config}"]
     for role, (owner, mode) in sorted(roles.items()):
@@ -91,18 +117,14 @@ def judge_client_files(seen: Seen, host: str) -> Ruling:
             problems.append(f"{role}/password belongs to {owner}, not to {admin}")
         if mode & 0o077:
             problems.append(f"{role}/password has mode {mode:o}")
-    ips, listed = tuple(member.ip for member in seen.terms.old_members), deephaven.parse_endpoints(endpoints.stdout)
+    ips = tuple(member.ip for member in seen.terms.old_members)
     for role in sorted(roles):
         wrong = deephaven.wrong_endpoints(listed.get(role, ""), ips)
         problems += [f"{role}/endpoints {wrong}"] if wrong else []
-    problems += [text for text in deephaven.disagreements(_passwords(seen)) if host in re.split(r"[ /]", text)]
+    known = {other: seen.known("client files", other).get("passwords") for other in seen.terms.deephaven_hosts}
+    differing = deephaven.disagreements({other: found for other, found in known.items() if found is not None})
+    problems += [text for text in differing if host in re.split(r"[ /]", text)]
     return ruled(problems, f"{', '.join(sorted(roles))}: for their owner alone, of {len(ips)} members")
-
-
-def _passwords(seen: Seen) -> dict[str, dict[str, str]]:
-    """host → role → SHA-256, never shown."""
-    answers = {host: seen.answers_of("client files", host) for host in seen.terms.deephaven_hosts}
-    return {host: deephaven.parse_passwords(found[2].stdout) for host, found in answers.items() if found}
 
 
 # -- certificates ------------------------------------------------------------------------------------------------
@@ -112,40 +134,50 @@ def has_certificates(terms: Terms) -> list[str]:
     return list(dict.fromkeys([*old(terms), *terms.deephaven_hosts]))
 
 
-def ask_certificates(seen: Seen, host: str) -> list[Command]:
+@dataclass(frozen=True)
+class Ends:
+    """When each certificate ends, None where openssl could not tell; what find says of those that are not there."""
+
+    of: dict[str, datetime | None]
+    lacking: tuple[str, ...]
+
+
+def ask_certificates(seen: Seen, host: str) -> Questions:
     """Each certificate's path, and its end on the line below; openssl's own complaint where it has none."""
     show = ("-printf", r"%p\n", "-exec", "openssl", "x509", "-noout", "-enddate", "-in", "{}", ";")
-    questions = []
+    questions: dict[Any, Question[Any]] = {}
     if host in seen.configs:
         paths = [path for c in seen.configs[host].certificates for path in (c.cert, c.ca) if path]
         if paths:
-            unique = dict.fromkeys(paths)
-            questions.append(look(host, "find", *unique, "-maxdepth", "0", *show, why="when the certificates end"))
+            find = ("find", *dict.fromkeys(paths), "-maxdepth", "0", *show)
+            questions["member's"] = Question(look(host, *find, why="when the certificates end"), _read_ends)
     if host in seen.terms.deephaven_hosts:
         client = seen.terms.inventory.deephaven.client_config
         named = ("(", "-name", "*.crt", "-o", "-name", "*.pem", ")")
         find = ("find", client, "-mindepth", "2", "-maxdepth", "2", *named, *show)
-        questions.append(look(host, *find, why="when the clients' certificates end"))
+        questions["clients'"] = Question(look(host, *find, why="when the clients' certificates end"), _read_ends)
     return questions
 
 
-def parse_ends(text: str) -> dict[str, datetime | None]:
-    """path → when it ends; None where openssl could not tell."""
+def _read_ends(answer: Result) -> Ends:
     found: dict[str, datetime | None] = {}
-    for line in text.splitlines():
+    path = ""
+    for line in answer.stdout.splitlines():
         if line.startswith("/"):
-            found[line] = None
-        elif line.startswith("notAfter=") and found:
-            found[list(found)[-1]] = datetime.strptime(f"{line[9:].strip()[:-3].strip()} +0000", "%b %d %H:%M:%S %Y %z")
-    return found
+            path = checked(answer.command.host, "certificate", line, SHOWN)
+            found[path] = None
+        elif line.startswith("notAfter=") and path:
+            found[path] = datetime.strptime(f"{line[9:].strip()[:-3].strip()} +0000", "%b %d %H:%M:%S %Y %z")
+    said = [line.split("find: ")[-1] for line in answer.stderr.splitlines() if line.startswith("find: ")]
+    return Ends(found, tuple(said))
 
 
 def judge_certificates(seen: Seen, host: str) -> Ruling:
     ends: dict[str, datetime | None] = {}
     problems = []
-    for answer in seen.answers_of("certificates", host):
-        ends |= parse_ends(answer.stdout)
-        problems += [line.split("find: ")[-1] for line in answer.stderr.splitlines() if line.startswith("find: ")]
+    for found in seen.values("certificates", host).values():
+        ends |= found.of
+        problems += found.lacking
     for path, end in ends.items():
         if end is None:
             problems.append(f"{path} is no certificate that openssl can read")

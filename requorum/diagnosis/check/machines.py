@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from requorum.command import Command, look
-from requorum.diagnosis.check.check import Check, Ruling, Seen, Verdict, ruled
+from requorum.command import Result, look
+from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, Verdict, ruled
 from requorum.hosts import system
+from requorum.hosts.question import Question
 from requorum.recovery import equipment
+from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 from requorum.troubleshoot import sudoers
 
@@ -21,16 +23,16 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
     return ruled([seen.silent[host]] if host in seen.silent else [], "answers")
 
 
-def ask_sudo(seen: Seen, host: str) -> list[Command]:
-    return [sudoers.ask(host)]
+def ask_sudo(seen: Seen, host: str) -> Questions:
+    inventory = seen.terms.inventory
+    return {"lacking": Question(sudoers.ask(host), lambda answer: sudoers.missing(inventory, answer.stdout))}
 
 
 def judge_sudo(seen: Seen, host: str) -> Ruling:
     """In, and for every command of the runbook: a login may have just these."""
     if host in seen.locked:
         return ruled([seen.locked[host]], "")
-    listing = "".join(answer.stdout for answer in seen.answers_of("sudo", host))
-    lacking = sudoers.missing(seen.terms.inventory, listing)
+    lacking = seen.values("sudo", host)["lacking"]
     return ruled([f"{len(lacking)} of the runbook's commands are not allowed"] if lacking else [], "lets us in")
 
 
@@ -48,24 +50,41 @@ def judge_clock(seen: Seen, host: str) -> Ruling:
 # -- what it needs -----------------------------------------------------------------------------------------------
 
 
-def ask_equipment(seen: Seen, host: str) -> list[Command]:
-    """Programs that root can run; tools and accounts that there are not."""
+def ask_equipment(seen: Seen, host: str) -> Questions:
+    """What is missing, a question a kind: programs that root can run, tools, accounts."""
     needs = equipment.needed(seen.terms)[host]
-    script = f'PATH=$PATH:{SBIN}; for tool; do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
-    questions = [look(host, "sh", "-c", script, "sh", *needs.tools, why="which tools are missing", root=False)]
+    questions = {"tools": _ask_tools(host, needs.tools)}
     if needs.programs:
-        find = ("find", "-L", *needs.programs, "-maxdepth", "0", "-perm", "/111", "-printf", r"%p\n")
-        questions.append(look(host, *find, why="which of the vendor's commands are there"))
-    return questions + [look(host, "id", "-u", name, why="the account", root=False) for name in needs.accounts]
+        questions["programs"] = _ask_programs(host, needs.programs)
+    return questions | {name: _ask_account(host, name) for name in needs.accounts}
+
+
+def _ask_tools(host: str, tools: tuple[str, ...]) -> Question[list[str]]:
+    def read(answer: Result) -> list[str]:
+        if answer.code:
+            raise Refusal(host, f"does not say which tools it has: {answer.words}", "look at that host")
+        return [tool for tool in tools if tool in answer.stdout.split()]
+
+    script = f'PATH=$PATH:{SBIN}; for tool; do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
+    return Question(look(host, "sh", "-c", script, "sh", *tools, why="which tools are missing", root=False), read)
+
+
+def _ask_programs(host: str, programs: tuple[str, ...]) -> Question[list[str]]:
+    find = ("find", "-L", *programs, "-maxdepth", "0", "-perm", "/111", "-printf", r"%p\n")
+    return Question(
+        look(host, *find, why="which of the vendor's commands are there"),
+        lambda answer: [path for path in programs if path not in answer.stdout.splitlines()],
+    )
+
+
+def _ask_account(host: str, name: str) -> Question[list[str]]:
+    command = look(host, "id", "-u", name, why="the account", root=False)
+    return Question(command, lambda answer: [f"the account {name}"] if answer.code else [])
 
 
 def judge_equipment(seen: Seen, host: str) -> Ruling:
     needs = equipment.needed(seen.terms)[host]
-    tools, *rest = seen.answers_of("commands", host)
-    there = rest.pop(0).stdout.splitlines() if needs.programs else []
-    missing = [path for path in needs.programs if path not in there]
-    missing += tools.stdout.split()
-    missing += [f"the account {name}" for name, answer in zip(needs.accounts, rest, strict=True) if answer.code]
+    missing = [what for absent in seen.values("commands", host).values() for what in absent]
     names = [*(path.rsplit("/", 1)[-1] for path in needs.programs), *needs.tools, *needs.accounts]
     return ruled([f"missing: {', '.join(missing)}"] if missing else [], ", ".join(names))
 
@@ -73,7 +92,7 @@ def judge_equipment(seen: Seen, host: str) -> Ruling:
 # -- the network -------------------------------------------------------------------------------------------------
 
 
-def ask_ports(seen: Seen, host: str) -> list[Command]:
+def ask_ports(seen: Seen, host: str) -> Questions:
     """Members reach each other's peer port, Deephaven hosts every member's client port."""
     settings, wanted = seen.terms.inventory.etcd, []
     for member in seen.terms.old_members:
@@ -81,18 +100,14 @@ def ask_ports(seen: Seen, host: str) -> list[Command]:
             wanted.append((member.ip, settings.peer_port))
         if host in seen.terms.deephaven_hosts:
             wanted.append((member.ip, settings.client_port))
-    return [command for ip, port in wanted for command in system.ask_reach(host, ip, port).commands]
+    return {(ip, port): system.ask_reach(host, ip, port) for ip, port in wanted}
 
 
 def judge_ports(seen: Seen, host: str) -> Ruling:
-    problems, good = [], []
-    for answer in seen.answers_of("ports", host):
-        ip, port = answer.command.argv[-2:]
-        reach = system.ask_reach(host, ip, int(port)).understand([answer])
-        if reach == "connected":
-            good.append(f"{ip}:{port}")
-        else:
-            problems.append(f"{ip}:{port} {'refuses' if reach == 'refused' else 'gives no answer'}")
+    reach = seen.values("ports", host)
+    good = [f"{ip}:{port}" for (ip, port), how in reach.items() if how == "connected"]
+    words = {"refused": "refuses", "silent": "gives no answer"}
+    problems = [f"{ip}:{port} {words[how]}" for (ip, port), how in reach.items() if how in words]
     return ruled(problems, f"reaches {', '.join(good)}" if good else "a single member has nobody to reach")
 
 

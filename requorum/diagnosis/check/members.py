@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from requorum.cluster import etcd
-from requorum.command import Command, look
+from requorum.cluster.etcd import Tools
+from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
-from requorum.diagnosis.check.check import Check, Ruling, Seen, ruled, told
+from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled, told
 from requorum.hosts import system, systemd
+from requorum.hosts.question import Question
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 
@@ -24,53 +28,63 @@ def old(terms: Terms) -> list[str]:
 # -- room --------------------------------------------------------------------------------------------------------
 
 
-def ask_room(seen: Seen, host: str) -> list[Command]:
-    questions = [look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)]
+def ask_room(seen: Seen, host: str) -> Questions:
+    """Directories that are mounted read-only, room at each place, bytes of the database."""
+    mounts = look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)
+    questions: dict[Any, Question[Any]] = {"read-only": Question(mounts, _read_mounts)}
     for place in equipment.places(seen.terms.inventory):
-        questions += system.ask_free(host, *system.with_parents(place)).commands
-    return questions + ([ask_size(seen, host)] if host in seen.configs else [])
+        questions["room", place] = system.ask_free(host, *system.with_parents(place))
+    if host in seen.configs:
+        database = f"{seen.configs[host].data_dir}/member/snap/db"
+        stat = look(host, "stat", "-c", "%s", database, why="size of the database")
+        questions["size"] = Question(stat, lambda answer: None if answer.code else int(answer.stdout))
+    return questions
 
 
-def ask_size(seen: Seen, host: str) -> Command:
-    database = f"{seen.configs[host].data_dir}/member/snap/db"
-    return look(host, "stat", "-c", "%s", database, why="size of the database")
+def _read_mounts(answer: Result) -> set[str]:
+    rows = [row.split() for row in answer.stdout.splitlines()]
+    return {row[1] for row in rows if "ro" in row[3].split(",")}
+
+
+def size(seen: Seen, host: str) -> int | None:
+    """Bytes of a member's database; None where there is none, or its host does not say."""
+    found: int | None = seen.known("disk", host).get("size")
+    return found
 
 
 def largest(seen: Seen) -> int:
     """Bytes of the largest member's database, or of the newest backup where that is larger."""
-    answers = [answer for host in seen.configs for answer in seen.answers_of("disk", host)]
-    sizes = [int(a.stdout) for a in answers if a.command.argv[0] == "stat" and a.stdout.strip().isdigit()]
+    sizes = [size(seen, host) or 0 for host in seen.configs]
     return max([*sizes, (seen.backup.bytes or 0) if seen.backup else 0])
 
 
 def judge_room(seen: Seen, host: str) -> Ruling:
     needed, problems, good = equipment.room(seen.terms.inventory, largest(seen)), [], []
-    mounts, *answers = seen.answers_of("disk", host)
-    read_only = {row.split()[1] for row in mounts.stdout.splitlines() if "ro" in row.split()[3].split(",")}
-    for place, answer in zip(equipment.places(seen.terms.inventory), answers, strict=False):
-        free = system.ask_free(host, place).understand([answer])
-        if isinstance(free, str):
-            problems.append(f"{place}: {free}")
-        elif free.mount in read_only:
-            problems.append(f"{place}: {free.mount} is mounted read-only")
-        elif free.size < needed:
-            problems.append(f"{place}: {free.size:,} bytes free, {needed:,} needed")
+    values = seen.values("disk", host)
+    for place in equipment.places(seen.terms.inventory):
+        found = values["room", place]
+        if isinstance(found, str):
+            problems.append(f"{place}: {found}")
+        elif found.mount in values["read-only"]:
+            problems.append(f"{place}: {found.mount} is mounted read-only")
+        elif found.size < needed:
+            problems.append(f"{place}: {found.size:,} bytes free, {needed:,} needed")
         else:
-            good.append(free.size)
+            good.append(found.size)
     return ruled(problems, f"{min(good, default=0):,} bytes free, {needed:,} needed")
 
 
 # -- who it is ---------------------------------------------------------------------------------------------------
 
 
-def ask_addresses(seen: Seen, host: str) -> list[Command]:
-    return [*system.ask_addresses(host).commands]
+def ask_addresses(seen: Seen, host: str) -> Questions:
+    return {"addresses": system.ask_addresses(host)}
 
 
 def judge_address(seen: Seen, host: str) -> Ruling:
     """The inventory's address is there; what is configured is a name and an address that the inventory gives it."""
     member = seen.terms.member_on(host)
-    found = system.ask_addresses(host).understand(seen.answers_of("address", host))
+    found = seen.values("address", host)["addresses"]
     problems = [] if member.ip in found else [f"{member.ip} is none of {', '.join(found) or 'no address'}"]
     config = seen.configs.get(host)
     if config is not None:
@@ -86,22 +100,17 @@ def judge_address(seen: Seen, host: str) -> Ruling:
 # -- versions ----------------------------------------------------------------------------------------------------
 
 
-def ask_version(seen: Seen, host: str) -> list[Command]:
-    return etcd.ask_tools(host)
+def ask_version(seen: Seen, host: str) -> Questions:
+    def read(version: Result, where: Result, usage: Result) -> Tools:
+        return etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
 
-
-def _tools(seen: Seen, host: str) -> etcd.Tools:
-    version, where, usage = seen.answers_of("version", host)
-    return etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
+    return {"tools": Question(tuple(etcd.ask_tools(host)), read)}
 
 
 def judge_version(seen: Seen, host: str) -> Ruling:
-    tools, others = _tools(seen, host), []
-    for other in new(seen.terms):
-        answers = seen.answers_of("version", other)
-        version = etcd.parse_version(answers[0].stdout) if answers else None
-        if version not in (None, tools.version):
-            others.append(f"{version} on {other}")
+    tools = seen.values("version", host)["tools"]
+    known = {other: seen.known("version", other).get("tools") for other in new(seen.terms)}
+    others = [f"{t.version} on {other}" for other, t in known.items() if t and t.version != tools.version]
     problems = [f"etcd {tools.version}, but {', '.join(others)}"] if others else []
     bumps = "bumps revisions" if tools.bumps else "bumps no revision"
     return ruled(problems, f"etcd {tools.version}; {tools.restorer} restores, {bumps}")
@@ -109,7 +118,7 @@ def judge_version(seen: Seen, host: str) -> Ruling:
 
 def judge_advisories(seen: Seen, host: str) -> Ruling:
     """Told: a distribution mends a version without changing its number. Where data may differ it fails."""
-    version = _tools(seen, host).version
+    version = seen.values("version", host)["tools"].version
     found = advisories.of(version)
     grave = [f"{a.name}: {a.what} ({a.source})" for a in found if a.data]
     if grave:
@@ -121,28 +130,40 @@ def judge_advisories(seen: Seen, host: str) -> Ruling:
 # -- whether etcd runs -------------------------------------------------------------------------------------------
 
 
-def ask_etcd(seen: Seen, host: str) -> list[Command]:
-    unit = systemd.ask_unit(host, seen.terms.inventory.etcd.unit)
-    questions = [*unit.commands, look(host, "ss", "-Htln", why="who listens", root=False)]
-    return questions + ([etcd.ask_leader(host, seen.configs[host])] if host in seen.configs else [])
+def ask_etcd(seen: Seen, host: str) -> Questions:
+    questions: dict[Any, Question[Any]] = {
+        "unit": systemd.ask_unit(host, seen.terms.inventory.etcd.unit),
+        "listens": Question(look(host, "ss", "-Htln", why="who listens", root=False), _read_sockets),
+    }
+    if host in seen.configs:
+        questions["leader"] = Question(etcd.ask_leader(host, seen.configs[host]), _read_leader)
+    return questions
+
+
+def _read_sockets(answer: Result) -> set[str]:
+    """The local addresses, each with its port."""
+    rows = [line.split() for line in answer.stdout.splitlines()]
+    return {row[3] for row in rows if len(row) > 3}
+
+
+def _read_leader(answer: Result) -> bool | None:
+    return etcd.parse_leader(answer.stdout) if answer.code == 0 else None
 
 
 def sees_leader(seen: Seen, host: str) -> bool | None:
     """The member's own word; None where it gives none."""
-    metrics = seen.answers_of("etcd", host)[2:]
-    return etcd.parse_leader(metrics[0].stdout) if metrics and metrics[0].code == 0 else None
+    leader: bool | None = seen.known("etcd", host).get("leader")
+    return leader
 
 
 def judge_etcd(seen: Seen, host: str) -> Ruling:
     settings = seen.terms.inventory.etcd
     member = next(m for m in seen.terms.old_members if m.host == host)
-    unit, sockets, *_ = seen.answers_of("etcd", host)
-    state = systemd.ask_unit(host, settings.unit).understand([unit])
-    problems = [] if state.active == "active" else [f"{settings.unit} is {state}"]
-    local = {line.split()[3] for line in sockets.stdout.splitlines() if len(line.split()) > 3}
+    values = seen.values("etcd", host)
+    problems = [] if values["unit"].active == "active" else [f"{settings.unit} is {values['unit']}"]
     for port in (settings.client_port, settings.peer_port):
         names = {f"{ip}:{port}" for ip in (member.ip, f"[{member.ip}]", "0.0.0.0", "*", "[::]")}
-        if not names & local:
+        if not names & values["listens"]:
             problems.append(f"nobody listens on {member.ip}:{port}")
     leader = sees_leader(seen, host)
     if not leader:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 
 from requorum.cluster import deephaven, etcd, etcdctl, quorum
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import MemberFacts
 from requorum.command import LONG, SHORT, Command, Result
-from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Ruling, Seen, Verdict, ruled, told, unknown
-from requorum.diagnosis.check.members import sees_leader
-from requorum.hosts import system, systemd
+from requorum.diagnosis.check.check import (
+    CLUSTER,
+    HERE,
+    Check,
+    Questions,
+    Ruling,
+    Seen,
+    Values,
+    Verdict,
+    ruled,
+    told,
+    unknown,
+)
+from requorum.diagnosis.check.members import sees_leader, size
+from requorum.hosts.question import NAME, Question, checked
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 
@@ -31,19 +42,24 @@ def here(terms: Terms) -> tuple[str]:
 # -- Deephaven ---------------------------------------------------------------------------------------------------
 
 
-def ask_monit(seen: Seen, host: str) -> list[Command]:
-    if host in seen.terms.deephaven_hosts:
-        return [deephaven.ask_monit(seen.terms.inventory, host)]
-    return [deephaven.ask_etcd_in_monit(host)]
+def ask_monit(seen: Seen, host: str) -> Questions:
+    inventory, ours = seen.terms.inventory, host in seen.terms.deephaven_hosts
+
+    def read(answer: Result) -> dict[str, str] | str:
+        text = answer.stdout + answer.stderr
+        if deephaven.silent(answer.code, text) if ours else answer.code != 0:
+            return f"monit cannot be understood: {answer.words}"
+        return deephaven.parse_monit(answer.stdout)
+
+    question = deephaven.ask_monit(inventory, host) if ours else deephaven.ask_etcd_in_monit(host)
+    return {"processes": Question(question, read)}
 
 
 def judge_monit(seen: Seen, host: str) -> Ruling:
     """An etcd that monit brings back fails; processes that are not up are told: they may be off on purpose."""
-    (answer,) = seen.answers_of("monit", host)
-    text = answer.stdout + answer.stderr
-    if deephaven.silent(answer.code, text) if host in seen.terms.deephaven_hosts else answer.code != 0:
-        return Ruling(Verdict.FAILS, f"monit cannot be understood: {answer.words}")
-    processes = deephaven.parse_monit(answer.stdout)
+    processes = seen.values("monit", host)["processes"]
+    if isinstance(processes, str):
+        return Ruling(Verdict.FAILS, processes)
     etcds, off = deephaven.supervised_etcd(processes), deephaven.not_up(processes)
     if etcds:
         return Ruling(Verdict.FAILS, f"monit watches {', '.join(etcds)}")
@@ -55,17 +71,12 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
 # -- a run of ours -----------------------------------------------------------------------------------------------
 
 
-def ask_marks(seen: Seen, subject: str) -> list[Command]:
-    name, hosts = seen.terms.inventory.cluster, seen.terms.everyone
-    return [command for host in hosts for command in history.ask_runs(host, name).commands]
+def ask_marks(seen: Seen, subject: str) -> Questions:
+    return {host: history.ask_runs(host, seen.terms.inventory.cluster) for host in seen.terms.everyone}
 
 
 def judge_marks(seen: Seen, subject: str) -> Ruling:
-    said: dict[str, list[Result]] = {}
-    for answer in seen.answers_of("unfinished run", subject):
-        said.setdefault(answer.command.host, []).append(answer)
-    name = seen.terms.inventory.cluster
-    told = {host: history.ask_runs(host, name).understand(answers) for host, answers in said.items()}
+    told = seen.values("unfinished run", subject)
     mark = marker.to_carry_on(history.marks(told), outlived=history.outlived(told))
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""
     return ruled([found] if mark else [], "none")
@@ -82,28 +93,34 @@ def judge_quorum(seen: Seen, subject: str) -> Ruling:
 
 def _sheet(seen: Seen, host: str) -> MemberFacts:
     member = next(m for m in seen.terms.inventory.old_members if m.host == host)
-    answers = seen.answers_of("etcd", host)
-    if not answers or host in seen.locked or host in seen.terms.gone:
+    unit = seen.known("etcd", host).get("unit")
+    if unit is None or host in seen.locked or host in seen.terms.gone:
         return MemberFacts(member, gone=host in seen.terms.gone, reached=False)
-    sizes = [a for a in seen.answers_of("disk", host) if a.command.argv[0] == "stat" and a.code == 0]
-    addresses = seen.answers_of("address", host)
     return MemberFacts(
         member,
-        unit=systemd.ask_unit(host, seen.terms.inventory.etcd.unit).understand(answers[:1]),
+        unit=unit,
         config=seen.configs.get(host),
-        has_data=bool(sizes),
-        addresses=system.ask_addresses(host).understand(addresses) if addresses else (),
+        has_data=size(seen, host) is not None,
+        addresses=seen.known("address", host).get("addresses", ()),
         has_leader=sees_leader(seen, host),
     )
 
 
-def ask_health(seen: Seen, subject: str) -> list[Command]:
+def ask_health(seen: Seen, subject: str) -> Questions:
     """Of every member of the running cluster, as Deephaven's root; its own word would not name one that is lost."""
     endpoints = _endpoints(seen)
     up = [endpoint for endpoint, host in endpoints.items() if sees_leader(seen, host)]
     down = [endpoint for endpoint in endpoints if endpoint not in up]
-    patient, quick = _of_members(seen, up, "health", *PATIENT), _of_members(seen, down, "health")
-    return [*([patient] if up else []), *([quick] if down else [])]
+    asked = {"up": _of_members(seen, up, "health", *PATIENT), "down": _of_members(seen, down, "health")}
+    return {key: Question(asked[key], _read_health) for key, those in (("up", up), ("down", down)) if those}
+
+
+def _read_health(answer: Result) -> dict[str, str | None] | str:
+    """Endpoint → None when healthy, else its error; without those of which etcdctl said nothing, and why."""
+    try:
+        return etcdctl.parse_health(answer.stdout)
+    except etcd.EtcdError:
+        return answer.words
 
 
 def _of_members(seen: Seen, endpoints: list[str], *question: str, deadline: int = SHORT) -> Command:
@@ -124,71 +141,85 @@ def _endpoints(seen: Seen) -> dict[str, str]:
 
 
 def judge_health(seen: Seen, subject: str) -> Ruling:
-    said = _said(seen)
+    said = _said(seen.values("health", subject))
     if not said:
-        words = "; ".join(answer.words for answer in seen.answers_of("health", subject))
-        return Ruling(Verdict.FAILS, f"{NOBODY}: {words}")
+        words = [words for words in seen.values("health", subject).values() if words]
+        return Ruling(Verdict.FAILS, f"{NOBODY}: {'; '.join(words)}")
     sick = {host: said.get(endpoint, "no answer") for endpoint, host in _endpoints(seen).items()}
     return ruled([f"{host}: {error}" for host, error in sick.items() if error], ", ".join(sick))
 
 
 def healthy(seen: Seen) -> list[str]:
     """Endpoints of the members that answer an authenticated user."""
-    return [endpoint for endpoint, error in _said(seen).items() if error is None]
+    said = _said(seen.known("health", CLUSTER))
+    return [endpoint for endpoint in _endpoints(seen) if endpoint in said and said[endpoint] is None]
 
 
-def _said(seen: Seen) -> dict[str, str | None]:
-    """Endpoint → None when healthy, else its error; without those of which etcdctl said nothing."""
-    found: dict[str, str | None] = {}
-    for answer in seen.answers_of("health", CLUSTER):
-        with suppress(etcd.EtcdError):
-            found |= etcdctl.parse_health(answer.stdout)
-    return found
+def _said(values: Values) -> dict[str, str | None]:
+    return {endpoint: error for said in values.values() if isinstance(said, dict) for endpoint, error in said.items()}
 
 
-def ask_status(seen: Seen, subject: str) -> list[Command]:
+def ask_status(seen: Seen, subject: str) -> Questions:
     """One call each: a token of one member may come too early to another, which then knows no such token."""
-    return [_of_members(seen, [endpoint], "status", *PATIENT) for endpoint in healthy(seen)]
+    return {e: Question(_of_members(seen, [e], "status", *PATIENT), _read_status) for e in healthy(seen)}
 
 
-def statuses(seen: Seen) -> list[Status]:
-    answers = seen.answers_of("one cluster", CLUSTER)
-    return [status for answer in answers if answer.code == 0 for status in etcdctl.parse_status(answer.stdout)]
+def _read_status(answer: Result) -> Status | str:
+    """What the one member that was asked says, or why it does not."""
+    if answer.code:
+        return answer.words
+    (status,) = etcdctl.parse_status(answer.stdout)
+    checked(answer.command.host, "version", status.version, NAME)
+    return status
+
+
+def statuses(seen: Seen) -> dict[str, Status]:
+    """Endpoint → status, of the members that gave one."""
+    return {e: status for e, status in seen.known("one cluster", CLUSTER).items() if isinstance(status, Status)}
 
 
 def judge_one_cluster(seen: Seen, subject: str) -> Ruling:
-    found, hosts = statuses(seen), _endpoints(seen)
     if not healthy(seen):
         return unknown(NOBODY)
-    problems = [answer.words for answer in seen.answers_of("one cluster", subject) if answer.code]
-    if len({status.cluster_id for status in found}) > 1:
+    problems = [words for words in seen.values("one cluster", subject).values() if isinstance(words, str)]
+    hosts = _endpoints(seen)
+    found = {hosts[endpoint]: status for endpoint, status in statuses(seen).items()}
+    if len({status.cluster_id for status in found.values()}) > 1:
         problems.append("they are several clusters")
-    if len({status.leader for status in found}) > 1:
+    if len({status.leader for status in found.values()}) > 1:
         problems.append("they name several leaders")
-    if len({status.version for status in found}) > 1:
-        problems.append(", ".join(f"{hosts.get(s.endpoint, s.endpoint)} runs {s.version}" for s in found))
-    problems += [f"{hosts.get(s.endpoint, s.endpoint)}: {error}" for s in found for error in s.errors]
-    leader = next((hosts.get(s.endpoint, s.endpoint) for s in found if s.member_id == s.leader), "another member")
-    return ruled(problems, f"{len(found)} members of etcd {found[0].version}, led by {leader}" if found else "")
+    versions = {status.version for status in found.values()}
+    if len(versions) > 1:
+        problems.append(", ".join(f"{host} runs {status.version}" for host, status in found.items()))
+    problems += [f"{host}: {error}" for host, status in found.items() for error in status.errors]
+    leader = next((host for host, s in found.items() if s.member_id == s.leader), "another member")
+    return ruled(problems, f"{len(found)} members of etcd {', '.join(versions)}, led by {leader}")
 
 
-def ask_hashes(seen: Seen, subject: str) -> list[Command]:
+def ask_hashes(seen: Seen, subject: str) -> Questions:
     """At the lowest revision that the members had, since Deephaven writes on; one call each, as for the status."""
     found = statuses(seen)
-    revision = min((status.revision for status in found), default=0)
+    revision = min((status.revision for status in found.values()), default=0)
     question = ("hashkv", f"--rev={revision}", "--dial-timeout=20s", "--command-timeout=600s")  # it reads all data
-    return [_of_members(seen, [status.endpoint], *question, deadline=LONG) for status in found]
+    return {e: Question(_of_members(seen, [e], *question, deadline=LONG), _read_hash) for e in found}
+
+
+def _read_hash(answer: Result) -> int | str:
+    if answer.code:
+        return answer.words
+    ((_, digest),) = etcdctl.parse_hashes(answer.stdout).values()
+    return int(digest)
 
 
 def judge_hashes(seen: Seen, subject: str) -> Ruling:
-    answers, hosts = seen.answers_of("hashkv", subject), _endpoints(seen)
-    if not answers:
+    values, hosts = seen.values("hashkv", subject), _endpoints(seen)
+    if not values:
         return unknown(NOBODY)
-    problems = [answer.words for answer in answers if answer.code]
-    hashes = {e: digest for a in answers if a.code == 0 for e, (_, digest) in etcdctl.parse_hashes(a.stdout).items()}
+    problems = [words for words in values.values() if isinstance(words, str)]
+    hashes = {endpoint: digest for endpoint, digest in values.items() if isinstance(digest, int)}
     if len(set(hashes.values())) > 1:
-        problems += [f"{hosts.get(endpoint, endpoint)}: {digest}" for endpoint, digest in sorted(hashes.items())]
-    revision = min((status.revision for status in statuses(seen)), default=0)
+        problems += [f"{hosts[endpoint]}: {digest}" for endpoint, digest in sorted(hashes.items())]
+    revision = min((status.revision for status in statuses(seen).values()), default=0)
     return ruled(problems, f"{next(iter(hashes.values()), '')} on {len(hashes)} members at revision {revision:,}")
 
 
@@ -197,26 +228,30 @@ def _ranges(seen: Seen) -> dict[str, tuple[int, int | None]]:
     return {"": (expect.min_keys, None), **{prefix: (span.min, span.max) for prefix, span in expect.prefixes.items()}}
 
 
-def ask_keys(seen: Seen, subject: str) -> list[Command]:
+def ask_keys(seen: Seen, subject: str) -> Questions:
     if not healthy(seen):
-        return []
+        return {}
     count = ("--prefix", "--keys-only", "--limit=1", "-w", "json", *PATIENT)
-    return [
-        deephaven.etcdctl(seen.terms.inventory, "get", prefix, *count, why=f"keys under {prefix or 'everything'}")
-        for prefix in _ranges(seen)
-    ]
+    return {prefix: Question(_get(seen, prefix, *count), _read_count) for prefix in _ranges(seen)}
+
+
+def _get(seen: Seen, prefix: str, *words: str) -> Command:
+    return deephaven.etcdctl(seen.terms.inventory, "get", prefix, *words, why=f"keys under {prefix or 'everything'}")
+
+
+def _read_count(answer: Result) -> int | str:
+    return answer.words if answer.code else etcdctl.parse_count(answer.stdout)
 
 
 def judge_keys(seen: Seen, subject: str) -> Ruling:
-    answers = seen.answers_of("keys", subject)
-    if not answers:
+    counts = seen.values("keys", subject)
+    if not counts:
         return unknown(NOBODY)
     problems, good = [], []
-    for (prefix, (least, most)), answer in zip(_ranges(seen).items(), answers, strict=True):
-        where = f"under {prefix}" if prefix else "in all"
-        count = etcdctl.parse_count(answer.stdout) if answer.code == 0 else None
-        if count is None:
-            problems.append(f"{where}: {answer.words}")
+    for prefix, (least, most) in _ranges(seen).items():
+        where, count = f"under {prefix}" if prefix else "in all", counts[prefix]
+        if isinstance(count, str):
+            problems.append(f"{where}: {count}")
         elif count < least or (most is not None and count > most):
             wanted = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
             problems.append(f"{count:,} {where}, expected {wanted}")

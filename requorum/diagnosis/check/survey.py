@@ -6,20 +6,25 @@ A host that does not answer, or whose sudo refuses, is part of what is found. No
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from requorum.cluster import etcd
-from requorum.command import Command, Result, look
+from requorum.cluster.etcd import MemberConfig
+from requorum.command import Result, look
+from requorum.diagnosis import rounds
 from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.run import Run
 from requorum.snapshots.files import newest_backup
 
+SUDO = "sudo works without a password"
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
 
@@ -55,44 +60,40 @@ def _clock(machine: Machine) -> Reading:
 
 def _configs(run: Run, seen: Seen) -> Seen:
     """Whether sudo lets us in, and the members' configurations, which further questions need."""
-    path = run.inventory.etcd.config
-    questions = [look(host, "true", why="sudo works without a password") for host in seen.everyone()]
-    questions += [look(host, "cat", path, why=f"read {path}") for host in run.terms.etcd_hosts]
-    seen, answers = _gather(run, seen, questions)
-    locked = {r.command.host: f"sudo refused: {r.words}" for r in answers if r.command.argv == ("true",) and r.code}
-    configs, broken = {}, {}
-    for answer in answers:
-        host = answer.command.host
-        if answer.command.argv[0] == "cat" and answer.code == 0:
-            try:
-                configs[host] = etcd.parse_config(answer.stdout, path)
-            except etcd.EtcdError as error:
-                broken[host] = f"{error.where} {error.what}"
-    return replace(seen, locked=locked, configs=configs, broken_configs=broken)
+    path, silent = run.inventory.etcd.config, dict(seen.silent)
+    found = rounds.kinds(
+        run.fleet,
+        silent,
+        sudo={host: Question(look(host, "true", why=SUDO), _locked) for host in seen.everyone()},
+        config={host: ask_config(host, path) for host in run.terms.etcd_hosts},
+    )
+    locked = {host: str(value) for host, value in found["sudo"].items() if value is not None}
+    read = found["config"]
+    return replace(
+        seen,
+        silent=silent,
+        locked=locked,
+        configs={host: value for host, value in read.items() if isinstance(value, MemberConfig)},
+        broken_configs={host: str(value) for host, value in read.items() if isinstance(value, str | Refusal)},
+    )
 
 
-def _ask(run: Run, seen: Seen, cases: Iterable[Case]) -> Seen:
-    """One trip a host for all cases; each answer goes back to the case that asked."""
-    asked = [(case, command) for case in cases for command in case.check.ask(seen, case.subject)]
-    seen, results = _gather(run, seen, [command for _, command in asked])
-    answers: dict[tuple[str, str], list[Result]] = {}
-    owners: dict[str, list[Case]] = {}
-    for case, command in asked:
-        owners.setdefault(command.host, []).append(case)
-    for result in results:  # each host's in the order in which it was asked
-        case = owners[result.command.host].pop(0)
-        answers.setdefault((case.check.name, case.subject), []).append(result)
-    return replace(seen, answers={**seen.answers, **answers})
+def ask_config(host: str, path: str) -> Question[MemberConfig | str | None]:
+    return Question(look(host, "cat", path, why=f"read {path}"), lambda answer: etcd.read_config(answer, path))
 
 
-def _gather(run: Run, seen: Seen, questions: Sequence[Command]) -> tuple[Seen, list[Result]]:
-    """Asks those who have answered so far; who falls silent now is silent from here on."""
-    changing = [question for question in questions if question.changes]
-    assert not changing, f"a check must not change anything: {changing}"
-    outcomes = run.fleet.gather([q for q in questions if q.host not in seen.silent])
-    silent = {host: _why(outcome) for host, outcome in outcomes.items() if isinstance(outcome, Exception)}
-    results = [result for outcome in outcomes.values() if isinstance(outcome, list) for result in outcome]
-    return replace(seen, silent={**seen.silent, **silent}), results
+def _locked(answer: Result) -> str | None:
+    return f"sudo refused: {answer.words}" if answer.code else None
+
+
+def _ask(run: Run, seen: Seen, cases: Sequence[Case]) -> Seen:
+    """One trip a host for all cases; each value goes back to the case that asked."""
+    silent = dict(seen.silent)
+    asked = {(case, key): q for case in cases for key, q in case.check.ask(seen, case.subject).items()}
+    answers: dict[tuple[str, str], dict[Any, Any]] = {}
+    for (case, key), value in rounds.ask(run.fleet, silent, asked).items():
+        answers.setdefault((case.check.name, case.subject), {})[key] = value
+    return replace(seen, silent=silent, answers={**seen.answers, **answers})
 
 
 def _why(outcome: Exception) -> str:

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.command import Result
+from requorum.command import Result, look
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import CLUSTER, HERE, Seen, Verdict, counted
-from requorum.diagnosis.check.files import parse_ends
+from requorum.diagnosis.check.files import _read_ends
 from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
+from requorum.hosts.question import Question
 from tests.unit import build, world
 from tests.unit.world import MAY, Answer, World
 
@@ -47,8 +48,8 @@ def test_every_host_has_its_checks_and_hosts_come_as_the_inventory_lists_them() 
 def test_a_machine_that_is_gone_is_not_looked_at() -> None:
     terms = build.terms(gone=("query-1",))
     assert "query-1" not in {case.subject for case in checks.cases(terms)}
-    asked = [c for case in checks.cases(terms) for c in case.check.ask(Seen(terms, world.NOW), case.subject)]
-    assert "query-1" not in {command.host for command in asked}
+    asked = [case.check.ask(Seen(terms, world.NOW), case.subject).values() for case in checks.cases(terms)]
+    assert "query-1" not in {question.host for questions in asked for question in questions}
 
 
 def test_a_spare_answers_lets_us_in_and_keeps_time_and_more_is_not_asked_of_it() -> None:
@@ -325,7 +326,8 @@ def test_a_way_that_is_too_slow_is_not_a_wrong_clock() -> None:
 
 def test_the_ends_of_certificates_are_read_by_path() -> None:
     end = "notAfter=Dec 24 18:00:00 2026 GMT"
-    found = parse_ends(f"/a b.crt\n{end}\n/c.crt\n/d.crt\n{end}\n")
+    said = Result(look("etcd-1", "find", why="x"), 0, f"/a b.crt\n{end}\n/c.crt\n/d.crt\n{end}\n", "", 0)
+    found = _read_ends(said).of
     assert found["/c.crt"] is None
     assert found["/a b.crt"] == found["/d.crt"] == datetime(2026, 12, 24, 18, tzinfo=UTC)
 
@@ -334,3 +336,32 @@ def test_findings_are_counted_in_words() -> None:
     findings = list(World(seen={"silent": {"query-1": "x"}}).findings().values())
     assert counted(findings).startswith(f"{len(findings)} findings: ")
     assert ", 1 do not, 1 are facts for you to judge, " in counted(findings)
+
+
+HEALTHY = World().asked()
+QUESTIONS = [
+    question
+    for case in checks.cases(build.terms())
+    if case.subject in EVERYBODY
+    for question in case.check.ask(HEALTHY, case.subject).values()
+]
+
+
+@given(
+    question=st.sampled_from(QUESTIONS),
+    code=st.integers(0, 255),
+    stdout=st.text(max_size=2000),
+    stderr=st.text(max_size=300),
+)
+def test_any_answer_gives_a_value_or_a_refusal_that_names_the_host(
+    question: Question[Any], code: int, stdout: str, stderr: str
+) -> None:
+    with build.refused_by(question.host):
+        question.understand([Result(command, code, stdout, stderr, 0.1) for command in question.commands])
+
+
+def test_an_answer_that_is_not_understood_is_a_finding_and_the_others_are_made() -> None:
+    findings = World(says=[("etcd-1", "%m %u", (0, "644 root:etcd /etc/\x1b[2Jshadow\n"))]).findings()
+    found = findings["etcd-1", "server files"]
+    assert found.verdict == "fails" and found.found.startswith("etcd-1: tells of '/etc/\\x1b[2Jshadow'")
+    assert findings["etcd-2", "server files"].verdict == findings["etcd-1", "etcd"].verdict == "holds"
