@@ -12,7 +12,7 @@ from requorum.recovery.undo import baseline, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import choice, on_host, ondisk, salvage, sources
+from requorum.snapshots import choice, ondisk, salvage, sources
 
 
 class TestStep1Stop:
@@ -84,8 +84,8 @@ class TestStep1Stop:
         disk = ondisk.wanted(data.disks, data.family, run.options.skip_hash, data.salvaged)
         if disk:
             run.do(ondisk.copy(terms, disk))
-            answers = run.look(on_host.ask(disk.host, ondisk.kept(terms)))
-            data.last_resort = ondisk.candidate(terms, disk, data.family.bump(disk.lineage), answers)
+            found = run.ask({disk.host: ondisk.ask_copy(terms, disk, data.family.bump(disk.lineage))})
+            data.last_resort = ondisk.candidate(disk, found[disk.host])
 
     def test_when_the_best_data_is_chosen_and_copied(self, run: Run, progress: Progress) -> None:
         """The salvage, or a backup that is further on; a salvage that failed stops here, with the choices."""

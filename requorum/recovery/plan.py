@@ -27,7 +27,7 @@ def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset
     if verdict is None or verdict.kind is Kind.INTACT:
         return []
     return [
-        save(terms, facts.config.client_urls[0], f"live-{facts.member.name}.snap", patience=2)
+        save(terms, facts.config.client_urls[0], terms.place(f"live-{facts.member.name}.snap"), patience=2)
         for facts in verdict.members
         if facts.state in (State.LEADERLESS, State.HEALTHY) and facts.config and facts.member.host not in closed
     ]

@@ -8,17 +8,16 @@ Pure functions over what was tried so far; `survivors` says how an attempt is bo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
-from requorum.cluster.etcd import EtcdError
-from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import FIRST_PORT, Answers
-from requorum.command import Command, Result
+from requorum.command import Command
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
+from requorum.snapshots.on_host import Unread
 from requorum.snapshots.ranking import NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
 from requorum.snapshots.survivors import Salvaged, Survivor
@@ -69,20 +68,20 @@ def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Finge
     return told if told and f"etcd Version: {told.etcd}" in version.splitlines() else None
 
 
-def judge(found: Sequence[Survivor], answers: Sequence[Result], told: Fingerprint | None = None) -> Copies:
-    """Which copies' databases hang together. `answers`: their `snapshot status`, in the same order."""
+def judge(
+    found: Sequence[Survivor], databases: Mapping[str, tuple[int, int] | Unread], told: Fingerprint | None = None
+) -> Copies:
+    """Which copies' databases hang together. `databases`: host → what `on_host.ask_status` tells of its copy."""
     revisions: dict[str, int] = {}
     damage, hindered = [], []
-    for survivor, answer in zip(found, answers, strict=True):
-        if answer.hindered:
-            hindered.append(f"the database of {survivor.name} could not be looked at: {answer.words}")
-            continue
-        try:
-            if answer.code != 0:
-                raise EtcdError(survivor.name, answer.words, "")
-            revisions[survivor.host] = parse_snapshot_status(answer.stdout)[0]
-        except EtcdError as error:
-            damage.append((survivor.host, f"the database of {survivor.name} is damaged: {error.what}"))
+    for survivor in found:
+        status = databases[survivor.host]
+        if not isinstance(status, Unread):
+            revisions[survivor.host] = status[0]
+        elif status.hindered:
+            hindered.append(f"the database of {survivor.name} could not be looked at: {status.why}")
+        else:
+            damage.append((survivor.host, f"the database of {survivor.name} is damaged: {status.why}"))
     sound = sorted((s for s in found if s.host in revisions), key=lambda s: -revisions[s.host])
     return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, tuple(hindered))
 

@@ -20,14 +20,16 @@ from requorum.cluster.lineage import Lineage
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import Fleet, Machine
+from requorum.hosts.question import NAME, Question, checked
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshots import bolt, files, manifest, snapshot
+from requorum.snapshots import bolt, files, manifest, on_host, snapshot
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError, Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.vault import BackupError, Vault
@@ -55,12 +57,26 @@ def healthiest(statuses: Sequence[Status], health: Mapping[str, str | None]) -> 
     return max(healthy, key=lambda s: (not s.errors, s.revision, s.member_id != s.leader, s.endpoint))
 
 
-def ask_health(inventory: Inventory) -> list[Command]:
-    """Health, then status of every member of the running cluster, asked as Deephaven's root."""
-    return [
+def ask_healthiest(inventory: Inventory) -> Question[Status]:
+    """The member to save from, by health and status of every member of the running cluster as Deephaven's root sees
+    them. Raises `BackupError`, with etcdctl's own words where there is no answer at all."""
+
+    def read(health: Result, status: Result) -> Status:
+        try:
+            statuses, states = etcdctl.parse_status(status.stdout), etcdctl.parse_health(health.stdout)
+        except EtcdError:
+            raise BackupError(
+                health.command.host,
+                f"no member answers an authenticated user: {health.words}",
+                "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",
+            ) from None
+        return healthiest(statuses, states)
+
+    health, status = (
         deephaven.etcdctl(inventory, "endpoint", question, "--cluster", "-w", "json", why=f"{question} of every member")
         for question in ("health", "status")
-    ]
+    )
+    return Question((health, status), read)
 
 
 def ip_of(endpoint: str) -> str:
@@ -101,33 +117,8 @@ def save(terms: Terms, endpoint: str) -> list[Command]:
             "+",
             why="clear what a killed backup left",
         ),
-        Command(
-            host,
-            (*_etcdctl(terms), f"--endpoints={endpoint}", "snapshot", "save", f"{place}/snapshot.db"),
-            f"save a snapshot from {endpoint}",
-            deadline=LONG,
-            stop=("rm", "-rf", place),
-        ),
+        on_host.save(terms, endpoint, f"{place}/snapshot.db", accept=(0,)),
     ]
-
-
-def ask_save(terms: Terms, path: str) -> list[Command]:
-    """SHA-256, size and etcd's own reading of the save at `path`: by etcdutl where the configuration server has it
-    (3.6 leaves that to it alone), else by the vendor's etcdctl. No etcdctl needs to be in the PATH there."""
-    host = terms.configuration_server
-    tool = 'command -v etcdutl >/dev/null && set -- etcdutl; exec "$@" snapshot status -w json "$0"'
-    return [
-        Command(host, ("sha256sum", path), "SHA-256 of the save", changes=False, deadline=LONG),
-        look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
-        Command(
-            host, ("sh", "-c", tool, path, *_etcdctl(terms)), "etcd can read the save", changes=False, deadline=LONG
-        ),
-    ]
-
-
-def _etcdctl(terms: Terms) -> tuple[str, ...]:
-    said = terms.inventory.deephaven
-    return deephaven.vendor(said.commands.etcdctl, admin_user=said.admin_user)
 
 
 def clear(terms: Terms) -> list[Command]:
@@ -147,32 +138,26 @@ def clear(terms: Terms) -> list[Command]:
     ]
 
 
-def ask_left(terms: Terms) -> Command:
-    return look(terms.configuration_server, "ls", "-d", staging(terms), why="whether anything was left")
-
-
-def read_health(health: Result, status: Result) -> tuple[list[Status], dict[str, str | None]]:
-    """The answers to `ask_health`. Raises `BackupError` with etcdctl's own words where there is no answer at all."""
-    try:
-        return etcdctl.parse_status(status.stdout), etcdctl.parse_health(health.stdout)
-    except EtcdError:
-        raise BackupError(
-            health.command.host,
-            f"no member answers an authenticated user: {health.words}",
-            "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",
-        ) from None
+def ask_left(terms: Terms) -> Question[str | None]:
+    """What is left there, None where nothing is."""
+    question = look(terms.configuration_server, "ls", "-d", staging(terms), why="whether anything was left")
+    return Question(question, lambda answer: answer.stdout.strip() or None)
 
 
 def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     """The manifest of the save at `path`, default in staging. The token is asked from the member's own host."""
     terms, inventory = run.terms, run.inventory
-    digest, size, status = run.look(ask_save(terms, path or f"{staging(terms)}/snapshot.db"))
-    revision, keys = etcdctl.parse_snapshot_status(status.stdout)
+    host, path = terms.configuration_server, path or f"{staging(terms)}/snapshot.db"
+    origin = Origin("file", None, 0, now())
+    saved = run.ask({host: on_host.ask_source(origin, host, path, vendor=on_host.etcdctl(terms))})[host]
+    if isinstance(saved, Unread):
+        raise BackupError(f"{host}:{path}", saved.why, "run again; if it stays so, look at that machine's disk")
+    assert saved.revision is not None and saved.keys is not None
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
     token = None
     try:
-        for config in facts.configs(run, hosts).values():
-            token = config.token if config else None
+        for at, config in facts.configs(run, hosts).items():
+            token = checked(at, "token", config.token, NAME) if config else None
     except Refusal as refusal:
         run.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
     asked = dict.fromkeys([terms.configuration_server, *(hosts if token else [])])
@@ -180,16 +165,16 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     births = history.furthest(chain.from_iterable(told.values()))
     return Manifest(
         cluster=inventory.cluster,
-        sha256=digest.stdout.split(" ")[0],
-        bytes=int(size.stdout),
+        sha256=saved.sha256,
+        bytes=saved.bytes,
         lineage=Lineage(token, member.cluster_id),
         bumps=births[token].bumps if token in births else 0,
-        revision=revision,
-        keys=keys,
+        revision=saved.revision,
+        keys=saved.keys,
         etcd=member.version,
-        taken=now(),
+        taken=saved.taken,
         member=member.endpoint,
-        fingerprint=_fingerprint(run, member, revision),
+        fingerprint=_fingerprint(run, member, saved.revision),
     )
 
 
@@ -206,13 +191,19 @@ def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
         why="hash of all data at the saved revision",
         deadline=LONG,
     )
-    (answer,) = run.look([question])
-    try:
-        ((hash_, compacted),) = etcdctl.parse_fingerprints(answer.stdout).values()
-    except EtcdError:
-        run.note(f"no hash of all data: {answer.words}")
+
+    def read(answer: Result) -> Fingerprint | str:
+        try:
+            ((digest, compacted),) = etcdctl.parse_fingerprints(answer.stdout).values()
+        except EtcdError:
+            return answer.words
+        return Fingerprint(revision, compacted, digest, member.version)
+
+    found = run.ask({member: Question(question, read)})[member]
+    if isinstance(found, str):
+        run.note(f"no hash of all data: {found}")
         return None
-    return Fingerprint(revision, compacted, hash_, member.version)
+    return found
 
 
 def fetch(terms: Terms, tonight: Tonight) -> list[Action]:
@@ -290,9 +281,9 @@ def the_configuration_server_answers(run: Run) -> None:
     program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
 
     def probe(machine: Machine) -> str | None:
-        result = machine.look(look(machine.name, "true", why="sudo works without a password"))
-        if result.code != 0:
-            return f"sudo refused: {result.words}"
+        sudo = look(machine.name, "true", why="sudo works without a password")
+        if refused := machine.ask(Question(sudo, lambda said: said.words if said.code else None)):
+            return f"sudo refused: {refused}"
         return None if machine.see.file(program).exists else f"no {program}"
 
     run.prove(
@@ -375,6 +366,6 @@ def good_backups_are_left(run: Run, tonight: Tonight) -> None:
 
 def nothing_is_left(run: Run) -> None:
     def probe(machine: Machine) -> str | None:
-        return machine.look(ask_left(run.terms)).stdout.strip() or None
+        return machine.ask(ask_left(run.terms))
 
     run.prove((run.terms.configuration_server,), "nothing of the backup is left", probe, "remove that directory there")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from requorum.command import Command, look
+from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Terms
 from requorum.snapshots import disks, ranking
@@ -242,16 +243,19 @@ def note_loss(terms: Terms, found: Loss) -> Command:
     )
 
 
-def ask_loss(terms: Terms) -> Command:
-    return look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+def ask_loss(terms: Terms) -> Question[Loss | None]:
+    """None where nothing was noted, or what is no such note."""
+    question = look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+    return Question(question, lambda answer: _read_loss(answer.stdout))
 
 
-def parse_loss(text: str) -> Loss | None:
-    """None where nothing was noted."""
+def _read_loss(text: str) -> Loss | None:
     try:
-        return Loss(**json.loads(text))
+        loss = Loss(**json.loads(text))
     except (ValueError, TypeError):
         return None
+    numbers = all(value is None or type(value) is int for value in (loss.certain, loss.possible))
+    return loss if numbers and isinstance(loss.why, str) and loss.why.isprintable() else None
 
 
 def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:

@@ -1,17 +1,15 @@
-"""A snapshot that a run has made on a host: what is asked of it, and how the answers become a `Source`.
-
-For what was salvaged, and for a database that is the last resort. Pure functions only.
-"""
+"""A snapshot on a host: the one way to save it, and the one way to tell what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from requorum.cluster import deephaven
+from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
 from requorum.command import HUGE, LONG, Command, Result, act_long, look
+from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK
 from requorum.run.terms import Terms
 from requorum.snapshots.snapshot import TRAILER, Source
@@ -27,56 +25,82 @@ class Origin:
     taken: str
 
 
-def ask(host: str, path: str) -> list[Command]:
-    """SHA-256, size, what etcd reads in it, and the hash at its end with that of all before it."""
-    name = path.rsplit("/", 1)[-1]
-    ends = f'tail -c {TRAILER} "$0" | od -An -v -tx1 | tr -d " \\n"; echo; head -c -{TRAILER} "$0" | sha256sum'
-    return [
-        look(host, "sha256sum", path, why=f"SHA-256 of {name}", accept=(0,), deadline=HUGE),
-        look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
-        ask_status(host, path),
-        look(host, "sh", "-c", ends, path, why="the hash that it carries", accept=(0,), deadline=HUGE),
-    ]
+@dataclass(frozen=True)
+class Unread:
+    """Why a file cannot be restored. `hindered`: that is the host's doing, and says nothing of the data."""
+
+    why: str
+    hindered: bool = False
 
 
-def ask_status(host: str, path: str) -> Command:
-    tool = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"'
-    return Command(
-        host,
-        ("env", "ETCDCTL_API=3", "sh", "-c", tool, path),
-        f"revision and pages of {path.rsplit('/', 1)[-1]}",
-        changes=False,
-        deadline=LONG,
-        accept=None,
-    )
+def etcdctl(terms: Terms) -> tuple[str, ...]:
+    """The vendor's, on the configuration server: no etcdctl needs to be in the PATH there."""
+    said = terms.inventory.deephaven
+    return deephaven.vendor(said.commands.etcdctl, admin_user=said.admin_user)
 
 
-def parse(origin: Origin, host: str, path: str, answers: Sequence[Result]) -> Source | str:
-    """The source, or why it cannot be restored. A database from a disk carries no hash."""
-    digest, size, status, ends = answers
-    if status.code != 0:
-        return f"cannot be read: {status.words}"
-    carried, found = ends.stdout.splitlines()
-    if origin.kind != ON_DISK and carried != found.split(" ")[0]:
-        return "does not match the SHA-256 at its end"
-    revision, keys = parse_snapshot_status(status.stdout)
-    sha256 = digest.stdout.split(" ")[0]
-    return Source(
-        origin.kind, host, path, sha256, int(size.stdout), origin.taken, revision, keys, origin.lineage, origin.bumps
-    )
-
-
-def save(terms: Terms, endpoint: str, name: str, patience: int) -> Command:
-    """`snapshot save` from one member, by the vendor's etcdctl; `patience` in seconds is for the login."""
+def save(terms: Terms, endpoint: str, path: str, patience: int = 10, accept: tuple[int, ...] | None = None) -> Command:
+    """`snapshot save` from one member to the configuration server; `patience` in seconds is for the login."""
     return act_long(
         terms.configuration_server,
-        *deephaven.etcdctl(terms.inventory, why="").argv,
+        *etcdctl(terms),
         f"--endpoints={endpoint}",
         f"--dial-timeout={patience}s",
         "snapshot",
         "save",
-        terms.place(name),
+        path,
         why=f"save a snapshot from {endpoint}",
         deadline=HUGE,
-        accept=None,
+        accept=accept,
+        makes=(path,),
     )
+
+
+def ask_source(
+    origin: Origin, host: str, path: str, named: str = "", vendor: tuple[str, ...] = ()
+) -> Question[Source | Unread]:
+    """What etcd reads in it, its SHA-256 and size, and that the hash at its end is that of all before it; a database
+    from a disk carries none. `named`: where it will lie; `vendor` as `ask_status` has it."""
+    name = path.rsplit("/", 1)[-1]
+    ends = f'tail -c {TRAILER} "$0" | od -An -v -tx1 | tr -d " \\n"; echo; head -c -{TRAILER} "$0" | sha256sum'
+    status = ask_status(host, path, vendor)
+
+    def read(digest: Result, size: Result, reading: Result, ends: Result) -> Source | Unread:
+        found = status.understand([reading])
+        if isinstance(found, Unread):
+            return Unread(f"cannot be read: {found.why}", found.hindered)
+        carried, computed = ends.stdout.splitlines()
+        if origin.kind != ON_DISK and carried != computed.split(" ")[0]:
+            return Unread("does not match the SHA-256 at its end")
+        sha256, place = digest.stdout.split(" ")[0], named or path
+        kind, taken, whose, bumps = origin.kind, origin.taken, origin.lineage, origin.bumps
+        return Source(kind, host, place, sha256, int(size.stdout), taken, *found, whose, bumps)
+
+    return Question(
+        (
+            look(host, "sha256sum", path, why=f"SHA-256 of {name}", accept=(0,), deadline=HUGE),
+            look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
+            *status.commands,
+            look(host, "sh", "-c", ends, path, why="the hash that it carries", accept=(0,), deadline=HUGE),
+        ),
+        read,
+    )
+
+
+def ask_status(host: str, path: str, vendor: tuple[str, ...] = ()) -> Question[tuple[int, int] | Unread]:
+    """Revision and number of keys, and whether the pages hang together: by etcdutl where the host has it (3.6 leaves
+    that to it alone), else by etcdctl. `vendor`: the etcdctl to use where there is none in the PATH."""
+    script, words = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"', ["env", "ETCDCTL_API=3"]
+    if vendor:
+        script, words = 'command -v etcdutl >/dev/null && set -- etcdutl; exec "$@" snapshot status -w json "$0"', []
+    why = f"revision and pages of {path.rsplit('/', 1)[-1]}"
+    return Question(look(host, *words, "sh", "-c", script, path, *vendor, why=why, deadline=LONG), _read_status)
+
+
+def _read_status(answer: Result) -> tuple[int, int] | Unread:
+    if answer.code != 0:
+        return Unread(answer.words, answer.hindered)
+    try:
+        return parse_snapshot_status(answer.stdout)
+    except EtcdError as error:
+        return Unread(error.what)

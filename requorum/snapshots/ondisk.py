@@ -8,14 +8,16 @@ snapshot that holds as much. A copy is used, the original is only read. Pure fun
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from requorum.command import HUGE, Command, Result, act, act_long
+from requorum.command import HUGE, Command, act, act_long
+from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK
 from requorum.run.terms import Terms
-from requorum.snapshots import disks, on_host
+from requorum.snapshots import disks, on_host, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
-from requorum.snapshots.on_host import Origin
+from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import BY_YOU, Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.survivors import Salvaged
@@ -49,24 +51,12 @@ def copy(terms: Terms, disk: Disk) -> list[Command]:
     ]
 
 
-def candidate(terms: Terms, disk: Disk, bumps: int, answers: Sequence[Result]) -> Candidate:
-    """`answers`: to `on_host.ask` of the copy."""
-    origin = Origin(ON_DISK, disk.lineage, bumps, disk.taken)
-    source = on_host.parse(origin, disk.host, kept(terms), answers)
-    if isinstance(source, Source):
-        return Candidate(
-            ON_DISK,
-            disk.host,
-            disk.database,
-            source.taken,
-            source.bytes,
-            source.revision,
-            source.keys,
-            disk.lineage,
-            bumps,
-            "none",
-            None,
-            BY_YOU,
-            source,
-        )
-    return Candidate(ON_DISK, disk.host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage, problem=source)
+def ask_copy(terms: Terms, disk: Disk, bumps: int) -> Question[Source | Unread]:
+    return on_host.ask_source(Origin(ON_DISK, disk.lineage, bumps, disk.taken), disk.host, kept(terms))
+
+
+def candidate(disk: Disk, found: Source | Unread) -> Candidate:
+    """`found`: the copy."""
+    if isinstance(found, Source):
+        return replace(ranking.of(found, BY_YOU), path=disk.database)
+    return Candidate(ON_DISK, disk.host, disk.database, disk.taken, disk.bytes, lineage=disk.lineage, problem=found.why)

@@ -10,6 +10,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import look
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
+from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import BASE
@@ -18,7 +19,7 @@ from requorum.snapshots import attempts, choice, disks, on_host, survivors
 from requorum.snapshots.attempts import Tried
 from requorum.snapshots.choice import Loss
 from requorum.snapshots.disks import Disk
-from requorum.snapshots.on_host import Origin
+from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
 from requorum.snapshots.sources import Sources
@@ -35,8 +36,8 @@ def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool
 def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
     run.note("decided by the run that is carried on")
-    question = choice.ask_loss(run.terms)
-    return choice.parse_loss(facts.by_host(run, [question])[question.host].stdout)
+    (loss,) = run.ask({"loss": choice.ask_loss(run.terms)}).values()
+    return loss
 
 
 def hold(run: Run, sources: Sources) -> Salvaged:
@@ -66,9 +67,8 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     """A salvage; what stands in its way is an outcome too."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        sizes = run.look_by_host([question for disk in picked for question in survivors.ask_size(disk, BASE)])
-        found = [survivors.survivor(disk, *(answer.stdout for answer in sizes[disk.host])) for disk in picked]
-        return _salvage(run, rows, found, nothing)
+        found = run.ask({disk.host: survivors.ask_survivor(disk, BASE) for disk in picked})
+        return _salvage(run, rows, list(found.values()), nothing)
     except Unreachable:
         raise
     except Refusal as error:
@@ -106,7 +106,8 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     run.do(survivors.gather(terms, found, host, _client(run)))
     run.do(survivors.unpack(terms, host, names))
     told = _expected(run, rows, host, nothing)
-    copies = attempts.judge(found, run.look(survivors.ask_databases(terms, host, names)), told)
+    databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
+    copies = attempts.judge(found, databases, told)
     for _, line in copies.damage:
         run.note(line)
     tried: list[Tried] = []
@@ -121,11 +122,10 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     if outcome.failed:
         return outcome
     origin, made = Origin(survivors.KIND, nothing.lineage, nothing.bumps, now()), survivors.made(terms)
-    answers = run.look(on_host.ask(host, made))
-    source = on_host.parse(origin, host, survivors.kept(terms), answers)
-    if isinstance(source, str):
-        mend = attempts.MEND if any(answer.hindered for answer in answers) else ""
-        return replace(outcome, failed=f"what was saved {source}", mend=mend)
+    source = run.ask({host: on_host.ask_source(origin, host, made, named=survivors.kept(terms))})[host]
+    if isinstance(source, Unread):
+        mend = attempts.MEND if source.hindered else ""
+        return replace(outcome, failed=f"what was saved {source.why}", mend=mend)
     measured = attempts.measured(outcome, source)
     if measured.source:
         run.do(survivors.keep(terms, host))
@@ -136,8 +136,9 @@ def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvage
     """What the newest backup says of the data. Data that was named is taken as it is."""
     if run.options.salvage or nothing.lineage is None:
         return None
-    (version,) = run.look([look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)])
-    return attempts.expected(rows, nothing.lineage, version.stdout)
+    version = look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)
+    said = run.ask({host: Question(version, lambda answer: answer.stdout)})[host]
+    return attempts.expected(rows, nothing.lineage, said)
 
 
 def _client(run: Run) -> str:

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from requorum.cluster import deephaven
-from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.quorum import Kind, State, Verdict
-from requorum.command import HUGE, Result, look
+from requorum.command import Result, look
 from requorum.evidence.journal import now
+from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history
@@ -25,6 +24,7 @@ from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place
 from requorum.snapshots.family import Family, family_of
 from requorum.snapshots.files import _rfc3339, of_files
+from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
@@ -107,12 +107,7 @@ def _of_this_run(run: Run) -> Source:
             )
         return named
     staged = facts.digests(run, dict.fromkeys(terms.member_hosts, terms.snapshot_path))
-    for host, digest in staged.items():
-        if digest == mark.snapshot:
-            size = run.look([look(host, "stat", "-c", "%s", terms.snapshot_path, why="its size")])
-            taken = mark.taken
-            return Source(mark.origin, host, terms.snapshot_path, digest, int(size[0].stdout), taken)
-    made = _made_by_this_run(run)
+    made = _whole(run, staged, terms.snapshot_path) or _made_by_this_run(run)
     if made is not None:
         return made
     source = files.by_sha256(run.inventory, mark.snapshot)
@@ -131,20 +126,27 @@ def _made_by_this_run(run: Run) -> Source | None:
     if mark.origin not in places:
         return None
     path = places[mark.origin](run.terms)
-    for host, digest in facts.digests(run, dict.fromkeys(run.terms.etcd_hosts, path)).items():
-        if digest == mark.snapshot:
-            (size,) = run.look([look(host, "stat", "-c", "%s", path, why="its size", accept=(0,))])
-            return Source(mark.origin, host, path, digest, int(size.stdout), mark.taken)
-    return None
+    return _whole(run, facts.digests(run, dict.fromkeys(run.terms.etcd_hosts, path)), path)
+
+
+def _whole(run: Run, digests: Mapping[str, str], path: str) -> Source | None:
+    """What the run that is carried on restores, on the first host whose file has its SHA-256."""
+    mark, host = run.mark, next((host for host, digest in digests.items() if digest == run.mark.snapshot), None)
+    if host is None:
+        return None
+    size = Question(look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)), lambda said: int(said.stdout))
+    return Source(mark.origin, host, path, mark.snapshot, run.ask({host: size})[host], mark.taken)
 
 
 def better(run: Run, sources: Sources, verdict: Verdict | None, saves: list[Result]) -> Source | None:
     """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
-    saved = [_saved(run, result, "survivor") for result in saves if result.code == 0]
-    for result in saves:
-        if result.code != 0:
-            why = f"could not be saved: {result.words}"
-            failed(run, sources, "survivor", result.command.host, result.command.argv[-1], why)
+    saved = []
+    for save in saves:
+        found = _saved(run, save, "survivor")
+        if isinstance(found, Source):
+            saved.append(found)
+        else:
+            failed(run, sources, "survivor", save.command.host, ", ".join(save.command.makes), found.why)
     held, last = sources.source, not is_handover(run, verdict) and not _on_disks(run, sources, verdict)
     if not saved and last and held is None:
         raise _nothing(sources)
@@ -195,32 +197,25 @@ def _found(run: Run, sources: Sources, salvaged: Salvaged) -> choice.Found:
     )
 
 
-def _saved(run: Run, result: Result, kind: str) -> Source:
-    """A snapshot that was just saved on the configuration server; its revision by the vendor's own etcdctl."""
-    host, path = result.command.host, result.command.argv[-1]
-    status = deephaven.etcdctl(
-        run.inventory, "snapshot", "status", path, "-w", "json", why="its revision", deadline=HUGE
-    )
-    digest, size, answer = run.look(
-        [
-            look(host, "sha256sum", path, why="SHA-256 of the save", accept=(0,), deadline=HUGE),
-            look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
-            status,
-        ]
-    )
-    revision, keys = parse_snapshot_status(answer.stdout) if answer.code == 0 else (None, None)
-    sha256 = digest.stdout.split(" ")[0]
-    return Source(kind, host, path, sha256, int(size.stdout), now(), revision, keys)
+def _saved(run: Run, save: Result, kind: str) -> Source | Unread:
+    """A snapshot that was just saved on the configuration server."""
+    if save.code != 0:
+        return Unread(f"could not be saved: {save.words}")
+    origin, vendor = Origin(kind, None, 0, now()), on_host.etcdctl(run.terms)
+    asked = {p: on_host.ask_source(origin, save.command.host, p, vendor=vendor) for p in save.command.makes}
+    (found,) = run.ask(asked).values()
+    return found
 
 
 def save_healthy_cluster(run: Run, verdict: Verdict | None) -> Source:
     """The handover's save: from the first healthy member, while nobody writes. Raises when it fails."""
     assert verdict is not None
     endpoints = [f.config.client_urls[0] for f in verdict.members if f.has_leader and f.config]
-    (result,) = run.do([on_host.save(run.terms, endpoints[0], "live.snap", patience=10)])
-    if result.code != 0:
-        raise SnapshotError(endpoints[0], f"could not be saved: {result.words}", "Deephaven is off; run again")
-    return _saved(run, result, "handover")
+    (save,) = run.do([on_host.save(run.terms, endpoints[0], run.terms.place("live.snap"))])
+    found = _saved(run, save, "handover")
+    if isinstance(found, Unread):
+        raise SnapshotError(endpoints[0], found.why, "Deephaven is off; run again")
+    return found
 
 
 @dataclass

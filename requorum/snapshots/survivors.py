@@ -9,6 +9,7 @@ started next, `salvage` carries it out, and `choice` decides whether it is used.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,12 +18,12 @@ from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
-from requorum.command import HUGE, Action, Command, Copy, act, act_long, look
+from requorum.command import HUGE, Action, Command, Copy, Result, act, act_long, look
+from requorum.hosts.question import Question
 from requorum.inventory import Member
 from requorum.refusal import Refusal
 from requorum.run.marker import SALVAGE
 from requorum.run.terms import Terms
-from requorum.snapshots import on_host
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.snapshot import Source
 
@@ -104,23 +105,26 @@ def listed(could_not: Sequence[tuple[str, str]]) -> str:
 # -- who survived ------------------------------------------------------------------------------------------------
 
 
-def ask_size(disk: Disk, scratch_parent: str) -> list[Command]:
-    """How large the data is, and how much room there is for a copy."""
-    return [
-        look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data"),
-        look(disk.host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
-    ]
+def ask_survivor(disk: Disk, scratch_parent: str) -> Question[Survivor]:
+    """How large the data is, and how much room there is for a copy. What cannot be measured counts as nothing: then the
+    copying itself fails, and says so."""
 
+    def read(du: Result, df: Result) -> Survivor:
+        rows = [line.split() for line in df.stdout.splitlines()[1:] if line.strip()]
+        size, free = _number(du.stdout.split()[:1]), _number(rows[-1][3:4] if rows else [])
+        return Survivor(disk.member, disk.config, size, free)
 
-def survivor(disk: Disk, du: str, df: str) -> Survivor:
-    """What cannot be measured counts as nothing: then the copying itself fails, and says so."""
-    rows = [line.split() for line in df.splitlines()[1:] if line.strip()]
-    size, free = _number(du.split()[:1]), _number(rows[-1][3:4] if rows else [])
-    return Survivor(disk.member, disk.config, size, free)
+    return Question(
+        (
+            look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data"),
+            look(disk.host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
+        ),
+        read,
+    )
 
 
 def _number(words: Sequence[str]) -> int:
-    return int(words[0]) if words and words[0].isdigit() else 0
+    return int(words[0]) if words and re.fullmatch("[0-9]{1,19}", words[0]) else 0
 
 
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
@@ -228,9 +232,9 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
     return plan
 
 
-def ask_databases(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
-    """`snapshot status` of each copy's database: its revision, and whether its pages hang together."""
-    return [on_host.ask_status(host, f"{scratch(terms)}/room/{name}/member/snap/db") for name in names]
+def database(terms: Terms, survivor: Survivor) -> str:
+    """Of the unpacked copy."""
+    return f"{scratch(terms)}/room/{survivor.name}/member/snap/db"
 
 
 def membership(initial_cluster: str) -> dict[str, str]:

@@ -24,8 +24,7 @@ class TestBackup:
 
     def test_given_a_member_is_healthy(self, run: Run, tonight: Tonight) -> None:
         """Healthy for an authenticated user; of these the one with the highest revision is saved."""
-        health, status = run.look(backup.ask_health(run.inventory))
-        tonight.member = backup.healthiest(*backup.read_health(health, status))
+        (tonight.member,) = run.ask({"etcd": backup.ask_healthiest(run.inventory)}).values()
         run.note(f"{tonight.member.endpoint}: healthy, revision {tonight.member.revision:,}")
 
     def test_when_a_snapshot_is_saved(self, run: Run, tonight: Tonight) -> None:

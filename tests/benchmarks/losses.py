@@ -74,8 +74,8 @@ class Bench:
         config = etcd.parse_config(survivor.get(inventory.etcd.config).decode(), survivor.name)
         member = next(m for m in inventory.old_members if m.host == survivor.name)
         disk = Disk(member, config, Lineage(config.token), installed=True)
-        du, df = (answer.stdout for answer in fleet.run(survivors.ask_size(disk, "/var/lib")))
-        self._survivor = survivors.survivor(disk, du, df)
+        question = survivors.ask_survivor(disk, "/var/lib")
+        self._survivor = question.understand(fleet.run(question.commands))
         if not self._survivor.size:
             raise BenchError(f"{survivor.name}: has no data on its disk")
         self.data_dir = config.data_dir

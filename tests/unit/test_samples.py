@@ -18,7 +18,7 @@ from requorum.run import history, marker
 from requorum.run.history import ask_births, ask_runs
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
-from requorum.snapshots.choice import parse_loss
+from requorum.snapshots.choice import ask_loss
 from tests.unit.build import terms, understood
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "9c571ea"
@@ -89,7 +89,7 @@ def test_what_every_host_was_before_is_read_and_so_is_what_was_found_out(name: s
             question = trial.ask_note(terms(), noted["snapshot"], list(noted["counts"]))
             assert understood(question, text) is not None
         if path.endswith("/loss.json"):
-            assert parse_loss(text) is not None
+            assert understood(ask_loss(terms()), text) is not None
         if path.endswith("/birth.json"):
             (birth,) = understood(ask_births("infra-1", "lab"), text)
             assert birth.run in path

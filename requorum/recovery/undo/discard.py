@@ -34,12 +34,11 @@ def save_what_is_discarded(run: Run) -> Loss | None:
     vault = Vault(run.inventory, "discarded")
     with vault.locked() if run.acts else nullcontext():
         tonight = Tonight(vault)
-        health, status = run.look(backup.ask_health(run.inventory))
-        tonight.member = backup.healthiest(*backup.read_health(health, status))
-        (result,) = run.do([on_host.save(terms, tonight.member.endpoint, "discarded.snap", patience=10)])
+        (tonight.member,) = run.ask({"etcd": backup.ask_healthiest(run.inventory)}).values()
+        kept = terms.place("discarded.snap")
+        (result,) = run.do([on_host.save(terms, tonight.member.endpoint, kept)])
         if result.code != 0:
             raise rollback.cannot_be_saved(tonight.member.endpoint, result.words)
-        kept = terms.place("discarded.snap")
         tonight.note = backup.describe(run, tonight.member, kept)
         backup.the_save_is_up_to_date(run, tonight)
         if run.acts:

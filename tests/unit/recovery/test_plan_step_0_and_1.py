@@ -63,7 +63,7 @@ class TestSavingFromSurvivors:
 
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
-        assert lines([on_host.save(terms, "https://10.0.0.11:2379", "live.snap", patience=10)]) == [
+        assert lines([on_host.save(terms, "https://10.0.0.11:2379", f"{PLACE}/live.snap", patience=10)]) == [
             (
                 f"infra-1: {HUGE} {SCOPE} /opt/vendor2/bin/dhctl --as root kv --endpoints=https://10.0.0.11:2379"
                 f" --dial-timeout=10s snapshot save {PLACE}/live.snap"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Result
-from requorum.snapshots import attempts, ranking, survivors
+from requorum.snapshots import attempts, on_host, ranking, survivors
 from requorum.snapshots.attempts import Attempt, Copies
 from requorum.snapshots.snapshot import Fingerprint, Source
-from requorum.snapshots.survivors import Salvaged
+from requorum.snapshots.survivors import Salvaged, Survivor
 from tests.unit.snapshots.test_survivors import initial_cluster, survivor, terms
 
 CONFIGURED = survivors.membership(initial_cluster(3))
@@ -115,6 +116,11 @@ def answered(code: int, said: str, out: str = "") -> Result:
 SOUND = answered(0, "", '{"revision": 9, "totalKey": 1}')
 
 
+def judged(said: Mapping[Survivor, Result]) -> Copies:
+    question = on_host.ask_status("etcd-1", "/db")
+    return attempts.judge(list(said), {one.host: question.understand([answer]) for one, answer in said.items()})
+
+
 @pytest.mark.parametrize(
     ("code", "said"), [(127, "sh: etcdutl: not found"), (124, ""), (1, "sudo: a password is required")]
 )
@@ -122,7 +128,7 @@ SOUND = answered(0, "", '{"revision": 9, "totalKey": 1}')
 def test_a_database_that_nobody_could_look_at_is_not_called_damaged_and_nothing_is_tried_without_it(
     code: int, said: str, others: list[Result]
 ) -> None:
-    tried, found = run(attempts.judge([ONE, TWO][: 1 + len(others)], [answered(code, said), *others]))
+    tried, found = run(judged(dict(zip([ONE, TWO], [answered(code, said), *others], strict=False))))
     assert tried == []
     assert "the database of etcd-1 could not be looked at" in found.failed
     assert "damaged" not in found.failed
@@ -131,7 +137,7 @@ def test_a_database_that_nobody_could_look_at_is_not_called_damaged_and_nothing_
 
 @pytest.mark.parametrize(("code", "said"), [(1, "sudo: unable to resolve host\npage 7 is bad"), (2, "panic: page 7")])
 def test_a_damaged_database_is_left_out_and_said_to_be(code: int, said: str) -> None:
-    (only,), found = run(attempts.judge([ONE, TWO], [answered(code, said), SOUND]), GOOD)
+    (only,), found = run(judged({ONE: answered(code, said), TWO: SOUND}), GOOD)
     assert only.names == ("etcd-2",)
     ((host, why),) = found.could_not
     assert host == "etcd-1" and why.startswith("the database of etcd-1 is damaged: ")
@@ -259,7 +265,7 @@ def test_each_copy_is_judged_by_its_own_database_and_the_most_advanced_stands_fi
 
     status = [json.dumps({"revision": revision, "totalKey": 1}) for revision in (5, 9)]
     three = survivor(3)
-    found = attempts.judge([ONE, three, TWO], [answer(0, status[0]), answer(1, "page 7 is bad"), answer(0, status[1])])
+    found = judged({ONE: answer(0, status[0]), three: answer(1, "page 7 is bad"), TWO: answer(0, status[1])})
     assert [copy.name for copy in found.sound] == ["etcd-2", "etcd-1"]
     assert found.databases == (("etcd-1", 5), ("etcd-2", 9))
     assert found.damage == (("etcd-3", "the database of etcd-3 is damaged: page 7 is bad"),)

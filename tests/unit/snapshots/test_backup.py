@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from requorum.snapshots import backup
+from requorum.snapshots import backup, on_host
 from tests.unit import build
 
 SPELT = {"etcdctl": "/opt/vendor/ctl --as {admin_user} etcd"}
@@ -19,8 +19,8 @@ def saving(etcdctl: str) -> list[str]:
 def test_the_save_is_by_the_vendors_etcdctl_with_its_placeholders_filled() -> None:
     place = f"/var/lib/requorum/lab/backup-{build.RUN}"
     assert saving(SPELT["etcdctl"])[-1] == (
-        f"infra-1: {build.LONG} /opt/vendor/ctl --as irisadmin etcd --endpoints=https://10.0.0.12:2379 "
-        f"snapshot save {place}/snapshot.db"
+        f"infra-1: {build.HUGE} {build.SCOPE} /opt/vendor/ctl --as irisadmin etcd --endpoints=https://10.0.0.12:2379 "
+        f"--dial-timeout=10s snapshot save {place}/snapshot.db"
     )
 
 
@@ -31,7 +31,8 @@ def read_with(tmp_path: Path, *tools: str) -> str:
         tool.write_text(f'#!/bin/sh\necho {name} "$@"\n')
         tool.chmod(0o700 if name in (*tools, "vendor") else 0o600)
     terms = build.terms(of=build.inventory({"etcdctl": f"{tmp_path}/vendor --as {{admin_user}}"}))
-    *_, question = backup.ask_save(terms, f"{backup.staging(terms)}/snapshot.db")
+    save = f"{backup.staging(terms)}/snapshot.db"
+    (question,) = on_host.ask_status("infra-1", save, on_host.etcdctl(terms)).commands
     shell, *words = question.argv
     assert shell == "sh"
     return subprocess.check_output(["/bin/sh", *words], env={"PATH": str(tmp_path)}, text=True)

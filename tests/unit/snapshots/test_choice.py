@@ -320,7 +320,7 @@ def resort(revision: int | None) -> Candidate:
     )
     plain = [Result(Command("etcd-1", (), ""), 0, said, "", 0) for said in ("sha  x", "4096", "aa\nbb  -\n")]
     answers = [*plain[:2], status, plain[2]]
-    return ondisk.candidate(build.terms(), BOTH[1], 0, answers)
+    return ondisk.candidate(BOTH[1], ondisk.ask_copy(build.terms(), BOTH[1], 0).understand(answers))
 
 
 def test_the_last_resort_is_taken_only_where_it_was_asked_for_and_salvage_failed() -> None:
@@ -373,7 +373,7 @@ def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else()
 def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) -> None:
     said = ("sha  x", "544", '{"revision": 9, "totalKey": 7}', ends)
     answers = [Result(Command("etcd-1", (), ""), 0, text, "", 0) for text in said]
-    made = on_host.parse(on_host.Origin("salvage", LOST, 0, "now"), "etcd-1", "/x", answers)
+    made = on_host.ask_source(on_host.Origin("salvage", LOST, 0, "now"), "etcd-1", "/x").understand(answers)
     assert isinstance(made, Source) == good
 
 
@@ -410,5 +410,6 @@ def test_the_loss_survives_being_noted() -> None:
     lost = choice.loss_of(backup(5), torn(9))
     content = choice.note_loss(build.terms(), lost).stdin
     assert content is not None
-    assert choice.parse_loss(content.decode()) == lost
-    assert choice.parse_loss("") is None
+    texts = (content.decode(), "", '{"certain": "0", "possible": null, "why": ""}', "[]")
+    read = [choice.ask_loss(build.terms()).understand([Result(Command("h", (), ""), 0, t, "", 0)]) for t in texts]
+    assert read == [lost, None, None, None]

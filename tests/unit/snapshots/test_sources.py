@@ -15,7 +15,7 @@ from requorum.command import Command, Result
 from requorum.recovery.progress import Progress
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
-from requorum.snapshots import layout, salvage, sources
+from requorum.snapshots import layout, on_host, salvage, sources
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
@@ -88,6 +88,16 @@ def test_where_only_a_survivor_that_is_up_could_give_better_it_is_refused_once_t
         with pytest.raises(SnapshotError, match=r"27\.0 h old") as error:
             sources.better(run, progress.sources, progress.verdict, saves)
         assert f"--snapshot={path}" in error.value.remedy
+
+
+def test_a_save_that_etcd_cannot_read_is_listed_with_why_and_not_restored(tmp_path: Path) -> None:
+    run, progress, _ = at(tmp_path, 1, Wiped(), alive=True)
+    held = from_files(run, progress)
+    save = on_host.save(run.terms, "https://10.0.0.11:2379", "/live.snap")
+    assert sources.better(run, progress.sources, progress.verdict, [Result(save, 0, "", "", 0.0)]) is None
+    row = next(row for row in progress.sources.rows if row.kind == "survivor")
+    assert (row.path, row.source) == ("/live.snap", None) and (row.problem or "").startswith("cannot be read")
+    assert held is not None
 
 
 def test_where_salvage_failed_the_run_stops_whatever_the_backups_age(tmp_path: Path) -> None:
