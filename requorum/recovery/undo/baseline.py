@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -157,8 +158,8 @@ def is_data(path: str, data_root: str) -> bool:
 
 def ask_record(host: str, terms: Terms) -> Question[Record | None]:
     """None where nothing was recorded. Raises `RecordError` for a record that cannot be read or names other places."""
-    argv, why = ("cat", place(terms, "record.json")), "what the host was before the run"
-    command = Command(host, argv, why, changes=False, accept=None, secret=True)
+    argv = ("cat", place(terms, "record.json"))
+    command = Command(host, argv, "what the host was before the run", changes=False, accept=None, secret=True)
     return Question(command, lambda result: _read_record(host, terms, result.stdout))
 
 
@@ -218,15 +219,15 @@ def difference(before: Sequence[Entry], now: Sequence[Entry]) -> Difference:
 # -- commands that a run left running ----------------------------------------------------------------------------
 
 _OURS = re.compile(rf"\btimeout -k 5 (?:{SHORT}|{LONG}|7200) ")
-_QUESTION = "ps -ww -eo pid=,args="
+_QUESTION = ("ps", "-ww", "-eo", "pid=,args=")
 
 
 def ask_left_running(host: str) -> Question[tuple[str, ...]]:
     """The commands of a killed runbook, told by their deadline, which stands in each; this very question is none."""
-    command = look(host, *_QUESTION.split(), why="whether a command of a run still runs", accept=(0,))
+    command = look(host, *_QUESTION, why="whether a command of a run still runs", accept=(0,))
 
     def read(result: Result) -> tuple[str, ...]:
         rows = (line.strip() for line in result.stdout.splitlines())
-        return tuple(row for row in rows if _OURS.search(row) and _QUESTION not in row)
+        return tuple(row for row in rows if _OURS.search(row) and shlex.join(_QUESTION) not in row)
 
     return Question(command, read)
