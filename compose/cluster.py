@@ -8,15 +8,15 @@ recovers it, and is never formed again. `state` is what `status` prints. The mac
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from compose import poll
+from compose import layouts, poll
 from compose.errors import LabError, NodeError
 from compose.nodes import Node, Nodes, on_each
 
 VENDOR = "/usr/illumon/latest/bin"
 CLIENT_ROOT = "/etc/sysconfig/deephaven/etcd/client"
 SERVER_ARCHIVE = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
-DATA_ROOT = "/var/lib/etcd/dh"
-UNIT = "dh-etcd.service"
+DATA_ROOT = layouts.DATA_ROOT
+UNIT = layouts.UNIT
 FORMED = "/var/lib/requorum-lab/formed"
 PRESENCE = "/var/lib/requorum-lab/presence"  # where it is, dh_process keeps a key with a lease
 HEALTH_SECONDS = 60
@@ -83,7 +83,7 @@ class ClusterState:
         return 2 * sum(member.healthy for member in self.members) > len(self.members)
 
 
-def bootstrap(nodes: Nodes, *, presence: bool = False) -> ClusterState:
+def bootstrap(nodes: Nodes, *, presence: bool = False, layout: str = "vendor") -> ClusterState:
     """Form the cluster, turn authentication on and Deephaven up; nothing when that was done once.
 
     With `presence`, each Deephaven process keeps a key with a lease.
@@ -94,7 +94,10 @@ def bootstrap(nodes: Nodes, *, presence: bool = False) -> ClusterState:
         _clear(nodes)
         cluster_id = f"lab-{datetime.now(UTC):%Y%m%dt%H%M%S}"
         _configure(nodes, cluster_id)
+        layouts.before_start(nodes, layout)
         _start(nodes)
+        layouts.after_start(nodes, layout)
+        _await_health(nodes)
         _secure(nodes.configuration_server)
         if presence:
             on_each(nodes.deephaven, lambda node: _shell(node, 'mkdir -p "${1%/*}" && : >"$1"', PRESENCE))
@@ -125,6 +128,7 @@ def _clear(nodes: Nodes) -> None:
         'find "$2" -mindepth 1 -delete && find /etc/etcd/dh -mindepth 1 -delete'
     )
     on_each(nodes.members, lambda node: _shell(node, script, UNIT, DATA_ROOT))
+    layouts.clear(nodes)
 
 
 def _configure(nodes: Nodes, cluster_id: str) -> None:
@@ -157,6 +161,10 @@ def _start(nodes: Nodes) -> None:
         nodes.members,
         lambda node: node.run(["systemctl", "enable", "--now", "--no-block", UNIT]),
     )
+    _await_health(nodes)
+
+
+def _await_health(nodes: Nodes) -> None:
     health = [f"{VENDOR}/etcdctl.sh", "--command-timeout=1s", "endpoint", "health"]
     poll.until(
         lambda: nodes.configuration_server.run(health, check=False).rc == 0,

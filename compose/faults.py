@@ -13,24 +13,25 @@ import docker
 import docker.errors
 import requests
 
-from compose import cluster, lab_inventory, poll, provision
+from compose import cluster, lab_inventory, layouts, poll, provision
 from compose.errors import FaultError
 from compose.nodes import Node, Nodes, on_each
 from compose.state import PROJECT, LabState
 
-UNIT = "dh-etcd.service"
-CONFIG = "/etc/etcd/dh/latest/config.yaml"
+UNIT = layouts.UNIT
+CONFIG = layouts.CONFIG
 LOST_SECONDS = 60
 
 MASK = 'systemctl --quiet mask "$1"'
 UNMASK = 'systemctl --quiet unmask "$1"; systemctl reset-failed "$1" 2>/dev/null || true'
 KILL = 'systemctl kill --kill-whom=all --signal=KILL "$1" 2>/dev/null || true'
-WIPE = """
+WIPE = f"""
 set -eu
 systemctl --quiet disable --now "$1"
-data=$(sed -n 's/^data-dir:[[:space:]]*//p' "$2" | tr -d "\\"'")
-case $data in /var/lib/etcd/dh/?*) ;; *) echo "$2 names no data-dir" >&2; exit 1 ;; esac
-[ ! -d "$data" ] || find "$data" -mindepth 1 -delete
+{layouts.PLACES}
+case $data in /var/lib/etcd/dh/?*) ;; *) echo "neither {CONFIG} nor the unit names a data-dir" >&2; exit 1 ;; esac
+[ ! -d "$data" ] || find "$data/" -mindepth 1 -delete
+[ ! -d {layouts.ELSEWHERE} ] || find {layouts.ELSEWHERE} ! -type d -delete
 """
 
 
@@ -95,7 +96,7 @@ class Wipe:
 
     def inject(self, nodes: Nodes, targets: Sequence[Node]) -> None:
         _shell(targets, UNMASK)
-        _shell(targets, WIPE, CONFIG)
+        _shell(targets, WIPE)
 
     def heal(self, nodes: Nodes, targets: Sequence[Node]) -> None:
         raise FaultError("heal wipe: the data is gone; recover the cluster with the runbook")
@@ -263,7 +264,7 @@ def _container(node: Node, action: str) -> None:
 
 def _uses_its_address(node: Node) -> bool:
     """Whether etcd is configured for the address that the machine has: not since a readdress."""
-    return node.run(["grep", "-qF", f"//{node.ip}:", CONFIG], check=False).rc == 0
+    return node.run(["grep", "-qF", f"//{node.ip}:", CONFIG, layouts.UNIT_FILE], check=False).rc == 0
 
 
 def _move(client: docker.DockerClient, node: Node, new_ip: str) -> None:

@@ -21,6 +21,7 @@ from compose import (
     faults,
     image,
     lab_inventory,
+    layouts,
     load,
     provision,
     state,
@@ -38,30 +39,41 @@ def say(line: str) -> None:
     print(f"lab: {line}", file=sys.stderr, flush=True)
 
 
-def up(*, members: int = 3, spares: int = 0, hosts: int = 1, etcd: str = "3.5", presence: bool = False) -> Nodes:
+def up(
+    *,
+    members: int = 3,
+    spares: int = 0,
+    hosts: int = 1,
+    etcd: str = "3.5",
+    presence: bool = False,
+    layout: str = "vendor",
+) -> Nodes:
     """The lab with a running, secured cluster and Deephaven on it, made or found.
 
     `hosts` counts further Deephaven hosts, `spares` empty machines; with `presence` each Deephaven
-    process keeps a leased key. Raises LabError when a lab of another shape is up.
+    process keeps a leased key; `layout` is one of `layouts.LAYOUTS`. Raises LabError when a lab of
+    another shape is up.
     """
+    if layout not in layouts.LAYOUTS:
+        raise LabError(f"no layout {layout!r}; there are {', '.join(layouts.LAYOUTS)}")
     choice = EtcdChoice.parse(etcd)
     began = time.monotonic()
     say(engine.start())
     with _lock():
-        lab = _planned(members, spares, hosts, choice, presence)
+        lab = _planned(members, spares, hosts, choice, presence, layout)
         lab.write()
         nodes = Nodes.of(lab)
         provision.start(lab)
         provision.give_access(lab, nodes)
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
-        cluster.bootstrap(nodes, presence=presence)
+        cluster.bootstrap(nodes, presence=presence, layout=layout)
         lab_inventory.write(lab)
         provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
     return nodes
 
 
-def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice, presence: bool) -> LabState:
+def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice, presence: bool, layout: str) -> LabState:
     """The lab to have: the one that is up if it has this shape, else a new one."""
     try:
         lab = LabState.read()
@@ -72,12 +84,13 @@ def _planned(members: int, spares: int, hosts: int, choice: EtcdChoice, presence
         provision.remove()  # a lab whose state was lost cannot be reached any more
         subnet = provision.free_subnet()
         machines = provision.machines(members, spares, hosts, subnet)
-        return LabState(choice.name, tag, subnet, machines, presence=presence)
-    asked = (members, spares, hosts, choice.name, _presence(presence))
-    there = (*(len(lab.of(r)) for r in (Role.MEMBER, Role.SPARE, Role.QUERY)), lab.etcd, _presence(lab.presence))
+        return LabState(choice.name, tag, subnet, machines, presence=presence, layout=layout)
+    asked = (members, spares, hosts, choice.name, layout, _presence(presence))
+    counts = (len(lab.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY))
+    there = (*counts, lab.etcd, lab.layout, _presence(lab.presence))
     if asked != there:
         raise LabError(
-            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {} and {}; "
+            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {} and {}; "
             "run `python -m compose.lab down` first".format(*there)
         )
     return lab
@@ -190,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--spares", type=some, default=0, help="empty machines")
     make.add_argument("--etcd", default="3.5", metavar="3.4|3.5|testing|DIR")
     make.add_argument("--hosts", type=some, default=1, help="further Deephaven hosts")
+    make.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
     make.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
     fill = commands.add_parser("load", help="write the data")
     fill.add_argument("--keys", type=int, default=load.KEYS)
@@ -213,6 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
                 hosts=given.hosts,
                 etcd=given.etcd,
                 presence=given.presence,
+                layout=given.layout,
             )
         elif given.command == "load":
             print(load_keys(given.keys, given.leases))

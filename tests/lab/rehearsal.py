@@ -41,6 +41,7 @@ class Rehearsal:
     members: int = 3
     presence: bool = False
     leases: int = 0
+    layout: str = "vendor"
     recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
     _number: int = 0
@@ -59,7 +60,9 @@ class Rehearsal:
         self.spoilt = True  # until the test has ended well
 
     def _fill(self) -> None:
-        nodes = lab.up(members=self.members, spares=self.spares, etcd=self.etcd, presence=self.presence)
+        nodes = lab.up(
+            members=self.members, spares=self.spares, etcd=self.etcd, presence=self.presence, layout=self.layout
+        )
         lab.load_keys(load.KEYS, self.leases)
         poll.until(
             lambda: all(member.healthy for member in cluster.state(nodes).members),

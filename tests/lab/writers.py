@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from compose import etcd_client, poll
+from compose import etcd_client, layouts, poll
 from compose.errors import LabError
 from compose.nodes import Node, Nodes
 
@@ -56,7 +56,7 @@ def writing(nodes: Nodes, at_least: int = 300, first: int = 0) -> Iterator[Write
 
 
 def data_dir(node: Node) -> str:
-    return node.run(["sed", "-n", "s/^data-dir: *//p", "/etc/etcd/dh/latest/config.yaml"]).stdout.strip()
+    return node.run(["sh", "-c", f'{layouts.PLACES} echo "$data"']).stdout.strip()
 
 
 def on_disk(node: Node, directory: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compose import lab
+from compose import lab, layouts
 from compose.errors import LabError
 from compose.image import EtcdChoice
 from compose.state import LabState, Machine, Role
@@ -15,9 +15,22 @@ THERE = LabState("3.5", "image", "10.89.7.0/24", (Machine("etcd-1", Role.MEMBER,
 def test_a_lab_of_another_shape_is_named_and_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LabState, "read", lambda: THERE)
     same, choice = (1, 0, 0), EtcdChoice.parse("3.5")
-    assert lab._planned(*same, choice, False) is THERE
-    with pytest.raises(LabError, match=r"it has 1 members, 0 spares, 0 hosts, etcd 3\.5 and no presence keys"):
-        lab._planned(*same, choice, True)
+    assert lab._planned(*same, choice, False, "vendor") is THERE
+    with pytest.raises(
+        LabError, match=r"it has 1 members, 0 spares, 0 hosts, etcd 3\.5, layout vendor and no presence keys"
+    ):
+        lab._planned(*same, choice, True, "vendor")
+    with pytest.raises(LabError, match="another shape is up"):
+        lab._planned(*same, choice, False, "links")
+
+
+def test_a_layout_that_there_is_not_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        lab.main(["up", "--layout=raid"])
+    said = capsys.readouterr().err
+    assert all(f"'{layout}'" in said for layout in layouts.LAYOUTS), said
+    with pytest.raises(LabError, match="no layout 'raid'; there are vendor, wal-dir, links"):
+        lab.up(layout="raid")
 
 
 def test_a_number_of_leases_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,40 @@
+"""However etcd lies on its machines, the lab forms a healthy cluster so and loads it; and the runbook recovers it."""
+
+from __future__ import annotations
+
+import pytest
+
+from compose import cluster, layouts
+from tests.lab.rehearsal import Own
+from tests.lab.writers import data_dir
+
+pytestmark = pytest.mark.matrix
+OTHERS = layouts.LAYOUTS[1:]
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+def test_a_cluster_lies_as_it_was_asked_for_and_is_healthy(own: Own, layout: str) -> None:
+    other = own(layout=layout)
+    assert all(member.healthy for member in cluster.state(other.nodes).members)
+    other.assert_data_is_back()
+    for number, node in enumerate(other.nodes.members):
+        data = data_dir(node)
+        look = f"""
+            readlink {data} {data}/member/snap {data}/member/wal | sort
+            [ -e {layouts.CONFIG} ] || echo 'no configuration'
+            findmnt -n -o TARGET {layouts.DATA_ROOT}
+            find {layouts.ELSEWHERE} -name '*.wal' -printf '%h\\n' 2>/dev/null | sort -u
+        """
+        found = node.run(["sh", "-c", look], check=False).stdout.split("\n")[:-1]
+        assert (
+            found
+            == {
+                "wal-dir": ["/srv/etcd/wal"],
+                "links": ["/srv/etcd/data", "/srv/etcd/data/member/wal"]
+                if number % 2
+                else ["/srv/etcd/snap", "/srv/etcd/wal", "/srv/etcd/wal"],
+                "volume": [layouts.DATA_ROOT, f"{layouts.ELSEWHERE}/{data.rsplit('/', 1)[1]}/member/wal"],
+                "flags": ["no configuration"],
+                "environment": ["no configuration"],
+            }[layout]
+        )
