@@ -1,6 +1,6 @@
 """The vendor's archives: is it safe to unpack, and does it hold what it must?
 
-Pure functions over what `tar` and `openssl` print on the configuration server. The layout of the vendor's archives
+Pure functions over what `tar` prints on the configuration server. The layout of the vendor's archives
 is not public, so nothing here relies on it: a member's part is the directory of the `config.yaml` that names its
 address, a role's part is the directory of a file called `password`.
 """
@@ -11,9 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, act, act_long, look
-from requorum.hosts.certificates import Certificate
 from requorum.refusal import Refusal
 
 _ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")
@@ -117,22 +115,3 @@ def repack(host: str, directory: str, names: list[str], archive: str) -> list[Co
         act_long(host, "tar", "-czpf", part, "-C", directory, "--", *names, why=f"pack {archive}"),
         act(host, "mv", "-fT", part, archive, why="the archive gets its name"),
     ]
-
-
-def ask_certificate(host: str, directory: str, config: MemberConfig, ip: str, certificate: Certificate) -> Command:
-    """Whether an archived certificate chains to its CA, names the address and is valid now.
-
-    The configuration names files where they will be installed; in the archive they lie beside it.
-    """
-    ca, cert = (f"{directory}/{posixpath.basename(p)}" for p in (certificate.ca, certificate.cert))
-    return look(
-        host,
-        "openssl",
-        "verify",
-        "-CAfile",
-        ca,
-        "-verify_ip",
-        ip,
-        cert,
-        why=f"certificate of {config.name} for {ip}",
-    )

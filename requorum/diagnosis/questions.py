@@ -70,7 +70,7 @@ def member(on: EtcdSheet, said: list[Result]) -> EtcdSheet:
         foreign=tuple(owners.stdout.splitlines()),
         has_leader=etcd.parse_leader(metrics.stdout),
         revision=int(float(revision[1])) if revision else None,
-        certificates=tuple(certificates.parse(c.cert, r.stdout, r.stderr) for c, r in checked),
+        certificates=tuple(certificates.ask_certificate(r.command.host, c, "").understand([r]) for c, r in checked),
     )
 
 
@@ -105,7 +105,7 @@ def _questions(inventory: Inventory, host: str, config: MemberConfig) -> list[Co
             why=f"files that {user} cannot use",
         ),
         etcd.ask_leader(host, config),
-        *(certificates.ask(host, certificate, ip) for certificate in config.certificates),
+        *(command for c in config.certificates for command in certificates.ask_certificate(host, c, ip).commands),
     ]
 
 

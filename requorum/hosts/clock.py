@@ -1,17 +1,19 @@
 """How far the hosts' clocks are apart, told without trusting any of them, this machine's neither.
 
 A host's reading was taken some time between question and answer, so a difference is an interval, and only what no
-slow answer can explain counts as one. Pure functions over the answers; `Result.seconds` is how long an answer took.
+slow answer can explain counts as one.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from requorum.command import Command, Result, look
+from requorum.command import Result, look
+from requorum.hosts.question import Question
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,18 @@ class Reading:
         return (self.high - self.low) / 2
 
 
-def ask(host: str) -> Command:
-    return look(host, "date", "+%s.%N", why="the host's clock", root=False)
+def ask_clock(host: str, began: float | None = None) -> Question[Reading | str]:
+    """For a question that is asked at once; `began` is when, by this machine's clock. What `date` says where that is no
+    time. `Result.seconds` is how long the answer took: the journal's disk comes after it."""
+    began = time.time() if began is None else began
 
-
-def parse(result: Result, answered: float | None = None) -> Reading | None:
-    """The reading in an answer to `ask` that came at `answered` (this machine's clock; default now).
-
-    None where no number came.
-    """
-    try:
+    def read(result: Result) -> Reading | str:
+        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?\n?", result.stdout):
+            return f"date says: {result.words}"
         said = float(result.stdout)
-    except ValueError:
-        return None
-    answered = time.time() if answered is None else answered
-    return Reading(said - answered, said - (answered - result.seconds))
+        return Reading(said - (began + result.seconds), said - began)
+
+    return Question(look(host, "date", "+%s.%N", why="the host's clock", root=False), read)
 
 
 def differences(readings: Mapping[str, Reading], limit: float) -> dict[str, float]:

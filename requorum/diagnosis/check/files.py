@@ -12,6 +12,7 @@ from requorum.cluster import deephaven
 from requorum.command import Result, look
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled
 from requorum.diagnosis.check.members import old
+from requorum.hosts import certificates
 from requorum.hosts.question import Question, checked
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
@@ -134,61 +135,33 @@ def has_certificates(terms: Terms) -> list[str]:
     return list(dict.fromkeys([*old(terms), *terms.deephaven_hosts]))
 
 
-@dataclass(frozen=True)
-class Ends:
-    """When each certificate ends, None where openssl could not tell; what find says of those that are not there."""
-
-    of: dict[str, datetime | None]
-    lacking: tuple[str, ...]
-
-
 def ask_certificates(seen: Seen, host: str) -> Questions:
-    """Each certificate's path, and its end on the line below; openssl's own complaint where it has none."""
-    show = ("-printf", r"%p\n", "-exec", "openssl", "x509", "-noout", "-enddate", "-in", "{}", ";")
     questions: dict[Any, Question[Any]] = {}
     if host in seen.configs:
-        paths = [path for c in seen.configs[host].certificates for path in (c.cert, c.ca) if path]
+        paths = dict.fromkeys(path for c in seen.configs[host].certificates for path in (c.cert, c.ca) if path)
         if paths:
-            find = ("find", *dict.fromkeys(paths), "-maxdepth", "0", *show)
-            questions["member's"] = Question(look(host, *find, why="when the certificates end"), _read_ends)
+            questions["member's"] = certificates.ask_ends(host, [*paths], "-maxdepth", "0")
     if host in seen.terms.deephaven_hosts:
         client = seen.terms.inventory.deephaven.client_config
         named = ("(", "-name", "*.crt", "-o", "-name", "*.pem", ")")
-        find = ("find", client, "-mindepth", "2", "-maxdepth", "2", *named, *show)
-        questions["clients'"] = Question(look(host, *find, why="when the clients' certificates end"), _read_ends)
+        questions["clients'"] = certificates.ask_ends(host, [client], "-mindepth", "2", "-maxdepth", "2", *named)
     return questions
 
 
-def _read_ends(answer: Result) -> Ends:
-    found: dict[str, datetime | None] = {}
-    path = ""
-    for line in answer.stdout.splitlines():
-        if line.startswith("/"):
-            path = checked(answer.command.host, "certificate", line, SHOWN)
-            found[path] = None
-        elif line.startswith("notAfter=") and path:
-            found[path] = datetime.strptime(f"{line[9:].strip()[:-3].strip()} +0000", "%b %d %H:%M:%S %Y %z")
-    said = [line.split("find: ")[-1] for line in answer.stderr.splitlines() if line.startswith("find: ")]
-    return Ends(found, tuple(said))
-
-
 def judge_certificates(seen: Seen, host: str) -> Ruling:
-    ends: dict[str, datetime | None] = {}
+    ends: dict[str, datetime] = {}
     problems = []
-    for found in seen.values("certificates", host).values():
-        ends |= found.of
-        problems += found.lacking
+    for found in (one for several in seen.values("certificates", host).values() for one in several):
+        problems += [f"{found.path} is {problem}" if found.path else problem for problem in found.problems]
+        ends |= {found.path: found.ends} if found.ends else {}
     for path, end in ends.items():
-        if end is None:
-            problems.append(f"{path} is no certificate that openssl can read")
-        elif end <= seen.now:
+        if end <= seen.now:
             problems.append(f"{path} ended on {end:%Y-%m-%d}")
         elif end <= seen.now + timedelta(days=CERTIFICATE_DAYS):
             problems.append(f"{path} ends on {end:%Y-%m-%d}, in {(end - seen.now).days} days")
-    known = [end for end in ends.values() if end is not None]
-    if not known and not problems:
+    if not ends and not problems:
         return ruled([], "no certificate is named there")
-    return ruled(problems, f"{len(known)}, the first ends on {min(known):%Y-%m-%d}" if known else "")
+    return ruled(problems, f"{len(ends)}, the first ends on {min(ends.values()):%Y-%m-%d}" if ends else "")
 
 
 CHECKS = (

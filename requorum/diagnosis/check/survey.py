@@ -5,7 +5,6 @@ A host that does not answer, or whose sudo refuses, is part of what is found. No
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,15 +45,10 @@ def _clocks(run: Run, seen: Seen) -> Seen:
 
 def _clock(machine: Machine) -> Reading:
     """The best of some samples; the first pays for the connection."""
-    samples = []
-    for _ in range(SAMPLES):
-        began = time.time()
-        answer = machine.look(clock.ask(machine.name))
-        reading = clock.parse(answer, began + answer.seconds)
-        if reading is not None:
-            samples.append(reading)
+    said = [machine.ask(clock.ask_clock(machine.name)) for _ in range(SAMPLES)]
+    samples = [reading for reading in said if isinstance(reading, Reading)]
     if not samples:
-        raise Refusal(machine.name, f"date says: {answer.words}", "look at it by hand")
+        raise Refusal(machine.name, str(said[-1]), "look at it by hand")
     return min(samples, key=lambda reading: reading.margin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from requorum.cluster import archive, deephaven
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import look
+from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
 from requorum.recovery.plan import is_new
 from requorum.run import facts
@@ -70,17 +71,18 @@ def _address(config: MemberConfig) -> str:
 def certificates_are_right(run: Run) -> None:
     """Each certificate that a configuration names chains to its CA, names the address, has not expired."""
     terms = run.terms
-    answers = run.look(
-        [
-            archive.ask_certificate(terms.configuration_server, path.rsplit("/", 1)[0], config, _address(config), cert)
+    host = terms.configuration_server
+    answers = run.ask(
+        {
+            (path, cert): certificates.ask_archived(host, path.rsplit("/", 1)[0], cert, _address(config))
             for path, config in facts.archived_configs(run).items()
             for cert in config.certificates
-        ]
+        }
     )
-    wrong = [f"{r.command.argv[-1].split('/read/')[-1]}: {r.words}" for r in answers if r.code != 0]
+    wrong = [f"{one.path.split('/read/')[-1]}: {problem}" for one in answers.values() for problem in one.problems]
     run.settle(
         "every certificate chains to its CA, names its member's address and is valid now",
-        {terms.configuration_server: "; ".join(wrong) or (None if answers else "no certificates")},
+        {host: "; ".join(wrong) or (None if answers else "no certificates")},
         "look at the generator's output and the machine's clock, then run again",
     )
 

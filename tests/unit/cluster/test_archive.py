@@ -11,8 +11,6 @@ import pytest
 
 from requorum.cluster import archive
 from requorum.cluster.archive import ArchiveError, Entry
-from requorum.hosts.certificates import Certificate
-from tests.unit import build
 
 
 def item(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -130,16 +128,3 @@ class TestFindingTheParts:
     )
     def test_a_repacked_archive_spells_its_members_as_the_first_did(self, names: list[str], top: list[str]) -> None:
         assert archive.top_level([Entry("-", name) for name in names]) == top
-
-    def test_a_certificate_is_checked_beside_its_ca_for_the_members_address(self) -> None:
-        config = build.config(2)
-        certificate = Certificate("/etc/etcd/peer.crt", "/etc/etcd/peer.key", "/etc/etcd/ca.crt")
-        assert archive.ask_certificate("infra-1", "/read/2", config, "10.0.0.12", certificate).argv == (
-            "openssl",
-            "verify",
-            "-CAfile",
-            "/read/2/ca.crt",
-            "-verify_ip",
-            "10.0.0.12",
-            "/read/2/peer.crt",
-        )

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from requorum.command import Result
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 
 
-def read(said: str, seconds: float = 0.1, answered: float = 1000.0) -> Reading | None:
-    return clock.parse(Result(clock.ask("h"), 0, said, "", seconds), answered)
+def read(said: str, seconds: float = 0.1, began: float = 999.5) -> Reading | str:
+    question = clock.ask_clock("h", began)
+    return question.understand([Result(question.commands[0], 0, said, "", seconds)])
 
 
 def test_a_reading_is_an_interval_as_wide_as_the_answer_took() -> None:
     assert read("1000.0", seconds=0.5) == Reading(0.0, 0.5)
 
 
-@pytest.mark.parametrize("said", ["", "command not found", "12:00"])
-def test_no_number_is_no_reading(said: str) -> None:
-    assert read(said) is None
+@pytest.mark.parametrize("said", ["", "command not found", "12:00", "nan", "inf", "1e999", "1_0", "١"])
+def test_no_time_is_no_reading(said: str) -> None:
+    """NaN above all: it would be within every limit."""
+    assert read(said) == f"date says: {said or '(it printed nothing)'}"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=2000) | st.from_regex(r"[0-9.e+-]{1,40}"))
+def test_whatever_a_host_says_is_a_finite_reading_or_its_words(said: str) -> None:
+    found = read(said)
+    assert isinstance(found, str) or math.isfinite(found.low + found.high)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.command import Result, look
+from requorum.command import Result
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import CLUSTER, HERE, Seen, Verdict, counted
-from requorum.diagnosis.check.files import _read_ends
 from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
@@ -22,6 +21,8 @@ from requorum.hosts.question import Question
 from tests.unit import build, world
 from tests.unit.world import MAY, Answer, World
 
+CERT = f"{world.KEYS}/server.crt"
+CLIENT_CERT = f"{build.CLIENT}/root/c.crt"
 EVERYBODY = ("etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1")
 
 
@@ -106,24 +107,24 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         "etcd-1",
         "certificates",
         "openssl",
-        (0, "/a.crt\nnotAfter=Nov 20 07:40:04 2020 GMT\n"),
-        "/a.crt ended on 2020-11-20",
+        (0, f"{CERT}\nnotAfter=Nov 20 07:40:04 2020 GMT\n"),
+        f"{CERT} ended on 2020-11-20",
     ),
     (
         "etcd-1",
         "certificates",
         "openssl",
-        (0, "/a.crt\nnotAfter=Dec 20 07:40:04 2026 GMT\n"),
-        "/a.crt ends on 2026-12-20, in 27 days",
+        (0, f"{CERT}\nnotAfter=Dec 20 07:40:04 2026 GMT\n"),
+        f"{CERT} ends on 2026-12-20, in 27 days",
     ),
-    ("etcd-1", "certificates", "openssl", (0, "/a.crt\n", "unable to load"), "no certificate that openssl can read"),
+    ("etcd-1", "certificates", "openssl", (0, f"{CERT}\n", "unable to load"), "no certificate that openssl can read"),
     ("etcd-1", "certificates", "openssl", (1, "", "find: ‘/a.crt’: No such file"), "‘/a.crt’: No such file"),
     (
         "query-1",
         "certificates",
         "'*.crt'",
-        (0, "/c.crt\nnotAfter=Nov  1 00:00:00 2026 GMT\n"),
-        "/c.crt ended on 2026-11-01",
+        (0, f"{CLIENT_CERT}\nnotAfter=Nov  1 00:00:00 2026 GMT\n"),
+        f"{CLIENT_CERT} ended on 2026-11-01",
     ),
     ("infra-1", "monit", "dh_monit summary", (0, "etcd OK Process\n"), "monit watches etcd (OK)"),
     ("infra-1", "monit", "dh_monit summary", (1, "what?"), "monit cannot be understood: what?"),
@@ -305,9 +306,9 @@ def test_a_clock_is_judged_by_what_is_certain_whatever_the_way(
     ahead: float, there: float, back: float, began: float
 ) -> None:
     way = there + back
-    said = Result(clock.ask("etcd-1"), 0, f"{began + there + ahead:.6f}", "", way)
-    found = clock.parse(said, began + way)
-    assert found is not None and abs(found.middle - ahead) <= found.margin + 1e-5, (
+    question = clock.ask_clock("etcd-1", began)
+    found = question.understand([Result(question.commands[0], 0, f"{began + there + ahead:.6f}", "", way)])
+    assert isinstance(found, Reading) and abs(found.middle - ahead) <= found.margin + 1e-5, (
         "the true offset is within the margin"
     )
     verdict = judge_clock(Seen(build.terms(), datetime.now(UTC), clocks={"etcd-1": found}), "etcd-1").verdict
@@ -322,14 +323,6 @@ def test_a_way_that_is_too_slow_is_not_a_wrong_clock() -> None:
     found = fails(World(seen={"clocks": clocks}))
     assert found["etcd-1", "clock"].startswith("cannot be told, the way there is too slow")
     assert found["etcd-2", "clock"] == "3.000 s behind, ± 0.100 s"
-
-
-def test_the_ends_of_certificates_are_read_by_path() -> None:
-    end = "notAfter=Dec 24 18:00:00 2026 GMT"
-    said = Result(look("etcd-1", "find", why="x"), 0, f"/a b.crt\n{end}\n/c.crt\n/d.crt\n{end}\n", "", 0)
-    found = _read_ends(said).of
-    assert found["/c.crt"] is None
-    assert found["/a b.crt"] == found["/d.crt"] == datetime(2026, 12, 24, 18, tzinfo=UTC)
 
 
 def test_findings_are_counted_in_words() -> None:
