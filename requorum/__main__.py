@@ -14,6 +14,7 @@ from requorum.command import Result
 from requorum.evidence import report, syslog
 from requorum.evidence.audit import State, against, verdict
 from requorum.evidence.journal import Journal
+from requorum.evidence.redaction import shown
 from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.question import Question
@@ -42,9 +43,9 @@ def journal(arguments: Sequence[str] | None = None) -> int:
         if options.hosts and found.state is not State.ALTERED:
             found = against(data, found, read_syslogs(options.hosts))
     except (OSError, Refusal) as error:
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
         return REFUSED
-    print(f"{options.file}: {found}")
+    print(shown(f"{options.file}: {found}").replace("\n", "\\n"))
     return int(found.state)
 
 

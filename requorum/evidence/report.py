@@ -19,7 +19,7 @@ import jinja2
 
 from requorum.evidence import audit, timeline
 from requorum.evidence.outline import Record, Step, copies_of, stage_name, step_name, steps_of
-from requorum.evidence.redaction import redacted
+from requorum.evidence.redaction import redacted, shown
 from requorum.evidence.timeline import Stretch, clock, instant
 
 # What an outcome is called, how it is coloured, and what it means in a sentence.
@@ -182,6 +182,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: type(value)(shown(value)) if isinstance(value, str) else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -214,7 +215,7 @@ def attempt(directory: Path) -> Path | None:
     try:
         return write(directory)
     except Exception as error:  # whatever it is, the recovery stands
-        print(f"report.html was not written: {error}", file=sys.stderr)
+        print(shown(f"report.html was not written: {error}"), file=sys.stderr)
         return None
 
 

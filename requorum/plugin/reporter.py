@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress import (
@@ -28,11 +28,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from requorum.diagnosis.check.check import Finding
-from requorum.evidence.redaction import redact
+from requorum.evidence.redaction import redact, shown
 from requorum.hosts.fleet import Watch
 from requorum.run.dryrun import LEGEND
 
@@ -49,12 +50,20 @@ def sentence(nodeid: str) -> tuple[str, str]:
     return WORDS.get(kind, kind.capitalize()), rest.replace("_", " ")
 
 
+class Screen(Console):
+    """A terminal on which nothing that a host said is obeyed: only rich's own styles are."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)
+
+
 class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checkers; replacing it is documented
     """Draws the runbook. Counts and exit codes stay pytest's own."""
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
-        self.console = Console(file=self._tw._file, highlight=False, soft_wrap=True)
+        self.console = Screen(file=self._tw._file, highlight=False, soft_wrap=True)
         self._step = ""
         self._skipped: list[tuple[str, str]] = []
         self._failure: tuple[str, str] | None = None
@@ -67,7 +76,11 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         if not self.console.is_terminal:
             return Watch()
         screen = os.fdopen(os.dup(self._tw._file.fileno()), "w", encoding="utf-8")
-        return TerminalWatch(Console(file=screen, force_terminal=True, highlight=False))
+        return TerminalWatch(Screen(file=screen, force_terminal=True, highlight=False))
+
+    def write_line(self, line: str | bytes, **markup: bool) -> None:
+        """pytest's own way to the terminal, when something in it breaks: what a host said may be in that."""
+        super().write_line(shown(line if isinstance(line, str) else line.decode(errors="replace")), **markup)
 
     # What pytest says about itself is of no use to an operator.
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -124,7 +137,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         for note in properties.get("notes", []):
             self.console.print(Text(f"           {note}", style="dim"))
         if properties.get("table"):
-            wide = Console(file=self.console.file, highlight=False, width=max(self.console.width, TABLE_WIDTH))
+            wide = Screen(file=self.console.file, highlight=False, width=max(self.console.width, TABLE_WIDTH))
             wide.print(drawn(properties["table"]), crop=False)
         if report.failed:
             self._failure = (f"{word} {text}", redact(str(report.longrepr)))
@@ -303,7 +316,7 @@ class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
             self.console.print(Text(redact(str(report.longrepr)), style="red"))
 
     def summary_stats(self) -> None:
-        wide = Console(file=self.console.file, highlight=False, width=max(self.console.width, CHECKS_WIDTH))
+        wide = Screen(file=self.console.file, highlight=False, width=max(self.console.width, CHECKS_WIDTH))
         for table in tables(self.findings):
             wide.print(table, "")
         super().summary_stats()

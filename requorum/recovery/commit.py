@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from requorum.evidence.redaction import shown
 from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run import facts
@@ -21,7 +22,7 @@ def asked(question: str) -> str | None:
     """What was typed on the terminal; None where there is none."""
     try:
         with Path("/dev/tty").open("r+b", buffering=0) as tty:
-            tty.write(question.encode())
+            tty.write(shown(question).encode())
             return tty.readline().decode(errors="replace").strip()
     except OSError:
         return None

@@ -33,6 +33,9 @@ LONG = "sudo -n timeout -k 5 900"
 HUGE = "sudo -n timeout -k 5 7200"
 SCOPE = "systemd-run --quiet --scope --collect --slice=requorum.slice --property=TimeoutStopSec=5"
 
+# What a host may say to a terminal: clear and rename it, go back over what stands there, turn the text around.
+OBEYED = "\x1b[2J\x1b]0;x\x07 no\ryes\b\b\b \x9b6n \u202eon\u2066 \u200b\x00\x85\u2028"
+
 STOPPED = Unit("loaded", "inactive", "dead", "enabled", f"/usr/lib/systemd/system/{UNIT}")
 RUNNING = Unit("loaded", "active", "running", "enabled", f"/usr/lib/systemd/system/{UNIT}")
 ABSENT = Unit("not-found", "inactive", "dead", "", "")

@@ -23,6 +23,7 @@ import jinja2
 from requorum.diagnosis.logs import signs
 from requorum.diagnosis.logs.collection import UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.diagnosis.logs.signs import Sign
+from requorum.evidence.redaction import shown
 
 EACH = 20  # lines of one sign on one host: so many of the first, and of the last
 NEWEST = 1500  # lines that show no sign
@@ -136,6 +137,7 @@ def html(book: Book, about: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: type(value)(shown(value)) if isinstance(value, str) else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

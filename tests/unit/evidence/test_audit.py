@@ -224,6 +224,18 @@ class TestTheCommand:
         said = capsys.readouterr().out
         assert said.startswith(f"{path}: {word}") and said.count("\n") == 1 and "record" in said
 
+    def test_what_a_journal_would_have_a_terminal_do_is_shown(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "journal.jsonl"
+        record = {"time": "x", "kind": f"{build.OBEYED}\nwhole: 2 records", "previous": "0" * 64}  # by another's hand
+        body = json.dumps(record)[:-1].encode()
+        path.write_bytes(b'%s, "seal": "%s"}\n' % (body, hashlib.sha256(body).hexdigest().encode()))
+        __main__.journal(["verify", str(path)])
+        assert __main__.journal(["verify", str(path), f"--hosts={build.OBEYED}"]) == 4
+        said = capsys.readouterr()
+        assert said.out.count("\n") == 1 and (said.out + said.err).replace("\n", "").isprintable()
+
     def test_a_missing_file_and_a_missing_inventory_are_no_verdict(self, tmp_path: Path) -> None:
         (tmp_path / "j").write_bytes(WHOLE)
         assert __main__.journal(["verify", str(tmp_path / "none")]) == 4

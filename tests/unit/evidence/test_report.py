@@ -302,6 +302,13 @@ class TestSecrets:
         found = page({"cluster": evil}, [RECORDS[0], stage, *more])
         assert found.count("script") == 0 and found.count("img") == 0
 
+    def test_what_a_reader_would_obey_is_shown(self) -> None:
+        evil = build.OBEYED
+        stage = {"time": RECORDS[1]["time"], "kind": "stage", "stage": f"m::TestStep0::test_given_{evil}"}
+        more = [{"kind": "command", "host": evil, "argv": evil, "why": evil, "said": evil}, {"kind": evil}]
+        text = report.html({"cluster": evil, "outcome": evil}, [RECORDS[0], stage, *more], checked=evil)
+        assert text.replace("\n", "").isprintable() and r"no\ryes" in text
+
 
 class TestTheFile:
     def test_it_is_written_when_a_run_is_closed_whatever_came_of_it(self, tmp_path: Path) -> None:

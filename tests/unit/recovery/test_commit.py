@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,19 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     assert "taken 2026-01-01T02:00:00Z, revision 230, 10,633,248 bytes" in said["snapshot"]
     assert "writes: certain 32, possible unknown; salvage failed: too old" in said["lost"]
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
+
+
+def test_what_a_host_said_is_shown_at_the_prompt_and_not_obeyed() -> None:
+    seen = b""
+    child, terminal = pty.fork()
+    if child == 0:  # has that terminal as its /dev/tty
+        os._exit(commit.asked(f"{build.OBEYED}?") != "lab")
+    os.write(terminal, b"lab\n")
+    while b"?" not in seen:
+        seen += os.read(terminal, 4096)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(terminal)
+    assert r"no\ryes" in seen.decode() and seen.decode().replace("\r\n", "").isprintable()
 
 
 def test_confirmed_beforehand_it_goes_on_and_says_the_same(

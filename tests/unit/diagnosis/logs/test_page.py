@@ -101,6 +101,12 @@ def test_what_a_host_wrote_cannot_become_part_of_the_page(tmp_path: Path) -> Non
     assert "https:" not in page and "http:" not in page, "it loads nothing"
 
 
+def test_what_a_reader_would_obey_is_shown_on_the_page(tmp_path: Path) -> None:
+    written(tmp_path, "etcd-1", [stamped(1, f"{build.OBEYED} permission denied")])
+    page = logbook.html(logbook.read(tmp_path, ["etcd-1"]), {**ABOUT, "silent": {"etcd-9": build.OBEYED}})
+    assert page.replace("\n", "").isprintable() and r"no\ryes" in page
+
+
 def test_the_same_files_give_the_same_archive_for_its_owner_only(tmp_path: Path) -> None:
     written(tmp_path / "logs", "etcd-2", ["b\n"])
     written(tmp_path / "logs", "etcd-1", ["a\n"])
