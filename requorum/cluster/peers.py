@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import Command, Result, look
+from requorum.command import Command, look
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,11 @@ class DataHash:
     hash: int
 
 
-def parse_hash(result: Result) -> DataHash | None:
+def parse_hash(text: str, revision: int) -> DataHash | None:
     """`/members/hashkv` with its headers; None for anything but a hash, as where that revision was compacted."""
     try:
-        asked = json.loads(result.command.argv[-2])
-        body = json.loads(result.stdout[result.stdout.index("\n{") :])
-        return DataHash(int(asked["revision"]), int(body["compact_revision"]), int(body["hash"]))
+        body = json.loads(text[text.index("\n{") :])
+        return DataHash(revision, int(body["compact_revision"]), int(body["hash"]))
     except (ValueError, KeyError, TypeError):
         return None
 

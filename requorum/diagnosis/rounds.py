@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
-from requorum.command import Command, Result
-from requorum.diagnosis import questions
+from requorum.command import Result
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
-from requorum.run.run import Run
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -55,28 +53,3 @@ def understood(question: Question[T], answers: list[Result]) -> T | Refusal:
         return question.understand(answers)
     except Refusal as refusal:
         return refusal
-
-
-class _Asking:
-    """Questions to whoever answers; who falls silent on the way joins the silent, and what failed is remembered."""
-
-    def __init__(self, run: Run, silent: dict[str, str]) -> None:
-        self.run = run
-        self.silent = silent
-        self.unseen: list[str] = []
-
-    def round(self, **kinds: Iterable[Command]) -> dict[str, questions.Answers]:
-        """One trip to every host for several kinds of questions. Gives kind → host → results."""
-        asked = [(kind, c) for kind, commands in kinds.items() for c in commands if c.host not in self.silent]
-        answers = self.run.fleet.gather([command for _, command in asked])
-        left = {}
-        for host, answer in answers.items():
-            if isinstance(answer, Exception):
-                self.silent[host] = answer.what if isinstance(answer, Refusal) else str(answer)
-            else:
-                left[host] = iter(answer)
-        found: dict[str, questions.Answers] = {kind: {} for kind in kinds}
-        for kind, command in asked:
-            if command.host in left:
-                found[kind].setdefault(command.host, []).append(next(left[command.host]))
-        return found

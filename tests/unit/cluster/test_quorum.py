@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,8 +17,9 @@ from requorum.cluster import quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict, decide
 from requorum.command import Command, Result
-from requorum.diagnosis import questions
+from requorum.diagnosis import examination
 from requorum.diagnosis.sheet import EtcdSheet
+from requorum.hosts import system
 from requorum.hosts.system import Reach
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
@@ -366,7 +368,8 @@ class TestMembersThatAreCutOff:
             m.host: EtcdSheet(build.RUNNING, build.config(n), addresses=(m.ip,), has_leader=False if up else None)
             for n, m in enumerate(inventory.members, start=1)
         }
-        said: dict[str, list[Result]] = {}
-        for question in questions.of_the_way(inventory.members, found, 2380):
-            said.setdefault(question.host, []).append(answer(question))
-        assert questions.cut_off(inventory.members, found, said, 2380) == (everyone if up else dict.fromkeys(said, ()))
+        reach = {}
+        for here, there in permutations(inventory.members, 2):
+            question = system.ask_reach(here.host, there.ip, 2380)
+            reach[here.host, there.ip] = question.understand([answer(command) for command in question.commands])
+        assert examination._cut_off(inventory.members, found, reach, 2380) == (everyone if up else {})

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from requorum.cluster import peers
 from requorum.cluster.peers import DataHash
-from requorum.command import Result, look
+from requorum.command import Command, Result
 from requorum.diagnosis import examination, questions
 from requorum.diagnosis.sheet import Disk
 from requorum.evidence.journal import Journal
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Fleet
+from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.run.run import Run
 from requorum.run.terms import Options
@@ -65,7 +71,8 @@ INODES = "/dev/sda1 {all} 10 {left} 1% /var\n"
     ],
 )
 def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: Disk | None) -> None:
-    assert questions.parse_disk(text) == disk
+    question = questions.ask_disk("etcd-1", build.config(1))
+    assert question.understand([Result(command, 0, text, "", 0.1) for command in question.commands]) == disk
 
 
 @pytest.mark.parametrize(
@@ -80,8 +87,58 @@ def test_a_disk_is_read_with_its_bytes_its_files_and_its_mount(text: str, disk: 
     ],
 )
 def test_a_hash_is_of_the_revision_that_was_asked_for(answer: str, found: DataHash | None) -> None:
-    command = look("etcd-1", "curl", "-d", '{"revision": 7}', "https://etcd-1:2380/members/hashkv", why="hash")
-    assert peers.parse_hash(Result(command, 0, answer, "", 0.1)) == found
+    question = questions.ask_hash("etcd-1", build.config(1), 7)
+    assert question.understand([Result(command, 0, answer, "", 0.1) for command in question.commands]) == found
+
+
+QUESTIONS = [
+    questions.ask_last_words("etcd-1", "dh-etcd.service"),
+    questions.ask_config("etcd-1", "/etc/etcd/config.yaml"),
+    questions.ask_disk("etcd-1", build.config(1)),
+    questions.ask_data("etcd-1", build.config(1)),
+    questions.ask_unusable("etcd-1", build.inventory(), build.config(1)),
+    questions.ask_metrics("etcd-1", build.config(1)),
+    questions.ask_health("etcd-1", build.config(1)),
+    questions.ask_cluster_id("etcd-1", build.config(1)),
+    questions.ask_hash("etcd-1", build.config(1), 7),
+    questions.ask_alarms(build.inventory()),
+    questions.ask_login(build.inventory(), "root"),
+    questions.ask_open("query-1", "10.0.0.11", 2379),
+    questions.ask_down(build.inventory(), "query-1"),
+]
+
+
+@given(
+    question=st.sampled_from(QUESTIONS),
+    code=st.integers(0, 255),
+    stdout=st.text(max_size=2000),
+    stderr=st.text(max_size=300),
+)
+def test_any_answer_gives_a_value_or_a_refusal_that_names_the_host(
+    question: Question[Any], code: int, stdout: str, stderr: str
+) -> None:
+    with build.refused_by(question.host):
+        question.understand([Result(command, code, stdout, stderr, 0.1) for command in question.commands])
+
+
+def test_a_machine_that_is_not_understood_is_unknown_and_never_lost() -> None:
+    """Its addresses are nonsense: that it lacks the member's own must not follow."""
+    run = SimpleNamespace(inventory=build.inventory(), terms=build.terms(), fleet=Nonsense())
+    asking = examination._Asking(cast(Run, run), {})
+    first = asking.ask(
+        unit={"etcd-1": systemd.ask_unit("etcd-1", "dh-etcd.service")},
+        addresses={"etcd-1": system.ask_addresses("etcd-1")},
+        configuration={},
+        journal={},
+    )
+    found, _, _ = examination._second(asking, first, {}, run.inventory.members)
+    assert found == {}
+    assert asking.unseen[0].startswith("addresses: etcd-1 gave an answer that is not understood")
+
+
+class Nonsense:
+    def gather(self, commands: Sequence[Command]) -> dict[str, list[Result]]:
+        return {"etcd-1": [Result(command, 0, "inet 999.1.1.1/24\n", "", 0.1) for command in commands]}
 
 
 def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path: Path) -> None:
