@@ -8,11 +8,14 @@ process and the namespace with it, and the unit ends by itself after `BOOT_SECON
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import yaml
 
 from requorum.command import LONG, SLICE, Command, act, act_long
 from requorum.refusal import Refusal
@@ -44,9 +47,11 @@ class IsolationError(Refusal):
 
 @dataclass(frozen=True)
 class Boot:
-    """One etcd of an isolated boot. `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after
-    the others; `force`: --force-new-cluster. `initial_cluster` as etcd spells it: NAME=URL,…"""
+    """One etcd of an isolated boot. `number`: its directory's name in the room, since no host's word becomes a path;
+    `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after the others; `force`:
+    --force-new-cluster. `initial_cluster` as etcd spells it: NAME=URL,…"""
 
+    number: int
     name: str
     peer_url: str
     address: str
@@ -65,28 +70,28 @@ class Boot:
         peer_port = urlsplit(self.peer_url).port or 2380
         scheme = urlsplit(self.peer_url).scheme
         ip = f"[{self.address}]" if ":" in self.address else self.address
-        lines = [
-            f"name: {self.name}",
-            f"data-dir: {ROOM}/{self.name}",
-            f"listen-client-urls: http://127.0.0.1:{port}",
-            f"advertise-client-urls: http://127.0.0.1:{port}",
-            f"listen-peer-urls: {scheme}://{ip}:{peer_port}",
-            f"initial-advertise-peer-urls: {self.peer_url}",
-            f"initial-cluster: {self.initial_cluster}",
-            f"initial-cluster-token: {self.token}",
-            f"initial-cluster-state: {'existing' if self.existing else 'new'}",
-            f"quota-backend-bytes: {NO_QUOTA}",
-            "heartbeat-interval: 50",
-            "election-timeout: 500",  # loopback alone lies between them
-            "unsafe-no-fsync: true",  # a copy is thrown away; versions that do not know it ignore it
-        ]
+        lines: dict[str, object] = {
+            "name": self.name,
+            "data-dir": f"{ROOM}/{self.number}",
+            "listen-client-urls": f"http://127.0.0.1:{port}",
+            "advertise-client-urls": f"http://127.0.0.1:{port}",
+            "listen-peer-urls": f"{scheme}://{ip}:{peer_port}",
+            "initial-advertise-peer-urls": self.peer_url,
+            "initial-cluster": self.initial_cluster,
+            "initial-cluster-token": self.token,
+            "initial-cluster-state": "existing" if self.existing else "new",
+            "quota-backend-bytes": NO_QUOTA,
+            "heartbeat-interval": 50,
+            "election-timeout": 500,  # loopback alone lies between them
+            "unsafe-no-fsync": True,  # a copy is thrown away; versions that do not know it ignore it
+        }
         if self.force:
-            lines.append("force-new-cluster: true")
+            lines["force-new-cluster"] = True
         if scheme == "https":
             tls = {"cert-file": "peer.crt", "key-file": "peer.key", "trusted-ca-file": "peer.crt"}
-            lines += ["peer-transport-security:", "  client-cert-auth: true"]
-            lines += [f"  {key}: {ROOM}/tls/{name}" for key, name in tls.items()]
-        return "\n".join(lines) + "\n"
+            files = {key: f"{ROOM}/tls/{name}" for key, name in tls.items()}
+            lines["peer-transport-security"] = {"client-cert-auth": True, **files}
+        return yaml.safe_dump(lines, sort_keys=False, allow_unicode=True, width=1 << 20)
 
 
 def unit(kind: str, run: str) -> str:
@@ -140,7 +145,7 @@ def boot(
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer."""
     members = [
-        f"{b.name} {b.address} {FIRST_PORT + number} {'later' if b.stand_in else 'first'}"
+        f"{b.number} {b.address} {FIRST_PORT + number} {'later' if b.stand_in else 'first'}"
         for number, b in enumerate(boots)
     ]
     names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
@@ -150,13 +155,13 @@ def boot(
         "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
         "revision": str(revision or ""),
-        **{f"room/{b.name}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
+        **{f"room/{b.number}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
     }
     plan = [
         Command(host, ("dd", f"of={scratch}/{name}", "status=none"), f"write the {kind}'s {name}", stdin=text.encode())
         for name, text in files.items()
     ]
-    configs = [f"{scratch}/room/{b.name}.yaml" for b in boots]
+    configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
     properties = (
         "PrivateNetwork=yes",
@@ -235,7 +240,18 @@ class Answers:
     logins: dict[str, str] = field(default_factory=dict)
 
 
-def parse(stdout: str, words: str) -> Answers:
+def is_peer_url(text: str) -> bool:
+    """Whether it is scheme, host and port alone: it goes into configurations, a hosts file and a certificate."""
+    try:
+        return bool(_PEER_URL.fullmatch(text)) and urlsplit(text).port != 0  # raises for a port or address that is none
+    except ValueError:
+        return False
+
+
+_PEER_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
+
+
+def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
     """Reads the program's output; `words` is what is shown of a boot that ended without a word of its own.
 
     Raises `IsolationError` for a line that is not JSON.
@@ -247,7 +263,9 @@ def parse(stdout: str, words: str) -> Answers:
             event = json.loads(line)
             name, answer = event["event"], event.get("answer")
             if name == "members":
-                found["members"] = tuple((m.get("name", ""), m["peerURLs"][0]) for m in answer)
+                found["members"] = tuple((str(m.get("name", "")), str(m["peerURLs"][0])) for m in answer)
+                if odd := next((url for _, url in found["members"] if not is_peer_url(url)), None):
+                    raise ValueError(odd)
             elif name == "alarms":
                 found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
             elif name == "pinned":
@@ -263,8 +281,9 @@ def parse(stdout: str, words: str) -> Answers:
             elif name == "login":
                 found["logins"][event["role"]] = event["why"]
             elif name == "died":
-                found["died"] = (event["member"], event["why"])
-                found["failed"] = f"the copy of {event['member']} ended: {event['why']}"
+                member = {b.number: b.name for b in boots}[int(event["member"])]
+                found["died"] = (member, event["why"])
+                found["failed"] = f"the copy of {member} ended: {event['why']}"
             elif name == "failed":
                 found["failed"], found["hindered"] = event["why"], event.get("hindered", False) is True
             elif name in ("saved", "done"):

@@ -4,8 +4,8 @@
 #
 #   isolation.sh salvage|trial SCRATCH ACCOUNT SECONDS
 #
-# SCRATCH holds  members     a line for each member: NAME ADDRESS CLIENT_PORT first|later
-#                room/       NAME.yaml and NAME/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
+# SCRATCH holds  members     a line for each member: NUMBER ADDRESS CLIENT_PORT first|later
+#                room/       NUMBER.yaml and NUMBER/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
 #                logins/     ROLE/user and ROLE/password, for root only
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
 #                revision    (salvage) the revision of a backup, or nothing; (trial) what was restored, or nothing
@@ -68,8 +68,8 @@ make_certificate() {
         printf '[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = all\n[name]\nCN = requorum %s\n' "$kind"
         printf '[all]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, digitalSignature, keyCertSign\n'
         printf 'subjectAltName = IP:127.0.0.1'
-        while read -r name address _; do
-            printf ', IP:%s, DNS:%s' "$address" "$name"
+        while read -r _ address _; do
+            printf ', IP:%s' "$address"
         done <"$scratch/members"
         awk 'NF > 1 && $2 != "localhost" { printf ", DNS:%s", $2 }' "$scratch/hosts"
         printf '\n'
@@ -88,8 +88,8 @@ start() {
 }
 
 start_all() {
-    while read -r name _ _ when; do
-        [ "$when" != "$1" ] || start "$name"
+    while read -r number _ _ when; do
+        [ "$when" != "$1" ] || start "$number"
     done <"$scratch/members"
 }
 
@@ -118,9 +118,9 @@ check_alive() {
 
 # The members as the data has them: any of the copies tells, without a leader.
 told_members() {
-    while read -r name address _ when; do
+    while read -r number address _ when; do
         [ "$when" = first ] || continue
-        url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$name.yaml")
+        url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$number.yaml")
         # etcd's peer listener takes HTTP/2 for gRPC, and answers nothing else there.
         answer=$(curl -skg --http1.1 --noproxy '*' --max-time 1 --cert "$room/tls/peer.crt" \
             --key "$room/tls/peer.key" "$url/members") || continue

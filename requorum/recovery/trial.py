@@ -59,8 +59,8 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
     """On every new member, as Step 4 will do it; only the place differs."""
     place, settings = scratch(terms), terms.inventory.etcd
     plan = clear(terms, terms.member_hosts)
-    for host in terms.member_hosts:
-        config = replace(configs[host], data_dir=f"{place}/{configs[host].name}")
+    for number, host in enumerate(terms.member_hosts, 1):
+        config = replace(configs[host], data_dir=f"{place}/{number}")
         plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
         plan += etcd.restore(
             host,
@@ -75,13 +75,12 @@ def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, Memb
     return plan
 
 
-def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: Sequence[str]) -> list[Action]:
+def gather(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
     """Brings what was restored to `host`, and each role's old login from the backup of Step 2."""
     place, account = scratch(terms), terms.inventory.etcd.user
     plan: list[Action] = [*sandbox.make_room(host, place, account)]
-    names = {member: configs[member].name for member in terms.member_hosts}
-    for member, name in names.items():
-        archive = f"{place}/{name}.tar"
+    for number, member in enumerate(terms.member_hosts, 1):
+        archive = f"{place}/{number}.tar"
         plan.append(
             act_long(
                 member,
@@ -90,14 +89,14 @@ def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: 
                 "--sparse",
                 f"--file={archive}",
                 f"--directory={place}",
-                name,
+                str(number),
                 why="pack what was restored",
             )
         )
-    for member, name in names.items():
-        archive = f"{place}/{name}.tar"
+    for number, member in enumerate(terms.member_hosts, 1):
+        archive = f"{place}/{number}.tar"
         if member != host:
-            plan.append(Copy(archive, ((host, archive),), f"{name}'s trial data to where all are gathered", member))
+            plan.append(Copy(archive, ((host, archive),), f"{member}'s trial data to where all are gathered", member))
             plan.append(act_long(member, "rm", "-rf", place, why="remove the trial's scratch"))
         plan += [
             act_long(
@@ -106,9 +105,9 @@ def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: 
                 "--extract",
                 f"--file={archive}",
                 f"--directory={place}/room",
-                why=f"unpack {name}'s trial data",
+                why=f"unpack {member}'s trial data",
             ),
-            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it"),
+            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{number}", why=f"{account} owns it"),
         ]
     plan += [
         Copy(
@@ -126,8 +125,8 @@ def gather(terms: Terms, configs: Mapping[str, MemberConfig], host: str, roles: 
 def boots(terms: Terms, configs: Mapping[str, MemberConfig]) -> list[Boot]:
     """All new members, as they are configured."""
     return [
-        Boot(c.name, c.peer_url, terms.member_on(host).ip, c.initial_cluster, c.token)
-        for host, c in ((host, configs[host]) for host in terms.member_hosts)
+        Boot(number, c.name, c.peer_url, terms.member_on(host).ip, c.initial_cluster, c.token)
+        for number, (host, c) in enumerate(((host, configs[host]) for host in terms.member_hosts), 1)
     ]
 
 

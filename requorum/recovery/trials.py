@@ -29,14 +29,14 @@ def hold(run: Run, progress: Progress) -> Trial:
     host = terms.member_hosts[0]
     _there_is_room(run, host, source.bytes)
     run.do(trial.restore(terms, progress.tools, configs))
-    run.do(trial.gather(terms, configs, host, progress.roles))
+    run.do(trial.gather(terms, host, progress.roles))
     boots = trial.boots(terms, configs)
     account, scratch = run.inventory.etcd.user, trial.scratch(terms)
     restored = None if source.revision is None else source.revision + progress.bump(run)
     plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted, restored)
     answer = run.do(plan)[-1]
     run.do(trial.clear(terms, terms.member_hosts))
-    answers = sandbox.parse(answer.stdout, answer.words)
+    answers = sandbox.parse(answer.stdout, answer.words, boots)
     found = trial.result(source.sha256, wanted, answers, len(terms.member_hosts))
     if not found.problem:
         run.do([trial.note(terms, server, found)])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
 from requorum.cluster.lineage import Lineage
-from requorum.cluster.sandbox import FIRST_PORT, Answers
+from requorum.cluster.sandbox import FIRST_PORT, Answers, Boot
 from requorum.command import Command
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
@@ -178,13 +178,16 @@ def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:
     return left
 
 
+def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
+    return survivors.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
+
+
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
     """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
-    boots = survivors.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
     place, account = survivors.scratch(terms), terms.inventory.etcd.user
     return [
-        *survivors.unpack(terms, host, attempt.names),
-        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots, revision=revision),
+        *survivors.unpack(terms, host, attempt.survivors),
+        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots(terms, attempt), revision=revision),
     ]
 
 

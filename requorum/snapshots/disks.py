@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from requorum.cluster import lineage as lineages
 from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
 from requorum.cluster.lineage import Lineage
+from requorum.cluster.sandbox import is_peer_url
 from requorum.command import Command, Result, look
-from requorum.hosts.question import Question
+from requorum.hosts.question import NAME, Question
 from requorum.inventory import Member
 from requorum.run import marker
 from requorum.run.marker import ON_DISK, SALVAGE
@@ -138,7 +139,7 @@ def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[
     def read(head: Result, data: Result, lies: Result) -> Disk:
         lineage, found = Lineage(config.token, wal.understand([head])), there.understand([lies])
         logged, size, taken = _read_data(data)
-        odd = layout.problem(config, found)
+        odd = layout.problem(config, found) or (_unfit(config) if found.files else "")
         if not odd and found.files and (size is None or not logged):
             odd = f"what lies in {directory} was not twice the same when it was looked at"
         return Disk(member, config, lineage, installed, logged, size, taken, odd, found.link)
@@ -167,6 +168,22 @@ def _read_data(answer: Result) -> tuple[bool, int | None, str]:
             size, taken = int(length), _rfc3339(float(seconds))
         logged = logged or name.endswith(".wal")
     return logged, size, taken
+
+
+def membership(initial_cluster: str) -> dict[str, str]:
+    """name → peer URL, as etcd spells it: NAME=URL,NAME=URL."""
+    pairs = (part.split("=", 1) for part in initial_cluster.split(",") if "=" in part)
+    return {name.strip(): url.strip() for name, url in reversed(list(pairs))}
+
+
+def _unfit(config: MemberConfig) -> str:
+    """What of a configuration cannot be written into those of other copies; "" where all can."""
+    members = membership(config.initial_cluster)
+    words = [("name", config.name), ("token", config.token), *(("member's name", name) for name in members)]
+    urls = [url for url in (config.peer_url, *members.values()) if url]
+    odd = [f"{what} {word[:200]!r}" for what, word in words if not NAME.fullmatch(word)]
+    odd += [f"peer URL {url[:200]!r}" for url in urls if not is_peer_url(url)]
+    return f"the configuration of {config.data_dir} has the {odd[0]}, which is none" if odd else ""
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     """A salvage; what stands in its way is an outcome too."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        found = run.ask({disk.host: survivors.ask_survivor(disk, BASE) for disk in picked})
+        found = run.ask({d.host: survivors.ask_survivor(n, d, BASE) for n, d in enumerate(picked, 1)})
         return _salvage(run, rows, list(found.values()), nothing)
     except Unreachable:
         raise
@@ -100,11 +100,11 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, names = run.terms, [survivor.name for survivor in found]
-    configured = survivors.membership(found[0].config.initial_cluster)
+    configured = disks.membership(found[0].config.initial_cluster)
     host = survivors.gathering_host(found, len(configured)).host
     run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host, _client(run)))
-    run.do(survivors.unpack(terms, host, names))
+    run.do(survivors.unpack(terms, host, found))
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
     copies = attempts.judge(found, databases, told)
@@ -115,7 +115,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
         if attempt.why:
             run.note(attempt.why)
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
-        tried.append((attempt, sandbox.parse(answer.stdout, answer.words)))
+        tried.append((attempt, sandbox.parse(answer.stdout, answer.words, attempts.boots(terms, attempt))))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
             run.do(survivors.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)

@@ -9,6 +9,7 @@ started next, `salvage` carries it out, and `choice` decides whether it is used.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, Result, act, act_long, look
-from requorum.hosts.question import Question
+from requorum.hosts.question import NAME, Question
 from requorum.inventory import Member
 from requorum.refusal import Refusal
 from requorum.run.marker import SALVAGE
@@ -36,8 +37,10 @@ class SalvageError(Refusal):
 
 @dataclass(frozen=True)
 class Survivor:
-    """An old member with data on its disk. Bytes: of its data directory as allocated, and free where scratch lies."""
+    """An old member with data on its disk. `number`: its copy's name in scratch. Bytes: of its data directory as
+    allocated, and free where scratch lies."""
 
+    number: int
     member: Member
     config: MemberConfig
     size: int
@@ -105,14 +108,14 @@ def listed(could_not: Sequence[tuple[str, str]]) -> str:
 # -- who survived ------------------------------------------------------------------------------------------------
 
 
-def ask_survivor(disk: Disk, scratch_parent: str) -> Question[Survivor]:
+def ask_survivor(number: int, disk: Disk, scratch_parent: str) -> Question[Survivor]:
     """How large the data is, and how much room there is for a copy. What cannot be measured counts as nothing: then the
     copying itself fails, and says so."""
 
     def read(du: Result, df: Result) -> Survivor:
         rows = [line.split() for line in df.stdout.splitlines()[1:] if line.strip()]
         size, free = _number(du.stdout.split()[:1]), _number(rows[-1][3:4] if rows else [])
-        return Survivor(disk.member, disk.config, size, free)
+        return Survivor(number, disk.member, disk.config, size, free)
 
     return Question(
         (
@@ -171,7 +174,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
     plan: list[Action] = [*clear(terms, [s.host for s in survivors])]
     plan += sandbox.make_room(host, place, terms.inventory.etcd.user)
     for survivor in survivors:
-        archive = f"{place}/{survivor.name}.tar"
+        archive = f"{place}/{survivor.number}.tar"
         plan += [
             act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
             act_long(
@@ -187,7 +190,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
             ),
         ]
     for survivor in survivors:
-        archive = f"{place}/{survivor.name}.tar"
+        archive = f"{place}/{survivor.number}.tar"
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
             plan.append(Copy(archive, ((host, archive),), why, survivor.host))
@@ -204,7 +207,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
     return plan
 
 
-def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
+def unpack(terms: Terms, host: str, survivors: Sequence[Survivor]) -> list[Command]:
     """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too."""
     place, account = scratch(terms), terms.inventory.etcd.user
     plan = [
@@ -213,20 +216,21 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
         act_long(host, "rm", "-rf", f"{place}/room", f"{place}/salvage.snap", why="clear an attempt before"),
         *sandbox.make_room(host, place, account),
     ]
-    for name in sorted(names):
+    for survivor in sorted(survivors, key=lambda survivor: survivor.number):
+        number, name = survivor.number, survivor.name
         plan += [
-            act(host, "mkdir", "-m", "700", f"{place}/room/{name}", why=f"a place for the copy of {name}"),
+            act(host, "mkdir", "-m", "700", f"{place}/room/{number}", why=f"a place for the copy of {name}"),
             act_long(
                 host,
                 "tar",
                 "--extract",
-                f"--file={place}/{name}.tar",
-                f"--directory={place}/room/{name}",
+                f"--file={place}/{number}.tar",
+                f"--directory={place}/room/{number}",
                 why=f"unpack the copy of {name}",
                 deadline=HUGE,
             ),
             act_long(
-                host, "chown", "-R", f"{account}:", f"{place}/room/{name}", why=f"{account} owns it", deadline=HUGE
+                host, "chown", "-R", f"{account}:", f"{place}/room/{number}", why=f"{account} owns it", deadline=HUGE
             ),
         ]
     return plan
@@ -234,13 +238,7 @@ def unpack(terms: Terms, host: str, names: Sequence[str]) -> list[Command]:
 
 def database(terms: Terms, survivor: Survivor) -> str:
     """Of the unpacked copy."""
-    return f"{scratch(terms)}/room/{survivor.name}/member/snap/db"
-
-
-def membership(initial_cluster: str) -> dict[str, str]:
-    """name → peer URL, as etcd spells it: NAME=URL,NAME=URL."""
-    pairs = (part.split("=", 1) for part in initial_cluster.split(",") if "=" in part)
-    return {name.strip(): url.strip() for name, url in reversed(list(pairs))}
+    return f"{scratch(terms)}/room/{survivor.number}/member/snap/db"
 
 
 def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict[str, str]:
@@ -250,7 +248,8 @@ def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict
     if not urls or urls == set(configured.values()):
         return dict(configured)
     by_url = {url: name for name, url in configured.items()}
-    return {name or by_url.get(url, f"member-{n}"): url for n, (name, url) in enumerate(said, start=1)}
+    names = ((name if NAME.fullmatch(name) else "", url) for name, url in said)
+    return {name or by_url.get(url, f"member-{n}"): url for n, (name, url) in enumerate(names, start=1)}
 
 
 def boots(
@@ -260,13 +259,19 @@ def boots(
 
     In the order of names, not of revisions, which nobody can tell when a plan is made.
     `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own.
-    Raises `SalvageError` where a name stands for no address.
+    Raises `SalvageError` where a name stands for no address, or for two survivors.
     """
     known = {member.name: member.ip for member in old_members}
     own = {s.name: s.config.peer_url for s in survivors}
+    if len(own) < len(survivors):
+        calls = ", ".join(f"{s.host}: {s.name}" for s in survivors)
+        raise SalvageError("the copies", f"do not differ by their members' names ({calls})", "correct the wrong name")
     urls = {**dict(sorted(members.items())), **{name: members.get(name, url) for name, url in own.items()}}
     initial = ",".join(f"{name}={url}" for name, url in urls.items())
     token = survivors[0].config.token
+
+    numbers = {s.name: s.number for s in survivors}
+    free = itertools.count(max(numbers.values()) + 1)
 
     def made(name: str, stand_in: bool) -> Boot:
         url = urls[name]
@@ -279,7 +284,8 @@ def boots(
                     name, f"has the peer URL {url}, of an unknown address", "list it in old_members"
                 ) from None
             address = known[name]
-        return Boot(name, url, address, initial, token, existing=True, stand_in=stand_in, force=force)
+        number = next(free) if stand_in else numbers[name]
+        return Boot(number, name, url, address, initial, token, existing=True, stand_in=stand_in, force=force)
 
     lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
     dead = [name for name in urls if name not in own]

@@ -32,7 +32,7 @@ from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
-from requorum.snapshots.disks import Disk
+from requorum.snapshots.disks import Disk, membership
 from tests.lab.writers import PREFIX, on_disk, writing
 
 READ_BACK = Path(__file__).with_name("read_back.sh")
@@ -74,7 +74,7 @@ class Bench:
         config = etcd.parse_config(survivor.get(inventory.etcd.config).decode(), survivor.name)
         member = next(m for m in inventory.old_members if m.host == survivor.name)
         disk = Disk(member, config, Lineage(config.token), installed=True)
-        question = survivors.ask_survivor(disk, "/var/lib")
+        question = survivors.ask_survivor(1, disk, "/var/lib")
         self._survivor = question.understand(fleet.run(question.commands))
         if not self._survivor.size:
             raise BenchError(f"{survivor.name}: has no data on its disk")
@@ -90,8 +90,8 @@ class Bench:
 
     def on_disk_db(self) -> str:
         """The guide's last resort: the database as it lies there, without a hash."""
-        self._fleet.run(survivors.unpack(self._terms, self.node.name, [self._survivor.name]))
-        return f"{self._place}/room/{self._survivor.name}/member/snap/db"
+        self._fleet.run(survivors.unpack(self._terms, self.node.name, [self._survivor]))
+        return survivors.database(self._terms, self._survivor)
 
     def forced(self) -> str:
         """`--force-new-cluster` on a copy, alone."""
@@ -103,13 +103,13 @@ class Bench:
 
     def _booted(self, force: bool) -> str:
         terms, host, old = self._terms, self.node.name, self._terms.inventory.old_members
-        self._fleet.run(survivors.unpack(terms, host, [self._survivor.name]))
-        members = survivors.membership(self._survivor.config.initial_cluster)
+        self._fleet.run(survivors.unpack(terms, host, [self._survivor]))
+        members = membership(self._survivor.config.initial_cluster)
         boots = survivors.boots([self._survivor], members, old, force)
         account = terms.inventory.etcd.user
         plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, account, boots)
         result = self._fleet.run(plan)[-1]
-        answers = sandbox.parse(result.stdout, result.words)
+        answers = sandbox.parse(result.stdout, result.words, boots)
         if answers.failed or not answers.saved:
             raise BenchError(f"{host}: nothing was saved: {answers.failed}")
         return f"{self._place}/salvage.snap"

@@ -58,9 +58,9 @@ def test_the_trial_restores_with_the_very_flags_of_step_4() -> None:
 
 
 def test_everything_is_gathered_on_one_member_with_every_roles_login() -> None:
-    actions = trial.gather(terms(), configs(), "etcd-1", ("config", "root"))
+    actions = trial.gather(terms(), "etcd-1", ("config", "root"))
     copies = [(a.source_host, a.source) for a in actions if isinstance(a, Copy)]
-    assert copies[:2] == [("etcd-2", f"{SCRATCH}/etcd-2.tar"), ("etcd-3", f"{SCRATCH}/etcd-3.tar")]
+    assert copies[:2] == [("etcd-2", f"{SCRATCH}/2.tar"), ("etcd-3", f"{SCRATCH}/3.tar")]
     assert [path.split("client.before/")[1] for _, path in copies[2:]] == [
         "config/user",
         "config/password",

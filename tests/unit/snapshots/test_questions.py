@@ -29,7 +29,7 @@ NEVER_REFUSE = [  # one broken host must not stop the others
     layout.ask_layout("etcd-1", DATA),
     choice.ask_loss(build.terms()),
     on_host.ask_status("etcd-1", "/x.snap"),
-    survivors.ask_survivor(DISK, "/var/lib"),
+    survivors.ask_survivor(1, DISK, "/var/lib"),
 ]
 MAY_REFUSE = [  # of one host that the run cannot do without
     backup.ask_healthiest(build.inventory()),

@@ -7,19 +7,24 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import Command, Copy
+from requorum.cluster.sandbox import Boot
+from requorum.command import Command, Copy, Result
 from requorum.inventory import Inventory, Member
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
+from requorum.snapshots import disks
 from requorum.snapshots import survivors as salvage
+from requorum.snapshots.disks import membership
 from requorum.snapshots.survivors import SalvageError, Survivor
 from tests.unit import build
+from tests.unit.run.test_dryrun import WHOLE, listing
 
 GIB = 1 << 30
 DATA = "/var/lib/etcd/dh/lost"
@@ -45,6 +50,9 @@ def terms(members: int = 3) -> Terms:
     return Terms(inventory(members), Marker("r1", "prod-r1", Phase.STOPPING, "ops"))
 
 
+BOOTS = [Boot(1, "etcd-1", "https://10.0.0.11:2380", "10.0.0.11", "", "lost")]
+
+
 def initial_cluster(members: int) -> str:
     return ",".join(f"etcd-{n}=https://{ip(n)}:2380" for n in range(1, members + 1))
 
@@ -53,11 +61,11 @@ def survivor(number: int, members: int = 3, token: str = "lost", size: int = GIB
     name = f"etcd-{number}"
     url = f"https://{ip(number)}:2380"
     config = MemberConfig(name, token, DATA, url, (), initial_cluster(members), None, None, None, False, 1.0)
-    return Survivor(Member(name=name, host=name, ip=ip(number)), config, size, free)
+    return Survivor(number, Member(name=name, host=name, ip=ip(number)), config, size, free)
 
 
 def booted(numbers: list[int], members: int) -> list[tuple[str, bool]]:
-    known = salvage.membership(initial_cluster(members))
+    known = membership(initial_cluster(members))
     boots = salvage.boots([survivor(n, members) for n in numbers], known, inventory(members).old_members)
     return [(b.name, b.stand_in) for b in boots]
 
@@ -84,19 +92,19 @@ def test_just_the_stand_ins_that_quorum_lacks_are_booted_under_dead_names(
 
 
 def test_a_forced_copy_is_alone() -> None:
-    known = salvage.membership(initial_cluster(5))
+    known = membership(initial_cluster(5))
     (boot,) = salvage.boots([survivor(1, 5)], known, inventory(5).old_members, force=True)
     assert boot.force
     assert "force-new-cluster: true" in boot.config(20001)
 
 
 def test_a_copy_keeps_its_peer_url_and_clients_reach_it_on_loopback_alone() -> None:
-    known = salvage.membership(initial_cluster(3))
+    known = membership(initial_cluster(3))
     copy, stand_in = salvage.boots([survivor(2)], known, inventory(3).old_members)
     config = yaml.safe_load(copy.config(20001))
     assert config["initial-advertise-peer-urls"] == config["listen-peer-urls"] == "https://10.0.0.12:2380"
     assert config["listen-client-urls"] == "http://127.0.0.1:20001"
-    assert config["data-dir"] == "/tmp/requorum/etcd-2"
+    assert config["data-dir"] == "/tmp/requorum/2"
     assert config["peer-transport-security"]["client-cert-auth"] is True
     assert yaml.safe_load(stand_in.config(20002))["initial-cluster-state"] == "existing"
     assert stand_in.initial_cluster == initial_cluster(3)
@@ -115,6 +123,66 @@ def test_peer_urls_with_names_listen_on_the_inventorys_address() -> None:
 def test_a_member_without_any_known_address_is_an_error() -> None:
     with pytest.raises(SalvageError, match="list it in old_members"):
         salvage.boots([survivor(1)], {"etcd-1": "https://a:1", "stranger": "https://b:1"}, inventory(3).old_members)
+
+
+def hostile(number: int, **words: str) -> Survivor:
+    one = survivor(number)
+    return replace(one, config=replace(one.config, **words))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"name": "../../../../etc/cron.d/x"},
+        {"name": "etcd-1\ndata-dir: /etc"},
+        {"token": "lost\nforce-new-cluster: true"},
+        {"initial_cluster": "etcd-1=https://10.0.0.11:2380,../x=https://10.0.0.12:2380"},
+        {"initial_cluster": "etcd-1=https://10.0.0.11:2380,etcd-2=https://a b:2380"},
+        {"peer_url": "https://10.0.0.11:99999"},
+        {"peer_url": "https://[:::]:2380"},
+        {"peer_url": "https://10.0.0.11:2380\n"},
+    ],
+)
+def test_a_word_that_is_no_name_and_no_address_puts_the_disk_in_doubt_and_goes_no_further(words: Any) -> None:
+    config = hostile(1, **words).config
+    question = disks.ask_disk(inventory(3).old_members[0], config, True)
+    said = ("", "db 1.0 4096\n0.wal 1.0 1\n", listing(DATA, *WHOLE))
+    disk = question.understand([Result(c, 0, text, "", 0.0) for c, text in zip(question.commands, said, strict=True)])
+    assert "which is none" in disk.problem and not disk.whole
+    assert (disk.problem + repr(disk.config.name)).isprintable()
+
+
+def test_no_name_of_a_survivor_or_of_a_member_becomes_a_path() -> None:
+    two = (hostile(2, name="../../x"), survivor(3))
+    known = {"../../x": "https://10.0.0.12:2380", "etcd-3": "https://10.0.0.13:2380", "../y": "https://10.0.0.11:2380"}
+    boots = salvage.boots(two[:1], known, inventory(3).old_members)
+    plan = [
+        *salvage.gather(terms(), two, "etcd-3", "/client"),
+        *salvage.unpack(terms(), "etcd-3", two),
+        *sandbox.boot("etcd-3", "salvage", "r1", "/s", "etcd", boots),
+    ]
+    assert [(boot.number, boot.stand_in) for boot in boots] == [(2, False), (3, True)]
+    paths = [word for a in plan if isinstance(a, Command) for word in a.argv]
+    paths += [path for a in plan if isinstance(a, Copy) for path in (a.source, *(at for _, at in a.targets))]
+    assert not [word for word in paths if ".." in word]
+    members = next(c.stdin for c in plan if isinstance(c, Command) and "of=/s/members" in c.argv)
+    assert members == b"2 10.0.0.12 20001 first\n3 10.0.0.11 20002 later\n"
+
+
+def test_no_word_of_the_data_adds_a_line_to_a_configuration_or_a_hosts_file() -> None:
+    odd = Boot(1, "x\nforce-new-cluster: true", "https://10.0.0.11:2380", "10.0.0.11", "a=b\nc: d", "t: u")
+    config = yaml.safe_load(odd.config(1))
+    assert (config["name"], config["initial-cluster-token"]) == ("x\nforce-new-cluster: true", "t: u")
+    assert "force-new-cluster" not in config and "c" not in config
+    line = '{"event": "members", "answer": [{"peerURLs": ["https://a\\n1.2.3.4 b:1"], "name": "x"}]}'
+    with pytest.raises(sandbox.IsolationError):
+        sandbox.parse(line, "", BOOTS)
+    assert salvage.told((("../x", "https://c:1"),), {}) == {"member-1": "https://c:1"}
+
+
+def test_two_survivors_that_claim_one_name_are_told_apart_by_nobody() -> None:
+    with pytest.raises(SalvageError, match="etcd-1: etcd-1, etcd-2: etcd-1"):
+        salvage.boots([survivor(1), hostile(2, name="etcd-1")], {}, inventory(3).old_members)
 
 
 def test_the_data_is_right_where_it_knows_other_members_than_the_configuration() -> None:
@@ -153,7 +221,7 @@ def test_the_originals_are_only_read() -> None:
             "tar",
             "--create",
             "--sparse",
-            f"--file={scratch}/etcd-{n}.tar",
+            f"--file={scratch}/{n}.tar",
             f"--directory={DATA}",
             ".",
         )
@@ -161,14 +229,14 @@ def test_the_originals_are_only_read() -> None:
     ]
     copies = [(a.source_host, a.source, a.targets) for a in plan if isinstance(a, Copy)]
     assert copies == [
-        ("etcd-3", f"{scratch}/etcd-3.tar", (("etcd-1", f"{scratch}/etcd-3.tar"),)),
+        ("etcd-3", f"{scratch}/3.tar", (("etcd-1", f"{scratch}/3.tar"),)),
         ("infra-1", "/client/root/user", (("etcd-1", f"{scratch}/logins/root/user"),)),
         ("infra-1", "/client/root/password", (("etcd-1", f"{scratch}/logins/root/password"),)),
     ]
 
 
 def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
-    boots = salvage.boots([survivor(1)], salvage.membership(initial_cluster(3)), inventory(3).old_members)
+    boots = salvage.boots([survivor(1)], membership(initial_cluster(3)), inventory(3).old_members)
     command = sandbox.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
     for wanted in (
@@ -192,7 +260,7 @@ def test_the_boots_words_are_read() -> None:
         '"hash":3,"compact_revision":2}}]}\n'
         '{"event": "done"}\n'
     )
-    answers = sandbox.parse(said, "")
+    answers = sandbox.parse(said, "", BOOTS)
     assert answers.failed == ""
     assert answers.saved
     assert answers.members == (("etcd-1", "https://a:1"),)
@@ -205,12 +273,12 @@ def test_the_boots_words_are_read() -> None:
     [
         ("", "it ended early: killed"),
         ('{"event": "failed", "why": "no leader within 60 s"}', "no leader within 60 s"),
-        ('{"event": "died", "member": "etcd-1", "why": "crc"}', "the copy of etcd-1 ended: crc"),
+        ('{"event": "died", "member": "1", "why": "crc"}', "the copy of etcd-1 ended: crc"),
         ('{"event": "login", "role": "root", "why": "wrong"}', "root does not log in: wrong"),
     ],
 )
 def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> None:
-    assert sandbox.parse(said, "killed").failed == failed
+    assert sandbox.parse(said, "killed", BOOTS).failed == failed
 
 
 @pytest.mark.parametrize(
@@ -221,12 +289,12 @@ def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> Non
         ('{"event": "failed", "hindered": true, "why": "no leader within 60 s"}', True),
         ('{"event": "failed", "why": "the save failed: write /x: no space left on device"}', True),
         ('{"event": "failed", "why": "what was written is not there"}', False),
-        ('{"event": "died", "member": "etcd-1", "why": "crc"}', False),
+        ('{"event": "died", "member": "1", "why": "crc"}', False),
         ('{"event": "done"}', False),
     ],
 )
 def test_a_boot_tells_whether_the_host_or_the_data_was_in_the_way(said: str, hindered: bool) -> None:
-    assert sandbox.parse(said, "sudo: a password is required").hindered == hindered
+    assert sandbox.parse(said, "sudo: a password is required", BOOTS).hindered == hindered
 
 
 @pytest.mark.parametrize(("end", "hindered"), [("hindered 'no \"leader\"'", True), ("fail 'it is torn'", False)])
@@ -240,8 +308,8 @@ def test_the_boots_program_says_so_itself(tmp_path: Path, end: str, hindered: bo
         check=False,
     )
     assert ended.returncode == 10
-    assert sandbox.parse(ended.stdout, "").hindered == hindered
-    assert sandbox.parse(ended.stdout, "").failed in ("no leader", "it is torn")
+    assert sandbox.parse(ended.stdout, "", BOOTS).hindered == hindered
+    assert sandbox.parse(ended.stdout, "", BOOTS).failed in ("no leader", "it is torn")
 
 
 @pytest.mark.parametrize("tool", ["openssl", "setpriv", "curl", "etcd", "etcdctl"])
@@ -260,7 +328,7 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
         check=False,
         env={"PATH": str(tmp_path)},
     )
-    answers = sandbox.parse(ended.stdout, "")
+    answers = sandbox.parse(ended.stdout, "", BOOTS)
     assert (answers.hindered, answers.failed) == (True, f"{tool} is not installed on this host")
 
 
@@ -275,15 +343,15 @@ def test_a_tool_that_is_missing_is_named_and_not_taken_for_bad_data(tmp_path: Pa
 )
 def test_words_that_are_no_answer_are_an_error(said: str) -> None:
     with pytest.raises(sandbox.IsolationError, match="no answer"):
-        sandbox.parse(said, "")
+        sandbox.parse(said, "", BOOTS)
 
 
 def test_an_answer_that_came_at_the_second_try_keeps_its_name(tmp_path: Path) -> None:
     """The program's own functions, with a question that is refused once and a member that is alive."""
     program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0].replace("kind=$1 scratch=$2", "scratch=$2")
-    (tmp_path / "members").write_text("etcd-1 10.0.0.11 20001 first\n")
+    (tmp_path / "members").write_text("1 10.0.0.11 20001 first\n")
     play = """
-        echo $$ >"$scratch/etcd-1.pid"
+        echo $$ >"$scratch/1.pid"
         asks() { [ -e "$scratch/asked" ] || { : >"$scratch/asked"; return 1; }; answer='[]' why=''; }
         event hashes all endpoint hashkv
     """
