@@ -14,7 +14,6 @@ from typing import Any
 from requorum.cluster import deephaven, quorum
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import look
 from requorum.diagnosis import questions, rounds
 from requorum.diagnosis.causes import refused
 from requorum.diagnosis.questions import Metrics
@@ -38,9 +37,9 @@ def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:
     """Who does not take commands as root, and why; everybody else's clock."""
 
     def ask(machine: Machine) -> str | Reading | None:
-        allowed = machine.look(look(machine.name, "true", why="sudo works without a password"))
-        if allowed.code:
-            return f"sudo refused: {allowed.words}"
+        refused = machine.ask(system.ask_root(machine.name))
+        if refused:
+            return refused
         found = machine.ask(clock.ask_clock(machine.name))
         return found if isinstance(found, Reading) else None
 

@@ -13,6 +13,12 @@ from requorum.hosts.question import PATH, Question, checked
 from requorum.refusal import Refusal
 
 
+def ask_root(host: str) -> Question[str | None]:
+    """Whether commands are taken as root, without a password: None, or how sudo refuses."""
+    command = look(host, "true", why="sudo works without a password")
+    return Question(command, lambda result: f"sudo refused: {result.words}" if result.code else None)
+
+
 def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
     """Which of these paths exist, links not followed; of two names of the same file the first (/lib is a link where
     /usr is merged)."""

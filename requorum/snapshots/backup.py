@@ -19,6 +19,7 @@ from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
 from requorum.evidence.journal import now
+from requorum.hosts import system
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.hosts.question import NAME, Question, checked
 from requorum.inventory import Inventory
@@ -281,9 +282,8 @@ def the_configuration_server_answers(run: Run) -> None:
     program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
 
     def probe(machine: Machine) -> str | None:
-        sudo = look(machine.name, "true", why="sudo works without a password")
-        if refused := machine.ask(Question(sudo, lambda said: said.words if said.code else None)):
-            return f"sudo refused: {refused}"
+        if refused := machine.ask(system.ask_root(machine.name)):
+            return refused
         return None if machine.see.file(program).exists else f"no {program}"
 
     run.prove(

@@ -31,8 +31,6 @@ ARGV_LEFT = {
     "runbook/troubleshoot/run_directly/test_run_directly.py",
 }
 RAW_LEFT = {
-    "requorum/diagnosis/check/survey.py",
-    "requorum/diagnosis/examination.py",
     "requorum/recovery/drill.py",
     "requorum/recovery/proofs/cluster.py",
     "requorum/recovery/proofs/configuration.py",

@@ -12,10 +12,10 @@ from typing import Any
 
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import Result, look
+from requorum.command import look
 from requorum.diagnosis import rounds
 from requorum.diagnosis.check.check import Case, Seen
-from requorum.hosts import clock
+from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
@@ -23,7 +23,6 @@ from requorum.refusal import Refusal
 from requorum.run.run import Run
 from requorum.snapshots.files import newest_backup
 
-SUDO = "sudo works without a password"
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
 
@@ -58,7 +57,7 @@ def _configs(run: Run, seen: Seen) -> Seen:
     found = rounds.kinds(
         run.fleet,
         silent,
-        sudo={host: Question(look(host, "true", why=SUDO), _locked) for host in seen.everyone()},
+        sudo={host: system.ask_root(host) for host in seen.everyone()},
         config={host: ask_config(host, path) for host in run.terms.etcd_hosts},
     )
     locked = {host: str(value) for host, value in found["sudo"].items() if value is not None}
@@ -74,10 +73,6 @@ def _configs(run: Run, seen: Seen) -> Seen:
 
 def ask_config(host: str, path: str) -> Question[MemberConfig | str | None]:
     return Question(look(host, "cat", path, why=f"read {path}"), lambda answer: etcd.read_config(answer, path))
-
-
-def _locked(answer: Result) -> str | None:
-    return f"sudo refused: {answer.words}" if answer.code else None
 
 
 def _ask(run: Run, seen: Seen, cases: Sequence[Case]) -> Seen:

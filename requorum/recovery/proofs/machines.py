@@ -29,16 +29,10 @@ NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|
 def every_host_answers(run: Run) -> None:
     """Reached, and root without a password. An `Unreachable` names the host and --gone."""
 
-    def probe(machine: Machine) -> str | None:
-        result = machine.look(look(machine.name, "true", why="sudo works without a password"))
-        if result.code == 0:
-            return None
-        return f"sudo refused: {result.words}"
-
     run.prove(
         run.terms.everyone,
         "takes commands as root without asking for a password (sudo -n)",
-        probe,
+        lambda machine: machine.ask(system.ask_root(machine.name)),
         "give the login NOPASSWD for the runbook's commands",
     )
 

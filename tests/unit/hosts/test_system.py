@@ -78,6 +78,12 @@ class TestReadingAddresses:
         assert understood(system.ask_reach("h", "10.0.0.12", 2380), "", code=code, stderr=said) == reach
 
 
+def test_a_sudo_that_refuses_says_how() -> None:
+    assert understood(system.ask_root("h"), "") is None
+    said = understood(system.ask_root("h"), "", code=1, stderr="sudo: a password is required")
+    assert said == "sudo refused: sudo: a password is required"
+
+
 class TestRoom:
     HEAD = "Filesystem 1-blocks Used Available Capacity Mounted on\n"
 
@@ -111,6 +117,7 @@ def test_a_file_that_was_not_asked_for_is_refused() -> None:
 
 
 QUESTIONS: list[Question[Any]] = [
+    system.ask_root("etcd-1"),
     system.ask_files("etcd-1", "/a"),
     system.ask_addresses("etcd-1"),
     system.ask_reach("etcd-1", "10.0.0.12", 2380),
