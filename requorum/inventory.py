@@ -12,12 +12,11 @@ import posixpath
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -28,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from requorum import yaml_text
 from requorum.refusal import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -344,22 +344,6 @@ def _no_twice(field: str, values: Iterable[str], kind: str) -> None:
             raise ValueError(f"{field}: the {kind} {value} stands there {times} times; keep one")
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice; plain YAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the name {key} is given twice", key_node.start_mark
-                )
-            if isinstance(key, Hashable):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def find(name: str, root: Path) -> Path:
     """The file that `--hosts=NAME` means: a path, or a file's name in `inventory/` under `root`."""
     candidates = [Path(name), root / "inventory" / f"{name}.yaml", root / "inventory" / name]
@@ -382,8 +366,8 @@ def load(path: Path) -> Inventory:
             str(path), f"cannot be read as text: {error}", "check the path, its mode and its encoding"
         ) from None
     try:
-        data = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+        data = yaml_text.load(text, unique=True)
+    except yaml_text.YAMLError as error:
         raise InventoryError(str(path), f"is not valid YAML: {_one_line(error)}", "correct that line") from None
     if not isinstance(data, dict):
         raise InventoryError(
@@ -401,7 +385,7 @@ def load(path: Path) -> Inventory:
     return _relative_to(inventory, path.resolve().parent)
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def _one_line(error: yaml_text.YAMLError) -> str:
     return re.sub(r"\s+", " ", str(error)).strip()
 
 

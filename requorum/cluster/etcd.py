@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from requorum import yaml_text
 from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.systemd import Unit
@@ -53,8 +52,8 @@ class MemberConfig:
 def parse_config(text: str, where: str) -> MemberConfig:
     """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member."""
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+        data = yaml_text.load(text)
+    except yaml_text.YAMLError as error:
         raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
     if not isinstance(data, dict):
         raise EtcdError(where, "holds no etcd configuration", "restore it")

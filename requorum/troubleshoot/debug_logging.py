@@ -14,8 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
-
+from requorum import yaml_text
 from requorum.cluster import etcd
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.quorum import MemberFacts
@@ -72,8 +71,8 @@ def switched_on(text: str, wanted: Setting, where: str) -> str:
         lines.append(f"{newline}{wanted.line}")
     edited = "".join(lines)
     try:
-        as_wanted = yaml.safe_load(edited) == {**before, wanted.key: wanted.value} and switched_off(edited) == text
-    except yaml.YAMLError:
+        as_wanted = yaml_text.load(edited) == {**before, wanted.key: wanted.value} and switched_off(edited) == text
+    except yaml_text.YAMLError:
         as_wanted = False
     if not as_wanted:
         raise EtcdError(where, f"cannot get {wanted.key}: {wanted.written} by one line", "edit it by hand")
@@ -107,8 +106,8 @@ def _lines(text: str) -> list[str]:
 
 def _mapping(text: str, where: str) -> dict[str, object]:
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml_text.load(text)
+    except yaml_text.YAMLError as error:
         raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
     if not isinstance(data, dict):
         raise EtcdError(where, "holds no etcd configuration", "restore it")

@@ -1,0 +1,44 @@
+"""YAML as everybody here reads it: without aliases, by which 500 bytes become gigabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+YAMLError = yaml.YAMLError
+
+
+class _Plain(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, f"the alias *{event.anchor} is not followed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+class _Unique(_Plain):
+    """Refuses a key given twice, too; plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the name {key} is given twice", key_node.start_mark
+                )
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(text: str, unique: bool = False) -> Any:
+    """The value of a text. Raises `YAMLError` for all that cannot be read; `unique`: for a key given twice as well."""
+    try:
+        return yaml.load(text, Loader=_Unique if unique else _Plain)
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:  # no date, no number, no end of brackets
+        raise YAMLError(f"a value cannot be read: {error}") from None
