@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 from requorum.command import Command, Result, look
-from requorum.hosts.question import PATH, Question, checked
+from requorum.hosts.question import PATH, Question
 from requorum.refusal import Refusal
 
 
@@ -81,19 +81,24 @@ class Free:
     mount: str
 
 
+_BYTES = re.compile(r"[0-9]{1,19}")
+
+
 def with_parents(path: str) -> list[str]:
     """A path after all its parents: df's last answer is for the deepest one that exists."""
     return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
 
 
 def ask_free(host: str, *places: str) -> Question[Free | str]:
-    """Room at the last of these places that exists; why df tells of none of them where it does not."""
+    """Room at the last of these places that exists; why that cannot be told where df tells of none of them."""
 
     def read(result: Result) -> Free | str:
         rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
         if not rows:
             return f"no answer from df: {result.words}"
-        return Free(int(rows[-1][3]), checked(host, "mount point", " ".join(rows[-1][5:]), PATH))
+        if len(rows[-1]) < 6 or not _BYTES.fullmatch(rows[-1][-3]) or not PATH.fullmatch(rows[-1][-1]):
+            return f"df is not understood: {' '.join(rows[-1])[:200]!r}"
+        return Free(int(rows[-1][-3]), rows[-1][-1])
 
     return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
 

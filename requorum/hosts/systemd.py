@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from requorum.command import Result, look
@@ -79,6 +81,38 @@ def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
         directory=checked(host, f"directory of {unit}", re.sub("^!", "-", directory[1]), _DIRECTORY),  # two spellings
         files=int(limit[1]),
     )
+
+
+def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, ...] | None]:
+    """The words that a unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
+    or starts several things. Of one that systemd does not know any more, what its file says among those `kept`."""
+    known = ask_exec(host, unit)
+
+    def read(answer: Result, text: Result) -> tuple[str, ...] | None:
+        try:
+            found = known.understand([answer])
+        except Refusal:
+            return _started(text.stdout)
+        values = dict(one.split("=", 1) for one in found.environment if "=" in one)
+        words = [part for word in found.argv for part in _filled(word, values)]
+        settings = ((n[5:].lower().replace("_", "-"), value) for n, value in values.items() if n[:5] == "ETCD_")
+        return (*words[:1], *(f"--{name}={value}" for name, value in settings), *words[1:])
+
+    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started")), read)
+
+
+def _filled(word: str, values: Mapping[str, str]) -> list[str]:
+    """`$NAME` becomes several words, as systemd has it; a name without a value stays as it is."""
+    value = values.get(word.strip("${}"))
+    return [word] if word[:1] != "$" or value is None else [value] if word[:2] == "${" else value.split()
+
+
+def _started(text: str) -> tuple[str, ...] | None:
+    lines = [line.partition("=")[2].lstrip("-@:+!") for line in text.splitlines() if line.startswith("ExecStart=")]
+    try:
+        return tuple(shlex.split(lines[0])) if len(lines) == 1 else None
+    except ValueError:
+        return None
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "s": " "}

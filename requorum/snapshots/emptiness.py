@@ -19,7 +19,6 @@ from requorum.hosts import systemd
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
-from requorum.refusal import Refusal
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.layout import OURS, Layout, ask_layout
@@ -69,10 +68,9 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     """
     host, unit = known.host, settings.unit
     kept = [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
-    root = ask_layout(host, settings.data_root, 1)
+    starts, root = systemd.ask_start(host, unit, kept), ask_layout(host, settings.data_root, 1)
     commands = (
-        *systemd.ask_exec(host, unit).commands,
-        look(host, "cat", *kept, why=f"what {unit} started"),
+        *starts.commands,
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
@@ -81,12 +79,12 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     )
 
     def read(
-        starts: Result, aside: Result, real: Result, etcds: Result, fstab: Result, mounted: Result, lies: Result
+        now: Result, before: Result, real: Result, etcds: Result, fstab: Result, mounted: Result, lies: Result
     ) -> Place:
         return replace(
             known,
             real=real.stdout.strip(),
-            runs=_runs(host, unit, starts, aside),
+            runs=starts.understand([now, before]),
             processes=_processes(etcds),
             root=root.understand([lies]),
             unmounted=_unmounted(fstab, mounted),
@@ -118,33 +116,6 @@ def ask_stray(host: str, directory: str) -> Question[tuple[Layout, Lineage]]:
         (*lies.commands, *wal.commands),
         lambda found, head: (lies.understand([found]), Lineage(None, wal.understand([head]))),
     )
-
-
-def _runs(host: str, unit: str, answer: Result, kept: Result) -> tuple[str, ...] | None:
-    """The words that the unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
-    or starts several things. Of one that was set aside, what its file says."""
-    try:
-        found = systemd.ask_exec(host, unit).understand([answer])
-    except Refusal:
-        return _started(kept.stdout)
-    values = dict(one.split("=", 1) for one in found.environment if "=" in one)
-    words = [part for word in found.argv for part in _filled(word, values)]
-    flags = [f"--{name[5:].lower().replace('_', '-')}={value}" for name, value in values.items() if name[:5] == "ETCD_"]
-    return (*words[:1], *flags, *words[1:])
-
-
-def _filled(word: str, values: Mapping[str, str]) -> list[str]:
-    """`$NAME` becomes several words, as systemd has it; a name without a value stays as it is."""
-    value = values.get(word.strip("${}"))
-    return [word] if word[:1] != "$" or value is None else [value] if word[:2] == "${" else value.split()
-
-
-def _started(text: str) -> tuple[str, ...] | None:
-    lines = [line.partition("=")[2].lstrip("-@:+!") for line in text.splitlines() if line.startswith("ExecStart=")]
-    try:
-        return tuple(shlex.split(lines[0])) if len(lines) == 1 else None
-    except ValueError:
-        return None
 
 
 def _processes(answer: Result) -> tuple[str, ...]:

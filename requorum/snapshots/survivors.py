@@ -20,6 +20,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, Result, act, act_long, look
+from requorum.hosts import system
 from requorum.hosts.question import NAME, Question
 from requorum.inventory import Member
 from requorum.refusal import Refusal
@@ -111,19 +112,15 @@ def listed(could_not: Sequence[tuple[str, str]]) -> str:
 def ask_survivor(number: int, disk: Disk, scratch_parent: str) -> Question[Survivor]:
     """How large the data is, and how much room there is for a copy. What cannot be measured counts as nothing: then the
     copying itself fails, and says so."""
+    du = look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data")
+    room = system.ask_free(disk.host, scratch_parent)
 
-    def read(du: Result, df: Result) -> Survivor:
-        rows = [line.split() for line in df.stdout.splitlines()[1:] if line.strip()]
-        size, free = _number(du.stdout.split()[:1]), _number(rows[-1][3:4] if rows else [])
-        return Survivor(number, disk.member, disk.config, size, free)
+    def read(used: Result, df: Result) -> Survivor:
+        free = room.understand([df])
+        size = _number(used.stdout.split()[:1])
+        return Survivor(number, disk.member, disk.config, size, 0 if isinstance(free, str) else free.size)
 
-    return Question(
-        (
-            look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data"),
-            look(disk.host, "df", "-P", "-B1", scratch_parent, why="free disk for copies"),
-        ),
-        read,
-    )
+    return Question((du, *room.commands), read)
 
 
 def _number(words: Sequence[str]) -> int:

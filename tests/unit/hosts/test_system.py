@@ -99,9 +99,9 @@ class TestRoom:
             == "no answer from df: df: not found"
         )
 
-    def test_a_mount_point_that_would_be_another_word_is_refused(self) -> None:
-        with pytest.raises(Refusal, match="h: its mount point is '/a;b'"):
-            understood(system.ask_free("h", "/x"), f"{self.HEAD}/dev/a 9 1 8 1% /a;b\n")
+    @pytest.mark.parametrize("row", ["/dev/a 9 1 8 1% /a;b", "/dev/a 9 1 ² 1% /", "x", "/dev/a 9 1 -8 1% /"])
+    def test_what_is_not_understood_is_no_room_and_stops_nobody(self, row: str) -> None:
+        assert understood(system.ask_free("h", "/x"), f"{self.HEAD}{row}\n") == f"df is not understood: {row!r}"
 
     @pytest.mark.parametrize(
         ("path", "found"),

@@ -93,10 +93,18 @@ def test_a_state_that_systemd_does_not_have_is_refused(line: str) -> None:
         understood(systemd.ask_unit("etcd-2", UNIT), line)
 
 
-LIKELY = (*ANSWER.splitlines(keepends=True), "a(sasbttttuii) 1 \n", 's "\\xzz"\n', "LoadState=x y\n", "as 1\n", "t x\n")
+LIKELY = (
+    *ANSWER.splitlines(keepends=True),
+    "a(sasbttttuii) 1 \n",
+    's "\\xzz"\n',
+    "ExecStart=/a 'b\n",
+    "as 1\n",
+    "t x\n",
+)
+QUESTIONS = [ASK, systemd.ask_unit("etcd-2", UNIT), systemd.ask_start("etcd-2", UNIT, ["/x"])]
 
 
-@pytest.mark.parametrize("question", [ASK, systemd.ask_unit("etcd-2", UNIT)], ids=["exec", "unit"])
+@pytest.mark.parametrize("question", QUESTIONS, ids=["exec", "unit", "start"])
 @settings(max_examples=50, deadline=None)
 @given(
     text=st.text(max_size=2000)

@@ -12,6 +12,7 @@ import pytest
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
+from requorum.hosts import systemd
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots import emptiness
@@ -34,6 +35,10 @@ WHOLE: dict[str, Any] = {"logged": True, "bytes": 1}
 
 def disk(lineage: Lineage = LOST, **fields: Any) -> Disk:
     return Disk(build.inventory().members[1], build.config(2, lineage.token or ""), lineage, True, **fields)
+
+
+def runs(now: Result, before: Result) -> tuple[str, ...] | None:
+    return systemd.ask_start("h", "u", ()).understand([now, before])
 
 
 def doubt(place: Place, *found: Disk, family: Family = FAMILY, picked: bool = False) -> str:
@@ -201,8 +206,8 @@ def test_the_answers_are_read() -> None:
     assert emptiness._unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
     assert emptiness._unmounted(said(1), said(0, "/\n")) == ()
     assert emptiness._unmounted(said(0, "/\n"), said(127)) is None
-    assert emptiness._runs("h", "u", said(1, "", "Unknown object"), said(1)) is None
-    assert emptiness._runs("h", "u", said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
+    assert runs(said(1, "", "Unknown object"), said(1)) is None
+    assert runs(said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
     assert emptiness._unmounted(said(124), said(0, "/\n")) is None
     assert emptiness.ask_way("h", "/a").understand([said(124)]).unknown
     assert emptiness.ask_way("h", "/a").understand([said(0, "= /b/c\n")]) == Way("/b/c")
@@ -253,7 +258,7 @@ def unit(words: list[str], environment: list[str]) -> Result:
 def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_them(
     words: list[str], environment: list[str], why: str
 ) -> None:
-    found = emptiness._runs("h", "u", unit(words, environment), said(1))
+    found = runs(unit(words, environment), said(1))
     assert found is not None
     doubted = doubt(replace(WIPED, runs=found), disk())
     assert why in doubted and bool(why) == bool(doubted)
@@ -268,7 +273,7 @@ def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_t
     ],
 )
 def test_a_unit_that_this_run_has_set_aside_still_tells(kept: str, why: str) -> None:
-    found = emptiness._runs("h", "u", said(1, "", "Unknown object"), said(1, kept, "cat: x: No such file"))
+    found = runs(said(1, "", "Unknown object"), said(1, kept, "cat: x: No such file"))
     doubted = doubt(replace(WIPED, unit=build.ABSENT, config=None, runs=found), disk())
     assert why in doubted and bool(why) == bool(doubted)
 
