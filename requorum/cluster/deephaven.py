@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Mapping
 
 from requorum.command import LONG, SHORT, Command, act, act_long, look
+from requorum.hosts.question import Question, checked
 from requorum.inventory import Inventory
 
 
@@ -39,6 +40,15 @@ def etcdctl_as(inventory: Inventory, client: str, *arguments: str, why: str, hos
     line, admin = inventory.deephaven.commands.etcdctl_as, inventory.deephaven.admin_user
     argv = (*vendor(line, client=client, admin_user=admin), *arguments)
     return Command(host or inventory.deephaven.configuration_server, argv, why, changes=False, accept=None)
+
+
+ACCOUNT = re.compile(r"[A-Za-z0-9][\w .@+-]{0,127}", re.A)  # a user or a role, as a word of etcdctl
+
+
+def ask_user(host: str, client: str, role: str) -> Question[str]:
+    """As whom a role logs in."""
+    command = look(host, "cat", f"{client}/{role}/user", why=f"the user of {role}")
+    return Question(command, lambda result: checked(host, f"user of {role}", result.stdout.strip(), ACCOUNT))
 
 
 # -- processes ---------------------------------------------------------------------------------------------------

@@ -4,9 +4,70 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
+from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
+from requorum.command import Command, Result
+from requorum.hosts.question import Question, checked
+from requorum.inventory import Inventory
+
+T = TypeVar("T")
+
+
+def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str) -> Question[T]:
+    """By the vendor's etcdctl as Deephaven's root. Raises `EtcdError` with its last words where it gives no answer."""
+
+    def understand(answer: Result) -> T:
+        try:
+            return read(answer.stdout)
+        except (EtcdError, AttributeError, KeyError, TypeError, ValueError):
+            raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None
+
+    return Question(deephaven.etcdctl(inventory, *words, "-w", "json", why=why), understand)
+
+
+def ask_health(inventory: Inventory, endpoints: str) -> Question[dict[str, str | None]]:
+    """Endpoint → None when healthy for an authenticated user, else its error."""
+    words = (f"--endpoints={endpoints}", "endpoint", "health")
+    return _ask(inventory, parse_health, *words, why="health of every member")
+
+
+def ask_status(inventory: Inventory) -> Question[list[Status]]:
+    """Of every member that the cluster has and that answers."""
+    return _ask(inventory, parse_status, "endpoint", "status", "--cluster", why="status of every member")
+
+
+def ask_fingerprints(inventory: Inventory, revision: int, *options: str) -> Question[dict[str, tuple[int, int]]]:
+    """Endpoint → (hash, up to which revision the data is compacted) of every member, at one revision."""
+    words = (*options, "endpoint", "hashkv", "--cluster", f"--rev={revision}")
+    return _ask(inventory, parse_fingerprints, *words, why="hash of every member's data")
+
+
+def ask_count(inventory: Inventory, prefix: str, *options: str) -> Question[int]:
+    words = ("get", prefix, "--prefix", "--keys-only", "--limit=1", *options)
+    return _ask(inventory, parse_count, *words, why=f"number of keys under {prefix or 'everything'}")
+
+
+def ask_names(inventory: Inventory, what: str) -> Question[tuple[str, ...]]:
+    """All names of a `what`, which is user or role."""
+    return _ask(inventory, lambda text: _parse_names(text, f"{what}s"), what, "list", why=f"all {what}s")
+
+
+def ask_roles(inventory: Inventory, user: str) -> Question[list[str]]:
+    """The roles of a user."""
+    server = inventory.deephaven.configuration_server
+
+    def read(text: str) -> list[str]:
+        return [checked(server, "role in etcd", role, deephaven.ACCOUNT) for role in _parse_roles(text)]
+
+    return _ask(inventory, read, "user", "get", user, why=f"roles of {user}")
+
+
+def ask_permissions(inventory: Inventory, role: str) -> Question[list[Permission]]:
+    return _ask(inventory, _parse_permissions, "role", "get", role, why=f"permissions of {role}")
 
 
 @dataclass(frozen=True)
@@ -22,6 +83,32 @@ class Status:
     errors: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Login:
+    """How a login went, with the tool's last words. "denied" was let in, and this key is closed to it; "off": there is
+    no authentication; "failed" is all else."""
+
+    outcome: Literal["let in", "denied", "refused", "off", "failed"]
+    words: str
+
+
+def ask_login(command: Command) -> Question[Login]:
+    """`command`: a read by the vendor's etcdctl."""
+
+    def read(answer: Result) -> Login:
+        said = answer.stderr.lower()
+        if "permission denied" in said:
+            return Login("denied", answer.words)
+        if answer.code == 0:
+            return Login("let in", answer.words)
+        if "authentication is not enabled" in said:
+            return Login("off", answer.words)
+        refused = "authentication failed" in said or "invalid user id or password" in said
+        return Login("refused" if refused else "failed", answer.words)
+
+    return Question(command, read)
+
+
 def parse_status(text: str) -> list[Status]:
     """`endpoint status -w json`: one entry for every endpoint that answered."""
     found = []
@@ -30,13 +117,13 @@ def parse_status(text: str) -> list[Status]:
         header = status["header"]
         found.append(
             Status(
-                endpoint=item["Endpoint"],
-                cluster_id=header["cluster_id"],
-                member_id=header["member_id"],
-                leader=status.get("leader", 0),
-                revision=header.get("revision", 0),
-                version=status["version"],
-                errors=tuple(status.get("errors") or ()),
+                endpoint=str(item["Endpoint"]),
+                cluster_id=int(header["cluster_id"]),
+                member_id=int(header["member_id"]),
+                leader=int(status.get("leader", 0)),
+                revision=int(header.get("revision", 0)),
+                version=str(status["version"]),
+                errors=tuple(map(str, status.get("errors") or ())),
             )
         )
     return found
@@ -45,23 +132,15 @@ def parse_status(text: str) -> list[Status]:
 def parse_health(text: str) -> dict[str, str | None]:
     """`endpoint health -w json`: endpoint → None when healthy, else its error."""
     return {
-        item["endpoint"]: None if item["health"] else item.get("error", "unhealthy")
+        str(item["endpoint"]): None if item["health"] else str(item.get("error", "unhealthy"))
         for item in _json(text, "endpoint health")
-    }
-
-
-def parse_hashes(text: str) -> dict[str, tuple[int, int]]:
-    """`endpoint hashkv -w json`: endpoint → (revision, hash)."""
-    return {
-        item["Endpoint"]: (item["HashKV"]["header"].get("revision", 0), item["HashKV"]["hash"])
-        for item in _json(text, "endpoint hashkv")
     }
 
 
 def parse_fingerprints(text: str) -> dict[str, tuple[int, int]]:
     """`endpoint hashkv --rev=N -w json`: endpoint → (hash, up to which revision the data is compacted)."""
     return {
-        item["Endpoint"]: (item["HashKV"]["hash"], item["HashKV"].get("compact_revision", 0))
+        str(item["Endpoint"]): (int(item["HashKV"]["hash"]), int(item["HashKV"].get("compact_revision", 0)))
         for item in _json(text, "endpoint hashkv")
     }
 
@@ -80,7 +159,7 @@ class Permission:
     end: bytes
 
 
-def parse_permissions(text: str) -> list[Permission]:
+def _parse_permissions(text: str) -> list[Permission]:
     """`role get -w json`."""
     return [
         Permission(base64.b64decode(p.get("key", "")), base64.b64decode(p.get("range_end", "")))
@@ -88,12 +167,12 @@ def parse_permissions(text: str) -> list[Permission]:
     ]
 
 
-def parse_roles(text: str) -> list[str]:
+def _parse_roles(text: str) -> list[str]:
     """`user get -w json`: the roles of a user."""
     return [str(role) for role in _json(text, "user get").get("roles") or ()]
 
 
-def parse_names(text: str, key: str) -> tuple[str, ...]:
+def _parse_names(text: str, key: str) -> tuple[str, ...]:
     """`user list -w json` or `role list -w json`: the names under "users" or "roles", sorted."""
     return tuple(sorted(str(name) for name in _json(text, f"{key} list").get(key) or ()))
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from requorum.cluster import deephaven, etcd
+from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.peers import _peer_hash, parse_peer_hash
 from requorum.command import Command, act, look
@@ -180,16 +180,14 @@ def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
 def login_is_tried(run: Run, exercise: Drill) -> None:
     """Whether the lab's passwords open the data; whether anybody is let in without one."""
     with_password = deephaven.etcdctl(run.inventory, "get", "/requorum", why="whether the lab's root may read")
-    (result,) = run.look([with_password])
-    exercise.login = result.code == 0
+    login = run.ask({"root": etcdctl.ask_login(with_password)})["root"]
+    exercise.login = login.outcome == "let in"
     if exercise.login:
         return
-    words = result.stderr.lower()
-    off = "authentication is not enabled" in words
-    refused = "authentication failed" in words or "invalid user id or password" in words
+    off = login.outcome == "off"
     run.settle(
         "the restored cluster answers a login: refused, let in, or authentication is off",
-        {run.terms.configuration_server: None if off or refused else result.words},
+        {run.terms.configuration_server: None if off or login.outcome == "refused" else login.words},
         "read the members' journals: logging in needs quorum, so something else is wrong",
     )
     exercise.unproven.append(

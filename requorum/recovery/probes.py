@@ -7,10 +7,12 @@ through each member. `proofs` runs these and judges what it sees.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import HUGE, Command, act, act_long, look
+from requorum.hosts.question import Question
 from requorum.run.terms import Terms
 
 
@@ -93,9 +95,16 @@ def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:
     ]
 
 
+def ask_written(terms: Terms, endpoint: str) -> Question[list[str] | str]:
+    """The values of these keys as read through one member, or why there are none."""
+    words = (f"--endpoints={endpoint}", "get", written(terms), "--prefix", "--print-value-only")
+    command = deephaven.etcdctl(terms.inventory, *words, why=f"read through {endpoint}")
+    return Question(command, lambda answer: answer.stdout.split() or answer.words)
+
+
 def remove_written(terms: Terms) -> list[Command]:
     return [_etcdctl(terms, "del", written(terms), "--prefix", why="remove the probe's keys again")]
 
 
 def _etcdctl(terms: Terms, *arguments: str, why: str) -> Command:
-    return Command(terms.configuration_server, deephaven.etcdctl(terms.inventory, *arguments, why=why).argv, why)
+    return replace(deephaven.etcdctl(terms.inventory, *arguments, why=why), changes=True, accept=(0,))

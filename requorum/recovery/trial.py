@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter
 
-from requorum.cluster import deephaven, etcd, etcdctl, sandbox
+from requorum.cluster import etcd, etcdctl, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import Action, Command, Copy, Result, act, act_long, look
@@ -190,26 +190,18 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     if trial is None or run.mark.phase >= Phase.POWERING_ON:
         run.note("proven before Deephaven was turned on, by the run that is carried on")
         return
-    at = f"--rev={trial.revision}"
-
-    def asked(machine: Machine, *arguments: str, why: str) -> str:
-        return machine.look(deephaven.etcdctl(run.inventory, *arguments, "-w", "json", why=why)).stdout
+    inventory, at = run.inventory, f"--rev={trial.revision}"
 
     def probe(machine: Machine) -> str | None:
         wrong = []
         try:
-            hashes = etcdctl.parse_hashes(
-                asked(machine, "endpoint", "hashkv", "--cluster", at, why="hash at the trial's revision")
-            )
-            wrong += [f"{e}: hash {h}" for e, (_, h) in sorted(hashes.items()) if h != trial.hash]
+            hashes = machine.ask(etcdctl.ask_fingerprints(inventory, trial.revision))
+            wrong += [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
             for prefix, count in trial.counts.items():
-                query = ("get", prefix, "--prefix", "--keys-only", "--limit=1", at)
-                found = etcdctl.parse_count(
-                    asked(machine, *query, why=f"number of keys under {prefix or 'everything'}")
-                )
+                found = machine.ask(etcdctl.ask_count(inventory, prefix, at))
                 wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
             for what, names in (("user", trial.users), ("role", trial.roles)):
-                there = etcdctl.parse_names(asked(machine, what, "list", why=f"all {what}s"), f"{what}s")
+                there = machine.ask(etcdctl.ask_names(inventory, what))
                 wrong += [f"{what}s {', '.join(there)}"] if there != names else []
         except etcd.EtcdError as error:
             return error.what

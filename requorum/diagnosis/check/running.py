@@ -207,8 +207,8 @@ def ask_hashes(seen: Seen, subject: str) -> Questions:
 def _read_hash(answer: Result) -> int | str:
     if answer.code:
         return answer.words
-    ((_, digest),) = etcdctl.parse_hashes(answer.stdout).values()
-    return int(digest)
+    ((digest, _),) = etcdctl.parse_fingerprints(answer.stdout).values()
+    return digest
 
 
 def judge_hashes(seen: Seen, subject: str) -> Ruling:

@@ -120,11 +120,6 @@ def every_member_sees_a_leader(run: Run) -> None:
 # -- Step 5 ------------------------------------------------------------------------------------------------------
 
 
-def _etcdctl(run: Run, machine: Machine, *arguments: str, why: str) -> tuple[int, str, str]:
-    result = machine.look(deephaven.etcdctl(run.inventory, *arguments, why=why))
-    return result.code, result.stdout, result.words
-
-
 def _on_configuration_server(
     run: Run, claim: str, probe: Callable[[Machine], str | None], remedy: str, within: float = 0
 ) -> None:
@@ -147,20 +142,10 @@ def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -
     """The guide's health check, as an authenticated user, member by member."""
 
     def probe(machine: Machine) -> str | None:
-        _, out, words = _etcdctl(
-            run,
-            machine,
-            f"--endpoints={_endpoints(run, new_configs)}",
-            "endpoint",
-            "health",
-            "-w",
-            "json",
-            why="health of every member",
-        )
         try:
-            health = etcdctl.parse_health(out)
-        except etcd.EtcdError:
-            return words
+            health = machine.ask(etcdctl.ask_health(run.inventory, _endpoints(run, new_configs)))
+        except etcd.EtcdError as error:
+            return error.what
         sick = [f"{endpoint}: {error}" for endpoint, error in health.items() if error]
         if len(health) != len(run.terms.new_ips):
             sick.append(f"{len(health)} members answered")
@@ -183,13 +168,10 @@ def it_is_one_cluster(run: Run, progress: Progress) -> None:
     """
 
     def probe(machine: Machine) -> str | None:
-        _, out, words = _etcdctl(
-            run, machine, "endpoint", "status", "--cluster", "-w", "json", why="status of every member"
-        )
         try:
-            found = etcdctl.parse_status(out)
-        except etcd.EtcdError:
-            return words
+            found = machine.ask(etcdctl.ask_status(run.inventory))
+        except etcd.EtcdError as error:
+            return error.what
         progress.status = found
         return not_one_cluster(found, run.terms.new_ips) or _not_of_this_snapshot(run, progress, machine)
 
@@ -243,22 +225,10 @@ def hashes_are_equal(run: Run, progress: Progress) -> None:
     revision = min((status.revision for status in progress.status), default=0)
 
     def probe(machine: Machine) -> str | None:
-        _, out, words = _etcdctl(
-            run,
-            machine,
-            "--command-timeout=60s",
-            "endpoint",
-            "hashkv",
-            "--cluster",
-            f"--rev={revision}",
-            "-w",
-            "json",
-            why="hash of every member's data",
-        )
         try:
-            found = etcdctl.parse_fingerprints(out)
-        except etcd.EtcdError:
-            return words
+            found = machine.ask(etcdctl.ask_fingerprints(run.inventory, revision, "--command-timeout=60s"))
+        except etcd.EtcdError as error:
+            return error.what
         progress.hashes = {endpoint: (revision, digest) for endpoint, (digest, _) in found.items()}
         if len(found) == len(run.terms.new_ips) and len(set(found.values())) == 1:
             return None
@@ -285,22 +255,10 @@ def keys_are_there(run: Run, progress: Progress) -> None:
     def probe(machine: Machine) -> str | None:
         wrong = []
         for prefix, (least, most) in wanted.items():
-            _, out, words = _etcdctl(
-                run,
-                machine,
-                "get",
-                prefix,
-                "--prefix",
-                "--keys-only",
-                "--limit=1",
-                "-w",
-                "json",
-                why=f"number of keys under {prefix or 'everything'}",
-            )
             try:
-                count = etcdctl.parse_count(out)
-            except etcd.EtcdError:
-                wrong.append(f"{prefix or 'all keys'}: {words}")
+                count = machine.ask(etcdctl.ask_count(run.inventory, prefix))
+            except etcd.EtcdError as error:
+                wrong.append(f"{prefix or 'all keys'}: {error.what}")
                 continue
             if prefix == "":
                 progress.keys = count
@@ -329,18 +287,14 @@ def old_passwords_log_in(run: Run, roles: Sequence[str]) -> None:
     def probe(machine: Machine) -> str | None:
         wrong = []
         for role in roles:
-            user = machine.look(
-                look(machine.name, "cat", f"{client}/{role}/user", why=f"the user of {role}")
-            ).stdout.strip()
+            user = machine.ask(deephaven.ask_user(machine.name, client, role))
             outside = _key_outside(run, machine, user)
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
-            answer = machine.look(
-                deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
-            )
-            denied = "permission denied" in answer.stderr.lower()
-            if answer.code != 0 and not denied:
-                wrong.append(f"{role} ({user}): {answer.words}")
-            elif outside and not denied:
+            read = deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
+            login = machine.ask(etcdctl.ask_login(read))
+            if login.outcome not in ("let in", "denied"):
+                wrong.append(f"{role} ({user}): {login.words}")
+            elif outside and login.outcome != "denied":
                 wrong.append(f"{role} ({user}) may read {outside}, outside its permissions")
         return "; ".join(wrong) or None
 
@@ -359,11 +313,10 @@ def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
     """A key that this user may not read; None for root, and for one that may read everything."""
     if user == "root":
         return None
-    _, out, _ = _etcdctl(run, machine, "user", "get", user, "-w", "json", why=f"roles of {user}")
     permissions = []
-    for role in etcdctl.parse_roles(out):
-        _, out, _ = _etcdctl(run, machine, "role", "get", role, "-w", "json", why=f"permissions of {role}")
-        permissions += etcdctl.parse_permissions(out)
+    for role in machine.ask(etcdctl.ask_roles(run.inventory, user)):
+        found = machine.ask(etcdctl.ask_permissions(run.inventory, role))
+        permissions += found
     return etcdctl.key_outside(permissions)
 
 
@@ -374,12 +327,11 @@ def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:
     run.probe(probes.spoil_login(run.terms, role))
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.look(
-            deephaven.etcdctl_as(run.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
-        )
-        if answer.code != 0 and "authentication failed" in answer.stderr.lower():
+        read = deephaven.etcdctl_as(run.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
+        login = machine.ask(etcdctl.ask_login(read))
+        if login.outcome == "refused":
             return None
-        return "it was let in" if answer.code == 0 else f"another error: {answer.words}"
+        return "it was let in" if login.outcome == "let in" else f"another error: {login.words}"
 
     try:
         _on_configuration_server(
@@ -400,18 +352,9 @@ def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> 
     def probe(machine: Machine) -> str | None:
         missing = []
         for endpoint in endpoints:
-            _, out, words = _etcdctl(
-                run,
-                machine,
-                f"--endpoints={endpoint}",
-                "get",
-                probes.written(run.terms),
-                "--prefix",
-                "--print-value-only",
-                why=f"read through {endpoint}",
-            )
-            if out.split() != endpoints:
-                missing.append(f"{endpoint} gave {out.split() or words}")
+            found = machine.ask(probes.ask_written(run.terms, endpoint))
+            if found != endpoints:
+                missing.append(f"{endpoint} gave {found}")
         return "; ".join(missing) or None
 
     try:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from requorum.cluster import etcd, etcdctl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import Permission
+from requorum.hosts.question import Question
+from requorum.refusal import Refusal
+from tests.unit import build
+from tests.unit.build import refused_by, understood
 
 HEADER = '"header":{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":5,"raft_term":2}'
 STATUS_34 = (
@@ -26,6 +34,8 @@ WARNING = (
     '{"level":"warn","ts":"2026-11-23T04:53:25.650149Z","logger":"client","caller":"v3/retry_interceptor.go:63",'
     '"msg":"retrying of unary invoker failed","attempt":0}\n'
 )
+LAB = build.inventory()
+PERMISSIONS = etcdctl.ask_permissions(LAB, "dh")
 HASHES = '[{"Endpoint":"http://127.0.0.1:23790","HashKV":{' + HEADER + ',"hash":4140272142,"compact_revision":-1}}]\n'
 COUNT = (
     "{" + HEADER + ',"kvs":[{"key":"L21haW4vY29uZmlnL3Byb3BzLzE=","create_revision":2,"mod_revision":2,'
@@ -42,6 +52,14 @@ METRICS = (
 VERSION = "etcd Version: 3.4.23\nGit SHA: Not provided (use ./build instead of go build)\nGo Version: go1.19.8\n"
 USAGE_34 = 'NAME:\n\tsnapshot restore - Restores an etcd member snapshot\n\nOPTIONS:\n      --data-dir=""\t\tPath\n'
 USAGE_35 = "Flags:\n      --bump-revision uint   How much to increase the latest revision after restore\n"
+
+
+def _json(of: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    """Of the shapes that etcd prints, with anything in them."""
+    keys = st.sampled_from(
+        ["Endpoint", "Status", "HashKV", "header", "hash", "endpoint", "health", "perm", "key", "count"]
+    )
+    return st.lists(of) | st.dictionaries(keys, of)
 
 
 class TestStatus:
@@ -81,8 +99,8 @@ class TestOtherAnswers:
             "http://127.0.0.1:1": "context deadline exceeded",
         }
 
-    def test_a_hash_comes_with_its_revision(self) -> None:
-        assert etcdctl.parse_hashes(HASHES) == {"http://127.0.0.1:23790": (5, 4140272142)}
+    def test_a_hash_comes_with_where_it_is_compacted(self) -> None:
+        assert understood(etcdctl.ask_fingerprints(LAB, 5), HASHES) == {"http://127.0.0.1:23790": (4140272142, -1)}
 
     @pytest.mark.parametrize(("text", "count"), [(COUNT, 3), (NOTHING, 0)])
     def test_all_matching_keys_are_counted_although_one_is_given(self, text: str, count: int) -> None:
@@ -90,7 +108,7 @@ class TestOtherAnswers:
 
     @pytest.mark.parametrize(("text", "roles"), [(USER, ["dh"]), (NOTHING, [])])
     def test_the_roles_of_a_user(self, text: str, roles: list[str]) -> None:
-        assert etcdctl.parse_roles(text) == roles
+        assert understood(etcdctl.ask_roles(LAB, "dh"), text) == roles
 
     @pytest.mark.parametrize(("digit", "leader"), [("1", True), ("0", False)])
     def test_metrics_tell_whether_there_is_a_leader(self, digit: str, leader: bool) -> None:
@@ -105,16 +123,72 @@ class TestOtherAnswers:
         assert etcdctl.parse_snapshot_status(text) == (5, 15)
 
 
+READ = deephaven.etcdctl(LAB, "get", "/requorum", why="a read")
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "outcome"),
+    [
+        (0, "", "let in"),
+        (1, "Error: etcdserver: permission denied", "denied"),
+        (1, "Error: etcdserver: authentication failed, invalid user ID or password", "refused"),
+        (1, "Error: etcdserver: authentication is not enabled", "off"),
+        (1, "Error: context deadline exceeded", "failed"),
+    ],
+)
+def test_how_a_login_went(code: int, stderr: str, outcome: str) -> None:
+    login = understood(etcdctl.ask_login(READ), "", code=code, stderr=stderr)
+    assert (login.outcome, login.words) == (outcome, stderr or "(it printed nothing)")
+
+
+def test_no_answer_is_told_in_the_words_of_the_tool() -> None:
+    with pytest.raises(EtcdError) as refused:
+        understood(etcdctl.ask_count(LAB, "/main"), "", code=1, stderr="Error: context deadline exceeded\n")
+    assert (refused.value.where, refused.value.what) == ("infra-1", "Error: context deadline exceeded")
+
+
+@pytest.mark.parametrize("name", ["--user=eve", "a\nb", "", "-", "\x1b[2J"])
+def test_a_user_or_a_role_that_is_an_option_goes_no_further(name: str) -> None:
+    with pytest.raises(Refusal, match="infra-1: its user of config"):
+        understood(deephaven.ask_user("infra-1", "/x", "config"), name)
+    with pytest.raises(Refusal, match="infra-1: its role in etcd"):
+        understood(etcdctl.ask_roles(LAB, "dh"), json.dumps({"roles": ["dh", name]}))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        etcdctl.ask_health(LAB, "x"),
+        etcdctl.ask_status(LAB),
+        etcdctl.ask_fingerprints(LAB, 5),
+        etcdctl.ask_count(LAB, "/main"),
+        etcdctl.ask_names(LAB, "user"),
+        etcdctl.ask_roles(LAB, "dh"),
+        PERMISSIONS,
+        etcdctl.ask_login(READ),
+        deephaven.ask_user("infra-1", "/x", "config"),
+    ],
+    ids=lambda question: question.commands[0].why,
+)
+@given(text=st.text(max_size=2000) | st.recursive(st.none() | st.text(), _json).map(json.dumps))
+@settings(max_examples=50)
+def test_whatever_etcdctl_prints_is_a_value_or_a_refusal_that_names_its_host(
+    question: Question[object], text: str
+) -> None:
+    with refused_by("infra-1"):
+        understood(question, text)
+
+
 class TestPermissions:
     def test_a_prefix_and_a_single_key(self) -> None:
-        assert etcdctl.parse_permissions(ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
+        assert understood(PERMISSIONS, ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
 
     @pytest.mark.parametrize(("text", "outside"), [(ROLE, "/requorum/outside"), (NOTHING, "/requorum/outside")])
     def test_a_key_that_is_not_covered_is_found(self, text: str, outside: str) -> None:
-        assert etcdctl.key_outside(etcdctl.parse_permissions(text)) == outside
+        assert etcdctl.key_outside(understood(PERMISSIONS, text)) == outside
 
     def test_everything_leaves_nothing_outside(self) -> None:
-        assert etcdctl.key_outside(etcdctl.parse_permissions(ROLE_ALL)) is None
+        assert etcdctl.key_outside(understood(PERMISSIONS, ROLE_ALL)) is None
 
     def test_where_all_paths_are_covered_another_kind_of_key_is_tried(self) -> None:
         assert etcdctl.key_outside([Permission(b"/", b"0")]) == "requorum-outside"
