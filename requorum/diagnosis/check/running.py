@@ -92,16 +92,17 @@ def judge_quorum(seen: Seen, subject: str) -> Ruling:
 
 
 def _sheet(seen: Seen, host: str) -> MemberFacts:
+    """Of a host whose unit or addresses are not understood nothing may be concluded."""
     member = next(m for m in seen.terms.inventory.old_members if m.host == host)
-    unit = seen.known("etcd", host).get("unit")
-    if unit is None or host in seen.locked or host in seen.terms.gone:
+    unit, addresses = seen.known("etcd", host).get("unit"), seen.known("address", host).get("addresses")
+    if unit is None or addresses is None or host in seen.locked or host in seen.terms.gone:
         return MemberFacts(member, gone=host in seen.terms.gone, reached=False)
     return MemberFacts(
         member,
         unit=unit,
         config=seen.configs.get(host),
         has_data=size(seen, host) is not None,
-        addresses=seen.known("address", host).get("addresses", ()),
+        addresses=addresses,
         has_leader=sees_leader(seen, host),
     )
 

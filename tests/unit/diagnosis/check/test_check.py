@@ -353,6 +353,12 @@ def test_any_answer_gives_a_value_or_a_refusal_that_names_the_host(
         question.understand([Result(command, code, stdout, stderr, 0.1) for command in question.commands])
 
 
+def test_a_host_whose_addresses_are_nonsense_is_not_taken_for_lost() -> None:
+    findings = World(says=[("etcd-1", "ip -o addr", (0, "inet 999.1.1.1/24"))]).findings()
+    assert "etcd-1: could not be asked" in findings[CLUSTER, "quorum"].found
+    assert findings["etcd-1", "address"].verdict == "fails"
+
+
 def test_an_answer_that_is_not_understood_is_a_finding_and_the_others_are_made() -> None:
     findings = World(says=[("etcd-1", "%m %u", (0, "644 root:etcd /etc/\x1b[2Jshadow\n"))]).findings()
     found = findings["etcd-1", "server files"]
