@@ -34,9 +34,9 @@ class Procedure:
 DATA = ("snapshot", "salvage", "skip_hash")  # options that say which data is restored
 
 PROCEDURES = (
-    Procedure("runbook", "recovered", commits="test_step_3_distribute.py", takes=DATA),
-    Procedure("runbook/check", "checked", confirms=False, looks=True, takes=DATA),
-    Procedure("runbook/backup", "backed-up", confirms=False),
+    Procedure("runbook", "recovered", commits="test_step_3_distribute.py", takes=(*DATA, "accept")),
+    Procedure("runbook/check", "checked", confirms=False, looks=True, takes=(*DATA, "accept")),
+    Procedure("runbook/backup", "backed-up", confirms=False, takes=("accept",)),
     Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False, takes=("snapshot",)),
     Procedure(
         "runbook/rollback",

@@ -83,6 +83,7 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
             checked_only=outcome == "checked",
             members=_members(content),
             retire=_retire(content, run),
+            accepted=content.get("accepted") or [],
             drawing=_drawing(entries, steps, length),
             longest=max((step.seconds for step in steps), default=0) or 1,
             checked=checked,

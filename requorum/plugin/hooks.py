@@ -62,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--check", action="store_true", help="assert all that can be without a change, and change nothing")
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
+    group.addoption("--accept", metavar="WORD,…", help="what a stop offered: one stated loss each, on your word")
     group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
     group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
     group.addoption("--members", metavar="NAME,…", help="troubleshooting: the members it is about")
@@ -191,14 +192,16 @@ def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], A
     return partial(opened, pytestconfig)
 
 
-def options_of(config: pytest.Config) -> Options:
+def options_of(config: pytest.Config, inventory: Inventory) -> Options:
     """The operator's words as one value."""
+    accepted = commandline.accepted(config.getoption, inventory)
     return Options(
         snapshot=config.getoption("snapshot"),
         salvage=config.getoption("salvage"),
-        skip_hash=config.getoption("skip_hash"),
+        skip_hash=config.getoption("skip_hash") or next(iter(accepted.hosts("on-disk")), None),
         rebuild=config.getoption("rebuild"),
         gone=commandline.gone(config.getoption),
+        accepted=accepted,
         since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
@@ -217,7 +220,7 @@ def options_of(config: pytest.Config) -> Options:
 @contextmanager
 def opened(config: pytest.Config, inventory: Inventory, name: str | None = None) -> Iterator[Run]:
     """One run on the machines of `inventory`, with evidence under `name` (default: the cluster's)."""
-    options = options_of(config)
+    options = options_of(config, inventory)
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     place = options.evidence / (name or inventory.cluster)
     try:

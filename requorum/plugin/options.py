@@ -15,6 +15,8 @@ from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.refusal import Refusal
+from requorum.run import accepted as accept
+from requorum.run.accepted import Accepted
 from requorum.snapshots import snapshot
 from requorum.troubleshoot.restarts import choose
 
@@ -31,12 +33,26 @@ TESTINFRA = (  # options of its plugin, which knows nothing of inventories
     "force_ansible",
     "nagios",
 )
-OWN = (*procedures.DATA, "discard_new_writes", "members", "off", "seconds", "since")  # only some procedures take these
+OWN = (
+    *procedures.DATA,
+    "accept",
+    "discard_new_writes",
+    "members",
+    "off",
+    "seconds",
+    "since",
+)  # only some procedures take these
 
 
 def gone(option: Option) -> tuple[str, ...]:
     """The hosts that `--gone` names."""
     return tuple(name.strip() for name in (option("gone") or "").split(",") if name.strip())
+
+
+def accepted(option: Option, inventory: Inventory) -> Accepted:
+    """The losses that `--accept` names."""
+    away = gone(option)
+    return accept.parse(option("accept"), [m.host for m in inventory.old_members if m.host not in away])
 
 
 def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
@@ -57,6 +73,7 @@ def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
         raise Refusal(f"--timeout-scale={scale}", "must be a number above 0", "leave it out")
     for host in gone(option):
         _gone(host, inventory)
+    accepted(option, inventory)
 
 
 def _paths(option: Option, inventory: Inventory) -> None:
@@ -78,6 +95,7 @@ def _data(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     if named and procedure.directory == "runbook":  # only the recovery takes it to the machines
         snapshot.verify(Path(named))
     given = [f"--{name.replace('_', '-')}" for name in procedures.DATA if option(name)]
+    given += [accept.option(f"on-disk:{host}") for host in accepted(option, inventory).hosts("on-disk")]
     if len(given) > 1:
         raise Refusal(" and ".join(given), "each say which data is restored", "leave one of them out")
     host, away = option("skip_hash"), gone(option)

@@ -295,6 +295,7 @@ class Run:
             "data_loss": {"certain": None, "possible": None, "why": "no snapshot was chosen"},
             "members": [],
             "gone": list(self.terms.gone),
+            "accepted": list(self.options.accepted.words),
             "findings": [],
             "causes": [],
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],

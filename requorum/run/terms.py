@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from requorum.cluster import deephaven
 from requorum.command import LONG, Command
 from requorum.inventory import Inventory, Member
 from requorum.run import history, marker
+from requorum.run.accepted import Accepted
 from requorum.run.marker import ON_DISK, Marker
 
 
@@ -92,6 +93,7 @@ class Options:
     skip_hash: str | None = None  # a host
     rebuild: bool = False
     gone: tuple[str, ...] = ()
+    accepted: Accepted = field(default_factory=Accepted)
     since: str = ""
     evidence: Path = Path("evidence")
     concurrency: int | None = None

@@ -8,7 +8,7 @@ Pure functions over what was tried so far; `survivors` says how an attempt is bo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
@@ -86,12 +86,14 @@ def judge(
     return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, tuple(hindered))
 
 
-def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]) -> Attempt | None:
-    """The next attempt; None where there is none left, or none needed. `configured`: name → peer URL.
+def following(
+    copies: Copies, configured: dict[str, str], tried: Sequence[Tried], accepted: Collection[str] = ()
+) -> Attempt | None:
+    """The next attempt; None where there is none left, or none needed. `configured`: name → peer URL; `accepted`: hosts
+    whose copy may be forced, by the operator's word.
 
     A copy that does not start is left out and the rest tried again, and so is one in which a value has rotted; where
-    the data knows other members than the configuration says, the data is right, once. One is forced only where an etcd
-    ended by itself: elsewhere that would pick blindly, fail the same way, or pass over what was merely slow.
+    the data knows other members than the configuration says, the data is right, once.
     """
     if copies.hindered:
         return None
@@ -113,18 +115,22 @@ def following(copies: Copies, configured: dict[str, str], tried: Sequence[Tried]
     if rotten:
         left = tuple(s for s in last.survivors if s.name not in rotten)
         return Attempt(left, last.members, why=f"{failed}: {', '.join(rotten)} is left out") if left else None
-    if not answers.died or not _speaks_of_the_data(last, *answers.died):
+    one = next((s for s in last.survivors if s.host in accepted), None)
+    if one is None or not _could_be_forced(last, answers):
         return None
-    why = f"together it failed: {failed}; one copy is forced into a cluster of its own"
-    return Attempt(last.survivors[:1], last.members, force=True, why=why)
+    why = f"together it failed: {failed}; one copy is forced into a cluster of its own, as you said"
+    return Attempt((one,), last.members, force=True, why=why)
 
 
 TURNED_AWAY = ("validating peerURLs", "member count is unequal")  # etcd's words where the data knows other members
 
 
-def _speaks_of_the_data(attempt: Attempt, name: str, why: str) -> bool:
-    """Whether an etcd that ended did so for what is in the data: a copy with a reason of its own, a stand-in that the
-    copies turned away. One that was killed, or that waited too long for an answer, says nothing of it."""
+def _could_be_forced(attempt: Attempt, answers: Answers) -> bool:
+    """Whether an etcd ended for what is in the data: a copy with a reason of its own, a stand-in that the copies turned
+    away. One that was killed, or that waited too long for an answer, says nothing of it: it would be passed over."""
+    if not answers.died or answers.hindered or attempt.force:
+        return False
+    name, why = answers.died
     if name in attempt.names:
         return why != sandbox.NO_REASON
     return any(word in why for word in TURNED_AWAY)
@@ -205,7 +211,8 @@ def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvag
         together = failures[-2:-1] if forced else []
         hindered = bool(copies.hindered) or bool(tried and tried[-1][1].hindered)
         why = "; ".join([*(text for _, text in copies.damage), *copies.hindered, *together, *said])
-        return replace(found, failed=why, mend=MEND if hindered else "")
+        one = tried[-1][0].survivors[0].host if tried and _could_be_forced(*tried[-1]) else ""
+        return replace(found, failed=why, mend=MEND if hindered else "", could_be_forced=one)
     attempt = tried[-1][0]
     how = "alone" if attempt.force else "together"
     members = max(nothing.members, len(attempt.members))  # data that was forced once knows itself alone
@@ -219,4 +226,5 @@ def measured(found: Salvaged, source: Source) -> Salvaged:
     if (source.revision or 0) >= most:
         return replace(found, source=source)
     ends = f"what was saved ends at revision {source.revision or 0:,}"
-    return replace(found, failed=f"{ends}, but the database of {host} shows {most:,} as applied")
+    others = tuple(one for one, revision in found.databases if revision < most)
+    return replace(found, failed=f"{ends}, but the database of {host} shows {most:,} as applied", outvoting=others)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from requorum.command import Command, look
 from requorum.hosts.question import Question
+from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Terms
 from requorum.snapshots import disks, ranking
@@ -39,7 +39,8 @@ class Decision:
 @dataclass(frozen=True)
 class Found:
     """All that the decision is made from. `rows`: the table of Step 0; `held`: the source that Step 0 chose; `named`:
-    the token that the operator wants salvaged; `resort`: the last resort, where it was asked for and taken."""
+    the token that the operator wants salvaged; `resort`: the last resort, where it was asked for and taken;
+    `accepted`: the losses that the operator's word covers."""
 
     rows: tuple[Candidate, ...]
     disks: tuple[Disk, ...]
@@ -48,6 +49,7 @@ class Found:
     salvaged: Salvaged
     named: str | None = None
     resort: Candidate | None = None
+    accepted: Accepted = field(default_factory=Accepted)
 
 
 def decide(found: Found) -> Decision:
@@ -62,22 +64,46 @@ def decide(found: Found) -> Decision:
 
 def refusal(found: Found) -> SnapshotError | None:
     """Why nothing may be restored without the operator's word, and what the word could be; None where the disks hold
-    nothing that would be missing.
+    nothing that would be missing, or the word was given."""
+    return None if found.accepted.has("backup") else _stop(found)
 
-    What disks hold is whole in the salvage where it did not fail, and where all of them are in it, or a majority: then
-    every acknowledged write is. A backup takes its place only where no disk is in doubt.
-    """
-    salvaged, chosen = found.salvaged, table(found)[0]
+
+def _stop(found: Found) -> SnapshotError | None:
+    """What disks hold is whole in the salvage where it did not fail, and where all of them are in it, or a majority:
+    then every acknowledged write is. A backup takes its place only where no disk is in doubt."""
+    salvaged, (chosen, _) = found.salvaged, _ranked(found, _from_disks(found))
     if salvaged.failed:
         what = f"{salvaged.absence}; what the disks hold may be newer than any backup"
         return SnapshotError("salvage", what, choices(found, salvaged.mend))
-    if not salvaged.could_not or found.named:
+    if found.named:
         return None
-    if salvaged.has_a_majority and (chosen is None or chosen.kind == SALVAGE):
+    if salvaged.could_not and not (salvaged.has_a_majority and (chosen is None or chosen.kind == SALVAGE)):
+        hosts = ", ".join(dict.fromkeys(host for host, _ in salvaged.could_not))
+        what = f"may hold newer data than all that can be restored: {listed(salvaged.could_not)}"
+        return SnapshotError(hosts, what, choices(found, "make it readable there"))
+    return _behind_a_manifest(found, chosen)
+
+
+def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError | None:
+    """What is restored must reach every revision that a backup of its own lineage is known to have had, also where that
+    file itself is not whole any more."""
+    if chosen is None or chosen.named or found.accepted.has("history") or chosen.lineage is None:
         return None
-    hosts = ", ".join(dict.fromkeys(host for host, _ in salvaged.could_not))
-    what = f"may hold newer data than all that can be restored: {listed(salvaged.could_not)}"
-    return SnapshotError(hosts, what, choices(found, "make it readable there"))
+    generation = found.family.generation(chosen.lineage)
+    if generation is None:
+        return None
+    ours = [row for row in found.rows if row.lineage and found.family.generation(row.lineage) == generation]
+    newest = max((row for row in ours if row.kind == "file"), key=lambda row: row.own_revision, default=None)
+    if newest is None or newest.own_revision <= chosen.own_revision:
+        return None
+    what = (
+        f"by its manifest the backup {newest.path} was at revision {newest.revision or 0:,}, and all that can be "
+        f"restored ends at {chosen.revision or 0:,}: that backup {newest.problem or 'was left out'}"
+    )
+    accept = f"go on without what it held: {found.accepted.option('history')}"
+    return SnapshotError(
+        newest.path, what, f"find that backup again, whole, and run the same command again; or {accept}"
+    )
 
 
 def choices(found: Found, mend: str) -> str:
@@ -87,6 +113,7 @@ def choices(found: Found, mend: str) -> str:
         [
             f"{mend}, and run the same command again: it salvages anew",
             *_with_the_others(found),
+            *_forced(found),
             _with_a_backup(found),
             *_without_a_hash(found),
         ]
@@ -95,39 +122,42 @@ def choices(found: Found, mend: str) -> str:
 
 def _with_the_others(found: Found) -> list[str]:
     """The whole disks' data as it is, where only other disks are in doubt."""
-    if found.salvaged.failed or found.named:
-        return []
-    whole = disks.salvageable(found.disks, found.family, None)
-    doubted = {host for host, _ in found.salvaged.could_not}
+    salvaged = found.salvaged
+    doubted = tuple(dict.fromkeys((*(host for host, _ in salvaged.could_not), *salvaged.outvoting)))
+    whole = disks.salvageable(found.disks, found.family, found.named, doubted)
     names = ", ".join(dict.fromkeys(disk.host for disk in whole if disk.host not in doubted))
-    if not names:
+    if not names or not doubted or (salvaged.failed and not salvaged.outvoting):
         return []
-    tokens = dict.fromkeys(disk.config.token for disk in whole)
-    return [
-        f"go on with what {names} holds, and without those disks: {NAME_SALVAGE}{shlex.quote(token)}"
-        for token in tokens
-    ]
+    accept = found.accepted.option(*(f"without:{host}" for host in doubted))
+    return [f"go on with what {names} holds, and without what those disks hold: {accept}"]
+
+
+def _forced(found: Found) -> list[str]:
+    """One copy as a cluster of its own, where an etcd ended for what is in the data."""
+    host = found.salvaged.could_be_forced
+    if not host:
+        return []
+    accept = found.accepted.option(f"forced:{host}")
+    return [f"force the copy of {host}, which drops what it had not heard to be committed: {accept}"]
 
 
 def _with_a_backup(found: Found) -> str:
     """The backup that would be restored if there were no disks."""
-    files = [row for row in found.rows if row.host is None and row.kind not in (SALVAGE, ON_DISK)]
-    best, _ = ranking.rank(files, found.family)
+    best, _ = _ranked(found, [])
     if best is None:
         return "go on with a backup, without what the disks hold: --snapshot=FILE"
-    return f"go on with the backup taken {best.taken}, without what the disks hold: --snapshot={shlex.quote(best.path)}"
+    there = f"the backup taken {best.taken} ({best.path})"
+    return f"go on with {there}, without what the disks hold: {found.accepted.option('backup')}"
 
 
 def _without_a_hash(found: Found) -> list[str]:
-    """The last resort: databases that can be read. One that refuses writes would refuse them where it is restored."""
-    if "space exceeded" in found.salvaged.failed:
-        return []
+    """The last resort: databases that can be read."""
     revisions = dict(found.salvaged.databases)
     hosts = dict.fromkeys(disk.host for disk in found.disks)
     return [
         f"as the last resort, with the database on {host}"
         + (f" at revision {revisions[host]:,}" if host in revisions else "")
-        + f", without a hash: --skip-hash={host}"
+        + f", without a hash: {found.accepted.option(f'on-disk:{host}')}"
         for host in hosts
         if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
     ]
@@ -144,8 +174,16 @@ def obeys(found: Found, chosen: Candidate | None) -> bool:
 
 def table(found: Found) -> tuple[Candidate | None, tuple[Candidate, ...]]:
     """What is restored, None where nothing can be, and every source with its verdict."""
+    from_disks = _from_disks(found)
+    if found.accepted.has("backup") and _stop(found):
+        why = f"given up, {option('backup')}"
+        from_disks = [replace(row, problem=f"{row.problem}; {why}" if row.problem else why) for row in from_disks]
+    return _ranked(found, from_disks)
+
+
+def _ranked(found: Found, from_disks: Sequence[Candidate]) -> tuple[Candidate | None, tuple[Candidate, ...]]:
     others = [row for row in found.rows if row.kind not in (SALVAGE, ON_DISK)]
-    return ranking.rank([*others, *_from_disks(found)], found.family)
+    return ranking.rank([*others, *from_disks], found.family)
 
 
 def _from_disks(found: Found) -> list[Candidate]:

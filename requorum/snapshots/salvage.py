@@ -13,6 +13,7 @@ from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run import facts
+from requorum.run.accepted import Accepted, option
 from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.snapshots import attempts, choice, disks, on_host, survivors
@@ -22,7 +23,7 @@ from requorum.snapshots.disks import Disk
 from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
-from requorum.snapshots.sources import Sources
+from requorum.snapshots.sources import Sources, salvageable
 from requorum.snapshots.survivors import Salvaged, Survivor
 
 
@@ -44,23 +45,42 @@ def hold(run: Run, sources: Sources) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
     error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
     does not."""
-    picked = disks.salvageable(sources.disks, sources.family, run.options.salvage, sources.doubts)
+    picked = salvageable(run, sources)
     empty = Salvaged(
         None,
         members=len(run.inventory.old_members),
         could_not=tuple(sources.doubts.items()),
-        given_up=tuple(m.host for m in run.inventory.old_members if m.host in run.terms.gone),
+        given_up=(
+            *((m.host, "--gone") for m in run.inventory.old_members if m.host in run.terms.gone),
+            *((host, option(f"without:{host}")) for host in sources.given_up),
+        ),
     )
     if not picked:
         return empty
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
     hosts = tuple(disk.host for disk in picked)
     nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line))
-    outcome = _tried(run, sources.rows, picked, nothing)
+    accepted = run.options.accepted
+    outcome = _without(accepted, _tried(run, sources.rows, picked, nothing))
+    others = [disk for disk in picked if disk.host not in accepted.hosts("without")]
+    if outcome.failed and others and len(others) < len(picked):
+        run.note(f"{outcome.failed}: tried again without what you gave up")
+        left = replace(nothing, could_not=(*nothing.could_not, *((d.host, outcome.failed) for d in picked)))
+        left = replace(_without(accepted, left), hosts=tuple(disk.host for disk in others), could_not=nothing.could_not)
+        outcome = _without(accepted, _tried(run, sources.rows, others, left))
     if not outcome.failed:
         run.do(survivors.clear(run.terms, outcome.hosts))
         return outcome
     return _with_what_was_saved(run, outcome)
+
+
+def _without(accepted: Accepted, outcome: Salvaged) -> Salvaged:
+    """What could not be taken from a disk that the operator gave up is no doubt any more."""
+    words = accepted.hosts("without")
+    doubted = tuple(one for one in outcome.could_not if one[0] not in words)
+    left = dict.fromkeys(host for host, _ in outcome.could_not if host in words)
+    given_up = tuple((host, option(f"without:{host}")) for host in left)
+    return replace(outcome, could_not=doubted, given_up=(*outcome.given_up, *given_up))
 
 
 def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothing: Salvaged) -> Salvaged:
@@ -111,7 +131,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     for _, line in copies.damage:
         run.note(line)
     tried: list[Tried] = []
-    while (attempt := attempts.following(copies, configured, tried)) is not None:
+    while (attempt := attempts.following(copies, configured, tried, run.options.accepted.hosts("forced"))) is not None:
         if attempt.why:
             run.note(attempt.why)
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]

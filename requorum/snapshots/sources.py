@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -52,7 +53,7 @@ def from_files(run: Run, sources: Sources, verdict: Verdict | None) -> Source | 
     refused = disks.refusal(sources.disks, sources.family, run.options.salvage, run.options.skip_hash)
     if refused:
         raise SnapshotError(*refused)
-    sources.doubts = doubts(run, sources)
+    _doubt(run, sources)
     chosen = choose_file(run, sources)
     _refuse_what_is_not_understood(run, sources)
     alive = (State.LEADERLESS, State.HEALTHY)
@@ -64,10 +65,22 @@ def from_files(run: Run, sources: Sources, verdict: Verdict | None) -> Source | 
     return chosen
 
 
+def _doubt(run: Run, sources: Sources) -> None:
+    """What is not understood of old members' disks; what the operator's word covers is said, and no doubt any more."""
+    found, accepted = doubts(run, sources), run.options.accepted
+    covered = {kind: [host for host in accepted.hosts(kind) if host in found] for kind in ("without", "nothing")}
+    for kind, hosts in covered.items():
+        for host in hosts:
+            run.note(f"accepted on your word, {kind}:{host}: {found[host]}")
+    sources.given_up = {host: found[host] for host in covered["without"]}
+    sources.empty = {host: found[host] for host in covered["nothing"]}
+    sources.doubts = {h: why for h, why in found.items() if h not in sources.given_up and h not in sources.empty}
+
+
 def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
     """Before anything is touched: a disk may hold newer data that no salvage will find."""
     options = run.options
-    whole = {disk.host for disk in disks.salvageable(sources.disks, sources.family, options.salvage, sources.doubts)}
+    whole = {disk.host for disk in salvageable(run, sources)}
     members, doubts = len(run.inventory.old_members), tuple(sources.doubts.items())
     salvaged = Salvaged(None, members=members, could_not=doubts)
     stop = choice.refusal(_found(run, sources, salvaged))
@@ -160,7 +173,13 @@ def _on_disks(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
     """Whether Step 1 may find data on old members' disks; a run that is carried on finds out there."""
     if verdict is None or run.options.skip_hash:
         return True
-    return bool(disks.salvageable(sources.disks, sources.family, run.options.salvage, sources.doubts))
+    return bool(salvageable(run, sources))
+
+
+def salvageable(run: Run, sources: Sources) -> list[Disk]:
+    """Whose data Step 1 salvages: not of a disk that is in doubt, or that the operator's word covers."""
+    left = {**sources.doubts, **sources.given_up, **sources.empty}
+    return disks.salvageable(sources.disks, sources.family, run.options.salvage, left)
 
 
 def _nothing(sources: Sources) -> SnapshotError:
@@ -194,6 +213,7 @@ def _found(run: Run, sources: Sources, salvaged: Salvaged) -> choice.Found:
         salvaged,
         run.options.salvage,
         sources.last_resort,
+        run.options.accepted,
     )
 
 
@@ -227,6 +247,8 @@ class Sources:
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
     unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
+    given_up: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `without:HOST` covers
+    empty: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `nothing:HOST` covers
     rows: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover: the one that is restored
     salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
@@ -418,9 +440,9 @@ def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") ->
     A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
     """
     age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
-    if chosen is None or age is None:
+    if chosen is None or age is None or run.options.accepted.has("backup"):
         return
-    accept = f"--snapshot={chosen.path}"
+    accept = f"--snapshot={shlex.quote(chosen.path)}"
     if not without:
         raise SnapshotError(chosen.path, age, f"find a newer one, or accept its age with {accept}")
     raise SnapshotError(

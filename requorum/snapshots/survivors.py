@@ -63,8 +63,9 @@ class Salvaged:
     holds, `members` the lost cluster's size. `databases`: (host, the revision that its own database shows as applied),
     where it can be read; `damaged`: hosts where it does not hang together. `hosts` whose disks hold the data, `lineage`
     whose it is, `bumps` as `Source` has it. `mend`: what lets another try succeed. `could_not`: (host, why) of disks
-    that may hold data of the lost cluster which is not in the salvage; `given_up`: hosts whose disks are lost by the
-    operator's word."""
+    that may hold data of the lost cluster which is not in the salvage; `given_up`: (host, by which word) of disks that
+    the operator gave up; `could_be_forced`: a host whose copy alone may do, by the operator's word;
+    `outvoting`: hosts without whose copies the one that had applied most is salvaged."""
 
     source: Source | None
     how: str = ""
@@ -78,7 +79,9 @@ class Salvaged:
     mend: str = ""
     could_not: tuple[tuple[str, str], ...] = ()
     damaged: tuple[str, ...] = ()
-    given_up: tuple[str, ...] = ()
+    given_up: tuple[tuple[str, str], ...] = ()
+    could_be_forced: str = ""
+    outvoting: tuple[str, ...] = ()
 
     @property
     def on_disk(self) -> int | None:
@@ -91,6 +94,10 @@ class Salvaged:
         return self.source is not None and 2 * len(self.survivors) > self.members
 
     @property
+    def words_of_giving_up(self) -> str:
+        return ", ".join(f"{host} given up by {word}" for host, word in self.given_up)
+
+    @property
     def absence(self) -> str:
         """Why there is none, in words; that nothing is there only where that was seen on every disk."""
         if self.failed:
@@ -98,7 +105,7 @@ class Salvaged:
         if self.could_not:
             return f"it is not understood what disks hold: {listed(self.could_not)}"
         if self.given_up:
-            return f"no other disk holds anything to salvage ({', '.join(self.given_up)} given up by --gone)"
+            return f"no other disk holds anything to salvage ({self.words_of_giving_up})"
         return "no disk holds anything to salvage"
 
 

@@ -15,8 +15,8 @@ def stops(run: Run, stage: str) -> None:
     assert "no disk holds anything" not in run.output
 
 
-def choice(run: Run, option: str) -> str:
-    """An option as the stop prints it behind its arrow, to be pasted; a table may have to break one."""
-    found = re.search(rf"{option}=[^\s;,]+", run.output.partition("→")[2])
+def choice(run: Run, word: str) -> str:
+    """What the stop offers with this word behind its arrow, to be pasted."""
+    found = re.search(rf"--accept=[^\s;]*{word}[^\s;]*", run.output.partition("→")[2])
     assert found, run.output
     return found[0]

@@ -117,8 +117,8 @@ def _offsets(node: Node, directory: str, what: bytes) -> list[int]:
 @pytest.mark.parametrize(
     ("damage", "option"),
     [
-        pytest.param(truncate_log, "--skip-hash", marks=pytest.mark.matrix),  # makes room for test_stop_before_less
-        (damage_pages, "--snapshot"),
+        pytest.param(truncate_log, "on-disk", marks=pytest.mark.matrix),  # makes room for test_stop_before_less
+        (damage_pages, "backup"),
     ],
 )
 def test_a_survivor_whose_data_is_damaged_stops_the_run_and_a_choice_goes_on(
@@ -143,7 +143,7 @@ def test_a_survivor_whose_data_is_damaged_stops_the_run_and_a_choice_goes_on(
     run = rehearsal.run(rehearsal.inventory(), choice(stopped, option))
 
     rehearsal.assert_recovered(run)
-    assert run.summary["snapshot"]["source"] == ("file" if option == "--snapshot" else "on-disk")
+    assert run.summary["snapshot"]["source"] == ("file" if option == "backup" else "on-disk")
     assert "salvage failed: " in run.summary["data_loss"]["why"]
     assert digests(survivor, directory) == before
 

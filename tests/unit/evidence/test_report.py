@@ -208,6 +208,10 @@ class TestARunThatEndedBadly:
         assert "etcd-3 sudo -n timeout -k 5 900 systemctl disable --now dh-etcd.service" in found.text
         assert "query-1 sudo -n timeout -k 5 900 /usr/illumon/latest/bin/dh_monit down --block" in found.text
 
+    def test_what_was_accepted_is_told(self) -> None:
+        assert "Accepted" not in page(SUMMARY).text
+        assert "without:etcd-2 backup" in page({**SUMMARY, "accepted": ["without:etcd-2", "backup"]}).text
+
 
 class TestATornJournal:
     def test_a_killed_run_shows_where_it_was_and_what_was_planned(self) -> None:

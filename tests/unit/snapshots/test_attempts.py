@@ -31,11 +31,11 @@ KILLED = Answers(failed="the copy of etcd-3 ended: x", died=("etcd-2", "no reaso
 WAITED = Answers(failed="the copy of etcd-3 ended: x", died=("etcd-3", "could not get cluster response"))
 
 
-def run(copies: Copies, *answers: Answers) -> tuple[list[Attempt], Salvaged]:
+def run(copies: Copies, *answers: Answers, accepted: tuple[str, ...] = ()) -> tuple[list[Attempt], Salvaged]:
     """The attempts that follow when these are the answers, one after the other, and what came of them."""
     given = list(answers)
     tried: list[tuple[Attempt, Answers]] = []
-    while (attempt := attempts.following(copies, CONFIGURED, tried)) is not None:
+    while (attempt := attempts.following(copies, CONFIGURED, tried, accepted)) is not None:
         tried.append((attempt, given.pop(0)))
     assert not given, "every answer was asked for"
     return [attempt for attempt, _ in tried], attempts.outcome(NOTHING, copies, tried)
@@ -55,15 +55,25 @@ def test_a_copy_that_does_not_start_is_left_out_and_the_rest_tried_again() -> No
     assert (found.how, found.survivors) == ("together", ("etcd-1",))
 
 
+WORD = ("etcd-2",)
+
+
+def test_no_copy_is_forced_without_the_operators_word_which_is_asked_for_only_where_it_may_do() -> None:
+    for last, host in ((TURNED_AWAY, "etcd-2"), (SLOW, ""), (WAITED, ""), (REFUSED, "")):
+        tried, found = run(COPIES, last)
+        assert len(tried) == 1 and found.failed
+        assert found.could_be_forced == host
+
+
 def test_one_copy_is_forced_only_where_an_etcd_ended_by_itself() -> None:
-    (_, forced), found = run(COPIES, TURNED_AWAY, GOOD)
+    (_, forced), found = run(COPIES, TURNED_AWAY, GOOD, accepted=WORD)
     assert (forced.names, forced.force) == (("etcd-2",), True)
     assert "one copy is forced" in forced.why
     assert (found.how, found.survivors) == ("alone", ("etcd-2",))
 
 
 def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> None:
-    _, found = run(COPIES, TURNED_AWAY, Answers(failed="no space"))
+    _, found = run(COPIES, TURNED_AWAY, Answers(failed="no space"), accepted=WORD)
     assert found.failed == f"the copy of etcd-3 ended: {WHY}; alone: no space"
     assert found.source is None
 
@@ -83,7 +93,7 @@ def test_nothing_is_tried_after_the_forced_copy_and_both_reasons_are_kept() -> N
 def test_no_copy_is_forced_after_what_was_slow_refused_or_said_nothing_of_the_data(
     before: tuple[Answers, ...], last: Answers
 ) -> None:
-    tried, found = run(COPIES, *before, last)
+    tried, found = run(COPIES, *before, last, accepted=("etcd-1", "etcd-2"))
     assert found.failed and found.source is None
     assert not any(attempt.force for attempt in tried)
 
@@ -99,7 +109,7 @@ def test_a_copy_that_ended_for_want_of_room_is_neither_left_out_nor_forced(copie
 
 def test_no_copy_is_forced_that_was_killed_and_left_no_reason() -> None:
     alone = Copies((TWO,), (("etcd-2", 9),), ())
-    tried, found = run(alone, KILLED)
+    tried, found = run(alone, KILLED, accepted=WORD)
     assert found.failed and not any(attempt.force for attempt in tried)
 
 
@@ -147,7 +157,7 @@ def test_a_damaged_database_is_left_out_and_said_to_be(code: int, said: str) -> 
 def test_a_copy_that_did_not_go_with_the_others_is_not_in_what_was_salvaged() -> None:
     _, found = run(COPIES, TORN, GOOD)
     assert found.could_not == (("etcd-2", "the copy of etcd-2 ended: crc"),)
-    _, found = run(COPIES, TURNED_AWAY, GOOD)
+    _, found = run(COPIES, TURNED_AWAY, GOOD, accepted=WORD)
     assert [host for host, _ in found.could_not] == ["etcd-1"], "one that is forced is alone"
 
 

@@ -10,9 +10,10 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.recovery import plan, trial
+from requorum.run.accepted import Accepted
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.snapshots import choice, disks, on_host, ondisk, ranking
+from requorum.snapshots import attempts, choice, disks, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family, family_of
@@ -52,6 +53,12 @@ def salvaged(revision: int, of: Lineage = LOST, names: tuple[str, ...] = ("etcd-
     source = Source("salvage", "etcd-1", "/run/salvage.snap", "sha", 544, "now", revision, 1, of, bumps)
     hosts = ("etcd-1",)
     return Salvaged(source, "together", names, 3, (("etcd-1", revision - 1),), "", hosts, of, bumps)
+
+
+def source_at(revision: int) -> Source:
+    made = salvaged(revision).source
+    assert made is not None
+    return made
 
 
 def torn(revision: int | None = None) -> Salvaged:
@@ -201,8 +208,58 @@ def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_
     assert next(row.revision for row in rows if row.kind == "on-disk") == 9
     stop = choice.refusal(failed)
     assert stop is not None and "salvage failed: torn" in stop.what
-    assert "--snapshot=/backups/5.snap" in stop.remedy
-    assert "on etcd-1 at revision 9, without a hash: --skip-hash=etcd-1" in stop.remedy
+    assert "(/backups/5.snap), without what the disks hold: --accept=backup" in stop.remedy
+    assert "on etcd-1 at revision 9, without a hash: --accept=on-disk:etcd-1" in stop.remedy
+
+
+def test_the_backup_is_restored_on_the_operators_word_where_there_is_a_reason_to_stop_and_only_there() -> None:
+    word = Accepted(("backup",))
+    failed = found((backup(5), backup(4)), torn(9), accepted=word)
+    assert choice.refusal(failed) is None
+    decision = choice.decide(failed)
+    assert (decision.source.path, decision.loss.certain) == ("/backups/5.snap", 4)
+    assert "failed: torn; given up, --accept=backup" in verdicts(decision.rows)["salvage", "lost"]
+    assert choice.decide(found((backup(5),), salvaged(9), accepted=word)).source.kind == "salvage"
+    doubted = replace(salvaged(9), could_not=DOUBT)
+    assert choice.decide(found((backup(5),), doubted, accepted=word)).source.kind == "file"
+
+
+def damaged(revision: int, of: Lineage = LOST) -> Candidate:
+    return replace(backup(revision, of), source=None, problem="is cut off")
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "stops"),
+    [
+        ((damaged(20), backup(5)), salvaged(9), True),
+        ((damaged(20), backup(5)), Salvaged(None, members=3), True),
+        ((damaged(20), backup(20)), salvaged(9), False),
+        ((damaged(9), backup(5)), salvaged(9), False),
+        ((damaged(20, OTHER),), salvaged(9), False),
+    ],
+)
+def test_what_a_manifest_of_the_same_lineage_reached_must_be_reached(
+    rows: tuple[Candidate, ...], outcome: Salvaged, stops: bool
+) -> None:
+    stop = choice.refusal(found(rows, outcome))
+    assert (stop is not None) == stops
+    if stop:
+        assert "was at revision 20, and all that can be restored ends at" in stop.what and "is cut off" in stop.what
+        assert "--accept=history" in stop.remedy
+        assert choice.refusal(found(rows, outcome, accepted=Accepted(("history",)))) is None
+
+
+def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_it() -> None:
+    short = attempts.measured(replace(salvaged(9), databases=(("etcd-1", 99), ("etcd-2", 1))), source_at(5))
+    both = (disk(1, LOST), disk(2, LOST))
+    stop = choice.refusal(found((), short, both))
+    assert stop is not None and "ends at revision 5, but the database of etcd-1 shows 99" in stop.what
+    assert "go on with what etcd-1 holds, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
+
+
+def test_forcing_a_copy_is_offered_where_it_may_do() -> None:
+    stop = choice.refusal(found((backup(5),), replace(torn(9), could_be_forced="etcd-1")))
+    assert stop is not None and "--accept=forced:etcd-1" in stop.remedy
 
 
 def test_a_named_backup_is_restored_where_salvage_failed_and_the_loss_is_a_number() -> None:
@@ -224,7 +281,7 @@ DOUBT = (("etcd-2", "its configuration keeps the log apart"),)
         ((backup(99),), replace(salvaged(9, names=("a", "b")), could_not=DOUBT), True),
         ((backup(99),), salvaged(9), False),
         ((backup(5),), Salvaged(None, members=3), False),
-        ((backup(5),), Salvaged(None, members=3, given_up=("etcd-2",)), False),
+        ((backup(5),), Salvaged(None, members=3, given_up=(("etcd-2", "--gone"),)), False),
         ((backup(5),), Salvaged(None, members=3, could_not=DOUBT), True),
     ],
 )
@@ -240,26 +297,23 @@ def test_nothing_is_restored_by_itself_while_a_disk_that_is_in_doubt_may_hold_mo
 def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> None:
     stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT)))
     assert stop is not None
-    assert "go on with what etcd-1 holds, and without those disks: --salvage=lost" in stop.remedy
+    assert "go on with what etcd-1 holds, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
     assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
-
-
-def test_a_database_that_refuses_writes_is_not_offered_as_the_last_resort() -> None:
-    full = replace(torn(9), failed="what is written is not kept: mvcc: database space exceeded")
-    stop = choice.refusal(found((backup(5),), full))
-    assert stop is not None and "--skip-hash" not in stop.remedy and "--snapshot=" in stop.remedy
 
 
 def test_a_database_that_does_not_hang_together_is_not_offered_either() -> None:
     stop = choice.refusal(found((backup(5),), replace(torn(), damaged=("etcd-1",))))
-    assert stop is not None and "--skip-hash" not in stop.remedy
+    assert stop is not None and "on-disk" not in stop.remedy
 
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
         (Salvaged(None), "no disk holds anything to salvage"),
-        (Salvaged(None, given_up=("etcd-3",)), "no other disk holds anything to salvage (etcd-3 given up by --gone)"),
+        (
+            Salvaged(None, given_up=(("etcd-3", "--gone"),)),
+            "no other disk holds anything to salvage (etcd-3 given up by --gone)",
+        ),
         (Salvaged(None, could_not=DOUBT), "it is not understood what disks hold: etcd-2: its configuration keeps"),
         (Salvaged(None, failed="torn"), "salvage failed: torn"),
     ],

@@ -55,7 +55,7 @@ def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         decided(run, found)
     assert error.value.remedy.startswith("make room below /var/lib/requorum")
-    assert f"--snapshot={path}" in error.value.remedy
+    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) ->
 def test_a_command_that_failed_stops_the_run_with_the_choices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    run, found, path = prepared(tmp_path, Hosts())
+    run, found, _ = prepared(tmp_path, Hosts())
     failing(monkeypatch, FleetError("etcd-1", what, "mend that on the host, then run again"))
     with pytest.raises(SnapshotError, match="may be newer than any backup") as error:
         decided(run, found)
     assert what in error.value.what
     first, backup, *last = error.value.remedy.split("; or ")
     assert first == "mend that on the host, and run the same command again: it salvages anew"
-    assert backup.endswith(f"--snapshot={path}")
-    assert [line.split("--")[-1] for line in last] == ["skip-hash=etcd-1", "skip-hash=etcd-2", "skip-hash=etcd-3"]
+    assert backup.endswith("--accept=backup")
+    assert [line.split("--")[-1] for line in last] == [f"accept=on-disk:etcd-{n}" for n in (1, 2, 3)]
 
 
 def test_words_that_nobody_expected_of_etcd_stop_the_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be
     run, found, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         decided(run, found)
-    assert f"--snapshot={path}" in error.value.remedy
+    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
 
 
 def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(
@@ -135,7 +135,7 @@ def test_a_disk_that_is_not_understood_stops_the_run_in_step_0(tmp_path: Path) -
     with pytest.raises(SnapshotError, match="member/wal is a link, not a directory") as error:
         prepared(tmp_path, Apart())
     assert error.value.where == "etcd-1, etcd-2, etcd-3"
-    assert "--snapshot=" in error.value.remedy and "--skip-hash=etcd-1" in error.value.remedy
+    assert "--accept=backup" in error.value.remedy and "--accept=on-disk:etcd-1" in error.value.remedy
 
 
 class Saved(Full):

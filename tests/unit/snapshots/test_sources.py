@@ -105,7 +105,7 @@ def test_where_salvage_failed_the_run_stops_whatever_the_backups_age(tmp_path: P
     from_files(run, progress)
     with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
         sources.decide(run, progress.sources, FAILED)
-    assert f"--snapshot={path}" in error.value.remedy
+    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
     assert "run the same command again" in error.value.remedy
 
 
