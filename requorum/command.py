@@ -83,6 +83,11 @@ class Copy:
     deadline: int = HUGE
     bytes: int | None = field(default=None, compare=False)  # for the bar alone
 
+    @property
+    def is_a_password(self) -> bool:
+        """And little else: then its SHA-256 and its length would tell what to try, and are kept nowhere."""
+        return self.source.rsplit("/", 1)[-1] == "password"
+
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
         return f"copy {self.source_host or 'this machine'}:{self.source} to {to}"

@@ -321,7 +321,7 @@ class Fleet:
                 (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
                 {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
                 timeout=copy.deadline + GRACE,
-                tell=self.watch.copied,
+                tell=self.watch.copied if not copy.is_a_password else lambda size: None,
             )
         except StreamError as error:
             where = copy.source_host or "this machine" if error.where == "source" else error.where
@@ -330,8 +330,7 @@ class Fleet:
             "copy",
             action=copy.shown(),
             why=copy.why,
-            sha256=digest,
-            bytes=size,
+            **({} if copy.is_a_password else {"sha256": digest, "bytes": size}),
             seconds=round(time.monotonic() - started, 3),
         )
         if copy.sha256 and digest != copy.sha256:
@@ -431,7 +430,8 @@ class Fleet:
         sums = self._wave(copy.checks())
         wrong = [r.command.host for r in sums if r.stdout.split(" ")[0].lstrip("\\") != digest]
         for host in wrong:
-            self.journal.assertion(host, f"SHA-256 {digest} of {copy.source}", "another SHA-256")
+            digits = "" if copy.is_a_password else f" {digest}"
+            self.journal.assertion(host, f"SHA-256{digits} of {copy.source}", "another SHA-256")
         if wrong:
             raise FleetError(", ".join(wrong), f"the copy of {copy.source} arrived altered", "run again; check disk")
         self._wave(copy.names())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from requorum.command import Collect, Collected, Command
+from requorum.command import Collect, Collected, Command, Copy
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
 from requorum.hosts.stream import StreamError
@@ -71,6 +73,28 @@ def test_a_copy_that_was_cut_off_says_nothing_about_the_file(tmp_path: Path, why
     with Fleet(build.inventory(), Journal(tmp_path / "evidence")) as fleet:
         broken = fleet._broken("etcd-1", "copy", StreamError("source", why))
     assert isinstance(broken, Unreachable) == unknown
+
+
+@pytest.mark.parametrize("altered", [False, True])
+@pytest.mark.parametrize("name", ["password", "query.tgz"])
+def test_of_a_copied_password_neither_digest_nor_length_is_kept(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, altered: bool
+) -> None:
+    tools = {"sudo": 'shift; exec "$@"', "sha256sum": "echo 0" if altered else 'exec /usr/bin/sha256sum "$@"'}
+    for tool, script in tools.items():
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / tool).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    shown: list[int] = []
+    monkeypatch.setattr(fleet.watch, "copied", shown.append)
+    (tmp_path / name).write_text("hunter2" * 3)
+    copy = Copy(f"{tmp_path}/{name}", (("etcd-2", f"{tmp_path}/copy"),), "a login", "etcd-1")
+    with pytest.raises(FleetError) if altered else nullcontext():
+        fleet.run([copy])
+    kept = fleet.journal.path.read_text()
+    assert f"{tmp_path}/{name}" in kept and (tmp_path / "copy").exists() is not altered
+    told = hashlib.sha256(b"hunter2" * 3).hexdigest() in kept
+    assert (told, '"bytes": 21' in kept, bool(shown)) == ((False,) * 3 if name == "password" else (True,) * 3)
 
 
 def test_where_one_host_was_cut_off_all_is_unknown_whatever_failed_elsewhere() -> None:
