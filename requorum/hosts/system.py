@@ -103,6 +103,57 @@ def ask_free(host: str, *places: str) -> Question[Free | str]:
     return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
 
 
+def ask_uid(host: str, account: str, why: str = "etcd's account") -> Question[int | None]:
+    """The user ID of an account; None where there is none."""
+    command = look(host, "id", "-u", account, why=why, root=False)
+    return Question(command, lambda result: int(result.stdout) if result.code == 0 else None)
+
+
+def ask_processes(host: str, account: str) -> Question[dict[int, str]]:
+    """Process number → the name of its program, of all that an account runs."""
+    command = look(host, "ps", "-o", "pid=,comm=", "-u", account, why=f"processes of {account}, whoever may see them")
+
+    def read(result: Result) -> dict[int, str]:
+        rows = (line.strip().partition(" ") for line in result.stdout.splitlines() if line.strip())
+        return {int(pid): name.strip() for pid, _, name in rows}
+
+    return Question(command, read)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One established connection of a host. `outgoing`: the port is the peer's; `uid` owns the host's own end."""
+
+    peer: str
+    outgoing: bool
+    uid: int
+
+
+_CONNECTION = re.compile(r"\S+\s+\S+\s+\S+\s+(?P<peer>\S+):(?P<port>\d+)(?:\s.*?\buid:(?P<uid>\d+)(?!\S)|\s|$)")
+
+
+def ask_connections(host: str, port: int, seconds: int = 0) -> Question[frozenset[Connection]]:
+    """Connections from and to a port; with `seconds`, all that were seen in so long a time, in one trip.
+
+    One look would miss a client that connects again and again. The owner is told by account, since a process's name
+    needs more rights than reading a socket.
+    """
+    once = f"ss -Htne state established '( sport = :{port} or dport = :{port} )'"
+    watch = f"end=$(($(date +%s) + {seconds})); while :; do {once}; [ $(date +%s) -lt $end ] || break; done | sort -u"
+
+    def read(result: Result) -> frozenset[Connection]:
+        found = set()
+        for line in filter(None, map(str.strip, result.stdout.splitlines())):
+            row = _CONNECTION.match(line)
+            if not row:
+                raise Refusal(host, f"tells of a connection that is not understood: {line[:200]!r}", "look at `ss -tn`")
+            peer = str(ip_address(row["peer"].strip("[]").removeprefix("::ffff:")))
+            found.add(Connection(peer, row["port"] == str(port), int(row["uid"] or 0)))
+        return frozenset(found)
+
+    return Question(look(host, "sh", "-c", watch, why=f"who is connected with port {port}"), read)
+
+
 class RecordError(Refusal):
     """What a host was before the run cannot be told."""
 

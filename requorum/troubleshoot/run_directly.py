@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from requorum.command import HUGE, LONG, Collect, Collected, Command, Result, act, look
-from requorum.hosts import systemd
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import ExecStart
 from requorum.run import marker
@@ -158,8 +158,7 @@ def the_account_is_there(run: Run, host: str) -> None:
     account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.look(look(machine.name, "id", "-u", account, why="etcd's account", root=False))
-        return None if answer.code == 0 else answer.words
+        return "no such user" if machine.ask(system.ask_uid(machine.name, account)) is None else None
 
     run.prove((host,), f"the account {account} is there", probe, "correct etcd.user in the inventory")
 

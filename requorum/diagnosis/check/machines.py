@@ -78,8 +78,8 @@ def _ask_programs(host: str, programs: tuple[str, ...]) -> Question[list[str]]:
 
 
 def _ask_account(host: str, name: str) -> Question[list[str]]:
-    command = look(host, "id", "-u", name, why="the account", root=False)
-    return Question(command, lambda answer: [f"the account {name}"] if answer.code else [])
+    asked = system.ask_uid(host, name, why="the account")
+    return Question(asked.command, lambda answer: [f"the account {name}"] if asked.understand([answer]) is None else [])
 
 
 def judge_equipment(seen: Seen, host: str) -> Ruling:

@@ -16,7 +16,6 @@ from requorum.hosts.fleet import Machine
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import movement
-from requorum.recovery.proofs.machines import account_of_etcd, connections
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -432,8 +431,9 @@ def deephaven_talks_to_etcd(run: Run) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        etcd_account = account_of_etcd(run, machine)
-        peers = {c.peer for c in connections(machine, port) if c.outgoing and c.uid != etcd_account}
+        etcd_account = machine.ask(system.ask_uid(machine.name, run.inventory.etcd.user))
+        seen = machine.ask(system.ask_connections(machine.name, port))
+        peers = {c.peer for c in seen if c.outgoing and c.uid != etcd_account}
         if peers & set(run.terms.new_ips):
             return None
         return f"connected to {', '.join(sorted(peers)) or 'no member'}"

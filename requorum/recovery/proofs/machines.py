@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import Tools
@@ -182,13 +181,8 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
         if deephaven.silent(result.code, result.stdout + result.stderr):
             return f"monit cannot be understood: {result.words}"
         left = deephaven.not_off(deephaven.parse_monit(result.stdout))
-        running = machine.look(
-            look(machine.name, "ps", "-o", "pid=,comm=", "-u", admin, why=f"processes of {admin}, whoever may see them")
-        )
-        for row in running.stdout.splitlines():
-            pid, _, name = row.strip().partition(" ")
-            if not NOT_DEEPHAVEN.match(name.strip()):
-                left.append(f"{name.strip()} (process {pid})")
+        running = machine.ask(system.ask_processes(machine.name, admin))
+        left += [f"{name} (process {pid})" for pid, name in running.items() if not NOT_DEEPHAVEN.match(name)]
         return f"still there: {', '.join(left)}" if left else None
 
     run.prove(
@@ -233,9 +227,9 @@ def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        seen = connections(machine, port, seconds=QUIET_SECONDS if handover else 0)
+        seen = machine.ask(system.ask_connections(machine.name, port, seconds=QUIET_SECONDS if handover else 0))
         peers = {c.peer for c in seen if not c.outgoing} - own[machine.name]
-        etcd_account = account_of_etcd(run, machine)
+        etcd_account = machine.ask(system.ask_uid(machine.name, run.inventory.etcd.user))
         local = {f"{machine.name} itself (account {c.uid})" for c in seen if c.outgoing and c.uid != etcd_account}
         strangers = peers | local if handover else peers - everyone
         return f"connected from {', '.join(sorted(strangers))}" if strangers else None
@@ -249,45 +243,6 @@ def only_known_machines_are_connected(run: Run, handover: bool) -> None:
         "find out what runs there and stop it: it would go on writing, or reading old configuration",
         within=10,
     )
-
-
-@dataclass(frozen=True)
-class Connection:
-    """One established connection of a host. `outgoing`: the port is the peer's; `uid` owns the host's own end."""
-
-    peer: str
-    outgoing: bool
-    uid: int
-
-
-_CONNECTION = re.compile(r"^\S+\s+\S+\s+\S+\s+(?P<peer>\S+)(?:.*\buid:(?P<uid>\d+))?")
-
-
-def connections(machine: Machine, port: int, seconds: int = 0) -> set[Connection]:
-    """Connections from and to a port; with `seconds`, all that were seen in so long a time, in one trip.
-
-    One look would miss a client that connects again and again. The owner is told by account, since a process's name
-    needs more rights than reading a socket.
-    """
-    once = f"ss -Htne state established '( sport = :{port} or dport = :{port} )'"
-    watch = f"end=$(($(date +%s) + {seconds})); while :; do {once}; [ $(date +%s) -lt $end ] || break; done | sort -u"
-    answer = machine.look(look(machine.name, "sh", "-c", watch, why=f"who is connected with port {port}"))
-    found = set()
-    for line in answer.stdout.splitlines():
-        row = _CONNECTION.match(line.strip())
-        if row:
-            found.add(Connection(_address(row["peer"]), row["peer"].endswith(f":{port}"), int(row["uid"] or 0)))
-    return found
-
-
-def account_of_etcd(run: Run, machine: Machine) -> int | None:
-    """The user ID of the etcd account on a host; None where there is none."""
-    answer = machine.look(look(machine.name, "id", "-u", run.inventory.etcd.user, why="etcd's account", root=False))
-    return int(answer.stdout) if answer.code == 0 and answer.stdout.strip().isdigit() else None
-
-
-def _address(endpoint: str) -> str:
-    return endpoint.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:")
 
 
 def old_etcd_is_gone(run: Run) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from requorum.hosts import system
 from requorum.hosts.question import Question
-from requorum.hosts.system import Free, Reach
+from requorum.hosts.system import Connection, Free, Reach
 from requorum.refusal import Refusal
 from tests.unit import build
 from tests.unit.build import refused_by, understood
@@ -122,9 +122,21 @@ QUESTIONS: list[Question[Any]] = [
     system.ask_addresses("etcd-1"),
     system.ask_reach("etcd-1", "10.0.0.12", 2380),
     system.ask_free("etcd-1", "/a"),
+    system.ask_uid("etcd-1", "etcd"),
+    system.ask_processes("etcd-1", "irisadmin"),
+    system.ask_connections("etcd-1", 2379),
     system.ask_listing("etcd-1", "/data", build.UNIT, ["/a"]),
 ]
-LIKELY = ("1:2 /a\n", " inet 999.1\n", "x\n/dev/a 1 2 3 4 5 6\n", "d 755 root:root\0", "/a\0", "f 1 a:b\0../x\0\0")
+LIKELY = (
+    "0 0 a:1 10.0.0.1:2 uid:9\n",
+    "12 java\n",
+    "1:2 /a\n",
+    " inet 999.1\n",
+    "x\n/dev/a 1 2 3 4 5 6\n",
+    "d 755 root:root\0",
+    "/a\0",
+    "f 1 a:b\0../x\0\0",
+)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: str(question.commands[0].why))
@@ -138,3 +150,62 @@ def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(
 ) -> None:
     with refused_by("etcd-1"):
         understood(question, text, code=code, stderr=text)
+
+
+def seen(text: str) -> frozenset[Connection]:
+    return understood(system.ask_connections("h", 2379), text)
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        ("line", "connection"),
+        [
+            (
+                "0      0          10.0.0.11:2379       10.0.0.12:55555 uid:999 ino:0 sk:1860 cgroup:/x <->",
+                Connection("10.0.0.12", False, 999),
+            ),
+            (
+                "0 0 10.0.0.11:40000 10.0.0.12:2379 timer:(on,9sec,0) uid:1000",
+                Connection("10.0.0.12", True, 1000),
+            ),
+            ("0 0 [::ffff:10.0.0.11]:2379 [::ffff:10.0.0.12]:5 uid:999", Connection("10.0.0.12", False, 999)),
+            ("0 0 [fd00::1]:2379 [fd00::2]:40000 ino:4 sk:1", Connection("fd00::2", False, 0)),
+            ("0 0 [fd00::1]:40000 [fd00::2]:2379 uid:999", Connection("fd00::2", True, 999)),
+            ("0 0 10.0.0.11:2379 10.0.0.12:12379", Connection("10.0.0.12", False, 0)),
+        ],
+        ids=["from a client", "to a member", "mapped", "sixth version", "itself a client", "ports alike"],
+    )
+    def test_each_line_of_ss_is_read(self, line: str, connection: Connection) -> None:
+        assert seen(f"{line}\n") == {connection}
+
+    def test_both_ends_of_a_connection_within_one_machine_are_seen(self) -> None:
+        text = "0 0 127.0.0.1:2379 127.0.0.1:40000 uid:999 ino:1\n0 0 127.0.0.1:40000 127.0.0.1:2379 ino:2\n"
+        assert {(c.outgoing, c.uid) for c in seen(text)} == {(False, 999), (True, 0)}
+
+    @pytest.mark.parametrize("text", ["", "\n"])
+    def test_without_lines_nobody_is_connected(self, text: str) -> None:
+        assert seen(text) == set()
+
+    @pytest.mark.parametrize("line", ["nonsense", "0 0 10.0.0.11:2379 client:5", "0 0 10.0.0.11:2379 /run/x"])
+    def test_a_line_that_is_not_understood_is_no_empty_one(self, line: str) -> None:
+        with pytest.raises(Refusal, match="h: "):
+            seen(f"0 0 10.0.0.11:2379 10.0.0.12:5\n{line}\n")
+
+    def test_the_same_client_on_many_ports_counts_once(self) -> None:
+        text = "".join(f"0 0 10.0.0.11:2379 10.0.0.12:{port}\n" for port in range(40000, 40009))
+        assert len(seen(text)) == 1
+
+    def test_looking_for_some_seconds_is_one_question_that_changes_nothing(self) -> None:
+        (question,) = system.ask_connections("h", 2379, seconds=3).commands
+        assert not question.changes
+        assert "+ 3)" in question.argv[-1] and "sport = :2379" in question.argv[-1]
+
+
+class TestAccounts:
+    def test_an_account_has_a_number_or_is_not_there(self) -> None:
+        assert understood(system.ask_uid("h", "etcd"), "998\n") == 998
+        assert understood(system.ask_uid("h", "etcd"), "", code=1, stderr="id: 'etcd': no such user") is None
+
+    def test_what_an_account_runs(self) -> None:
+        said = "   12 java\n  345 (sd-pam)\n 6 tmux: server\n"
+        assert understood(system.ask_processes("h", "x"), said) == {12: "java", 345: "(sd-pam)", 6: "tmux: server"}

@@ -10,77 +10,14 @@ import pytest
 
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.command import Command, Result
-from requorum.hosts.fleet import Machine
 from requorum.recovery.proofs import machines
 from requorum.recovery.proofs.cluster import not_one_cluster
-from requorum.recovery.proofs.machines import Connection, connections
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
 from tests.unit import build
 
 IPS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
-
-
-class Answering:
-    """A machine that answers every question with `text` and keeps what it was asked."""
-
-    name = "etcd-1"
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.asked: list[Command] = []
-
-    def look(self, command: Command) -> Result:
-        self.asked.append(command)
-        return Result(command, 0, self.text, "", 0)
-
-
-def seen(text: str) -> set[Connection]:
-    return connections(cast(Machine, Answering(text)), 2379)
-
-
-class TestConnections:
-    @pytest.mark.parametrize(
-        ("line", "connection"),
-        [
-            (
-                "0      0          10.0.0.11:2379       10.0.0.12:55555 uid:999 ino:0 sk:1860 cgroup:/x <->",
-                Connection("10.0.0.12", False, 999),
-            ),
-            (
-                "0 0 10.0.0.11:40000 10.0.0.12:2379 timer:(on,9sec,0) uid:1000",
-                Connection("10.0.0.12", True, 1000),
-            ),
-            ("0 0 [::ffff:10.0.0.11]:2379 [::ffff:10.0.0.12]:5 uid:999", Connection("10.0.0.12", False, 999)),
-            ("0 0 [fd00::1]:2379 [fd00::2]:40000 ino:4 sk:1", Connection("fd00::2", False, 0)),
-            ("0 0 [fd00::1]:40000 [fd00::2]:2379 uid:999", Connection("fd00::2", True, 999)),
-            ("0 0 10.0.0.11:2379 10.0.0.12:12379", Connection("10.0.0.12", False, 0)),
-        ],
-        ids=["from a client", "to a member", "mapped", "sixth version", "itself a client", "ports alike"],
-    )
-    def test_each_line_of_ss_is_read(self, line: str, connection: Connection) -> None:
-        assert seen(f"{line}\n") == {connection}
-
-    def test_both_ends_of_a_connection_within_one_machine_are_seen(self) -> None:
-        text = "0 0 127.0.0.1:2379 127.0.0.1:40000 uid:999 ino:1\n0 0 127.0.0.1:40000 127.0.0.1:2379 ino:2\n"
-        assert {(c.outgoing, c.uid) for c in seen(text)} == {(False, 999), (True, 0)}
-
-    @pytest.mark.parametrize("text", ["", "\n", "nonsense\n"])
-    def test_without_lines_nobody_is_connected(self, text: str) -> None:
-        assert seen(text) == set()
-
-    def test_the_same_client_on_many_ports_counts_once(self) -> None:
-        text = "".join(f"0 0 10.0.0.11:2379 10.0.0.12:{port}\n" for port in range(40000, 40009))
-        assert len(seen(text)) == 1
-
-    def test_looking_for_some_seconds_is_one_question_that_changes_nothing(self) -> None:
-        machine = Answering("")
-        connections(cast(Machine, machine), 2379, seconds=3)
-        (question,) = machine.asked
-        assert not question.changes
-        assert "+ 3)" in question.argv[-1] and "sport = :2379" in question.argv[-1]
 
 
 class TestOneCluster:
