@@ -10,14 +10,14 @@ from typing import Literal, TypeVar
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
-from requorum.command import Command, Result
+from requorum.command import LONG, SHORT, Command, Result
 from requorum.hosts.question import Question, checked
 from requorum.inventory import Inventory
 
 T = TypeVar("T")
 
 
-def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str) -> Question[T]:
+def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str, deadline: int = SHORT) -> Question[T]:
     """By the vendor's etcdctl as Deephaven's root. Raises `EtcdError` with its last words where it gives no answer."""
 
     def understand(answer: Result) -> T:
@@ -26,18 +26,40 @@ def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str) 
         except (EtcdError, AttributeError, KeyError, TypeError, ValueError):
             raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None
 
-    return Question(deephaven.etcdctl(inventory, *words, "-w", "json", why=why), understand)
+    return Question(deephaven.etcdctl(inventory, *words, "-w", "json", why=why, deadline=deadline), understand)
 
 
-def ask_health(inventory: Inventory, endpoints: str) -> Question[dict[str, str | None]]:
+def ask_health(inventory: Inventory, endpoints: str, *options: str) -> Question[dict[str, str | None]]:
     """Endpoint → None when healthy for an authenticated user, else its error."""
-    words = (f"--endpoints={endpoints}", "endpoint", "health")
+    words = (f"--endpoints={endpoints}", "endpoint", "health", *options)
     return _ask(inventory, parse_health, *words, why="health of every member")
 
 
 def ask_status(inventory: Inventory) -> Question[list[Status]]:
     """Of every member that the cluster has and that answers."""
     return _ask(inventory, parse_status, "endpoint", "status", "--cluster", why="status of every member")
+
+
+def ask_member(inventory: Inventory, endpoint: str, *options: str) -> Question[Status]:
+    """The status of one member."""
+    words = (f"--endpoints={endpoint}", "endpoint", "status", *options)
+    return _ask(inventory, lambda text: _only(parse_status(text)), *words, why=f"status of {endpoint}")
+
+
+def ask_hash(inventory: Inventory, endpoint: str, revision: int, *options: str) -> Question[int]:
+    """The hash of one member's data at a revision: it reads all of it."""
+    words = (f"--endpoints={endpoint}", "endpoint", "hashkv", f"--rev={revision}", *options)
+
+    def read(text: str) -> int:
+        return _only(list(parse_fingerprints(text).values()))[0]
+
+    return _ask(inventory, read, *words, why=f"hashkv of {endpoint}", deadline=LONG)
+
+
+def _only(found: list[T]) -> T:
+    """Of the one that was asked. Raises `ValueError` where another number answered."""
+    (one,) = found
+    return one
 
 
 def ask_fingerprints(inventory: Inventory, revision: int, *options: str) -> Question[dict[str, tuple[int, int]]]:

@@ -82,9 +82,14 @@ class Seen:
         return found
 
     def known(self, check: str, subject: str) -> Values:
-        """The same without what was not understood, which the check itself tells."""
+        """The same without those that were not understood, which the check itself tells."""
         found = self.answers.get((check, subject), {})
         return {key: value for key, value in found.items() if not isinstance(value, Refusal)}
+
+    def refused(self, check: str, subject: str) -> dict[Any, str]:
+        """Why the others of them were not, by their keys."""
+        found = self.answers.get((check, subject), {})
+        return {key: value.what for key, value in found.items() if isinstance(value, Refusal)}
 
     def everyone(self) -> tuple[str, ...]:
         """Every machine of the inventory, spares included, but those that are gone."""

@@ -34,11 +34,16 @@ def ask_room(seen: Seen, host: str) -> Questions:
     questions: dict[Any, Question[Any]] = {"read-only": Question(mounts, _read_mounts)}
     for place in equipment.places(seen.terms.inventory):
         questions["room", place] = system.ask_free(host, *system.with_parents(place))
-    if host in seen.configs:
-        database = f"{seen.configs[host].data_dir}/member/snap/db"
-        stat = look(host, "stat", "-c", "%s", database, why="size of the database")
-        questions["size"] = Question(stat, lambda answer: None if answer.code else int(answer.stdout))
-    return questions
+    return {**questions, **ask_size(seen, host)}
+
+
+def ask_size(seen: Seen, host: str) -> Questions:
+    """Bytes of the database; None where there is none."""
+    if host not in seen.configs:
+        return {}
+    database = f"{seen.configs[host].data_dir}/member/snap/db"
+    stat = look(host, "stat", "-c", "%s", database, why="size of the database")
+    return {"size": Question(stat, lambda answer: None if answer.code else int(answer.stdout))}
 
 
 def _read_mounts(answer: Result) -> set[str]:
@@ -46,15 +51,9 @@ def _read_mounts(answer: Result) -> set[str]:
     return {row[1] for row in rows if "ro" in row[3].split(",")}
 
 
-def size(seen: Seen, host: str) -> int | None:
-    """Bytes of a member's database; None where there is none, or its host does not say."""
-    found: int | None = seen.known("disk", host).get("size")
-    return found
-
-
 def largest(seen: Seen) -> int:
     """Bytes of the largest member's database, or of the newest backup where that is larger."""
-    sizes = [size(seen, host) or 0 for host in seen.configs]
+    sizes = [seen.known("disk", host).get("size") or 0 for host in seen.configs]
     return max([*sizes, (seen.backup.bytes or 0) if seen.backup else 0])
 
 

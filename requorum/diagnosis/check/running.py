@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from requorum.cluster import deephaven, etcd, etcdctl, quorum
+from requorum.cluster import deephaven, etcdctl, quorum
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import LONG, SHORT, Command, Result
+from requorum.command import Result
 from requorum.diagnosis.check.check import (
     CLUSTER,
     HERE,
@@ -15,14 +15,13 @@ from requorum.diagnosis.check.check import (
     Questions,
     Ruling,
     Seen,
-    Values,
     Verdict,
     ruled,
     told,
     unknown,
 )
-from requorum.diagnosis.check.members import sees_leader, size
-from requorum.hosts.question import NAME, Question, checked
+from requorum.diagnosis.check.members import ask_addresses, ask_size, old, sees_leader
+from requorum.hosts.question import Question
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 
@@ -85,6 +84,13 @@ def judge_marks(seen: Seen, subject: str) -> Ruling:
 # -- the cluster as a whole --------------------------------------------------------------------------------------
 
 
+def ask_quorum(seen: Seen, subject: str) -> Questions:
+    """Of old members that are none any more: the others are asked for other checks."""
+    hosts = [host for host in old(seen.terms) if host not in seen.terms.member_hosts]
+    asked = {host: {**ask_addresses(seen, host), **ask_size(seen, host)} for host in hosts}
+    return {(host, key): question for host, questions in asked.items() for key, question in questions.items()}
+
+
 def judge_quorum(seen: Seen, subject: str) -> Ruling:
     """Told: what it means is for whoever reads it. One look, where a recovery watches for three elections."""
     verdict = quorum.decide([_sheet(seen, member.host) for member in seen.terms.inventory.old_members])
@@ -94,40 +100,27 @@ def judge_quorum(seen: Seen, subject: str) -> Ruling:
 def _sheet(seen: Seen, host: str) -> MemberFacts:
     """Of a host whose unit or addresses are not understood nothing may be concluded."""
     member = next(m for m in seen.terms.inventory.old_members if m.host == host)
-    unit, addresses = seen.known("etcd", host).get("unit"), seen.known("address", host).get("addresses")
-    if unit is None or addresses is None or host in seen.locked or host in seen.terms.gone:
+    known = {**seen.known("etcd", host), **seen.known("disk", host), **seen.known("address", host)}
+    known |= {key: value for (at, key), value in seen.known("quorum", CLUSTER).items() if at == host}
+    if not {"unit", "addresses"} <= known.keys() or host in seen.locked or host in seen.terms.gone:
         return MemberFacts(member, gone=host in seen.terms.gone, reached=False)
     return MemberFacts(
         member,
-        unit=unit,
+        unit=known["unit"],
         config=seen.configs.get(host),
-        has_data=size(seen, host) is not None,
-        addresses=addresses,
+        has_data=known.get("size") is not None,
+        addresses=known["addresses"],
         has_leader=sees_leader(seen, host),
     )
 
 
 def ask_health(seen: Seen, subject: str) -> Questions:
     """Of every member of the running cluster, as Deephaven's root; its own word would not name one that is lost."""
-    endpoints = _endpoints(seen)
+    endpoints, inventory = _endpoints(seen), seen.terms.inventory
     up = [endpoint for endpoint, host in endpoints.items() if sees_leader(seen, host)]
     down = [endpoint for endpoint in endpoints if endpoint not in up]
-    asked = {"up": _of_members(seen, up, "health", *PATIENT), "down": _of_members(seen, down, "health")}
-    return {key: Question(asked[key], _read_health) for key, those in (("up", up), ("down", down)) if those}
-
-
-def _read_health(answer: Result) -> dict[str, str | None] | str:
-    """Endpoint → None when healthy, else its error; without those of which etcdctl said nothing, and why."""
-    try:
-        return etcdctl.parse_health(answer.stdout)
-    except etcd.EtcdError:
-        return answer.words
-
-
-def _of_members(seen: Seen, endpoints: list[str], *question: str, deadline: int = SHORT) -> Command:
-    words = (f"--endpoints={','.join(endpoints)}", "endpoint", *question, "-w", "json")
-    why = f"{question[0]} of {', '.join(endpoints)}"
-    return deephaven.etcdctl(seen.terms.inventory, *words, why=why, deadline=deadline)
+    patient = {"up": etcdctl.ask_health(inventory, ",".join(up), *PATIENT)} if up else {}
+    return patient | ({"down": etcdctl.ask_health(inventory, ",".join(down))} if down else {})
 
 
 def _endpoints(seen: Seen) -> dict[str, str]:
@@ -142,48 +135,40 @@ def _endpoints(seen: Seen) -> dict[str, str]:
 
 
 def judge_health(seen: Seen, subject: str) -> Ruling:
-    said = _said(seen.values("health", subject))
+    said = _said(seen)
     if not said:
-        words = [words for words in seen.values("health", subject).values() if words]
-        return Ruling(Verdict.FAILS, f"{NOBODY}: {'; '.join(words)}")
+        return Ruling(Verdict.FAILS, f"{NOBODY}: {'; '.join(seen.refused('health', subject).values())}")
     sick = {host: said.get(endpoint, "no answer") for endpoint, host in _endpoints(seen).items()}
     return ruled([f"{host}: {error}" for host, error in sick.items() if error], ", ".join(sick))
 
 
 def healthy(seen: Seen) -> list[str]:
     """Endpoints of the members that answer an authenticated user."""
-    said = _said(seen.known("health", CLUSTER))
+    said = _said(seen)
     return [endpoint for endpoint in _endpoints(seen) if endpoint in said and said[endpoint] is None]
 
 
-def _said(values: Values) -> dict[str, str | None]:
-    return {endpoint: error for said in values.values() if isinstance(said, dict) for endpoint, error in said.items()}
+def _said(seen: Seen) -> dict[str, str | None]:
+    """Endpoint → None when healthy, else its error; without those of which etcdctl said nothing."""
+    values = seen.known("health", CLUSTER).values()
+    return {endpoint: error for said in values for endpoint, error in said.items()}
 
 
 def ask_status(seen: Seen, subject: str) -> Questions:
     """One call each: a token of one member may come too early to another, which then knows no such token."""
-    return {e: Question(_of_members(seen, [e], "status", *PATIENT), _read_status) for e in healthy(seen)}
-
-
-def _read_status(answer: Result) -> Status | str:
-    """What the one member that was asked says, or why it does not."""
-    if answer.code:
-        return answer.words
-    (status,) = etcdctl.parse_status(answer.stdout)
-    checked(answer.command.host, "version", status.version, NAME)
-    return status
+    return {endpoint: etcdctl.ask_member(seen.terms.inventory, endpoint, *PATIENT) for endpoint in healthy(seen)}
 
 
 def statuses(seen: Seen) -> dict[str, Status]:
     """Endpoint → status, of the members that gave one."""
-    return {e: status for e, status in seen.known("one cluster", CLUSTER).items() if isinstance(status, Status)}
+    return dict(seen.known("one cluster", CLUSTER))
 
 
 def judge_one_cluster(seen: Seen, subject: str) -> Ruling:
     if not healthy(seen):
         return unknown(NOBODY)
-    problems = [words for words in seen.values("one cluster", subject).values() if isinstance(words, str)]
     hosts = _endpoints(seen)
+    problems = [f"{hosts[endpoint]}: {words}" for endpoint, words in seen.refused("one cluster", subject).items()]
     found = {hosts[endpoint]: status for endpoint, status in statuses(seen).items()}
     if len({status.cluster_id for status in found.values()}) > 1:
         problems.append("they are several clusters")
@@ -201,23 +186,15 @@ def ask_hashes(seen: Seen, subject: str) -> Questions:
     """At the lowest revision that the members had, since Deephaven writes on; one call each, as for the status."""
     found = statuses(seen)
     revision = min((status.revision for status in found.values()), default=0)
-    question = ("hashkv", f"--rev={revision}", "--dial-timeout=20s", "--command-timeout=600s")  # it reads all data
-    return {e: Question(_of_members(seen, [e], *question, deadline=LONG), _read_hash) for e in found}
-
-
-def _read_hash(answer: Result) -> int | str:
-    if answer.code:
-        return answer.words
-    ((digest, _),) = etcdctl.parse_fingerprints(answer.stdout).values()
-    return digest
+    limits = ("--dial-timeout=20s", "--command-timeout=600s")
+    return {endpoint: etcdctl.ask_hash(seen.terms.inventory, endpoint, revision, *limits) for endpoint in found}
 
 
 def judge_hashes(seen: Seen, subject: str) -> Ruling:
-    values, hosts = seen.values("hashkv", subject), _endpoints(seen)
-    if not values:
+    hashes, hosts = seen.known("hashkv", subject), _endpoints(seen)
+    problems = [f"{hosts[endpoint]}: {words}" for endpoint, words in seen.refused("hashkv", subject).items()]
+    if not hashes and not problems:
         return unknown(NOBODY)
-    problems = [words for words in values.values() if isinstance(words, str)]
-    hashes = {endpoint: digest for endpoint, digest in values.items() if isinstance(digest, int)}
     if len(set(hashes.values())) > 1:
         problems += [f"{hosts[endpoint]}: {digest}" for endpoint, digest in sorted(hashes.items())]
     revision = min((status.revision for status in statuses(seen).values()), default=0)
@@ -232,28 +209,18 @@ def _ranges(seen: Seen) -> dict[str, tuple[int, int | None]]:
 def ask_keys(seen: Seen, subject: str) -> Questions:
     if not healthy(seen):
         return {}
-    count = ("--prefix", "--keys-only", "--limit=1", "-w", "json", *PATIENT)
-    return {prefix: Question(_get(seen, prefix, *count), _read_count) for prefix in _ranges(seen)}
-
-
-def _get(seen: Seen, prefix: str, *words: str) -> Command:
-    return deephaven.etcdctl(seen.terms.inventory, "get", prefix, *words, why=f"keys under {prefix or 'everything'}")
-
-
-def _read_count(answer: Result) -> int | str:
-    return answer.words if answer.code else etcdctl.parse_count(answer.stdout)
+    return {prefix: etcdctl.ask_count(seen.terms.inventory, prefix, *PATIENT) for prefix in _ranges(seen)}
 
 
 def judge_keys(seen: Seen, subject: str) -> Ruling:
-    counts = seen.values("keys", subject)
-    if not counts:
+    counts, good = seen.known("keys", subject), []
+    refused = seen.refused("keys", subject).items()
+    problems = [f"{f'under {prefix}' if prefix else 'in all'}: {words}" for prefix, words in refused]
+    if not counts and not problems:
         return unknown(NOBODY)
-    problems, good = [], []
-    for prefix, (least, most) in _ranges(seen).items():
-        where, count = f"under {prefix}" if prefix else "in all", counts[prefix]
-        if isinstance(count, str):
-            problems.append(f"{where}: {count}")
-        elif count < least or (most is not None and count > most):
+    for prefix, count in counts.items():
+        where, (least, most) = f"under {prefix}" if prefix else "in all", _ranges(seen)[prefix]
+        if count < least or (most is not None and count > most):
             wanted = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
             problems.append(f"{count:,} {where}, expected {wanted}")
         else:
@@ -293,7 +260,7 @@ CHECKS = (
         judge_marks,
         ask_marks,
     ),
-    Check("quorum", "whether there is a quorum", "", cluster, judge_quorum),
+    Check("quorum", "whether there is a quorum", "", cluster, judge_quorum, ask_quorum, always=True),
     Check(
         "health",
         "every member is healthy for an authenticated user",

@@ -160,6 +160,8 @@ def test_a_user_or_a_role_that_is_an_option_goes_no_further(name: str) -> None:
     [
         etcdctl.ask_health(LAB, "x"),
         etcdctl.ask_status(LAB),
+        etcdctl.ask_member(LAB, "x"),
+        etcdctl.ask_hash(LAB, "x", 5),
         etcdctl.ask_fingerprints(LAB, 5),
         etcdctl.ask_count(LAB, "/main"),
         etcdctl.ask_names(LAB, "user"),

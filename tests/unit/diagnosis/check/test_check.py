@@ -333,10 +333,7 @@ def test_findings_are_counted_in_words() -> None:
 
 HEALTHY = World().asked()
 QUESTIONS = [
-    question
-    for case in checks.cases(build.terms())
-    if case.subject in EVERYBODY
-    for question in case.check.ask(HEALTHY, case.subject).values()
+    question for case in checks.cases(build.terms()) for question in case.check.ask(HEALTHY, case.subject).values()
 ]
 
 
@@ -357,6 +354,19 @@ def test_a_host_whose_addresses_are_nonsense_is_not_taken_for_lost() -> None:
     findings = World(says=[("etcd-1", "ip -o addr", (0, "inet 999.1.1.1/24"))]).findings()
     assert "etcd-1: could not be asked" in findings[CLUSTER, "quorum"].found
     assert findings["etcd-1", "address"].verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("stat", "found"), [((0, "4096\n"), "down, with its data and its address"), ((1, ""), "down, and cannot come back")]
+)
+def test_an_old_member_that_is_none_any_more_is_asked_for_its_data_and_its_addresses(stat: Answer, found: str) -> None:
+    terms = build.terms(of=build.replaced())
+    says: list[tuple[str, str, Answer]] = [
+        ("etcd-3", "systemctl show", (0, "LoadState=loaded\nActiveState=inactive\n")),
+        ("etcd-3", "/metrics", (7, "")),
+        ("etcd-3", "stat -c %s", stat),
+    ]
+    assert f"etcd-3: {found}" in World(terms, says).findings()[CLUSTER, "quorum"].found
 
 
 def test_an_answer_that_is_not_understood_is_a_finding_and_the_others_are_made() -> None:
