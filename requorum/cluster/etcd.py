@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from requorum import yaml_text
 from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
 from requorum.hosts.certificates import Certificate
+from requorum.hosts.question import FORESEEN, NAME, PATH, Question, checked, plain
 from requorum.hosts.systemd import Unit
 from requorum.refusal import Refusal
+
+T = TypeVar("T")
 
 
 class EtcdError(Refusal):
@@ -18,6 +23,35 @@ class EtcdError(Refusal):
 
 
 # -- what is installed -------------------------------------------------------------------------------------------
+
+
+URL = re.compile(r"(https?|‹[a-z-]+›)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
+
+
+class Address(NamedTuple):
+    """Where a URL leads. `host` is an IP address or a name, without brackets, `port` None where none is written."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+def address(url: str) -> Address:
+    """https://[fd00::1]:2379 → (https, fd00::1, 2379); empty for what is not scheme, host and port alone."""
+    found, nowhere = URL.fullmatch(url), Address("", "", None)
+    if not found:
+        return nowhere
+    scheme, host, port = found[1], found[2].strip("[]"), int(found[3][1:]) if found[3] else None
+    try:
+        ipaddress.ip_address(host if found[2][0] == "[" else "::1")
+    except ValueError:
+        return nowhere
+    return nowhere if port is not None and not 0 < port < 1 << 16 else Address(scheme, host, port)
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a member's: it goes into configurations, command lines and a hosts file."""
+    return bool(address(text).host)
 
 
 @dataclass(frozen=True)
@@ -44,17 +78,35 @@ class MemberConfig:
         return tuple(dict.fromkeys(certificate.key for certificate in self.certificates))
 
     @property
+    def peers(self) -> tuple[tuple[str, str], ...]:
+        """(name, peer URL) of each member in `initial_cluster`."""
+        pairs = (part.partition("=") for part in self.initial_cluster.split(","))
+        return tuple((name, url) for name, _, url in pairs)
+
+    @property
     def health_url(self) -> str:
         """Where `/health` and `/metrics` answer without login: the metrics listener, else a client URL."""
         return self.metrics_url or self.client_urls[0]
 
 
+class UnusableError(EtcdError):
+    """The configuration of a member, with a word that must not become a name, a path or an address."""
+
+
+MOST_BYTES = 1 << 16  # of a `config.yaml`
+MOST_ELECTION_SECONDS = 50  # etcd takes no more
+
+
 def parse_config(text: str, where: str) -> MemberConfig:
-    """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member."""
+    """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member, `UnusableError` if
+    it is, and a word of it is not what it must be. The token alone may be any: it is only compared, shown and quoted.
+    """
+    if len(text) > MOST_BYTES:
+        raise EtcdError(where, f"is no etcd configuration: it has more than {MOST_BYTES:,} characters", "restore it")
     try:
         data = yaml_text.load(text)
     except yaml_text.YAMLError as error:
-        raise EtcdError(where, f"is not YAML: {' '.join(str(error).split())}", "restore it") from None
+        raise EtcdError(where, f"is not YAML: {' '.join(plain(str(error)).split())}", "restore it") from None
     if not isinstance(data, dict):
         raise EtcdError(where, "holds no etcd configuration", "restore it")
     wanted = ("name", "data-dir", "initial-cluster-token", "initial-cluster")
@@ -62,59 +114,85 @@ def parse_config(text: str, where: str) -> MemberConfig:
     if missing:
         raise EtcdError(where, f"lacks {', '.join(missing)}", "restore it")
     try:
-        return _member_config(data)
+        return _member_config(where, data)
+    except Refusal as refusal:
+        raise UnusableError(where, refusal.what, "look at it; restore it, or move it away") from None
     except (AttributeError, TypeError, ValueError) as error:
-        raise EtcdError(where, f"has a value that etcd would not take: {error}", "restore it") from None
+        raise UnusableError(where, f"has a value that etcd would not take: {plain(str(error))}", "restore it") from None
 
 
-def _member_config(data: dict[str, Any]) -> MemberConfig:
-    transport = data.get("client-transport-security") or {}
-    metrics = _urls(data.get("listen-metrics-urls"))
-    clients = _urls(data.get("advertise-client-urls")) or ("http://127.0.0.1:2379",)
+def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
+    def path(name: str, section: Mapping[str, object] = data) -> str:
+        value = str(section.get(name) or "")
+        return checked(where, name, value.rstrip("/") or value, PATH) if value else ""
+
+    def url(name: str, text: str) -> str:
+        if not is_url(text):
+            raise ValueError(f"{name} {text[:200]!r}")
+        return text
+
+    def urls(name: str) -> tuple[str, ...]:
+        parts = str(data.get(name) or "").split(",")
+        return tuple(url(name, part.strip()) for part in parts if part.strip())
+
+    sections = {kind: data.get(f"{kind}-transport-security") or {} for kind in ("peer", "client")}
+    named = {kind: tuple(path(f"{part}-file", s) for part in _FILES) for kind, s in sections.items()}
+    client, metrics = sections["client"], urls("listen-metrics-urls")
+    election = float(data.get("election-timeout") or 1000) / 1000
+    if not 0 < election <= MOST_ELECTION_SECONDS:
+        raise ValueError(f"election-timeout {election} s")
+    members = str(data["initial-cluster"])
+    for one in members.split(",") if not FORESEEN.fullmatch(members) else ():
+        name, _, at = one.partition("=")
+        url("initial-cluster", at)
+        checked(where, "name in initial-cluster", name, NAME)
+    data_dir = path("data-dir")
+    if data_dir == "/":
+        raise ValueError("data-dir /")
     return MemberConfig(
-        name=str(data["name"]),
+        name=checked(where, "name", str(data["name"]), NAME),
         token=str(data["initial-cluster-token"]),
-        data_dir=str(data["data-dir"]).rstrip("/"),
-        peer_url=(_urls(data.get("initial-advertise-peer-urls")) or ("",))[0],
-        client_urls=clients,
-        initial_cluster=str(data["initial-cluster"]),
+        data_dir=data_dir,
+        peer_url=(urls("initial-advertise-peer-urls") or ("",))[0],
+        client_urls=urls("advertise-client-urls") or ("http://127.0.0.1:2379",),
+        initial_cluster=members,
         metrics_url=metrics[0] if metrics else None,
-        client_cert=transport.get("cert-file"),
-        client_key=transport.get("key-file"),
-        demands_client_cert=bool(transport.get("client-cert-auth") or transport.get("trusted-ca-file")),
-        election_seconds=float(data.get("election-timeout") or 1000) / 1000,
-        certificates=_certificates(data),
-        wal_dir=str(data.get("wal-dir") or ""),
+        client_cert=named["client"][0] or None,
+        client_key=named["client"][1] or None,
+        demands_client_cert=bool(client.get("client-cert-auth") or client.get("trusted-ca-file")),
+        election_seconds=election,
+        certificates=_certificates(named.values()),
+        wal_dir=path("wal-dir"),
     )
+
+
+_FILES = ("cert", "key", "trusted-ca")
+
+
+def _certificates(named: Iterable[tuple[str, ...]]) -> tuple[Certificate, ...]:
+    """Peer and client certificates. Where clients present none, servers are signed by the peers' CA."""
+    ca = next((own for _, _, own in named if own), "")
+    return tuple(Certificate(cert, key, own or ca) for cert, key, own in named if cert and key)
 
 
 NOT_THERE = ("No such file or directory", "Not a directory")
 
 
-def read_config(answer: Result, where: str) -> MemberConfig | str | None:
-    """The configuration in the answer to `cat`; None where there is no such file, else why it cannot be read."""
+def ask_config(host: str, path: str) -> Question[MemberConfig | EtcdError | None]:
+    """The installed configuration; None where there is none. One that cannot be read or used is why, since a broken
+    machine must not stop what does not need it: `facts.configs` raises it, `facts.old_configs` takes it for none."""
+    return Question(look(host, "cat", path, why=f"read {path}"), lambda answer: _read_config(answer, f"{host}:{path}"))
+
+
+def _read_config(answer: Result, where: str) -> MemberConfig | EtcdError | None:
     if answer.code != 0:
-        return None if answer.words.endswith(NOT_THERE) else f"{where} cannot be read: {answer.words}"
+        if answer.words.endswith(NOT_THERE):
+            return None
+        return EtcdError(where, f"cannot be read: {answer.words}", "look at that host's disk, and restore the file")
     try:
         return parse_config(answer.stdout, where)
     except EtcdError as error:
-        return f"{error.where} {error.what}"
-
-
-def _certificates(data: dict[str, object]) -> tuple[Certificate, ...]:
-    """Peer and client certificates. Where clients present none, servers are signed by the peers' CA."""
-    sections = [data.get(f"{kind}-transport-security") for kind in ("peer", "client")]
-    found = [section for section in sections if isinstance(section, dict)]
-    ca = next((str(s["trusted-ca-file"]) for s in found if s.get("trusted-ca-file")), "")
-    return tuple(
-        Certificate(str(s["cert-file"]), str(s["key-file"]), str(s.get("trusted-ca-file") or ca))
-        for s in found
-        if s.get("cert-file") and s.get("key-file")
-    )
-
-
-def _urls(value: object) -> tuple[str, ...]:
-    return tuple(part.strip() for part in str(value).split(",") if part.strip()) if value else ()
+        return error
 
 
 @dataclass(frozen=True)
@@ -126,80 +204,69 @@ class Tools:
     bumps: bool
 
 
-def ask_tools(host: str) -> list[Command]:
-    """Version, where the tools are, and what `restore` can do; capabilities are asked, not guessed from versions."""
-    return [
-        look(host, "etcd", "--version", why="version of etcd", root=False),
-        look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
-        look(
-            host,
-            "sh",
-            "-c",
-            "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help",
-            why="what the tool can do",
-            root=False,
+def ask_tools(host: str) -> Question[Tools]:
+    """Version, where the tools are, and what `restore` can do; capabilities are asked, not guessed from versions.
+    Its first command alone is `etcd --version`. Refuses a host that lacks one of them."""
+    usage = "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help"
+    return Question(
+        (
+            look(host, "etcd", "--version", why="version of etcd", root=False),
+            look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
+            look(host, "sh", "-c", usage, why="what the tool can do", root=False),
         ),
-    ]
+        _read_tools,
+    )
 
 
 def parse_version(text: str) -> str | None:
     """`etcd --version`; None where it is not etcd that answered."""
-    found = re.search(r"etcd Version: (\S+)", text)
+    found = re.search(r"etcd Version: ([A-Za-z0-9.+~-]{1,64})(?!\S)", text)
     return found.group(1) if found else None
 
 
-def parse_tools(host: str, version: str, where: str, usage: str) -> Tools:
-    found = parse_version(version)
+def _read_tools(version: Result, where: Result, usage: Result) -> Tools:
+    host, found, lines = version.command.host, parse_version(version.stdout), where.stdout.strip().splitlines()
     if found is None:
         raise EtcdError(host, "has no etcd in its PATH", "install the etcd that the other members run")
-    if not where.strip():
+    if not lines:
         raise EtcdError(host, "has neither etcdutl nor etcdctl in its PATH", "install etcd's client tools")
-    return Tools(found, where.strip().splitlines()[0], "--bump-revision" in usage)
+    return Tools(found, checked(host, "tool", lines[0], PATH), "--bump-revision" in usage.stdout + usage.stderr)
 
 
 # -- health without login ----------------------------------------------------------------------------------------
 
 
-def ask_leader(host: str, config: MemberConfig) -> Command:
-    """`/metrics` of the member, asked on its own host: answers without login and without consensus."""
-    return ask_page(host, config, "metrics", why="whether the member has a leader")
+def ask_leader(host: str, config: MemberConfig) -> Question[bool | None]:
+    """Whether the member sees a leader; None where it does not answer. Without login and without consensus."""
+    return ask_page(host, config, "metrics", sees_leader, why="whether the member has a leader")
 
 
-def ask_page(host: str, config: MemberConfig, page: str, why: str = "what the member says of itself") -> Command:
-    """`/metrics` or `/health`, asked on the member's own host."""
+def ask_page(
+    host: str, config: MemberConfig, page: str, read: Callable[[str], T], why: str = "what the member says of itself"
+) -> Question[T]:
+    """`/metrics` or `/health`, asked on the member's own host: what `read` makes of it, of "" where there is none."""
     cert = (
         ("--cert", config.client_cert, "--key", config.client_key)
         if config.demands_client_cert and config.client_cert and config.client_key
         else ()
     )
-    return look(host, "curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}", why=why)
+    argv = ("curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}")
+    return Question(look(host, *argv, why=why), lambda answer: read(answer.stdout if answer.code == 0 else ""))
 
 
-def parse_leader(metrics: str) -> bool | None:
-    """Whether the member sees a leader; None where it did not answer."""
+def sees_leader(metrics: str) -> bool | None:
     found = re.search(r"^etcd_server_has_leader (\d)", metrics, re.M)
     return None if found is None else found.group(1) == "1"
 
 
-def ask_authentication(host: str, config: MemberConfig) -> Command:
-    """A read without login and without consensus, through the JSON gateway on the member's own host."""
-    return look(
-        host,
-        "curl",
-        "-sSk",
-        "--max-time",
-        "3",
-        "-d",
-        '{"key":"AA==","serializable":true}',
-        f"{config.client_urls[0]}/v3/kv/range",
-        why="whether reading needs a login",
-        root=False,
+def ask_authentication(host: str, config: MemberConfig) -> Question[bool]:
+    """Whether reading needs a login: a read without one and without consensus, through the JSON gateway."""
+    argv = ("curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}')
+    url = f"{config.client_urls[0]}/v3/kv/range"
+    return Question(
+        look(host, *argv, url, why="whether reading needs a login", root=False),
+        lambda answer: "user name is empty" in answer.stdout,  # etcd's word where authentication is on
     )
-
-
-def demands_login(answer: str) -> bool:
-    """etcd's word to a read without a user where authentication is on."""
-    return "user name is empty" in answer
 
 
 # -- stopping and setting aside ----------------------------------------------------------------------------------
@@ -318,6 +385,3 @@ def start(host: str, unit: str) -> list[Command]:
     return [
         act(host, "systemctl", "enable", "--now", "--no-block", unit, why=f"start {unit}, now and with the machine")
     ]
-
-
-# -- what a running cluster says (asked through the vendor's etcdctl) --------------------------------------------

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
 
-from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcd import MemberConfig, address
 from requorum.hosts.system import Reach
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
@@ -191,5 +190,4 @@ def listens(config: MemberConfig | None, has_leader: bool | None, ip: str, port:
     """
     if config is None or has_leader is None:
         return False
-    url = urlsplit(config.peer_url)
-    return (url.hostname, url.port) == (ip, port)
+    return address(config.peer_url)[1:] == (ip, port)

@@ -8,15 +8,14 @@ process and the namespace with it, and the unit ends by itself after `BOOT_SECON
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
+from requorum.cluster.etcd import address, is_url
 from requorum.command import LONG, SLICE, Command, act, act_long
 from requorum.refusal import Refusal
 
@@ -63,19 +62,18 @@ class Boot:
 
     @property
     def host_name(self) -> str:
-        return urlsplit(self.peer_url).hostname or ""
+        return address(self.peer_url).host
 
     def config(self, port: int) -> str:
         """Its config.yaml: nothing secret, no TLS for clients since nobody else is in the namespace."""
-        peer_port = urlsplit(self.peer_url).port or 2380
-        scheme = urlsplit(self.peer_url).scheme
+        scheme, _, port_of_peers = address(self.peer_url)
         ip = f"[{self.address}]" if ":" in self.address else self.address
         lines: dict[str, object] = {
             "name": self.name,
             "data-dir": f"{ROOM}/{self.number}",
             "listen-client-urls": f"http://127.0.0.1:{port}",
             "advertise-client-urls": f"http://127.0.0.1:{port}",
-            "listen-peer-urls": f"{scheme}://{ip}:{peer_port}",
+            "listen-peer-urls": f"{scheme}://{ip}:{port_of_peers or 2380}",
             "initial-advertise-peer-urls": self.peer_url,
             "initial-cluster": self.initial_cluster,
             "initial-cluster-token": self.token,
@@ -240,17 +238,6 @@ class Answers:
     logins: dict[str, str] = field(default_factory=dict)
 
 
-def is_peer_url(text: str) -> bool:
-    """Whether it is scheme, host and port alone: it goes into configurations, a hosts file and a certificate."""
-    try:
-        return bool(_PEER_URL.fullmatch(text)) and urlsplit(text).port != 0  # raises for a port or address that is none
-    except ValueError:
-        return False
-
-
-_PEER_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
-
-
 def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
     """Reads the program's output; `words` is what is shown of a boot that ended without a word of its own.
 
@@ -264,7 +251,7 @@ def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
             name, answer = event["event"], event.get("answer")
             if name == "members":
                 found["members"] = tuple((str(m.get("name", "")), str(m["peerURLs"][0])) for m in answer)
-                if odd := next((url for _, url in found["members"] if not is_peer_url(url)), None):
+                if odd := next((url for _, url in found["members"] if not is_url(url)), None):
                     raise ValueError(odd)
             elif name == "alarms":
                 found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))

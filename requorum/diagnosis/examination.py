@@ -6,13 +6,12 @@ A host that does not answer, a file that cannot be parsed, a tool that fails are
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from requorum.cluster import deephaven, quorum
-from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcd import MemberConfig, address
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis import questions, rounds
 from requorum.diagnosis.causes import refused
@@ -209,7 +208,7 @@ def installed_members(inventory: Inventory, configs: Iterable[MemberConfig]) -> 
 
     Before a recovery to other addresses or machines the old ones are in place, after it the new ones.
     """
-    named = [set(re.findall(r"//\[?([0-9A-Fa-f.:]+?)\]?:\d+", config.initial_cluster)) for config in configs]
+    named = [{address(url).host for _, url in config.peers} for config in configs]
 
     def fit(members: tuple[Member, ...]) -> int:
         ips = {member.ip for member in members}

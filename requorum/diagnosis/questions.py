@@ -31,11 +31,15 @@ def _lines(answer: Result) -> tuple[str, ...]:
 def ask_config(host: str, path: str) -> Question[MemberConfig | str]:
     """A member's configuration, or why there is none."""
 
-    def read(answer: Result) -> MemberConfig | str:
-        found = etcd.read_config(answer, f"{host}:{path}")
-        return found if isinstance(found, MemberConfig) else found or answer.words
+    asked = etcd.ask_config(host, path)
 
-    return Question(look(host, "cat", path, why=f"read {path}"), read)
+    def read(answer: Result) -> MemberConfig | str:
+        found = asked.read(answer)
+        if isinstance(found, MemberConfig):
+            return found
+        return f"{found.where} {found.what}" if found else answer.words
+
+    return Question(asked.command, read)
 
 
 # df's figures of the deepest directory that exists, and how that is mounted.
@@ -88,12 +92,12 @@ class Metrics:
 
 
 def ask_metrics(host: str, config: MemberConfig) -> Question[Metrics]:
-    return Question(etcd.ask_leader(host, config), _read_metrics)
+    return etcd.ask_page(host, config, "metrics", _read_metrics, why="whether the member has a leader")
 
 
-def _read_metrics(answer: Result) -> Metrics:
-    revision = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", answer.stdout, re.M)
-    return Metrics(etcd.parse_leader(answer.stdout), int(float(revision[1])) if revision else None)
+def _read_metrics(page: str) -> Metrics:
+    revision = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", page, re.M)
+    return Metrics(etcd.sees_leader(page), int(float(revision[1])) if revision else None)
 
 
 def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> Command:
@@ -122,7 +126,7 @@ def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> 
 
 def ask_health(host: str, config: MemberConfig) -> Question[str]:
     """The member's own page, as it is."""
-    return Question(etcd.ask_page(host, config, "health"), lambda answer: answer.stdout.strip())
+    return etcd.ask_page(host, config, "health", str.strip)
 
 
 def ask_cluster_id(host: str, config: MemberConfig) -> Question[str | None]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum.cluster import deephaven, etcd, etcdctl
-from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.peers import _peer_hash, parse_peer_hash
-from requorum.command import Command, act, look
+from requorum.command import Command, act
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import plain
 from requorum.inventory import Expect, Inventory
 from requorum.run import facts, marker
 from requorum.run.run import Run
@@ -113,11 +113,12 @@ def every_member_is_up_to_date(run: Run, revision: int) -> None:
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
-        health = machine.look(_page(machine.name, config, "health"))
-        metrics = machine.look(_page(machine.name, config, "metrics"))
-        told[machine.name] = _gauges(metrics.stdout)
-        if not re.search(r'"health"\s*:\s*"?true', health.stdout):
-            return f"/health says {health.stdout.strip() or health.words}"
+        health = machine.ask(etcd.ask_page(machine.name, config, "health", plain, why="the member's /health"))
+        told[machine.name] = machine.ask(
+            etcd.ask_page(machine.name, config, "metrics", _gauges, why="the member's /metrics")
+        )
+        if not re.search(r'"health"\s*:\s*"?true', health):
+            return f"/health says {health.strip() or 'nothing'}"
         if told[machine.name].get("etcd_server_has_leader") != 1:
             return "no leader"
         found = told[machine.name].get("etcd_debugging_mvcc_current_revision", 0)
@@ -140,11 +141,6 @@ def every_member_is_up_to_date(run: Run, revision: int) -> None:
         "the members hold different data: this backup does not restore alike everywhere",
     )
     run.note(f"leader {leaders[0]}, revision {max(r or 0 for r in revisions):,} on all members")
-
-
-def _page(host: str, config: MemberConfig, name: str) -> Command:
-    asked = etcd.ask_leader(host, config)
-    return look(host, *asked.argv[:-1], f"{config.health_url}/{name}", why=f"the member's /{name}")
 
 
 def _gauges(metrics: str) -> dict[str, int]:

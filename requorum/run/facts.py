@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterable
 
 from requorum.cluster import archive, deephaven, etcd, quorum
-from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import HUGE, Command, Result, look
 from requorum.hosts import system, systemd
+from requorum.hosts.question import PATH, Question, checked
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import history as incident
@@ -35,39 +36,45 @@ def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
 
 
 def tools(run: Run) -> dict[str, Tools]:
-    questions = [question for host in run.terms.member_hosts for question in etcd.ask_tools(host)]
-    return {
-        host: etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
-        for host, (version, where, usage) in run.look_by_host(questions).items()
-    }
+    return run.ask({host: etcd.ask_tools(host) for host in run.terms.member_hosts})
 
 
 def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:
     return run.ask({host: systemd.ask_unit(host, run.inventory.etcd.unit) for host in hosts})
 
 
+def _configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | EtcdError | None]:
+    return run.ask({host: etcd.ask_config(host, run.inventory.etcd.config) for host in hosts})
+
+
 def configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
     """Each host's installed etcd configuration; None where there is none. Raises `EtcdError` for one that is broken."""
-    path = run.inventory.etcd.config
-    answers = by_host(run, [_ask_config(host, path) for host in hosts])
-    return {host: etcd.parse_config(r.stdout, f"{host}:{path}") if r.code == 0 else None for host, r in answers.items()}
+    found: dict[str, MemberConfig | None] = {}
+    for host, config in _configs(run, hosts).items():
+        if isinstance(config, EtcdError):
+            raise config
+        found[host] = config
+    return found
+
+
+def installed_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig]:
+    """The same, where there must be one on every host."""
+    found, path = configs(run, hosts), run.inventory.etcd.config
+    for host, config in found.items():
+        if config is None:
+            raise EtcdError(f"{host}:{path}", "cannot be read: there is no such file", "restore it")
+    return {host: config for host, config in found.items() if config is not None}
 
 
 def configs_or_why(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
     """The same of machines that may be broken: why it cannot be read stands in its place."""
-    path = run.inventory.etcd.config
-    answers = by_host(run, [_ask_config(host, path) for host in hosts])
-    return {host: etcd.read_config(answer, f"{host}:{path}") for host, answer in answers.items()}
+    found = _configs(run, hosts).items()
+    return {host: f"{got.where} {got.what}" if isinstance(got, EtcdError) else got for host, got in found}
 
 
 def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
     """The same; None also where it cannot be read, since one bad file must not stop what it is not needed for."""
-    found = configs_or_why(run, hosts)
-    return {host: None if isinstance(config, str) else config for host, config in found.items()}
-
-
-def _ask_config(host: str, path: str) -> Command:
-    return look(host, "cat", path, why=f"read {path}")
+    return {h: config if isinstance(config, MemberConfig) else None for h, config in _configs(run, hosts).items()}
 
 
 def is_still_under_way(run: Run, mark: Marker) -> bool:
@@ -160,8 +167,7 @@ def _database_sizes(run: Run, configured: dict[str, MemberConfig]) -> dict[str, 
 
 def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
     """Whether each member sees a leader now; None where it does not answer."""
-    answers = by_host(run, [etcd.ask_leader(h, c) for h, c in configured.items()])
-    return {h: etcd.parse_leader(r.stdout) if r.code == 0 else None for h, r in answers.items()}
+    return run.ask({host: etcd.ask_leader(host, config) for host, config in configured.items()})
 
 
 def watch_leaders(
@@ -186,9 +192,9 @@ def closed_without_quorum(run: Run, verdict: Verdict | None) -> frozenset[str]:
     """Hosts of members where nobody can log in without quorum: authentication is on, and only passwords are known."""
     if verdict is None or _has_client_key(run):
         return frozenset()
-    up = [facts for facts in verdict.members if facts.config and facts.has_leader is not None]
-    answers = by_host(run, [etcd.ask_authentication(f.member.host, f.config) for f in up if f.config])
-    return frozenset(host for host, result in answers.items() if etcd.demands_login(result.stdout))
+    up = {f.member.host: f.config for f in verdict.members if f.config and f.has_leader is not None}
+    closed = run.ask({host: etcd.ask_authentication(host, config) for host, config in up.items()})
+    return frozenset(host for host, demands_login in closed.items() if demands_login)
 
 
 def _has_client_key(run: Run) -> bool:
@@ -283,14 +289,19 @@ def listings(run: Run, archives: Iterable[str]) -> list[list[archive.Entry]]:
 
 def archived_configs(run: Run) -> dict[str, MemberConfig]:
     """path → configuration, for every `config.yaml` in the server archive that was unpacked for reading."""
-    terms = run.terms
-    root = terms.place("read/server")
-    (names,) = run.look(
-        [look(terms.configuration_server, "find", root, "-name", "config.yaml", why="what was generated")]
-    )
-    paths = sorted(names.stdout.splitlines())
-    texts = run.look([look(terms.configuration_server, "cat", p, why="read it", accept=(0,)) for p in paths])
-    return {p: etcd.parse_config(t.stdout, p) for p, t in zip(paths, texts, strict=True)}
+    host, root = run.terms.configuration_server, run.terms.place("read/server")
+    find = look(host, "find", root, "-name", "config.yaml", why="what was generated")
+
+    def paths(answer: Result) -> list[str]:
+        return sorted(checked(host, "path", path, PATH) for path in answer.stdout.splitlines())
+
+    found = run.ask({root: Question(find, paths)})[root]
+    return run.ask({path: _ask_archived(host, path) for path in found})
+
+
+def _ask_archived(host: str, path: str) -> Question[MemberConfig]:
+    read = look(host, "cat", path, why="read it", accept=(0,))
+    return Question(read, lambda answer: etcd.parse_config(answer.stdout, path))
 
 
 def new_configs(run: Run) -> dict[str, MemberConfig]:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from requorum.cluster import deephaven, etcdctl
-from requorum.cluster.etcd import EtcdError
+from requorum.cluster.etcd import EtcdError, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
 from requorum.command import LONG, Action, Command, Fetch, Result, act, look
@@ -78,11 +78,6 @@ def ask_healthiest(inventory: Inventory) -> Question[Status]:
         for question in ("health", "status")
     )
     return Question((health, status), read)
-
-
-def ip_of(endpoint: str) -> str:
-    """https://[fd00::1]:2379 → fd00::1"""
-    return endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
 
 
 # -- on the configuration server ---------------------------------------------------------------------------------
@@ -154,7 +149,7 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     if isinstance(saved, Unread):
         raise BackupError(f"{host}:{path}", saved.why, "run again; if it stays so, look at that machine's disk")
     assert saved.revision is not None and saved.keys is not None
-    hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == ip_of(member.endpoint)][:1]
+    hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == address(member.endpoint).host][:1]
     token = None
     try:
         for at, config in facts.configs(run, hosts).items():

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from requorum.cluster import lineage as lineages
-from requorum.cluster.etcd import EtcdError, MemberConfig, parse_config
+from requorum.cluster.etcd import EtcdError, MemberConfig, UnusableError, is_url, parse_config
 from requorum.cluster.lineage import Lineage
-from requorum.cluster.sandbox import is_peer_url
 from requorum.command import Command, Result, look
 from requorum.hosts.question import NAME, Question
 from requorum.inventory import Member
@@ -91,14 +90,17 @@ def ask_earlier(host: str, config: str, cluster: str) -> Question[Earlier]:
 
 def _read_earlier(host: str, answer: Result) -> Earlier:
     """What of it are configurations of a member; anything else lies beside them by right."""
-    found = []
+    found, odd = [], []
     for line in answer.stdout.splitlines():
         encoded, _, path = line.partition(" ")
         try:
             found.append(parse_config(base64.b64decode(encoded, validate=True).decode(), f"{host}:{path}"))
+        except UnusableError as error:
+            odd.append(f"{error.where}: {error.what}")
         except (ValueError, EtcdError):
             continue
-    return Earlier(tuple(found), "" if answer.code == 0 else f"earlier configurations cannot be read: {answer.words}")
+    odd += [answer.words] if answer.code else []
+    return Earlier(tuple(found), f"earlier configurations cannot be read: {'; '.join(odd)}" if odd else "")
 
 
 def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) -> list[MemberConfig]:
@@ -182,7 +184,7 @@ def _unfit(config: MemberConfig) -> str:
     words = [("name", config.name), ("token", config.token), *(("member's name", name) for name in members)]
     urls = [url for url in (config.peer_url, *members.values()) if url]
     odd = [f"{what} {word[:200]!r}" for what, word in words if not NAME.fullmatch(word)]
-    odd += [f"peer URL {url[:200]!r}" for url in urls if not is_peer_url(url)]
+    odd += [f"peer URL {url[:200]!r}" for url in urls if not is_url(url)]
     return f"the configuration of {config.data_dir} has the {odd[0]}, which is none" if odd else ""
 
 

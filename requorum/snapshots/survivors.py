@@ -13,10 +13,9 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from requorum.cluster import sandbox
-from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcd import MemberConfig, address
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import HUGE, Action, Command, Copy, Result, act, act_long, look
@@ -279,17 +278,16 @@ def boots(
 
     def made(name: str, stand_in: bool) -> Boot:
         url = urls[name]
-        host = urlsplit(url).hostname or ""
         try:
-            address = str(ipaddress.ip_address(host))
+            ip = str(ipaddress.ip_address(address(url).host))
         except ValueError:
             if name not in known:
                 raise SalvageError(
                     name, f"has the peer URL {url}, of an unknown address", "list it in old_members"
                 ) from None
-            address = known[name]
+            ip = known[name]
         number = next(free) if stand_in else numbers[name]
-        return Boot(number, name, url, address, initial, token, existing=True, stand_in=stand_in, force=force)
+        return Boot(number, name, url, ip, initial, token, existing=True, stand_in=stand_in, force=force)
 
     lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
     dead = [name for name in urls if name not in own]

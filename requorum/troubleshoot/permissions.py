@@ -20,7 +20,7 @@ from requorum.command import LONG, Command, act, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import Unit
-from requorum.run import marker
+from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
 from requorum.troubleshoot.restarts import Back
@@ -263,11 +263,7 @@ def nothing_waits_to_begin_an_empty_cluster(run: Run, sheets: Sequence[MemberFac
 def findings_on_hosts(run: Run, hosts: Sequence[str]) -> list[Finding]:
     """What the etcd account does not own of its data, or cannot use of its configuration."""
     settings = run.inventory.etcd
-    texts = {r.command.host: r for r in run.look([look(h, "cat", settings.config, why="what it names") for h in hosts])}
-    for host, text in texts.items():
-        if text.code != 0:
-            raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {text.words}", "restore it")
-    configs = {h: etcd.parse_config(text.stdout, f"{h}:{settings.config}") for h, text in texts.items()}
+    configs = facts.installed_configs(run, hosts)
     needed = {host: real_paths(config, settings.config) for host, config in configs.items()}
     questions = [
         question

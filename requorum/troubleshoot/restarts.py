@@ -17,6 +17,7 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question, plain
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
@@ -48,13 +49,9 @@ def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
 
     def look_at(machine: Machine) -> tuple[systemd.Unit, MemberConfig | None, bool | None, bool]:
         unit = machine.ask(systemd.ask_unit(machine.name, settings.unit))
-        read = machine.look(look(machine.name, "cat", settings.config, why=f"read {settings.config}"))
-        try:
-            config = etcd.parse_config(read.stdout, machine.name) if read.code == 0 else None
-        except etcd.EtcdError:
-            config = None
-        answer = machine.look(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        leader = etcd.parse_leader(answer.stdout) if answer and answer.code == 0 else None
+        read = machine.ask(etcd.ask_config(machine.name, settings.config))
+        config = read if isinstance(read, MemberConfig) else None
+        leader = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
         return unit, config, leader, config is not None and machine.ask(disks.ask_log(machine.name, config.data_dir))
 
     found = run.fleet.each([member.host for member in members], look_at)
@@ -182,8 +179,8 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
             )
             stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
             return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
-        answer = machine.look(ask_health(machine.name, sheet.config))
-        return None if says_healthy(answer.stdout) else f"not healthy yet: {answer.words}"
+        said = machine.ask(ask_health(machine.name, sheet.config))
+        return f"not healthy yet: {said}" if said else None
 
     run.prove(
         (sheet.member.host,),
@@ -194,10 +191,15 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
     )
 
 
-def ask_health(host: str, config: MemberConfig) -> Command:
-    """`/health` reads through consensus and needs no login; asked as `etcd.ask_leader` asks for the metrics."""
-    asked = etcd.ask_leader(host, config)
-    return look(host, *asked.argv[:-1], f"{config.health_url}/health", why="whether the member is healthy")
+def ask_health(host: str, config: MemberConfig) -> Question[str | None]:
+    """None, or what `/health` says, which reads through consensus and needs no login."""
+    return etcd.ask_page(
+        host,
+        config,
+        "health",
+        lambda page: None if says_healthy(page) else plain(page.strip()) or "no answer",
+        why="whether the member is healthy",
+    )
 
 
 def says_healthy(answer: str) -> bool:

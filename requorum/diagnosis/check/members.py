@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from requorum.cluster import etcd
-from requorum.cluster.etcd import Tools
 from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled, told
@@ -90,7 +89,7 @@ def judge_address(seen: Seen, host: str) -> Ruling:
         given = [m for m in (*seen.terms.inventory.members, *seen.terms.old_members) if m.host == host]
         if config.name not in {m.name for m in given}:
             problems.append(f"etcd calls itself {config.name}, the inventory {given[0].name}")
-        peer = config.peer_url.split("//")[-1].rsplit(":", 1)[0].strip("[]")
+        peer = etcd.address(config.peer_url).host
         if peer not in {m.ip for m in given}:
             problems.append(f"etcd is configured for {peer}")
     return ruled(problems, f"{member.name} at {member.ip}")
@@ -100,10 +99,7 @@ def judge_address(seen: Seen, host: str) -> Ruling:
 
 
 def ask_version(seen: Seen, host: str) -> Questions:
-    def read(version: Result, where: Result, usage: Result) -> Tools:
-        return etcd.parse_tools(host, version.stdout, where.stdout, usage.stdout + usage.stderr)
-
-    return {"tools": Question(tuple(etcd.ask_tools(host)), read)}
+    return {"tools": etcd.ask_tools(host)}
 
 
 def judge_version(seen: Seen, host: str) -> Ruling:
@@ -135,7 +131,7 @@ def ask_etcd(seen: Seen, host: str) -> Questions:
         "listens": Question(look(host, "ss", "-Htln", why="who listens", root=False), _read_sockets),
     }
     if host in seen.configs:
-        questions["leader"] = Question(etcd.ask_leader(host, seen.configs[host]), _read_leader)
+        questions["leader"] = etcd.ask_leader(host, seen.configs[host])
     return questions
 
 
@@ -143,10 +139,6 @@ def _read_sockets(answer: Result) -> set[str]:
     """The local addresses, each with its port."""
     rows = [line.split() for line in answer.stdout.splitlines()]
     return {row[3] for row in rows if len(row) > 3}
-
-
-def _read_leader(answer: Result) -> bool | None:
-    return etcd.parse_leader(answer.stdout) if answer.code == 0 else None
 
 
 def sees_leader(seen: Seen, host: str) -> bool | None:

@@ -12,13 +12,11 @@ from typing import Any
 
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import look
 from requorum.diagnosis import rounds
 from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.run import Run
 from requorum.snapshots.files import newest_backup
@@ -58,7 +56,7 @@ def _configs(run: Run, seen: Seen) -> Seen:
         run.fleet,
         silent,
         sudo={host: system.ask_root(host) for host in seen.everyone()},
-        config={host: ask_config(host, path) for host in run.terms.etcd_hosts},
+        config={host: etcd.ask_config(host, path) for host in run.terms.etcd_hosts},
     )
     locked = {host: str(value) for host, value in found["sudo"].items() if value is not None}
     read = found["config"]
@@ -67,12 +65,8 @@ def _configs(run: Run, seen: Seen) -> Seen:
         silent=silent,
         locked=locked,
         configs={host: value for host, value in read.items() if isinstance(value, MemberConfig)},
-        broken_configs={host: str(value) for host, value in read.items() if isinstance(value, str | Refusal)},
+        broken_configs={host: f"{why.where} {why.what}" for host, why in read.items() if isinstance(why, Refusal)},
     )
-
-
-def ask_config(host: str, path: str) -> Question[MemberConfig | str | None]:
-    return Question(look(host, "cat", path, why=f"read {path}"), lambda answer: etcd.read_config(answer, path))
 
 
 def _ask(run: Run, seen: Seen, cases: Sequence[Case]) -> Seen:

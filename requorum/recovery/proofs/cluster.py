@@ -100,8 +100,7 @@ def every_member_sees_a_leader(run: Run) -> None:
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
         assert config is not None
-        answer = machine.look(etcd.ask_leader(machine.name, config))
-        leader = etcd.parse_leader(answer.stdout) if answer.code == 0 else None
+        leader = machine.ask(etcd.ask_leader(machine.name, config))
         if leader:
             return None
         state = machine.ask(systemd.ask_unit(machine.name, run.inventory.etcd.unit))

@@ -112,11 +112,12 @@ class TestOtherAnswers:
 
     @pytest.mark.parametrize(("digit", "leader"), [("1", True), ("0", False)])
     def test_metrics_tell_whether_there_is_a_leader(self, digit: str, leader: bool) -> None:
-        assert etcd.parse_leader(METRICS.format(digit)) is leader
+        assert understood(etcd.ask_leader("etcd-1", build.config()), METRICS.format(digit)) is leader
 
     @pytest.mark.parametrize("text", ["", "curl: (7) Failed to connect", "# TYPE etcd_server_has_leader gauge"])
     def test_no_answer_is_not_the_same_as_no_leader(self, text: str) -> None:
-        assert etcd.parse_leader(text) is None
+        assert understood(etcd.ask_leader("etcd-1", build.config()), text) is None
+        assert understood(etcd.ask_leader("etcd-1", build.config()), METRICS.format(1), code=28) is None
 
     def test_the_status_of_a_snapshot(self) -> None:
         text = '{"hash":2634397866,"revision":5,"totalKey":15,"totalSize":24576}\n'
@@ -201,18 +202,18 @@ class TestPermissions:
 
 class TestTools:
     def test_what_can_bump_is_asked_of_the_tool_not_guessed(self) -> None:
-        assert etcd.parse_tools("etcd-1", VERSION, "/usr/bin/etcdctl\n", USAGE_34) == etcd.Tools(
+        assert understood(etcd.ask_tools("etcd-1"), VERSION, "/usr/bin/etcdctl\n", USAGE_34) == etcd.Tools(
             "3.4.23", "/usr/bin/etcdctl", bumps=False
         )
-        assert etcd.parse_tools("etcd-1", VERSION, "/usr/bin/etcdutl\n", USAGE_35).bumps
+        assert understood(etcd.ask_tools("etcd-1"), VERSION, "/usr/bin/etcdutl\n", USAGE_35).bumps
 
     def test_a_host_without_etcd_is_named(self) -> None:
         with pytest.raises(EtcdError, match="etcd-2: has no etcd in its PATH"):
-            etcd.parse_tools("etcd-2", "", "/usr/bin/etcdctl", USAGE_35)
+            understood(etcd.ask_tools("etcd-2"), "", "/usr/bin/etcdctl", USAGE_35)
 
     def test_a_host_without_client_tools_is_named(self) -> None:
         with pytest.raises(EtcdError, match="etcd-2: has neither etcdutl nor etcdctl"):
-            etcd.parse_tools("etcd-2", VERSION, "\n", USAGE_35)
+            understood(etcd.ask_tools("etcd-2"), VERSION, "\n", USAGE_35)
 
 
 class TestConfigurations:
@@ -249,8 +250,9 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
 
     def test_a_certificate_is_shown_only_where_one_is_demanded(self) -> None:
         demanding = self.TEXT.replace("server.key}", "server.key, client-cert-auth: true}")
-        assert "--cert" not in etcd.ask_leader("h", etcd.parse_config(self.TEXT, "x")).argv
-        assert "/c/server.crt" in etcd.ask_leader("h", etcd.parse_config(demanding, "x")).argv
+        without, shown = (etcd.ask_leader("h", etcd.parse_config(text, "x")) for text in (self.TEXT, demanding))
+        assert "--cert" not in without.commands[0].argv
+        assert "/c/server.crt" in shown.commands[0].argv
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -259,3 +261,80 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
     def test_what_is_none_is_named(self, text: str, says: str) -> None:
         with pytest.raises(EtcdError, match=f"etcd-1:/etc/x: {says}"):
             etcd.parse_config(text, "etcd-1:/etc/x")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("name", "../../etc"),  # H1: it wrote as root on the gathering host, and removed another directory
+            ("name", "a b"),
+            ("name", '"a\\nlisten-client-urls: http://0.0.0.0:2379"'),
+            ("data-dir", "/var/lib/../../etc"),
+            ("data-dir", "relative"),
+            ("data-dir", "/"),
+            ("data-dir", "/a b"),
+            ("wal-dir", "$(x)"),
+            ("initial-cluster", "etcd-1=https://10.0.0.11:2380,../x=https://10.0.0.12:2380"),
+            ("initial-cluster", '"etcd-1=https://10.0.0.11:2380\\nforce-new-cluster: true"'),
+            ("initial-advertise-peer-urls", "file:///etc/passwd"),
+            ("advertise-client-urls", "https://10.0.0.11:2379/#"),
+            ("listen-metrics-urls", "-o/etc/passwd"),
+            ("election-timeout", ".inf"),  # the runbook would wait for three of them
+            ("election-timeout", "-1"),
+            ("client-transport-security", "{cert-file: /c/../x, key-file: /c/k}"),
+            ("peer-transport-security", "[]x"),
+        ],
+    )
+    def test_a_word_that_leads_elsewhere_is_never_part_of_a_configuration(self, key: str, value: str) -> None:
+        kept = [line for line in self.TEXT.splitlines() if not line.startswith(f"{key}:")]
+        found = understood(etcd.ask_config("etcd-1", "/x"), "\n".join([*kept, f"{key}: {value}"]))
+        assert isinstance(found, EtcdError)
+        assert str(found).startswith("etcd-1:/x: ")
+
+    def test_a_token_of_any_spelling_refuses_nothing(self) -> None:
+        odd = self.TEXT.replace("token: lab", 'token: "lab of old\\n\\e"')
+        assert etcd.parse_config(odd, "x").token == "lab of old\n\x1b"
+
+    def test_a_data_directory_has_one_spelling(self) -> None:
+        assert etcd.parse_config(self.TEXT.replace("dh/lab", "dh/lab//"), "x").data_dir == "/var/lib/etcd/dh/lab"
+
+    @pytest.mark.parametrize(
+        "text",
+        ["a: &a [x]\nb: [*a, *a]", "a: " + "[" * 20_000, "#" * etcd.MOST_BYTES, f"a: {'9' * 5000}"],
+        ids=["aliases", "nesting", "size", "digits"],
+    )
+    def test_a_bomb_is_no_configuration(self, text: str) -> None:
+        assert isinstance(understood(etcd.ask_config("etcd-1", "/x"), f"{self.TEXT}{text}"), EtcdError)
+
+    def test_where_there_is_no_file_there_is_none_and_what_cannot_be_read_is_why(self) -> None:
+        question = etcd.ask_config("etcd-1", "/x")
+        assert understood(question, "", code=1, stderr="cat: /x: No such file or directory") is None
+        found = understood(question, "", code=1, stderr="cat: /x: Input/output error")
+        assert isinstance(found, EtcdError) and "Input/output error" in str(found)
+
+    @given(st.text(max_size=2000) | st.text(max_size=200).map(lambda text: f"{TestConfigurations.TEXT}\n{text}"))
+    def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(self, text: str) -> None:
+        config = build.config()
+        understood(etcd.ask_config("etcd-1", "/x"), text)
+        understood(etcd.ask_leader("etcd-1", config), text)
+        understood(etcd.ask_authentication("etcd-1", config), text)
+        with build.refused_by("etcd-1"):
+            understood(etcd.ask_tools("etcd-1"), VERSION, text, text)
+        with build.refused_by("etcd-1"):
+            understood(etcd.ask_tools("etcd-1"), text, "/usr/bin/etcdutl", text)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://10.0.0.11:2380", ("https", "10.0.0.11", 2380)),
+        ("https://[fd00::1]:2379", ("https", "fd00::1", 2379)),
+        ("http://etcd-1.example", ("http", "etcd-1.example", None)),
+        ("", ("", "", None)),
+        *(
+            (odd, ("", "", None))
+            for odd in ("https://u@10.0.0.11:2380", "https://[::x]:1", "http://a:0", "http://a:65536/")
+        ),
+    ],
+)
+def test_a_url_leads_to_one_address(url: str, wanted: tuple[str, str, int | None]) -> None:
+    assert etcd.address(url) == wanted
