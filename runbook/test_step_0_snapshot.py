@@ -12,7 +12,7 @@ from requorum.run import facts, marker
 from requorum.run import run as locking
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import sources
+from requorum.snapshots import choice
 
 
 class TestStep0Snapshot:
@@ -66,7 +66,7 @@ class TestStep0Snapshot:
 
     def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""
-        found = progress.sources.source = sources.from_files(run, progress.sources, progress.verdict)
+        found = progress.sources.source = choice.in_step_0(run, progress.sources, progress.verdict)
         if found:
             run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
 
@@ -93,7 +93,7 @@ class TestStep0Snapshot:
         verdict, data = progress.verdict, progress.sources
         closed = facts.closed_without_quorum(run, verdict)
         saves = run.do(plan.save_from_survivors(run.terms, verdict, closed))
-        newer = sources.better(run, data, verdict, saves)
+        newer = choice.after_saves(run, data, verdict, saves)
         if newer:
             run.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")
             data.source = newer

@@ -12,7 +12,7 @@ from requorum.recovery.undo import baseline, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import choice, ondisk, salvage, sources
+from requorum.snapshots import choice, loss, ondisk, salvage, sources
 
 
 class TestStep1Stop:
@@ -40,11 +40,11 @@ class TestStep1Stop:
 
     def test_then_only_known_machines_are_connected(self, run: Run, progress: Progress) -> None:
         """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""
-        machines.only_known_machines_are_connected(run, sources.is_handover(run, progress.verdict))
+        machines.only_known_machines_are_connected(run, choice.is_handover(run, progress.verdict))
 
     def test_when_a_healthy_cluster_is_saved(self, run: Run, progress: Progress) -> None:
         """Only with --rebuild on a cluster that has quorum: with nobody writing, the save is the whole truth."""
-        if not sources.is_handover(run, progress.verdict):
+        if not choice.is_handover(run, progress.verdict):
             return
         source = progress.sources.source = sources.save_healthy_cluster(run, progress.verdict)
         held = facts.staged(run)
@@ -92,11 +92,11 @@ class TestStep1Stop:
         data = progress.sources
         if data.salvaged is None:
             return
-        decision = sources.decide(run, data, data.salvaged)
+        decision = choice.in_step_1(run, data, data.salvaged)
         for line in decision.notes:
             run.note(line)
         data.source, data.loss = decision.source, decision.loss
-        run.do([choice.note_loss(run.terms, decision.loss)], bookkeeping=True)
+        run.do([loss.note_loss(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:
             progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
             machines.there_is_room(run, decision.source.bytes)

@@ -3,7 +3,7 @@
 A lineage is a token and a cluster ID. The token stands in `config.yaml`, the cluster ID at the head of every WAL file,
 and both can be told from the members that a snapshot itself lists, since etcd derives IDs from peer URLs and the token.
 Each run of ours makes a new cluster, so it leaves a birth record on the hosts: from which data, and by how much the
-revision was bumped. Pure functions only; `sources` asks the hosts, `ranking` chooses.
+revision was bumped. Pure functions only; `sources` asks the hosts, `choice` decides.
 """
 
 from __future__ import annotations

@@ -1,27 +1,234 @@
-"""Choosing what is restored, once the old etcd is proven stopped: salvage, a snapshot, or the last resort.
-
-One pure decision over what the stages have found, with `ranking`'s order; what follows from it for the table, for the
-operator's terminal and for the report's data loss is said here too. Nothing is asked and nothing is run.
-"""
+"""Which data is restored: chosen in Step 0 from what can be had by then, and for good in Step 1, once the old etcd is
+proven stopped: the salvage, a snapshot, or the last resort. `ranking` orders, `sources` gathers."""
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
-from requorum.command import Command, look
-from requorum.hosts.question import Question
+from requorum.cluster.quorum import Kind, State, Verdict
+from requorum.command import Result
+from requorum.evidence.journal import now
+from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE
-from requorum.run.terms import Terms
+from requorum.run.run import Run
 from requorum.snapshots import disks, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
+from requorum.snapshots.files import of_files
+from requorum.snapshots.loss import Loss, loss_of, why_lost
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.sources import Sources, doubt, of_this_run, recall, salvageable, saved, show
 from requorum.snapshots.survivors import Salvaged, listed
+
+# -- by stages -------------------------------------------------------------------------------------------------
+
+
+def is_handover(run: Run, verdict: Verdict | None) -> bool:
+    """Whether a healthy cluster is being rebuilt from itself: it is saved anew on every run until it is stopped."""
+    return verdict is not None and verdict.kind is Kind.INTACT and not run.options.names_data
+
+
+def in_step_0(run: Run, sources: Sources, verdict: Verdict | None) -> Source | None:
+    """The verified file to restore; None in a handover, where the healthy cluster itself will be saved.
+
+    A run that is carried on keeps to its data once that could be restored somewhere, or when it is a healthy cluster's
+    save, which cannot be made again; before that the choice is made anew. Raises `SnapshotError` when there is none.
+    """
+    recall(run, sources)
+    if is_handover(run, verdict):
+        return None
+    if run.mark.snapshot and verdict is None:
+        return of_this_run(run)
+    if run.mark.origin == "handover":
+        _refuse_a_save_that_may_be_old(run, verdict)
+        return of_this_run(run)
+    refused = disks.refusal(sources.disks, sources.family, run.options.salvage, run.options.skip_hash)
+    if refused:
+        raise SnapshotError(*refused)
+    doubt(run, sources)
+    chosen = _choose_file(run, sources)
+    _refuse_what_is_not_understood(run, sources)
+    alive = (State.LEADERLESS, State.HEALTHY)
+    lets_save = verdict is not None and any(f.state in alive for f in verdict.members)
+    if not lets_save and not _on_disks(run, sources, verdict):
+        if chosen is None:
+            raise _nothing_at_all(sources)
+        refuse_an_old_file(run, _row(sources, chosen))
+    return chosen
+
+
+def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
+    """Before anything is touched: a disk may hold newer data that no salvage will find."""
+    options = run.options
+    whole = {disk.host for disk in salvageable(run, sources)}
+    members, doubts = len(run.inventory.old_members), tuple(sources.doubts.items())
+    salvaged = Salvaged(None, members=members, could_not=doubts)
+    stop = refusal(_found(run, sources, salvaged))
+    if stop and 2 * len(whole) <= members and not options.names_data:
+        raise stop
+
+
+def _refuse_a_save_that_may_be_old(run: Run, verdict: Verdict | None) -> None:
+    """A handover's save holds only if nobody wrote after it: every old member was set aside, or its disk can tell."""
+    members = verdict.members if verdict else ()
+    unsure = [f.member.host for f in members if not f.has_data and (f.gone or (f.unit and f.unit.installed))]
+    if unsure:
+        raise SnapshotError(
+            ", ".join(unsure),
+            f"may have been written to after run {run.mark.run} saved the run at {run.mark.taken}",
+            "give that run up (docs/night.md#giving-a-run-up), and run the same command again: what the stopped "
+            "members' disks hold is salvaged then, and where that fails the run stops with the choices",
+        )
+
+
+def after_saves(run: Run, sources: Sources, verdict: Verdict | None, saves: list[Result]) -> Source | None:
+    """The newest save from a survivor, where it is newer than what is held. Raises where there is nothing at all."""
+    whole = []
+    for save in saves:
+        found = saved(run, save, "survivor")
+        if isinstance(found, Source):
+            whole.append(found)
+        else:
+            path = ", ".join(save.command.makes)
+            row = Candidate("survivor", save.command.host, path, now(), problem=found.why)
+            _rank(run, sources, [row, *sources.rows])
+    held, last = sources.source, not is_handover(run, verdict) and not _on_disks(run, sources, verdict)
+    if not whole and last and held is None:
+        raise _nothing_at_all(sources)
+    best = _offer(run, sources, whole) if whole else held
+    if last:
+        refuse_an_old_file(run, _row(sources, best))
+    return best if best is not None and (held is None or best.sha256 != held.sha256) else None
+
+
+def _on_disks(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
+    """Whether Step 1 may find data on old members' disks; a run that is carried on finds out there."""
+    if verdict is None or run.options.skip_hash:
+        return True
+    return bool(salvageable(run, sources))
+
+
+def _nothing_at_all(sources: Sources) -> SnapshotError:
+    return nothing(
+        "neither --snapshot, nor snapshot.file, nor a backup in snapshot.directory, no surviving member lets anybody "
+        "log in, and no old member's disk holds a whole log and database of the lost cluster",
+        sources.rows,
+    )
+
+
+def in_step_1(run: Run, sources: Sources, salvaged: Salvaged) -> Decision:
+    """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
+    that is too old, or where the disks may hold more and nobody named other data."""
+    found = _found(run, sources, salvaged)
+    chosen, rows = table(found)
+    show(run, sources, rows)
+    stop = refusal(found)
+    if stop and not run.options.snapshot and not obeys(found, chosen):
+        raise stop
+    if chosen is not None:
+        refuse_an_old_file(run, chosen, why_lost(chosen, salvaged))
+    return decide(found)
+
+
+def _found(run: Run, sources: Sources, salvaged: Salvaged) -> Found:
+    return Found(
+        sources.rows,
+        sources.disks,
+        sources.family,
+        sources.source,
+        salvaged,
+        run.options.salvage,
+        sources.last_resort,
+        run.options.accepted,
+    )
+
+
+def _choose_file(run: Run, sources: Sources) -> Source | None:
+    """The file to restore, out of all on this machine; None where none may be chosen by itself.
+
+    Its age is judged by `refuse_an_old_file`, once nothing can take its place any more. Raises `SnapshotError` for a
+    named file that is bad.
+    """
+    family, options = sources.family, run.options
+    found = of_files(run.inventory, options.snapshot, family)
+    for candidate in found:
+        if candidate.named and candidate.problem:
+            raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
+    chosen = _rank(run, sources, [*found, *disks.listed(sources.disks, family, options.salvage)])
+    for candidate in found:
+        if candidate.problem:
+            run.note(f"skipped: {candidate.path} {candidate.problem}")
+    if chosen is None:
+        return None
+    if chosen.named and family.line and not _of_family(chosen, family):
+        run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
+    return chosen.source
+
+
+def _offer(run: Run, sources: Sources, made: list[Source]) -> Source | None:
+    """Adds what was just made to the table, and chooses again. Returns the chosen one, None where there is none.
+
+    A source without a lineage is the lost cluster's own: it was taken from its members.
+    """
+    lost = sources.family.lost
+    owned = [replace(s, lineage=lost, bumps=sources.family.bump(lost)) if s.lineage is None else s for s in made]
+    chosen = _rank(run, sources, [*map(ranking.of, owned), *sources.rows])
+    return chosen.source if chosen else None
+
+
+def _rank(run: Run, sources: Sources, candidates: list[Candidate]) -> Candidate | None:
+    chosen, rows = ranking.rank(candidates, sources.family)
+    show(run, sources, rows)
+    return chosen
+
+
+def _row(sources: Sources, source: Source | None) -> Candidate | None:
+    """Its row in the table."""
+    rows = [row for row in sources.rows if row.source and source]
+    return next((row for row in rows if source and row.source and row.source.path == source.path), None)
+
+
+def _of_family(candidate: Candidate, family: Family) -> bool:
+    return candidate.lineage is not None and family.generation(candidate.lineage) is not None
+
+
+def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") -> None:
+    """Raises `SnapshotError` where a backup that nobody named would be restored, and is too old. `without`: why it is
+    not the salvage, where that was tried: etcd is stopped then, and the same command carries the run on.
+
+    A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
+    """
+    age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
+    if chosen is None or age is None or run.options.accepted.has("backup"):
+        return
+    accept = f"--snapshot={shlex.quote(chosen.path)}"
+    if not without:
+        raise SnapshotError(chosen.path, age, f"find a newer one, or accept its age with {accept}")
+    raise SnapshotError(
+        chosen.path,
+        f"{without}; {age}",
+        f"the run stays as it is and is carried on by the same command: once salvage can succeed or a newer backup is "
+        f"in its place, or with {accept}, which accepts its age",
+    )
+
+
+def too_old(inventory: Inventory, chosen: Candidate | None, at: datetime) -> str | None:
+    """Whether a backup that was chosen by itself was older than `snapshot.max_age_hours` at that moment, in words."""
+    if chosen is None or chosen.kind != "file" or chosen.named:
+        return None
+    hours, most = (at - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600, inventory.snapshot.max_age_hours
+    if hours <= most:
+        return None
+    return f"the newest backup is {hours:.1f} h old, more than snapshot.max_age_hours {most:g}"
+
+
+# -- the decision of Step 1, a pure function over what was found --------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -259,92 +466,3 @@ def nothing(what: str, rows: Sequence[Candidate]) -> SnapshotError:
         for host in hosts[:1]
     ]
     return SnapshotError("no data", what, "; ".join(remedy))
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
-
-    certain: int | None
-    possible: int | None
-    why: str
-
-
-def note_loss(terms: Terms, found: Loss) -> Command:
-    """Kept on the configuration server for the report of a run that is carried on."""
-    content = json.dumps(asdict(found)) + "\n"
-    return Command(
-        terms.configuration_server,
-        ("dd", f"of={terms.place('loss.json')}", "status=none"),
-        "note what is lost",
-        stdin=content.encode(),
-    )
-
-
-def ask_loss(terms: Terms) -> Question[Loss | None]:
-    """None where nothing was noted, or what is no such note."""
-    question = look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
-    return Question(question, lambda answer: _read_loss(answer.stdout))
-
-
-def _read_loss(text: str) -> Loss | None:
-    try:
-        loss = Loss(**json.loads(text))
-    except (ValueError, TypeError):
-        return None
-    numbers = all(value is None or type(value) is int for value in (loss.certain, loss.possible))
-    return loss if numbers and isinstance(loss.why, str) and loss.why.isprintable() else None
-
-
-def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
-    """What is lost when `chosen` is restored."""
-    if chosen.kind == SALVAGE:
-        found = _of_salvage(salvaged)
-        if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
-            return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}")
-        return found
-    if chosen.kind == ON_DISK:
-        why = (
-            f"{why_lost(chosen, salvaged)}; the database on the disk of {chosen.host} was restored without a hash, so "
-            "nothing tells whether it is whole, and writes that were only in its log are missing (1 to 78 "
-            "acknowledged ones in 13 of 13 trials)"
-        )
-        return Loss(None, None, why)
-    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
-    certain = None
-    if newest is not None and chosen.revision is not None:
-        certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
-    why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
-    return Loss(certain, None, why)
-
-
-def _of_salvage(salvaged: Salvaged) -> Loss:
-    held, members = len(salvaged.survivors), salvaged.members
-    if salvaged.how == "alone":
-        why = (
-            "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
-            "are dropped (1 to 5 in 4 of 13 trials)"
-        )
-        return Loss(None, None, why)
-    shown = salvaged.on_disk
-    if shown is None or salvaged.source is None or (salvaged.source.revision or 0) < shown:
-        why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
-        return Loss(None, None, why)
-    if held > members // 2:
-        why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
-        return Loss(0, 0, why)
-    why = (
-        f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
-        "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
-    )
-    return Loss(None, None, why)
-
-
-def why_lost(chosen: Candidate, salvaged: Salvaged) -> str:
-    """Why it is not the salvage."""
-    if salvaged.source:
-        newest = salvaged.source.revision or 0
-        if chosen.named == BY_YOU:
-            return f"a snapshot was named, and the salvage at revision {newest:,} was not used"
-        return f"the salvage ends at revision {newest:,}, before this snapshot"
-    return salvaged.absence

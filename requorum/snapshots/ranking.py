@@ -1,4 +1,4 @@
-"""Every source of data in one table, and which of them is restored. A pure function over what `sources` has found.
+"""The order of all sources, in one table, each with its verdict. A pure function over what `sources` has found.
 
 The order: what the operator names is used as named; salvage before backups, unless it ends before one; only the lost
 cluster's family competes; its own data before that of the cluster it was once restored from, since Deephaven went on

@@ -16,10 +16,10 @@ from requorum.run import facts
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.snapshots import attempts, choice, disks, on_host, survivors
+from requorum.snapshots import attempts, disks, loss, on_host, survivors
 from requorum.snapshots.attempts import Tried
-from requorum.snapshots.choice import Loss
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.loss import Loss
 from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
@@ -37,13 +37,13 @@ def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool
 def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
     run.note("decided by the run that is carried on")
-    (loss,) = run.ask({"loss": choice.ask_loss(run.terms)}).values()
-    return loss
+    (noted,) = run.ask({"loss": loss.ask_loss(run.terms)}).values()
+    return noted
 
 
 def hold(run: Run, sources: Sources) -> Salvaged:
     """Salvages what disks hold of the lost cluster, or of the one that was named. A failure is an outcome, not an
-    error, as long as the hosts answer: `sources.decide` says what follows from it. Raises `Unreachable` for one that
+    error, as long as the hosts answer: `choice.in_step_1` says what follows from it. Raises `Unreachable` for one that
     does not."""
     picked = salvageable(run, sources)
     empty = Salvaged(

@@ -2,7 +2,7 @@
 
 A snapshot of etcd is a bbolt database (whole pages of 512-byte blocks) followed by the 32-byte SHA-256 of all before
 it; `etcdctl snapshot status` does not check that sum, so it is checked here, streaming. `files` finds and lists
-them, `ranking` chooses; `Source` is what they hand on.
+them; `Source` is what is handed on.
 """
 
 from __future__ import annotations

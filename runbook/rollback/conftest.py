@@ -8,7 +8,7 @@ import pytest
 
 from requorum.recovery.undo.baseline import Record
 from requorum.run.run import Run, Section
-from requorum.snapshots.choice import Loss
+from requorum.snapshots.loss import Loss
 
 
 @dataclass

@@ -18,7 +18,7 @@ from requorum.run import history, marker
 from requorum.run.history import ask_births, ask_runs
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
-from requorum.snapshots.choice import ask_loss
+from requorum.snapshots.loss import ask_loss
 from tests.unit.build import terms, understood
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "9c571ea"

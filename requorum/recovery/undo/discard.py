@@ -12,7 +12,7 @@ from requorum.run.marker import Undone
 from requorum.run.run import Run
 from requorum.snapshots import backup, on_host
 from requorum.snapshots.backup import Tonight
-from requorum.snapshots.choice import Loss
+from requorum.snapshots.loss import Loss
 from requorum.snapshots.vault import Vault
 
 

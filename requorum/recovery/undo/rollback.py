@@ -23,7 +23,7 @@ from requorum.refusal import NothingToDo, Refusal
 from requorum.run import history
 from requorum.run.marker import Marker, Phase, Undone
 from requorum.run.terms import Terms
-from requorum.snapshots.choice import Loss
+from requorum.snapshots.loss import Loss
 
 
 class RollbackError(Refusal):

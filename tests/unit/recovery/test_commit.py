@@ -19,7 +19,7 @@ from requorum.run import facts
 from requorum.run.lock import LockError
 from requorum.run.run import Run
 from requorum.run.terms import Options
-from requorum.snapshots.choice import Loss
+from requorum.snapshots.loss import Loss
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.sources import Sources
 from tests.unit import build

@@ -13,7 +13,7 @@ from requorum.recovery import plan, trial
 from requorum.run.accepted import Accepted
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.snapshots import attempts, choice, disks, on_host, ondisk, ranking
+from requorum.snapshots import attempts, choice, disks, loss, on_host, ondisk, ranking
 from requorum.snapshots.choice import Found
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family, family_of
@@ -455,15 +455,15 @@ def test_the_loss_is_a_number_where_one_is_known(
 ) -> None:
     made = ranking.of(outcome.source) if chosen is None and outcome.source else chosen
     assert made is not None
-    lost = choice.loss_of(made, outcome)
+    lost = loss.loss_of(made, outcome)
     assert (lost.certain, lost.possible) == (certain, possible)
     assert why in lost.why
 
 
 def test_the_loss_survives_being_noted() -> None:
-    lost = choice.loss_of(backup(5), torn(9))
-    content = choice.note_loss(build.terms(), lost).stdin
+    lost = loss.loss_of(backup(5), torn(9))
+    content = loss.note_loss(build.terms(), lost).stdin
     assert content is not None
     texts = (content.decode(), "", '{"certain": "0", "possible": null, "why": ""}', "[]")
-    read = [choice.ask_loss(build.terms()).understand([Result(Command("h", (), ""), 0, t, "", 0)]) for t in texts]
+    read = [loss.ask_loss(build.terms()).understand([Result(Command("h", (), ""), 0, t, "", 0)]) for t in texts]
     assert read == [lost, None, None, None]

@@ -17,7 +17,7 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
 from requorum.recovery import drill
-from requorum.snapshots import files, manifest, ranking, snapshot, sources
+from requorum.snapshots import choice, files, manifest, ranking, snapshot
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError
@@ -244,13 +244,13 @@ def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path
 def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     old = files.of_file(backup(tmp_path, "a.snap", hours=3), Family())
-    assert sources.too_old(inventory(), old, now) == (
+    assert choice.too_old(inventory(), old, now) == (
         "the newest backup is 3.0 h old, more than snapshot.max_age_hours 2"
     )
     for named in (ranking.BY_YOU, ranking.IN_INVENTORY):
-        assert sources.too_old(inventory(), files.of_file(Path(old.path), Family(), named), now) is None
+        assert choice.too_old(inventory(), files.of_file(Path(old.path), Family(), named), now) is None
     young = files.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
-    assert sources.too_old(inventory(), young, now) is None
+    assert choice.too_old(inventory(), young, now) is None
 
 
 def test_where_there_is_no_directory_at_all_nothing_is_offered() -> None:

@@ -12,7 +12,7 @@ from requorum.cluster.lineage import Lineage
 from requorum.command import Result
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
-from requorum.snapshots import backup, choice, disks, emptiness, layout, on_host, survivors
+from requorum.snapshots import backup, disks, emptiness, layout, loss, on_host, survivors
 from requorum.snapshots.emptiness import Place
 from tests.unit import build
 
@@ -27,7 +27,7 @@ NEVER_REFUSE = [  # one broken host must not stop the others
     emptiness.ask_stray("etcd-1", DATA),
     emptiness.ask_way("etcd-1", DATA),
     layout.ask_layout("etcd-1", DATA),
-    choice.ask_loss(build.terms()),
+    loss.ask_loss(build.terms()),
     on_host.ask_status("etcd-1", "/x.snap"),
     survivors.ask_survivor(1, DISK, "/var/lib"),
 ]

@@ -12,7 +12,7 @@ from requorum.command import Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
-from requorum.snapshots import layout, salvage, sources
+from requorum.snapshots import choice, layout, salvage
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError
 from requorum.snapshots.sources import Sources
@@ -40,7 +40,7 @@ def prepared(place: Path, hosts: Hosts, **options: Any) -> tuple[Planning, Sourc
 
 def decided(run: Planning, found: Sources) -> Decision:
     """As Step 1 ends."""
-    return sources.decide(run, found, salvage.hold(run, found))
+    return choice.in_step_1(run, found, salvage.hold(run, found))
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Refusal) -> None:

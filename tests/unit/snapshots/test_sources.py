@@ -15,7 +15,7 @@ from requorum.command import Command, Result
 from requorum.recovery.progress import Progress
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
-from requorum.snapshots import layout, on_host, salvage, sources
+from requorum.snapshots import choice, layout, on_host, salvage
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
@@ -50,7 +50,7 @@ def at(place: Path, hours: float, hosts: Hosts, alive: bool = False, **options: 
 
 def from_files(run: Planning, progress: Progress) -> Source | None:
     """As Step 0 chooses."""
-    progress.sources.source = sources.from_files(run, progress.sources, progress.verdict)
+    progress.sources.source = choice.in_step_0(run, progress.sources, progress.verdict)
     return progress.sources.source
 
 
@@ -86,7 +86,7 @@ def test_where_only_a_survivor_that_is_up_could_give_better_it_is_refused_once_t
     failed = Result(Command("infra-1", ("etcdctl", "save", "/x"), ""), 1, "", "user name is empty", 0.0)
     for saves in ([], [failed]):
         with pytest.raises(SnapshotError, match=r"27\.0 h old") as error:
-            sources.better(run, progress.sources, progress.verdict, saves)
+            choice.after_saves(run, progress.sources, progress.verdict, saves)
         assert f"--snapshot={path}" in error.value.remedy
 
 
@@ -94,7 +94,7 @@ def test_a_save_that_etcd_cannot_read_is_listed_with_why_and_not_restored(tmp_pa
     run, progress, _ = at(tmp_path, 1, Wiped(), alive=True)
     held = from_files(run, progress)
     save = on_host.save(run.terms, "https://10.0.0.11:2379", "/live.snap")
-    assert sources.better(run, progress.sources, progress.verdict, [Result(save, 0, "", "", 0.0)]) is None
+    assert choice.after_saves(run, progress.sources, progress.verdict, [Result(save, 0, "", "", 0.0)]) is None
     row = next(row for row in progress.sources.rows if row.kind == "survivor")
     assert (row.path, row.source) == ("/live.snap", None) and (row.problem or "").startswith("cannot be read")
     assert held is not None
@@ -104,7 +104,7 @@ def test_where_salvage_failed_the_run_stops_whatever_the_backups_age(tmp_path: P
     run, progress, path = at(tmp_path, 27, Hosts())
     from_files(run, progress)
     with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
-        sources.decide(run, progress.sources, FAILED)
+        choice.in_step_1(run, progress.sources, FAILED)
     assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
     assert "run the same command again" in error.value.remedy
 
@@ -115,7 +115,7 @@ def test_named_when_the_run_is_carried_on_it_is_what_is_restored(tmp_path: Path)
     run.terms = replace(run.terms, mark=replace(run.mark, snapshot="another", origin="file"))
     from_files(run, progress)
     assert not salvage.is_decided(run, progress.sources.source, progress.verdict)
-    decision = sources.decide(run, progress.sources, FAILED)
+    decision = choice.in_step_1(run, progress.sources, FAILED)
     assert (decision.source.path, decision.rows[0].verdict) == (str(path), "chosen: named by you")
 
 
@@ -123,7 +123,7 @@ def test_one_that_was_young_enough_when_the_run_began_stays_so_while_it_is_carri
     run, progress, path = at(tmp_path, 28, Wiped())
     carried_on(run, 3)
     from_files(run, progress)
-    assert sources.decide(run, progress.sources, NOTHING).source.path == str(path)
+    assert choice.in_step_1(run, progress.sources, NOTHING).source.path == str(path)
 
 
 def test_one_that_was_too_old_when_the_run_began_is_refused_again_when_it_is_carried_on(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_one_that_was_too_old_when_the_run_began_is_refused_again_when_it_is_car
     carried_on(run, 1)
     from_files(run, progress)
     with pytest.raises(SnapshotError, match=r"no disk holds anything to salvage; .* 27\.0 h old"):
-        sources.decide(run, progress.sources, NOTHING)
+        choice.in_step_1(run, progress.sources, NOTHING)
 
 
 def test_a_handover_that_was_cut_off_never_advises_an_older_backup(tmp_path: Path) -> None:

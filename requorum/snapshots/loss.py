@@ -1,0 +1,102 @@
+"""What is lost with the data that is restored, in numbers where they are known, and its note for a run carried on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from requorum.command import Command, look
+from requorum.hosts.question import Question
+from requorum.run.marker import ON_DISK, SALVAGE
+from requorum.run.terms import Terms
+from requorum.snapshots.ranking import BY_YOU, Candidate
+from requorum.snapshots.survivors import Salvaged
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
+
+    certain: int | None
+    possible: int | None
+    why: str
+
+
+def note_loss(terms: Terms, found: Loss) -> Command:
+    """Kept on the configuration server for the report of a run that is carried on."""
+    content = json.dumps(asdict(found)) + "\n"
+    return Command(
+        terms.configuration_server,
+        ("dd", f"of={terms.place('loss.json')}", "status=none"),
+        "note what is lost",
+        stdin=content.encode(),
+    )
+
+
+def ask_loss(terms: Terms) -> Question[Loss | None]:
+    """None where nothing was noted, or what is no such note."""
+    question = look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
+    return Question(question, lambda answer: _read_loss(answer.stdout))
+
+
+def _read_loss(text: str) -> Loss | None:
+    try:
+        loss = Loss(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+    numbers = all(value is None or type(value) is int for value in (loss.certain, loss.possible))
+    return loss if numbers and isinstance(loss.why, str) and loss.why.isprintable() else None
+
+
+def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
+    """What is lost when `chosen` is restored."""
+    if chosen.kind == SALVAGE:
+        found = _of_salvage(salvaged)
+        if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
+            return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}")
+        return found
+    if chosen.kind == ON_DISK:
+        why = (
+            f"{why_lost(chosen, salvaged)}; the database on the disk of {chosen.host} was restored without a hash, so "
+            "nothing tells whether it is whole, and writes that were only in its log are missing (1 to 78 "
+            "acknowledged ones in 13 of 13 trials)"
+        )
+        return Loss(None, None, why)
+    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
+    certain = None
+    if newest is not None and chosen.revision is not None:
+        certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
+    why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
+    return Loss(certain, None, why)
+
+
+def _of_salvage(salvaged: Salvaged) -> Loss:
+    held, members = len(salvaged.survivors), salvaged.members
+    if salvaged.how == "alone":
+        why = (
+            "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
+            "are dropped (1 to 5 in 4 of 13 trials)"
+        )
+        return Loss(None, None, why)
+    shown = salvaged.on_disk
+    if shown is None or salvaged.source is None or (salvaged.source.revision or 0) < shown:
+        why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
+        return Loss(None, None, why)
+    if held > members // 2:
+        why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
+        return Loss(0, 0, why)
+    why = (
+        f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
+        "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
+    )
+    return Loss(None, None, why)
+
+
+def why_lost(chosen: Candidate, salvaged: Salvaged) -> str:
+    """Why it is not the salvage."""
+    if salvaged.source:
+        newest = salvaged.source.revision or 0
+        if chosen.named == BY_YOU:
+            return f"a snapshot was named, and the salvage at revision {newest:,} was not used"
+        return f"the salvage ends at revision {newest:,}, before this snapshot"
+    return salvaged.absence
