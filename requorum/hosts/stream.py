@@ -35,6 +35,10 @@ def _blocks_of_file(path: Path) -> Iterator[bytes]:
         raise StreamError("this machine", f"{path} cannot be read: {error.strerror}") from None
 
 
+def _begin(argv: Sequence[str], stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
+
+
 def fan_out(
     source: Path | Sequence[str],
     sinks: Mapping[str, Sequence[str]],
@@ -47,27 +51,8 @@ def fan_out(
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
-    writers = {
-        name: subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        for name, argv in sinks.items()
-    }
-    reader = (
-        None
-        if isinstance(source, Path)
-        else subprocess.Popen(
-            source,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    )
+    writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL) for name, argv in sinks.items()}
+    reader = None if isinstance(source, Path) else _begin(source, subprocess.DEVNULL, subprocess.PIPE)
     processes = [*writers.values(), *([reader] if reader else [])]
     late = threading.Event()
     watchdog = threading.Timer(timeout, _kill, [processes, late])

@@ -20,10 +20,10 @@ class UnitError(Refusal):
 
 @dataclass(frozen=True)
 class ExecStart:
-    """`argv` with `$NAME` not yet filled in, which systemd does when it runs it; `environment` as NAME=VALUE;
+    """`words` with `$NAME` not yet filled in, which systemd does when it runs it; `environment` as NAME=VALUE;
     `environment_files` with `-` before one that may be missing; `user` "" is root; `files` the limit of open ones."""
 
-    argv: tuple[str, ...]
+    words: tuple[str, ...]
     environment: tuple[str, ...]
     environment_files: tuple[str, ...]
     user: str
@@ -71,7 +71,7 @@ def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
     program, *words = command[4 : 4 + int(command[3])]
     pairs = zip(files[2::2], files[3::2], strict=True)
     return ExecStart(
-        argv=(checked(host, f"program of {unit}", program, _PROGRAM), *words),
+        words=(checked(host, f"program of {unit}", program, _PROGRAM), *words),
         environment=tuple(environment[2:]),
         environment_files=tuple(
             ("-" if optional == "true" else "") + checked(host, f"environment file of {unit}", path, _FILES)
@@ -94,7 +94,7 @@ def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, 
         except Refusal:
             return _started(text.stdout)
         values = dict(one.split("=", 1) for one in found.environment if "=" in one)
-        words = [part for word in found.argv for part in _filled(word, values)]
+        words = [part for word in found.words for part in _filled(word, values)]
         settings = ((n[5:].lower().replace("_", "-"), value) for n, value in values.items() if n[:5] == "ETCD_")
         return (*words[:1], *(f"--{name}={value}" for name, value in settings), *words[1:])
 

@@ -1,4 +1,4 @@
-"""etcd's debug logging, on and off: the line edit of `config.yaml` and the commands around it. Pure.
+"""etcd's debug logging, on and off: the line edit of `config.yaml` and the commands around it.
 
 The edit touches one line and keeps comments and order: off undoes on to the byte. The original is kept on the host,
 and a note there says that a restart is due, so that an interrupted switch is mended by the same command.
@@ -7,7 +7,6 @@ and a note there says that a restart is due, so that an interrupted switch is me
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -15,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from requorum import yaml_text
-from requorum.cluster import etcd
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Command, act, look
+from requorum.command import Command, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import PATH, Question, checked, plain
 from requorum.run import marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
@@ -151,15 +150,47 @@ def kept_at(cluster: str, path: str) -> str:
     return f"{place(cluster)}/{path.strip('/').replace('/', '_')}"
 
 
-def ask_content(host: str, path: str) -> Command:
-    return look(host, "base64", "-w0", path, why="the configuration, to the byte")
+def ask_content(host: str, path: str) -> Question[bytes]:
+    """A file to the byte. Raises `EtcdError` for one that cannot be read."""
+
+    def read(result: Result) -> bytes:
+        if result.code:
+            raise EtcdError(f"{host}:{path}", f"cannot be read: {result.words}", "restore it")
+        return base64.b64decode(result.stdout, validate=True)
+
+    return Question(look(host, "base64", "-w0", path, why="the configuration, to the byte"), read)
 
 
-def parse_content(text: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise EtcdError(where, "cannot be read", "look at it by hand") from None
+def ask_real(host: str, path: str) -> Question[str]:
+    command = look(host, "readlink", "-f", path, why="where the configuration lies", root=True)
+    return Question(command, lambda result: checked(host, "configuration's path", result.stdout.rstrip("\n"), PATH))
+
+
+_VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,5}){1,2}[0-9A-Za-z.+~-]{0,40}")
+
+
+def ask_version(host: str, program: str) -> Question[str]:
+    """Of etcd. Raises `EtcdError` where the program says none."""
+
+    def read(result: Result) -> str:
+        found = re.search(r"etcd Version: (\S+)", result.stdout)
+        if not found:
+            raise EtcdError(host, f"{program} says no version of etcd", "look: systemctl cat the unit")
+        return checked(host, "version of etcd", found[1], _VERSION)
+
+    return Question(look(host, program, "--version", why="version of etcd", root=False), read)
+
+
+def ask_kept(host: str, kept: str) -> Question[str]:
+    """The SHA-256 of the original that is kept; "" for none."""
+
+    def read(result: Result) -> str:
+        return "" if result.code else checked(host, "SHA-256", result.stdout.split(" ")[0].lstrip("\\"), _SHA256)
+
+    return Question(look(host, "sha256sum", kept, why="the original that is kept"), read)
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def wanted_text(config: Config, off: bool) -> str:
@@ -231,35 +262,36 @@ def digest(content: bytes) -> str:
 # -- what the journal says ---------------------------------------------------------------------------------------
 
 
-def ask_journal(host: str, invocation: str) -> Command:
+@dataclass(frozen=True)
+class Said:
+    """What a unit said since its start: how many lines, and etcd's debug messages among them."""
+
+    lines: int
+    debug: tuple[str, ...]
+
+
+def ask_journal(host: str, invocation: str) -> Question[Said]:
     """The unit's lines of one start, newest last; root may read them all."""
-    return look(
-        host,
-        "journalctl",
-        "--no-pager",
-        "-o",
-        "json",
-        "--output-fields=MESSAGE,PRIORITY",
-        "-n",
-        "2000",
-        f"_SYSTEMD_INVOCATION_ID={invocation}",
-        why="what etcd logs since it was started",
-    )
+    words = ("journalctl", "--no-pager", "-o", "json", "--output-fields=MESSAGE,PRIORITY", "-n", "2000")
+    since = f"_SYSTEMD_INVOCATION_ID={invocation}"
+    return Question(look(host, *words, since, why="what etcd logs since it was started"), _read_journal)
 
 
-def debug_lines(journal: str) -> list[str]:
-    """etcd's debug messages: by their own JSON from 3.5, by priority or letter before."""
-    found = []
-    for line in journal.splitlines():
+def _read_journal(result: Result) -> Said:
+    """Debug messages are told by their own JSON from 3.5, by priority or letter before."""
+    lines, found = result.stdout.splitlines(), []
+    for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(entry, dict):
             continue
         message = str(entry.get("MESSAGE", ""))
         spoken = re.match(r"\S+ \S+ D \| |.*\"level\":\s*\"debug\"", message)
         if spoken or entry.get("PRIORITY") == "7":
-            found.append(message)
-    return found
+            found.append(plain(message))
+    return Said(len(lines), tuple(found))
 
 
 LINES_SECONDS = 20  # a member that has just started says something at once, a lonely one with its next election
@@ -267,37 +299,15 @@ LINES_SECONDS = 20  # a member that has just started says something at once, a l
 
 def configurations(run: Run, hosts: Sequence[str]) -> dict[str, Config]:
     """Each host's configuration to the byte. Raises `EtcdError` for one that cannot be read or has no version."""
-    cluster_name, settings = run.inventory.cluster, run.inventory.etcd
-    units = run.ask({host: systemd.ask_exec(host, settings.unit) for host in hosts})
-    programs = {host: found.argv[0] for host, found in units.items()}
-    paths, contents, versions = (
-        {r.command.host: r for r in run.look(questions)}
-        for questions in (
-            [look(h, "readlink", "-f", settings.config, why="where the configuration lies", root=True) for h in hosts],
-            [ask_content(host, settings.config) for host in hosts],
-            [look(host, program, "--version", why="version of etcd", root=False) for host, program in programs.items()],
-        )
-    )
-    found = {}
-    for host in hosts:
-        if contents[host].code != 0:
-            raise etcd.EtcdError(f"{host}:{settings.config}", f"cannot be read: {contents[host].words}", "restore it")
-        version = re.search(r"etcd Version: (\S+)", versions[host].stdout)
-        if not version:
-            raise etcd.EtcdError(host, f"{programs[host]} says no version of etcd", "look: systemctl cat the unit")
-        path = paths[host].stdout.strip()
-        content = parse_content(contents[host].stdout, f"{host}:{path}")
-        kept = kept_at(cluster_name, path)
-        (sums,) = run.look([look(host, "sha256sum", kept, why="the original that is kept")])
-        found[host] = Config(
-            host,
-            path,
-            content,
-            sums.stdout.split(" ")[0].lstrip("\\") if sums.code == 0 else "",
-            due=bool(run.ask({host: system.ask_files(host, f"{kept}.due")})[host]),
-            version=version[1],
-        )
-    return found
+    settings = run.inventory.etcd
+    starts = run.ask({host: systemd.ask_exec(host, settings.unit) for host in hosts})
+    paths = run.ask({host: ask_real(host, settings.config) for host in hosts})
+    contents = run.ask({host: ask_content(host, settings.config) for host in hosts})
+    versions = run.ask({host: ask_version(host, starts[host].words[0]) for host in hosts})
+    places = {host: kept_at(run.inventory.cluster, path) for host, path in paths.items()}
+    kept = run.ask({host: ask_kept(host, place) for host, place in places.items()})
+    due = run.ask({host: system.ask_files(host, f"{place}.due") for host, place in places.items()})
+    return {h: Config(h, paths[h], contents[h], kept[h], bool(due[h]), versions[h]) for h in hosts}
 
 
 def the_journal_shows_it(run: Run, sheets: Sequence[MemberFacts], off: bool) -> None:
@@ -306,12 +316,11 @@ def the_journal_shows_it(run: Run, sheets: Sequence[MemberFacts], off: bool) -> 
     unit = run.inventory.etcd.unit
 
     def probe(machine: Machine) -> str | None:
-        start = restarts.parse_invocation(machine.look(restarts.ask_invocation(machine.name, unit)).stdout)
-        answer = machine.look(ask_journal(machine.name, start))
-        lines = debug_lines(answer.stdout)
+        start = machine.ask(restarts.ask_invocation(machine.name, unit))
+        said = machine.ask(ask_journal(machine.name, start.invocation))
         if off:
-            return f"{len(lines)} debug lines, the last: {lines[-1][:120]}" if lines else None
-        return None if lines else f"none in {len(answer.stdout.splitlines())} lines; log-outputs may lead elsewhere"
+            return f"{len(said.debug)} debug lines, the last: {said.debug[-1][:120]}" if said.debug else None
+        return None if said.debug else f"none in {said.lines} lines; log-outputs may lead elsewhere"
 
     run.prove(
         [sheet.member.host for sheet in sheets if sheet.unit and sheet.unit.running],

@@ -8,18 +8,21 @@ could be a CA's key, which etcd must not read.
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import LONG, Command, act, look
-from requorum.hosts import systemd
+from requorum.command import LONG, Command, Result, act, look
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question, plain
 from requorum.hosts.systemd import Unit
+from requorum.refusal import Refusal
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
@@ -79,45 +82,54 @@ def real_paths(config: MemberConfig, config_path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((config_path, *named)))
 
 
-def ask_data(host: str, data_dir: str) -> Command:
-    return look(host, "find", data_dir, "-printf", _FORMAT, why="whose the data is", deadline=LONG)
+def ask_data(host: str, data_dir: str) -> Question[list[Entry]]:
+    command = look(host, "find", data_dir, "-printf", _FORMAT, why="whose the data is", deadline=LONG)
+    below = f"{data_dir.rstrip('/')}/"
+    return Question(command, lambda result: _read(host, result.stdout, lambda path: f"{path}/".startswith(below)))
 
 
-def ask_paths(host: str, paths: Iterable[str]) -> Command:
+def ask_paths(host: str, paths: Iterable[str]) -> Question[list[Entry]]:
     """These paths themselves and every directory on the way to them, whatever links lead there."""
     ways = {parent for path in paths for parent in _parents(path)}
-    return look(
-        host,
-        "find",
-        "-L",
-        "/",
-        *sorted((ways | set(paths)) - {"/"}),
-        "-maxdepth",
-        "0",
-        "-printf",
-        _FORMAT,
-        why="who can reach and read the configuration",
-    )
+    places = ("/", *sorted((ways | set(paths)) - {"/"}))
+    words = ("find", "-L", *places, "-maxdepth", "0", "-printf", _FORMAT)
+    command = look(host, *words, why="who can reach and read the configuration")
+    return Question(command, lambda result: _read(host, result.stdout, places.__contains__))
 
 
 def _parents(path: str) -> tuple[str, ...]:
     return (*(_parents(posixpath.dirname(path)) if path.count("/") > 1 else ()), posixpath.dirname(path))
 
 
-def ask_account(host: str, account: str) -> list[Command]:
-    return [look(host, "id", option, account, why="etcd's account and groups", root=False) for option in ("-u", "-G")]
+def ask_groups(host: str, account: str) -> Question[tuple[int, ...]]:
+    command = look(host, "id", "-G", account, why="etcd's groups", root=False)
+    return Question(command, lambda result: tuple(int(gid) for gid in result.stdout.split()))
 
 
-def parse_account(name: str, uid: str, gids: str) -> Account:
-    return Account(name, int(uid), tuple(int(gid) for gid in gids.split()))
+_ENTRY = re.compile(r"(\S) ([0-9]{1,10}) ([0-9]{1,10}) ([0-7]{1,5}) ([0-9]{1,10}) (/.*)", re.S)
 
 
-def parse(text: str) -> list[Entry]:
+def _read(host: str, text: str, asked: Callable[[str], bool]) -> list[Entry]:
+    """What will be given back as root is what was `asked` about, and nothing else."""
     entries = []
     for row in text.split("\0")[:-1]:
-        kind, uid, gid, mode, links, path = row.split(" ", 5)
+        found = _ENTRY.fullmatch(row)
+        if not found or not asked(found[6]) or ".." in found[6].split("/"):
+            raise Refusal(host, f"tells of {row[:200]!r}, which was not asked", "look at `find` on that host")
+        kind, uid, gid, mode, links, path = found.groups()
         entries.append(Entry(kind, int(uid), int(gid), int(mode, 8), int(links), path))
     return entries
+
+
+def ask_processes(host: str) -> Question[tuple[tuple[str, str], ...]]:
+    """Every etcd that runs: its process and its account."""
+
+    def read(result: Result) -> tuple[tuple[str, str], ...]:
+        rows = (line.split() for line in result.stdout.splitlines())
+        return tuple((plain(process), plain(user)) for process, user in rows)
+
+    command = look(host, "ps", "-C", "etcd", "-o", "pid=,user=", why="who runs etcd", root=False)
+    return Question(command, read)
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------
@@ -234,10 +246,7 @@ def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:
     account = run.inventory.etcd.user
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.look(
-            look(machine.name, "ps", "-C", "etcd", "-o", "pid=,user=", why="who runs etcd", root=False)
-        )
-        rows = (line.split() for line in answer.stdout.splitlines())
+        rows = machine.ask(ask_processes(machine.name))
         strangers = [f"process {pid} of {user}" for pid, user in rows if user != account]
         return f"etcd runs as another account: {', '.join(strangers)}" if strangers else None
 
@@ -265,23 +274,19 @@ def findings_on_hosts(run: Run, hosts: Sequence[str]) -> list[Finding]:
     settings = run.inventory.etcd
     configs = facts.installed_configs(run, hosts)
     needed = {host: real_paths(config, settings.config) for host, config in configs.items()}
-    questions = [
-        question
-        for host, config in configs.items()
-        for question in (
-            *ask_account(host, settings.user),
-            ask_data(host, config.data_dir),
-            ask_paths(host, (*needed[host], posixpath.join(config.data_dir, "member"))),
-        )
-    ]
+    accounts = run.ask({host: system.ask_uid(host, settings.user) for host in hosts})
+    groups = run.ask({host: ask_groups(host, settings.user) for host in hosts})
+    data = run.ask({host: ask_data(host, config.data_dir) for host, config in configs.items()})
+    others = run.ask(
+        {h: ask_paths(h, (*needed[h], posixpath.join(config.data_dir, "member"))) for h, config in configs.items()}
+    )
     found: list[Finding] = []
-    for host, (uid, gids, data, others) in run.look_by_host(questions).items():
-        if uid.code != 0:
+    for host, config in configs.items():
+        uid = accounts[host]
+        if uid is None:
             raise etcd.EtcdError(host, f"there is no account {settings.user}", "correct etcd.user in the inventory")
-        account = parse_account(settings.user, uid.stdout, gids.stdout)
-        below = parse(data.stdout)
-        ways = [entry for entry in parse(others.stdout) if not entry.path.startswith(configs[host].data_dir)]
-        found += findings(host, account, below, ways, needed[host])
+        ways = [entry for entry in others[host] if not entry.path.startswith(config.data_dir)]
+        found += findings(host, Account(settings.user, uid, groups[host]), data[host], ways, needed[host])
     return found
 
 

@@ -14,10 +14,10 @@ from enum import Enum
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Command, look
+from requorum.command import Result, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, plain
+from requorum.hosts.question import Question, checked, plain
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
@@ -113,31 +113,43 @@ def recovery(run: Run) -> str:
     return f"pytest runbook --hosts={run.options.hosts}"
 
 
-def ask_invocation(host: str, unit: str) -> Command:
-    return look(
-        host,
-        "systemctl",
-        "show",
-        unit,
-        "--property=InvocationID",
-        "--property=MainPID",
-        why="which start this is",
-        root=False,
-    )
+@dataclass(frozen=True)
+class Start:
+    """A unit's current start: systemd's ID of it, "" where there was none, and its main process, "0" for none."""
+
+    invocation: str
+    process: str
+
+
+_INVOCATION, _NUMBER = re.compile(r"([0-9a-f]{32})?"), re.compile(r"[0-9]{1,10}")
+
+
+def ask_invocation(host: str, unit: str) -> Question[Start]:
+    names = ("InvocationID", "MainPID")
+    words = ("systemctl", "show", unit, *(f"--property={name}" for name in names))
+
+    def read(result: Result) -> Start:
+        values = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
+        start = checked(host, f"InvocationID of {unit}", values.get("InvocationID", ""), _INVOCATION)
+        return Start(start, checked(host, f"MainPID of {unit}", values.get("MainPID") or "0", _NUMBER))
+
+    return Question(look(host, *words, why="which start this is", root=False), read)
 
 
 def invocation(run: Run, host: str) -> str:
     """systemd's ID of the unit's current start; another start has another one."""
-    (answer,) = run.look([ask_invocation(host, run.inventory.etcd.unit)])
-    return parse_invocation(answer.stdout)
+    return run.ask({host: ask_invocation(host, run.inventory.etcd.unit)})[host].invocation
 
 
-def parse_invocation(text: str) -> str:
-    return _value(text, "InvocationID")
+def ask_age(host: str, process: str) -> Question[int | None]:
+    """How many seconds a process has been running; None where there is none."""
 
+    def read(result: Result) -> int | None:
+        said = result.stdout.strip()
+        return int(said) if _NUMBER.fullmatch(said) else None
 
-def _value(text: str, name: str) -> str:
-    return next((line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")), "")
+    words = ("ps", "-o", "etimes=", "-p", process)
+    return Question(look(host, *words, why="how long it has been running", root=False), read)
 
 
 class Back(Enum):
@@ -159,26 +171,15 @@ def is_back(run: Run, sheet: MemberFacts, before: str, want: Back) -> None:
 
     def probe(machine: Machine) -> str | None:
         found = machine.ask(systemd.ask_unit(machine.name, unit))
-        now = machine.look(ask_invocation(machine.name, unit)).stdout
-        if not found.running or found.sub == "auto-restart" or parse_invocation(now) == before:
-            return f"unit {found}" + (", not started anew" if parse_invocation(now) == before else "")
+        now = machine.ask(ask_invocation(machine.name, unit))
+        if not found.running or found.sub == "auto-restart" or now.invocation == before:
+            return f"unit {found}" + (", not started anew" if now.invocation == before else "")
         if want is Back.STARTED:
             return None
         if want is Back.STEADY or sheet.config is None:
-            since = machine.look(
-                look(
-                    machine.name,
-                    "ps",
-                    "-o",
-                    "etimes=",
-                    "-p",
-                    _value(now, "MainPID"),
-                    why="how long it has been running",
-                    root=False,
-                )
-            )
-            stays = since.stdout.strip().isdigit() and int(since.stdout) >= STEADY_SECONDS
-            return None if stays else f"unit {found}, for {since.stdout.strip() or 'no'} s"
+            age = machine.ask(ask_age(machine.name, now.process))
+            stays = age is not None and age >= STEADY_SECONDS
+            return None if stays else f"unit {found}, for {'no' if age is None else age} s"
         said = machine.ask(ask_health(machine.name, sheet.config))
         return f"not healthy yet: {said}" if said else None
 

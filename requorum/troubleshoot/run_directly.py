@@ -56,11 +56,9 @@ def forget(host: str, where: Place) -> list[Command]:
     return [act(host, "find", where.directory, "-name", "*.env", "-delete", why=why)]
 
 
-def run(host: str, where: Place, unit: str, account: str, what: ExecStart, seconds: int, again: bool) -> list[Command]:
-    """Stops `unit`, runs `what` as `account` for at most `seconds`, all it says in `where.log`; `again`: starts `unit`
-    afterwards. The unit's environment goes by a file, since it may hold what must not be seen in a process list."""
-    base = marker.BASE
-    properties = [
+def _properties(where: Place, unit: str, what: ExecStart, seconds: int, again: bool) -> list[str]:
+    """Of the transient unit, in systemd's words."""
+    return [
         f"RuntimeMaxSec={seconds}",
         f"TimeoutStartSec={LONG}",
         f"TimeoutStopSec={STOP_SECONDS}",
@@ -73,18 +71,14 @@ def run(host: str, where: Place, unit: str, account: str, what: ExecStart, secon
         f"EnvironmentFile={where.environment}",  # before the unit's own files, which win over its Environment=
         *(f"EnvironmentFile={path}" for path in what.environment_files),
     ]
+
+
+def run(host: str, where: Place, unit: str, account: str, what: ExecStart, seconds: int, again: bool) -> list[Command]:
+    """Stops `unit`, runs `what` as `account` for at most `seconds`, all it says in `where.log`; `again`: starts `unit`
+    afterwards. The unit's environment goes by a file, since it may hold what must not be seen in a process list."""
+    places = (marker.BASE, where.directory.rsplit("/", 1)[0], where.directory)
     return [
-        act(
-            host,
-            "install",
-            "-d",
-            "-m",
-            "700",
-            base,
-            where.directory.rsplit("/", 1)[0],
-            where.directory,
-            why="a place for what etcd says, for root only",
-        ),
+        act(host, "install", "-d", "-m", "700", *places, why="a place for what etcd says, for root only"),
         *forget(host, where),
         act(host, "install", "-m", "600", "/dev/null", where.log, why="for all that etcd says"),
         act(host, "install", "-m", "600", "/dev/null", where.environment, why="for the unit's environment"),
@@ -101,12 +95,12 @@ def run(host: str, where: Place, unit: str, account: str, what: ExecStart, secon
                 "--wait",
                 "--collect",
                 f"--unit={UNIT}",
-                *(f"--property={p}" for p in properties),
+                *(f"--property={words}" for words in _properties(where, unit, what, seconds, again)),
                 "runuser",
                 "-u",
                 account,
                 "--",
-                *what.argv,
+                *what.words,
             ),
             f"run etcd directly as {account} for {seconds} s",
             deadline=LONG,

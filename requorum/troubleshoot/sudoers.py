@@ -17,8 +17,9 @@ from functools import cache
 from pathlib import Path
 
 from requorum import inventory as inventories
-from requorum.command import REDACTED, SCOPE, Command, look
+from requorum.command import REDACTED, SCOPE, look
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
@@ -126,9 +127,11 @@ class Grant:
         return self.arguments is None or _matches(_pattern(self.arguments), arguments)
 
 
-def ask(host: str) -> Command:
-    """What sudo grants the login that the runbook uses; asked without a password, as the runbook will ask."""
-    return look(host, "env", "LC_ALL=C", "sudo", "-n", "-l", why="what sudo allows this login", root=False)
+def ask_lacking(host: str, inventory: Inventory) -> Question[tuple[Need, ...] | str]:
+    """What the login that the runbook uses lacks, asked without a password, as the runbook will ask; why sudo tells
+    nothing where it does not."""
+    command = look(host, "env", "LC_ALL=C", "sudo", "-n", "-l", why="what sudo allows this login", root=False)
+    return Question(command, lambda result: result.words if result.code else missing(inventory, result.stdout))
 
 
 def parse(listing: str) -> tuple[Grant, ...]:
@@ -157,7 +160,7 @@ def allowed(grants: Sequence[Grant], arguments: str) -> bool:
 
 
 def missing(inventory: Inventory, listing: str) -> tuple[Need, ...]:
-    """What the login lacks, by `sudo -l`'s own words (`ask`); () is as it must be.
+    """What the login lacks, by `sudo -l`'s own words; () is as it must be.
 
     A needed pattern counts as allowed when it is with something unlikely in place of every `*`.
     """
@@ -225,27 +228,26 @@ def the_login_answers(run: Run) -> None:
     """Reached by ssh; nothing is asked of sudo yet."""
 
     def probe(machine: Machine) -> str | None:
-        answer = machine.look(look(machine.name, "true", why="the login works", root=False))
-        return None if answer.code == 0 else answer.words
+        command = look(machine.name, "true", why="the login works", root=False)
+        return machine.ask(Question(command, lambda answer: answer.words if answer.code else None))
 
     run.prove(run.terms.everyone, "the login works", probe, "check ssh and the login's shell")
 
 
-def listings(run: Run) -> dict[str, str]:
-    """host → what `sudo -l` says there, without a password; proves that it says anything."""
-    answers = {r.command.host: r for r in run.look([ask(host) for host in run.terms.everyone])}
+def lacking(run: Run) -> dict[str, tuple[Need, ...]]:
+    """host → what sudo does not allow there; proves that it tells."""
+    answers = run.ask({host: ask_lacking(host, run.inventory) for host in run.terms.everyone})
     run.settle(
         "sudo tells this login what it may do, without a password",
-        {host: None if answer.code == 0 else answer.words for host, answer in answers.items()},
+        {host: found if isinstance(found, str) else None for host, found in answers.items()},
         f"give the login NOPASSWD there; a whole file for {FILE}: python -m requorum.sudoers INVENTORY LOGIN",
     )
-    return {host: answer.stdout for host, answer in answers.items()}
+    return {host: found for host, found in answers.items() if not isinstance(found, str)}
 
 
-def every_command_is_allowed(run: Run, found: dict[str, str]) -> None:
+def every_command_is_allowed(run: Run, lacking: dict[str, tuple[Need, ...]]) -> None:
     """One row for each command, and the lines that are missing at the end of the run."""
     login = run.inventory.transport.user or "LOGIN"
-    lacking = {host: missing(run.inventory, text) for host, text in found.items()}
     run.table = [
         {
             "command": need.arguments,

@@ -24,11 +24,6 @@ ARGV_LEFT = {
     "requorum/recovery/probes.py",
     "requorum/recovery/proofs/configuration.py",
     "requorum/run/facts.py",
-    "requorum/snapshots/emptiness.py",
-    "requorum/troubleshoot/debug_logging.py",
-    "requorum/troubleshoot/restarts.py",
-    "requorum/troubleshoot/run_directly.py",
-    "runbook/troubleshoot/run_directly/test_run_directly.py",
 }
 RAW_LEFT = {
     "requorum/recovery/drill.py",
@@ -40,11 +35,6 @@ RAW_LEFT = {
     "requorum/recovery/undo/equality.py",
     "requorum/run/facts.py",
     "requorum/run/run.py",
-    "requorum/troubleshoot/debug_logging.py",
-    "requorum/troubleshoot/permissions.py",
-    "requorum/troubleshoot/restarts.py",
-    "requorum/troubleshoot/run_directly.py",
-    "requorum/troubleshoot/sudoers.py",
     "runbook/test_step_1_stop.py",
 }
 

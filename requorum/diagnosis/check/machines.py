@@ -24,8 +24,7 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:
-    inventory = seen.terms.inventory
-    return {"lacking": Question(sudoers.ask(host), lambda answer: sudoers.missing(inventory, answer.stdout))}
+    return {"lacking": sudoers.ask_lacking(host, seen.terms.inventory)}
 
 
 def judge_sudo(seen: Seen, host: str) -> Ruling:
@@ -33,6 +32,8 @@ def judge_sudo(seen: Seen, host: str) -> Ruling:
     if host in seen.locked:
         return ruled([seen.locked[host]], "")
     lacking = seen.values("sudo", host)["lacking"]
+    if isinstance(lacking, str):
+        return ruled([f"sudo does not tell what it allows: {lacking}"], "")
     return ruled([f"{len(lacking)} of the runbook's commands are not allowed"] if lacking else [], "lets us in")
 
 

@@ -41,7 +41,7 @@ class TestRunDirectly:
     def test_given_its_command_line_is_known(self, run: Run, direct_run: DirectRun) -> None:
         """As systemd itself understands the installed unit; and the account is there."""
         host = direct_run.before.member.host
-        run.note(shlex.join(run_directly.command_of(run, host).argv))
+        run.note(shlex.join(run_directly.command_of(run, host).words))
         run_directly.the_account_is_there(run, host)
 
     def test_when_etcd_is_run_directly(self, run: Run, direct_run: DirectRun) -> None:

@@ -18,4 +18,4 @@ class TestSudoers:
 
     def test_then_every_command_is_allowed(self, run: Run) -> None:
         """Word for word, and without a password."""
-        sudoers.every_command_is_allowed(run, sudoers.listings(run))
+        sudoers.every_command_is_allowed(run, sudoers.lacking(run))

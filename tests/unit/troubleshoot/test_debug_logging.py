@@ -14,6 +14,7 @@ from requorum.cluster.etcd import EtcdError
 from requorum.troubleshoot import debug_logging
 from requorum.troubleshoot.debug_logging import Config
 from tests.unit import build
+from tests.unit.build import understood
 
 SINCE, BEFORE = debug_logging.setting("3.5.16"), debug_logging.setting("3.4.23")
 PLAIN = "# ours\nname: etcd-1\ndata-dir: /data # here\nlog-level: info\nclient-transport-security:\n  cert-file: /x\n"
@@ -193,4 +194,5 @@ def test_debug_lines_are_told_by_etcds_own_words_or_priority() -> None:
         ("raft: x", "7"),
     ]
     journal = "\n".join(json.dumps({"MESSAGE": message, "PRIORITY": priority}) for message, priority in messages)
-    assert debug_logging.debug_lines(journal + "\nno JSON") == [messages[n][0] for n in (0, 2, 4)]
+    said = understood(debug_logging.ask_journal("etcd-1", "ab" * 16), journal + "\nno JSON\n[]")
+    assert said == debug_logging.Said(7, tuple(messages[n][0] for n in (0, 2, 4)))

@@ -15,11 +15,13 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command
 from requorum.hosts import systemd
 from requorum.inventory import Member
+from requorum.refusal import Refusal
 from requorum.run.run import Run
 from requorum.troubleshoot import permissions as ownership
 from requorum.troubleshoot import restarts
 from requorum.troubleshoot.permissions import Account, Entry, Finding, Kind
 from tests.unit import build
+from tests.unit.build import understood
 
 ETCD = Account("etcd", 990, (990, 991))
 DATA = Entry("f", 990, 990, 0o600, 1, "/var/lib/etcd/dh/t/member/snap/db")
@@ -119,14 +121,25 @@ def test_nothing_found_is_nothing_done() -> None:
     assert ownership.give_back("lab", "r1", []) == []
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).filter(lambda n: n != "..")
+)
 def test_a_path_is_read_whatever_its_name(name: str) -> None:
-    (entry,) = ownership.parse(f"f 0 990 640 1 /data/{name}\0")
+    (entry,) = understood(ownership.ask_data("etcd-1", "/data"), f"f 0 990 640 1 /data/{name}\0")
     assert entry == Entry("f", 0, 990, 0o640, 1, f"/data/{name}")
 
 
+@pytest.mark.parametrize("path", ["/etc/shadow", "/data/../etc/shadow", "/database", "data/x"])
+def test_what_lies_elsewhere_is_not_given_to_etcd(path: str) -> None:
+    """A host's own word becomes an argument of `chown` and `chmod` as root."""
+    with pytest.raises(Refusal, match="etcd-1: tells of"):
+        understood(ownership.ask_data("etcd-1", "/data"), f"f 0 0 600 1 {path}\0")
+    with pytest.raises(Refusal, match="etcd-1: tells of"):
+        understood(ownership.ask_paths("etcd-1", ["/data/a"]), f"f 0 0 600 1 {path}\0")
+
+
 def test_every_directory_on_the_way_is_asked_for() -> None:
-    argv = ownership.ask_paths("etcd-1", ["/etc/etcd/dh/latest/config.yaml"]).argv
+    argv = ownership.ask_paths("etcd-1", ["/etc/etcd/dh/latest/config.yaml"]).commands[0].argv
     assert argv[1:8] == (
         "-L",
         "/",
