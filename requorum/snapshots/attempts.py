@@ -8,6 +8,7 @@ Pure functions over what was tried so far; `survivors` says how an attempt is bo
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import FIRST_PORT, Answers, Boot
 from requorum.command import Command
 from requorum.run.terms import Terms
-from requorum.snapshots import survivors
+from requorum.snapshots import ranking, survivors
 from requorum.snapshots.on_host import Unread
 from requorum.snapshots.ranking import NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
@@ -61,9 +62,7 @@ def expected(rows: Sequence[Candidate], lineage: Lineage, version: str) -> Finge
 
     `version`: what `etcd --version` prints where the copies are started.
     """
-    found = [row for row in rows if row.source and row.source.fingerprint and row.lineage and not row.problem]
-    ours = [row for row in found if row.lineage and row.lineage.agrees(lineage)]
-    newest = max(ours, key=lambda row: row.own_revision, default=None)
+    newest = ranking.newest((row for row in rows if row.source and row.source.fingerprint), lineage)
     told = newest.source.fingerprint if newest and newest.source else None
     return told if told and f"etcd Version: {told.etcd}" in version.splitlines() else None
 
@@ -207,7 +206,7 @@ def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvag
         forced = len(tried) > 1 and tried[-1][0].force
         said = [f"alone: {failures[-1]}"] if forced else failures[-1:]
         if tried and _rotten(*tried[-1], copies.expected):
-            said.append(f"{NAME_SALVAGE}{tried[-1][0].survivors[0].config.token} takes it nevertheless")
+            said.append(f"{NAME_SALVAGE}{shlex.quote(tried[-1][0].survivors[0].config.token)} takes it nevertheless")
         together = failures[-2:-1] if forced else []
         hindered = bool(copies.hindered) or bool(tried and tried[-1][1].hindered)
         why = "; ".join([*(text for _, text in copies.damage), *copies.hindered, *together, *said])

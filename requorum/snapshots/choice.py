@@ -299,8 +299,7 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
     generation = found.family.generation(chosen.lineage)
     if generation is None:
         return None
-    ours = [row for row in found.rows if row.lineage and found.family.generation(row.lineage) == generation]
-    newest = max((row for row in ours if row.kind == "file"), key=lambda row: row.own_revision, default=None)
+    newest = ranking.newest(found.rows, found.family.line[generation])
     if newest is None or newest.own_revision <= chosen.own_revision:
         return None
     what = (

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from requorum.cluster import lineage as lineages
-from requorum.cluster.etcd import EtcdError, MemberConfig, UnusableError, is_url, parse_config
+from requorum.cluster.etcd import EtcdError, MemberConfig, UnusableError, parse_config
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result, look
-from requorum.hosts.question import NAME, Question
+from requorum.hosts.question import Question
 from requorum.inventory import Member
 from requorum.run import marker
 from requorum.run.marker import ON_DISK, SALVAGE
@@ -141,7 +142,7 @@ def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[
     def read(head: Result, data: Result, lies: Result) -> Disk:
         lineage, found = Lineage(config.token, wal.understand([head])), there.understand([lies])
         logged, size, taken = _read_data(data)
-        odd = layout.problem(config, found) or (_unfit(config) if found.files else "")
+        odd = layout.problem(config, found)
         if not odd and found.files and (size is None or not logged):
             odd = f"what lies in {directory} was not twice the same when it was looked at"
         return Disk(member, config, lineage, installed, logged, size, taken, odd, found.link)
@@ -170,22 +171,6 @@ def _read_data(answer: Result) -> tuple[bool, int | None, str]:
             size, taken = int(length), _rfc3339(float(seconds))
         logged = logged or name.endswith(".wal")
     return logged, size, taken
-
-
-def membership(initial_cluster: str) -> dict[str, str]:
-    """name → peer URL, as etcd spells it: NAME=URL,NAME=URL."""
-    pairs = (part.split("=", 1) for part in initial_cluster.split(",") if "=" in part)
-    return {name.strip(): url.strip() for name, url in reversed(list(pairs))}
-
-
-def _unfit(config: MemberConfig) -> str:
-    """What of a configuration cannot be written into those of other copies; "" where all can."""
-    members = membership(config.initial_cluster)
-    words = [("name", config.name), ("token", config.token), *(("member's name", name) for name in members)]
-    urls = [url for url in (config.peer_url, *members.values()) if url]
-    odd = [f"{what} {word[:200]!r}" for what, word in words if not NAME.fullmatch(word)]
-    odd += [f"peer URL {url[:200]!r}" for url in urls if not is_url(url)]
-    return f"the configuration of {config.data_dir} has the {odd[0]}, which is none" if odd else ""
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------
@@ -235,7 +220,7 @@ def listed(disks: Sequence[Disk], family: Family, named: str | None) -> list[Can
         elif named:
             why = "another one was named"
         else:
-            why = f"{stranger(first.lineage, family)}: {NAME_SALVAGE}{token}"
+            why = f"{stranger(first.lineage, family)}: {NAME_SALVAGE}{shlex.quote(token)}"
         if first in chosen or generation in (None, 0, 1):
             hosts = ", ".join(disk.host for disk in group)
             taken = max(disk.taken for disk in group)

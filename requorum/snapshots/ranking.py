@@ -9,7 +9,7 @@ listed with why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -87,6 +87,12 @@ def of(source: Source, named: str = "") -> Candidate:
         named,
         source,
     )
+
+
+def newest(rows: Iterable[Candidate], lineage: Lineage) -> Candidate | None:
+    """The newest backup of a cluster, whole or not: of its lineage, the one at the highest revision of its own."""
+    ours = (row for row in rows if row.kind == "file" and row.lineage and row.lineage.agrees(lineage))
+    return max(ours, key=lambda row: (row.own_revision, row.taken), default=None)
 
 
 def rank(candidates: Sequence[Candidate], family: Family) -> tuple[Candidate | None, tuple[Candidate, ...]]:

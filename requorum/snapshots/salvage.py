@@ -16,7 +16,7 @@ from requorum.run import facts
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.snapshots import attempts, disks, loss, on_host, survivors
+from requorum.snapshots import attempts, loss, on_host, survivors
 from requorum.snapshots.attempts import Tried
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.loss import Loss
@@ -120,7 +120,7 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, names = run.terms, [survivor.name for survivor in found]
-    configured = disks.membership(found[0].config.initial_cluster)
+    configured = dict(reversed(found[0].config.peers))
     host = survivors.gathering_host(found, len(configured)).host
     run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host, _client(run)))

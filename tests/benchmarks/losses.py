@@ -32,7 +32,7 @@ from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
-from requorum.snapshots.disks import Disk, membership
+from requorum.snapshots.disks import Disk
 from tests.lab.writers import PREFIX, on_disk, writing
 
 READ_BACK = Path(__file__).with_name("read_back.sh")
@@ -104,7 +104,7 @@ class Bench:
     def _booted(self, force: bool) -> str:
         terms, host, old = self._terms, self.node.name, self._terms.inventory.old_members
         self._fleet.run(survivors.unpack(terms, host, [self._survivor]))
-        members = membership(self._survivor.config.initial_cluster)
+        members = dict(self._survivor.config.peers)
         boots = survivors.boots([self._survivor], members, old, force)
         account = terms.inventory.etcd.user
         plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, account, boots)

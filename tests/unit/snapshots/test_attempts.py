@@ -11,13 +11,13 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Result
-from requorum.snapshots import attempts, disks, on_host, ranking, survivors
+from requorum.snapshots import attempts, on_host, ranking, survivors
 from requorum.snapshots.attempts import Attempt, Copies
 from requorum.snapshots.snapshot import Fingerprint, Source
 from requorum.snapshots.survivors import Salvaged, Survivor
-from tests.unit.snapshots.test_survivors import initial_cluster, survivor, terms
+from tests.unit.snapshots.test_survivors import known_members, survivor, terms
 
-CONFIGURED = disks.membership(initial_cluster(3))
+CONFIGURED = known_members(3)
 ONE, TWO = survivor(1), survivor(2)
 COPIES = Copies((TWO, ONE), (("etcd-1", 5), ("etcd-2", 9)), ())
 NOTHING = Salvaged(None, members=3, hosts=("etcd-1", "etcd-2"))
