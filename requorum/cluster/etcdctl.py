@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
-from requorum.command import LONG, SHORT, Command, Result
+from requorum.command import HUGE, LONG, SHORT, Command, Result, look
 from requorum.hosts.question import Question, checked
 from requorum.inventory import Inventory
 
@@ -103,6 +103,19 @@ class Status:
     revision: int
     version: str
     errors: tuple[str, ...]
+
+
+def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[int, int] | str]:
+    """Revision and number of keys of a snapshot as `tool`, etcdutl or etcdctl, reads it; why it cannot."""
+
+    def read(answer: Result) -> tuple[int, int] | str:
+        try:
+            return parse_snapshot_status(answer.stdout) if answer.code == 0 else f"unreadable: {answer.words}"
+        except EtcdError as error:
+            return f"unreadable: {error.what}"
+
+    words = ("env", "ETCDCTL_API=3", tool, "snapshot", "status", "-w", "json", path)
+    return Question(look(host, *words, why=why, deadline=HUGE), read)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _second(
         metrics={host: questions.ask_metrics(host, config) for host, config in ours.items()},
         certificate={(host, n): certificates.ask_certificate(host, c, own[host]) for host, n, c in named},
         reach={(host, ip): system.ask_reach(host, ip, inventory.etcd.peer_port) for host, ip in ways},
-        stale={(ip, host): questions.ask_open(host, ip, inventory.etcd.client_port) for ip, host in doors},
+        stale={(ip, host): system.ask_open(host, ip, inventory.etcd.client_port) for ip, host in doors},
     )
     found = {}
     for host, addresses in there.items():

@@ -167,13 +167,6 @@ def ask_login(inventory: Inventory, role: str) -> Question[str | None]:
     return Question(deephaven.etcdctl_as(inventory, client, limit, "get", "/requorum", why=f"{role} logs in"), read)
 
 
-def ask_open(host: str, ip: str, port: int) -> Question[bool]:
-    """Whether an old member's address still accepts this client."""
-    knock = ("timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port))
-    command = look(host, *knock, why=f"whether the old {ip} still answers", root=False)
-    return Question(command, lambda answer: answer.code == 0)
-
-
 def ask_down(inventory: Inventory, host: str) -> Question[tuple[str, ...]]:
     """Deephaven processes that are not up."""
 

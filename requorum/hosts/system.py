@@ -73,6 +73,13 @@ def ask_reach(host: str, ip: str, port: int) -> Question[Reach]:
     return Question(command, read)
 
 
+def ask_open(host: str, ip: str, port: int) -> Question[bool]:
+    """Whether an old member's address still accepts this client."""
+    knock = ("timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port))
+    command = look(host, *knock, why=f"whether the old {ip} still answers", root=False)
+    return Question(command, lambda answer: answer.code == 0)
+
+
 @dataclass(frozen=True)
 class Free:
     """Room on a file system: its free bytes, and the directory where it is mounted."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from requorum.cluster import deephaven
+from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import MemberConfig, Tools
-from requorum.command import HUGE, Command, act, act_long, look
+from requorum.command import HUGE, Command, act, act_long
 from requorum.hosts.question import Question
 from requorum.run.terms import Terms
 
@@ -23,25 +23,18 @@ def read_stopped_members(
     plan: list[Command] = []
     for host, config in configs.items():
         copy, database = terms.place("after.db"), f"{config.data_dir}/member/snap/db"
-        restorer = tools[host].restorer if host in tools else "etcdctl"
         plan += [
             act_long(host, "cp", database, copy, why="read a copy, never the original", deadline=HUGE),
-            look(
-                host,
-                "env",
-                "ETCDCTL_API=3",
-                restorer,
-                "snapshot",
-                "status",
-                "-w",
-                "json",
-                copy,
-                why="revision on the member's disk",
-                deadline=HUGE,
-            ),
+            *ask_revision(terms, host, tools).commands,
             Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
         ]
     return plan
+
+
+def ask_revision(terms: Terms, host: str, tools: Mapping[str, Tools]) -> Question[tuple[int, int] | str]:
+    """Of the copy, in the middle of `read_stopped_members`."""
+    tool = tools[host].restorer if host in tools else "etcdctl"
+    return etcdctl.ask_snapshot(host, tool, terms.place("after.db"), "revision on the member's disk")
 
 
 def spoiled_login(terms: Terms) -> str:

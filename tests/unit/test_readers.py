@@ -38,10 +38,9 @@ SCRIPTS = {
     "requorum/cluster/lineage.py": {"ask_wal"},
     "requorum/diagnosis/check/machines.py": {"_ask_tools"},
     "requorum/diagnosis/logs/collection.py": {"_journal", "_of_every_host", "_of_etcd"},
-    "requorum/diagnosis/questions.py": {"ask_disk", "ask_open", "ask_unusable"},
+    "requorum/diagnosis/questions.py": {"ask_disk", "ask_unusable"},
     "requorum/hosts/certificates.py": {"ask_certificate"},
-    "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_reach"},
-    "requorum/recovery/proofs/cluster.py": {"probe"},
+    "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_open", "ask_reach"},
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/history.py": {"ask_births"},
     "requorum/snapshots/disks.py": {"ask_earlier"},
@@ -55,11 +54,8 @@ KNOWN = {
     "requorum/command.py": {"look"},
     "requorum/cluster/deephaven.py": {"ask_monit", "etcdctl", "etcdctl_as"},
     "requorum/evidence/syslog.py": {"tell"},
-    "requorum/recovery/drill.py": {"_page"},
-    "requorum/recovery/probes.py": {"read_stopped_members"},
-    "requorum/recovery/proofs/machines.py": {"every_copy_is_readable"},
-    "requorum/troubleshoot/debug_logging.py": {"configurations"},
-    "requorum/troubleshoot/restarts.py": {"ask_health"},
+    "requorum/cluster/etcdctl.py": {"ask_snapshot"},
+    "requorum/troubleshoot/debug_logging.py": {"ask_version"},
 }
 
 Words = list[str | None]

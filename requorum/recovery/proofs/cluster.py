@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.etcdctl import Status
-from requorum.command import look
+from requorum.command import Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import movement
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
+from requorum.run.terms import Terms
 from requorum.snapshots.snapshot import Source
 
 
@@ -36,8 +38,7 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
             return None
-        noted = machine.look(look(machine.name, "cat", run.terms.place("restored"), why="what was restored"))
-        if noted.stdout.strip() == source.sha256:
+        if machine.ask(_ask_restored(run.terms, machine.name)) == source.sha256:
             return None
         return f"{config.data_dir} is there, and not from this snapshot"
 
@@ -52,6 +53,25 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
     )
 
 
+def _ask_restored(terms: Terms, host: str) -> Question[str]:
+    """SHA-256 of the snapshot that this run restored there; "" where it restored none."""
+    command = look(host, "cat", terms.place("restored"), why="what was restored")
+    return Question(command, lambda answer: answer.stdout.strip())
+
+
+def _ask_foreign(host: str, directory: str, account: str) -> Question[str | None]:
+    """What is wrong with the first file that is not of the account, or that others may enter; None where none is."""
+    theirs = ("(", "!", "-user", account, "-o", "-perm", "/007", "!", "-path", f"{directory}/member/*", ")")
+
+    def read(answer: Result) -> str | None:
+        if answer.hindered:
+            return f"{directory} cannot be looked through: {answer.words}"
+        first = next(iter(answer.stdout.split()), None)
+        return first and f"{first} is not {account}'s alone"
+
+    return Question(look(host, "find", directory, *theirs, why="whose files these are"), read)
+
+
 def data_is_restored(run: Run) -> None:
     settings = run.inventory.etcd
     configs = facts.configs(run, run.terms.member_hosts)
@@ -62,28 +82,7 @@ def data_is_restored(run: Run) -> None:
         database = f"{directory}/member/snap/db"
         if not machine.ask(system.ask_files(machine.name, database)):
             return f"no {database}"
-        foreign = machine.look(
-            look(
-                machine.name,
-                "find",
-                directory,
-                "(",
-                "!",
-                "-user",
-                settings.user,
-                "-o",
-                "-perm",
-                "/007",
-                "!",
-                "-path",
-                f"{directory}/member/*",
-                ")",
-                why="whose files these are",
-            )
-        )
-        if foreign.stdout.strip():
-            return f"{foreign.stdout.split()[0]} is not {settings.user}'s alone"
-        return None
+        return machine.ask(_ask_foreign(machine.name, directory, settings.user))
 
     run.prove(
         run.terms.member_hosts,
@@ -373,25 +372,7 @@ def no_old_member_answers(run: Run) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        answering = [
-            ip
-            for ip in stale
-            if machine.look(
-                look(
-                    machine.name,
-                    "timeout",
-                    "2",
-                    "bash",
-                    "-c",
-                    'exec 3<>"/dev/tcp/$0/$1"',
-                    ip,
-                    str(port),
-                    why=f"whether the old {ip} still answers",
-                    root=False,
-                )
-            ).code
-            == 0
-        ]
+        answering = [ip for ip in stale if machine.ask(system.ask_open(machine.name, ip, port))]
         return f"{', '.join(answering)} still accept clients" if answering else None
 
     for host in run.terms.gone:

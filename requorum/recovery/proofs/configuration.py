@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from requorum.cluster import archive, deephaven
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import look
+from requorum.command import Result, look
 from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.recovery.plan import is_new
 from requorum.run import facts
 from requorum.run.run import Run
@@ -142,10 +145,10 @@ def servers_are_installed(run: Run) -> None:
         readable = ["test", "-r", settings.config]
         for key in config.keys:
             readable += ["-a", "-r", key]
-        if machine.look(look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")).code:
+        asked = look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")
+        if not machine.ask(Question(asked, lambda answer: answer.code == 0)):
             return f"{settings.user} cannot read {settings.config} or a key that it names"
-        wide = machine.look(look(machine.name, "find", "-L", *config.keys, "-perm", "/007", why="who reads the keys"))
-        return f"everybody can read {wide.stdout.split()[0]}" if wide.stdout.strip() else None
+        return machine.ask(_ask_open_keys(machine.name, config.keys))
 
     run.prove(
         terms.member_hosts,
@@ -153,6 +156,18 @@ def servers_are_installed(run: Run) -> None:
         probe,
         "look at the vendor's unpack command in the inventory and at its output in the journal",
     )
+
+
+def _ask_open_keys(host: str, keys: Sequence[str]) -> Question[str | None]:
+    """What is wrong with the first key that everybody can read; None where none is."""
+
+    def read(answer: Result) -> str | None:
+        if answer.code != 0:
+            return f"the keys cannot be looked at: {answer.words}"
+        first = next(iter(answer.stdout.split()), None)
+        return first and f"everybody can read {first}"
+
+    return Question(look(host, "find", "-L", *keys, "-perm", "/007", why="who reads the keys"), read)
 
 
 def clients_are_installed(run: Run) -> None:

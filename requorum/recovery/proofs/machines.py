@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.command import HUGE, look
 from requorum.hosts import system
 from requorum.hosts.fleet import Machine
 from requorum.recovery import equipment, probes
@@ -125,25 +124,8 @@ def there_is_room(run: Run, size: int) -> None:
 def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:
     """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
     path = run.terms.snapshot_path
-    answers = run.look(
-        [
-            look(
-                host,
-                "env",
-                "ETCDCTL_API=3",
-                tools[host].restorer,
-                "snapshot",
-                "status",
-                "-w",
-                "json",
-                path,
-                why="etcd can read the snapshot",
-                deadline=HUGE,
-            )
-            for host in run.terms.member_hosts
-        ]
-    )
-    found = {r.command.host: _status(r.code, r.stdout, r.words) for r in answers}
+    hosts, why = run.terms.member_hosts, "etcd can read the snapshot"
+    found = run.ask({host: etcdctl.ask_snapshot(host, tools[host].restorer, path, why) for host in hosts})
     revisions = {value[0] for value in found.values() if isinstance(value, tuple)}
     claim = "etcd reads the snapshot, at one revision on all members"
     run.settle(
@@ -157,10 +139,6 @@ def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, i
     first = next(iter(found.values()))
     assert isinstance(first, tuple)
     return first
-
-
-def _status(code: int, stdout: str, words: str) -> tuple[int, int] | str:
-    return etcdctl.parse_snapshot_status(stdout) if code == 0 else f"unreadable: {words}"
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------
@@ -282,15 +260,14 @@ def no_member_went_past_the_save(run: Run, source: Source | None, tools: Mapping
     configs = facts.configs(run, [member.host for member in run.terms.old_members])
     stopped = {host: config for host, config in configs.items() if config and not is_new(run.terms, config)}
     done = run.probe(probes.read_stopped_members(run.terms, stopped, tools))
-    answers = [result for result in done if not result.command.changes]
+    answers = {result.command.host: result for result in done if not result.command.changes}
     findings: dict[str, str | Exception | None] = {}
-    for result in answers:
-        status = _status(result.code, result.stdout, result.words)
+    for host in stopped:
+        status = probes.ask_revision(run.terms, host, tools).understand([answers[host]])
         if isinstance(status, str):
-            findings[result.command.host] = status
+            findings[host] = status
         else:
-            past = status[0] > saved
-            findings[result.command.host] = f"revision {status[0]}" if past else None
+            findings[host] = f"revision {status[0]}" if status[0] > saved else None
     run.settle(
         f"no member holds more than the saved revision {saved}",
         findings,

@@ -103,7 +103,7 @@ QUESTIONS = [
     questions.ask_hash("etcd-1", build.config(1), 7),
     questions.ask_alarms(build.inventory()),
     questions.ask_login(build.inventory(), "root"),
-    questions.ask_open("query-1", "10.0.0.11", 2379),
+    system.ask_open("query-1", "10.0.0.11", 2379),
     questions.ask_down(build.inventory(), "query-1"),
 ]
 
