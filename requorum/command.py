@@ -82,6 +82,7 @@ class Copy:
     sha256: str | None = None
     deadline: int = HUGE
     bytes: int | None = field(default=None, compare=False)  # for the bar alone
+    packed: str = ""  # how a source on the operator's machine is compressed; its plain bytes are what arrives
 
     @property
     def is_a_password(self) -> bool:
@@ -90,7 +91,7 @@ class Copy:
 
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
-        return f"copy {self.source_host or 'this machine'}:{self.source} to {to}"
+        return f"copy {self.source_host or 'this machine'}:{self.source}{self.packed and ', unpacked,'} to {to}"
 
     # What it is made of, in this order; `fleet` joins the reader to all writers.
 

@@ -322,6 +322,7 @@ class Fleet:
                 {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
                 timeout=copy.deadline + GRACE,
                 tell=self.watch.copied if not copy.is_a_password else lambda size: None,
+                kind=copy.packed,
             )
         except StreamError as error:
             where = copy.source_host or "this machine" if error.where == "source" else error.where

@@ -1,7 +1,7 @@
 """One source to many sinks, block by block: the copy routine of the tree.
 
-A source is a local file or a command's standard output, a sink a command's standard input. Nothing is stored on
-this machine and memory stays at one block, however large the file. `fleet` builds the commands.
+A source is a local file, compressed or not, or a command's standard output, a sink a command's standard input. Nothing
+is stored on this machine and memory stays at one block, however large the file. `fleet` builds the commands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-BLOCK = 1 << 20
+from requorum.hosts import packed
+from requorum.hosts.packed import BLOCK, PackedError
 
 
 class StreamError(Exception):
@@ -26,11 +27,11 @@ class StreamError(Exception):
         super().__init__(f"{where}: {what}")
 
 
-def _blocks_of_file(path: Path) -> Iterator[bytes]:
+def _blocks_of_file(path: Path, kind: str) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                yield block
+        yield from packed.blocks(path, kind)
+    except PackedError as error:
+        raise StreamError("this machine", f"{path} {error}") from None
     except OSError as error:
         raise StreamError("this machine", f"{path} cannot be read: {error.strerror}") from None
 
@@ -44,13 +45,17 @@ def fan_out(
     sinks: Mapping[str, Sequence[str]],
     timeout: float,
     tell: Callable[[int], None] = lambda size: None,
+    kind: str = "",
 ) -> tuple[str, int]:
-    """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was read.
+    """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
-    `tell` hears after each block how many bytes have gone.
+    `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
+    bytes are copied.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
+    if isinstance(source, Path) and kind == packed.ZST:
+        source = (*packed.UNZSTD, str(source))  # so that the deadline ends it too
     writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL) for name, argv in sinks.items()}
     reader = None if isinstance(source, Path) else _begin(source, subprocess.DEVNULL, subprocess.PIPE)
     processes = [*writers.values(), *([reader] if reader else [])]
@@ -58,7 +63,7 @@ def fan_out(
     watchdog = threading.Timer(timeout, _kill, [processes, late])
     watchdog.start()
     try:
-        return _pump(source, reader, writers, tell)
+        return _pump(_blocks_of_file(source, kind) if isinstance(source, Path) else None, reader, writers, tell)
     except StreamError as error:
         if late.is_set():
             raise StreamError(error.where, f"did not end within {timeout:g} s") from None
@@ -89,17 +94,14 @@ def lines_of(pipe: IO[bytes], most: int) -> Iterator[str]:
 
 
 def _pump(
-    source: Path | Sequence[str],
+    blocks: Iterator[bytes] | None,
     reader: subprocess.Popen[bytes] | None,
     writers: Mapping[str, subprocess.Popen[bytes]],
     tell: Callable[[int], None],
 ) -> tuple[str, int]:
     sha, size = hashlib.sha256(), 0
-    if reader is None:
-        assert isinstance(source, Path)
-        blocks = _blocks_of_file(source)
-    else:
-        assert reader.stdout
+    if blocks is None:
+        assert reader and reader.stdout
         blocks = iter(lambda stdout=reader.stdout: stdout.read(BLOCK), b"")  # type: ignore[misc]
     for block in blocks:
         sha.update(block)

@@ -19,7 +19,7 @@ from requorum.inventory import Expect, Inventory
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.run.terms import Options, Terms
-from requorum.snapshots import bolt, files, manifest
+from requorum.snapshots import bolt, files, manifest, unpacked
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
 from requorum.snapshots.ranking import BY_YOU, Candidate
@@ -67,12 +67,12 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
     assert best.source is not None
     path = Path(best.path)
     try:
-        note = manifest.read(path)
+        note = manifest.of_file(path)
     except ManifestError:
         note = None
-    skipped = tuple(candidate for candidate in found if not candidate.source)
+    skipped = tuple(candidate for candidate in files.without_older(found, best) if not candidate.source)
     cluster, etcd = (note.cluster, note.etcd) if note else (None, None)
-    return Drill(best.source, bolt.read(path), cluster, etcd, skipped)
+    return Drill(best.source, unpacked.look(path)[1], cluster, etcd, skipped)
 
 
 def inventory_of(lab: Inventory, exercise: Drill, named: Inventory | None) -> Inventory:

@@ -304,7 +304,7 @@ def drawn(found: Stage) -> list[Text]:
 def _way(copy: Copy | Fetch) -> str:
     if isinstance(copy, Fetch):
         return f"{copy.host} to {copy.target} on this machine"
-    return copy.source_host or "this machine"
+    return (copy.source_host or "this machine") + (copy.packed and ", unpacked")
 
 
 def _blocks(wave: Sequence[tuple[Command, bool]], known: str) -> Iterator[Text]:

@@ -33,6 +33,7 @@ from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError, Source
 from requorum.snapshots.sources import Sources
+from requorum.snapshots.unpacked import SPARE_BYTES
 from requorum.snapshots.vault import BackupError, Vault
 
 ABANDONED_MINUTES = 60  # no backup's commands live so long on a host: each ends after LONG seconds
@@ -270,7 +271,6 @@ class Tonight:
 
 
 HERE = "this machine"
-SPARE_BYTES = 64 * 1024 * 1024  # the evidence and whatever else lives on that disk
 
 
 def the_configuration_server_answers(run: Run) -> None:

@@ -47,12 +47,17 @@ class Contents:
 def read(path: Path) -> Contents:
     """Reads a snapshot or a database. Raises `BoltError`, or `OSError` where the file cannot be read."""
     with path.open("rb") as file:
-        try:
-            tree = _Tree(file)
-            last = tree.last_key(b"key")
-            members = tuple(_member(key, value) for key, value in tree.items(b"members"))
-        except (struct.error, ValueError, KeyError, TypeError) as error:
-            raise BoltError(f"{path} is not laid out as an etcd database: {error}") from None
+        return contents(file, path)
+
+
+def contents(file: BinaryIO, path: Path) -> Contents:
+    """The same of an open file. `path` is what it is called."""
+    try:
+        tree = _Tree(file)
+        last = tree.last_key(b"key")
+        members = tuple(_member(key, value) for key, value in tree.items(b"members"))
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise BoltError(f"{path} is not laid out as an etcd database: {error}") from None
     return Contents(int.from_bytes(last[:8], "big") if last else 0, members)
 
 

@@ -16,10 +16,9 @@ from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.run import Run
-from requorum.snapshots import disks, ranking
+from requorum.snapshots import disks, files, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
-from requorum.snapshots.files import of_files
 from requorum.snapshots.loss import Loss, loss_of, why_lost
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
@@ -156,14 +155,15 @@ def _choose_file(run: Run, sources: Sources) -> Source | None:
     named file that is bad.
     """
     family, options = sources.family, run.options
-    found = of_files(run.inventory, options.snapshot, family)
+    found = files.of_files(run.inventory, options.snapshot, family)
     for candidate in found:
         if candidate.named and candidate.problem:
             raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
-    chosen = _rank(run, sources, [*found, *disks.listed(sources.disks, family, options.salvage)])
-    for candidate in found:
-        if candidate.problem:
-            run.note(f"skipped: {candidate.path} {candidate.problem}")
+    on_disks = disks.listed(sources.disks, family, options.salvage)
+    found = files.without_older(found, ranking.rank([*found, *on_disks], family)[0])
+    chosen = _rank(run, sources, [*found, *on_disks])
+    for note in files.skipped(found):
+        run.note(note)
     if chosen is None:
         return None
     if chosen.named and family.line and not _of_family(chosen, family):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.inventory import Inventory
-from requorum.snapshots import bolt, manifest, ranking, snapshot
+from requorum.snapshots import bolt, directory, manifest, ranking, unpacked
 from requorum.snapshots.family import Family, of_members
 from requorum.snapshots.manifest import Manifest, ManifestError
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, IN_INVENTORY, Candidate
-from requorum.snapshots.snapshot import SUFFIXES, SnapshotError, Source
+from requorum.snapshots.snapshot import SnapshotError, Source
+
+TOLD = 8  # files that were not recognised, by name
 
 
 def by_sha256(inventory: Inventory, sha256: str) -> Source | None:
@@ -32,44 +34,54 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     settings = inventory.snapshot
     word = named or settings.file
     first = Path(word) if word else None
-    found = [of_file(first, family, BY_YOU if named else IN_INVENTORY)] if first else []
-    directory = Path(settings.directory) if settings.directory else None
-    if directory is None:
+    found = [of_file(first, family, BY_YOU if named else IN_INVENTORY, _rooms(inventory, first))] if first else []
+    if not settings.directory:
         return found
-    try:
-        there = sorted(directory.iterdir())
-    except OSError as error:
-        return [*found, _unusable(directory, error)]
     same = os.path.realpath(first) if first else None
-    backups = [path for path in there if path.suffix in SUFFIXES and os.path.realpath(path) != same]
-    if not backups and not found:
-        return [Candidate(DIRECTORY, None, str(directory), "", problem=f"{NAMED} holds no backup")]
-    return found + [of_file(path, family) for path in backups]
+    there = directory.contents(Path(settings.directory))
+    backups = [path for path in there.backups if os.path.realpath(path) != same]
+    return [*found, *(of_file(path, family, "", _rooms(inventory, path)) for path in backups), *there.others]
 
 
-NAMED = "the inventory's snapshot.directory"
+def _rooms(inventory: Inventory, path: Path) -> tuple[Path, ...]:
+    """Where a compressed file may be unpacked for a look."""
+    named = inventory.snapshot.directory
+    return (*([Path(named)] if named else []), path.parent)
 
 
-def _unusable(directory: Path, error: OSError) -> Candidate:
-    if isinstance(error, PermissionError):
-        why = f"cannot be read by {getpass.getuser()}; run as the account that makes the backups"
-    elif isinstance(error, FileNotFoundError):
-        why = "is a link that leads nowhere" if directory.is_symlink() else "does not exist"
-    else:
-        why = f"cannot be read: {error.strerror}"
-    return Candidate(DIRECTORY, None, str(directory), "", problem=f"{NAMED} {why}")
+def without_older(found: Sequence[Candidate], chosen: Candidate | None) -> list[Candidate]:
+    """Of what was not recognised, only what is younger than what is chosen can be missed."""
+    if chosen is None or not chosen.taken:
+        return list(found)
+    at = datetime.fromisoformat(chosen.taken)
+    return [row for row in found if not _unused(row) or not row.taken or datetime.fromisoformat(row.taken) > at]
 
 
-def of_file(path: Path, family: Family, named: str = "") -> Candidate:
-    """One file, verified: whole by its own SHA-256, readable, and as its manifest says where it has one."""
+def _unused(row: Candidate) -> bool:
+    return (row.problem or "").startswith(directory.UNUSED)
+
+
+def skipped(found: Sequence[Candidate]) -> Iterator[str]:
+    """Lines for the operator about what cannot be restored."""
+    yield from (f"skipped: {row.path} {row.problem}" for row in found if row.problem and not _unused(row))
+    unused = [row for row in found if _unused(row)]
+    yield from (f"{row.path}: {row.problem}" for row in unused[:TOLD])
+    if unused[TOLD:]:
+        yield f"and {len(unused[TOLD:])} more files: {directory.UNUSED}"
+
+
+def of_file(path: Path, family: Family, named: str = "", rooms: Sequence[Path] = ()) -> Candidate:
+    """One file, verified: whole by its own SHA-256, readable, and as its manifest says where it has one.
+
+    `rooms`: where it may be unpacked for a look, if it is compressed.
+    """
     try:
-        source = snapshot.verify(path)
-        contents = bolt.read(path)
+        source, contents = unpacked.look(path, rooms)
     except (SnapshotError, bolt.BoltError, OSError) as error:
         why = error.what if isinstance(error, SnapshotError) else str(error)
-        return Candidate("file", None, str(path), _modified(path), problem=why, hash="bad", named=named)
+        return Candidate("file", None, str(path), directory.modified(path), problem=why, hash="bad", named=named)
     try:
-        note = manifest.read(path)
+        note = manifest.of_file(path)
     except ManifestError:
         note = None  # the file proves itself; its members tell the lineage
     derived = of_members(contents.members, (*family.line, *family.unborn))
@@ -100,39 +112,27 @@ def _contradiction(source: Source, contents: bolt.Contents, note: Manifest) -> s
     return None
 
 
-def _modified(path: Path) -> str:
-    try:
-        return _rfc3339(path.lstat().st_mtime)
-    except OSError:
-        return ""
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | None, str]:
     """The backup that a recovery would begin with, verified; else why there is none. Only that one is read."""
     settings = inventory.snapshot
     word = named or settings.file
     if word:
-        return of_file(Path(word), Family(), BY_YOU if named else IN_INVENTORY), ""
+        path = Path(word)
+        return of_file(path, Family(), BY_YOU if named else IN_INVENTORY, _rooms(inventory, path)), ""
     if not settings.directory:
         return None, "the inventory names no snapshot.directory"
-    try:
-        paths = [path for path in Path(settings.directory).iterdir() if path.suffix in SUFFIXES]
-        newest = max(paths, key=_taken, default=None)
-    except OSError as error:
-        return None, f"{settings.directory}: {error.strerror}"
+    there = directory.contents(Path(settings.directory))
+    newest = max(there.backups, key=_taken, default=None)
     if newest is None:
-        return None, f"no backup in {settings.directory}"
-    return of_file(newest, Family()), ""
+        return None, "; ".join(f"{row.path}: {row.problem}" for row in there.others if row.kind == DIRECTORY)
+    return of_file(newest, Family(), "", _rooms(inventory, newest)), ""
 
 
 def _taken(path: Path) -> datetime:
     """As its manifest says, else when the file was written."""
     try:
-        note = manifest.read(path)
+        note = manifest.of_file(path)
     except manifest.ManifestError:
         note = None
-    return datetime.fromisoformat(note.taken) if note else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    told = note.taken if note else directory.modified(path)
+    return datetime.fromisoformat(told) if told else datetime.min.replace(tzinfo=UTC)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
+from requorum.hosts.packed import GZ, ZST
 from requorum.refusal import Refusal
 from requorum.snapshots.snapshot import Fingerprint
 
@@ -48,6 +49,13 @@ class Manifest:
 
 def path_of(snapshot: Path) -> Path:
     return snapshot.with_name(f"{snapshot.name}.json")
+
+
+def of_file(snapshot: Path) -> Manifest | None:
+    """The same of a file that may have been compressed since: then its manifest has kept its name."""
+    note = read(snapshot)
+    plain = snapshot.suffix.lower() in (f".{GZ}", f".{ZST}")
+    return read(snapshot.with_suffix("")) if note is None and plain else note
 
 
 def read(snapshot: Path) -> Manifest | None:

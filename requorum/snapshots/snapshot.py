@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from requorum.cluster.lineage import Lineage
-from requorum.hosts.stream import BLOCK
+from requorum.hosts import packed
+from requorum.hosts.packed import PackedError
 from requorum.refusal import Refusal
 
 TRAILER = 32  # bytes of SHA-256 behind the database
 BOLT_MAGIC = bytes.fromhex("edda0ced")  # 0xED0CDAED, little endian, at byte 16 of the first page
+HEAD = 20  # bytes that tell a database
 SUFFIXES = (".snap", ".db")
 
 
@@ -43,7 +47,8 @@ class Source:
     from a member without quorum. `host` None: on the operator's machine. `sha256` of the whole file, `taken` RFC 3339.
 
     `revision` and `keys` are `snapshot status`' words, known once a host has looked at it. `bumps` is what our own runs
-    added to the revision. `fingerprint` is the manifest's, where it has one.
+    added to the revision. `fingerprint` is the manifest's, where it has one. `packed`: how the file is compressed,
+    empty where it is not; `sha256` and `bytes` are those of the plain snapshot.
     """
 
     kind: str
@@ -57,11 +62,17 @@ class Source:
     lineage: Lineage | None = None
     bumps: int = 0
     fingerprint: Fingerprint | None = None
+    packed: str = ""
 
 
-def verify(path: Path) -> Source:
+class Sink(Protocol):
+    def write(self, block: bytes, /) -> object: ...
+
+
+def verify(path: Path, into: Sink | None = None) -> Source:
     """Proves that a file is a whole snapshot: kind, size, database header and SHA-256. Memory: one block.
 
+    `into` takes the plain bytes of a compressed one, which is read as a stream.
     Raises `SnapshotError` naming the file and what is wrong with it.
     """
     try:
@@ -75,34 +86,52 @@ def verify(path: Path) -> Source:
     size = status.st_size
     if size == 0:
         raise _refused(path, "is empty")
+    try:
+        kind = packed.kind(path)
+        if not kind:
+            _refuse_a_size(path, size)
+        whole, database, trailer, size = _sums(path, packed.blocks(path, kind), into if kind else None)
+    except PackedError as error:
+        raise _refused(path, str(error)) from None
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from None
+    _refuse_a_size(path, size)
+    if database != trailer:
+        raise _refused(path, "does not match the SHA-256 at its end: it was altered or damaged")
+    return Source("file", None, str(path), whole, size, rfc3339(status.st_mtime), packed=kind)
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _refuse_a_size(path: Path, size: int) -> None:
     if size % 512 != TRAILER:
         why = "without its hash, as if copied from a disk" if size % 512 == 0 else "cut off or altered"
         raise _refused(path, f"has {size} bytes, not a multiple of 512 plus {TRAILER}: it is {why}")
-    try:
-        whole, database, trailer = _sums(path, size)
-    except OSError as error:
-        raise _refused(path, f"cannot be read: {error.strerror}") from None
-    if database != trailer:
-        raise _refused(path, "does not match the SHA-256 at its end: it was altered or damaged")
-    taken = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-    return Source("file", None, str(path), whole, size, taken.replace("+00:00", "Z"))
 
 
-def _sums(path: Path, size: int) -> tuple[str, bytes, bytes]:
-    """SHA-256 of the whole file, SHA-256 of the database in it, and the sum the file itself carries."""
+def _sums(path: Path, blocks: Iterator[bytes], into: Sink | None) -> tuple[str, bytes, bytes, int]:
+    """SHA-256 of the whole, SHA-256 of the database in it, the sum that it carries itself, and its size."""
     whole, database = hashlib.sha256(), hashlib.sha256()
-    left = size - TRAILER
-    trailer = b""
-    with path.open("rb") as file:
-        if file.read(20)[16:] != BOLT_MAGIC:
-            raise _refused(path, "is not an etcd database")
-        file.seek(0)
-        while block := file.read(BLOCK):
-            whole.update(block)
-            database.update(block[:left])
-            trailer += block[left:]
-            left = max(left - len(block), 0)
-    return whole.hexdigest(), database.digest(), trailer
+    size, head, tail = 0, b"", b""
+    for block in blocks:
+        if len(head) < HEAD:
+            head += block[:HEAD]
+            if not is_database(head) and len(head) >= HEAD:
+                raise _refused(path, "is not an etcd database")
+        whole.update(block)
+        size += len(block)
+        held = tail + block
+        database.update(held[:-TRAILER])
+        tail = held[-TRAILER:]
+        if into:
+            into.write(block)
+    return whole.hexdigest(), database.digest(), tail, size
+
+
+def is_database(head: bytes) -> bool:
+    return head[16:HEAD] == BOLT_MAGIC
 
 
 def _refused(path: Path, what: str) -> SnapshotError:

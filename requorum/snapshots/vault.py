@@ -84,7 +84,12 @@ class Vault:
 
     def clear_parts(self) -> list[Path]:
         """Removes what an interrupted backup left: half files, and manifests whose snapshot never got its name."""
-        alone = (path for path in self.directory.glob("*.snap.json") if not path.with_suffix("").exists())
+        there = [path.name for path in self.directory.iterdir() if not path.name.endswith((".json", ".part"))]
+        alone = (  # a snapshot that was compressed since has not lost its manifest
+            path
+            for path in self.directory.glob("*.snap.json")
+            if not any(name.startswith(path.name.removesuffix(".json")) for name in there)
+        )
         left = sorted([*self.parts(), *(path for path in alone if self._ours(path.name))])
         for path in left:
             path.unlink()

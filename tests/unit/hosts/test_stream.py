@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from requorum.hosts import stream
-from requorum.hosts.stream import BLOCK, StreamError, fan_out
+from requorum.hosts.packed import BLOCK
+from requorum.hosts.stream import StreamError, fan_out
 
 DATA = os.urandom(BLOCK * 2 + 12345)
 SHA = hashlib.sha256(DATA).hexdigest()

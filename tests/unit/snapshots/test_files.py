@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 
 from requorum.cluster.lineage import Lineage
+from requorum.hosts.packed import GZ
 from requorum.inventory import Inventory
 from requorum.recovery import drill
-from requorum.snapshots import choice, files, manifest, ranking, snapshot
+from requorum.snapshots import choice, directory, files, manifest, ranking, snapshot
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError
 from tests.unit import build
+from tests.unit.hosts.test_packed import KINDS, pack
 from tests.unit.snapshots.test_bolt import MEMBER, database
 
 # The lineage of the one member in `database`, by etcd's own arithmetic: its cluster ID is SHA-1 of the member's ID.
@@ -255,3 +257,61 @@ def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path)
 
 def test_where_there_is_no_directory_at_all_nothing_is_offered() -> None:
     assert files.of_files(inventory(), None, Family()) == []
+
+
+def compressed(path: Path, kind: str = GZ) -> Path:
+    """As a job does it: another name, the same time, the plain one gone."""
+    status = path.stat()
+    packed = pack(path.with_name(f"{path.name}.{kind}"), path.read_bytes(), kind)
+    os.utime(packed, (status.st_mtime, status.st_mtime))
+    path.unlink()
+    return packed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_backup_of_ours_that_a_job_compressed_is_still_what_its_manifest_says(tmp_path: Path, kind: str) -> None:
+    plain = backup(tmp_path, "a.snap")
+    sha256, made = snapshot.verify(plain).sha256, note(plain, bumps=5)
+    path = compressed(plain, kind)
+    (found,) = files.of_files(inventory(directory=str(tmp_path)), None, Family())
+    assert (found.path, found.lineage, found.bumps, found.taken) == (str(path), made.lineage, 5, made.taken)
+    assert found.source
+    assert (found.source.sha256, found.source.packed) == (sha256, kind)
+    assert files.by_sha256(inventory(directory=str(tmp_path)), sha256) == found.source
+    assert files.newest_backup(inventory(directory=str(tmp_path)), None)[0] == found
+    assert drill.choose(None, inventory(directory=str(tmp_path))).contents.revision == 10
+    assert drill.choose(str(path), None).cluster == "lab"
+
+
+def test_the_newest_is_found_among_plain_compressed_and_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "25").mkdir()
+    newest = compressed(backup(tmp_path / "25", "a.snap", 30, hours=1))
+    backup(tmp_path, "b.snap", 20, hours=2)
+    compressed(backup(tmp_path, "c.snap", 10, hours=3))
+    found, _ = files.newest_backup(inventory(directory=str(tmp_path)), None)
+    assert found
+    assert (found.path, found.revision) == (str(newest), 30)
+
+
+def test_where_there_is_no_newest_it_says_why(tmp_path: Path) -> None:
+    assert "holds no backup" in files.newest_backup(inventory(directory=str(tmp_path)), None)[1]
+    assert "does not exist" in files.newest_backup(inventory(directory=str(tmp_path / "none")), None)[1]
+
+
+def test_what_is_not_recognised_is_listed_where_it_is_younger_than_the_choice(tmp_path: Path) -> None:
+    path = backup(tmp_path, "a.snap", hours=2)
+    for name, hours in (("older.xz", 3), ("younger.xz", 1)):
+        (tmp_path / name).write_bytes(b"?")
+        then = time.time() - hours * 3600
+        os.utime(tmp_path / name, (then, then))
+    found = files.of_files(inventory(directory=str(tmp_path)), None, Family())
+    chosen = files.of_file(path, Family())
+    assert sorted(names(files.without_older(found, chosen))) == ["a.snap", "younger.xz"]
+    assert sorted(names(files.without_older(found, None))) == ["a.snap", "older.xz", "younger.xz"]
+    (line,) = files.skipped(files.without_older(found, chosen))
+    assert line.startswith(f"{tmp_path}/younger.xz: not used, not recognised: ")
+
+
+def test_many_that_are_not_recognised_are_counted() -> None:
+    row = ranking.Candidate("file", None, "x", "", problem=f"{directory.UNUSED}: x")
+    assert list(files.skipped([row] * 20))[-1] == "and 12 more files: not used, not recognised"

@@ -11,16 +11,19 @@ import pytest
 
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
-from requorum.command import Command, Result
+from requorum.command import Command, Copy, Result
+from requorum.recovery import plan
 from requorum.recovery.progress import Progress
+from requorum.run import dryrun
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
-from requorum.snapshots import choice, layout, on_host, salvage
+from requorum.snapshots import choice, layout, on_host, salvage, snapshot
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
+from tests.unit.hosts.test_packed import zstd
 from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning, through
-from tests.unit.snapshots.test_files import backup, note
+from tests.unit.snapshots.test_files import backup, compressed, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
 NOTHING = Salvaged(None, members=3)
@@ -169,4 +172,34 @@ def test_the_whole_recovery_is_planned_without_a_backup_directory(tmp_path: Path
 def test_where_nothing_else_is_left_the_run_stops_with_the_choices(tmp_path: Path) -> None:
     run, progress = without_backups(tmp_path, Wiped())
     with pytest.raises(SnapshotError, match=r"unmounted: .* does not exist\n.*name a backup with --snapshot=FILE"):
+        from_files(run, progress)
+
+
+def test_a_compressed_backup_is_what_is_distributed_unpacked(tmp_path: Path) -> None:
+    run, progress, path = at(tmp_path, 1, Wiped())
+    sha256 = snapshot.verify(path).sha256
+    packed = compressed(path)
+    (tmp_path / "tonight.snap.gpg").write_bytes(b"?")
+    found = from_files(run, progress)
+    assert found is not None
+    assert (found.path, found.sha256) == (str(packed), sha256)
+    (copy,) = plan.copy_snapshot(run.terms, found, {})
+    assert isinstance(copy, Copy)
+    assert (copy.source, copy.packed, copy.sha256) == (str(packed), "gz", sha256)
+    assert {row["verdict"] for row in run.table if row["source"] == "file tonight.snap.gpg"} == {
+        "not used, not recognised: neither by its name nor by its first bytes"
+    }
+    assert any(line.startswith(f"{tmp_path}/tonight.snap.gpg: not used") for line in run.notes)
+    assert ", unpacked" in dryrun._way(copy)
+
+
+@zstd
+def test_a_named_one_that_needs_zstd_is_refused_where_that_is_missing_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, progress, path = at(tmp_path, 1, Wiped())
+    packed = compressed(path, "zst")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run.options = replace(run.options, snapshot=str(packed))
+    with pytest.raises(SnapshotError, match="the program zstd is not on this machine: install it"):
         from_files(run, progress)

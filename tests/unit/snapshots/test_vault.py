@@ -72,6 +72,16 @@ def test_only_half_files_of_ones_own_are_cleared(vault: Vault, name: str) -> Non
     assert [path.name for path in vault.directory.iterdir()] == [f"prod-eu-{name}"]
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".GZ", ".xz"])
+def test_the_manifest_of_a_backup_that_a_job_compressed_stays(vault: Vault, suffix: str) -> None:
+    path = vault.directory / backup(vault, "prod")
+    path.rename(f"{path}{suffix}")
+    assert vault.clear_parts() == []
+    assert manifest.read(path) == NOTE
+    Path(f"{path}{suffix}").unlink()
+    assert vault.clear_parts() == [manifest.path_of(path)]
+
+
 def test_what_the_vault_itself_writes_is_its_own(vault: Vault) -> None:
     part = vault.part(NOTE.taken)
     part.write_bytes(b"x")

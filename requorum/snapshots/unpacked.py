@@ -1,0 +1,64 @@
+"""A snapshot on this machine looked into, also where it is compressed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, cast
+
+from requorum.snapshots import bolt, snapshot
+from requorum.snapshots.snapshot import SnapshotError, Source
+
+SPARE_BYTES = 64 * 1024 * 1024  # the evidence and whatever else lies on that disk
+BY_HAND = "unpack it to a place for you alone, and name that with --snapshot=FILE"
+
+
+def look(path: Path, rooms: Sequence[Path] = ()) -> tuple[Source, bolt.Contents]:
+    """Proves that a snapshot is whole, and reads what is in it.
+
+    The plain bytes of a compressed one go to a file without a name in the first of `rooms` that takes one, by default
+    beside it: it is nobody's to read, and gone however this ends. Raises `SnapshotError`, `BoltError` or `OSError`.
+    """
+    with _Nameless(path, rooms or (path.parent,)) as plain:
+        source = snapshot.verify(path, plain)
+        return source, bolt.contents(plain.file, path) if plain.file else bolt.read(path)
+
+
+class _Nameless:
+    """Opened with the first block; takes no more than there is room for."""
+
+    def __init__(self, path: Path, rooms: Sequence[Path]) -> None:
+        self.path, self.rooms = path, rooms
+        self.file: BinaryIO | None = None
+
+    def __enter__(self) -> _Nameless:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.file:
+            self.file.close()
+
+    def write(self, block: bytes) -> None:
+        self.file = self.file or self._open()
+        room = os.fstatvfs(self.file.fileno())
+        if room.f_bavail * room.f_frsize < len(block) + SPARE_BYTES:
+            raise self._refused(f"there is no room for it: {self.file.tell():,} bytes of it fill the disk")
+        try:
+            self.file.write(block)
+        except OSError as error:
+            raise self._refused(f"{error.strerror}") from None
+
+    def _open(self) -> BinaryIO:
+        why = ""
+        for room in self.rooms:
+            try:
+                return cast("BinaryIO", tempfile.TemporaryFile(dir=room, buffering=0))
+            except OSError as error:
+                why += f"; {room}: {error.strerror}"
+        raise self._refused(why.removeprefix("; "))
+
+    def _refused(self, why: str) -> SnapshotError:
+        return SnapshotError(str(self.path), f"is compressed, and cannot be unpacked: {why}; {BY_HAND}", BY_HAND)
