@@ -12,7 +12,7 @@ from typing import NoReturn
 from requorum import inventory as inventories
 from requorum.command import Result
 from requorum.evidence import report, syslog
-from requorum.evidence.audit import State, against, verdict
+from requorum.evidence.audit import CLOSED, State, against, verdict
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import shown
 from requorum.evidence.syslog import Anchor
@@ -30,23 +30,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 def journal(arguments: Sequence[str] | None = None) -> int:
-    """0 whole, 1 altered, 2 incomplete, 4 when that cannot be told. One line on standard output."""
+    """0 whole, 1 altered or disputed, 2 incomplete, 4 when that cannot be told. One line on standard output."""
     parser = _Parser(prog="python -m requorum.journal", description="Tells whether a journal is what was written.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    verify = commands.add_parser("verify", help="whole (0), altered (1) or incomplete (2)")
+    verify = commands.add_parser("verify", help="whole (0), altered or disputed (1), incomplete (2), untold (4)")
     verify.add_argument("file", type=Path, metavar="FILE", help="a journal.jsonl")
     verify.add_argument("--hosts", metavar="NAME", help="an inventory: compare with the syslogs of its hosts")
     options = parser.parse_args(arguments)
     try:
         data = options.file.read_bytes()
-        found = verdict(data)
+        others = (options.file.parent / name for name in CLOSED)
+        found = verdict(data, {path.name: path.read_bytes() for path in others if path.is_file()})
         if options.hosts and found.state is not State.ALTERED:
             found = against(data, found, read_syslogs(options.hosts))
     except (OSError, Refusal) as error:
         print(shown(str(error)), file=sys.stderr)
         return REFUSED
     print(shown(f"{options.file}: {found}").replace("\n", "\\n"))
-    return int(found.state)
+    return found.state.code
 
 
 PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main}
@@ -67,8 +68,10 @@ def read_syslogs(name: str) -> dict[str, list[Anchor]]:
     Raises `Refusal` when no host at all could tell.
     """
     inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
+    members = (member.host for member in (*inventory.members, *inventory.old_members))
+    hosts = dict.fromkeys((*members, *inventory.deephaven.hosts))  # who is told; a spare machine is not
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
-        answers = fleet.each(inventory.hosts, lambda machine: machine.ask(_ask_syslog(machine.name)))
+        answers = fleet.each(hosts, lambda machine: machine.ask(_ask_syslog(machine.name)))
     told = {host: anchors for host, anchors in answers.items() if isinstance(anchors, list)}
     if not told:
         host, first = next(iter(answers.items()))

@@ -1,9 +1,8 @@
-"""Whether a journal is what was written: whole, incomplete (cut off) or altered.
+"""Whether a journal is what was written: whole, incomplete (cut off), altered, disputed, or nobody can tell.
 
-Run as `python -m requorum.journal verify FILE [--hosts=NAME]`. Pure but for `main`. A crash can only cut a journal off:
-it ends without an end record, or in the middle of a line. All else (a record changed, removed, inserted or moved) is
-an alteration and named by its number, counted from 1. Someone who rewrites the whole chain can make it consistent
-again: against that, `--hosts` compares it with what the hosts' syslogs were told while it was written, see `syslog`.
+Run as `python -m requorum.journal verify FILE [--hosts=NAME]`. Pure. A crash can only cut a journal off: it ends
+without an end record, or in the middle of a line. All else is an alteration, named by its record, counted from 1. Who
+rewrites the whole chain can make it consistent again: against that stands what the hosts were told, see `syslog`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
 from typing import Any
 
 from requorum.evidence.syslog import Anchor
@@ -22,12 +21,22 @@ _SEALED = re.compile(rb'(.*), "seal": "([0-9a-f]{64})"}', re.S)
 _BEGINNING = b'{"time": "'
 
 
-class State(IntEnum):
-    """The exit code is the value."""
+CLOSED = ("summary.json", "report.html")  # written before the end record, which has their SHA-256
+LOOKS = ("checked", "planned")  # outcomes of runs that change nothing, and tell no host of themselves
 
-    WHOLE = 0
-    ALTERED = 1
-    INCOMPLETE = 2
+
+class State(Enum):
+    """The value is the exit code, and a word where two have the same."""
+
+    WHOLE = (0,)
+    ALTERED = (1,)
+    DISPUTED = (1, "by fewer hosts than a majority")
+    INCOMPLETE = (2,)
+    UNTOLD = (4,)
+
+    @property
+    def code(self) -> int:
+        return int(self.value[0])
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,10 @@ def records(data: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def verdict(data: bytes) -> Verdict:
-    """What the file says of itself."""
+def verdict(data: bytes, beside: Mapping[str, bytes] | None = None) -> Verdict:
+    """What the file says of itself, and of the files `beside` it by name."""
     *lines, rest = data.split(b"\n")
-    head, end, failed = "0" * 64, 0, ""
+    head, end, failed, changed = "0" * 64, 0, "", ""
     record: dict[str, Any] = {}
     for number, line in enumerate(lines, start=1):
         if end:
@@ -74,6 +83,8 @@ def verdict(data: bytes) -> Verdict:
         end = number if record.get("kind") == "end" else 0
         if record.get("kind") == "stage ended" and record.get("outcome") == "failed":
             failed = f"record {number}"
+        if record.get("kind") == "copy" or (record.get("kind") == "command" and record.get("changes")):
+            changed = f"record {number}"
     count = len(lines)
     if rest and (end or not _torn(rest)):
         return Verdict(State.ALTERED, count + 1, f"what stands behind record {count} was never written by a run")
@@ -84,7 +95,21 @@ def verdict(data: bytes) -> Verdict:
         return Verdict(State.INCOMPLETE, count, f"it ends without an end record, after {last}")
     if failed and record.get("outcome") == "recovered":
         return Verdict(State.ALTERED, end, f"record {end} says recovered, but {failed} is a stage that failed")
+    if changed and record.get("outcome") in LOOKS:
+        why = f"record {end} says {record['outcome']}, but {changed} changed something"
+        return Verdict(State.ALTERED, end, why)
+    other = _others(record, beside or {})
+    if other:
+        return Verdict(State.ALTERED, end, f"{other} is not what record {end} has the SHA-256 of: it was rewritten")
     return Verdict(State.WHOLE, end, f"{end} records, the last is {head}; outcome: {record.get('outcome')}")
+
+
+def _others(end: Mapping[str, Any], beside: Mapping[str, bytes]) -> str:
+    """The first file that is another than the end record knows; a run of before it had them knows none."""
+    known = end.get("files")
+    known = known if isinstance(known, dict) else {}
+    others = (n for n in CLOSED if n in known and n in beside and hashlib.sha256(beside[n]).hexdigest() != known[n])
+    return next(others, "")
 
 
 def _record(line: bytes) -> dict[str, Any]:
@@ -111,28 +136,44 @@ def _torn(rest: bytes) -> bool:
 
 
 def against(data: bytes, own: Verdict, anchors: Mapping[str, Sequence[Anchor]]) -> Verdict:
-    """What the file says of itself and what hosts say of it; `anchors` by the host that answered, oldest first."""
+    """What the file says of itself and what hosts say of it; `anchors` by the host that answered, oldest first.
+
+    A majority of the hosts that answered decides; what fewer say is named, for any one of them may lie.
+    """
     if own.state is State.ALTERED:
         return own
     lines = data.split(b"\n")[:-1]
     digests = [hashlib.sha256(line + b"\n").hexdigest() for line in lines]
     name = digests[0][:16] if digests else ""
-    known = [(host, anchor) for host, all_of in anchors.items() for anchor in all_of if anchor.journal == name]
-    for host, anchor in sorted(known, key=lambda pair: pair[1].records):
+    known = {h: told for h, all_of in anchors.items() if (told := [a for a in all_of if a.journal == name])}
+    broken = {h: found for h, told in known.items() if (found := _contradiction(told, digests))}
+    many = len(anchors) // 2 + 1
+    if broken:
+        number, why = min(broken.values())
+        state = State.ALTERED if len(broken) >= many else State.DISPUTED
+        hosts = f"{', '.join(sorted(broken))} of {len(anchors)} hosts"
+        return Verdict(state, number, f"{why} (say {hosts})")
+    asked = f"{len(anchors)} hosts were asked"
+    if len(known) >= many:
+        reach = max(anchor.records for told in known.values() for anchor in told)
+        return Verdict(own.state, own.number, f"{own.why}; up to record {reach} as told to {', '.join(sorted(known))}")
+    few = f"only {', '.join(sorted(known))} knows of it" if known else "no host knows of it"
+    if own.state is State.INCOMPLETE:
+        return Verdict(own.state, own.number, f"{own.why}; {few} ({asked})")
+    if lines and _record(lines[-1]).get("outcome") in LOOKS:
+        return Verdict(own.state, own.number, f"{own.why}; a check or plan tells no host of itself")
+    why = (
+        f"{few} ({asked}): their syslogs were cleared since, or the file was rewritten as a whole. By itself: {own.why}"
+    )
+    return Verdict(State.UNTOLD, own.number, why)
+
+
+def _contradiction(told: Sequence[Anchor], digests: Sequence[str]) -> tuple[int, str] | None:
+    """The first record on which one host and the file do not agree, and how."""
+    for anchor in sorted(told, key=lambda anchor: anchor.records):
         number = anchor.records
         if number > len(digests):
-            why = f"record {number} is missing, {host} was told of it: what stood behind {len(digests)} was removed"
-            return Verdict(State.ALTERED, number, why)
+            return number, f"record {number} is missing: what stood behind {len(digests)} was removed"
         if digests[number - 1] != anchor.head:
-            why = f"record {number} or one before it is not what {host} was told: the chain was rewritten"
-            return Verdict(State.ALTERED, number, why)
-    if known:
-        hosts = ", ".join(sorted({host for host, _ in known}))
-        reach = max(anchor.records for _, anchor in known)
-        return Verdict(own.state, own.number, f"{own.why}; up to record {reach} as told to {hosts}")
-    if own.state is State.INCOMPLETE:
-        return Verdict(own.state, own.number, f"{own.why}; no host was told of it (asked: {', '.join(anchors)})")
-    if _record(lines[-1]).get("outcome") == "checked":
-        return Verdict(own.state, own.number, f"{own.why}; a check tells no host of itself")
-    why = f"no host knows record 1 (asked: {', '.join(anchors)}): rewritten as a whole, or their syslogs were cleared"
-    return Verdict(State.ALTERED, 1, why)
+            return number, f"record {number} or one before it is not what was told: the chain was rewritten"
+    return None

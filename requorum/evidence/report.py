@@ -202,10 +202,17 @@ def write(directory: Path) -> Path:
         summary = json.loads((directory / "summary.json").read_bytes())
     except (OSError, ValueError):
         summary = None
+    summary = summary if isinstance(summary, dict) else None
+    records, checked = audit.records(data), str(audit.verdict(data))
+    if records and "files" in records[-1]:  # the page is written before that record, and again as it was then
+        data = data[: data.rstrip(b"\n").rfind(b"\n") + 1]
+        records = records[:-1]
+    if summary is not None and audit.verdict(data).state is audit.State.INCOMPLETE:
+        checked = f"whole so far: {len(records)} records. The closing one has the SHA-256 of this page"
     path = directory / "report.html"
     part = path.with_suffix(".part")
     part.touch(mode=0o600)
-    page = html(summary if isinstance(summary, dict) else None, audit.records(data), str(audit.verdict(data)))
+    page = html(summary, records, checked)
     part.write_text(page, encoding="utf-8", errors="replace")
     part.replace(path)
     return path

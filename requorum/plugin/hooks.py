@@ -318,7 +318,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         outcome = "refused" if refused else "stopped"
     run.close(outcome, stopped_at, config.stash[STARTED])
     if isinstance(reporter, Reporter):
-        reporter.closing = run.closing(outcome)
+        reporter.closing = [*run.closing(outcome), *([run.unanchored] if run.unanchored else [])]
         if stopped_at is not None:
             error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
             phase = run.mark.phase if run.acts else Phase.OPEN  # a plan went nowhere

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,6 +70,7 @@ class Run:
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
+        self.unanchored = ""  # why not every host was told of the journal's end
         self.notes: list[str] = []
         self.touched: list[str] = []
         self._acted = 0.0  # the journal's action_seconds when the stage began
@@ -163,11 +166,27 @@ class Run:
             leave_anchor(self.fleet, self.terms.everyone, self.inventory.cluster)
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        """The last record, `summary.json` and `report.html`."""
-        self.journal.record("end", outcome=outcome, stopped_at=stopped_at)
+        """`summary.json` and `report.html`; then the last record: it has their SHA-256, and hosts are told of it."""
         path = self.journal.summary(self.summary(outcome, stopped_at, started))
-        report.attempt(self.journal.directory)
+        written = [file for file in (path, report.attempt(self.journal.directory)) if file]
+        files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
+        self.journal.record("end", outcome=outcome, stopped_at=stopped_at, files=files)
+        if self.steps and self.acts and not self.options.looks:
+            self.unanchored = self._anchor_end()
         return path
+
+    def _anchor_end(self) -> str:
+        """By connections of its own, since an interrupt ends the run's; nothing of it is recorded. What went wrong."""
+        name, records, head = self.journal.anchor()
+        plan = write(self.terms.everyone, self.inventory.cluster, Anchor(name, records, head))
+        with (
+            tempfile.TemporaryDirectory(prefix="rq-") as scratch,
+            Fleet(self.inventory, Journal(Path(scratch)), self.options.concurrency) as fleet,
+        ):
+            answers = fleet.gather(plan)
+        words = {h: of if isinstance(of, Exception) else of[-1].words for h, of in answers.items() if not _told(of)}
+        silent = "; ".join(f"{host}: {why}" for host, why in words.items())
+        return f"The end is not anchored in every syslog: {silent}" if silent else ""
 
     # -- the three verbs -------------------------------------------------------------------------------------
 
@@ -331,6 +350,10 @@ def _new_mark(inventory: Inventory, operator: str) -> Marker:
     stamp = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
     token = f"{inventory.cluster.lower()}-{stamp}"
     return Marker(run=stamp, token=token, phase=Phase.OPEN, by=operator, members=_spelled(inventory))
+
+
+def _told(answer: list[Result] | Exception) -> bool:
+    return not isinstance(answer, Exception) and answer[-1].code == 0
 
 
 def leave_anchor(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:

@@ -142,18 +142,58 @@ class TestWhatTheHostsSay:
         assert found.state is State.WHOLE
         assert found.why.endswith("up to record 5 as told to etcd-1, etcd-2")
 
+    @pytest.mark.parametrize(
+        ("lying", "silent", "state"),
+        [
+            (0, 0, State.WHOLE),
+            (1, 0, State.DISPUTED),
+            (2, 0, State.DISPUTED),
+            (3, 0, State.ALTERED),
+            (0, 2, State.WHOLE),
+            (0, 3, State.UNTOLD),
+            (0, 5, State.UNTOLD),
+            (1, 4, State.DISPUTED),
+        ],
+    )
+    def test_a_majority_of_the_hosts_that_answer_decides(self, lying: int, silent: int, state: State) -> None:
+        forged = [Anchor(NAME, 5, "f" * 64)]
+        said = [forged] * lying + [[]] * silent + [told(2, 5)] * (5 - lying - silent)
+        found = against(WHOLE, verdict(WHOLE), {f"etcd-{n}": of for n, of in enumerate(said, 1)})
+        assert found.state is state
+        assert lying == 0 or f"(say {', '.join(f'etcd-{n + 1}' for n in range(lying))} of 5 hosts)" in found.why
+
     def test_a_file_rewritten_from_some_record_on_is_found(self) -> None:
         lines = chained([*ENTRIES[:3], {**ENTRIES[3], "text": "nothing happened"}, *ENTRIES[4:]])
         data = b"".join(lines)
         assert verdict(data).state is State.WHOLE
-        found = against(data, verdict(data), {"etcd-1": told(2, 5), "etcd-2": told(2)})
+        found = against(data, verdict(data), {"etcd-1": told(2, 5), "etcd-2": told(2, 5), "etcd-3": told(2)})
         assert (found.state, found.number) == (State.ALTERED, 5)
         assert "etcd-1" in found.why
+
+    def test_what_only_looked_did_not_change_anything(self) -> None:
+        acted = {"time": "x", "kind": "command", "host": "etcd-1", "changes": True}
+        copied = {"time": "x", "kind": "copy", "action": "x"}
+        looked = {**acted, "changes": False}
+        for outcome in ("checked", "planned"):
+            end = {**ENTRIES[-1], "outcome": outcome}
+            assert verdict(b"".join(chained([ENTRIES[0], looked, end]))).state is State.WHOLE
+            for record in (acted, copied):
+                found = verdict(b"".join(chained([ENTRIES[0], record, looked, end])))
+                assert found.why == f"record 4 says {outcome}, but record 2 changed something"
+
+    @pytest.mark.parametrize("name", audit.CLOSED)
+    def test_the_files_beside_it_are_those_that_its_end_knows(self, name: str) -> None:
+        files = {name: digest(b"as written")}
+        data = b"".join(chained([*ENTRIES[:-1], {**ENTRIES[-1], "files": files}]))
+        assert verdict(data, {name: b"as written"}).state is verdict(data, {}).state is State.WHOLE
+        found = verdict(data, {name: b"as rewritten"})
+        assert (found.state, found.number) == (State.ALTERED, 6) and name in found.why
+        assert verdict(WHOLE, {name: b"of a landed version"}).state is State.WHOLE
 
     def test_a_file_rewritten_from_its_first_record_on_is_known_to_no_host(self) -> None:
         data = b"".join(chained([{**ENTRIES[0], "cluster": "other"}, *ENTRIES[1:]]))
         found = against(data, verdict(data), {"etcd-1": told(2, 5)})
-        assert (found.state, found.number) == (State.ALTERED, 1)
+        assert found.state is State.UNTOLD and "rewritten as a whole" in found.why
 
     @given(st.integers(1, len(LINES) - 1))
     def test_whole_records_cut_off_are_found_when_a_host_was_told_of_them(self, kept: int) -> None:
@@ -173,7 +213,7 @@ class TestWhatTheHostsSay:
     def test_a_check_tells_no_host_of_itself_and_is_judged_by_its_file_alone(self) -> None:
         data = b"".join(chained([*ENTRIES[:-1], {**ENTRIES[-1], "outcome": "checked"}]))
         found = against(data, verdict(data), {"etcd-1": []})
-        assert found.state is State.WHOLE and "a check tells no host" in found.why
+        assert found.state is State.WHOLE and "a check or plan tells no host" in found.why
         torn = data[:-1]
         assert against(torn, verdict(torn), {"etcd-1": []}).state is not State.WHOLE
 
@@ -312,6 +352,39 @@ class TestARun:
                 syslog = tmp_path / "syslog"
                 counts.append(len(syslog.read_text().splitlines()) if syslog.exists() else 0)
         assert counts == [0, 0, 5]
+
+    @pytest.mark.parametrize("interrupted", [False, True])
+    def test_its_closing_record_is_the_last_and_hosts_know_it(
+        self, tmp_path: Path, hosts: Path, interrupted: bool
+    ) -> None:
+        journal = Journal(tmp_path / "run")
+        inventory = inventories.load(hosts)
+        with Fleet(inventory, journal) as fleet:
+            run = Run(inventory, Options(), journal, fleet)
+            run.begin("m::TestStep0::test_a")
+            run.end("m::TestStep0::test_a", "failed", 0.1, "no")
+            if interrupted:
+                fleet.interrupt()
+        run.close("stopped", "m::TestStep0::test_a", "2026-01-01T00:00:00Z")
+        assert run.unanchored == ""
+        verify = ["verify", str(journal.path), f"--hosts={hosts}"]
+        assert __main__.journal(verify) == 0
+        written = audit.records(read(journal))
+        assert written[-1]["kind"] == "end" and len(written) == journal.records
+        forged = [{k: v for k, v in r.items() if k not in ("previous", "seal")} for r in written]
+        journal.path.write_bytes(b"".join(chained([*forged[:-1], {**forged[-1], "outcome": "interrupted"}])))
+        assert (__main__.journal(verify[:2]), __main__.journal(verify)) == (0, 1)
+
+    def test_who_was_not_told_of_the_end_is_named_on_the_terminal(self, tmp_path: Path, hosts: Path) -> None:
+        (tmp_path / "bin" / "logger").write_text("#!/bin/sh\necho no such thing >&2\nexit 127\n")
+        inventory, journal = inventories.load(hosts), Journal(tmp_path / "run")
+        with Fleet(inventory, journal) as fleet:
+            run = Run(inventory, Options(), journal, fleet)
+            run.begin("m::TestStep0::test_a")
+            run.end("m::TestStep0::test_a", "failed", 0.1, "no")
+        run.close("stopped", None, "2026-01-01T00:00:00Z")
+        assert run.unanchored.startswith("The end is not anchored in every syslog: etcd-1: no such thing; etcd-2: ")
+        assert audit.records(read(journal))[-1]["kind"] == "end"
 
 
 def read(journal: Journal) -> bytes:

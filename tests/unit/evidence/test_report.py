@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -330,6 +331,11 @@ class TestTheFile:
         assert "Refused" in found.text and "mend it" in found.text and "The journal is whole" in found.text
         assert path.stat().st_mode & 0o777 == 0o600
         assert {p.name for p in journal.directory.iterdir()} == {"journal.jsonl", "summary.json", "report.html"}
+        end = audit.records(journal.path.read_bytes())[-1]
+        written = {name: hashlib.sha256((journal.directory / name).read_bytes()).hexdigest() for name in audit.CLOSED}
+        assert end["files"] == written
+        report.write(journal.directory)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == written["report.html"], "made again it is the same"
 
     def test_a_stage_says_how_much_of_it_was_acting(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "run")
