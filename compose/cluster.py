@@ -17,8 +17,12 @@ CLIENT_ROOT = "/etc/sysconfig/deephaven/etcd/client"
 SERVER_ARCHIVE = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
 DATA_ROOT = layouts.DATA_ROOT
 UNIT = layouts.UNIT
-FORMED = "/var/lib/requorum-lab/formed"
-PRESENCE = "/var/lib/requorum-lab/presence"  # where it is, dh_process keeps a key with a lease
+LAB_DIR = "/var/lib/requorum-lab"
+FORMED = f"{LAB_DIR}/formed"
+# Where these are, the stand-ins keep keys with a lease, and run under three accounts.
+PRESENCE = f"{LAB_DIR}/presence"
+ACCOUNTS = f"{LAB_DIR}/accounts"
+KEPT_OFF = "/etc/monit/kept-off"  # the processes that `dh_monit up` leaves off, one a line
 HEALTH_SECONDS = 60
 PROCESS_SECONDS = 30
 
@@ -36,11 +40,21 @@ class Grant:
     prefix: str
 
 
+# The vendor's ten roles besides root, as its javadoc lists them; spelling and permissions are ours, since not public.
 GRANTS = (
-    Grant("config", "readwrite", "/main"),
-    Grant("config", "readwrite", "/status"),
-    Grant("query", "read", "/main/config"),
-    Grant("query", "readwrite", "/status"),
+    Grant("acl-ro", "read", "/main/acls"),
+    Grant("acl-rw", "readwrite", "/main/acls"),
+    Grant("authentication-server", "read", "/main/acls"),
+    Grant("controller", "readwrite", "/main/persistent_queries"),
+    Grant("datarouting-ro", "read", "/main/config/routing"),
+    Grant("datarouting-rw", "readwrite", "/main/config"),
+    Grant("datarouting-rw", "readwrite", "/status"),
+    Grant("props-ro", "read", "/main/config"),
+    Grant("props-ro", "readwrite", "/status"),
+    Grant("props-rw", "readwrite", "/main"),
+    Grant("props-rw", "readwrite", "/status"),
+    Grant("schema", "readwrite", "/main/config/schema"),
+    Grant("schema-ro", "read", "/main/config/schema"),
 )
 
 
@@ -83,15 +97,17 @@ class ClusterState:
         return 2 * sum(member.healthy for member in self.members) > len(self.members)
 
 
-def bootstrap(nodes: Nodes, *, presence: bool = False, layout: str = "vendor") -> ClusterState:
+def bootstrap(nodes: Nodes, *, presence: bool = False, accounts: bool = False, layout: str = "vendor") -> ClusterState:
     """Form the cluster, turn authentication on and Deephaven up; nothing when that was done once.
 
-    With `presence`, each Deephaven process keeps a key with a lease.
+    With `presence`, each Deephaven process keeps a key with a lease; with `accounts`, three accounts run them.
 
     Raises ClusterError or NodeError; the next attempt clears what a failed one left behind.
     """
     if nodes.configuration_server.run(["test", "-e", FORMED], check=False).rc != 0:
         _clear(nodes)
+        wanted = [path for path, is_on in ((PRESENCE, presence), (ACCOUNTS, accounts)) if is_on]
+        on_each(nodes.deephaven, lambda node: _shell(node, _SWITCH, LAB_DIR, *wanted))
         cluster_id = f"lab-{datetime.now(UTC):%Y%m%dt%H%M%S}"
         _configure(nodes, cluster_id)
         layouts.before_start(nodes, layout)
@@ -99,8 +115,6 @@ def bootstrap(nodes: Nodes, *, presence: bool = False, layout: str = "vendor") -
         layouts.after_start(nodes, layout)
         _await_health(nodes)
         _secure(nodes.configuration_server)
-        if presence:
-            on_each(nodes.deephaven, lambda node: _shell(node, 'mkdir -p "${1%/*}" && : >"$1"', PRESENCE))
         _power_on(nodes)
         _shell(
             nodes.configuration_server,
@@ -117,8 +131,11 @@ def state(nodes: Nodes) -> ClusterState:
     found = on_each(machines, _member_state)
     spares = _names(nodes.spares)
     members = tuple(m for m in found if m.name not in spares or m.unit not in ("absent", "unreachable"))
-    processes = on_each(nodes.deephaven, lambda node: _process_state(nodes, node))
-    return ClusterState(members, processes)
+    processes = on_each(nodes.deephaven, lambda node: _process_states(nodes, node))
+    return ClusterState(members, tuple(process for each in processes for process in each))
+
+
+_SWITCH = 'mkdir -p "$1" && shift && { [ $# = 0 ] || touch "$@"; }'
 
 
 def _clear(nodes: Nodes) -> None:
@@ -177,18 +194,17 @@ def _await_health(nodes: Nodes) -> None:
 
 def _secure(node: Node) -> None:
     """Make the users with the generated passwords, grant each role its prefixes, then lock up."""
-    lines = ["set -eu", f"etcdctl={VENDOR}/etcdctl.sh"]
+    lines = ["set -eu", f"etcdctl={VENDOR}/etcdctl.sh", "jobs=''"]
     for role in ("root", *dict.fromkeys(grant.role for grant in GRANTS)):
-        password = f"{CLIENT_ROOT}/{role}/password"
-        lines += [
-            f"$etcdctl user add {role} --interactive=false <{password}",
+        granted = (f"{grant.access} {grant.prefix}" for grant in GRANTS if grant.role == role)
+        one_role = [
+            f"$etcdctl user add {role} --interactive=false <{CLIENT_ROOT}/{role}/password",
             f"$etcdctl role add {role}",
             f"$etcdctl user grant-role {role} {role}",
+            *(f"$etcdctl role grant-permission --prefix=true {role} {what}" for what in granted),
         ]
-    lines += [
-        f"$etcdctl role grant-permission --prefix=true {grant.role} {grant.access} {grant.prefix}" for grant in GRANTS
-    ]
-    lines.append("$etcdctl auth enable")
+        lines.append(f'{{ {" && ".join(one_role)}; }} & jobs="$jobs $!"')  # at once: dozens of them
+    lines += ['for job in $jobs; do wait "$job"; done', "$etcdctl auth enable"]
     _shell(node, "\n".join(lines))
 
 
@@ -199,37 +215,46 @@ def _power_on(nodes: Nodes) -> None:
 
 
 def _supervise(nodes: Nodes, node: Node) -> None:
-    process = _process(nodes, node)
     script = (
-        'ln -sfn "../conf-available/$1" "/etc/monit/conf-enabled/$1" && '
+        'for name; do ln -sfn "../conf-available/$name" "/etc/monit/conf-enabled/$name"; done && '
         "systemctl enable --quiet monit.service && systemctl restart monit.service"
     )
-    _shell(node, script, process)
+    _shell(node, script, *_processes(nodes, node))
     node.run([f"{VENDOR}/dh_monit", "up", "--block"], timeout=90)
     poll.until(
-        lambda: _process_state(nodes, node).works,
+        lambda: all(process.works for process in _process_states(nodes, node)),
         seconds=PROCESS_SECONDS,
         every=0.2,
-        what=f"{process} on {node.name} reaches etcd",
-        why_not=lambda: _process_state(nodes, node).said or "it does not run",
+        what=f"Deephaven on {node.name} reaches etcd",
+        why_not=lambda: "; ".join(f"{p.name}: {p.said or 'does not run'}" for p in _process_states(nodes, node)),
         error=ClusterError,
     )
 
 
-def _process(nodes: Nodes, node: Node) -> str:
-    """The Deephaven process that belongs on `node`."""
-    is_configuration_server = node.name == nodes.configuration_server.name
-    return "configuration_server" if is_configuration_server else "query_server"
+def _processes(nodes: Nodes, node: Node) -> tuple[str, ...]:
+    """The Deephaven processes that belong on `node`."""
+    if node.name != nodes.configuration_server.name:
+        return ("query_server",)
+    three = node.run(["test", "-e", ACCOUNTS], check=False).rc == 0
+    return ("configuration_server", *(["data_import_server"] if three else []))
 
 
-def _process_state(nodes: Nodes, node: Node) -> ProcessState:
-    name = _process(nodes, node)
-    script = 'kill -0 "$(cat "$1.pid")" 2>/dev/null && cat "$1.status"'
+_PROCESSES = f"""
+for name in $(ls /etc/monit/conf-enabled); do
+    ! grep -qsx "$name" {KEPT_OFF} || continue
+    cd /run/deephaven && kill -0 "$(cat "$name.pid")" && said=$(cat "$name.status") || said=''
+    echo "$name $said"
+done 2>/dev/null
+"""
+
+
+def _process_states(nodes: Nodes, node: Node) -> tuple[ProcessState, ...]:
+    """Those that monit knows and that are not kept off on purpose; of a machine that is off, one that does not run."""
     try:
-        asked = _shell(node, script, f"/run/deephaven/{name}", check=False)
+        lines = _shell(node, _PROCESSES, check=False).splitlines()
     except NodeError:
-        asked = ""
-    return ProcessState(node.name, name, asked.strip())
+        lines = []
+    return tuple(ProcessState(node.name, *line.split(" ", 1)) for line in lines) or (ProcessState(node.name, "-", ""),)
 
 
 # Written for bash, whose /dev/tcp needs no HTTP client on the machine.

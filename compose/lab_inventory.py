@@ -45,6 +45,7 @@ def content(lab: LabState, directory: Path) -> dict[str, Any]:
     configuration_server = lab.of(Role.CONFIGURATION_SERVER)[0].name
     moved = any(machine.old_ip for machine in members)
     old = {"old_members": [_member(m, m.old_ip or m.ip) for m in members]} if moved else {}
+    as_admin = "sudo -n -u {admin_user} " if lab.accounts else ""  # as the vendor's pages run them
     return {
         "cluster": state.CLUSTER,
         "transport": {
@@ -63,10 +64,10 @@ def content(lab: LabState, directory: Path) -> dict[str, Any]:
             "server_archive": "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz",
             "client_archive": "/tmp/{cluster_id}/dh_query.tgz",
             "commands": {
-                "etcdctl": f"{VENDOR}/etcdctl.sh",
-                "monit_down": f"{VENDOR}/dh_monit down --block",
-                "monit_up": f"{VENDOR}/dh_monit up --block",
-                "monit_status": f"{VENDOR}/dh_monit summary",
+                "etcdctl": f"{as_admin}{VENDOR}/etcdctl.sh",
+                "monit_down": f"{as_admin}{VENDOR}/dh_monit down --block",
+                "monit_up": f"{as_admin}{VENDOR}/dh_monit up --block",
+                "monit_status": f"{as_admin}{VENDOR}/dh_monit summary",
                 "generate": (f"{VENDOR}/config_generator.sh --cluster-id {{cluster_id}} --ips {{ips}}"),
                 "unpack_server": f"{VENDOR}/unpack_etcd_server.sh {{archive}} {{number}}",
                 "unpack_client": f"{VENDOR}/unpack_etcd_client.sh {{archive}}",

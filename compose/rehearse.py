@@ -46,8 +46,8 @@ def data(nodes: Nodes) -> dict[bytes, bytes]:
     return {k: v for k, v in etcd_client.read_all(nodes).items() if not k.startswith(b"/status/")}
 
 
-def rehearse(leases: int = 0, presence: bool = False, layout: str = "vendor") -> int:
-    nodes = lab.up(presence=presence, layout=layout)
+def rehearse(leases: int = 0, presence: bool = False, accounts: bool = False, layout: str = "vendor") -> int:
+    nodes = lab.up(presence=presence, accounts=accounts, layout=layout)
     lab.say(lab.load_keys(load.KEYS, leases))
     snapshot = back_up(nodes)
     lab.say(f"backup: {snapshot.relative_to(ROOT)}, {snapshot.stat().st_size:,} bytes")
@@ -81,10 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m compose.rehearse")
     parser.add_argument("--leases", type=int, default=0, help="dead leases in the data")
     parser.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
+    parser.add_argument("--accounts", action="store_true", help="three accounts run Deephaven")
     parser.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
     given = parser.parse_args(arguments)
     try:
-        return rehearse(given.leases, given.presence, given.layout)
+        return rehearse(given.leases, given.presence, given.accounts, given.layout)
     except LabError as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1

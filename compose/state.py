@@ -47,7 +47,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class LabState:
-    """One lab: `etcd`, `presence` and `layout` as given to `up`, `subnet` of the etcd network, `keys` loaded so far."""
+    """One lab: `subnet` of the etcd network, `keys` loaded so far, and what `up` was given."""
 
     etcd: str
     image: str
@@ -55,6 +55,7 @@ class LabState:
     machines: tuple[Machine, ...]
     keys: int = 0
     presence: bool = False
+    accounts: bool = False
     layout: str = "vendor"
 
     def of(self, role: Role) -> tuple[Machine, ...]:

@@ -40,6 +40,7 @@ class Rehearsal:
     spares: int = 2
     members: int = 3
     presence: bool = False
+    accounts: bool = False
     leases: int = 0
     layout: str = "vendor"
     recoveries: list[str] = field(default_factory=list)
@@ -61,7 +62,12 @@ class Rehearsal:
 
     def _fill(self) -> None:
         nodes = lab.up(
-            members=self.members, spares=self.spares, etcd=self.etcd, presence=self.presence, layout=self.layout
+            members=self.members,
+            spares=self.spares,
+            etcd=self.etcd,
+            presence=self.presence,
+            accounts=self.accounts,
+            layout=self.layout,
         )
         lab.load_keys(load.KEYS, self.leases)
         poll.until(

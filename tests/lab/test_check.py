@@ -49,8 +49,8 @@ def test_all_that_is_wrong_is_found_in_one_run(rehearsal: Rehearsal, tmp_path: P
     }, run.output
     assert found["etcd-1", "commands"] == f"missing: {UNPACK}"
     assert "masked, inactive" in found["etcd-3", "etcd"] and "nobody listens on" in found["etcd-3", "etcd"]
-    assert f"{CLIENT}/config/next.pem ends on" in found["infra-1", "certificates"]
-    assert found["query-1", "client files"] == "config/password belongs to nobody:nogroup, not to irisadmin"
+    assert f"{CLIENT}/props-rw/next.pem ends on" in found["infra-1", "certificates"]
+    assert found["query-1", "client files"] == "props-rw/password belongs to nobody:nogroup, not to irisadmin"
     assert found["the cluster", "unfinished run"] == "run 20990101t000000z-a of eve@desk got to: stopping"
     assert found["the cluster", "health"].startswith("etcd-3: ")
     assert "48 h old" in found["this machine", "backup"]
@@ -75,12 +75,12 @@ def broken(rehearsal: Rehearsal) -> Iterator[None]:
         first.run(["chmod", "a-x", UNPACK])
         first.run(["mkdir", "-p", os.path.dirname(MARK)])
         first.put(MARK, mark)
-        infra.run(["sh", "-c", f"{MAKE_CERTIFICATE} {CLIENT}/config/next.pem"])
-        query.run(["chown", "nobody:nogroup", f"{CLIENT}/config/password"])
+        infra.run(["sh", "-c", f"{MAKE_CERTIFICATE} {CLIENT}/props-rw/next.pem"])
+        query.run(["chown", "nobody:nogroup", f"{CLIENT}/props-rw/password"])
         yield
     finally:
-        query.run(["chown", "irisadmin:irisadmin", f"{CLIENT}/config/password"])
-        infra.run(["rm", "-f", f"{CLIENT}/config/next.pem"])
+        query.run(["chown", "irisadmin:irisadmin", f"{CLIENT}/props-rw/password"])
+        infra.run(["rm", "-f", f"{CLIENT}/props-rw/next.pem"])
         first.run(["rm", "-f", MARK])
         first.run(["chmod", "a+x", UNPACK])
         stop.heal(nodes, [member])

@@ -20,7 +20,7 @@ def test_a_plan_changes_nothing_and_wiped_members_are_rebuilt_exactly_as_planned
     assert listing.changes(before, listing.taken(rehearsal.nodes)) == []
     assert "Today the runbook would stop" not in plan.run.output
     assert plan.text.index("the commit prompt") < plan.text.index("the point of no return")
-    secrets = [rehearsal.nodes.configuration_server.get(f"{CLIENT}/{role}/password") for role in ("root", "config")]
+    secrets = [rehearsal.nodes.configuration_server.get(f"{CLIENT}/{role}/password") for role in ("root", "props-rw")]
     assert not [secret for secret in secrets if secret.decode().strip() in plan.text + plan.run.output]
 
     process, evidence = rehearsal.start(inventory)

@@ -69,7 +69,7 @@ def test_no_password_and_no_key_is_found_anywhere(rehearsal: Rehearsal, tmp_path
     new = in_archive(server.get(KEPT))
     server.run(["rm", KEPT, KEEPER])
     secrets = old | new
-    assert len(old) >= 6, "three roles' passwords and the members' keys"
+    assert len(old) >= 14, "eleven roles' passwords and the members' keys"
     assert len(new - old) >= 6
 
     assert {path.name for path in with_secrets(tmp_path, secrets)} == set(), "on the operator's machine"

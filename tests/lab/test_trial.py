@@ -9,7 +9,7 @@ from compose.nodes import Nodes
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.writers import leftovers
 
-CLIENT = "/etc/sysconfig/deephaven/etcd/client/config/password"
+CLIENT = "/etc/sysconfig/deephaven/etcd/client/props-rw/password"
 
 
 WRAPPER = "/usr/local/bin/etcdctl"
@@ -43,13 +43,13 @@ def test_a_refused_password_stops_the_trial_and_a_leader_that_changes_does_not(r
     with leader_changes_at_every_question(nodes):
         stopped = rehearsal.run(inventory)
     assert stopped.code == 1, stopped.output
-    assert "an old password does not log in: config:" in stopped.output
+    assert "an old password does not log in: props-rw:" in stopped.output
     assert "test_then_every_old_password_logs_in_to_the_trial" in stopped.summary["stopped_at"]
     assert right.decode().strip() not in stopped.output
     assert "Traceback" not in stopped.output
     assert leftovers(nodes) == []
 
-    backup = f"/var/lib/requorum/lab/{stopped.summary['run']}/client.before/config/password"
+    backup = f"/var/lib/requorum/lab/{stopped.summary['run']}/client.before/props-rw/password"
     for node in nodes.deephaven:
         for path in (CLIENT, backup):
             node.run(["sh", "-c", 'cat > "$0"', path], stdin=right)

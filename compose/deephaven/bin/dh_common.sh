@@ -5,9 +5,18 @@
 DH_CONFIG_ROOT=/etc/sysconfig/deephaven/etcd
 DH_CLIENT_ROOT=$DH_CONFIG_ROOT/client
 DH_ADMIN=irisadmin
-DH_ROLES="config query"
+DH_ROLES="acl-ro acl-rw authentication-server controller datarouting-ro datarouting-rw props-ro props-rw schema schema-ro"
 ETCD_CONFIG_ROOT=/etc/etcd/dh
 ETCD_DATA_ROOT=/var/lib/etcd/dh
+
+# Whose a role's files are: the admin account's, or where the lab wants three accounts, that of the process that uses it.
+account_of() {
+    case $([ ! -e /var/lib/requorum-lab/accounts ] || echo "$1") in
+        props-ro) echo dbquery ;;
+        datarouting-rw) echo dbmerge ;;
+        *) echo "$DH_ADMIN" ;;
+    esac
+}
 
 # Everything these tools write is a secret until it is given a wider mode on purpose.
 umask 077
@@ -52,9 +61,10 @@ install_file() {
 install_client() {
     install -d -m 0755 "$DH_CONFIG_ROOT"
     install -d -m 0755 -o "$DH_ADMIN" -g "$DH_ADMIN" "$DH_CLIENT_ROOT"
-    install -d -m 0700 -o "$DH_ADMIN" -g "$DH_ADMIN" "$DH_CLIENT_ROOT/$2"
+    account=$(account_of "$2")
+    install -d -m 0700 -o "$account" -g "$account" "$DH_CLIENT_ROOT/$2"
     for name in endpoints user password ca.crt; do
         [ -f "$1/$name" ] || die "the configuration of role $2 lacks the file $name"
-        install_file "$1/$name" "$DH_CLIENT_ROOT/$2/$name" 0600 "$DH_ADMIN:$DH_ADMIN"
+        install_file "$1/$name" "$DH_CLIENT_ROOT/$2/$name" 0600 "$account:$account"
     done
 }
