@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from requorum.command import LONG, SHORT, Command, act, act_long, look
+from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.hosts.question import Question, checked
 from requorum.inventory import Inventory
 
@@ -82,6 +82,18 @@ def ask_etcd_in_monit(host: str) -> Command:
         "! pgrep -x monit >/dev/null || monit -B summary",
         why="whether monit supervises etcd",
     )
+
+
+def ask_processes(inventory: Inventory, host: str) -> Question[dict[str, str] | str]:
+    """Process → its status, by monit's word; why that cannot be understood. Of a host that is not Deephaven's too."""
+    ours = host in inventory.deephaven.hosts
+
+    def read(answer: Result) -> dict[str, str] | str:
+        if silent(answer.code, answer.stdout + answer.stderr) if ours else answer.code != 0:
+            return f"monit cannot be understood: {answer.words}"
+        return parse_monit(answer.stdout)
+
+    return Question(ask_monit(inventory, host) if ours else ask_etcd_in_monit(host), read)
 
 
 def parse_monit(text: str) -> dict[str, str]:

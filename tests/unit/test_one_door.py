@@ -20,22 +20,13 @@ FORESEES = ("requorum/run/dryrun.py", "requorum/run/forecast.py", "requorum/run/
 
 # Not through the door yet: a file leaves this list when it is touched, none is added.
 ARGV_LEFT = {
-    "requorum/recovery/drill.py",
-    "requorum/recovery/probes.py",
-    "requorum/recovery/proofs/configuration.py",
     "requorum/run/facts.py",
 }
 RAW_LEFT = {
     "requorum/recovery/drill.py",
-    "requorum/recovery/proofs/cluster.py",
     "requorum/recovery/proofs/configuration.py",
-    "requorum/recovery/proofs/machines.py",
-    "requorum/recovery/trial.py",
-    "requorum/recovery/undo/discard.py",
-    "requorum/recovery/undo/equality.py",
     "requorum/run/facts.py",
     "requorum/run/run.py",
-    "runbook/test_step_1_stop.py",
 }
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from requorum.cluster import deephaven, etcdctl, quorum
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Result
 from requorum.diagnosis.check.check import (
     CLUSTER,
     HERE,
@@ -21,7 +20,6 @@ from requorum.diagnosis.check.check import (
     unknown,
 )
 from requorum.diagnosis.check.members import ask_addresses, ask_size, old, sees_leader
-from requorum.hosts.question import Question
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 
@@ -42,16 +40,7 @@ def here(terms: Terms) -> tuple[str]:
 
 
 def ask_monit(seen: Seen, host: str) -> Questions:
-    inventory, ours = seen.terms.inventory, host in seen.terms.deephaven_hosts
-
-    def read(answer: Result) -> dict[str, str] | str:
-        text = answer.stdout + answer.stderr
-        if deephaven.silent(answer.code, text) if ours else answer.code != 0:
-            return f"monit cannot be understood: {answer.words}"
-        return deephaven.parse_monit(answer.stdout)
-
-    question = deephaven.ask_monit(inventory, host) if ours else deephaven.ask_etcd_in_monit(host)
-    return {"processes": Question(question, read)}
+    return {"processes": deephaven.ask_processes(seen.terms.inventory, host)}
 
 
 def judge_monit(seen: Seen, host: str) -> Ruling:

@@ -390,11 +390,10 @@ def no_old_member_answers(run: Run) -> None:
 
 def deephaven_is_up(run: Run, hosts: tuple[str, ...]) -> None:
     def probe(machine: Machine) -> str | None:
-        result = machine.look(deephaven.ask_monit(run.inventory, machine.name))
-        processes = deephaven.parse_monit(result.stdout)
-        if not processes:
-            return f"monit names no process: {result.words}"
-        down = deephaven.not_up(processes)
+        found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
+        if isinstance(found, str):
+            return found
+        down = deephaven.not_up(found) if found else ["monit names no process"]
         return f"not up: {', '.join(down)}" if down else None
 
     run.prove(

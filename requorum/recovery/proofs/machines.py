@@ -155,10 +155,10 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
     admin = run.inventory.deephaven.admin_user
 
     def probe(machine: Machine) -> str | None:
-        result = machine.look(deephaven.ask_monit(run.inventory, machine.name))
-        if deephaven.silent(result.code, result.stdout + result.stderr):
-            return f"monit cannot be understood: {result.words}"
-        left = deephaven.not_off(deephaven.parse_monit(result.stdout))
+        found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
+        if isinstance(found, str):
+            return found
+        left = deephaven.not_off(found)
         running = machine.ask(system.ask_processes(machine.name, admin))
         left += [f"{name} (process {pid})" for pid, name in running.items() if not NOT_DEEPHAVEN.match(name)]
         return f"still there: {', '.join(left)}" if left else None
@@ -173,19 +173,11 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
 
 
 def monit_supervises_no_etcd(run: Run) -> None:
-    hosts = run.terms.deephaven_hosts
-
     def probe(machine: Machine) -> str | None:
-        question = (
-            deephaven.ask_monit(run.inventory, machine.name)
-            if machine.name in hosts
-            else deephaven.ask_etcd_in_monit(machine.name)
-        )
-        answer = machine.look(question)
-        text = answer.stdout + answer.stderr
-        if deephaven.silent(answer.code, text) if machine.name in hosts else answer.code != 0:
-            return f"monit cannot be understood: {answer.words}"
-        left = deephaven.supervised_etcd(deephaven.parse_monit(answer.stdout))
+        found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
+        if isinstance(found, str):
+            return found
+        left = deephaven.supervised_etcd(found)
         return f"monit watches {', '.join(left)}" if left else None
 
     run.prove(

@@ -102,13 +102,13 @@ def copy_of(terms: Terms, path: str) -> str:
 
 def ask_supervised(host: str, inventory: Inventory) -> Question[bool | None]:
     """Whether Deephaven is on, by monit's word: any process of it is not off. None where that cannot be understood."""
-    return Question(deephaven.ask_monit(inventory, host), _supervised)
+    asked = deephaven.ask_processes(inventory, host)
 
+    def read(monit: Result) -> bool | None:
+        found = asked.understand([monit])
+        return None if isinstance(found, str) else bool(deephaven.not_off(found))
 
-def _supervised(monit: Result) -> bool | None:
-    if deephaven.silent(monit.code, monit.stdout + monit.stderr):
-        return None
-    return bool(deephaven.not_off(deephaven.parse_monit(monit.stdout)))
+    return Question(asked.command, read)
 
 
 def traces(terms: Terms) -> tuple[str, ...]:

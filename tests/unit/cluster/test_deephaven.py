@@ -6,6 +6,7 @@ import pytest
 
 from requorum.cluster import deephaven
 from tests.unit import build
+from tests.unit.build import understood
 
 MONIT = """Monit 5.33.0 uptime: 0m
  Service Name                     Status                      Type          
@@ -24,6 +25,22 @@ class TestMonit:
 
     def test_the_older_lines_are_read_too(self) -> None:
         assert deephaven.parse_monit(OLD_MONIT) == {"dh_config": "Running"}
+
+    @pytest.mark.parametrize(
+        ("host", "text", "code", "found"),
+        [
+            ("infra-1", OLD_MONIT, 0, {"dh_config": "Running"}),
+            ("infra-1", "monit: no daemon is not running", 1, {}),
+            ("infra-1", OLD_MONIT, 1, "monit cannot be understood: System 'vm'    Running"),
+            ("infra-1", "", 0, "monit cannot be understood: (it printed nothing)"),
+            ("etcd-1", "", 0, {}),
+            ("etcd-1", "", 1, "monit cannot be understood: (it printed nothing)"),
+        ],
+    )
+    def test_a_monit_that_says_nothing_is_not_one_without_processes(
+        self, host: str, text: str, code: int, found: object
+    ) -> None:
+        assert understood(deephaven.ask_processes(build.inventory(), host), text, code=code) == found
 
     def test_what_still_runs_is_named(self) -> None:
         assert deephaven.not_off(deephaven.parse_monit(MONIT)) == ["dh_config (OK)", "etcd_server (Does not exist)"]

@@ -32,7 +32,7 @@ DATA = (
 HOST = (DIRECTORY, LATEST, OLD, CONFIG, UNIT_FILE, *DATA)
 
 LISTING, RECORD = baseline.ask_listing("etcd-1", build.terms()), baseline.ask_record("etcd-1", build.terms())
-SUPERVISED, LEFT = baseline.ask_supervised("etcd-1", build.inventory()), baseline.ask_left_running("etcd-1")
+SUPERVISED, LEFT = baseline.ask_supervised("infra-1", build.inventory()), baseline.ask_left_running("etcd-1")
 
 
 def changed(entry: Entry, **fields: str) -> Entry:
@@ -212,7 +212,7 @@ class TestTheRecord:
 @given(text=st.text(max_size=2000) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 @settings(max_examples=50, deadline=None)
 def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(question: Question[object], text: str) -> None:
-    with refused_by("etcd-1"):
+    with refused_by(question.host):
         understood(question, text)
 
 
