@@ -199,6 +199,21 @@ class Fleet:
         raise_all([*errors, *failures])
         return results
 
+    def attempt(self, commands: Sequence[Command]) -> dict[str, FleetError]:
+        """Each host's commands in their order: what failed, by host; it stops nothing on the others.
+
+        Raises what says nothing of the command: an `Unreachable`, and what nobody foresaw.
+        """
+        failed: dict[str, FleetError] = {}
+        outcomes = self.gather(commands)
+        raise_all([o for o in outcomes.values() if isinstance(o, Exception) and not _is_failure(o)])
+        for host, outcome in outcomes.items():
+            if isinstance(outcome, FleetError):
+                failed[host] = outcome
+            elif isinstance(outcome, list) and outcome and not outcome[-1].ok:
+                failed[host] = _failure(outcome[-1])
+        return failed
+
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""
         queues: dict[str, list[Command]] = {}
@@ -448,6 +463,10 @@ _AGAIN = "run the same command again: it carries on"
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
     return lines[-1] if lines else "no reason was given"
+
+
+def _is_failure(error: Exception) -> bool:
+    return isinstance(error, FleetError) and not isinstance(error, Unreachable)
 
 
 def _failure(result: Result) -> FleetError:

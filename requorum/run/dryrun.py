@@ -23,7 +23,7 @@ from requorum.command import REDACTED, Action, Command, Copy, Fetch, Result
 from requorum.evidence import outline, syslog
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redact
-from requorum.hosts.fleet import Fleet, Machine
+from requorum.hosts.fleet import Fleet, FleetError, Machine
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved
 from requorum.run import forecast
@@ -115,6 +115,10 @@ class Planning(Run):
             answer if isinstance(answer, Result) else replace(answer[1](answers[id(answer[0])]), command=command)
             for command, answer in zip(commands, foreseen, strict=True)
         ]
+
+    def attempt(self, plan: Sequence[Command]) -> dict[str, FleetError]:
+        self._carry_out(plan)
+        return {}
 
     def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         self.journal.planned(plan)

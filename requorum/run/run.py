@@ -11,7 +11,8 @@ import secrets
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from requorum.evidence import report
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
-from requorum.hosts.fleet import Fleet, Machine, Watch, raise_all
+from requorum.hosts.fleet import Fleet, FleetError, Machine, Watch, raise_all
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved, Refusal
@@ -233,7 +234,18 @@ class Run:
         """Whether the stage is a Given or a Then."""
         return self.stage is not None and not self.stage.split("::")[-1].startswith("test_when_")
 
+    def attempt(self, plan: Sequence[Command]) -> dict[str, FleetError]:
+        """Carries out each host's own commands; what failed, by host. One that does not answer is raised."""
+        assert not self._only_looks, f"{self.stage} must not act"
+        with self._acting(plan):
+            return self.fleet.attempt(plan)
+
     def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
+        with self._acting(plan, bookkeeping):
+            return self.fleet.run(plan)
+
+    @contextmanager
+    def _acting(self, plan: Sequence[Action], bookkeeping: bool = False) -> Iterator[None]:
         for action in plan:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
@@ -242,7 +254,7 @@ class Run:
         self.journal.planned(plan)
         started = time.monotonic()
         try:
-            return self.fleet.run(plan)
+            yield
         finally:
             self.journal.action_seconds += time.monotonic() - started
 

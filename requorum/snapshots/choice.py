@@ -335,7 +335,7 @@ def _with_the_others(found: Found) -> list[str]:
     if not names or not doubted or (salvaged.failed and not salvaged.outvoting):
         return []
     accept = found.accepted.option(*(f"without:{host}" for host in doubted))
-    return [f"go on with what {names} holds, and without what those disks hold: {accept}"]
+    return [f"go on with the data of {names}, and without what those disks hold: {accept}"]
 
 
 def _forced(found: Found) -> list[str]:

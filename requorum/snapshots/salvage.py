@@ -119,10 +119,26 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 
 
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
-    terms, names = run.terms, [survivor.name for survivor in found]
-    configured = dict(reversed(found[0].config.peers))
-    host = survivors.gathering_host(found, len(configured)).host
-    run.note(f"copies of {', '.join(names)} are started together on {host}, unseen by anybody")
+    terms, configured = run.terms, dict(reversed(found[0].config.peers))
+    survivors.gathering_host(found, len(configured))  # before anything is copied, whoever it will be
+    failed = run.attempt([command for one in found for command in survivors.copy(terms, one)])
+    left = [one for one in found if one.host not in failed]
+    apart = tuple((host, f"its data could not be copied: {error.what}") for host, error in failed.items())
+    nothing = replace(nothing, could_not=(*nothing.could_not, *apart))
+    if not left:
+        return replace(nothing, failed=survivors.listed(apart), mend=next(iter(failed.values())).remedy)
+    for line in apart:
+        run.note(": ".join(line))
+    return _booted(run, rows, left, configured, nothing)
+
+
+def _booted(
+    run: Run, rows: tuple[Candidate, ...], found: list[Survivor], configured: dict[str, str], nothing: Salvaged
+) -> Salvaged:
+    """What comes of the copies that could be made."""
+    terms, host = run.terms, survivors.gathering_host(found, len(configured)).host
+    names = ", ".join(survivor.name for survivor in found)
+    run.note(f"copies of {names} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host, _client(run)))
     run.do(survivors.unpack(terms, host, found))
     told = _expected(run, rows, host, nothing)

@@ -168,30 +168,33 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
 
 
+def copy(terms: Terms, survivor: Survivor) -> list[Command]:
+    """Copies one survivor's data where it lies."""
+    place = scratch(terms)
+    return [
+        *clear(terms, [survivor.host]),
+        act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
+        act_long(
+            survivor.host,
+            "tar",
+            "--create",
+            "--sparse",
+            f"--file={place}/{survivor.number}.tar",
+            f"--directory={survivor.config.data_dir}",
+            ".",
+            why="copy the whole data directory; the original is only read",
+            deadline=HUGE,
+        ),
+    ]
+
+
 def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) -> list[Action]:
-    """Copies each survivor's data where it lies, brings all copies to `host`, and root's login with them.
+    """Brings all copies to `host`, and root's login with them.
 
     `client` is the configuration server's client configuration that holds the old passwords.
     """
     place = scratch(terms)
-    plan: list[Action] = [*clear(terms, [s.host for s in survivors])]
-    plan += sandbox.make_room(host, place, terms.inventory.etcd.user)
-    for survivor in survivors:
-        archive = f"{place}/{survivor.number}.tar"
-        plan += [
-            act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
-            act_long(
-                survivor.host,
-                "tar",
-                "--create",
-                "--sparse",
-                f"--file={archive}",
-                f"--directory={survivor.config.data_dir}",
-                ".",
-                why="copy the whole data directory; the original is only read",
-                deadline=HUGE,
-            ),
-        ]
+    plan: list[Action] = [*sandbox.make_room(host, place, terms.inventory.etcd.user)]
     for survivor in survivors:
         archive = f"{place}/{survivor.number}.tar"
         if survivor.host != host:

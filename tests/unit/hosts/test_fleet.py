@@ -142,6 +142,15 @@ def test_what_one_host_raises_stands_beside_what_the_others_gave(fleet: Fleet) -
     assert isinstance(outcomes["etcd-2"], FleetError)
 
 
+def test_what_fails_on_one_host_stops_nothing_on_the_others(fleet: Fleet, tmp_path: Path) -> None:
+    made = {host: tmp_path / host for host in HOSTS}
+    plan = [command("etcd-1", "echo no room >&2; exit 2")]
+    plan += [command(host, f"touch {made[host]}") for host in HOSTS]
+    failed = fleet.attempt(plan)
+    assert list(failed) == ["etcd-1"] and "no room" in failed["etcd-1"].what
+    assert [host for host in HOSTS if made[host].exists()] == [host for host in HOSTS if host != "etcd-1"]
+
+
 def test_gathering_hides_no_answer_behind_another_hosts_failure(fleet: Fleet) -> None:
     codes = {"etcd-1": 0, "etcd-2": 3, "etcd-3": 0}
     found = fleet.gather([command(host, f"exit {code}") for host, code in codes.items()])

@@ -254,7 +254,7 @@ def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_i
     both = (disk(1, LOST), disk(2, LOST))
     stop = choice.refusal(found((), short, both))
     assert stop is not None and "ends at revision 5, but the database of etcd-1 shows 99" in stop.what
-    assert "go on with what etcd-1 holds, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
+    assert "go on with the data of etcd-1, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
 
 
 def test_forcing_a_copy_is_offered_where_it_may_do() -> None:
@@ -297,7 +297,7 @@ def test_nothing_is_restored_by_itself_while_a_disk_that_is_in_doubt_may_hold_mo
 def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> None:
     stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT)))
     assert stop is not None
-    assert "go on with what etcd-1 holds, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
+    assert "go on with the data of etcd-1, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
     assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
 
 

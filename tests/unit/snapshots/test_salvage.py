@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
+from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
 from requorum.snapshots import choice, layout, salvage
 from requorum.snapshots.choice import Decision
-from requorum.snapshots.snapshot import SnapshotError
+from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
-from requorum.snapshots.survivors import Salvaged
+from requorum.snapshots.survivors import Salvaged, Survivor
 from tests.unit.run.test_dryrun import DATA, Hosts, listing
 from tests.unit.snapshots.test_sources import at, carried_on, from_files
 
@@ -99,6 +101,52 @@ def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         decided(run, found)
     assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
+
+
+def apart(monkeypatch: pytest.MonkeyPatch, run: Planning, *hosts: str) -> list[str]:
+    """These hosts' data cannot be copied; whose copies are started then."""
+    error = FleetError("x", "Input/output error", "mend that on the host, then run again")
+    monkeypatch.setattr(run, "attempt", lambda _: dict.fromkeys(hosts, error))
+    started: list[str] = []
+
+    def boot(_run: Planning, _rows: object, found: list[Survivor], _peers: object, nothing: Salvaged) -> Salvaged:
+        started.extend(one.host for one in found)
+        source = Source("salvage", "etcd-1", "/x", "sha", 1, "now", 10**9, 1, nothing.lineage)
+        return replace(nothing, source=source, how="together", survivors=tuple(started))
+
+    monkeypatch.setattr(salvage, "_booted", boot)
+    return started
+
+
+def test_one_bad_disk_of_three_is_left_out_with_its_reason_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    started = apart(monkeypatch, run, "etcd-2")
+    outcome = salvage.hold(run, found)
+    assert started == ["etcd-1", "etcd-3"]
+    assert outcome.could_not == (("etcd-2", "its data could not be copied: Input/output error"),)
+    assert choice.in_step_1(run, found, outcome).source.kind == "salvage"
+
+
+def test_two_bad_disks_of_three_stop_the_run_and_the_word_for_both_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    apart(monkeypatch, run, "etcd-2", "etcd-3")
+    with pytest.raises(SnapshotError, match="Input/output error") as error:
+        decided(run, found)
+    assert "--accept=without:etcd-2,without:etcd-3" in error.value.remedy
+    run.options = replace(run.options, accepted=Accepted(("without:etcd-2", "without:etcd-3")))
+    assert decided(run, found).source.kind == "salvage"
+
+
+def test_where_no_disk_can_be_copied_the_run_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    assert apart(monkeypatch, run, "etcd-1", "etcd-2", "etcd-3") == []
+    with pytest.raises(SnapshotError, match="salvage failed: etcd-1: its data could not be copied") as error:
+        decided(run, found)
+    assert error.value.remedy.startswith("mend that on the host, and run the same command again")
 
 
 def test_a_scratch_that_cannot_be_cleared_does_not_hide_the_remedy(

@@ -209,7 +209,10 @@ def test_too_little_room_is_said_before_anything_is_copied(short: list[Survivor]
 
 
 def test_the_originals_are_only_read() -> None:
-    plan = salvage.gather(terms(), [survivor(1), survivor(3)], "etcd-1", "/client")
+    found = [survivor(1), survivor(3)]
+    plan = [c for one in found for c in salvage.copy(terms(), one)] + salvage.gather(
+        terms(), found, "etcd-1", "/client"
+    )
     scratch = "/var/lib/requorum/prod/r1/salvage"
     touching = [a.argv for a in plan if isinstance(a, Command) and any(DATA in word for word in a.argv)]
     assert touching == [
