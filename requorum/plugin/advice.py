@@ -181,7 +181,7 @@ def _first_line(text: str) -> str:
 
 def program(argv0: str, executable: str) -> str:
     """pytest as it was called, to be pasted: by the same path, or as a module of the same Python."""
-    return argv0 if Path(argv0).name in ("pytest", "py.test") else f"{shlex.quote(executable)} -m pytest"
+    return shlex.quote(argv0) if Path(argv0).name in ("pytest", "py.test") else f"{shlex.quote(executable)} -m pytest"
 
 
 def words(options: Sequence[tuple[str, object]]) -> tuple[str, ...]:

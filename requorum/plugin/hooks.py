@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -211,7 +212,7 @@ def options_of(config: pytest.Config, inventory: Inventory) -> Options:
         off=config.getoption("off"),
         seconds=config.getoption("seconds") or commandline.DIRECT_SECONDS,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
-        hosts=config.getoption("hosts") or "NAME",
+        hosts=shlex.quote(config.getoption("hosts") or "NAME"),
         discard=config.getoption("discard_new_writes"),
         confirm=config.getoption("confirm"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -58,4 +59,4 @@ def parse(text: str | None, old_members: Collection[str]) -> Accepted:
 
 def option(*words: str) -> str:
     """The option as it is pasted."""
-    return f"--accept={','.join(words)}"
+    return shlex.quote(f"--accept={','.join(words)}")

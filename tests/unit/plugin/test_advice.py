@@ -135,6 +135,7 @@ def test_every_stage_that_is_spoken_of_exists() -> None:
 
 def test_a_command_to_paste_is_how_pytest_was_called() -> None:
     assert advice.program(".venv/bin/pytest", "/opt/p/bin/python") == ".venv/bin/pytest"
+    assert advice.program("/my place/pytest", "/opt/p/bin/python") == "'/my place/pytest'"
     assert advice.program("/x/pytest/__main__.py", "/opt/p/bin/python") == "/opt/p/bin/python -m pytest"
     assert advice.words([("--rebuild", True), ("--gone", None), ("--snapshot", "a b"), ("--concurrency", 4)]) == (
         "--rebuild",

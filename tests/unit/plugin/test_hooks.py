@@ -11,12 +11,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from compose import poll
 from requorum.evidence import audit
+from requorum.plugin import hooks
+from requorum.procedures import PROCEDURES
 from tests.terminal import Terminal
 from tests.unit import build
 
@@ -381,3 +385,9 @@ def test_what_only_looks_is_refused_as_clearly(
     inventory: Path, tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     assert says in refused(tmp_path, *arguments, f"--hosts={inventory}")
+
+
+def test_the_inventorys_name_in_a_command_to_paste_is_one_word_of_a_shell() -> None:
+    said = {"hosts": "my inventory; x", "evidence": "e", "timeout_scale": 1.0}
+    config: Any = SimpleNamespace(getoption=said.get, stash={hooks.PROCEDURE: PROCEDURES[0]})
+    assert hooks.options_of(config, build.inventory()).hosts == "'my inventory; x'"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from requorum.refusal import Refusal
@@ -36,3 +38,8 @@ def test_words_are_taken_one_by_one() -> None:
 def test_a_word_that_there_is_not_is_refused(text: str, says: str) -> None:
     with pytest.raises(Refusal, match=says):
         parse(text, HOSTS)
+
+
+def test_what_is_offered_for_pasting_is_one_word_of_a_shell() -> None:
+    assert option("nothing:etcd-1", "backup") == "--accept=nothing:etcd-1,backup"
+    assert shlex.split(option("mark:x; reboot $(id)")) == ["--accept=mark:x; reboot $(id)"]
