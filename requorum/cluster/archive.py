@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from requorum.command import Command, act, act_long, look
+from requorum.hosts.question import NAME, Question, checked
 from requorum.refusal import Refusal
 
 _ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")
@@ -33,21 +34,14 @@ class Entry:
     target: str = ""
 
 
-def ask_listing(host: str, archive: str) -> Command:
-    return look(
-        host,
-        "tar",
-        "--numeric-owner",
-        "--quoting-style=escape",
-        "-tvzf",
-        archive,
-        why=f"what {archive} holds",
-        accept=(0,),
-    )
+def ask_listing(host: str, archive: str) -> Question[list[Entry]]:
+    """What an archive holds. Raises `ArchiveError` for a member that would land, or point, outside."""
+    argv = ("tar", "--numeric-owner", "--quoting-style=escape", "-tvzf", archive)
+    command = look(host, *argv, why=f"what {archive} holds", accept=(0,))
+    return Question(command, lambda answer: _read_listing(f"{host}:{archive}", answer.stdout))
 
 
-def parse_listing(archive: str, text: str) -> list[Entry]:
-    """Reads a listing. Raises `ArchiveError` for a member that would land, or point, outside."""
+def _read_listing(archive: str, text: str) -> list[Entry]:
     entries = []
     for line in text.splitlines():
         found = _ENTRY.match(line)
@@ -62,6 +56,8 @@ def parse_listing(archive: str, text: str) -> list[Entry]:
         entries.append(Entry(kind, name, target))
     for entry in entries:
         _refuse_escape(archive, entry)
+    for role, _ in role_directories(entries):
+        checked(archive, "role", role, NAME)
     return entries
 
 

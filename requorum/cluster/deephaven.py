@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping
 
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
-from requorum.hosts.question import Question, checked
+from requorum.hosts.question import NAME, Question, checked, plain
 from requorum.inventory import Inventory
 
 
@@ -127,71 +127,43 @@ def supervised_etcd(processes: Mapping[str, str]) -> list[str]:
 # -- client configuration and passwords --------------------------------------------------------------------------
 
 
-def ask_passwords(host: str, directory: str, deepest: int | None = 2) -> Command:
-    """SHA-256 of every role's password below `directory`, compared in memory and recorded nowhere."""
-    depth = () if deepest is None else ("-mindepth", "2", "-maxdepth", str(deepest))
-    return Command(
-        host,
-        (
-            "find",
-            directory,
-            *depth,
-            "-type",
-            "f",
-            "-name",
-            "password",
-            "-exec",
-            "sha256sum",
-            "{}",
-            "+",
-        ),
-        "compare passwords without reading them",
-        changes=False,
-        accept=None,
-        secret=True,
-    )
+def ask_passwords(host: str, directory: str) -> Question[dict[str, str]]:
+    """role → SHA-256 of its password below `directory`, compared in memory and recorded nowhere."""
+    depth = ("-mindepth", "2", "-maxdepth", "2")
+    return Question(_sums(host, directory, *depth), lambda answer: dict(_read_passwords(answer)))
 
 
-def parse_all_passwords(text: str) -> list[tuple[str, str]]:
-    """(role, SHA-256); a role may stand in several places."""
-    rows = [line.partition("  ") for line in text.splitlines()]
-    found = [(posixpath.dirname(path), digest) for digest, _, path in rows if path.endswith("/password")]
-    return [(posixpath.basename(directory), digest) for directory, digest in found]
+def ask_all_passwords(host: str, directory: str) -> Question[list[tuple[str, str]]]:
+    """The same at any depth: (role, SHA-256), since a role may stand in several places."""
+    return Question(_sums(host, directory), _read_passwords)
 
 
-def parse_passwords(text: str) -> dict[str, str]:
-    """role → SHA-256, where each role has one directory."""
-    return dict(parse_all_passwords(text))
+def _sums(host: str, directory: str, *depth: str) -> Command:
+    argv = ("find", directory, *depth, "-type", "f", "-name", "password", "-exec", "sha256sum", "{}", "+")
+    return Command(host, argv, "compare passwords without reading them", changes=False, accept=None, secret=True)
 
 
-def ask_endpoints(host: str, directory: str) -> Command:
-    """Every role's endpoints file, each line behind its path."""
-    return look(
-        host,
-        "find",
-        directory,
-        "-mindepth",
-        "2",
-        "-maxdepth",
-        "2",
-        "-name",
-        "endpoints",
-        "-exec",
-        "grep",
-        "-H",
-        "",
-        "{}",
-        "+",
-        why="which members the clients know",
-    )
+def _read_passwords(answer: Result) -> list[tuple[str, str]]:
+    rows = [line.partition("  ") for line in answer.stdout.splitlines()]
+    return [(_role(answer, path), digest) for digest, _, path in rows if path.endswith("/password")]
 
 
-def parse_endpoints(text: str) -> dict[str, str]:
-    """role → its endpoints, as written."""
+def _role(answer: Result, path: str) -> str:
+    """Whose file it is: the name of its directory, which becomes part of other paths."""
+    return checked(answer.command.host, "role", posixpath.basename(posixpath.dirname(path)), NAME)
+
+
+def ask_endpoints(host: str, directory: str) -> Question[dict[str, str]]:
+    """role → the endpoints that its clients know, as written."""
+    argv = ("-mindepth", "2", "-maxdepth", "2", "-name", "endpoints", "-exec", "grep", "-H", "", "{}", "+")
+    return Question(look(host, "find", directory, *argv, why="which members the clients know"), _read_endpoints)
+
+
+def _read_endpoints(answer: Result) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in answer.stdout.splitlines():
         path, _, value = line.partition(":")
-        role = posixpath.basename(posixpath.dirname(path))
+        role = _role(answer, path)
         found[role] = f"{found.get(role, '')} {value}".strip()
     return found
 
@@ -217,50 +189,30 @@ def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
     return None
 
 
-def ask_owners(host: str, directory: str) -> Command:
-    """Who owns each role's password below `directory`."""
-    return look(
-        host,
-        "find",
-        directory,
-        "-mindepth",
-        "2",
-        "-maxdepth",
-        "2",
-        "-name",
-        "password",
-        "-printf",
-        r"%P %u:%g %m\n",
-        why="who owns and reads the passwords",
-    )
+def ask_owners(host: str, directory: str) -> Question[dict[str, tuple[str, int]]]:
+    """role → (user:group, mode) of its password below `directory`."""
+    argv = ("-mindepth", "2", "-maxdepth", "2", "-name", "password", "-printf", r"%P %u:%g %m\n")
+    return Question(look(host, "find", directory, *argv, why="who owns and reads the passwords"), _read_owners)
 
 
-def parse_owners(text: str) -> dict[str, tuple[str, int]]:
-    """role → (user:group, mode)."""
-    rows = (line.rsplit(" ", 2) for line in text.splitlines())
-    return {name.split("/")[0]: (owner, int(mode, 8)) for name, owner, mode in rows}
+def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
+    rows = (line.rsplit(" ", 2) for line in answer.stdout.splitlines())
+    return {_role(answer, name): (plain(owner), int(mode, 8)) for name, owner, mode in rows}
 
 
-def ask_client_files(host: str, directory: str) -> Command:
-    """SHA-256 of every file of every role below `directory`, at any depth; compared in memory, recorded nowhere."""
-    return Command(
-        host,
-        ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"),
-        "compare client configurations without reading them",
-        changes=False,
-        accept=None,
-        secret=True,
-    )
+def ask_client_files(host: str, directory: str) -> Question[dict[str, str]]:
+    """`role/file` → SHA-256 of every file of the roles that have a password, at any depth below `directory`; compared
+    in memory, recorded nowhere."""
+    argv, why = ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"), "compare client configurations"
+    command = Command(host, argv, f"{why} without reading them", changes=False, accept=None, secret=True)
+    return Question(command, _read_client_files)
 
 
-def parse_client_files(text: str) -> dict[str, str]:
-    """`role/file` → SHA-256, for the directories that hold a password."""
-    found = {}
-    for line in text.splitlines():
-        digest, _, path = line.partition("  ")
-        found["/".join(path.split("/")[-2:])] = digest
-    roles = {name.split("/")[0] for name in found if name.endswith("/password")}
-    return {name: digest for name, digest in found.items() if name.split("/")[0] in roles}
+def _read_client_files(answer: Result) -> dict[str, str]:
+    rows = [line.partition("  ") for line in answer.stdout.splitlines()]
+    found = {"/".join(path.split("/")[-2:]): digest for digest, _, path in rows}
+    roles = {_role(answer, name) for name in found if name.endswith("/password")}
+    return {plain(name): digest for name, digest in found.items() if name.split("/")[0] in roles}
 
 
 def back_up_client(host: str, client: str, backup: str) -> list[Command]:

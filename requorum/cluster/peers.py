@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import Command, look
+from requorum.command import Result, look
+from requorum.hosts.question import Question
 
 
 @dataclass(frozen=True)
@@ -40,38 +41,28 @@ class PeerHash:
         return f"hash {self.hash} at revision {self.revision:,}, cluster {self.cluster}"
 
 
-def _peer_hash(host: str, config: MemberConfig) -> Command:
-    """By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16)."""
+def ask_peer_hash(host: str, config: MemberConfig) -> Question[PeerHash | str | None]:
+    """A member's hash and cluster ID without a login, or what it says instead; None from a version without that page.
+
+    By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16).
+    """
     peer = config.certificates[0]
-    return look(
-        host,
-        "curl",
-        "-sSi",
-        "--http1.1",
-        "--max-time",
-        "30",
-        "--cacert",
-        peer.ca,
-        "--cert",
-        peer.cert,
-        "--key",
-        peer.key,
-        "-X",
-        "GET",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        '{"revision":0}',
-        f"{config.peer_url}/members/hashkv",
-        why="hash as the member gives it to its peers",
+    argv = ("curl", "-sSi", "--http1.1", "--max-time", "30", "--cacert", peer.ca)
+    login = ("--cert", peer.cert, "--key", peer.key)
+    body = ("-X", "GET", "-H", "Content-Type: application/json", "-d", '{"revision":0}')
+    url = f"{config.peer_url}/members/hashkv"
+    return Question(
+        look(host, *argv, *login, *body, url, why="hash as the member gives it to its peers"), _read_peer_hash
     )
 
 
-def parse_peer_hash(text: str) -> PeerHash | None:
-    """Headers and JSON of the answer; None for anything but a hash."""
-    cluster = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]+)", text)
+def _read_peer_hash(answer: Result) -> PeerHash | str | None:
+    text = answer.stdout
+    if " 404 " in text.split("\n", 1)[0]:
+        return None
+    cluster = re.search(r"(?im)^x-etcd-cluster-id: *([0-9a-f]{1,16})\s*$", text)
     try:
         body = json.loads(text[text.index("{") :])
         return PeerHash(cluster[1] if cluster else "?", int(body["header"]["revision"]), int(body["hash"]))
-    except (ValueError, KeyError, TypeError):
-        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return answer.words or "no hash"

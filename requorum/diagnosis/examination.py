@@ -74,7 +74,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         addresses={host: system.ask_addresses(host) for host in terms.etcd_hosts},
         journal={host: questions.ask_last_words(host, inventory.etcd.unit) for host in terms.etcd_hosts},
         runs={host: history.ask_runs(host, inventory.cluster) for host in terms.everyone},
-        passwords={host: _ask_passwords(host, client) for host in terms.deephaven_hosts},
+        passwords={host: deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts},
         monit={host: questions.ask_down(inventory, host) for host in terms.deephaven_hosts},
     )
     configs = {host: config for host, config in first["configuration"].items() if isinstance(config, MemberConfig)}
@@ -101,10 +101,6 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         tuple(asking.unseen),
         history.outlived(first["runs"]),
     )
-
-
-def _ask_passwords(host: str, client: str) -> Question[dict[str, str]]:
-    return Question(deephaven.ask_passwords(host, client), lambda answer: deephaven.parse_passwords(answer.stdout))
 
 
 # -- machines of etcd --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum.cluster import deephaven, etcd, etcdctl
-from requorum.cluster.peers import _peer_hash, parse_peer_hash
+from requorum.cluster.peers import PeerHash, ask_peer_hash
 from requorum.command import Command, act
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import plain
@@ -153,20 +153,15 @@ def hashes_are_equal_without_login(run: Run, exercise: Drill) -> None:
 
     For clients hashkv needs a login since authentication is on. A version without that page is named as unproven.
     """
-    answers = run.look([_peer_hash(host, config) for host, config in facts.new_configs(run).items()])
-    found = {result.command.host: parse_peer_hash(result.stdout) for result in answers}
-    if any(" 404 " in result.stdout.split("\n", 1)[0] for result in answers):
+    found = run.ask({host: ask_peer_hash(host, config) for host, config in facts.new_configs(run).items()})
+    if None in found.values():
         exercise.unproven.append("that hashkv is equal on all members: this etcd gives it only to a login")
         return
     values = set(found.values())
+    alike = len(values) == 1 and isinstance(next(iter(values)), PeerHash)
     run.settle(
         "hashkv is equal on all members, of one cluster, at one revision",
-        {
-            result.command.host: None
-            if len(values) == 1 and None not in values
-            else str(found[result.command.host] or result.words)
-            for result in answers
-        },
+        {host: None if alike else str(value) for host, value in found.items()},
         "the members hold different data: this backup does not restore alike everywhere",
     )
     for value in values:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from requorum.cluster import archive, deephaven, etcd, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, Verdict
-from requorum.command import HUGE, Command, Result, look
+from requorum.command import HUGE, Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
 from requorum.hosts.systemd import Unit
@@ -22,11 +22,6 @@ from requorum.run.marker import Marker, Outlived, Phase
 from requorum.run.run import Run
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
-
-
-def by_host(run: Run, commands: list[Command]) -> dict[str, Result]:
-    """One answer a host."""
-    return {result.command.host: result for result in run.look(commands)}
 
 
 def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
@@ -113,8 +108,12 @@ def files(run: Run, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, .
 
 def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
     """host → SHA-256 of its file; "" where there is none."""
-    questions = [look(h, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE) for h, path in paths.items()]
-    return {h: r.stdout.split(" ")[0] for h, r in by_host(run, questions).items()}
+    return run.ask({host: _ask_digest(host, path) for host, path in paths.items()})
+
+
+def _ask_digest(host: str, path: str) -> Question[str]:
+    command = look(host, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE)
+    return Question(command, lambda answer: answer.stdout.split(" ")[0].lstrip("\\"))
 
 
 def diagnose(run: Run) -> list[MemberFacts]:
@@ -158,11 +157,14 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
 
 def _database_sizes(run: Run, configured: dict[str, MemberConfig]) -> dict[str, int]:
     """host → bytes of the member's database, where there is one."""
-    questions = [
-        look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="whether the data is there")
-        for host, config in configured.items()
-    ]
-    return {host: int(r.stdout) for host, r in by_host(run, questions).items() if r.code == 0}
+    found = run.ask({host: _ask_database(host, config) for host, config in configured.items()})
+    return {host: size for host, size in found.items() if size is not None}
+
+
+def _ask_database(host: str, config: MemberConfig) -> Question[int | None]:
+    database = f"{config.data_dir}/member/snap/db"
+    command = look(host, "stat", "-c", "%s", database, why="whether the data is there")
+    return Question(command, lambda answer: int(answer.stdout) if answer.code == 0 else None)
 
 
 def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:
@@ -199,12 +201,9 @@ def closed_without_quorum(run: Run, verdict: Verdict | None) -> frozenset[str]:
 
 def _has_client_key(run: Run) -> bool:
     """Whether root's client configuration holds a private key: with one, a login needs no consensus."""
-    client = f"{run.inventory.deephaven.client_config}/root"
-    question = look(
-        run.terms.configuration_server, "find", client, "-name", "*key*", why="whether root has a client key"
-    )
-    (answer,) = run.look([question])
-    return bool(answer.stdout.strip())
+    host, client = run.terms.configuration_server, f"{run.inventory.deephaven.client_config}/root"
+    find = look(host, "find", client, "-name", "*key*", why="whether root has a client key")
+    return run.ask({host: Question(find, lambda answer: bool(answer.stdout.strip()))})[host]
 
 
 def _cut_off(
@@ -243,20 +242,17 @@ def earlier_backups(run: Run) -> dict[str, str]:
 
 def passwords(run: Run, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → role → SHA-256 of the password below `directory`; kept in memory only."""
-    answers = by_host(run, [deephaven.ask_passwords(host, directory) for host in hosts])
-    return {host: deephaven.parse_passwords(result.stdout) for host, result in answers.items()}
+    return run.ask({host: deephaven.ask_passwords(host, directory) for host in hosts})
 
 
 def passwords_anywhere(run: Run, host: str, directory: str) -> list[tuple[str, str]]:
     """(role, SHA-256) of every password at any depth below `directory` on one host."""
-    question = deephaven.ask_passwords(host, directory, deepest=None)
-    return deephaven.parse_all_passwords(by_host(run, [question])[host].stdout)
+    return run.ask({host: deephaven.ask_all_passwords(host, directory)})[host]
 
 
 def client_files(run: Run, directory: str, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → `role/file` → SHA-256 of the client configuration below `directory`; kept in memory only."""
-    answers = by_host(run, [deephaven.ask_client_files(host, directory) for host in hosts])
-    return {host: deephaven.parse_client_files(result.stdout) for host, result in answers.items()}
+    return run.ask({host: deephaven.ask_client_files(host, directory) for host in hosts})
 
 
 def packed_client_files(run: Run) -> dict[str, str]:
@@ -268,8 +264,7 @@ def packed_client_files(run: Run) -> dict[str, str]:
 def endpoints(run: Run, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     """host → role → the endpoints it is configured with."""
     client = run.inventory.deephaven.client_config
-    answers = by_host(run, [deephaven.ask_endpoints(host, client) for host in hosts])
-    return {host: deephaven.parse_endpoints(result.stdout) for host, result in answers.items()}
+    return run.ask({host: deephaven.ask_endpoints(host, client) for host in hosts})
 
 
 def archives_to_read(run: Run) -> list[str]:
@@ -283,8 +278,7 @@ def archives_to_read(run: Run) -> list[str]:
 def listings(run: Run, archives: Iterable[str]) -> list[list[archive.Entry]]:
     """What each archive on the configuration server holds; refuses one that is not safe to unpack."""
     host = run.terms.configuration_server
-    answers = run.look([archive.ask_listing(host, path) for path in archives])
-    return [archive.parse_listing(r.command.argv[-1], r.stdout) for r in answers]
+    return list(run.ask({path: archive.ask_listing(host, path) for path in archives}).values())
 
 
 def archived_configs(run: Run) -> dict[str, MemberConfig]:

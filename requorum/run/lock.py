@@ -19,6 +19,7 @@ from pathlib import Path
 
 from requorum.command import SHORT, Command, act, look
 from requorum.evidence.journal import now
+from requorum.hosts.question import Question, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
@@ -48,7 +49,7 @@ class Holder:
         return json.dumps(asdict(self), ensure_ascii=True)
 
     def __str__(self) -> str:
-        return f"{self.user} on {self.host} (process {self.pid}), since {self.since}"
+        return plain(f"{self.user} on {self.host} (process {self.pid}), since {self.since}")
 
 
 def place(terms: Terms) -> str:
@@ -66,12 +67,14 @@ def take(host: str, cluster: str, words: str) -> list[Command]:
     return [
         act(host, "install", "-d", "-m", "700", marker.BASE, marker.directory(cluster), why="a place for the lock"),
         act(host, "ln", "-sT", words, path(cluster), why="lock the cluster for this run", accept=(0, 1)),
-        ask(host, cluster),
+        *ask_holder(host, cluster).commands,
     ]
 
 
-def ask(host: str, cluster: str) -> Command:
-    return look(host, "readlink", path(cluster), why="who holds the lock")
+def ask_holder(host: str, cluster: str) -> Question[Holder | None]:
+    """None where there is no lock. Raises `LockError` for one that cannot be read."""
+    command = look(host, "readlink", path(cluster), why="who holds the lock")
+    return Question(command, lambda answer: _read_holder(host, cluster, answer.stdout))
 
 
 # One after the other on that host, so that nobody removes a lock that was taken anew in between.
@@ -84,13 +87,15 @@ def drop(host: str, cluster: str, words: str, why: str) -> Command:
     return act(host, *locked, "sh", "-c", _DROP, "sh", path(cluster), words, why=why)
 
 
-def parse(host: str, cluster: str, text: str) -> Holder | None:
-    """None where there is no lock. Raises `LockError` for one that cannot be read."""
+def _read_holder(host: str, cluster: str, text: str) -> Holder | None:
     if not text.strip():
         return None
     try:
-        return Holder(**json.loads(text))
-    except (ValueError, TypeError):
+        holder = Holder(**json.loads(text))
+        if any(not isinstance(word, int if name == "pid" else str) for name, word in asdict(holder).items()):
+            raise TypeError
+        return holder
+    except (ValueError, TypeError, RecursionError):
         what = f"the lock at {path(cluster)} cannot be read"
         raise LockError(host, what, "look at it; move it away if nobody is at work on this cluster") from None
 

@@ -126,8 +126,7 @@ class Run:
         if self.lock is None:
             return
         host, name = lock.place(self.terms), self.inventory.cluster
-        (answer,) = self.look([lock.ask(host, name)])
-        found = lock.parse(host, name, answer.stdout)
+        found = self.ask({host: lock.ask_holder(host, name)})[host]
         if found != self.lock:
             self.lock = None
             raise lock.lost(host, found)
@@ -213,12 +212,6 @@ class Run:
         changing = [command for command in commands if command.changes]
         assert not changing, f"a question must not change anything: {changing}"
         return self.fleet.run(commands)
-
-    def look_by_host(self, commands: Sequence[Command]) -> dict[str, list[Result]]:
-        answers: dict[str, list[Result]] = {}
-        for result in self.look(commands):
-            answers.setdefault(result.command.host, []).append(result)
-        return answers
 
     def do(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         """Carries out a plan; an empty one was done already. Bookkeeping is not shown as a stage's work."""
@@ -421,7 +414,7 @@ def take_lock(run: Run, ends: bool = True) -> None:
     if not run.acts:
         run.shown = True
         taking = lock.take(host, name, PLANNED)
-        found = lock.parse(host, name, run.look([lock.ask(host, name)])[0].stdout)
+        found = run.ask({host: lock.ask_holder(host, name)})[host]
         if found is not None and lock.is_gone(found, myself(), born):
             taking += [lock.drop(host, name, found.words(), _ENDED), *taking]
         run.do([*taking, *left])
@@ -440,7 +433,7 @@ def take_lock(run: Run, ends: bool = True) -> None:
 
 def _try(run: Run, host: str, mine: Holder) -> Holder | None:
     name = run.inventory.cluster
-    return lock.parse(host, name, run.do(lock.take(host, name, mine.words()))[-1].stdout)
+    return lock.ask_holder(host, name).understand(run.do(lock.take(host, name, mine.words()))[-1:])
 
 
 def release_lock(run: Run) -> None:

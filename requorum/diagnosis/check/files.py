@@ -101,9 +101,9 @@ def judge_server_files(seen: Seen, host: str) -> Ruling:
 def ask_client_files(seen: Seen, host: str) -> Questions:
     client = seen.terms.inventory.deephaven.client_config
     return {
-        "owners": Question(deephaven.ask_owners(host, client), lambda r: deephaven.parse_owners(r.stdout)),
-        "endpoints": Question(deephaven.ask_endpoints(host, client), lambda r: deephaven.parse_endpoints(r.stdout)),
-        "passwords": Question(deephaven.ask_passwords(host, client), lambda r: deephaven.parse_passwords(r.stdout)),
+        "owners": deephaven.ask_owners(host, client),
+        "endpoints": deephaven.ask_endpoints(host, client),
+        "passwords": deephaven.ask_passwords(host, client),
     }
 
 

@@ -189,8 +189,7 @@ def clients_are_installed(run: Run) -> None:
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
         now, before = (
-            deephaven.parse_owners(machine.look(deephaven.ask_owners(machine.name, place)).stdout)
-            for place in (client, terms.client_backup)
+            machine.ask(deephaven.ask_owners(machine.name, place)) for place in (client, terms.client_backup)
         )
         wrong += [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]
         wrong += [

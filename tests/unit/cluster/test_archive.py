@@ -8,9 +8,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum.cluster import archive
 from requorum.cluster.archive import ArchiveError, Entry
+from requorum.refusal import Refusal
+from tests.unit.build import refused_by, understood
 
 
 def item(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -25,9 +29,10 @@ def listed(place: Path, *members: tarfile.TarInfo) -> list[Entry]:
     with tarfile.open(path, "w:gz") as tar:
         for member in members:
             tar.addfile(member, io.BytesIO(b""))
-    argv = archive.ask_listing("infra-1", str(path)).argv
+    question = archive.ask_listing("infra-1", str(path))
+    argv = question.commands[0].argv
     text = subprocess.run(argv, capture_output=True, text=True, check=True, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"})
-    return archive.parse_listing(str(path), text.stdout)
+    return understood(question, text.stdout)
 
 
 def link(name: str, target: str) -> tarfile.TarInfo:
@@ -86,13 +91,13 @@ class TestWhatIsRefused:
     def test_what_would_land_or_point_outside(self, tmp_path: Path, member: tarfile.TarInfo, says: str) -> None:
         with pytest.raises(ArchiveError, match=says) as error:
             listed(tmp_path, FILE, member)
-        assert str(error.value).startswith(f"{tmp_path}/a.tgz: ") and "do not unpack it" in str(error.value)
+        assert str(error.value).startswith(f"infra-1:{tmp_path}/a.tgz: ") and "do not unpack it" in str(error.value)
 
     @pytest.mark.parametrize("target", ["/etc/passwd", "../etc/passwd"])
     def test_a_hard_link_to_the_outside_is_refused_where_tar_does_not_bend_it_inside(self, target: str) -> None:
         line = f"hrw-r--r-- 0/0               0 1970-01-01 00:00 dh/x link to {target}"
         with pytest.raises(ArchiveError, match="a link that points outside"):
-            archive.parse_listing("a.tgz", line)
+            understood(archive.ask_listing("infra-1", "/a.tgz"), line)
 
     def test_a_link_whose_name_looks_like_an_arrow(self, tmp_path: Path) -> None:
         with pytest.raises(ArchiveError):
@@ -112,9 +117,18 @@ class TestWhatIsRefused:
         argv = archive.repack("infra-1", "/patched", names, "/a.tgz")[1].argv
         assert "--" in argv or not any(word.startswith("--checkpoint") for word in argv)
 
+    def test_a_role_that_would_lead_elsewhere_has_no_password_in_it(self, tmp_path: Path) -> None:
+        with pytest.raises(Refusal, match="its role is 'a b'"):
+            listed(tmp_path, item("dh/a b/password"))
+
+    @given(st.text(max_size=2000))
+    def test_whatever_a_host_says_is_a_listing_or_a_refusal_that_names_it(self, text: str) -> None:
+        with refused_by("infra-1:/a.tgz"):
+            understood(archive.ask_listing("infra-1", "/a.tgz"), text)
+
     def test_a_line_that_is_not_tars(self) -> None:
         with pytest.raises(ArchiveError, match="cannot be read"):
-            archive.parse_listing("a.tgz", "tar: Removing leading `/' from member names")
+            understood(archive.ask_listing("infra-1", "/a.tgz"), "tar: Removing leading `/' from member names")
 
 
 class TestFindingTheParts:

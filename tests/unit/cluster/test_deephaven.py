@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum.cluster import deephaven
+from requorum.hosts.question import Question
+from requorum.refusal import Refusal
 from tests.unit import build
-from tests.unit.build import understood
+from tests.unit.build import refused_by, understood
 
 MONIT = """Monit 5.33.0 uptime: 0m
  Service Name                     Status                      Type          
@@ -97,7 +104,29 @@ class TestASilentMonit:
 class TestPasswords:
     def test_a_role_is_the_directory_of_its_password(self) -> None:
         text = f"{DIGEST}  /etc/x/root/password\n{DIGEST}  /etc/x/root/user\n"
-        assert deephaven.parse_passwords(text) == {"root": DIGEST}
+        assert understood(deephaven.ask_passwords("infra-1", "/etc/x"), text) == {"root": DIGEST}
+        assert understood(deephaven.ask_all_passwords("infra-1", "/etc/x"), text) == [("root", DIGEST)]
+
+    @pytest.mark.parametrize("role", ["..", "a b", "-rf", "$(x)", "\x1b[2J"])
+    def test_a_role_that_would_lead_elsewhere_is_refused_without_its_digest(self, role: str) -> None:
+        for ask in (deephaven.ask_passwords, deephaven.ask_client_files):
+            question = ask("infra-1", "/etc/x")
+            with pytest.raises(Refusal, match="infra-1: its role is") as error:
+                understood(question, f"{DIGEST}  /etc/x/{role}/password\n")
+            assert DIGEST not in str(error.value) and "\x1b" not in str(error.value)
+
+    @given(st.text(max_size=2000))
+    def test_whatever_a_host_says_of_its_clients_is_a_value_or_a_refusal_that_names_it(self, text: str) -> None:
+        asked: tuple[Callable[[str, str], Question[Any]], ...] = (
+            deephaven.ask_passwords,
+            deephaven.ask_all_passwords,
+            deephaven.ask_client_files,
+            deephaven.ask_endpoints,
+            deephaven.ask_owners,
+        )
+        for ask in asked:
+            with refused_by("infra-1"):
+                understood(ask("infra-1", "/etc/x"), text)
 
     def test_a_role_that_differs_between_hosts_is_named_with_them(self) -> None:
         found = {"a": {"root": "1", "dh": "3"}, "b": {"root": "2", "dh": "3"}, "c": {"root": "1"}}
@@ -112,7 +141,9 @@ class TestEndpoints:
 
     def test_each_roles_lines_are_put_together(self) -> None:
         text = "/etc/x/root/endpoints:https://10.0.0.11:2379\n/etc/x/root/endpoints:https://10.0.0.12:2379\n"
-        assert deephaven.parse_endpoints(text) == {"root": "https://10.0.0.11:2379 https://10.0.0.12:2379"}
+        assert understood(deephaven.ask_endpoints("infra-1", "/etc/x"), text) == {
+            "root": "https://10.0.0.11:2379 https://10.0.0.12:2379"
+        }
 
     @pytest.mark.parametrize(
         ("endpoints", "wrong"),

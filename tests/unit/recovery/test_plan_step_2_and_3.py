@@ -312,9 +312,9 @@ class TestLookingWithoutTouching:
     @pytest.mark.parametrize(
         "question",
         [
-            archive.ask_listing("infra-1", FINAL[0]),
-            deephaven.ask_passwords("infra-1", CLIENT),
-            deephaven.ask_endpoints("infra-1", CLIENT),
+            *archive.ask_listing("infra-1", FINAL[0]).commands,
+            *deephaven.ask_passwords("infra-1", CLIENT).commands,
+            *deephaven.ask_endpoints("infra-1", CLIENT).commands,
             deephaven.ask_etcd_in_monit("etcd-1"),
         ],
         ids=lambda command: command.why,
@@ -323,4 +323,4 @@ class TestLookingWithoutTouching:
         assert not getattr(question, "changes", True)
 
     def test_even_the_digests_of_passwords_stay_out_of_every_record(self) -> None:
-        assert deephaven.ask_passwords("infra-1", CLIENT).secret
+        assert deephaven.ask_passwords("infra-1", CLIENT).commands[0].secret

@@ -83,8 +83,8 @@ def test_data_that_was_set_aside_is_not_on_the_disk_any_more(forecast: Forecast)
 
 def test_a_copy_is_asked_for_at_what_it_is_a_copy_of(forecast: Forecast) -> None:
     plan(forecast, *deephaven.back_up_client(HOST, CLIENT, "/b/client.before"))
-    question = deephaven.ask_passwords(HOST, "/b/client.before")
-    assert asked(forecast, question) == deephaven.ask_passwords(HOST, CLIENT).argv
+    (question,) = deephaven.ask_passwords(HOST, "/b/client.before").commands
+    assert asked(forecast, question) == deephaven.ask_passwords(HOST, CLIENT).commands[0].argv
     answer = told(forecast, question, text=f"d1  {CLIENT}/root/password\n")
     assert answer.stdout == "d1  /b/client.before/root/password\n" and answer.command == question
 
@@ -168,10 +168,11 @@ def test_an_installed_configuration_has_the_new_token_and_the_members_address(fo
 def test_a_real_archive_is_read_where_it_lies_instead_of_being_unpacked(forecast: Forecast) -> None:
     """A run that is carried on has its archives already: what will be unpacked from them can be told exactly."""
     plan(forecast, *archive.unpack(HOST, "/run/query.tgz", "/run/read"))
-    argv = asked(forecast, deephaven.ask_client_files(HOST, "/run/read"))
+    question = deephaven.ask_client_files(HOST, "/run/read")
+    argv = asked(forecast, *question.commands)
     assert argv is not None and argv[0] == "tar" and "/run/query.tgz" in argv
-    answer = told(forecast, deephaven.ask_client_files(HOST, "/run/read"), text="d1  ./client/root/password\n")
-    assert deephaven.parse_client_files(answer.stdout) == {"root/password": "d1"}
+    answer = told(forecast, question.commands[0], text="d1  ./client/root/password\n")
+    assert question.understand([answer]) == {"root/password": "d1"}
     found = told(
         forecast, look(HOST, "find", "/run/read", "-name", "config.yaml", why=""), text="./a/config.yaml\n./a/b\n"
     )
@@ -222,4 +223,4 @@ def test_a_lock_that_is_cleared_takes_nothing_with_it(forecast: Forecast) -> Non
     plan(forecast, lock.drop("infra-1", "lab", "{}", "its holder has ended"))
     mark = look("infra-1", "cat", "/var/lib/requorum/lab/run.json", why="mark")
     assert asked(forecast, mark) == mark.argv
-    assert told(forecast, lock.ask("infra-1", "lab")).code == 1
+    assert told(forecast, lock.ask_holder("infra-1", "lab").commands[0]).code == 1

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from requorum import procedures
 from requorum.command import STOP, Action, Command, Result
@@ -25,6 +27,7 @@ from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from tests.unit import build
+from tests.unit.build import refused_by, understood
 
 MINE = Holder("ann", "bastion", 100, "2026-01-01T00:00:00.000Z", "m pid:[1]", "boot-1", "5000", "aa")
 OTHER = replace(MINE, user="bob", pid=200, born="6000", key="bb")
@@ -51,7 +54,7 @@ class Directory:
         results = self.run(*lock.take("infra-1", "lab", holder.words()))
         for command, result in zip(lock.take("infra-1", "lab", holder.words()), results, strict=True):
             assert command.accept is None or result.returncode in command.accept, result.stderr
-        return lock.parse("infra-1", "lab", results[-1].stdout)
+        return understood(lock.ask_holder("infra-1", "lab"), results[-1].stdout)
 
     def drop(self, holder: Holder) -> None:
         (result,) = self.run(lock.drop("infra-1", "lab", holder.words(), "test"))
@@ -100,9 +103,18 @@ class TestTaking:
         host.drop(MINE)
         assert host.take(replace(MINE, key="dd")) == OTHER
 
-    def test_one_that_cannot_be_read_is_a_question_for_people(self, host: Directory) -> None:
+    @pytest.mark.parametrize("text", ["nonsense", "[]", '{"user": 7}', MINE.words().replace('"ann"', "7"), "[" * 9999])
+    def test_one_that_cannot_be_read_is_a_question_for_people(self, text: str) -> None:
         with pytest.raises(LockError, match="cannot be read"):
-            lock.parse("infra-1", "lab", "nonsense")
+            understood(lock.ask_holder("infra-1", "lab"), text)
+
+    @given(st.text(max_size=2000))
+    def test_whatever_a_host_says_is_a_holder_or_a_refusal_that_names_it(self, text: str) -> None:
+        with refused_by("infra-1"):
+            understood(lock.ask_holder("infra-1", "lab"), text)
+
+    def test_a_holders_words_do_nothing_to_a_terminal(self) -> None:
+        assert "\x1b" not in str(replace(MINE, user="eve\x1b[2J"))
 
     def test_names_of_any_kind_survive(self, host: Directory) -> None:
         odd = replace(MINE, user="Zoë $(touch /tmp/x) 'q\"", host="naïve host")
