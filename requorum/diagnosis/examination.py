@@ -117,7 +117,7 @@ def _second(
     there = {host: first["addresses"][host] for host in first["unit"] if host in first["addresses"]}
     ours = {member.host: configs[member.host] for member in members if member.host in configs}
     named = [(host, n, c) for host, config in ours.items() for n, c in enumerate(config.certificates)]
-    own = {host: config.peer_url.split("//")[-1].rsplit(":", 1)[0].strip("[]") for host, config in ours.items()}
+    own = {host: address(config.peer_url).host for host, config in ours.items()}
     up = [member for member in members if member.ip in there.get(member.host, ())]
     ways = [(a.host, b.ip) for a in up for b in up if a is not b]
     current = {member.ip for member in members}
