@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
-from compose import etcd_client
+from compose import disks, etcd_client
 from compose.nodes import Node
 from tests.lab import listing
 from tests.lab.rehearsal import Rehearsal, Run
@@ -65,24 +64,6 @@ rm -rf "$1"
 """
 
 LAYOUTS = (log_kept_apart, linked("member/wal"), linked("member/snap"), linked("member"))
-
-
-@contextmanager
-def unreadable(node: Node) -> Iterator[None]:
-    """A disk that gives an I/O error while the data is copied; tar ends with 2 and says which."""
-    tar = "/usr/local/sbin/tar"
-    script = (
-        "#!/bin/sh\n"
-        'case "$*" in *--create*--directory=/var/lib/etcd/*)\n'
-        '    echo "tar: ./member/snap/db: Read error at byte 4096, while reading 512 bytes: Input/output error" >&2\n'
-        '    echo "tar: Exiting with failure status due to previous errors" >&2; exit 2 ;;\n'
-        'esac\nexec /bin/tar "$@"\n'
-    )
-    node.put(tar, script.encode(), 0o755)
-    try:
-        yield
-    finally:
-        node.run(["rm", "-f", tar])
 
 
 # -- what the run must do ----------------------------------------------------------------------------------------
@@ -199,7 +180,7 @@ def test_once_the_disk_can_be_read_again_the_same_command_salvages(rehearsal: Re
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe", ("etcd-3",))
     inventory = rehearsal.inventory()
-    with unreadable(rehearsal.nodes.by_name("etcd-2")):
+    with disks.unreadable(rehearsal.nodes.by_name("etcd-2")):
         stops(rehearsal.run(inventory, "--rebuild"), "test_when_the_best_data_is_chosen_and_copied")
     run = rehearsal.run(inventory, "--rebuild")
     assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
@@ -222,7 +203,7 @@ def test_one_of_two_survivors_with_an_io_error_stops_the_run(rehearsal: Rehearsa
     rehearsal.lose("wipe", ("etcd-3",))
     survivors = [(node, data_dir(node)) for node in rehearsal.nodes.members[:2]]
     before = [originals(node, directory) for node, directory in survivors]
-    with unreadable(rehearsal.nodes.by_name("etcd-2")):
+    with disks.unreadable(rehearsal.nodes.by_name("etcd-2")):
         stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
         stops(stopped, "test_when_the_best_data_is_chosen_and_copied")
         assert "Input/output error" in stopped.output
