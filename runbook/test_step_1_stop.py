@@ -66,14 +66,16 @@ class TestStep1Stop:
         """No process, no unit that could start, nobody listening on the client and peer ports."""
         machines.old_etcd_is_gone(run)
 
-    def test_then_no_member_went_past_the_saved_revision(self, run: Run, progress: Progress) -> None:
-        """After a handover: what the stopped members hold on disk is not newer than the save."""
-        machines.no_member_went_past_the_save(run, progress.sources.source, progress.tools)
+    def test_then_every_stopped_member_tells_its_revision(self, run: Run, progress: Progress) -> None:
+        """After a handover: where a disk holds more than was saved, all disks are salvaged next."""
+        data = progress.sources
+        if machines.went_past_the_save(run, data.source, progress.tools):
+            choice.outrun(run, data)
 
     def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:
         """Copies of their data start together on one of them, unseen by anybody; Raft says what was committed."""
         data, verdict = progress.sources, progress.verdict
-        if not salvage.is_decided(run, data.source, verdict):
+        if not salvage.is_decided(run, data, verdict):
             data.salvaged = salvage.hold(run, data)
         elif verdict is None:
             data.loss = salvage.recall(run)

@@ -121,6 +121,12 @@ def _nothing_at_all(sources: Sources) -> SnapshotError:
     )
 
 
+def outrun(run: Run, sources: Sources) -> None:
+    """After a handover whose members hold more than was saved: the disks decide, the save is one source of others."""
+    sources.outrun = True
+    _offer(run, sources, [sources.chosen])
+
+
 def in_step_1(run: Run, sources: Sources, salvaged: Salvaged) -> Decision:
     """What is restored, out of all that was found. Raises `SnapshotError` where there is nothing, or only a backup
     that is too old, or where the disks may hold more and nobody named other data."""

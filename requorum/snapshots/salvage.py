@@ -22,14 +22,17 @@ from requorum.snapshots.disks import Disk
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.ranking import Candidate
-from requorum.snapshots.snapshot import Fingerprint, Source
+from requorum.snapshots.snapshot import Fingerprint
 from requorum.snapshots.sources import Sources, salvageable
 from requorum.snapshots.survivors import Salvaged, Survivor
 
 
-def is_decided(run: Run, source: Source | None, verdict: Verdict | None) -> bool:
+def is_decided(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
     """Whether the data is settled before Step 1 ends: by the run that is carried on, or since the healthy cluster or a
     snapshot that you named is to be restored."""
+    source = sources.source
+    if sources.outrun:
+        return False
     intact = verdict is not None and verdict.kind is Kind.INTACT and not run.options.from_disk
     return verdict is None or intact or (source is not None and source.kind == "handover")
 

@@ -40,6 +40,7 @@ class Sources:
     empty: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `nothing:HOST` covers
     rows: tuple[Candidate, ...] = ()  # Step 0 and whoever makes a further one: all there are, with verdicts
     source: Source | None = None  # Step 0, or Step 1 for a handover: the one that is restored
+    outrun: bool = False  # Step 1, after a handover: members hold more than was saved
     salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
     last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
     copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members

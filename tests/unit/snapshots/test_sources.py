@@ -15,6 +15,7 @@ from requorum.command import Command, Copy, Result
 from requorum.recovery import plan
 from requorum.recovery.progress import Progress
 from requorum.run import dryrun
+from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.snapshots import choice, layout, on_host, salvage, snapshot
@@ -117,7 +118,7 @@ def test_named_when_the_run_is_carried_on_it_is_what_is_restored(tmp_path: Path)
     carried_on(run, 0.1)
     run.terms = replace(run.terms, mark=replace(run.mark, snapshot="another", origin="file"))
     from_files(run, progress)
-    assert not salvage.is_decided(run, progress.sources.source, progress.verdict)
+    assert not salvage.is_decided(run, progress.sources, progress.verdict)
     decision = choice.in_step_1(run, progress.sources, FAILED)
     assert (decision.source.path, decision.rows[0].verdict) == (str(path), "chosen: named by you")
 
@@ -203,3 +204,39 @@ def test_a_named_one_that_needs_zstd_is_refused_where_that_is_missing_and_names_
     run.options = replace(run.options, snapshot=str(packed))
     with pytest.raises(SnapshotError, match="the program zstd is not on this machine: install it"):
         from_files(run, progress)
+
+
+# -- a handover whose members hold more than was saved -------------------------------------------------------------
+
+
+def outrun(place: Path) -> tuple[Planning, Progress]:
+    """A healthy cluster's save, and members whose disks hold more, as where a lease ran out between save and stop."""
+    run, progress, _ = at(place, 1, Hosts(leader=1), rebuild=True)
+    progress.verdict = Verdict(Kind.INTACT, ())
+    assert from_files(run, progress) is None
+    progress.sources.source = Source("handover", "infra-1", "/run/live.snap", "saved", 1, "2026-01-01T00:00:00Z", 9)
+    assert salvage.is_decided(run, progress.sources, progress.verdict)
+    choice.outrun(run, progress.sources)
+    return run, progress
+
+
+def test_members_that_hold_more_than_was_saved_are_salvaged_and_nothing_is_said_to_be_missing_of_a_majority(
+    tmp_path: Path,
+) -> None:
+    run, progress = outrun(tmp_path)
+    assert not salvage.is_decided(run, progress.sources, progress.verdict)
+    source = Source("salvage", "etcd-1", "/x", "sha", 1, "now", 11, 1, Lineage("old"))
+    names, shown = ("etcd-1", "etcd-2"), (("etcd-1", 11), ("etcd-2", 10))
+    decision = choice.in_step_1(
+        run, progress.sources, Salvaged(source, "together", names, 3, shown, lineage=Lineage("old"))
+    )
+    assert (decision.source.kind, decision.new, decision.loss.certain) == ("salvage", True, 0)
+
+
+def test_where_that_salvage_fails_the_save_is_what_the_operators_word_goes_on_with(tmp_path: Path) -> None:
+    run, progress = outrun(tmp_path)
+    with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
+        choice.in_step_1(run, progress.sources, FAILED)
+    assert "(/run/live.snap), without what the disks hold: --accept=backup" in error.value.remedy
+    run.options = replace(run.options, accepted=Accepted(("backup",)))
+    assert choice.in_step_1(run, progress.sources, FAILED).source.path == "/run/live.snap"

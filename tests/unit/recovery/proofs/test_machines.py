@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from requorum.cluster.etcd import Tools
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
+from requorum.command import Result, look
 from requorum.recovery.proofs import machines
 from requorum.recovery.proofs.cluster import not_one_cluster
-from requorum.refusal import Refusal
+from requorum.recovery.proofs.machines import went_past_the_save
+from requorum.refusal import Disproved, Refusal
 from requorum.run import facts
 from requorum.run.run import Run
+from requorum.snapshots.snapshot import Source
 from tests.unit import build
+from tests.unit.run.test_dryrun import Hosts, planning
 
 IPS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
 
@@ -91,3 +97,34 @@ class TestNewMembersThatAreAClusterAlready:
         self, monkeypatch: pytest.MonkeyPatch, kind: Kind, moved: bool
     ) -> None:
         self.judge(monkeypatch, kind, moved)
+
+
+class TestRevisionsAfterAHandover:
+    """What stopped members hold on disk, beside the save at revision 9."""
+
+    SAVE = Source("handover", "infra-1", "/live.snap", "sha", 1, "now", 9)
+
+    def went_past(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *revisions: int | None) -> bool:
+        run = planning(tmp_path, Hosts())
+        run.begin("m.py::TestX::test_then_every_stopped_member_tells_its_revision")
+        run.stages[-1].looked = True
+        hosts = [member.host for member in run.inventory.members]
+        said = [f'{{"revision": {number}, "totalKey": 1}}' for number in revisions]
+        answers = [
+            Result(look(host, "x", why="x"), 0 if number else 1, text, "damaged", 0.0)
+            for host, number, text in zip(hosts, revisions, said, strict=True)
+        ]
+        monkeypatch.setattr(run, "probe", lambda _: answers)
+        monkeypatch.setattr(facts, "configs", lambda *_: dict.fromkeys(hosts, build.config(1, "old")))
+        tools = {host: Tools("3.5.16", "etcdutl", True) for host in hosts}
+        return went_past_the_save(run, self.SAVE, tools)
+
+    @pytest.mark.parametrize(("furthest", "past"), [(8, False), (9, False), (10, True)])
+    def test_one_that_holds_more_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, furthest: int, past: bool
+    ) -> None:
+        assert self.went_past(monkeypatch, tmp_path, 8, furthest, 9) is past
+
+    def test_one_that_cannot_be_read_is_no_proof(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        with pytest.raises(Disproved, match="etcd-2: found"):
+            self.went_past(monkeypatch, tmp_path, 9, None, 9)
