@@ -39,7 +39,7 @@ lab-down: .venv/ready
 	$(PYTHON) -m compose.engine stop
 
 # The whole path: `setup` alone is the target above.
-.venv/ready: requirements.txt $(CURDIR)/setup
+.venv/ready: requirements.txt requirements-build.txt $(CURDIR)/setup
 	./setup $(PYTHON)
 	touch $@
 
