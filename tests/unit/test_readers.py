@@ -45,12 +45,11 @@ SCRIPTS = {
     "requorum/run/history.py": {"ask_births"},
     "requorum/snapshots/disks.py": {"ask_earlier"},
     "requorum/snapshots/emptiness.py": {"ask_way"},
-    "requorum/snapshots/on_host.py": {"ask_source"},
+    "requorum/snapshots/on_host.py": {"ask_source", "ask_status"},
 }
 # Whose program no reader of the code can tell: the vendor's lines of the inventory, the program of a unit, the tool
 # that reads a snapshot. And one line for the syslog, which counts as a look.
 KNOWN = {
-    "requorum/snapshots/on_host.py": {"ask_status"},
     "requorum/command.py": {"look"},
     "requorum/cluster/deephaven.py": {"ask_monit", "etcdctl", "etcdctl_as"},
     "requorum/evidence/syslog.py": {"tell"},
@@ -68,7 +67,7 @@ def words(nodes: list[ast.expr], *scopes: ast.AST) -> Words:
         inner = node.value if isinstance(node, ast.Starred) else node
         if isinstance(inner, ast.Name):
             assigned = (n for scope in scopes for n in ast.walk(scope) if isinstance(n, ast.Assign))
-            inner = next((n.value for n in assigned if _names(n, inner.id)), inner)
+            inner = next((value for n in assigned for value in _values(n, inner.id)), inner)
         if isinstance(inner, ast.Tuple | ast.List):
             found += words(inner.elts, *scopes)
         else:
@@ -76,8 +75,12 @@ def words(nodes: list[ast.expr], *scopes: ast.AST) -> Words:
     return found
 
 
-def _names(assigned: ast.Assign, name: str) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == name for target in assigned.targets)
+def _values(assigned: ast.Assign, name: str) -> Iterator[ast.expr]:
+    """What a name is given here, alone or beside others: `a, b = 1, 2`."""
+    for target in assigned.targets:
+        several = isinstance(target, ast.Tuple) and isinstance(assigned.value, ast.Tuple)
+        pairs = zip(target.elts, assigned.value.elts, strict=False) if several else [(target, assigned.value)]  # type: ignore[attr-defined]
+        yield from (value for to, value in pairs if isinstance(to, ast.Name) and to.id == name)
 
 
 def questions(tree: ast.Module) -> Iterator[tuple[str, Words]]:
