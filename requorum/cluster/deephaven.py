@@ -203,8 +203,9 @@ def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
 def ask_client_files(host: str, directory: str) -> Question[dict[str, str]]:
     """`role/file` → SHA-256 of every file of the roles that have a password, at any depth below `directory`; compared
     in memory, recorded nowhere."""
-    argv, why = ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+"), "compare client configurations"
-    command = Command(host, argv, f"{why} without reading them", changes=False, accept=None, secret=True)
+    argv = ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+")
+    why = "compare client configurations without reading them"
+    command = Command(host, argv, why, changes=False, accept=None, secret=True)
     return Question(command, _read_client_files)
 
 
