@@ -25,9 +25,11 @@ from requorum.hosts.question import NAME, Question, checked
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
+from requorum.run.accepted import option
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshots import bolt, files, manifest, on_host, snapshot
+from requorum.snapshots import anew, bolt, files, manifest, on_host, snapshot
+from requorum.snapshots.anew import Anew
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.on_host import Origin, Unread
@@ -246,6 +248,7 @@ class Tonight:
     vault: Vault
     member: Status | None = None
     note: Manifest | None = None
+    anew: Anew | None = None
     path: Path | None = None
     source: Source | None = None
     cleared: bool = False
@@ -295,6 +298,29 @@ def the_save_is_up_to_date(run: Run, tonight: Tonight) -> None:
         f"the save is at revision {before} or later",
         {run.terms.configuration_server: None if saved >= before else f"revision {saved}"},
         "run again; if it stays so, look at the member's journal",
+    )
+
+
+def place_in_history(run: Run, tonight: Tonight, saved: Manifest) -> None:
+    """Gives the save its number, and marks it where its data began anew."""
+    rows, accepted = files.noted(run.inventory), run.options.accepted.has("history")
+    tonight.note, tonight.anew = anew.placed(tonight.vault.numbered(saved), rows, accepted)
+
+
+def it_is_no_other_history(run: Run, tonight: Tonight) -> None:
+    """The backup is kept either way; what came before it goes only on the operator's word."""
+    if tonight.anew is None:
+        return
+    if not tonight.kept.another:
+        run.note(f"accepted on your word, history: the cluster {tonight.anew}")
+        return
+    again = f"--hosts={run.options.hosts}"
+    raise BackupError(
+        run.inventory.cluster,
+        f"{tonight.anew}. {tonight.written.name} is kept and marked as another history, which is never restored by "
+        "itself; no old backup is removed",
+        f"to recover what was lost: pytest runbook {again} --rebuild; or to keep the cluster as it is, and its history "
+        f"from now on: pytest runbook/backup {again} {option('history')}",
     )
 
 

@@ -79,11 +79,10 @@ def of_file(path: Path, family: Family, named: str = "", rooms: Sequence[Path] =
         source, contents = unpacked.look(path, rooms)
     except (SnapshotError, bolt.BoltError, OSError) as error:
         why = error.what if isinstance(error, SnapshotError) else str(error)
-        return Candidate("file", None, str(path), directory.modified(path), problem=why, hash="bad", named=named)
-    try:
-        note = manifest.of_file(path)
-    except ManifestError:
-        note = None  # the file proves itself; its members tell the lineage
+        found = as_noted(path) or Candidate("file", None, str(path), directory.modified(path))
+        bumps = family.bump(found.lineage, told=found.bumps)
+        return replace(found, bumps=bumps, problem=why, hash="bad", named=named)
+    note = _note(path)  # without it the file proves itself; its members tell the lineage
     derived = of_members(contents.members, (*family.line, *family.unborn))
     if note is None:
         source = replace(source, revision=contents.revision, lineage=derived, bumps=family.bump(derived))
@@ -99,8 +98,31 @@ def of_file(path: Path, family: Family, named: str = "", rooms: Sequence[Path] =
         bumps=family.bump(whose, told=note.bumps),
         fingerprint=note.fingerprint,
     )
-    found = ranking.of(source, named)
+    found = replace(ranking.of(source, named), note=note)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found
+
+
+def _note(path: Path) -> Manifest | None:
+    try:
+        return manifest.of_file(path)
+    except ManifestError:
+        return None
+
+
+def as_noted(path: Path) -> Candidate | None:
+    """One file as its manifest says, not looked at; None where it has none that can be read."""
+    if (note := _note(path)) is None:
+        return None
+    told = note.bytes, note.revision, note.keys, note.lineage, note.bumps
+    return Candidate("file", None, str(path), note.taken, *told, note=note)
+
+
+def noted(inventory: Inventory) -> tuple[Candidate, ...]:
+    """The backups of `snapshot.directory` as their manifests say, none of them looked at."""
+    if not inventory.snapshot.directory:
+        return ()
+    there = directory.contents(Path(inventory.snapshot.directory)).backups
+    return tuple(row for path in there if (row := as_noted(path)))
 
 
 def _contradiction(source: Source, contents: bolt.Contents, note: Manifest) -> str | None:
@@ -122,17 +144,19 @@ def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | 
     if not settings.directory:
         return None, "the inventory names no snapshot.directory"
     there = directory.contents(Path(settings.directory))
-    newest = max(there.backups, key=_taken, default=None)
+    newest = max((path for path in there.backups if not _of_another_history(path)), key=_taken, default=None)
     if newest is None:
         return None, "; ".join(f"{row.path}: {row.problem}" for row in there.others if row.kind == DIRECTORY)
     return of_file(newest, Family(), "", _rooms(inventory, newest)), ""
 
 
+def _of_another_history(path: Path) -> bool:
+    note = _note(path)
+    return note is not None and note.another
+
+
 def _taken(path: Path) -> datetime:
     """As its manifest says, else when the file was written."""
-    try:
-        note = manifest.of_file(path)
-    except manifest.ManifestError:
-        note = None
+    note = _note(path)
     told = note.taken if note else directory.modified(path)
     return datetime.fromisoformat(told) if told else datetime.min.replace(tzinfo=UTC)

@@ -28,7 +28,9 @@ class Manifest:
     """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as `snapshot status` of
     `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`.
     `fingerprint`: what that member said of its data at that revision; None where it did not say. `number`: the how
-    many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one."""
+    many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one.
+    `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
+    how many such ones the operator's word had made the lineage's own by then."""
 
     cluster: str
     sha256: str
@@ -42,6 +44,8 @@ class Manifest:
     member: str
     fingerprint: Fingerprint | None = None
     number: int = 0
+    history: int = 0
+    another: bool = False
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -72,7 +76,9 @@ def read(snapshot: Path) -> Manifest | None:
         lineage = Lineage(**data["lineage"])
         if datetime.fromisoformat(data["taken"]).tzinfo is None:
             raise ValueError(f"taken {data['taken']}, without a time zone")
-        if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")):
+        if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")) or (
+            type(data.get("history", 0)) is not int or type(data.get("another", False)) is not bool
+        ):
             raise ValueError("a number that is none")
         return Manifest(**{**data, "lineage": lineage, "fingerprint": fingerprint, "number": number})
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from typing import Literal
 from requorum.cluster.lineage import Lineage
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.snapshots.family import Family
+from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Source
 
 BY_YOU = "by you"  # with --snapshot or --salvage
@@ -32,7 +33,7 @@ class Candidate:
     `IN_INVENTORY`, or "" where it was found.
 
     `host` None: on the operator's machine. `bytes`, `revision`, `keys` None: not known. `hash` says whether the SHA-256
-    that the snapshot carries was found right: "none" where a file carries none.
+    that the snapshot carries was found right: "none" where a file carries none. `note`: a backup's manifest.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Candidate:
     named: str = ""
     source: Source | None = None
     verdict: str = ""
+    note: Manifest | None = None
 
     @property
     def own_revision(self) -> int:
@@ -90,9 +92,26 @@ def of(source: Source, named: str = "") -> Candidate:
 
 
 def newest(rows: Iterable[Candidate], lineage: Lineage) -> Candidate | None:
-    """The newest backup of a cluster, whole or not: of its lineage, the one at the highest revision of its own."""
-    ours = (row for row in rows if row.kind == "file" and row.lineage and row.lineage.agrees(lineage))
-    return max(ours, key=lambda row: (row.own_revision, row.taken), default=None)
+    """The newest backup of a cluster, whole or not: of its lineage and of the history that is its own, the one at the
+    highest revision of its own."""
+    ours = [row for row in rows if row.kind == "file" and row.lineage and row.lineage.agrees(lineage)]
+    own = (row for row in ours if another_history(row, ours) is None)
+    return max(own, key=lambda row: (row.own_revision, row.taken), default=None)
+
+
+def another_history(candidate: Candidate, candidates: Iterable[Candidate]) -> str | None:
+    """Why a backup is of another history than its cluster's own; None where it is of that one."""
+    note, lineage = candidate.note, candidate.lineage
+    if note is None or lineage is None:
+        return None
+    if note.another:
+        return "its data began anew after the backups before it: used only when named"
+    later = (
+        other.note.history > note.history
+        for other in candidates
+        if other.note and not other.note.another and other.lineage and other.lineage.agrees(lineage)
+    )
+    return "its history was given up for another one by --accept=history: used only when named" if any(later) else None
 
 
 def rank(candidates: Sequence[Candidate], family: Family) -> tuple[Candidate | None, tuple[Candidate, ...]]:
@@ -122,7 +141,8 @@ def _why_not(candidate: Candidate, candidates: Sequence[Candidate], family: Fami
         return None
     if candidate.kind not in (SALVAGE, ON_DISK) and any(other.named == IN_INVENTORY for other in candidates):
         return "another one was named"
-    return _foreign(candidate, candidates, family) or _behind(candidate, candidates, family)
+    aside = another_history(candidate, candidates)
+    return _foreign(candidate, candidates, family) or aside or _behind(candidate, candidates, family)
 
 
 def _named(candidate: Candidate) -> bool:
@@ -165,7 +185,7 @@ def _behind(candidate: Candidate, candidates: Sequence[Candidate], family: Famil
         same = other.lineage is not None and family.generation(other.lineage) == generation
         ahead = other.own_revision > candidate.own_revision
         whole = other.kind not in (SALVAGE, ON_DISK) or bool(other.kind == ON_DISK and other.named)
-        if other.source and whole and not other.problem and same and ahead:
+        if other.source and whole and not other.problem and same and ahead and not another_history(other, candidates):
             return (
                 f"the survivors' data ends at revision {candidate.revision or 0:,}, before the {other.kind} "
                 f"at {other.revision or 0:,}"

@@ -19,13 +19,18 @@ MOST = 3  # removed a night: the one that was added, and two more
 
 @dataclass(frozen=True)
 class Backup:
-    """One file under a final name. `good`: it was verified and is whole; only such ones are worth keeping or count.
+    """One file under a final name. `good`: it was verified and is whole; only such ones are worth keeping or count,
+    unless they are of another history.
     `note`: its manifest, None where that cannot be read."""
 
     name: str
     taken: datetime
     good: bool
     note: Manifest | None = None
+
+    @property
+    def another(self) -> bool:
+        return bool(self.note and self.note.another)
 
     @property
     def order(self) -> tuple[int, datetime, str]:
@@ -48,14 +53,14 @@ def rotation(backups: Iterable[Backup], now: datetime, count: int, days: int) ->
     and it never pushes a good one out. Never more than `MOST`, and none while the last `AGREE` nights do not agree.
     """
     made = sorted(backups, key=lambda backup: backup.order)
-    good = [backup for backup in made if backup.good]
+    good = [backup for backup in made if backup.good and not backup.another]
     if not good:
         return Rotation(())
     paused = _odd_lately([backup for backup in made if backup.good or backup.note], now)
     if paused:
         return Rotation((), paused)
     limit = now - timedelta(days=days)
-    bad = [b for b in made if not b.good and b.taken < limit and b.order < good[-1].order]
+    bad = [b for b in made if b not in good and b.taken < limit and b.order < good[-1].order]
     gone = [*good[:-count], *bad]
     return Rotation(tuple(backup.name for backup in sorted(gone, key=lambda backup: backup.order)[:MOST]))
 
@@ -63,6 +68,8 @@ def rotation(backups: Iterable[Backup], now: datetime, count: int, days: int) ->
 def _odd_lately(nights: Sequence[Backup], now: datetime) -> str:
     """Why the last nights do not agree; empty where they do."""
     tonight = nights[-1]
+    if tonight.another:
+        return f"{tonight.name} is of another history than the backups before it"
     if abs(now - tonight.taken) > LONGEST:
         return f"it is {_day(now)} now, and {tonight.name} was taken {_day(tonight.taken)}: a clock jumped"
     for end in range(len(nights), max(len(nights) - AGREE + 1, 1), -1):

@@ -33,7 +33,7 @@ class TestBackup:
 
     def test_then_etcd_can_read_it(self, run: Run, tonight: Tonight) -> None:
         """`snapshot status`; its revision is not below the one that the member had before the save."""
-        tonight.note = tonight.vault.numbered(backup.describe(run, tonight.saved_from))
+        backup.place_in_history(run, tonight, backup.describe(run, tonight.saved_from))
         backup.the_save_is_up_to_date(run, tonight)
         run.note(f"revision {tonight.kept.revision:,}, {tonight.kept.keys:,} keys, {tonight.kept.bytes:,} bytes")
 
@@ -48,6 +48,10 @@ class TestBackup:
     def test_then_the_backup_is_whole(self, run: Run, tonight: Tonight) -> None:
         """Read back: as its manifest says, for its owner only."""
         tonight.source = backup.the_backup_is_whole(run, tonight)
+
+    def test_then_it_is_of_the_history_of_those_before_it(self, run: Run, tonight: Tonight) -> None:
+        """A cluster that began anew, empty, must not push the backups of its lost data out: `--accept=history`."""
+        backup.it_is_no_other_history(run, tonight)
 
     def test_when_old_backups_are_rotated(self, run: Run, tonight: Tonight) -> None:
         """Those beyond the inventory's count, three at most; none while the last nights do not agree."""
