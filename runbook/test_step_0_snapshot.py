@@ -12,7 +12,7 @@ from requorum.run import facts, marker
 from requorum.run import run as locking
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import choice
+from requorum.snapshots import anew, choice
 
 
 class TestStep0Snapshot:
@@ -45,7 +45,9 @@ class TestStep0Snapshot:
         machines.vendor_commands_are_there(run)
 
     def test_given_quorum_is_lost(self, run: Run, progress: Progress) -> None:
-        """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost."""
+        """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost.
+
+        A running cluster that is behind the newest manifest of its backups began anew: it is no cluster to keep."""
         if facts.new_configuration_is_installed(run):
             machines.no_old_member_leads_again(run)
             run.note("decided by the run that is carried on: its new configuration is installed")
@@ -55,9 +57,12 @@ class TestStep0Snapshot:
             run.note(f"{host}: {found}")
         machines.new_members_are_no_cluster_already(run, verdict)
         stopping = run.mark.phase >= Phase.STOPPING
-        refusal = quorum.refusal(verdict, run.options.rebuild, run.inventory.etcd.unit, stopping)
+        began_anew = anew.of_the_running(run, verdict)
+        rebuild = run.options.rebuild or began_anew is not None
+        refusal = quorum.refusal(verdict, rebuild, run.inventory.etcd.unit, stopping)
         if refusal:
             raise refusal
+        verdict = progress.verdict = anew.counted(run, verdict, began_anew)
         run.note(f"verdict: {verdict.kind.value}")
 
     def test_given_the_new_members_reach_each_other(self, run: Run) -> None:

@@ -241,6 +241,24 @@ def ask_leader(host: str, config: MemberConfig) -> Question[bool | None]:
     return ask_page(host, config, "metrics", sees_leader, why="whether the member has a leader")
 
 
+@dataclass(frozen=True)
+class Metrics:
+    """None where the member does not say."""
+
+    has_leader: bool | None = None
+    revision: int | None = None
+
+
+def ask_metrics(host: str, config: MemberConfig) -> Question[Metrics]:
+    return ask_page(host, config, "metrics", _read_metrics, why="whether the member has a leader")
+
+
+def _read_metrics(page: str) -> Metrics:
+    """The revision is a floating number of Prometheus, whole up to 2^53; from 3.4 on, etcd gives it."""
+    found = re.search(r"^etcd_debugging_mvcc_current_revision (\d{1,20}(?:\.\d{1,20})?(?:e\+\d\d)?)$", page, re.M)
+    return Metrics(sees_leader(page), int(float(found[1])) if found else None)
+
+
 def ask_page(
     host: str, config: MemberConfig, page: str, read: Callable[[str], T], why: str = "what the member says of itself"
 ) -> Question[T]:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from requorum.cluster import deephaven, quorum
+from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig, address
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis import questions, rounds
 from requorum.diagnosis.causes import refused
-from requorum.diagnosis.questions import Metrics
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.hosts import certificates, clock, system, systemd
 from requorum.hosts.clock import Reading
@@ -127,7 +126,7 @@ def _second(
         disk={host: questions.ask_disk(host, config) for host, config in ours.items()},
         data={host: questions.ask_data(host, config) for host, config in ours.items()},
         owners={host: questions.ask_unusable(host, inventory, config) for host, config in ours.items()},
-        metrics={host: questions.ask_metrics(host, config) for host, config in ours.items()},
+        metrics={host: etcd.ask_metrics(host, config) for host, config in ours.items()},
         certificate={(host, n): certificates.ask_certificate(host, c, own[host]) for host, n, c in named},
         reach={(host, ip): system.ask_reach(host, ip, inventory.etcd.peer_port) for host, ip in ways},
         stale={(ip, host): system.ask_open(host, ip, inventory.etcd.client_port) for ip, host in doors},
@@ -135,7 +134,7 @@ def _second(
     found = {}
     for host, addresses in there.items():
         config = first["configuration"].get(host, "is not understood")
-        metrics = second["metrics"].get(host, Metrics())
+        metrics = second["metrics"].get(host, etcd.Metrics())
         found[host] = EtcdSheet(
             unit=first["unit"][host],
             config=configs.get(host),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from requorum.cluster import deephaven, etcd, peers
 from requorum.cluster.etcd import MemberConfig
@@ -81,23 +81,6 @@ def ask_unusable(host: str, inventory: Inventory, config: MemberConfig) -> Quest
     user = inventory.etcd.user
     words = (_FOREIGN, user, user, config.data_dir, inventory.etcd.config, *config.keys)
     return Question(look(host, "sh", "-c", *words, why=f"files that {user} cannot use"), _lines)
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """None where the member does not say."""
-
-    has_leader: bool | None = None
-    revision: int | None = None
-
-
-def ask_metrics(host: str, config: MemberConfig) -> Question[Metrics]:
-    return etcd.ask_page(host, config, "metrics", _read_metrics, why="whether the member has a leader")
-
-
-def _read_metrics(page: str) -> Metrics:
-    revision = re.search(r"^etcd_debugging_mvcc_current_revision (\S+)", page, re.M)
-    return Metrics(etcd.sees_leader(page), int(float(revision[1])) if revision else None)
 
 
 def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> Command:

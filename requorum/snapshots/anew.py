@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from requorum.cluster import etcd
+from requorum.cluster import lineage as lineages
 from requorum.cluster.lineage import Lineage
-from requorum.snapshots import ranking
+from requorum.cluster.quorum import Kind, Verdict
+from requorum.refusal import Refusal
+from requorum.run.accepted import option
+from requorum.run.run import Run
+from requorum.snapshots import files, ranking
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.ranking import Candidate
+
+WORD = "history"  # of `--accept`
 
 
 @dataclass(frozen=True)
@@ -34,22 +42,30 @@ class Anew:
 
 def began_anew(revision: int, lineage: Lineage, rows: Iterable[Candidate]) -> Anew | None:
     """What shows that data of this lineage at `revision` is another history than its backups'; None where it is theirs.
-
-    Both revisions have the same bumps of ours, those of the lineage, so that they stand for what is without them.
-    """
-    ours = [row for row in rows if row.note and row.lineage and row.lineage.agrees(lineage)]
-    if not ours:
-        return None
+    Once its backup was marked so, no revision shows the contrary any more."""
+    ours = _noted(rows, lineage)
     newest, marked = ranking.newest(ours, lineage), last_is_another(ours, lineage)
-    if marked or (newest and revision < (newest.revision or 0)):
+    if marked or is_behind(revision, lineage, ours):
         return Anew(revision, newest or ours[0], marked)
     return None
 
 
+def is_behind(revision: int, lineage: Lineage, rows: Iterable[Candidate]) -> bool:
+    """Whether it is below the newest manifest of this lineage: what was backed up once is missing in that data.
+
+    Both revisions have the same bumps of ours, those of the lineage, so that they stand for what is without them.
+    """
+    newest = ranking.newest(_noted(rows, lineage), lineage)
+    return newest is not None and revision < (newest.revision or 0)
+
+
+def _noted(rows: Iterable[Candidate], lineage: Lineage) -> list[Candidate]:
+    return [row for row in rows if row.note and row.lineage and row.lineage.agrees(lineage)]
+
+
 def last_is_another(rows: Iterable[Candidate], lineage: Lineage) -> Candidate | None:
     """The last backup that was made of a cluster, where it is marked as another history."""
-    ours = [row for row in rows if row.note and row.lineage and row.lineage.agrees(lineage)]
-    last = max(ours, key=lambda row: (row.note.number if row.note else 0, row.taken), default=None)
+    last = max(_noted(rows, lineage), key=lambda row: (row.note.number if row.note else 0, row.taken), default=None)
     return last if last and last.note and last.note.another else None
 
 
@@ -57,8 +73,53 @@ def placed(note: Manifest, rows: Sequence[Candidate], accepted: bool) -> tuple[M
     """The manifest with the history that its backup belongs to: marked as another one until the operator's word makes
     that the cluster's own. `rows`: the backups before it."""
     found = began_anew(note.revision, note.lineage, rows)
-    ours = [row.note for row in rows if row.note and row.note.lineage.agrees(note.lineage)]
-    history = max((before.history for before in ours), default=0)
+    history = max((row.note.history for row in _noted(rows, note.lineage) if row.note), default=0)
     if found and accepted:
         return replace(note, history=history + 1), found
     return replace(note, history=history, another=found is not None), found
+
+
+def ways(hosts: str) -> str:
+    """Both ways out, ready to paste. `hosts`: as `--hosts` is pasted."""
+    return (
+        f"to recover what was lost, from disks that reach further or else from the newest backup, the running cluster "
+        f"counting for nothing: pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, and its "
+        f"history from now on: pytest runbook/backup --hosts={hosts} {option(WORD)}"
+    )
+
+
+# -- in Step 0 ---------------------------------------------------------------------------------------------------
+
+
+def of_the_running(run: Run, verdict: Verdict) -> Anew | None:
+    """Whether the cluster that has quorum began anew: what its members say without a login, against the manifests."""
+    up = {f.member.host: f.config for f in verdict.members if f.has_leader and f.config}
+    if verdict.kind is not Kind.INTACT or not (rows := files.noted(run.inventory)):
+        return None
+    heads = run.ask({host: lineages.ask_wal(host, config.data_dir) for host, config in up.items()})
+    told = run.ask({host: etcd.ask_metrics(host, config) for host, config in up.items()})
+    revisions = {host: metrics.revision for host, metrics in told.items() if metrics.revision is not None}
+    if not revisions:
+        run.note("no member says its revision: whether its data began anew is not known")
+        return None
+    furthest = max(revisions, key=lambda host: revisions[host])
+    found = began_anew(revisions[furthest], Lineage(up[furthest].token, heads[furthest]), rows)
+    if found and run.options.accepted.has(WORD):
+        run.note(f"accepted on your word, {WORD}: the running cluster {found}")
+        return None
+    return found
+
+
+def counted(run: Run, verdict: Verdict, found: Anew | None) -> Verdict:
+    """The verdict by which the run goes on: a cluster that began anew counts for nothing, as if quorum were lost.
+
+    Raises where nobody said which of the two histories is wanted.
+    """
+    if found is None:
+        return verdict
+    if not run.options.rebuild:
+        raise Refusal(
+            run.inventory.cluster, f"quorum is intact, but the running cluster {found}", ways(run.options.hosts)
+        )
+    run.note(f"the running cluster {found}; it counts for nothing, and is set aside")
+    return replace(verdict, kind=Kind.LOST, members=tuple(replace(f, has_leader=None) for f in verdict.members))

@@ -18,6 +18,7 @@ from requorum.cluster.sandbox import FIRST_PORT, Answers, Boot
 from requorum.command import Command
 from requorum.run.terms import Terms
 from requorum.snapshots import ranking, survivors
+from requorum.snapshots.anew import is_behind
 from requorum.snapshots.on_host import Unread
 from requorum.snapshots.ranking import NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import Fingerprint, Source
@@ -83,6 +84,15 @@ def judge(
             damage.append((survivor.host, f"the database of {survivor.name} is damaged: {status.why}"))
     sound = sorted((s for s in found if s.host in revisions), key=lambda s: -revisions[s.host])
     return Copies(tuple(sound), tuple(revisions.items()), tuple(damage), told, tuple(hindered))
+
+
+def without_anew(copies: Copies, rows: Sequence[Candidate], nothing: Salvaged) -> tuple[Copies, tuple[str, ...]]:
+    """Without the copies of disks that began anew, where there are others, since they could outvote those; and the
+    names of their members. All are kept where all began anew: a backup is further on then."""
+    revisions = dict(copies.databases)
+    behind = [s for s in copies.sound if nothing.lineage and is_behind(revisions[s.host], nothing.lineage, rows)]
+    others = tuple(s for s in copies.sound if s not in behind)
+    return replace(copies, sound=others or copies.sound), tuple(survivor.name for survivor in behind)
 
 
 def following(

@@ -25,7 +25,6 @@ from requorum.hosts.question import NAME, Question, checked
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
-from requorum.run.accepted import option
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew, bolt, files, manifest, on_host, snapshot
@@ -303,7 +302,7 @@ def the_save_is_up_to_date(run: Run, tonight: Tonight) -> None:
 
 def place_in_history(run: Run, tonight: Tonight, saved: Manifest) -> None:
     """Gives the save its number, and marks it where its data began anew."""
-    rows, accepted = files.noted(run.inventory), run.options.accepted.has("history")
+    rows, accepted = files.noted(run.inventory), run.options.accepted.has(anew.WORD)
     tonight.note, tonight.anew = anew.placed(tonight.vault.numbered(saved), rows, accepted)
 
 
@@ -314,13 +313,11 @@ def it_is_no_other_history(run: Run, tonight: Tonight) -> None:
     if not tonight.kept.another:
         run.note(f"accepted on your word, history: the cluster {tonight.anew}")
         return
-    again = f"--hosts={run.options.hosts}"
     raise BackupError(
         run.inventory.cluster,
         f"{tonight.anew}. {tonight.written.name} is kept and marked as another history, which is never restored by "
         "itself; no old backup is removed",
-        f"to recover what was lost: pytest runbook {again} --rebuild; or to keep the cluster as it is, and its history "
-        f"from now on: pytest runbook/backup {again} {option('history')}",
+        anew.ways(run.options.hosts),
     )
 
 

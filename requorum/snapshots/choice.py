@@ -16,7 +16,7 @@ from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.run import Run
-from requorum.snapshots import disks, files, ranking
+from requorum.snapshots import anew, disks, files, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.loss import Loss, loss_of, why_lost
@@ -305,7 +305,12 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
     generation = found.family.generation(chosen.lineage)
     if generation is None:
         return None
-    newest = ranking.newest(found.rows, found.family.line[generation])
+    line = found.family.line[generation]
+    newest, marked = ranking.newest(found.rows, line), anew.last_is_another(found.rows, line)
+    if marked and chosen.kind == SALVAGE and not found.salvaged.anew:
+        what = "is marked as another history than the backups before it, and the disks' data may be of that one"
+        way = f"go on with the disks' data nevertheless: {found.accepted.option(anew.WORD)}"
+        return SnapshotError(marked.path, what, f"{_with_a_backup(found)}; or {way}")
     if newest is None or newest.own_revision <= chosen.own_revision:
         return None
     what = (

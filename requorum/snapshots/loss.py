@@ -63,6 +63,8 @@ def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
         )
         return Loss(None, None, why)
     newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
+    if salvaged.anew and not salvaged.counted:
+        newest = None  # how far the lost members were nobody can tell
     certain = None
     if newest is not None and chosen.revision is not None:
         certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
@@ -71,7 +73,10 @@ def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
 
 
 def _of_salvage(salvaged: Salvaged) -> Loss:
-    held, members = len(salvaged.survivors), salvaged.members
+    held, members = len(salvaged.counted), salvaged.members
+    if salvaged.anew and not held:
+        why = f"salvaged from disks that began anew ({', '.join(salvaged.survivors)}): what they held before is missing"
+        return Loss(None, None, why)
     if salvaged.how == "alone":
         why = (
             "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "

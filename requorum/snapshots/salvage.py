@@ -16,7 +16,7 @@ from requorum.run import facts
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.snapshots import attempts, loss, on_host, survivors
+from requorum.snapshots import anew, attempts, loss, on_host, survivors
 from requorum.snapshots.attempts import Tried
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.loss import Loss
@@ -139,7 +139,7 @@ def _booted(
     run: Run, rows: tuple[Candidate, ...], found: list[Survivor], configured: dict[str, str], nothing: Salvaged
 ) -> Salvaged:
     """What comes of the copies that could be made."""
-    terms, host = run.terms, survivors.gathering_host(found, len(configured)).host
+    terms, host, accepted = run.terms, survivors.gathering_host(found, len(configured)).host, run.options.accepted
     names = ", ".join(survivor.name for survivor in found)
     run.note(f"copies of {names} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host, _client(run)))
@@ -147,10 +147,18 @@ def _booted(
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
     copies = attempts.judge(found, databases, told)
+    if not run.options.salvage and not accepted.has(anew.WORD):
+        copies, behind = attempts.without_anew(copies, rows, nothing)
+        nothing = replace(nothing, anew=behind)
+        for name in behind:
+            run.note(
+                f"the disk of {name} is behind the newest backup of its lineage, as one that began anew: it counts "
+                "for nothing"
+            )
     for _, line in copies.damage:
         run.note(line)
     tried: list[Tried] = []
-    while (attempt := attempts.following(copies, configured, tried, run.options.accepted.hosts("forced"))) is not None:
+    while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
         if attempt.why:
             run.note(attempt.why)
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]

@@ -64,7 +64,8 @@ class Salvaged:
     whose it is, `bumps` as `Source` has it. `mend`: what lets another try succeed. `could_not`: (host, why) of disks
     that may hold data of the lost cluster which is not in the salvage; `given_up`: (host, by which word) of disks that
     the operator gave up; `could_be_forced`: a host whose copy alone may do, by the operator's word;
-    `outvoting`: hosts without whose copies the one that had applied most is salvaged."""
+    `outvoting`: hosts without whose copies the one that had applied most is salvaged; `anew`: members (names) whose
+    disks began anew, and count for nothing."""
 
     source: Source | None
     how: str = ""
@@ -81,6 +82,7 @@ class Salvaged:
     given_up: tuple[tuple[str, str], ...] = ()
     could_be_forced: str = ""
     outvoting: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
 
     @property
     def on_disk(self) -> int | None:
@@ -88,9 +90,14 @@ class Salvaged:
         return max((revision for _, revision in self.databases), default=None)
 
     @property
+    def counted(self) -> tuple[str, ...]:
+        """The survivors whose data can be that of the lost cluster."""
+        return tuple(name for name in self.survivors if name not in self.anew)
+
+    @property
     def has_a_majority(self) -> bool:
         """Whether the disks that it was made from are a majority, so that every acknowledged write is among them."""
-        return self.source is not None and 2 * len(self.survivors) > self.members
+        return self.source is not None and 2 * len(self.counted) > self.members
 
     @property
     def words_of_giving_up(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster import etcd
 from requorum.cluster.peers import DataHash
 from requorum.command import Command, Result
 from requorum.diagnosis import examination, questions
@@ -97,7 +98,7 @@ QUESTIONS = [
     questions.ask_disk("etcd-1", build.config(1)),
     questions.ask_data("etcd-1", build.config(1)),
     questions.ask_unusable("etcd-1", build.inventory(), build.config(1)),
-    questions.ask_metrics("etcd-1", build.config(1)),
+    etcd.ask_metrics("etcd-1", build.config(1)),
     questions.ask_health("etcd-1", build.config(1)),
     questions.ask_cluster_id("etcd-1", build.config(1)),
     questions.ask_hash("etcd-1", build.config(1), 7),

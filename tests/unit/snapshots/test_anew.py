@@ -9,20 +9,33 @@ from typing import Any
 
 import pytest
 
+from requorum.cluster import etcd
 from requorum.cluster.lineage import Lineage
+from requorum.cluster.quorum import Kind
+from requorum.command import Command
+from requorum.recovery import plan
+from requorum.recovery.progress import Progress
+from requorum.refusal import Disproved, Refusal
 from requorum.run.accepted import Accepted
-from requorum.snapshots import anew, backup, files, ranking, rotation
+from requorum.run.dryrun import Planning
+from requorum.snapshots import anew, attempts, backup, choice, files, loss, ranking, rotation, salvage
+from requorum.snapshots.attempts import Copies
 from requorum.snapshots.backup import Tonight
+from requorum.snapshots.choice import Found
+from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.rotation import Backup
-from requorum.snapshots.snapshot import Source
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
 from requorum.snapshots.vault import BackupError, Vault
+from runbook.test_step_0_snapshot import TestStep0Snapshot as Step0
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning
 from tests.unit.snapshots.test_files import backup as write
 from tests.unit.snapshots.test_files import note as describe
+from tests.unit.snapshots.test_survivors import survivor
 
 OURS, BUMP = Lineage("ours", 1), 1_000_000_000
 
@@ -129,7 +142,7 @@ def test_nothing_is_rotated_after_another_history_and_its_backups_push_no_good_o
 
 
 def backed_up(place: Path, *words: str) -> Tonight:
-    """A night after one at revision 7, whose save is at revision 3."""
+    """A night after one at revision 10, whose save is at revision 9."""
     path = write(place, "a.snap")
     describe(path, lineage=OURS, number=1)
     run = planning(place, Hosts(), build.inventory(snapshot={"directory": str(place)}), accepted=Accepted(words))
@@ -152,3 +165,132 @@ def test_the_night_fails_after_its_backup_is_kept_and_names_both_ways_out(tmp_pa
 def test_by_the_operators_word_the_night_is_an_ordinary_one(tmp_path: Path) -> None:
     tonight = backed_up(tmp_path, "history")
     assert (tonight.kept.another, tonight.kept.history, tonight.kept.number) == (False, 1, 1)
+
+
+def test_a_backup_that_is_cut_off_counts_by_its_manifest(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.snap")
+    describe(path, lineage=OURS)
+    path.write_bytes(path.read_bytes()[:-1])
+    cut = files.of_file(path, Family((OURS,), bumps=(("ours", 2),)))
+    assert cut.source is None and cut.problem
+    assert (cut.lineage, cut.revision, cut.bumps) == (OURS, 10, 2)
+    assert anew.is_behind(9, OURS, [cut])
+
+
+# -- Step 0 ------------------------------------------------------------------------------------------------------
+
+
+class Running(Hosts):
+    """A cluster that has its leader, at a revision; its newest backup is at revision 10."""
+
+    def __init__(self, revision: str, led: tuple[str, ...] = ("etcd-1", "etcd-2", "etcd-3")) -> None:
+        super().__init__(leader=1)
+        self.revision, self.led = revision, led
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if "/metrics" in command.line():
+            leader = "1" if command.host in self.led else "0"
+            return 0, f"etcd_server_has_leader {leader}\netcd_debugging_mvcc_current_revision {self.revision}\n"
+        return super().answer(command)
+
+
+def looked_at(place: Path, hosts: Hosts, *words: str, rebuild: bool = False) -> tuple[Planning, Progress]:
+    describe(write(place, "a.snap"), lineage=Lineage("old"))
+    inventory = build.inventory(snapshot={"directory": str(place)})
+    run = planning(place, hosts, inventory, rebuild=rebuild, accepted=Accepted(words))
+    run.begin("m.py::TestX::test_given_quorum_is_lost")
+    progress = Progress.begin(run)
+    Step0().test_given_quorum_is_lost(run, progress)
+    return run, progress
+
+
+def test_a_running_cluster_that_began_anew_is_named_with_the_numbers_and_both_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"revision 3, and by its manifest the backup .*a\.snap.* was at 10 ") as error:
+        looked_at(tmp_path, Running("3"))
+    assert "nothing to rebuild" not in str(error.value)
+    assert "pytest runbook --hosts=NAME --rebuild;" in error.value.remedy
+    assert error.value.remedy.endswith("pytest runbook/backup --hosts=NAME --accept=history")
+
+
+def test_with_rebuild_it_counts_for_nothing_and_is_neither_handed_over_nor_saved(tmp_path: Path) -> None:
+    run, progress = looked_at(tmp_path, Running("3"), rebuild=True)
+    assert progress.verdict is not None and progress.verdict.kind is Kind.LOST
+    assert not choice.is_handover(run, progress.verdict)
+    assert plan.save_from_survivors(run.terms, progress.verdict) == []
+    assert not salvage.is_decided(run, progress.sources, progress.verdict), "the disks are salvaged"
+
+
+@pytest.mark.parametrize(("revision", "words"), [("10", ()), ("3", ("history",))], ids=["level", "accepted"])
+def test_its_own_history_is_handed_over(tmp_path: Path, revision: str, words: tuple[str, ...]) -> None:
+    run, progress = looked_at(tmp_path, Running(revision), *words, rebuild=True)
+    assert choice.is_handover(run, progress.verdict)
+
+
+@pytest.mark.parametrize("words", [(), ("history",)])
+def test_without_rebuild_nothing_is_handed_over(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(Disproved, match="nothing to rebuild"):
+        looked_at(tmp_path, Running("3" if words else "10"), *words)
+
+
+def test_members_that_contradict_each_other_are_no_cluster_that_began_anew(tmp_path: Path) -> None:
+    with pytest.raises(Disproved, match="what is said of the old members agrees"):
+        looked_at(tmp_path, Running("3", led=("etcd-1",)), rebuild=True)
+
+
+def test_metrics_are_read_as_prometheus_writes_them() -> None:
+    page = "etcd_server_has_leader 1\netcd_debugging_mvcc_current_revision {}\n"
+    for said, revision in (("4", 4), ("1.000000003e+09", BUMP + 3), ("NaN", None), ("1e+999", None)):
+        read = build.understood(etcd.ask_metrics("etcd-1", build.config(1)), page.format(said))
+        assert read == etcd.Metrics(True, revision)
+
+
+# -- Step 1 ------------------------------------------------------------------------------------------------------
+
+
+def copies(**revisions: int) -> Copies:
+    found = tuple((name.replace("_", "-"), BUMP + revision) for name, revision in revisions.items())
+    return Copies(tuple(survivor(int(name[-1])) for name, _ in found), found, ())
+
+
+def test_disks_that_began_anew_cannot_outvote_one_that_reaches_further() -> None:
+    nothing = Salvaged(None, members=3, lineage=OURS)
+    left, behind = attempts.without_anew(copies(etcd_1=1000, etcd_2=5, etcd_3=5), BEFORE, nothing)
+    assert ([s.name for s in left.sound], behind) == (["etcd-1"], ("etcd-2", "etcd-3"))
+    left, behind = attempts.without_anew(copies(etcd_2=5, etcd_3=5), BEFORE, nothing)
+    assert ([s.name for s in left.sound], behind) == (["etcd-2", "etcd-3"], ("etcd-2", "etcd-3"))
+    marked = (*BEFORE, row(3, 2 - BUMP, another=True))
+    assert attempts.without_anew(copies(etcd_1=1001), marked, nothing)[1] == (), "the mark is not of this disk"
+
+
+def salvaged(revision: int, *names: str, anew: tuple[str, ...] = (), **fields: Any) -> Salvaged:
+    source = Source("salvage", "etcd-1", "/s", "sha", 1, "now", BUMP + revision, 1, OURS, BUMP)
+    shown = (("etcd-1", BUMP + revision),)
+    return Salvaged(source, "together", names, 3, shown, lineage=OURS, bumps=BUMP, anew=anew, **fields)
+
+
+def test_a_disk_that_began_anew_counts_for_no_majority_and_proves_no_loss() -> None:
+    both = salvaged(1000, "etcd-1", "etcd-2")
+    assert both.has_a_majority and not replace(both, anew=("etcd-2",)).has_a_majority
+    assert both.source is not None
+    whole = loss.loss_of(ranking.of(both.source), both)
+    assert (whole.certain, whole.possible) == (0, 0)
+    for anew_ones in (("etcd-2",), ("etcd-1", "etcd-2")):
+        found = loss.loss_of(ranking.of(both.source), replace(both, anew=anew_ones))
+        assert (found.certain, found.possible) == (None, None) and "nothing is missing" not in found.why
+    empty = salvaged(5, "etcd-2", "etcd-3", anew=("etcd-2", "etcd-3"))
+    assert loss.loss_of(BEFORE[1], empty).certain is None, "it does not tell how far the lost ones were"
+
+
+def test_after_a_marked_backup_disks_that_may_be_of_its_history_wait_for_a_word() -> None:
+    family, marked = Family((OURS,)), (*BEFORE, row(3, 2 - BUMP, another=True))
+
+    def stop(outcome: Salvaged, *words: str, rows: tuple[Candidate, ...] = marked) -> SnapshotError | None:
+        there = (Disk(build.inventory().members[0], build.config(1, "ours"), OURS, True, True, 512),)
+        return choice.refusal(Found(rows, there, family, None, outcome, accepted=Accepted(words)))
+
+    found = stop(salvaged(1500, "etcd-1"))
+    assert found and "/3.snap" in found.where
+    assert "--accept=backup" in found.remedy and "--accept=history" in found.remedy
+    assert stop(salvaged(1500, "etcd-1"), "history") is None
+    assert stop(salvaged(1500, "etcd-1"), rows=BEFORE) is None
+    assert stop(salvaged(1500, "etcd-1", anew=("etcd-2", "etcd-3"))) is None, "the others are seen to be that history's"
