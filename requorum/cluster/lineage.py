@@ -62,11 +62,12 @@ def cluster_id(member_ids: Iterable[int]) -> int:
 # -- on a host ---------------------------------------------------------------------------------------------------
 
 
-def ask_wal(host: str, data_dir: str) -> Question[int | None]:
+def ask_wal(host: str, data_dir: str, wal_dir: str = "") -> Question[int | None]:
     """The cluster ID at the head of the oldest WAL file; None where there is no WAL or its head is damaged. It never
-    changes, so a running etcd does not matter."""
-    script = f'for file in "$0"/member/wal/*.wal; do head -c {WAL_HEAD} "$file" | base64 -w 0; break; done'
-    command = look(host, "sh", "-c", script, data_dir, why="cluster ID of the data on disk")
+    changes, so a running etcd does not matter. `wal_dir`: where the log is, "" where it is in the data directory."""
+    files = '"$0"/*.wal' if wal_dir else '"$0"/member/wal/*.wal'
+    script = f'for file in {files}; do head -c {WAL_HEAD} "$file" | base64 -w 0; break; done'
+    command = look(host, "sh", "-c", script, wal_dir or data_dir, why="cluster ID of the data on disk")
     return Question(command, lambda answer: _read_wal(answer.stdout))
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from requorum.cluster import lineage as lineages
 from requorum.cluster.etcd import EtcdError, MemberConfig, UnusableError, parse_config
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command, Result, look
+from requorum.command import Result, look
 from requorum.hosts.question import Question
 from requorum.inventory import Member
 from requorum.run import marker
@@ -30,7 +30,7 @@ from requorum.snapshots.ranking import LAST_RESORT, NAME_SALVAGE, Candidate, str
 class Disk:
     """One cluster's data on one old member. `installed`: by the configuration that its unit reads. `bytes` and `taken`
     (RFC 3339) are the database's, None and "" where there is none; `logged`: a write-ahead log is there. `problem`: why
-    it is not understood what lies there, "" where it is whole, or nothing at all. `linked`: the name is a link."""
+    it is not understood what lies there, "" where it is whole, or nothing at all. `links`: on the way to it."""
 
     member: Member
     config: MemberConfig
@@ -40,7 +40,7 @@ class Disk:
     bytes: int | None = None
     taken: str = ""
     problem: str = ""
-    linked: bool = False
+    links: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -52,7 +52,7 @@ class Disk:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be salvaged: log and database are where etcd puts them by itself."""
+        """Whether it can be salvaged: log and database are where its configuration and links lead."""
         return self.logged and self.bytes is not None and not self.problem
 
 
@@ -112,42 +112,33 @@ def clusters(installed: MemberConfig | None, earlier: Iterable[MemberConfig]) ->
     return list(found.values())
 
 
-def _list_data(host: str, data_dir: str) -> Command:
-    """The database and the files of the write-ahead log, a line each: name, seconds, bytes."""
-    return look(
+def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[Disk]:
+    """The data of one configuration: whose it is, which files there are, and how they lie."""
+    host, directory = member.host, config.data_dir
+    wal, there = lineages.ask_wal(host, directory, config.wal_dir), layout.ask_data(host, config)
+    database = look(
         host,
         "find",
-        f"{data_dir}/member/snap/db",
-        f"{data_dir}/member/wal",
+        f"{directory}/member/snap/db",
+        f"{directory}/member/wal",
         "-maxdepth",
         "1",
         "-type",
         "f",
         "-printf",
         r"%f %T@ %s\n",
-        why="whether the member's data is on its disk",
+        why="the database's age and size",
     )
 
-
-def ask_log(host: str, data_dir: str) -> Question[bool]:
-    """Whether a write-ahead log is there: an etcd that finds none begins an empty cluster."""
-    return Question(_list_data(host, data_dir), lambda answer: _read_data(answer)[0])
-
-
-def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[Disk]:
-    """The data of one configuration: whose it is, which files there are, and how they lie."""
-    host, directory = member.host, config.data_dir
-    wal, there = lineages.ask_wal(host, directory), layout.ask_layout(host, directory)
-
-    def read(head: Result, data: Result, lies: Result) -> Disk:
-        lineage, found = Lineage(config.token, wal.understand([head])), there.understand([lies])
-        logged, size, taken = _read_data(data)
-        odd = layout.problem(config, found)
-        if not odd and found.files and (size is None or not logged):
+    def read(head: Result, data: Result, *lies: Result) -> Disk:
+        lineage, found = Lineage(config.token, wal.understand([head])), there.understand(lies)
+        size, taken = _read_database(data)
+        odd = found.problem
+        if not odd and (size is None) == bool(found.logs):
             odd = f"what lies in {directory} was not twice the same when it was looked at"
-        return Disk(member, config, lineage, installed, logged, size, taken, odd, found.link)
+        return Disk(member, config, lineage, installed, bool(found.logs), size, taken, odd, found.links)
 
-    return Question((*wal.commands, _list_data(host, directory), *there.commands), read)
+    return Question((*wal.commands, database, *there.commands), read)
 
 
 _ROW = re.compile(r"(\S+) (-?[0-9]+(?:\.[0-9]*)?) ([0-9]{1,19})")
@@ -160,17 +151,10 @@ def _rfc3339(seconds: float) -> str:
         return ""  # a clock that was nowhere near
 
 
-def _read_data(answer: Result) -> tuple[bool, int | None, str]:
-    """Whether a log is there; the database's bytes and when it was written."""
-    logged, size, taken = False, None, ""
-    for line in answer.stdout.splitlines():
-        if not (row := _ROW.fullmatch(line)):
-            continue  # what it is was seen in its layout
-        name, seconds, length = row.groups()
-        if name == "db":
-            size, taken = int(length), _rfc3339(float(seconds))
-        logged = logged or name.endswith(".wal")
-    return logged, size, taken
+def _read_database(answer: Result) -> tuple[int | None, str]:
+    """Its bytes, and when it was written; of the log beside it nothing."""
+    rows = [found.groups() for line in answer.stdout.splitlines() if (found := _ROW.fullmatch(line))]
+    return next(((int(size), _rfc3339(float(seconds))) for name, seconds, size in rows if name == "db"), (None, ""))
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------

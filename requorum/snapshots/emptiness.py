@@ -134,14 +134,15 @@ def _unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
 
 def ways(root: Layout, data_root: str, disks: Sequence[Disk]) -> dict[str, bool]:
     """Where data would be on one host, each with whether its own name is a link."""
-    known = {disk.config.data_dir: disk.linked for disk in disks if disk.config.data_dir.startswith("/")}
-    return {data_root: root.link, **known}
+    known = [path for d in disks for path in (d.config.data_dir, d.config.wal_dir, *d.links) if path.startswith("/")]
+    links = [path for disk in disks for path in disk.links]
+    return {data_root: root.link, **{path: path in links for path in known}}
 
 
 def strays(root: Layout, data_root: str, disks: Sequence[Disk]) -> list[str]:
     """Directories and links in `data_root` that are no known cluster's data, nor what a restore of it left."""
     known = {disk.config.data_dir for disk in disks}
-    ours = known | {f"{directory}.restoring" for directory in known}
+    ours = {*known, *(f"{directory}.restoring" for directory in known), *(disk.config.wal_dir for disk in disks)}
     if data_root in known:
         return []
     names = (name for name, kind in (root.entries or {}).items() if kind in "dl" and name and name not in OURS)

@@ -124,7 +124,12 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, configured = run.terms, dict(reversed(found[0].config.peers))
     survivors.gathering_host(found, len(configured))  # before anything is copied, whoever it will be
-    failed = run.attempt([command for one in found for command in survivors.copy(terms, one)])
+    failed: dict[str, Refusal] = {
+        one.host: survivors.SalvageError(one.host, one.odd, attempts.MEND) for one in found if one.odd
+    }
+    failed |= run.attempt(
+        [command for one in found if one.host not in failed for command in survivors.copy(terms, one)]
+    )
     left = [one for one in found if one.host not in failed]
     apart = tuple((host, f"its data could not be copied: {error.what}") for host, error in failed.items())
     nothing = replace(nothing, could_not=(*nothing.could_not, *apart))

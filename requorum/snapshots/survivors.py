@@ -1,6 +1,6 @@
 """Salvage: the newest data there is, from what the survivors' disks still hold. Planners and parsers only.
 
-Copies of all survivors' whole data directories start together in `sandbox`, with just the empty stand-ins that quorum
+Copies of all survivors' data start together in `sandbox`, with just the empty stand-ins that quorum
 lacks, and Raft decides what was committed; nobody here compares survivors by revision, since an isolated old leader can
 hold more entries that nobody acknowledged. The originals are only read. `disks` says who survived, `attempts` what is
 started next, `salvage` carries it out, and `choice` decides whether it is used.
@@ -25,7 +25,9 @@ from requorum.inventory import Member
 from requorum.refusal import Refusal
 from requorum.run.marker import SALVAGE
 from requorum.run.terms import Terms
+from requorum.snapshots import layout
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.layout import Data
 from requorum.snapshots.snapshot import Source
 
 KIND = SALVAGE
@@ -38,13 +40,14 @@ class SalvageError(Refusal):
 @dataclass(frozen=True)
 class Survivor:
     """An old member with data on its disk. `number`: its copy's name in scratch. Bytes: of its data directory as
-    allocated, and free where scratch lies."""
+    allocated, and free where scratch lies. `data`: what of it is copied, as it lies now that etcd is stopped."""
 
     number: int
     member: Member
     config: MemberConfig
     size: int
     free: int
+    data: Data
 
     @property
     def name(self) -> str:
@@ -53,6 +56,11 @@ class Survivor:
     @property
     def host(self) -> str:
         return self.member.host
+
+    @property
+    def odd(self) -> str:
+        """Why it cannot be copied now, though it was whole before etcd was stopped; "" where it can."""
+        return self.data.problem or ("" if self.data.logs else f"nothing is in {self.config.data_dir} any more")
 
 
 @dataclass(frozen=True)
@@ -125,15 +133,16 @@ def listed(could_not: Sequence[tuple[str, str]]) -> str:
 def ask_survivor(number: int, disk: Disk, scratch_parent: str) -> Question[Survivor]:
     """How large the data is, and how much room there is for a copy. What cannot be measured counts as nothing: then the
     copying itself fails, and says so."""
-    du = look(disk.host, "du", "-sB1", disk.config.data_dir, why="size of the data")
-    room = system.ask_free(disk.host, scratch_parent)
+    places = (f"{disk.config.data_dir}/member/snap/.", f"{layout.wal(disk.config)}/.")
+    du = look(disk.host, "du", "-sB1", *places, why="size of the data")
+    room, there = system.ask_free(disk.host, scratch_parent), layout.ask_data(disk.host, disk.config)
 
-    def read(used: Result, df: Result) -> Survivor:
-        free = room.understand([df])
-        size = _number(used.stdout.split()[:1])
-        return Survivor(number, disk.member, disk.config, size, 0 if isinstance(free, str) else free.size)
+    def read(used: Result, df: Result, *lies: Result) -> Survivor:
+        free, data = room.understand([df]), there.understand(lies)
+        size = sum(_number(line.split()[:1]) for line in used.stdout.splitlines())
+        return Survivor(number, disk.member, disk.config, size, 0 if isinstance(free, str) else free.size, data)
 
-    return Question((du, *room.commands), read)
+    return Question((du, *room.commands, *there.commands), read)
 
 
 def _number(words: Sequence[str]) -> int:
@@ -175,9 +184,15 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
 
 
+_PLAIN = (
+    r"--transform=s,^\./\(.*\.wal\)$,./member/wal/\1,",
+    r"--transform=s,^\./\(db\|.*\.snap\(\.db\)\?\)$,./member/snap/\1,",
+)
+
+
 def copy(terms: Terms, survivor: Survivor) -> list[Command]:
-    """Copies one survivor's data where it lies."""
-    place = scratch(terms)
+    """Copies one survivor's data from wherever it lies: database, snapshots and log, named as in a plain directory."""
+    place, data = scratch(terms), survivor.data
     return [
         *clear(terms, [survivor.host]),
         act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
@@ -187,9 +202,14 @@ def copy(terms: Terms, survivor: Survivor) -> list[Command]:
             "--create",
             "--sparse",
             f"--file={place}/{survivor.number}.tar",
-            f"--directory={survivor.config.data_dir}",
-            ".",
-            why="copy the whole data directory; the original is only read",
+            f"--directory={data.snap}",
+            *_PLAIN,
+            "--no-recursion",
+            *(f"./{name}" for name in data.snaps),
+            f"--directory={data.wal}",
+            *(f"./{name}" for name in data.logs),
+            ".",  # the directory's own entry: sudo rules out there allow a copy that ends so
+            why="copy database, snapshots and log; the original is only read",
             deadline=HUGE,
         ),
     ]
@@ -231,8 +251,9 @@ def unpack(terms: Terms, host: str, survivors: Sequence[Survivor]) -> list[Comma
     ]
     for survivor in sorted(survivors, key=lambda survivor: survivor.number):
         number, name = survivor.number, survivor.name
+        rooms = [f"{place}/room/{number}{below}" for below in ("", "/member", "/member/snap", "/member/wal")]
         plan += [
-            act(host, "mkdir", "-m", "700", f"{place}/room/{number}", why=f"a place for the copy of {name}"),
+            act(host, "mkdir", "-m", "700", *rooms, why=f"a place for the copy of {name}"),
             act_long(
                 host,
                 "tar",

@@ -22,7 +22,7 @@ from requorum.inventory import Inventory, Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
 from requorum.run.run import Run, until_holds
-from requorum.snapshots import disks
+from requorum.snapshots import layout
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
 
@@ -52,7 +52,7 @@ def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
         read = machine.ask(etcd.ask_config(machine.name, settings.config))
         config = read if isinstance(read, MemberConfig) else None
         leader = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        return unit, config, leader, config is not None and machine.ask(disks.ask_log(machine.name, config.data_dir))
+        return unit, config, leader, config is not None and machine.ask(layout.ask_log(machine.name, config))
 
     found = run.fleet.each([member.host for member in members], look_at)
     sheets = []
@@ -101,10 +101,10 @@ def refuse_without_data(run: Run, sheet: MemberFacts) -> None:
     """A member whose configuration tells where its data is, and there is none, must not run: it would begin an empty
     cluster."""
     empty = sheet.config is not None and not sheet.has_data
-    where = sheet.config.data_dir if sheet.config else ""
+    where = layout.wal(sheet.config) if sheet.config else ""
     run.settle(
         "the member holds data, so that its etcd begins no empty cluster",
-        {sheet.member.host: f"no write-ahead log in {where}/member/wal" if empty else None},
+        {sheet.member.host: f"no write-ahead log in {where}" if empty else None},
         f"its data comes back with the recovery, which carries on where it stopped: {recovery(run)}",
     )
 

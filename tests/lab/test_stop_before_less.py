@@ -1,4 +1,5 @@
-"""Where a survivor's disk may hold more than can be salvaged the run stops, touches no data, and every choice works."""
+"""A survivor is salvaged however it lies; where its disk may hold more the run stops, touches no data, and goes on as
+it is told."""
 
 from __future__ import annotations
 
@@ -55,15 +56,22 @@ def linked(name: str) -> Callable[[Node, str], None]:
     return made
 
 
+def log_is_gone(node: Node, directory: str) -> None:
+    """A link to a disk that is not there; the log is."""
+    script = 'mkdir -p "$1"; mv "$0"/member/wal "$1"/wal; ln -s "$1/gone" "$0/member/wal"'
+    node.run(["sh", "-ec", script, directory, AWAY])
+
+
 UNDO = """
-if grep -q ^wal-dir "$2"; then sed -i /^wal-dir/d "$2"; mv "$1"/wal "$0"/member/wal; fi
-for name in member member/wal member/snap; do
+if [ -e "$1"/wal ]; then sed -i /^wal-dir/d "$2"; rm -f "$0"/member/wal; mv "$1"/wal "$0"/member/wal; fi
+for name in member member/wal member/snap member/snap/db; do
     [ ! -L "$0/$name" ] || { rm "$0/$name"; mv "$1"/moved "$0/$name"; }
 done
 rm -rf "$1"
 """
 
-LAYOUTS = (log_kept_apart, linked("member/wal"), linked("member/snap"), linked("member"))
+LAYOUTS = (log_kept_apart, linked("member"), linked("member/wal"), linked("member/snap"))
+ODD = {linked("member/snap/db"): "db is a link, not a file", log_is_gone: "is a link that leads to no directory"}
 
 
 # -- what the run must do ----------------------------------------------------------------------------------------
@@ -91,14 +99,31 @@ def refused_untouched(rehearsal: Rehearsal, why: str) -> Run:
     return run
 
 
+@pytest.mark.parametrize(
+    "made", [*LAYOUTS[:2], *(pytest.param(made, marks=pytest.mark.matrix) for made in LAYOUTS[2:])]
+)
+def test_a_survivor_is_salvaged_by_itself_wherever_its_configuration_and_links_lead(
+    rehearsal: Rehearsal, made: Callable[[Node, str], None]
+) -> None:
+    survivor, directory, key = lose_all_but_one(rehearsal)
+    made(survivor, directory)
+    before = originals(survivor, directory)
+    run = rehearsal.run(rehearsal.inventory())
+    assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
+    assert is_back(rehearsal, key)
+    assert originals(survivor, directory) == before, "what the link leads to is only read"
+    assert leftovers(rehearsal.nodes) == []
+    rehearsal.assert_recovered(run)
+
+
 def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(rehearsal: Rehearsal) -> None:
-    """A log that is kept apart, and links at each place; at the last one the printed last resort is pasted."""
+    """A link at the database, and one that leads nowhere; at the last one the printed last resort is pasted."""
     survivor, directory, key = lose_all_but_one(rehearsal)
     inventory = rehearsal.inventory()
-    for made in LAYOUTS:
+    for made, why in ODD.items():
         survivor.run(["sh", "-ec", UNDO, directory, AWAY, CONFIG])
         made(survivor, directory)
-        run = refused_untouched(rehearsal, "(wal-dir)" if made is log_kept_apart else "is a link, not a directory")
+        run = refused_untouched(rehearsal, why)
     before = originals(survivor, directory)
 
     run = rehearsal.run(inventory, choice(run, "on-disk"))
@@ -106,29 +131,28 @@ def test_a_disk_that_is_not_understood_stops_the_run_before_anything_is_touched(
     assert run.recovered, run.output
     assert run.summary["snapshot"]["source"] == "on-disk"
     assert is_back(rehearsal, key)
-    assert originals(survivor, directory) == before, "what the link leads to is only read"
+    assert originals(survivor, directory) == before
     rehearsal.assert_recovered(run)
 
 
 @pytest.mark.matrix  # the stop before anything is touched is proven of each above
-@pytest.mark.parametrize("made", LAYOUTS)
-@pytest.mark.parametrize(("word", "late"), [("backup", False), ("on-disk", True)])
-def test_each_choice_after_a_disk_that_is_not_understood_works_as_pasted(
-    rehearsal: Rehearsal, made: Callable[[Node, str], None], word: str, late: bool
+@pytest.mark.parametrize("made", ODD)
+def test_the_backup_after_a_disk_that_is_not_understood_works_as_pasted(
+    rehearsal: Rehearsal, made: Callable[[Node, str], None]
 ) -> None:
     survivor, directory, key = lose_all_but_one(rehearsal)
     made(survivor, directory)
     before = originals(survivor, directory)
     stopped = rehearsal.run(rehearsal.inventory())
-    run = rehearsal.run(rehearsal.inventory(), choice(stopped, word))
+    run = rehearsal.run(rehearsal.inventory(), choice(stopped, "backup"))
     assert run.recovered, run.output
-    assert is_back(rehearsal, key) == late
+    assert not is_back(rehearsal, key)
     assert originals(survivor, directory) == before
     rehearsal.assert_recovered(run)
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("made", LAYOUTS)
+@pytest.mark.parametrize("made", ODD)
 def test_once_it_is_mended_the_same_command_salvages(rehearsal: Rehearsal, made: Callable[[Node, str], None]) -> None:
     survivor, directory, key = lose_all_but_one(rehearsal)
     made(survivor, directory)
@@ -147,7 +171,7 @@ def test_what_the_whole_disks_hold_can_be_named_where_another_is_in_doubt(rehear
     rehearsal.lose("wipe", ("etcd-3",))
     odd = rehearsal.nodes.by_name("etcd-2")
     odd.run(["rm", "-rf", AWAY])
-    log_kept_apart(odd, data_dir(odd))
+    log_is_gone(odd, data_dir(odd))
     stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
     stops(stopped, "test_given_a_snapshot_is_whole")
     run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, "without"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from requorum.cluster import lineage
 from requorum.cluster.lineage import Lineage
+from requorum.command import Result
 from requorum.run import history
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
@@ -54,6 +57,17 @@ def birth(token: str, phase: Phase, parent: Lineage | None = OURS, bumps: int = 
 def test_the_cluster_id_is_read_from_a_real_wal() -> None:
     raw = bytes.fromhex("".join(WAL.split()))
     assert lineage._read_wal(base64.b64encode(raw).decode()) == MEASURED
+
+
+@pytest.mark.parametrize("kept", ["", "wal"])
+def test_the_log_is_read_where_it_is(tmp_path: Path, kept: str) -> None:
+    data, place = tmp_path / "data", tmp_path / (kept or "data/member/wal")
+    place.mkdir(parents=True)
+    (place / "0.wal").write_bytes(bytes.fromhex("".join(WAL.split())))
+    question = lineage.ask_wal("h", str(data), str(place) if kept else "")
+    (command,) = question.commands
+    done = subprocess.run(command.argv, capture_output=True, text=True, check=True)
+    assert question.understand([Result(command, 0, done.stdout, "", 0.0)]) == MEASURED
 
 
 @given(st.binary(max_size=300))

@@ -54,8 +54,23 @@ def config(number: int) -> str:
 
 def listing(directory: str, *entries: str) -> str:
     """What `find` prints of a directory; an entry is a letter and a path below it, "f member/snap/db"."""
-    rows = [("d", "/."), *((kind, f"/./{name}") for kind, _, name in (entry.partition(" ") for entry in entries))]
-    return "".join(f"{kind} 0 0 700 1 {directory}{name}\0" for kind, name in [*rows, ("d", "")])
+    found = [(kind, name) for kind, _, name in (entry.partition(" ") for entry in entries)]
+    links = tuple(f"{name}/" for kind, name in found if kind == "l")
+    below = [(kind, f"/./{name}") for kind, name in found if not name.startswith(("/", *links))]
+    return "".join(f"{kind} 0 0 700 1 {directory}{name}\0" for kind, name in [("d", "/."), *below, ("d", "")])
+
+
+def parts(directory: str, *entries: str) -> str:
+    """What `find` prints of its parts behind links; "d member/snap/." where a link leads to an empty directory, and
+    whole paths of a log that is kept apart."""
+    rows = set()
+    for kind, _, name in (entry.partition(" ") for entry in entries):
+        path = name if name.startswith("/") else f"{directory}/{name}"
+        place, _, leaf = path.rpartition("/")
+        rows |= {("d", f"{place}/."), (kind, path if leaf == "." else f"{place}/./{leaf}")}
+        rows |= {("d", f"{path}/.")} if kind == "d" and leaf != "." else set()
+        rows |= {(kind, path)} if name.startswith("/") else set()
+    return "".join(f"{kind} 0 0 700 1 {path}\0" for kind, path in sorted(rows))
 
 
 WHOLE = ("d member", "d member/snap", "f member/snap/db", "d member/wal", "f member/wal/0.wal")
@@ -66,6 +81,8 @@ class Hosts:
 
     A command that changes something fails the test.
     """
+
+    data: tuple[str, ...] = WHOLE  # what lies in DATA
 
     def __init__(self, leader: int = 0) -> None:
         self.leader = leader
@@ -107,7 +124,9 @@ class Hosts:
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             return 0, config(number)
         if argv[0] == "find" and argv[-1] == layout.ENTRY:
-            return 0, listing(argv[2], *(WHOLE if argv[2] == DATA else ("d old",)))
+            if argv[1] == f"{DATA}/member/.":
+                return 0, parts(DATA, *self.data)
+            return 0, listing(argv[2], *(self.data if argv[2] == DATA else ("d old",)))
         if argv[0] == "find" and "-maxdepth" in argv and argv[argv.index("-maxdepth") + 1] == "0":
             there = (FRAGMENT, CLIENT, f"{DATA}/member/wal", f"{DATA}/member/snap/db")
             found = [word for word in argv if word in there]

@@ -21,7 +21,7 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
-from tests.unit.run.test_dryrun import WHOLE, listing
+from tests.unit.run.test_dryrun import WHOLE, listing, parts
 
 LOST, FAILED, OTHER = Lineage("lost", 1), Lineage("failed", 2), Lineage("other", 3)
 BUMP = 1_000_000_000
@@ -162,7 +162,7 @@ SAID = "db 1767225600.5 4096\n0000000000000000-0000000000000000.wal 1767225600.0
 
 def seen_as(blank: disks.Disk, said: str, *lies: str) -> disks.Disk:
     question = disks.ask_disk(blank.member, blank.config, True)
-    answers = ("", said, listing(blank.config.data_dir, *lies))
+    answers = ("", said, listing(blank.config.data_dir, *lies), parts(blank.config.data_dir, *lies))
     return question.understand([Result(c, 0, a, "", 0.0) for c, a in zip(question.commands, answers, strict=True)])
 
 
@@ -172,8 +172,8 @@ def test_a_disk_is_read_from_two_answers_that_agree() -> None:
     assert (seen.bytes, seen.logged, seen.taken, seen.whole) == (4096, True, "2026-01-01T00:00:00Z", True)
     empty = seen_as(blank, "")
     assert (empty.whole, empty.problem) == (False, "")
-    odd = seen_as(blank, "db 1.0 4096\n", *WHOLE)
-    assert not odd.whole and odd.problem
+    for odd in (seen_as(blank, "0.wal 1.0 4096\n", *WHOLE), seen_as(blank, SAID)):
+        assert not odd.whole and "not twice the same" in odd.problem
 
 
 # -- the decision ------------------------------------------------------------------------------------------------

@@ -190,6 +190,24 @@ def test_directories_that_a_configuration_names_are_no_strays_nor_what_a_restore
     assert emptiness.strays(Layout(None), "/var/lib/etcd/dh", []) == []
 
 
+def test_a_log_that_is_kept_apart_and_what_links_lead_to_are_no_strays_and_looked_at_for_mounts() -> None:
+    config, kept = build.config(2, wal_dir="/var/lib/etcd/dh/wal"), f"{DATA}/member/snap"
+    found = replace(disk(), config=config, links=(kept,))
+    root = Layout({"old": "d", "wal": "d"})
+    assert emptiness.strays(root, "/var/lib/etcd/dh", [found]) == []
+    ways = {"/var/lib/etcd/dh": False, DATA: False, "/var/lib/etcd/dh/wal": False, kept: True}
+    assert emptiness.ways(root, "/var/lib/etcd/dh", [found]) == ways
+    led = {path: Way(path, link=link) for path, link in ways.items()}
+    assert "should be a file system" in doubt(replace(WIPED, ways=led, unmounted=("/mnt",)), found)
+
+
+def test_a_wiped_member_whose_log_is_kept_apart_is_proven_empty_only_where_both_places_are_mounted() -> None:
+    found = replace(disk(), config=build.config(2, wal_dir="/fast/wal"))
+    ways = {DATA: Way(DATA), "/fast/wal": Way("/fast/wal")}
+    assert doubt(replace(WIPED, ways=ways), found) == ""
+    assert "/fast should be a file system" in doubt(replace(WIPED, ways=ways, unmounted=("/fast",)), found)
+
+
 def test_whole_data_of_which_nobody_says_whether_it_was_lost_can_be_named() -> None:
     assert "--salvage=old" in doubt(WIPED, disk(**WHOLE), family=Family())
 

@@ -22,11 +22,12 @@ DISK = disks.Disk(MEMBER, build.config(), Lineage("old"), installed=True)
 NEVER_REFUSE = [  # one broken host must not stop the others
     disks.ask_disk(MEMBER, build.config(), True),
     disks.ask_earlier("etcd-1", "/etc/etcd/dh/latest/config.yaml", "lab"),
-    disks.ask_log("etcd-1", DATA),
     emptiness.ask_place(Place("etcd-1", build.ABSENT, None), build.inventory().etcd, "/aside"),
     emptiness.ask_stray("etcd-1", DATA),
     emptiness.ask_way("etcd-1", DATA),
+    layout.ask_data("etcd-1", build.config(wal_dir="/srv/wal")),
     layout.ask_layout("etcd-1", DATA),
+    layout.ask_log("etcd-1", build.config()),
     loss.ask_loss(build.terms()),
     on_host.ask_status("etcd-1", "/x.snap"),
     survivors.ask_survivor(1, DISK, "/var/lib"),

@@ -14,12 +14,12 @@ from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
-from requorum.snapshots import choice, layout, salvage
+from requorum.snapshots import choice, salvage
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged, Survivor
-from tests.unit.run.test_dryrun import DATA, Hosts, listing
+from tests.unit.run.test_dryrun import DATA, Hosts
 from tests.unit.snapshots.test_sources import at, carried_on, from_files
 
 
@@ -171,19 +171,41 @@ def test_tars_reason_is_what_is_said_and_not_its_farewell() -> None:
 
 
 class Apart(Hosts):
-    """The survivors' logs are links to another disk."""
+    """The survivors' logs are links to a disk that is not there."""
 
-    def answer(self, command: Command) -> tuple[int, str]:
-        if command.argv[-1] == layout.ENTRY and command.argv[2] == DATA:
-            return 0, listing(DATA, "d member", "d member/snap", "f member/snap/db", "l member/wal")
-        return super().answer(command)
+    data = ("d member", "d member/snap", "f member/snap/db", "l member/wal")
 
 
 def test_a_disk_that_is_not_understood_stops_the_run_in_step_0(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="member/wal is a link, not a directory") as error:
+    with pytest.raises(SnapshotError, match="member/wal is a link that leads to no directory") as error:
         prepared(tmp_path, Apart())
     assert error.value.where == "etcd-1, etcd-2, etcd-3"
     assert "--accept=backup" in error.value.remedy and "--accept=on-disk:etcd-1" in error.value.remedy
+
+
+class Linked(Hosts):
+    """The survivors' logs lie on another disk, behind links."""
+
+    data = ("d member", "d member/snap", "f member/snap/db", "l member/wal", "f member/wal/0.wal")
+
+
+def test_a_disk_whose_log_lies_behind_a_link_is_salvaged_like_any_other(tmp_path: Path) -> None:
+    run, found, _ = prepared(tmp_path, Linked())
+    assert found.doubts == {}
+    salvage.hold(run, found)
+    lines = [" ".join(command.argv) for command in run.stages[-1].commands()]
+    assert sum(f"--directory={DATA}/member/wal ./0.wal ." in line for line in lines) == 3
+
+
+def test_a_disk_that_changed_once_etcd_was_stopped_is_left_out_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    started = apart(monkeypatch, run)
+    monkeypatch.setattr(Hosts, "data", Apart.data)
+    outcome = salvage.hold(run, found)
+    assert started == [] and "etcd-2: its data could not be copied" in outcome.failed
+    assert "leads to no directory" in outcome.failed
 
 
 class Saved(Full):

@@ -18,12 +18,12 @@ from requorum.run import dryrun
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
-from requorum.snapshots import choice, layout, on_host, salvage, snapshot
+from requorum.snapshots import choice, on_host, salvage, snapshot
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 from tests.unit.hosts.test_packed import zstd
-from tests.unit.run.test_dryrun import DATA, Hosts, listing, planning, through
+from tests.unit.run.test_dryrun import Hosts, planning, through
 from tests.unit.snapshots.test_files import backup, compressed, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
@@ -33,9 +33,9 @@ NOTHING = Salvaged(None, members=3)
 class Wiped(Hosts):
     """No member's disk holds a log or a database."""
 
+    data = ()
+
     def answer(self, command: Command) -> tuple[int, str]:
-        if command.argv[-1] == layout.ENTRY and command.argv[2] == DATA:
-            return 0, listing(DATA)
         return (0, "") if "%f %T@ %s" in " ".join(command.argv) else super().answer(command)
 
 

@@ -19,9 +19,11 @@ from requorum.command import Command, Copy, Result
 from requorum.inventory import Inventory, Member
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
-from requorum.snapshots import disks
+from requorum.snapshots import disks, layout
 from requorum.snapshots import survivors as salvage
+from requorum.snapshots.layout import Data
 from requorum.snapshots.survivors import SalvageError, Survivor
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 
 GIB = 1 << 30
@@ -63,7 +65,8 @@ def survivor(number: int, members: int = 3, token: str = "lost", size: int = GIB
     name = f"etcd-{number}"
     url = f"https://{ip(number)}:2380"
     config = MemberConfig(name, token, DATA, url, (), initial_cluster(members), None, None, None, False, 1.0)
-    return Survivor(number, Member(name=name, host=name, ip=ip(number)), config, size, free)
+    data = Data(f"{DATA}/member/snap", f"{DATA}/member/wal", ("db", "1.snap"), ("0.wal", "1.wal"))
+    return Survivor(number, Member(name=name, host=name, ip=ip(number)), config, size, free, data)
 
 
 def booted(numbers: list[int], members: int) -> list[tuple[str, bool]]:
@@ -222,7 +225,15 @@ def test_the_originals_are_only_read() -> None:
             "--create",
             "--sparse",
             f"--file={scratch}/{n}.tar",
-            f"--directory={DATA}",
+            f"--directory={DATA}/member/snap",
+            r"--transform=s,^\./\(.*\.wal\)$,./member/wal/\1,",
+            r"--transform=s,^\./\(db\|.*\.snap\(\.db\)\?\)$,./member/snap/\1,",
+            "--no-recursion",
+            "./db",
+            "./1.snap",
+            f"--directory={DATA}/member/wal",
+            "./0.wal",
+            "./1.wal",
             ".",
         )
         for n in (1, 3)
@@ -233,6 +244,46 @@ def test_the_originals_are_only_read() -> None:
         ("infra-1", "/client/root/user", (("etcd-1", f"{scratch}/logins/root/user"),)),
         ("infra-1", "/client/root/password", (("etcd-1", f"{scratch}/logins/root/password"),)),
     ]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_copy_is_a_plain_data_directory_however_the_original_lies(tmp_path: Path, apart: bool) -> None:
+    """By tar itself: from a data directory, `member`, `snap` and a log that are links, or a log that is kept apart."""
+    real, data, scratch = (tmp_path / name for name in ("disk", "data", "scratch"))
+    for place, names in {"m": ("notes",), "s": ("db", "1.snap", "2.snap.db", "x.tmp"), "w": ("0.wal", "1.tmp")}.items():
+        (real / place).mkdir(parents=True)
+        for name in names:
+            (real / place / name).write_text(name)
+    (real / "d").mkdir()
+    data.symlink_to(real / "d")
+    (data / "member").symlink_to(real / "m")
+    (data / "member/snap").symlink_to(real / "s")
+    if not apart:
+        (data / "member/wal").symlink_to(real / "w")
+    config = build.config(1, "lost", data_dir=str(data), wal_dir=str(real / "w") if apart else "")
+    question = layout.ask_data("etcd-1", config)
+    done = [subprocess.run(c.argv, capture_output=True, text=True, check=False) for c in question.commands]
+    answers = (Result(c, d.returncode, d.stdout, d.stderr, 0.0) for c, d in zip(question.commands, done, strict=True))
+    found = replace(survivor(1), config=config, data=question.understand(list(answers)))
+    assert found.odd == ""
+
+    (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "mkdir"]
+    (taken,) = [c for c in unpacked(found) if "--extract" in c.argv]
+    (scratch / "room").mkdir(parents=True)
+    for command in (copied, made, taken):
+        words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "mkdir")) :]
+        subprocess.run([w.replace(salvage.scratch(terms()), str(scratch)) for w in words], check=True)
+
+    room = scratch / "room/1"
+    there = {str(path.relative_to(room)): path.read_text() for path in room.rglob("*") if path.is_file()}
+    snaps = {f"member/snap/{name}": name for name in ("db", "1.snap", "2.snap.db")}
+    assert there == {**snaps, "member/wal/0.wal": "0.wal"}
+    assert not any(path.is_symlink() for path in room.rglob("*"))
+    assert sudoers.unlisted(terms().inventory, [c.line().replace(str(data), DATA) for c in (copied, made, taken)]) == []
+
+
+def unpacked(found: Survivor) -> list[Command]:
+    return salvage.unpack(terms(), "etcd-1", [found])
 
 
 def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:

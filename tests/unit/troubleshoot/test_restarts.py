@@ -19,7 +19,9 @@ from requorum.refusal import Disproved, Refusal
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts, sudoers
 from tests.unit import build
+from tests.unit.run.test_dryrun import WHOLE, parts
 
+DATA = "/var/lib/etcd/dh/t"
 FIRST = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
 UP = MemberFacts(FIRST, unit=build.RUNNING, config=build.config(), has_leader=True)
 DOWN = replace(UP, unit=build.STOPPED, has_leader=None)
@@ -184,7 +186,7 @@ class Hosts:
 
 @pytest.mark.parametrize(
     ("data", "there"),
-    [("db 1700000000.0 20480\n0-0.wal 1700000000.0 64000000\n", True), ("db 1700000000.0 20480\n", False), ("", False)],
+    [(parts(DATA, *WHOLE), True), (parts(DATA, *WHOLE[:-1]), False), ("", False)],
 )
 def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: bool) -> None:
     hosts, inventory = Hosts(data), build.inventory()
