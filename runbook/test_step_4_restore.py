@@ -42,3 +42,7 @@ class TestStep4Restore:
     def test_then_every_member_sees_a_leader(self, run: Run) -> None:
         """Within the inventory's health_seconds."""
         cluster.every_member_sees_a_leader(run)
+
+    def test_when_a_space_alarm_in_the_data_is_disarmed(self, run: Run, progress: Progress) -> None:
+        """An alarm lies in the data and comes back with it; where the new quota is too small etcd raises it again."""
+        run.do(plan.disarm(run.terms, progress.trial.alarms if progress.trial else ()))

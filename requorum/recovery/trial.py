@@ -30,7 +30,7 @@ KIND = "trial"
 class Trial:
     """What the trial found: `hash` of all members' data at `revision` (the bumped one where the tool bumps), `counts`
     of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
-    why it is not good and the rest is empty; "" if it is good."""
+    why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names."""
 
     snapshot: str
     revision: int
@@ -39,6 +39,7 @@ class Trial:
     users: tuple[str, ...]
     roles: tuple[str, ...]
     problem: str = ""
+    alarms: tuple[str, ...] = ()
 
 
 def scratch(terms: Terms) -> str:
@@ -142,6 +143,8 @@ def problem(answers: Answers, members: int) -> str | None:
         return f"an old password does not log in: {'; '.join(refused)}"
     if answers.failed:
         return answers.failed
+    if "CORRUPT" in answers.alarms:
+        return "the alarm CORRUPT lies in this data: members held different data, and nobody knows whose it is"
     if len(answers.hashes) != members or len(set(answers.hashes.values())) != 1:
         return f"the members hold different data at revision {answers.revision:,}: {answers.hashes}"
     return None
@@ -154,7 +157,7 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, members: int)
         return Trial(snapshot, 0, 0, {}, (), (), wrong)
     ((digest, _),) = set(answers.hashes.values())
     counts = dict(zip(wanted, answers.counts, strict=True))
-    return Trial(snapshot, answers.revision, digest, counts, answers.users, answers.roles)
+    return Trial(snapshot, answers.revision, digest, counts, answers.users, answers.roles, alarms=answers.alarms)
 
 
 def note(terms: Terms, host: str, trial: Trial) -> Command:

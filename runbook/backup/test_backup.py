@@ -26,6 +26,8 @@ class TestBackup:
         """Healthy for an authenticated user; of these the one with the highest revision is saved."""
         (tonight.member,) = run.ask({"etcd": backup.ask_healthiest(run.inventory)}).values()
         run.note(f"{tonight.member.endpoint}: healthy, revision {tonight.member.revision:,}")
+        for alarm in tonight.member.errors:
+            run.note(f"an alarm is on, and lies in this backup too: {alarm}")
 
     def test_when_a_snapshot_is_saved(self, run: Run, tonight: Tonight) -> None:
         """By the vendor's etcdctl, from that one member."""

@@ -89,6 +89,8 @@ GOOD = {"a": (3, 7), "b": (3, 7), "c": (3, 7)}
         (Answers(failed="no leader within 60 s"), "no leader within 60 s"),
         (Answers(hashes={**GOOD, "c": (4, 7)}), "different data"),
         (Answers(hashes={"a": (3, 7)}), "different data"),
+        (Answers(hashes=GOOD, alarms=("NOSPACE",)), None),
+        (Answers(hashes=GOOD, alarms=("CORRUPT",)), "the alarm CORRUPT lies in this data"),
     ],
 )
 def test_a_trial_is_good_when_all_members_agree_and_every_role_gets_in(answers: Answers, problem: str | None) -> None:
@@ -108,6 +110,17 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
     assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) is None
     for text in ("", "{}", "[" * 99_999, noted.replace("3", '"3"'), noted.replace("20", "2e1000")):
         assert build.understood(of_it, text) is None
+
+
+def test_a_space_alarm_in_the_data_is_disarmed_after_the_restore_and_an_older_note_tells_of_none() -> None:
+    answers = Answers(revision=7, hashes=GOOD, counts=(20,), alarms=("NOSPACE",))
+    found = trial.result("sha", ("",), answers, 3)
+    (command,) = plan.disarm(terms(), found.alarms)
+    assert (command.argv[-2:], command.changes, command.accept) == (("alarm", "disarm"), True, (0,))
+    noted = json.loads((trial.note(terms(), "infra-1", found).stdin or b"").decode())
+    noted.pop("alarms")
+    old = build.understood(trial.ask_note(terms(), "sha", ("",)), json.dumps(noted))
+    assert old is not None and plan.disarm(terms(), old.alarms) == []
 
 
 @given(st.text())

@@ -186,6 +186,7 @@ def test_every_when_of_a_recovery_has_its_commands(planned: Planning) -> None:
         "survivors are saved where login works",
         "a healthy cluster is saved",
         "a database without a hash is copied",
+        "a space alarm in the data is disarmed",
     }
 
 
