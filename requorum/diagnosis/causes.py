@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Kind, State
 from requorum.diagnosis.logs import signs
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
@@ -17,6 +18,7 @@ from requorum.hosts import clock
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.marker import Phase
+from requorum.snapshots import anew
 
 LEAST_FREE = 64 * 1024 * 1024  # etcd makes its next segment of write-ahead log in one piece of this size
 LEAST_FILES = 16
@@ -150,6 +152,27 @@ def split_cluster(sheet: Sheet) -> Cause | None:
         found,
         f"find out which is the right one, and stop the others, likely {listed(fewest)}, before more is written:",
         f"systemctl disable --now {sheet.unit}",
+    )
+
+
+def began_anew(sheet: Sheet) -> Cause | None:
+    """By the member that is furthest on: others may lag behind it."""
+    up = {host: on for host, on in sheet.installed.items() if on.serves and on.config and on.revision is not None}
+    host = max(up, key=lambda host: up[host].revision or 0, default=None)
+    if host is None or (config := up[host].config) is None:
+        return None
+    number = up[host].cluster_id
+    lineage = Lineage(config.token, int(number, 16) if number else None)
+    found = anew.began_anew(up[host].revision or 0, lineage, sheet.backups)
+    if found is None:
+        return None
+    return Cause(
+        29,
+        "cluster began anew",
+        "Disks were lost, and the old configuration made an empty cluster of them.",
+        {host: f"the cluster {found}"},
+        f"to keep it: {pytest_line(sheet, 'backup')} --accept={anew.WORD}; to recover what was lost:",
+        f"{pytest_line(sheet)} --rebuild",
     )
 
 
@@ -424,6 +447,7 @@ CAUSES: tuple[Callable[[Sheet], Cause | None], ...] = (
     no_space_alarm,
     address_changed,
     split_cluster,
+    began_anew,
     wrong_owner,
     configuration,
     certificates,

@@ -27,6 +27,7 @@ from requorum.run import facts, history
 from requorum.run.history import Told
 from requorum.run.marker import Marker, MarkerError
 from requorum.run.run import Run
+from requorum.snapshots import files
 
 Found = dict[str, EtcdSheet]  # by host
 
@@ -99,6 +100,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         {host: down for host, down in first["monit"].items() if down},
         tuple(asking.unseen),
         history.outlived(first["runs"]),
+        files.noted(inventory),
     )
 
 

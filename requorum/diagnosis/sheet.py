@@ -19,6 +19,7 @@ from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory, Member
 from requorum.run import marker
 from requorum.run.marker import Marker, Outlived
+from requorum.snapshots.ranking import Candidate
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class EtcdSheet:
 class Sheet:
     """`silent`: host → why it could not be asked. `members` are those of the cluster that is installed now, `stale`
     old ones that are none of them any more, by address the hosts that still get an answer there. `logins`: role → None
-    if it logs in, else etcd's words. `unseen`: what could not be looked at, as sentences."""
+    if it logs in, else etcd's words. `unseen`: what could not be looked at, as sentences. `backups`: as their manifests
+    say."""
 
     inventory: Inventory
     name: str
@@ -76,6 +78,7 @@ class Sheet:
     deephaven_down: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     outlived: Outlived = marker.NOTHING
+    backups: tuple[Candidate, ...] = ()
 
     @cached_property
     def facts(self) -> Mapping[str, MemberFacts]:

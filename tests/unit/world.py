@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.diagnosis import check
 from requorum.diagnosis.check.check import Finding, Seen, judge
@@ -15,6 +16,7 @@ from requorum.diagnosis.rounds import understood
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.clock import Reading
 from requorum.run.terms import Terms
+from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.ranking import Candidate
 from tests.unit import build
 
@@ -34,6 +36,14 @@ def member_config(number: int) -> Any:
 def backup(**fields: Any) -> Candidate:
     values: dict[str, Any] = {"taken": "2026-11-23T01:00:00Z", "bytes": 10_000_000, "hash": "good"}
     return Candidate("file", None, "/backups/lab.snap", **{**values, **fields})
+
+
+def noted(revision: int, **fields: Any) -> Candidate:
+    """A backup at this revision, as its manifest says."""
+    values = {"lineage": Lineage(), "bumps": 0, "taken": "2026-11-22T03:00:00Z", "number": 1, **fields}
+    note = Manifest("lab", "a", 1, revision=revision, keys=1, etcd="3.5.16", member="m", **values)
+    path, told = f"/backups/{note.number}.snap", (note.bytes, note.revision, note.keys, note.lineage, note.bumps)
+    return Candidate("file", None, path, note.taken, *told, note=note)
 
 
 Answer = tuple[int, str] | tuple[int, str, str]

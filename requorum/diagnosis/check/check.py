@@ -59,7 +59,8 @@ class Seen:
     """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses.
 
     `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
-    `backup` is the newest one, verified; None with `no_backup` saying why. `now` is this machine's clock.
+    `backup` is the newest one, verified; None with `no_backup` saying why; `backups` are all of them as their manifests
+    say. `now` is this machine's clock.
     """
 
     terms: Terms
@@ -71,6 +72,7 @@ class Seen:
     broken_configs: Mapping[str, str] = field(default_factory=dict)
     backup: Candidate | None = None
     no_backup: str = ""
+    backups: tuple[Candidate, ...] = ()
     answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
 
     def values(self, check: str, subject: str) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from requorum.cluster import etcd
+from requorum.cluster.etcd import Metrics
 from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled, told
@@ -131,7 +132,7 @@ def ask_etcd(seen: Seen, host: str) -> Questions:
         "listens": Question(look(host, "ss", "-Htln", why="who listens", root=False), _read_sockets),
     }
     if host in seen.configs:
-        questions["leader"] = etcd.ask_leader(host, seen.configs[host])
+        questions["metrics"] = etcd.ask_metrics(host, seen.configs[host])
     return questions
 
 
@@ -143,8 +144,12 @@ def _read_sockets(answer: Result) -> set[str]:
 
 def sees_leader(seen: Seen, host: str) -> bool | None:
     """The member's own word; None where it gives none."""
-    leader: bool | None = seen.known("etcd", host).get("leader")
-    return leader
+    return metrics(seen, host).has_leader
+
+
+def metrics(seen: Seen, host: str) -> Metrics:
+    found: Metrics = seen.known("etcd", host).get("metrics", Metrics())
+    return found
 
 
 def judge_etcd(seen: Seen, host: str) -> Ruling:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from requorum.cluster import deephaven, etcdctl, quorum
 from requorum.cluster.etcdctl import Status
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis.check.check import (
     CLUSTER,
@@ -19,9 +20,10 @@ from requorum.diagnosis.check.check import (
     told,
     unknown,
 )
-from requorum.diagnosis.check.members import ask_addresses, ask_size, old, sees_leader
+from requorum.diagnosis.check.members import ask_addresses, ask_size, metrics, old, sees_leader
 from requorum.run import history, marker
 from requorum.run.terms import Terms
+from requorum.snapshots import anew
 
 # A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.
 PATIENT = ("--dial-timeout=20s", "--command-timeout=20s")
@@ -171,6 +173,20 @@ def judge_one_cluster(seen: Seen, subject: str) -> Ruling:
     return ruled(problems, f"{len(found)} members of etcd {', '.join(versions)}, led by {leader}")
 
 
+def judge_history(seen: Seen, subject: str) -> Ruling:
+    """What `/metrics` and the manifests say needs no login."""
+    said = {host: metrics(seen, host) for host in old(seen.terms)}
+    revisions = {host: one.revision for host, one in said.items() if one.has_leader and one.revision is not None}
+    if not seen.backups:
+        return ruled([], "no manifest of a backup to hold it against")
+    if not revisions:
+        return unknown("no member that sees a leader says its revision")
+    host = max(revisions, key=lambda host: revisions[host])
+    lineage = Lineage(seen.configs[host].token, next((s.cluster_id for s in statuses(seen).values()), None))
+    found = anew.began_anew(revisions[host], lineage, seen.backups)
+    return ruled([f"the cluster {found}"] if found else [], f"at revision {revisions[host]:,}, behind no manifest")
+
+
 def ask_hashes(seen: Seen, subject: str) -> Questions:
     """At the lowest revision that the members had, since Deephaven writes on; one call each, as for the status."""
     found = statuses(seen)
@@ -267,6 +283,14 @@ CHECKS = (
         judge_one_cluster,
         ask_status,
         round=3,
+    ),
+    Check(
+        "history",
+        "the cluster's data did not begin anew after its newest backup",
+        "find out which disks were lost (docs/data.md#a-cluster-that-began-anew); " + anew.ways("NAME"),
+        cluster,
+        judge_history,
+        always=True,
     ),
     Check(
         "hashkv",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from requorum.cluster import quorum
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.peers import DataHash
 from requorum.cluster.quorum import MemberFacts
 from requorum.diagnosis import causes
@@ -19,7 +20,9 @@ from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.run.marker import Outlived, Phase
 from tests.unit import build
+from tests.unit.world import noted
 
+ITS = Lineage("old", 0xF45)
 ROOM = Disk("/var/lib/etcd", 10**10, 10**6)
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -117,6 +120,8 @@ def test_a_healthy_cluster_has_no_cause() -> None:
         ),
         (sheet(alarms=("memberID:1 alarm:CORRUPT",)), ["corrupt member"]),
         (sheet({3: {"cluster_id": "abc", "hash": DataHash(9, -1, 1)}}), ["split cluster IDs"]),
+        (sheet({2: {"revision": 51}}, backups=(noted(52, lineage=ITS),)), ["cluster began anew"]),
+        (sheet(dict.fromkeys((1, 2, 3), DOWN), backups=(noted(52, lineage=ITS),)), ["quorum restartable"]),
         (sheet(stale={"10.0.0.31": ("infra-1",)}), ["stale old member"]),
         (sheet({3: {**DOWN, "unit": MASKED}}), ["service masked", "member down"]),
         (sheet(logins={"query": REFUSED, "root": None}), ["passwords do not match"]),
@@ -138,6 +143,7 @@ def test_each_cause_is_told_from_its_facts_and_no_other_is_named(found: Sheet, e
 @pytest.mark.parametrize(
     "found",
     [
+        sheet({2: {"revision": 52}}, backups=(noted(52, lineage=ITS),)),
         sheet(marks={"etcd-1": build.mark(Phase.OPEN)}),
         sheet(marks={"etcd-1": build.mark(Phase.DONE)}),
         sheet({3: {"hash": DataHash(50, 40, 1)}}),  # compacted otherwise: not to be compared

@@ -36,21 +36,22 @@ from tests.unit.run.test_dryrun import Hosts, planning
 from tests.unit.snapshots.test_files import backup as write
 from tests.unit.snapshots.test_files import note as describe
 from tests.unit.snapshots.test_survivors import survivor
+from tests.unit.world import noted
 
 OURS, BUMP = Lineage("ours", 1), 1_000_000_000
 
 
-def note(number: int, revision: int, **fields: Any) -> Manifest:
-    taken = f"2026-11-{number:02}T03:00:00Z"
-    values = {"lineage": OURS, "bumps": BUMP, "revision": BUMP + revision, "number": number, **fields}
-    return Manifest("prod", "a", 1, keys=1, etcd="3.5.16", taken=taken, member="m", **values)
-
-
 def row(number: int, revision: int, whole: bool = True, **fields: Any) -> Candidate:
-    kept = note(number, revision, **fields)
-    told = kept.taken, kept.bytes, kept.revision, kept.keys, kept.lineage, kept.bumps
-    source = Source("file", None, f"/{number}.snap", f"sha-{number}", 1, kept.taken, kept.revision)
-    return Candidate("file", None, f"/{number}.snap", *told, note=kept, source=source if whole else None)
+    taken = f"2026-11-{number:02}T03:00:00Z"
+    found = noted(BUMP + revision, **{"lineage": OURS, "bumps": BUMP, "taken": taken, "number": number, **fields})
+    source = Source("file", None, found.path, f"sha-{number}", 1, taken, found.revision)
+    return replace(found, source=source if whole else None)
+
+
+def note(number: int, revision: int, **fields: Any) -> Manifest:
+    found = row(number, revision, **fields).note
+    assert found is not None
+    return found
 
 
 BEFORE = (row(1, 900), row(2, 1000))
@@ -79,11 +80,11 @@ def test_a_revision_below_the_newest_manifest_of_its_lineage_is_another_history(
 
 def test_it_is_said_with_the_numbers_and_the_backup() -> None:
     assert str(anew.began_anew(4, OURS, BEFORE)) == (
-        "is at revision 4, and by its manifest the backup /2.snap, taken 2026-11-02T03:00:00Z, was at 1,000,001,000 "
-        "under the same IDs: the data began anew"
+        "is at revision 4, and by its manifest the backup /backups/2.snap, taken 2026-11-02T03:00:00Z, was at "
+        "1,000,001,000 under the same IDs: the data began anew"
     )
     grown = str(anew.began_anew(BUMP + 5000, OURS, (*BEFORE, row(3, 2 - BUMP, another=True))))
-    assert "had begun anew" in grown and "/3.snap is marked as another history than /2.snap" in grown
+    assert "had begun anew" in grown and "/backups/3.snap is marked as another history than /backups/2.snap" in grown
 
 
 def test_its_backup_is_marked_every_night_until_one_word_makes_its_history_the_clusters_own() -> None:
@@ -105,23 +106,23 @@ def chosen(*rows: Candidate) -> str:
 
 def test_a_backup_of_another_history_never_competes_by_itself_and_is_restored_when_named() -> None:
     marked = row(3, 5000, another=True)
-    assert chosen(*BEFORE, marked) == "/2.snap"
+    assert chosen(*BEFORE, marked) == "/backups/2.snap"
     assert chosen(marked) == ""
-    assert chosen(*BEFORE, replace(marked, named=ranking.BY_YOU)) == "/3.snap"
+    assert chosen(*BEFORE, replace(marked, named=ranking.BY_YOU)) == "/backups/3.snap"
 
 
 def test_once_accepted_the_backups_of_the_history_before_it_are_used_only_when_named() -> None:
     accepted = row(3, 2 - BUMP, history=1)
-    assert chosen(*BEFORE, accepted) == "/3.snap"
+    assert chosen(*BEFORE, accepted) == "/backups/3.snap"
     verdicts = {found.path: found.verdict for found in ranking.rank((*BEFORE, accepted), Family((OURS,)))[1]}
-    assert "given up for another one" in verdicts["/2.snap"]
-    assert chosen(replace(BEFORE[1], named=ranking.BY_YOU), accepted) == "/2.snap"
+    assert "given up for another one" in verdicts["/backups/2.snap"]
+    assert chosen(replace(BEFORE[1], named=ranking.BY_YOU), accepted) == "/backups/2.snap"
 
 
 def test_a_salvage_is_behind_only_a_backup_of_its_own_history() -> None:
     salvage = ranking.of(Source("salvage", "etcd-1", "/salvage", "sha", 1, "now", BUMP + 1500, 1, OURS, BUMP))
     assert chosen(salvage, row(3, 5000, another=True)) == "/salvage"
-    assert chosen(salvage, row(3, 5000)) == "/3.snap"
+    assert chosen(salvage, row(3, 5000)) == "/backups/3.snap"
 
 
 # -- the nightly backup ------------------------------------------------------------------------------------------
@@ -277,6 +278,7 @@ def test_a_disk_that_began_anew_counts_for_no_majority_and_proves_no_loss() -> N
     for anew_ones in (("etcd-2",), ("etcd-1", "etcd-2")):
         found = loss.loss_of(ranking.of(both.source), replace(both, anew=anew_ones))
         assert (found.certain, found.possible) == (None, None) and "nothing is missing" not in found.why
+        assert ("disks that began anew" in found.why) == (len(anew_ones) == 2)
     empty = salvaged(5, "etcd-2", "etcd-3", anew=("etcd-2", "etcd-3"))
     assert loss.loss_of(BEFORE[1], empty).certain is None, "it does not tell how far the lost ones were"
 
@@ -289,7 +291,7 @@ def test_after_a_marked_backup_disks_that_may_be_of_its_history_wait_for_a_word(
         return choice.refusal(Found(rows, there, family, None, outcome, accepted=Accepted(words)))
 
     found = stop(salvaged(1500, "etcd-1"))
-    assert found and "/3.snap" in found.where
+    assert found and "/backups/3.snap" in found.where
     assert "--accept=backup" in found.remedy and "--accept=history" in found.remedy
     assert stop(salvaged(1500, "etcd-1"), "history") is None
     assert stop(salvaged(1500, "etcd-1"), rows=BEFORE) is None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster.lineage import Lineage
 from requorum.command import Result
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import CLUSTER, HERE, Seen, Verdict, counted
@@ -18,8 +19,10 @@ from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.question import Question
+from requorum.snapshots.anew import began_anew
+from requorum.snapshots.ranking import Candidate
 from tests.unit import build, world
-from tests.unit.world import MAY, Answer, World
+from tests.unit.world import MAY, Answer, World, noted
 
 CERT = f"{world.KEYS}/server.crt"
 CLIENT_CERT = f"{build.CLIENT}/root/c.crt"
@@ -189,7 +192,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
 
 def test_every_check_is_seen_to_fail() -> None:
     """So that a check which cannot fail is noticed. What is not a row above has a test of its own below."""
-    own = {"ssh", "sudo", "clock", "unfinished run", "backup", "quorum"}
+    own = {"ssh", "sudo", "clock", "unfinished run", "backup", "quorum", "history"}
     assert {check for _, check, *_ in FAULTS} | own == {check.name for check in checks.CHECKS}
 
 
@@ -241,6 +244,23 @@ def test_processes_that_are_off_are_told() -> None:
 )
 def test_a_backup_that_will_not_do_is_found(seen: dict[str, Any], found: str) -> None:
     assert fails(World(seen=seen)) == {(HERE, "backup"): found}
+
+
+def test_a_cluster_that_began_anew_is_found_by_the_member_that_is_furthest_on() -> None:
+    page = "etcd_server_has_leader 1\netcd_debugging_mvcc_current_revision {}\n"
+
+    def history(backups: tuple[Candidate, ...], *revisions: int) -> tuple[str, str]:
+        says: list[tuple[str, str, Answer]] = [
+            (f"etcd-{n}", "/metrics", (0, page.format(r))) for n, r in enumerate(revisions, 1)
+        ]
+        found = World(says=says, seen={"backups": backups}).findings()[CLUSTER, "history"]
+        return found.verdict, found.found
+
+    ours = (noted(10, lineage=Lineage(build.TOKEN)),)
+    assert history(ours, 3, 4, 4) == ("fails", f"the cluster {began_anew(4, Lineage(build.TOKEN), ours)}")
+    assert history(ours, 3, 10, 4) == ("holds", "at revision 10, behind no manifest")
+    assert history((noted(10, lineage=Lineage("other")),), 3, 3, 3)[0] == "holds"
+    assert history(ours)[0] == "unknown", "no member says its revision"
 
 
 # -- hosts that cannot be asked ----------------------------------------------------------------------------------
