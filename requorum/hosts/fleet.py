@@ -23,10 +23,10 @@ from typing import TypeVar
 import testinfra
 from testinfra.host import Host as Seen
 
-from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
+from requorum.command import SHORT, Action, Collect, Collected, Command, Copy, Fetch, Result
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, interrupt
+from requorum.hosts import batch, interrupt, looks
 from requorum.hosts.question import Question
 from requorum.hosts.stream import StreamError, fan_out, lines_of
 from requorum.inventory import Inventory
@@ -121,7 +121,7 @@ class Fleet:
             user = ("-u", transport.user) if transport.user else ()
             prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
         login = f"{transport.user}@" if transport.user else ""
-        seen = testinfra.get_host(f"{transport.backend}://{login}{address}", **options)
+        seen = looks.bound(testinfra.get_host(f"{transport.backend}://{login}{address}", **options), SHORT + GRACE)
         return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c))
 
     def __enter__(self) -> Fleet:
