@@ -81,6 +81,12 @@ def _absolute(value: object) -> str:
     return path
 
 
+def _processes(value: object) -> object:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError(f"must be a list of process names as monit spells them, not {value!r}")
+    return value
+
+
 def is_of_the_system(path: str) -> bool:
     """Whether a directory, as `_absolute` spells it, is shared with everything else on the machine."""
     return path in _SYSTEM or f"{path}/".startswith(_NOTHING_BELOW)
@@ -255,6 +261,7 @@ class Range(_Model):
 class Expect(_Model):
     min_keys: int = Field(default=1, ge=0)
     prefixes: dict[str, Range] = {}
+    off: Annotated[tuple[str, ...], BeforeValidator(_processes)] = ()
 
 
 class Limits(_Model):

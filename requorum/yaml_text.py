@@ -21,11 +21,14 @@ class _Plain(yaml.SafeLoader):
 
 
 class _Unique(_Plain):
-    """Refuses a key given twice, too; plain YAML silently keeps the last."""
+    """Refuses a key given twice, too; plain YAML silently keeps the last. A key that YAML takes for a truth value, as
+    `off` or `no`, is its word: a field or a host may be called so."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:bool":
+                key_node.tag = "tag:yaml.org,2002:str"
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(

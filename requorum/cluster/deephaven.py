@@ -10,7 +10,7 @@ import ipaddress
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.hosts.question import NAME, Question, checked, plain
@@ -106,8 +106,21 @@ def not_off(processes: Mapping[str, str]) -> list[str]:
     return [f"{name} ({status})" for name, status in processes.items() if status.lower() not in _OFF]
 
 
+def up(processes: Mapping[str, str]) -> list[str]:
+    return [name for name, status in processes.items() if status.lower() in _UP]
+
+
 def not_up(processes: Mapping[str, str]) -> list[str]:
     return [f"{name} ({status})" for name, status in processes.items() if status.lower() not in _UP]
+
+
+def expected(
+    processes: Mapping[str, str], last_up: Collection[str] | None, off: Collection[str] = ()
+) -> dict[str, str]:
+    """Those that should be up, with their status. `last_up`: when all was well; None where nobody knows, then all that
+    monit knows. `off`: on purpose."""
+    names = processes if last_up is None else last_up
+    return {name: processes.get(name, "unknown to monit") for name in names if name not in off}
 
 
 def silent(code: int, text: str) -> bool:

@@ -27,7 +27,7 @@ from requorum.run import facts, history
 from requorum.run.history import Told
 from requorum.run.marker import Marker, MarkerError
 from requorum.run.run import Run
-from requorum.snapshots import files
+from requorum.snapshots import files, processes
 
 Found = dict[str, EtcdSheet]  # by host
 
@@ -67,7 +67,7 @@ class _Asking:
 def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet:
     """Everything that can be told of the cluster now, in four trips. The last two are what `reach` found."""
     inventory, terms, asking = run.inventory, run.terms, _Asking(run, silent)
-    client = inventory.deephaven.client_config
+    client, last_up = inventory.deephaven.client_config, processes.last_up(inventory)
     first = asking.ask(
         unit={host: systemd.ask_unit(host, inventory.etcd.unit) for host in terms.etcd_hosts},
         configuration={host: questions.ask_config(host, inventory.etcd.config) for host in terms.etcd_hosts},
@@ -75,7 +75,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         journal={host: questions.ask_last_words(host, inventory.etcd.unit) for host in terms.etcd_hosts},
         runs={host: history.ask_runs(host, inventory.cluster) for host in terms.everyone},
         passwords={host: deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts},
-        monit={host: questions.ask_down(inventory, host) for host in terms.deephaven_hosts},
+        monit={host: questions.ask_down(inventory, host, last_up.get(host)) for host in terms.deephaven_hosts},
     )
     configs = {host: config for host, config in first["configuration"].items() if isinstance(config, MemberConfig)}
     members = installed_members(inventory, configs.values())

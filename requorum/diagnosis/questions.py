@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from requorum.cluster import deephaven, etcd, peers
@@ -150,12 +151,13 @@ def ask_login(inventory: Inventory, role: str) -> Question[str | None]:
     return Question(deephaven.etcdctl_as(inventory, client, limit, "get", "/requorum", why=f"{role} logs in"), read)
 
 
-def ask_down(inventory: Inventory, host: str) -> Question[tuple[str, ...]]:
-    """Deephaven processes that are not up."""
+def ask_down(inventory: Inventory, host: str, last_up: Collection[str] | None) -> Question[tuple[str, ...]]:
+    """Deephaven processes that are expected up and are not."""
 
     def read(answer: Result) -> tuple[str, ...]:
         processes = deephaven.parse_monit(answer.stdout)
-        down = deephaven.not_up(processes) if processes else [f"monit names no process: {answer.words}"]
+        wanted = deephaven.expected(processes, last_up, inventory.expect.off)
+        down = deephaven.not_up(wanted) if processes else [f"monit names no process: {answer.words}"]
         return tuple(down)
 
     return Question(deephaven.ask_monit(inventory, host), read)

@@ -373,6 +373,33 @@ def the_backup_is_whole(run: Run, tonight: Tonight) -> Source:
     return candidate.source
 
 
+def ask_up(inventory: Inventory, host: str) -> Question[tuple[str, ...]]:
+    """Deephaven's processes that are up; none where monit cannot be understood."""
+    asked = deephaven.ask_processes(inventory, host)
+
+    def read(answer: Result) -> tuple[str, ...]:
+        found = asked.understand([answer])
+        return () if isinstance(found, str) else tuple(deephaven.up(found))
+
+    return Question(asked.commands, read)
+
+
+def keep_what_is_up(run: Run, tonight: Tonight) -> None:
+    """No host needs to answer for a backup: of one that does not, what was kept before stays."""
+    inventory, hosts = run.inventory, run.terms.deephaven_hosts
+    found = run.fleet.each(hosts, lambda machine: machine.ask(ask_up(inventory, machine.name)))
+    up = {}
+    for host, names in found.items():
+        if isinstance(names, tuple) and names:
+            up[host] = names
+        elif isinstance(names, tuple | Refusal):
+            why = f": {names.what}" if isinstance(names, Refusal) else ""
+            run.note(f"{host}: which processes are up is not known tonight{why}")
+        else:
+            raise names
+    tonight.vault.keep_processes(up)
+
+
 def good_backups_are_left(run: Run, tonight: Tonight) -> None:
     left = tonight.vault.backups()
     wrong = [] if any(b.good and b.name == tonight.written.name for b in left) else ["tonight's is gone"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.snapshots import files, manifest
+from requorum.snapshots import files, manifest, processes
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest, ManifestError
 from requorum.snapshots.rotation import Backup, Rotation, rotation
@@ -98,19 +98,29 @@ class Vault:
     def keep(self, note: Manifest) -> Path:
         """Gives the verified part its final name, its manifest first, both on the disk before they show."""
         final, part = self._final(note.taken), self.part(note.taken)
-        described = manifest.path_of(final)
-        draft = described.with_name(f"{described.name}.part")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(note.text())
-            file.flush()
-            os.fsync(file.fileno())
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        draft.replace(described)
+        self._write(manifest.path_of(final), note.text())
         part.replace(final)
         self._sync()
         return final
+
+    def keep_processes(self, up: Mapping[str, tuple[str, ...]]) -> None:
+        """Host → those that are up now; a host that is not among them keeps what was kept of it before."""
+        path = processes.path_of(self.inventory)
+        assert path is not None
+        self._write(path, processes.text({**processes.last_up(self.inventory), **up}))
+        self._sync()
+
+    def _write(self, path: Path, text: str) -> None:
+        """Gives the text its name once it is on the disk."""
+        draft = path.with_name(f"{path.name}.part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
 
     def numbered(self, note: Manifest) -> Manifest:
         """The note with the next number of this directory."""

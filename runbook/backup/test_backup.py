@@ -55,6 +55,11 @@ class TestBackup:
         """A cluster that began anew, empty, must not push the backups of its lost data out: `--accept=history`."""
         backup.it_is_no_other_history(run, tonight)
 
+    def test_when_the_processes_that_are_up_are_noted(self, run: Run, tonight: Tonight) -> None:
+        """Deephaven's, host by host: after a recovery the same must be up."""
+        run.touched.append("this machine")
+        backup.keep_what_is_up(run, tonight)
+
     def test_when_old_backups_are_rotated(self, run: Run, tonight: Tonight) -> None:
         """Those beyond the inventory's count, three at most; none while the last nights do not agree."""
         run.touched.append("this machine")

@@ -58,7 +58,8 @@ def test_a_backup_is_whole_described_private_and_leaves_nothing_on_the_hosts(
     assert note.etcd.startswith("3.")
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in directory.iterdir()} == {0o600}
-    assert names(directory) == [path.name, f"{path.name}.json"]
+    assert names(directory) == [path.name, f"{path.name}.json", "lab-processes.json"]
+    assert "configuration_server" in json.loads((directory / "lab-processes.json").read_text())["up"]["infra-1"]
     assert procedures.left_on_hosts(rehearsal.nodes) == {}
     rehearsal.assert_untouched(Run(1, run.output, {}))
 
@@ -140,7 +141,7 @@ def test_a_backup_that_is_killed_leaves_no_half_file_and_the_next_one_clears_up(
     run = back_up(rehearsal, directory)
     assert run.code == 0, run.output
     assert "left by an interrupted backup" in run.output
-    assert len(names(directory)) == 2
+    assert len(names(directory)) == 3
     assert procedures.left_on_hosts(rehearsal.nodes) == {}
     rehearsal.spoilt = False
 
@@ -163,7 +164,7 @@ def test_two_backups_at_once_are_one_too_many(rehearsal: Rehearsal, tmp_path: Pa
     assert sorted(run.code for run in runs) in ([0, 1], [0, 0]), [run.output for run in runs]
     for run in runs:
         assert run.code == 0 or "another backup is under way" in run.output
-    assert len(names(directory)) == 2 * [run.code for run in runs].count(0)
+    assert len(names(directory)) == 2 * [run.code for run in runs].count(0) + 1, "and which processes are up"
     rehearsal.spoilt = False
 
 

@@ -24,7 +24,6 @@ def off_on_purpose(content: dict[str, Any]) -> None:
     content["expect"]["off"] = [processes.SPARE]
 
 
-@pytest.mark.xfail(strict=True, reason="issue 10, D14: no `expect.off` yet; without it Step 5 waits for the process")
 def test_one_that_is_unmonitored_on_purpose_stays_off_and_hinders_nothing(own: Own) -> None:
     other = own()
     node = other.nodes.configuration_server

@@ -78,6 +78,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     ("change", "says"),
     [
         (set_in("cluster", to="my cluster"), "cluster must be a plain name"),
+        (set_in("expect", "off", to="cs"), "expect.off must be a list of process names as monit spells them, not 'cs'"),
+        (set_in("expect", "off", to=["cs", 7]), "expect.off must be a list of process names"),
+        (set_in("expect", "off", to=None), "expect.off must be a list of process names"),
+        (set_in("expect", "off", to=[""]), "expect.off must be a list of process names"),
         (set_in("cluster", to="../x"), "(found '../x')"),
         (lambda d: d.pop("cluster"), "cluster is missing"),
         (lambda d: d.pop("members"), "members is missing"),
@@ -284,6 +288,11 @@ class TestWhatIsAccepted:
     def test_it_cannot_be_changed_afterwards(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
             build.inventory().cluster = "other"  # type: ignore[misc]
+
+    def test_processes_that_are_off_on_purpose_are_named_as_the_operator_writes_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.yaml"
+        path.write_text(yaml.safe_dump(build.document()) + "expect:\n  off: [cs, never_heard_of]\n")
+        assert inventory.load(path).expect.off == ("cs", "never_heard_of")
 
     def test_the_example_is_valid(self) -> None:
         root = Path(__file__).parents[2]

@@ -45,6 +45,12 @@ def test_an_alias_is_named_with_its_line() -> None:
         yaml_text.load("a: &a 1\nb: *a\n")
 
 
+def test_a_field_may_be_called_off_as_in_the_inventory() -> None:
+    assert yaml_text.load("off: [a, off]\n", unique=True) == {"off": ["a", False]}
+    with pytest.raises(yaml_text.YAMLError, match="the name off is given twice"):
+        yaml_text.load("off: 1\n'off': 2\n", unique=True)
+
+
 def test_an_anchor_alone_is_plain_yaml() -> None:
     assert yaml_text.load("a: &a 1\n") == {"a": 1}
 

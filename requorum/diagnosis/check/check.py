@@ -60,7 +60,7 @@ class Seen:
 
     `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
     `backup` is the newest one, verified; None with `no_backup` saying why; `backups` are all of them as their manifests
-    say. `now` is this machine's clock.
+    say. `last_up`: Deephaven's processes by host, when all was well. `now` is this machine's clock.
     """
 
     terms: Terms
@@ -73,6 +73,7 @@ class Seen:
     backup: Candidate | None = None
     no_backup: str = ""
     backups: tuple[Candidate, ...] = ()
+    last_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
 
     def values(self, check: str, subject: str) -> Values:

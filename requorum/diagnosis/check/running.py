@@ -46,16 +46,17 @@ def ask_monit(seen: Seen, host: str) -> Questions:
 
 
 def judge_monit(seen: Seen, host: str) -> Ruling:
-    """An etcd that monit brings back fails; processes that are not up are told: they may be off on purpose."""
+    """An etcd that monit brings back fails; processes that are expected up and are not are told."""
     processes = seen.values("monit", host)["processes"]
     if isinstance(processes, str):
         return Ruling(Verdict.FAILS, processes)
-    etcds, off = deephaven.supervised_etcd(processes), deephaven.not_up(processes)
+    wanted = deephaven.expected(processes, seen.last_up.get(host), seen.terms.inventory.expect.off)
+    etcds, down = deephaven.supervised_etcd(processes), deephaven.not_up(wanted)
     if etcds:
         return Ruling(Verdict.FAILS, f"monit watches {', '.join(etcds)}")
-    if off:
-        return told(f"not up: {', '.join(off)}")
-    return ruled([], f"{', '.join(processes)} up" if processes else "no monit")
+    if down:
+        return told(f"not up: {', '.join(down)}; name in expect.off of the inventory what is off on purpose")
+    return ruled([], f"{', '.join(wanted) or 'none'} up" if processes else "no monit")
 
 
 # -- a run of ours -----------------------------------------------------------------------------------------------

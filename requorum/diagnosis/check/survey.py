@@ -19,6 +19,7 @@ from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine
 from requorum.refusal import Refusal
 from requorum.run.run import Run
+from requorum.snapshots import processes
 from requorum.snapshots.files import newest_backup, noted
 
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
@@ -28,7 +29,8 @@ def take(run: Run, cases: Sequence[Case]) -> Seen:
     """Everything that the cases need: clocks, configurations, then the questions in their rounds."""
     seen = Seen(run.terms, datetime.now(UTC))
     backup, no_backup = newest_backup(run.inventory, run.options.snapshot)
-    seen = _configs(run, _clocks(run, replace(seen, backup=backup, no_backup=no_backup, backups=noted(run.inventory))))
+    seen = replace(seen, backups=noted(run.inventory), last_up=processes.last_up(run.inventory))
+    seen = _configs(run, _clocks(run, replace(seen, backup=backup, no_backup=no_backup)))
     for number in sorted({case.check.round for case in cases}):
         seen = _ask(run, seen, [case for case in cases if case.check.round == number])
     return seen

@@ -19,8 +19,9 @@ from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import movement
 from requorum.run import facts
 from requorum.run.marker import Phase
-from requorum.run.run import Run
+from requorum.run.run import Run, until_holds
 from requorum.run.terms import Terms
+from requorum.snapshots import processes
 from requorum.snapshots.snapshot import Source
 
 
@@ -388,25 +389,49 @@ def no_old_member_answers(run: Run) -> None:
     )
 
 
-def deephaven_is_up(run: Run, hosts: tuple[str, ...]) -> None:
-    def probe(machine: Machine) -> str | None:
-        found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
-        if isinstance(found, str):
-            return found
-        down = deephaven.not_up(found) if found else ["monit names no process"]
-        return f"not up: {', '.join(down)}" if down else None
+def _not_up(run: Run, machine: Machine, enough: bool = False) -> str | None:
+    """What is expected and not up; with `enough` only where that is all of it."""
+    found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
+    if isinstance(found, str):
+        return found
+    last_up = processes.last_up(run.inventory).get(machine.name)
+    wanted = deephaven.expected(found, last_up, run.inventory.expect.off)
+    down = deephaven.not_up(wanted) if found else ["monit names no process"]
+    return f"not up: {', '.join(down)}" if down and not (enough and len(down) < len(wanted)) else None
 
+
+def _look_at_monit(run: Run) -> str:
+    return f"look at `{run.inventory.deephaven.commands.monit_status}` and the process's log there"
+
+
+def deephaven_has_begun(run: Run, host: str) -> None:
+    """Every process has its time to come up. Then one that is up and talks to etcd is enough: another that stays off
+    must not keep all other hosts off, and `deephaven_is_up` fails for it once they are on."""
+    late: list[str] = []
+
+    def probe(machine: Machine) -> str | None:
+        found = until_holds(lambda: _not_up(run, machine), run.health_seconds * run.options.timeout_scale)
+        late.extend([found] if found else [])
+        return _not_up(run, machine, enough=True) if found else None
+
+    run.prove((host,), "Deephaven's processes come up", probe, _look_at_monit(run))
+    for found in late:
+        run.note(f"{host}: {found}; the other hosts are turned on all the same")
+    deephaven_talks_to_etcd(run, (host,))
+
+
+def deephaven_is_up(run: Run) -> None:
     run.prove(
-        hosts,
-        "every Deephaven process is up",
-        probe,
-        f"look at `{run.inventory.deephaven.commands.monit_status}` and the process's log there",
+        run.terms.deephaven_hosts,
+        "every Deephaven process that is expected up is up",
+        lambda machine: _not_up(run, machine),
+        f"{_look_at_monit(run)}; one that is off on purpose is named in expect.off of the inventory, then run again",
         within=run.health_seconds,
     )
 
 
-def deephaven_talks_to_etcd(run: Run) -> None:
-    """Every Deephaven host holds, or makes again and again, a connection to a new member."""
+def deephaven_talks_to_etcd(run: Run, hosts: tuple[str, ...]) -> None:
+    """Each host holds, or makes again and again, a connection to a new member."""
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
@@ -418,7 +443,7 @@ def deephaven_talks_to_etcd(run: Run) -> None:
         return f"connected to {', '.join(sorted(peers)) or 'no member'}"
 
     run.prove(
-        run.terms.deephaven_hosts,
+        hosts,
         "Deephaven is connected to a new member",
         probe,
         "look at the log of the Deephaven processes there: they do not reach etcd",

@@ -105,7 +105,7 @@ QUESTIONS = [
     questions.ask_alarms(build.inventory()),
     questions.ask_login(build.inventory(), "root"),
     system.ask_open("query-1", "10.0.0.11", 2379),
-    questions.ask_down(build.inventory(), "query-1"),
+    questions.ask_down(build.inventory(), "query-1", None),
 ]
 
 
@@ -120,6 +120,17 @@ def test_any_answer_gives_a_value_or_a_refusal_that_names_the_host(
 ) -> None:
     with build.refused_by(question.host):
         question.understand([Result(command, code, stdout, stderr, 0.1) for command in question.commands])
+
+
+def test_a_process_is_down_that_was_up_when_all_was_well_and_is_not_off_on_purpose() -> None:
+    inventory = build.inventory(expect={"off": ["c"]})
+
+    def down(last_up: tuple[str, ...] | None) -> tuple[str, ...]:
+        monit = "".join(f" {name}  Not monitored  Process\n" for name in "abc")
+        return build.understood(questions.ask_down(inventory, "query-1", last_up), monit)
+
+    assert down(None) == ("a (Not monitored)", "b (Not monitored)")
+    assert down(("b", "c")) == ("b (Not monitored)",)
 
 
 def test_a_machine_that_is_not_understood_is_unknown_and_never_lost() -> None:

@@ -125,6 +125,9 @@ class TestPoweringOnAndTidying:
             f"infra-1: {LONG} {BIN}/dh_monit up --block"
         ]
 
+    def test_however_it_ends_the_proofs_tell_what_is_up_and_the_other_hosts_come_next(self) -> None:
+        assert [command.accept for command in plan.turn_deephaven_on(build.terms(), ["infra-1"])] == [None]
+
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
         assert lines(plan.turn_deephaven_on(terms, ["query-1"])) == [

@@ -231,7 +231,19 @@ def test_advisories_are_told_and_do_not_fail() -> None:
 
 def test_processes_that_are_off_are_told() -> None:
     finding = World(says=[("infra-1", "dh_monit", (0, "cs Not monitored Process\n"))]).findings()["infra-1", "monit"]
-    assert (finding.verdict, finding.found) == ("told", "not up: cs (Not monitored)")
+    hint = "name in expect.off of the inventory what is off on purpose"
+    assert (finding.verdict, finding.found) == ("told", f"not up: cs (Not monitored); {hint}")
+
+
+@pytest.mark.parametrize(("off", "last_up"), [(["b"], {}), ([], {"infra-1": ("a",)})])
+def test_a_process_that_is_not_expected_up_is_not_told(off: list[str], last_up: dict[str, tuple[str, ...]]) -> None:
+    of = World(
+        terms=build.terms(of=build.inventory(expect={"off": off})),
+        says=[("infra-1", "dh_monit", (0, "a OK Process\nb Not monitored Process\n"))],
+        seen={"last_up": last_up},
+    )
+    finding = of.findings()["infra-1", "monit"]
+    assert (finding.verdict, finding.found) == ("holds", "a up")
 
 
 @pytest.mark.parametrize(
