@@ -35,6 +35,11 @@ class Address(NamedTuple):
     host: str
     port: int | None
 
+    @property
+    def url(self) -> str:
+        """With a port that is written."""
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
 
 def address(url: str) -> Address:
     """https://[fd00::1]:2379 → (https, fd00::1, 2379); empty for what is not scheme, host and port alone."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from requorum.cluster.etcd import address, is_url
+from requorum.cluster.etcd import Address, address, is_url
 from requorum.command import LONG, SLICE, Command, act, act_long
 from requorum.refusal import Refusal
 
@@ -66,14 +66,13 @@ class Boot:
 
     def config(self, port: int) -> str:
         """Its config.yaml: nothing secret, no TLS for clients since nobody else is in the namespace."""
-        scheme, _, port_of_peers = address(self.peer_url)
-        ip = f"[{self.address}]" if ":" in self.address else self.address
+        scheme, _, peer_port = address(self.peer_url)
         lines: dict[str, object] = {
             "name": self.name,
             "data-dir": f"{ROOM}/{self.number}",
             "listen-client-urls": f"http://127.0.0.1:{port}",
             "advertise-client-urls": f"http://127.0.0.1:{port}",
-            "listen-peer-urls": f"{scheme}://{ip}:{port_of_peers or 2380}",
+            "listen-peer-urls": Address(scheme, self.address, peer_port or 2380).url,
             "initial-advertise-peer-urls": self.peer_url,
             "initial-cluster": self.initial_cluster,
             "initial-cluster-token": self.token,
@@ -161,6 +160,11 @@ def boot(
     ]
     configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
+    return [*plan, _run(host, kind, run, scratch, account, boots)]
+
+
+def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot]) -> Command:
+    """The unit: alone with its scratch, without a network, for a while."""
     properties = (
         "PrivateNetwork=yes",
         "PrivateTmp=yes",
@@ -171,32 +175,29 @@ def boot(
         "ProtectSystem=strict",
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
     )
-    plan.append(
-        Command(
-            host,
-            (
-                "systemd-run",
-                "--quiet",
-                "--wait",
-                "--pipe",
-                "--collect",
-                f"--slice={SLICE}",
-                f"--unit={unit(kind, run)}",
-                *(f"--property={p}" for p in properties),
-                "sh",
-                f"{scratch}/{ON_HOSTS}",
-                kind,
-                scratch,
-                account,
-                str(LEADER_SECONDS),
-            ),
-            f"boot {', '.join(b.name for b in boots)} in isolation",
-            deadline=LONG,
-            stop=stop(kind, run),
-            accept=None,
-        )
+    return Command(
+        host,
+        (
+            "systemd-run",
+            "--quiet",
+            "--wait",
+            "--pipe",
+            "--collect",
+            f"--slice={SLICE}",
+            f"--unit={unit(kind, run)}",
+            *(f"--property={p}" for p in properties),
+            "sh",
+            f"{scratch}/{ON_HOSTS}",
+            kind,
+            scratch,
+            account,
+            str(LEADER_SECONDS),
+        ),
+        f"boot {', '.join(b.name for b in boots)} in isolation",
+        deadline=LONG,
+        stop=stop(kind, run),
+        accept=None,
     )
-    return plan
 
 
 def _lines(items: Sequence[str]) -> str:

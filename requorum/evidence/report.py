@@ -61,36 +61,32 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
     length = (max(times) - min(times)).total_seconds() if times else 0.0
     failed = [(step, stage) for step in steps for stage in step.stages if stage.outcome == "failed"]
     open_ = [(step, stage) for step in steps for stage in step.stages if stage.outcome is None]
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            outcome=title,
-            tone=tone,
-            meaning=meaning,
-            summary=content,
-            run=run,
-            steps=steps,
-            cluster=content.get("cluster") or run.get("cluster") or "unknown",
-            recovery=content.get("recovery_seconds")
-            or {"total": length, "action_seconds": None, "proof_seconds": None},
-            stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
-            stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
-            before=_unstaged(entries),
-            **_counts(steps, entries),
-            sources=_sources(content, entries),
-            findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
-            checked_only=outcome == "checked",
-            members=_members(content),
-            retire=_retire(content, run),
-            accepted=content.get("accepted") or [],
-            drawing=_drawing(entries, steps, length),
-            longest=max((step.seconds for step in steps), default=0) or 1,
-            checked=checked,
-            count=len(entries),
-            started=content.get("started") or run.get("time"),
-            finished=content.get("finished") or end.get("time"),
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        outcome=title,
+        tone=tone,
+        meaning=meaning,
+        summary=content,
+        run=run,
+        steps=steps,
+        cluster=content.get("cluster") or run.get("cluster") or "unknown",
+        recovery=content.get("recovery_seconds") or {"total": length, "action_seconds": None, "proof_seconds": None},
+        stopped=next(iter(failed or open_), None) if outcome not in ("recovered", "checked") else None,
+        stopped_at=_where(content.get("stopped_at") or end.get("stopped_at")),
+        before=_unstaged(entries),
+        **_counts(steps, entries),
+        sources=_sources(content, entries),
+        findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
+        checked_only=outcome == "checked",
+        members=_members(content),
+        retire=_retire(content, run),
+        accepted=content.get("accepted") or [],
+        drawing=_drawing(entries, steps, length),
+        longest=max((step.seconds for step in steps), default=0) or 1,
+        checked=checked,
+        count=len(entries),
+        started=content.get("started") or run.get("time"),
+        finished=content.get("finished") or end.get("time"),
     )
 
 

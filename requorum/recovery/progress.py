@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
@@ -74,7 +74,7 @@ class Progress:
         by_ip = {member.ip: member for member in inventory.members}
         rows: list[dict[str, object]] = []
         for status in self.status:
-            ip = status.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]")
+            ip = address(status.endpoint).host
             member = by_ip.get(ip)
             revision, digest = self.hashes.get(status.endpoint, (status.revision, None))
             rows.append(

@@ -62,3 +62,11 @@ def test_a_procedures_row_holds_no_code() -> None:
     values = [value for row in PROCEDURES for value in vars(row).values()]
     parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
     assert {type(part) for part in parts} <= {str, bool}
+
+
+def test_a_function_fits_a_screen_and_a_file_fits_a_head() -> None:
+    texts = {module: path.read_text(encoding="utf-8") for module, path in HOUSE.items()}
+    assert not [module for module, text in texts.items() if text.count("\n") > 600]
+    nodes = [(module, node) for module, text in texts.items() for node in ast.walk(ast.parse(text))]
+    functions = [(module, node) for module, node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [f"{m}.{node.name}" for m, node in functions if (node.end_lineno or 0) - node.lineno >= 50]

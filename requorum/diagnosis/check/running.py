@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from requorum.cluster import deephaven, etcdctl, quorum
+from requorum.cluster.etcd import Address, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import MemberFacts
@@ -120,9 +121,8 @@ def _endpoints(seen: Seen) -> dict[str, str]:
     found = {}
     for member in seen.terms.old_members:
         config = seen.configs.get(member.host)
-        scheme = config.client_urls[0].split(":")[0] if config else "https"
-        ip = f"[{member.ip}]" if ":" in member.ip else member.ip
-        found[f"{scheme}://{ip}:{seen.terms.inventory.etcd.client_port}"] = member.host
+        scheme = address(config.client_urls[0]).scheme if config else "https"
+        found[Address(scheme, member.ip, seen.terms.inventory.etcd.client_port).url] = member.host
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from requorum.cluster import deephaven, etcd, etcdctl
-from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcd import Address, MemberConfig, address
 from requorum.cluster.etcdctl import Status
 from requorum.command import Result, look
 from requorum.hosts import system, systemd
@@ -126,14 +126,8 @@ def _on_configuration_server(
 
 def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:
     port = run.inventory.etcd.client_port
-    scheme = "https"
-    for config in new_configs.values():
-        scheme = config.client_urls[0].split(":")[0]
-    return ",".join(f"{scheme}://{_bracketed(ip)}:{port}" for ip in run.terms.new_ips)
-
-
-def _bracketed(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip
+    scheme = next((address(config.client_urls[0]).scheme for config in new_configs.values()), "https")
+    return ",".join(Address(scheme, ip, port).url for ip in run.terms.new_ips)
 
 
 def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
@@ -186,7 +180,7 @@ def it_is_one_cluster(run: Run, progress: Progress) -> None:
 def not_one_cluster(found: list[Status], ips: tuple[str, ...]) -> str | None:
     """Pure: what is wrong with these members, None if nothing."""
     wrong = []
-    addresses = {s.endpoint.split("//")[-1].rsplit(":", 1)[0].strip("[]") for s in found}
+    addresses = {address(s.endpoint).host for s in found}
     if addresses != set(ips):
         wrong.append(f"the members are {', '.join(sorted(addresses))}")
     if len({s.cluster_id for s in found}) != 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from requorum.cluster import archive, deephaven
-from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.etcd import MemberConfig, address
 from requorum.command import Result, look
 from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
@@ -49,7 +49,7 @@ def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
     new: dict[str, MemberConfig] = {}
     problems = []
     for member in run.inventory.members:
-        mine = [c for c in found.values() if _address(c) == member.ip]
+        mine = [c for c in found.values() if address(c.peer_url).host == member.ip]
         if len(mine) != 1:
             problems.append(f"{len(mine)} configurations for {member.name} at {member.ip}")
         elif mine[0].token != terms.mark.token:
@@ -67,17 +67,13 @@ def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
     return new
 
 
-def _address(config: MemberConfig) -> str:
-    return config.peer_url.split("//")[-1].rsplit(":", 1)[0].strip("[]")
-
-
 def certificates_are_right(run: Run) -> None:
     """Each certificate that a configuration names chains to its CA, names the address, has not expired."""
     terms = run.terms
     host = terms.configuration_server
     answers = run.ask(
         {
-            (path, cert): certificates.ask_archived(host, path.rsplit("/", 1)[0], cert, _address(config))
+            (path, cert): certificates.ask_archived(host, path.rsplit("/", 1)[0], cert, address(config.peer_url).host)
             for path, config in facts.archived_configs(run).items()
             for cert in config.certificates
         }
@@ -138,8 +134,8 @@ def servers_are_installed(run: Run) -> None:
         config, member = configs[machine.name], terms.member_on(machine.name)
         if config is None or not is_new(terms, config):
             return f"{settings.config} is of the token {config.token if config else 'none'}"
-        if _address(config) != member.ip:
-            return f"{settings.config} is for {_address(config)}, not {member.ip}"
+        if address(config.peer_url).host != member.ip:
+            return f"{settings.config} is for {address(config.peer_url).host}, not {member.ip}"
         if machine.see.service(settings.unit).systemd_properties["LoadState"] != "loaded":
             return f"no {settings.unit}"
         readable = ["test", "-r", settings.config]
