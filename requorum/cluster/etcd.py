@@ -351,6 +351,8 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
 
 # -- restoring ---------------------------------------------------------------------------------------------------
 
+RESTORE_SECONDS = HUGE  # the deadline of one restore, in Step 4 and on trial
+
 
 def restore(
     host: str,
@@ -389,7 +391,7 @@ def restore(
             f"--data-dir={part}",
             *flags,
             why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""),
-            deadline=HUGE,
+            deadline=RESTORE_SECONDS,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),

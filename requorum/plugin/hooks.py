@@ -30,10 +30,8 @@ from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.plugin import advice
-from requorum.plugin import options as commandline
+from requorum.plugin import advice, options
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
-from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import run as locking
 from requorum.run import terms
@@ -97,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
         if hosts:
             inventory = inventories.load(inventories.find(hosts, ROOT))
-            commandline.check(config.getoption, config.stash[PROCEDURE], inventory)
+            options.check(config.getoption, config.stash[PROCEDURE], inventory)
             config.stash[INVENTORY] = inventory
     except Refusal as refusal:
         raise pytest.UsageError(str(refusal)) from None
@@ -133,7 +131,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _cases(config: pytest.Config) -> list[Case]:
     nothing_begun = Marker(run="", token="", phase=Phase.OPEN, by="")
-    return checks.cases(Terms(config.stash[INVENTORY], nothing_begun, commandline.gone(config.getoption)))
+    return checks.cases(Terms(config.stash[INVENTORY], nothing_begun, options.gone(config.getoption)))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -156,20 +154,10 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
     if config.stash[PROCEDURE].confirms and not config.getoption("collectonly") and not config.getoption("plan"):
-        _confirm(config, config.stash[INVENTORY].cluster, config.stash[PROCEDURE].does)
-
-
-def _confirm(config: pytest.Config, cluster: str, does: str) -> None:
-    """The cluster's name from --confirm or from the terminal; a wrong one ends the run before any host is asked."""
-    word = config.getoption("confirm")
-    if word is None:
-        word = commit.asked(f"\nThis {does}. Type the cluster's name to go on ({cluster}): ")
-        if word is None:
-            raise pytest.UsageError(f"nobody is there to confirm\n    → add --confirm={cluster}")
-    if word != cluster:
-        raise pytest.UsageError(
-            f"--confirm: {word!r} is not the name of this cluster\n    → it is {cluster}; nothing was done"
-        )
+        try:
+            options.confirm(config.getoption, config.stash[PROCEDURE], config.stash[INVENTORY].cluster)
+        except Refusal as refusal:
+            raise pytest.UsageError(str(refusal)) from None
 
 
 # -- the run -----------------------------------------------------------------------------------------------------
@@ -195,13 +183,13 @@ def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], A
 
 def options_of(config: pytest.Config, inventory: Inventory) -> Options:
     """The operator's words as one value."""
-    accepted = commandline.accepted(config.getoption, inventory)
+    accepted = options.accepted(config.getoption, inventory)
     return Options(
         snapshot=config.getoption("snapshot"),
         salvage=config.getoption("salvage"),
         skip_hash=config.getoption("skip_hash") or next(iter(accepted.hosts("on-disk")), None),
         rebuild=config.getoption("rebuild"),
-        gone=commandline.gone(config.getoption),
+        gone=options.gone(config.getoption),
         accepted=accepted,
         since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
@@ -210,7 +198,7 @@ def options_of(config: pytest.Config, inventory: Inventory) -> Options:
         looks=config.stash[PROCEDURE].looks,
         members=config.getoption("members") or "",
         off=config.getoption("off"),
-        seconds=config.getoption("seconds") or commandline.DIRECT_SECONDS,
+        seconds=config.getoption("seconds") or options.DIRECT_SECONDS,
         operator=f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
         hosts=shlex.quote(config.getoption("hosts") or "NAME"),
         discard=config.getoption("discard_new_writes"),

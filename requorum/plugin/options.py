@@ -14,6 +14,7 @@ from requorum.command import LONG
 from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
+from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import accepted as accept
 from requorum.run.accepted import Accepted
@@ -74,6 +75,19 @@ def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     for host in gone(option):
         _gone(host, inventory)
     accepted(option, inventory)
+
+
+def confirm(option: Option, procedure: Procedure, cluster: str) -> None:
+    """The cluster's name from --confirm or from the terminal, before any host is asked. Raises `Refusal` for another.
+
+    The commit prompt is `recovery/commit`'s."""
+    word = option("confirm")
+    if word is None:
+        word = commit.asked(f"\nThis {procedure.does}. Type the cluster's name to go on ({cluster}): ")
+    if word is None:
+        raise Refusal("--confirm", "is not given, and nobody is there to confirm", f"add --confirm={cluster}")
+    if word != cluster:
+        raise Refusal("--confirm", f"{word!r} is not the name of this cluster", f"it is {cluster}; nothing was done")
 
 
 def _paths(option: Option, inventory: Inventory) -> None:
