@@ -169,13 +169,15 @@ Action = Command | Copy | Fetch
 
 @dataclass(frozen=True)
 class Result:
-    """What a command gave. `seconds` includes the way there and back."""
+    """What a command gave. `seconds` includes the way there and back; `planned`: it is a dry run's, where a placeholder
+    may stand for a word."""
 
     command: Command
     code: int
     stdout: str
     stderr: str
     seconds: float
+    planned: bool = False
 
     @property
     def ok(self) -> bool:

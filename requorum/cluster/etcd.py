@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from requorum import yaml_text
 from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
 from requorum.hosts.certificates import Certificate
-from requorum.hosts.question import FORESEEN, NAME, PATH, Question, checked, plain
+from requorum.hosts.question import NAME, PATH, Question, checked, is_foreseen, plain
 from requorum.hosts.systemd import Unit
 from requorum.refusal import Refusal
 
@@ -56,7 +56,8 @@ def address(url: str) -> Address:
 
 def is_url(text: str) -> bool:
     """Whether it is a member's: it goes into configurations, command lines and a hosts file."""
-    return bool(address(text).host)
+    scheme = address(text).scheme
+    return bool(scheme) and ("‹" not in scheme or is_foreseen(scheme))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
     if not 0 < election <= MOST_ELECTION_SECONDS:
         raise ValueError(f"election-timeout {election} s")
     members = str(data["initial-cluster"])
-    for one in members.split(",") if not FORESEEN.fullmatch(members) else ():
+    for one in members.split(",") if not is_foreseen(members) else ():
         name, _, at = one.partition("=")
         url("initial-cluster", at)
         checked(where, "name in initial-cluster", name, NAME)

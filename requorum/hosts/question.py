@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,13 +16,19 @@ T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # of a member, a run, a role, a unit, a token
 PATH = re.compile(r"(/[A-Za-z0-9._+@:,=~-]+)+/?|/")  # absolute, without a word that a shell or a listing would misread
-FORESEEN = re.compile(r"‹[A-Za-z0-9._-]+›")  # what a plan puts for a word that nobody knows yet; harmless anywhere
+FORESEEN = re.compile(r"‹[A-Za-z0-9._-]+›")  # what a plan puts for a word that nobody knows yet
+_planned = ContextVar("planned", default=False)  # whether the answer that is being read is a dry run's
+
+
+def is_foreseen(text: str) -> bool:
+    """Whether it is a plan's placeholder, in a plan's own answer: a real host's is none."""
+    return _planned.get() and FORESEEN.fullmatch(text) is not None
 
 
 def checked(host: str, what: str, text: str, pattern: re.Pattern[str]) -> str:
     """A host's own word, held against a strict pattern. Raises `Refusal`; `..` never passes."""
-    known = pattern.fullmatch(FORESEEN.sub("x", text)) or pattern.fullmatch(text) or FORESEEN.fullmatch(text)
-    if known and ".." not in text.split("/"):
+    foreseen = _planned.get() and pattern.fullmatch(FORESEEN.sub("x", text))
+    if (pattern.fullmatch(text) or foreseen or is_foreseen(text)) and ".." not in text.split("/"):
         return text
     raise Refusal(host, f"its {what} is {text[:200]!r}, which is no {what} that can be used", "look at that host")
 
@@ -52,6 +59,7 @@ class Question(Generic[T]):
 
     def understand(self, answers: Sequence[Result]) -> T:
         """The value. Raises `Refusal` also for what its reader did not foresee: no answer ends in a traceback."""
+        outer = _planned.set(any(answer.planned for answer in answers))
         try:
             return self.read(*answers)
         except (Refusal, AssertionError):
@@ -64,3 +72,5 @@ class Question(Generic[T]):
                 f"gave an answer that is not understood ({why[:200]!r}) to: {self.commands[0].why}",
                 f"look at what it prints: {line[:400]}",
             ) from error
+        finally:
+            _planned.reset(outer)

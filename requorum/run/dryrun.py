@@ -111,10 +111,9 @@ class Planning(Run):
         told = super().look([answer[0] for answer in foreseen if isinstance(answer, tuple)])
         # A fleet answers host by host, so the answers are put in the order of the questions again by their command.
         answers = {id(result.command): result for result in told}
-        return [
-            answer if isinstance(answer, Result) else replace(answer[1](answers[id(answer[0])]), command=command)
-            for command, answer in zip(commands, foreseen, strict=True)
-        ]
+        said = [a if isinstance(a, Result) else a[1](answers[id(a[0])]) for a in foreseen]
+        pairs = zip(commands, said, strict=True)
+        return [replace(answer, command=command, planned=True) for command, answer in pairs]
 
     def attempt(self, plan: Sequence[Command]) -> dict[str, FleetError]:
         self._carry_out(plan)
@@ -128,7 +127,7 @@ class Planning(Run):
         if plan:
             self.stages[-1].plans.append((plan, bookkeeping))
         said = [self.forecast.note(action) for action in plan]
-        return [result for result in said if result is not None]
+        return [replace(result, planned=True) for result in said if result is not None]
 
     def prove(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -54,6 +55,15 @@ def test_what_is_not_understood_is_a_refusal_that_names_the_host_and_no_tracebac
     with pytest.raises(Refusal, match=r"etcd-1: gave an answer that is not understood .* to: what it says") as refused:
         question.understand([said])
     assert "\x1b" not in str(refused.value)
+
+
+def test_a_plans_placeholder_is_a_word_in_a_plans_answer_alone() -> None:
+    question = Question(look("a", "x", why="a"), lambda result: checked("a", "run", result.stdout, PATH))
+    real = Result(question.commands[0], 0, "/base/‹run›/x", "", 0.0)
+    assert question.understand([replace(real, planned=True)]) == "/base/‹run›/x"
+    for text in ("/base/‹run›/x", "‹run›"):
+        with pytest.raises(Refusal, match="a: its run is"):
+            question.understand([replace(real, stdout=text)])
 
 
 @pytest.mark.parametrize("text", ["../x", "a b", "a\nb", "", "-rf", "a;b", "$(x)", "\x1b[2J", "a" * 129, "a/b", "é"])

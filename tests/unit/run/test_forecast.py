@@ -160,8 +160,11 @@ def test_a_unit_that_is_set_aside_is_not_found_and_a_started_one_runs(forecast: 
 
 def test_an_installed_configuration_has_the_new_token_and_the_members_address(forecast: Forecast) -> None:
     plan(forecast, deephaven.unpack_server(build.inventory(), "etcd-2", "/s.tgz", 2))
-    text = told(forecast, look("etcd-2", "cat", build.inventory().etcd.config, why="")).stdout
-    config = etcd.parse_config(text, "here")
+    question = etcd.ask_config("etcd-2", build.inventory().etcd.config)
+    answer = told(forecast, question.commands[0])
+    config = question.understand([replace(answer, planned=True)])
+    assert isinstance(config, etcd.MemberConfig)
+    assert isinstance(question.understand([answer]), etcd.EtcdError), "from a real host the placeholders are no words"
     assert (config.token, config.peer_url) == ("‹token›", "‹peer-scheme›://10.0.0.12:2380")
 
 
