@@ -198,7 +198,8 @@ class Result:
         said = [line for line in (self.stderr + "\n" + self.stdout).splitlines() if line.strip()]
         if len(said) > 1 and said[-1].endswith("Exiting with failure status due to previous errors"):
             said.pop()  # tar's last word; the reason stands before it
-        return said[-1].strip() if said else "(it printed nothing)"
+        late = f"it did not end within {self.command.deadline} s" if self.code in (124, 137) else ""
+        return said[-1].strip() if said else late or "(it printed nothing)"
 
 
 def look(

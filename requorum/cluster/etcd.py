@@ -218,7 +218,7 @@ def ask_tools(host: str) -> Question[Tools]:
         (
             look(host, "etcd", "--version", why="version of etcd", root=False),
             look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
-            look(host, "sh", "-c", usage, why="what the tool can do", root=False),
+            look(host, "sh", "-c", usage, why="options of that tool", root=False),
         ),
         _read_tools,
     )
@@ -232,6 +232,8 @@ def parse_version(text: str) -> str | None:
 
 def _read_tools(version: Result, where: Result, usage: Result) -> Tools:
     host, found, lines = version.command.host, parse_version(version.stdout), where.stdout.strip().splitlines()
+    if mute := next((answer for answer in (version, where, usage) if answer.hindered and answer.code != 127), None):
+        raise EtcdError(host, f"cannot be asked for the {mute.command.why}: {mute.words}", "look at it, then run again")
     if found is None:
         raise EtcdError(host, "has no etcd in its PATH", "install the etcd that the other members run")
     if not lines:

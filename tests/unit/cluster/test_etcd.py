@@ -211,6 +211,10 @@ class TestTools:
         with pytest.raises(EtcdError, match="etcd-2: has no etcd in its PATH"):
             understood(etcd.ask_tools("etcd-2"), "", "/usr/bin/etcdctl", USAGE_35)
 
+    def test_a_host_that_is_too_slow_to_answer_is_not_one_without_etcd(self) -> None:
+        with pytest.raises(EtcdError, match="etcd-2: cannot be asked for the version of etcd: it did not end"):
+            understood(etcd.ask_tools("etcd-2"), "", "/usr/bin/etcdctl", USAGE_35, code=124)
+
     def test_a_host_without_client_tools_is_named(self) -> None:
         with pytest.raises(EtcdError, match="etcd-2: has neither etcdutl nor etcdctl"):
             understood(etcd.ask_tools("etcd-2"), VERSION, "\n", USAGE_35)

@@ -27,7 +27,7 @@ WRITTEN = probes.ask_written(build.terms(), "https://10.0.0.11:2379")
         (FOREIGN, "", 0, None),
         (FOREIGN, "/data/new/member/x\n/data/new/y\n", 0, "/data/new/member/x is not etcd's alone"),
         (FOREIGN, "", 1, None),  # a running etcd takes files away meanwhile
-        (FOREIGN, "", 124, "/data/new cannot be looked through: (it printed nothing)"),
+        (FOREIGN, "", 124, "/data/new cannot be looked through: it did not end within 60 s"),
         (KEYS, "", 0, None),
         (KEYS, "/etc/etcd/peer.key\n", 0, "everybody can read /etc/etcd/peer.key"),
         (KEYS, "", 1, "the keys cannot be looked at: (it printed nothing)"),
