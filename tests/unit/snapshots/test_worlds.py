@@ -1,0 +1,205 @@
+"""Worlds: generated as truth first, then what each look would show of it; the oracle computes from the truth alone.
+
+A world has members with a log and what they had applied of it, what a look at each disk comes to, and backups. Raft is
+played by its rule for votes; everything after it is the project's own decision.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from requorum.snapshots import attempts, choice, ranking
+from requorum.snapshots.family import Family
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import SnapshotError, Source
+from requorum.snapshots.survivors import Salvaged
+from tests.unit.snapshots.test_choice import LOST, disk
+
+ANEW = "/anew"  # a save that holds nothing of the lost cluster
+WHOLE, NOTHING, COULD_NOT, GIVEN_UP = "whole", "nothing", "could not", "given up"
+
+
+@dataclass(frozen=True)
+class Member:
+    """Entries 1 to `log` are in its log, of which `applied` are in its database; `looks`: what its disk comes to;
+    `anew`: its entries are those of an empty cluster that began with the same token, later."""
+
+    log: int
+    applied: int
+    looks: str = WHOLE
+    anew: bool = False
+
+    @property
+    def last(self) -> tuple[bool, int]:
+        """By which Raft compares logs: what began later has the higher term."""
+        return self.anew, self.log
+
+
+@dataclass(frozen=True)
+class World:
+    """`backups`: (revision, whether the file is whole). `elected`: which of those that Raft may elect it elects."""
+
+    members: tuple[Member, ...]
+    backups: tuple[tuple[int, bool], ...] = ()
+    elected: int = 0
+
+    @property
+    def acknowledged(self) -> int:
+        """The last entry that a majority had in its log, before any of them began anew."""
+        logs = (9 if member.anew else member.log for member in self.members)
+        return sorted(logs, reverse=True)[len(self.members) // 2]
+
+    @property
+    def readable(self) -> int:
+        """The last acknowledged entry that a readable disk holds, 0 for none."""
+        held = [min(m.log, self.acknowledged) for m in self.members if m.looks == WHOLE and not m.anew]
+        return max(held, default=0)
+
+
+def electable(world: World, taken: list[int]) -> list[int]:
+    """Who may lead the copies: a majority must have no more in its log. Stand-ins have nothing."""
+    quorum = len(world.members) // 2 + 1
+    lasts = [world.members[n].last for n in taken] + [(False, 0)] * max(quorum - len(taken), 0)
+    return [n for n in taken if sum(last <= world.members[n].last for last in lasts) >= quorum]
+
+
+def salvaged(world: World) -> Salvaged:
+    """What a salvage of this world gives."""
+    hosts = {n: f"etcd-{n + 1}" for n in range(len(world.members))}
+    taken = [n for n, member in enumerate(world.members) if member.looks == WHOLE]
+    found = Salvaged(
+        None,
+        members=len(world.members),
+        lineage=LOST,
+        could_not=tuple((hosts[n], "it is odd") for n, m in enumerate(world.members) if m.looks == COULD_NOT),
+        given_up=tuple((hosts[n], "--gone") for n, m in enumerate(world.members) if m.looks == GIVEN_UP),
+    )
+    if not taken:
+        return replace(found, lineage=None)
+    leaders = electable(world, taken)
+    leader = leaders[world.elected % len(leaders)]
+    path = ANEW if world.members[leader].anew else "/s"
+    source = Source("salvage", "etcd-1", path, "s", 1, "now", world.members[leader].log, 1, LOST)
+    shown = tuple((hosts[n], world.members[n].applied) for n in taken)
+    found = replace(found, how="together", survivors=tuple(hosts[n] for n in taken), hosts=(), databases=shown)
+    return attempts.measured(found, source)
+
+
+def rows(world: World) -> tuple[Candidate, ...]:
+    found = []
+    for number, (revision, whole) in enumerate(world.backups):
+        source = Source("file", None, f"/{number}.snap", f"{number}", 1, "2026-01-01T00:00:00Z", revision, 1, LOST)
+        row = ranking.of(source)
+        found.append(row if whole else replace(row, source=None, problem="is cut off"))
+    return tuple(found)
+
+
+def restored(world: World) -> choice.Decision | None:
+    """What a run restores unasked; None where it stops."""
+    disks = (disk(1, LOST),) if any(member.looks == WHOLE for member in world.members) else ()  # for the table's rows
+    found = choice.Found(rows(world), disks, Family((LOST,)), None, salvaged(world))
+    if choice.refusal(found):
+        return None
+    try:
+        return choice.decide(found)
+    except SnapshotError:
+        return None
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    size, length = draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 9))
+    members = []
+    logs = [draw(st.integers(0, length)) for _ in range(size)]
+    acknowledged = sorted(logs, reverse=True)[size // 2]
+    for log in logs:
+        looks = draw(st.sampled_from((WHOLE, WHOLE, NOTHING, COULD_NOT, GIVEN_UP)))
+        members.append(Member(log, draw(st.integers(0, min(log, acknowledged))), looks))
+    further = max((m.applied for m in members if m.looks == WHOLE), default=0)
+    for number in draw(st.sets(st.integers(0, size - 1), max_size=2)) if further > 1 else ():
+        if members[number].applied < further:  # else nobody could tell
+            began = draw(st.integers(1, further - 1))
+            members[number] = Member(began, began, WHOLE, anew=True)
+    if any(m.anew for m in members):
+        acknowledged = further  # backups are of the lost history
+    backup = st.tuples(st.integers(0, acknowledged), st.booleans())
+    backups = draw(st.lists(backup, max_size=3)) if acknowledged else []
+    return World(tuple(members), tuple(backups), draw(st.integers(0, 4)))
+
+
+def holds(world: World) -> None:
+    """What is restored unasked lacks no acknowledged entry that a readable disk held, nor is a loss said too small."""
+    decision = restored(world)
+    event("stopped" if decision is None else "went on")  # shown by --hypothesis-show-statistics
+    if decision is None:
+        return
+    revision = 0 if decision.source.path == ANEW else decision.source.revision or 0
+    assert revision >= world.readable
+    assert revision >= max((r for r, _ in world.backups), default=0)
+    if decision.loss.certain == 0 and decision.loss.possible == 0:
+        assert revision >= world.acknowledged, "it is said that nothing is missing"
+    if decision.loss.certain is not None:
+        assert decision.loss.certain <= max(world.acknowledged, *(m.log for m in world.members)) - revision + 9
+
+
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_what_is_restored_unasked_lacks_no_acknowledged_entry_that_a_readable_disk_held(world: World) -> None:
+    holds(world)
+
+
+@pytest.mark.matrix  # a minute
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_the_same_holds_in_ten_thousand_worlds(world: World) -> None:
+    holds(world)
+
+
+def test_the_share_of_worlds_that_stop_is_known() -> None:
+    """Of three members whose disks come to anything, with a whole backup: a run stops where it must, not elsewhere."""
+    looks = (WHOLE, NOTHING, COULD_NOT, GIVEN_UP)
+    ends = Counter(
+        restored(World((Member(5, 5, a), Member(5, 4, b), Member(4, 4, c)), ((3, True),))) is None
+        for a in looks
+        for b in looks
+        for c in looks
+    )
+    print(f"{ends[True]} of {ends.total()} worlds stop")
+    doubted = sum(COULD_NOT in (a, b, c) and [a, b, c].count(WHOLE) < 2 for a in looks for b in looks for c in looks)
+    assert ends[True] == doubted
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World((Member(9, 9, NOTHING),) * 3, ((9, True),)),
+        World((Member(9, 8), Member(9, 9, NOTHING), Member(9, 9, NOTHING)), ((5, True),)),
+        World((Member(9, 8), Member(9, 9, GIVEN_UP), Member(9, 9, GIVEN_UP)), ((5, True),)),
+        World((Member(9, 8), Member(9, 8), Member(9, 9, COULD_NOT)), ((5, True),)),
+        World((Member(9, 8), Member(9, 8), Member(9, 7), Member(9, 9, NOTHING), Member(9, 9, NOTHING)), ((5, True),)),
+        World((Member(3, 3), Member(9, 9, NOTHING), Member(9, 9, NOTHING)), ((8, True),)),
+        World((Member(9, 8), Member(9, 8), Member(8, 8))),
+        World((Member(9, 8), Member(9, 9, NOTHING), Member(9, 9, NOTHING))),
+        World((Member(9, 8, NOTHING),), ((9, True),)),
+    ],
+    ids=[
+        "all wiped, a fresh backup",
+        "two reinstalled, one whole",
+        "two gone",
+        "one of three unreadable",
+        "five with two lost",
+        "backup further on than the survivor",
+        "all whole but stopped",
+        "no backup at all, a whole survivor",
+        "one member, new machine",
+    ],
+)
+def test_on_ordinary_nights_it_does_not_stop(world: World) -> None:
+    decision = restored(world)
+    assert decision is not None
+    assert (decision.source.revision or 0) >= world.readable
