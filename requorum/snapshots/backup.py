@@ -27,7 +27,7 @@ from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshots import anew, bolt, files, manifest, on_host, snapshot
+from requorum.snapshots import anew, bolt, files, manifest, on_host, processes, snapshot
 from requorum.snapshots.anew import Anew
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
@@ -386,12 +386,14 @@ def ask_up(inventory: Inventory, host: str) -> Question[tuple[str, ...]]:
 
 def keep_what_is_up(run: Run, tonight: Tonight) -> None:
     """No host needs to answer for a backup: of one that does not, what was kept before stays."""
-    inventory, hosts = run.inventory, run.terms.deephaven_hosts
+    inventory, hosts, before = run.inventory, run.terms.deephaven_hosts, processes.last_up(run.inventory)
     found = run.fleet.each(hosts, lambda machine: machine.ask(ask_up(inventory, machine.name)))
     up = {}
     for host, names in found.items():
         if isinstance(names, tuple) and names:
             up[host] = names
+            if gone := sorted(set(before.get(host, ())) - set(names)):
+                run.note(f"{host}: not up any more, and expected no more: {', '.join(gone)}")
         elif isinstance(names, tuple | Refusal):
             why = f": {names.what}" if isinstance(names, Refusal) else ""
             run.note(f"{host}: which processes are up is not known tonight{why}")

@@ -57,7 +57,10 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
         return Ruling(Verdict.FAILS, f"monit watches {', '.join(etcds)}")
     if down:
         return told(f"not up: {', '.join(down)}; name in expect.off of the inventory what is off on purpose")
-    return ruled([], f"{', '.join(wanted) or 'none'} up" if processes else "no monit")
+    off = deephaven.not_up({name: status for name, status in processes.items() if name not in wanted})
+    words = [f"{', '.join(wanted)} up"] if wanted else []
+    words += [f"off as expected: {', '.join(off)}"] if off else []
+    return ruled([], "; ".join(words) or ("no process is expected up" if processes else "no monit"))
 
 
 # -- a run of ours -----------------------------------------------------------------------------------------------

@@ -49,7 +49,10 @@ def test_a_backup_keeps_what_is_up_and_what_it_knew_of_a_host_that_tells_nothing
     vault.keep_processes({"query-1": ("worker",), "infra-1": ("cs", "gone")})
     backup.keep_what_is_up(cast(Run, run), Tonight(vault))
     assert processes.last_up(inventory) == {"infra-1": ("cs",), "query-1": ("worker",)}
-    assert notes == ["query-1: which processes are up is not known tonight"]
+    assert notes == [
+        "infra-1: not up any more, and expected no more: gone",
+        "query-1: which processes are up is not known tonight",
+    ]
     assert stat.S_IMODE(path(inventory).stat().st_mode) == 0o600
     assert [found.name for found in vault.directory.iterdir()] == ["lab-processes.json"], "no draft is left"
 

@@ -236,14 +236,16 @@ def test_processes_that_are_off_are_told() -> None:
 
 
 @pytest.mark.parametrize(("off", "last_up"), [(["b"], {}), ([], {"infra-1": ("a",)})])
-def test_a_process_that_is_not_expected_up_is_not_told(off: list[str], last_up: dict[str, tuple[str, ...]]) -> None:
+def test_a_process_that_is_not_expected_up_is_in_order_and_named(
+    off: list[str], last_up: dict[str, tuple[str, ...]]
+) -> None:
     of = World(
         terms=build.terms(of=build.inventory(expect={"off": off})),
         says=[("infra-1", "dh_monit", (0, "a OK Process\nb Not monitored Process\n"))],
         seen={"last_up": last_up},
     )
     finding = of.findings()["infra-1", "monit"]
-    assert (finding.verdict, finding.found) == ("holds", "a up")
+    assert (finding.verdict, finding.found) == ("holds", "a up; off as expected: b (Not monitored)")
 
 
 @pytest.mark.parametrize(
