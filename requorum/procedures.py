@@ -52,6 +52,12 @@ PROCEDURES = (
         does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
         takes=("snapshot",),
     ),
+    Procedure(
+        "runbook/close",
+        "closed",
+        refuses="::test_given_",
+        does="ends the unfinished run whose cluster people finished by hand",
+    ),
     Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
     Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
     Procedure(

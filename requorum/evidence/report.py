@@ -31,6 +31,7 @@ OUTCOMES = {
     "checked": ("Checked", "good", "Everything that can be asserted without a change was asserted."),
     "planned": ("Planned", "good", "Nothing was changed. What would be done is in plan.txt, beside this page."),
     "rolled-back": ("Rolled back", "good", "The state before the run was put back, and proven."),
+    "closed": ("Closed", "good", "The cluster that people finished was proven healthy, and its run is over."),
     "backed-up": ("Backed up", "good", "A snapshot was saved, and proven whole."),
     "drilled": ("Drilled", "good", "A backup was restored in the lab, and proven."),
     "diagnosed": ("Diagnosed", "good", "What was found is below."),

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["runbook/backup"], "runbook/backup"),
         (["runbook/rollback"], "runbook/rollback"),
         (["runbook/retry"], "runbook/retry"),
+        (["runbook/close"], "runbook/close"),
         (["runbook/drill/test_drill.py"], "runbook/drill"),
         (["runbook/troubleshoot/diagnose"], "runbook/troubleshoot/diagnose"),
         (["runbook/troubleshoot/permissions"], "runbook/troubleshoot/permissions"),
@@ -77,7 +78,7 @@ def test_the_steps_are_collected_always() -> None:
 
 def test_whatever_changes_the_cluster_asks_for_its_name() -> None:
     troubleshooting = {f"runbook/troubleshoot/{name}" for name in ("debug_logging", "run_directly", "permissions")}
-    changing = {"runbook", "runbook/rollback", "runbook/retry", *troubleshooting}
+    changing = {"runbook", "runbook/rollback", "runbook/retry", "runbook/close", *troubleshooting}
     assert {p.directory for p in procedures.PROCEDURES if p.confirms} == changing
 
 

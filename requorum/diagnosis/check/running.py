@@ -264,7 +264,8 @@ CHECKS = (
     Check(
         "unfinished run",
         "no run of the runbook is unfinished",
-        "pytest runbook --hosts=NAME carries it on; or give it up (docs/night.md#giving-a-run-up)",
+        "pytest runbook --hosts=NAME carries it on; if people finished it: pytest runbook/close --hosts=NAME; "
+        "or give it up (docs/night.md#giving-a-run-up)",
         cluster,
         judge_marks,
         ask_marks,

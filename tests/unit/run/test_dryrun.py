@@ -144,7 +144,7 @@ def planning(directory: Path, hosts: Hosts, inventory: Inventory | None = None, 
 
 def through(run: Planning, progress: Progress | None = None) -> Planning:
     """Every stage in its order, as pytest would call it."""
-    for nodeid, call in _stages(run, progress or Progress.begin(run)):
+    for nodeid, call in stages(run, progress or Progress.begin(run)):
         run.begin(nodeid)
         try:
             call()
@@ -157,7 +157,7 @@ def through(run: Planning, progress: Progress | None = None) -> Planning:
     return run
 
 
-def _stages(run: Planning, progress: Progress, directory: str = "runbook") -> Iterator[tuple[str, Callable[[], None]]]:
+def stages(run: Planning, progress: Progress, directory: str = "runbook") -> Iterator[tuple[str, Callable[[], None]]]:
     """Each with the fixtures that it names."""
     fixtures = {"run": run, "progress": progress}
     for nodeid in procedures.expected(ROOT / directory, ROOT):
@@ -340,7 +340,7 @@ def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
 ) -> None:
     run = planning(tmp_path, Returned(over))
     with contextlib.suppress(Refusal):
-        for nodeid, call in _stages(run, Progress.begin(run), directory):
+        for nodeid, call in stages(run, Progress.begin(run), directory):
             run.begin(nodeid)
             call()
             if "under_way" in nodeid or "got_to" in nodeid:
