@@ -22,7 +22,7 @@ from requorum.run.terms import Options, Terms
 from requorum.snapshots import bolt, files, manifest, unpacked
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
-from requorum.snapshots.ranking import BY_YOU, Candidate
+from requorum.snapshots.ranking import BY_YOU, Candidate, another_history
 from requorum.snapshots.snapshot import SnapshotError, Source
 
 
@@ -47,7 +47,8 @@ class Drill:
 
 
 def choose(named: str | None, inventory: Inventory | None) -> Drill:
-    """`--snapshot`, else the newest good backup of the inventory's directory, whatever its lineage and age.
+    """`--snapshot`, else the newest good backup of the inventory's directory, whatever its lineage and age, but of the
+    history that is its cluster's own.
 
     Raises `SnapshotError` for a file that is bad, or where there is none.
     """
@@ -57,7 +58,7 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
         found = files.of_files(inventory, None, Family())
     else:
         found = []
-    good = [candidate for candidate in found if candidate.source]
+    good = [c for c in found if c.source and (c.named or not another_history(c, found))]
     if not good:
         directory = inventory.snapshot.directory if inventory else None
         where = found[0].path if found else directory or "no snapshot"

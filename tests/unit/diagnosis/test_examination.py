@@ -15,6 +15,7 @@ from requorum.cluster import etcd
 from requorum.cluster.peers import DataHash
 from requorum.command import Command, Result
 from requorum.diagnosis import examination, questions
+from requorum.diagnosis.check import survey
 from requorum.diagnosis.sheet import Disk
 from requorum.evidence.journal import Journal
 from requorum.hosts import system, systemd
@@ -24,6 +25,7 @@ from requorum.inventory import Inventory
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from tests.unit import build
+from tests.unit.snapshots.test_files import backup, note
 
 MOVED = build.inventory(
     members=[build.member(n, ip=f"10.0.0.{110 + n}") for n in (1, 2, 3)],
@@ -156,12 +158,17 @@ class Nonsense:
 def test_hosts_that_do_not_answer_are_named_and_the_examination_goes_on(tmp_path: Path) -> None:
     """No host at all can be reached here: everything is unknown, nothing is raised."""
     (tmp_path / "ssh").write_text("Host *\n  ProxyCommand false\n")
-    inventory = build.inventory(transport={"backend": "ssh", "ssh_config": str(tmp_path / "ssh")})
+    note(backup(tmp_path, "a.snap"))
+    transport, kept = {"backend": "ssh", "ssh_config": str(tmp_path / "ssh")}, {"directory": str(tmp_path)}
+    inventory = build.inventory(transport=transport, snapshot=kept)
     with Fleet(inventory, Journal(tmp_path / "run")) as fleet:
         run = Run(inventory, Options(), fleet.journal, fleet)
         silent, clocks = examination.reach(run)
         sheet = examination.sheet(run, silent, clocks)
+        seen = survey.take(run, [])
     assert set(silent) == {"etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"}
     assert clocks == {} and sheet.etcd == {}
     assert sheet.verdict.kind.value == "it is unknown whether quorum is lost"
     assert sheet.unseen
+    assert [row.revision for row in sheet.backups] == [10], "what its backups' manifests say is known all the same"
+    assert seen.backups == sheet.backups

@@ -293,6 +293,15 @@ def test_the_newest_is_found_among_plain_compressed_and_in_folders(tmp_path: Pat
     assert (found.path, found.revision) == (str(newest), 30)
 
 
+def test_a_backup_of_another_history_is_not_the_newest(tmp_path: Path) -> None:
+    ours = backup(tmp_path, "a.snap", hours=2)
+    note(backup(tmp_path, "b.snap", 20, hours=1), revision=20, taken="2100-01-01T00:00:00Z", another=True)
+    found, _ = files.newest_backup(inventory(directory=str(tmp_path)), None)
+    assert found and found.path == str(ours)
+    chosen = drill.choose(None, inventory(directory=str(tmp_path)))
+    assert chosen.source.path == str(ours)
+
+
 def test_where_there_is_no_newest_it_says_why(tmp_path: Path) -> None:
     assert "holds no backup" in files.newest_backup(inventory(directory=str(tmp_path)), None)[1]
     assert "does not exist" in files.newest_backup(inventory(directory=str(tmp_path / "none")), None)[1]
