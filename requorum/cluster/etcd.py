@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from requorum import yaml_text
 from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.question import NAME, PATH, Question, checked, is_foreseen, plain
-from requorum.hosts.systemd import Unit
+from requorum.hosts.systemd import ExecStart, Unit, filled, flags
 from requorum.refusal import Refusal
 
 T = TypeVar("T")
@@ -115,7 +116,10 @@ def parse_config(text: str, where: str) -> MemberConfig:
         raise EtcdError(where, f"is not YAML: {' '.join(plain(str(error)).split())}", "restore it") from None
     if not isinstance(data, dict):
         raise EtcdError(where, "holds no etcd configuration", "restore it")
-    wanted = ("name", "data-dir", "initial-cluster-token", "initial-cluster")
+    return _usable(where, data, ("name", "data-dir", "initial-cluster-token", "initial-cluster"))
+
+
+def _usable(where: str, data: dict[str, Any], wanted: Iterable[str]) -> MemberConfig:
     missing = [key for key in wanted if not data.get(key)]
     if missing:
         raise EtcdError(where, f"lacks {', '.join(missing)}", "restore it")
@@ -173,6 +177,34 @@ def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
 
 
 _FILES = ("cert", "key", "trusted-ca")
+
+
+def told(unit: str, found: ExecStart, files: Mapping[str, str]) -> MemberConfig | str | None:
+    """The configuration that a unit gives etcd by flags and environment, flags before `ETCD_…`, where there is no
+    configuration file, beside which etcd ignores both. Where they do not say all of it, why; None where they say
+    nothing of where data is. `files`: what the environment's files say."""
+    words, values = filled(found, files)
+    said: dict[str, Any] = {n[5:].lower().replace("_", "-"): v for n, v in values.items() if n[:5] == "ETCD_" and v}
+    said |= flags(words)
+    if words[0].rpartition("/")[2] != "etcd" or "config-file" in said:
+        return None
+    urls = {"peer": "initial-advertise-peer-urls", "client": "advertise-client-urls"}
+    wanted = ["name", "data-dir", "initial-cluster-token", "initial-cluster", *urls.values()]
+    for kind, prefix in (("peer", "peer-"), ("client", "")):
+        tls = {f"{part}-file": said.get(f"{prefix}{part}-file", "") for part in _FILES}
+        asked = said.get(f"{prefix}client-cert-auth", "false").lower() not in ("false", "f", "0")
+        said[f"{kind}-transport-security"] = {**tls, "client-cert-auth": asked}
+        if "https:" in said.get(urls[kind], ""):
+            wanted += [f"{prefix}cert-file", f"{prefix}key-file"]
+    named = "data-dir" in said or "wal-dir" in said
+    if found.directory[:1] in ("", "/", "-") and said.get("name"):
+        start = found.directory.lstrip("-") or "/"
+        said["data-dir"] = posixpath.join(start, said.get("data-dir") or f"{said['name']}.etcd")
+        said |= {"wal-dir": posixpath.join(start, said["wal-dir"])} if said.get("wal-dir") else {}
+    try:
+        return _usable("what it says by flags and environment", said, wanted)
+    except EtcdError as error:
+        return f"{unit} starts etcd without a configuration file, and {error.where} {error.what}" if named else None
 
 
 def _certificates(named: Iterable[tuple[str, ...]]) -> tuple[Certificate, ...]:

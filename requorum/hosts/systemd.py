@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -83,22 +84,74 @@ def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
     )
 
 
-def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, ...] | None]:
-    """The words that a unit starts, with the values that it gives them itself; None where nobody tells: it is masked,
-    or starts several things. Of one that systemd does not know any more, what its file says among those `kept`."""
+def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
+    """The same, also of a unit that systemd does not know any more: what its file says among those `kept`. None where
+    nobody tells: it is masked, or starts several things."""
     known = ask_exec(host, unit)
 
-    def read(answer: Result, text: Result) -> tuple[str, ...] | None:
+    def read(answer: Result, text: Result) -> ExecStart | None:
         try:
-            found = known.understand([answer])
+            return known.understand([answer])
         except Refusal:
-            return _started(text.stdout)
-        values = dict(one.split("=", 1) for one in found.environment if "=" in one)
-        words = [part for word in found.words for part in _filled(word, values)]
+            return _kept(text.stdout)
+
+    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started")), read)
+
+
+def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, ...] | None]:
+    """The words that a unit starts, with the values that it gives them itself."""
+    asked = ask_started(host, unit, kept)
+
+    def read(answer: Result, text: Result) -> tuple[str, ...] | None:
+        found = asked.understand([answer, text])
+        if found is None:
+            return None
+        words, values = filled(found, {})
         settings = ((n[5:].lower().replace("_", "-"), value) for n, value in values.items() if n[:5] == "ETCD_")
         return (*words[:1], *(f"--{name}={value}" for name, value in settings), *words[1:])
 
-    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started")), read)
+    return Question(asked.commands, read)
+
+
+# Of an environment's files only what etcd or the command line takes; the rest may be secret.
+_OWN = """
+for file; do
+    path=${file#-}
+    if [ "$path" != "$file" ] && [ ! -e "$path" ] && [ -x "$(dirname "$path")" ]; then continue; fi
+    grep -hE "^[[:space:]]*($0)=" "$path" || [ $? -eq 1 ] || exit 2
+done
+"""
+
+
+def ask_environment(host: str, found: ExecStart) -> Question[dict[str, str] | None]:
+    """What the environment's files say; None where one cannot be read or understood."""
+    used = (word.strip("${}") for word in found.words if word[:1] == "$")
+    names = "|".join(["ETCD_[A-Z0-9_]+", *(name for name in used if NAME.fullmatch(name))])
+    files = found.environment_files
+    script = look(host, "sh", "-c", _OWN, names, *files, why="what the environment's files say", root=False)
+
+    def read(answer: Result) -> dict[str, str] | None:
+        if answer.code or any(character in path for path in files for character in "*?["):
+            return None
+        values = {}
+        for line in answer.stdout.splitlines():
+            name, _, value = (part.strip() for part in line.partition("="))
+            if "\\" in value:
+                return None
+            if "'" in value or '"' in value:
+                if value[0] != value[-1] or len(value) < 2 or value[0] not in "'\"" or value[0] in value[1:-1]:
+                    return None
+                value = value[1:-1]
+            values[name] = value
+        return values
+
+    return Question(script, read)
+
+
+def filled(found: ExecStart, files: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words with their values in them, and the environment; what its `files` say wins."""
+    values = {**dict(one.split("=", 1) for one in found.environment if "=" in one), **files}
+    return tuple(part for word in found.words for part in _filled(word, values)), values
 
 
 def _filled(word: str, values: Mapping[str, str]) -> list[str]:
@@ -107,12 +160,29 @@ def _filled(word: str, values: Mapping[str, str]) -> list[str]:
     return [word] if word[:1] != "$" or value is None else [value] if word[:2] == "${" else value.split()
 
 
-def _started(text: str) -> tuple[str, ...] | None:
-    lines = [line.partition("=")[2].lstrip("-@:+!") for line in text.splitlines() if line.startswith("ExecStart=")]
+def flags(words: Sequence[str]) -> dict[str, str]:
+    """Flag → value, however it is spelled: -flag value, --flag value, --flag=value."""
+    found = {}
+    for word, after in itertools.pairwise([*words, ""]):
+        if word.startswith("-"):
+            name, _, value = word.lstrip("-").partition("=")
+            found[name] = value or after
+    return found
+
+
+def _kept(text: str) -> ExecStart | None:
+    """What a unit's file says by itself."""
+    said: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        name, _, value = line.partition("=")
+        said.setdefault(name.strip(), []).append(value.strip())
+    starts, files = said.get("ExecStart", []), tuple(said.get("EnvironmentFile", []))
     try:
-        return tuple(shlex.split(lines[0])) if len(lines) == 1 else None
+        environment = tuple(one for value in said.get("Environment", []) for one in shlex.split(value))
+        words = tuple(shlex.split(starts[0].lstrip("-@:+!"))) if len(starts) == 1 else ()
     except ValueError:
         return None
+    return ExecStart(words, environment, files, "", (said.get("WorkingDirectory") or [""])[-1], 0) if words else None
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "s": " "}

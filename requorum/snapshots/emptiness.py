@@ -6,7 +6,6 @@ its data is, which stops the run: a backup must not take the place of data that 
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +41,7 @@ class Place:
     links; `earlier`: why earlier ones cannot be read, "" if they can. `runs`: the words that its unit starts, None
     where nobody tells. `processes`: of etcd. `root`: the entries of `data_root`. `unmounted`: file systems that belong
     there and are not mounted, None where nobody tells. `ways`: directory where data would be → where that leads.
+    `told`: "" where flags and environment say all instead of a configuration, why not where they say some of it.
     `strays`: directory below `data_root` that no configuration names → what lies there, and whose it is."""
 
     host: str
@@ -50,6 +50,7 @@ class Place:
     real: str = ""
     earlier: str = ""
     runs: tuple[str, ...] | None = None
+    told: str | None = None
     processes: tuple[str, ...] = ()
     root: Layout = field(default_factory=Layout)
     unmounted: tuple[str, ...] | None = ()
@@ -67,8 +68,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     `ways` and `strays` are asked next, since they follow from that.
     """
     host, unit = known.host, settings.unit
-    kept = [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
-    starts, root = systemd.ask_start(host, unit, kept), ask_layout(host, settings.data_root, 1)
+    starts, root = systemd.ask_start(host, unit, kept(aside, unit)), ask_layout(host, settings.data_root, 1)
     commands = (
         *starts.commands,
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
@@ -91,6 +91,11 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
         )
 
     return Question(commands, read)
+
+
+def kept(aside: str, unit: str) -> list[str]:
+    """Where a unit's file is that this run has set aside."""
+    return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
 
 
 _WAY = 'at=$0; while [ "$at" != / ]; do [ ! -L "$at" ] || [ -e "$at" ] || echo "$at"; at=$(dirname "$at"); done'
@@ -192,12 +197,12 @@ def is_proven_anothers(disk: Disk, family: Family) -> bool:
 def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
     """Whether it is known where the data of this machine was: by its configuration, or because there was never any."""
     if place.config is None and not found:
-        reads = _given(place.runs or ()).get("config-file")
+        reads = systemd.flags(place.runs or ()).get("config-file")
         if place.unit.installed and (reads != settings.config or place.root.files):
             return f"{settings.unit} is installed, but {settings.config} is not there to say where its data is"
         if place.processes:
             return f"an etcd runs (process {', '.join(place.processes)}), but {settings.config} is not there"
-    if place.unit.load == "loaded" and "config-file" not in _given(place.runs or ()):
+    if place.unit.load == "loaded" and place.told != "" and "config-file" not in systemd.flags(place.runs or ()):
         return f"{settings.unit} is not seen to start etcd with --config-file={settings.config}"
     return ""
 
@@ -205,24 +210,17 @@ def _configuration(place: Place, found: Sequence[Disk], settings: Etcd) -> str:
 def _flags(place: Place, settings: Etcd) -> str:
     """Whether the unit takes its settings from another place than the configurations that were read. Beside a
     configuration file etcd ignores every other flag."""
-    given = _given(place.runs or ())
+    given = systemd.flags(place.runs or ())
     if "config-file" in given:
         other, known = PurePosixPath(given["config-file"]), PurePosixPath(settings.config)
         beside = (other.parent.parent, other.name) == (known.parent.parent, known.name)
         ours = str(other) in (settings.config, place.real) or (place.config is None and beside)
         return "" if ours else f"{settings.unit} reads {other}, not {settings.config}"
-    named = [f"--{name}={given[name]}" for name in ("data-dir", "wal-dir") if name in given]
-    return f"{settings.unit} starts etcd with {' '.join(named)}, not with {settings.config}" if named else ""
-
-
-def _given(words: Sequence[str]) -> dict[str, str]:
-    """Flag → value, however it is spelled: -flag value, --flag value, --flag=value."""
-    found = {}
-    for word, after in itertools.pairwise([*words, ""]):
-        if word.startswith("-"):
-            name, _, value = word.lstrip("-").partition("=")
-            found[name] = value or after
-    return found
+    if place.told is not None:
+        return place.told
+    named = [f"{name}={given[name]}" for name in ("data-dir", "wal-dir") if name in given]
+    by = f"by flags or environment, not by {settings.config}"
+    return f"{settings.unit} gives etcd {' '.join(named)} {by}" if named else ""
 
 
 def _elsewhere(place: Place, family: Family) -> str:

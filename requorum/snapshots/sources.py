@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
+from requorum.cluster import etcd
+from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
+from requorum.hosts import systemd
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run import facts, history
@@ -35,6 +38,7 @@ class Sources:
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
     unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
+    told: dict[str, str] = field(default_factory=dict)  # Step 0: host → as `Place.told`
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     given_up: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `without:HOST` covers
     empty: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `nothing:HOST` covers
@@ -102,26 +106,40 @@ def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
     births = history.furthest(chain.from_iterable(told.values()))
-    sources.disks, sources.unread = _disks(run)
+    sources.disks, sources.unread = _disks(run, sources)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
     sources.birth = births.get(run.mark.token)
 
 
-def _disks(run: Run) -> tuple[tuple[Disk, ...], dict[str, str]]:
+def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]]:
     """Every cluster's data on every old member, the installed configuration's first; and host → why its earlier
     configurations cannot be read."""
     members = {member.host: member for member in run.terms.old_members}
     path, name = run.inventory.etcd.config, run.inventory.cluster
-    installed = facts.old_configs(run, members)
+    files, told = facts.old_configs(run, members), _told(run)
+    sources.told = {host: one if isinstance(one, str) else "" for host, one in told.items() if one is not None}
+    installed = {h: one if isinstance(one := told.get(h), MemberConfig) else config for h, config in files.items()}
     earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in members})
     found = run.ask(
         {
             (host, config.data_dir): disks.ask_disk(member, config, config is installed[host])
             for host, member in members.items()
-            for config in disks.clusters(installed[host], earlier[host].configs)
+            for config in disks.clusters(installed[host], filter(None, (files[host], *earlier[host].configs)))
         }
     )
     return tuple(found.values()), {host: there.unread for host, there in earlier.items()}
+
+
+def _told(run: Run) -> dict[str, MemberConfig | str | None]:
+    """What old members' units say by flags and environment where they start etcd without a configuration file."""
+    hosts, unit = [member.host for member in run.terms.old_members], run.inventory.etcd.unit
+    kept = emptiness.kept(run.terms.aside, unit)
+    started = run.ask({host: systemd.ask_started(host, unit, kept) for host in hosts})
+    starts = {host: start for host, start in started.items() if start is not None}
+    asked = {host: systemd.ask_environment(host, start) for host, start in starts.items() if start.environment_files}
+    files = run.ask(asked)
+    known = {host: files.get(host, {}) for host in starts}
+    return {host: etcd.told(unit, starts[host], said) for host, said in known.items() if said is not None}
 
 
 def doubt(run: Run, sources: Sources) -> None:
@@ -143,16 +161,18 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
     found = {
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
-        for host, place in _places(run, sources.unread, on_host).items()
+        for host, place in _places(run, sources.unread, sources.told, on_host).items()
     }
     return {host: why for host, why in found.items() if why}
 
 
-def _places(run: Run, unread: Mapping[str, str], on_host: Mapping[str, Sequence[Disk]]) -> dict[str, Place]:
+def _places(
+    run: Run, unread: Mapping[str, str], told: Mapping[str, str], on_host: Mapping[str, Sequence[Disk]]
+) -> dict[str, Place]:
     """Every old member's machine: what is known of where its etcd keeps data."""
     settings, aside = run.inventory.etcd, run.terms.aside
     units, configs = facts.units(run, on_host), facts.configs_or_why(run, on_host)
-    known = {host: Place(host, units[host], configs[host], earlier=unread[host]) for host in on_host}
+    known = {h: Place(h, units[h], configs[h], earlier=unread[h], told=told.get(h)) for h in on_host}
     places = run.ask({host: emptiness.ask_place(place, settings, aside) for host, place in known.items()})
     root = settings.data_root
     ways = run.ask(

@@ -41,6 +41,7 @@ SCRIPTS = {
     "requorum/diagnosis/questions.py": {"ask_disk", "ask_unusable"},
     "requorum/hosts/certificates.py": {"ask_certificate"},
     "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_open", "ask_reach"},
+    "requorum/hosts/systemd.py": {"ask_environment"},
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/history.py": {"ask_births"},
     "requorum/snapshots/disks.py": {"ask_earlier"},

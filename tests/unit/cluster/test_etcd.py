@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import Permission
 from requorum.hosts.question import Question
+from requorum.hosts.systemd import ExecStart
 from requorum.refusal import Refusal
 from tests.unit import build
 from tests.unit.build import refused_by, understood
@@ -342,3 +345,78 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
 )
 def test_a_url_leads_to_one_address(url: str, wanted: tuple[str, str, int | None]) -> None:
     assert etcd.address(url) == wanted
+
+
+# -- what a unit says by flags and environment ---------------------------------------------------------------------
+
+SAID = {
+    "name": "etcd-1",
+    "data-dir": "/data",
+    "initial-cluster-token": "lab",
+    "initial-cluster": "etcd-1=https://10.0.0.11:2380",
+    "initial-advertise-peer-urls": "https://10.0.0.11:2380",
+    "advertise-client-urls": "https://10.0.0.11:2379",
+    "cert-file": "/c/server.crt",
+    "key-file": "/c/server.key",
+    "peer-cert-file": "/c/peer.crt",
+    "peer-key-file": "/c/peer.key",
+    "peer-trusted-ca-file": "/c/ca.crt",
+}
+
+
+def told(said: Mapping[str, str], *words: str, files: Mapping[str, str] | None = None, directory: str = "") -> Any:
+    environment = tuple(f"ETCD_{name.upper().replace('-', '_')}={value}" for name, value in said.items())
+    start = ExecStart(("/usr/bin/etcd", *words), environment, (), "etcd", directory, 0)
+    return etcd.told("dh-etcd.service", start, files or {})
+
+
+def test_flags_and_environment_are_a_configuration_where_they_say_all_of_it() -> None:
+    by_environment = told(SAID)
+    assert by_environment == told({}, *(f"--{name}={value}" for name, value in SAID.items()))
+    assert by_environment == etcd.parse_config(
+        """
+name: etcd-1
+data-dir: /data
+initial-cluster-token: lab
+initial-cluster: etcd-1=https://10.0.0.11:2380
+initial-advertise-peer-urls: https://10.0.0.11:2380
+advertise-client-urls: https://10.0.0.11:2379
+client-transport-security: {cert-file: /c/server.crt, key-file: /c/server.key}
+peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted-ca-file: /c/ca.crt}
+""",
+        "x",
+    )
+
+
+def test_a_flag_wins_over_a_file_of_the_environment_and_that_over_the_unit() -> None:
+    assert told(SAID, files={"ETCD_DATA_DIR": "/file"}).data_dir == "/file"
+    assert told(SAID, "--data-dir", "/flag", files={"ETCD_DATA_DIR": "/file"}).data_dir == "/flag"
+    assert told(SAID, "$OPTS", files={"OPTS": "--wal-dir /fast"}).wal_dir == "/fast"
+
+
+def test_beside_a_configuration_file_they_say_nothing() -> None:
+    assert told(SAID, "--config-file=/x") is None
+    assert told({**SAID, "config-file": "/x"}) is None
+    assert told(SAID, files={"ETCD_CONFIG_FILE": "/x"}) is None
+
+
+def test_without_a_data_directory_etcd_takes_one_of_its_name_where_it_is_started() -> None:
+    said = {name: value for name, value in SAID.items() if name != "data-dir"}
+    assert told(said).data_dir == "/etcd-1.etcd"
+    assert told(said, directory="-/srv").data_dir == "/srv/etcd-1.etcd"
+    assert told({**said, "data-dir": "d", "wal-dir": "w"}, directory="/srv").wal_dir == "/srv/w"
+    assert told(said, directory="~") is None
+
+
+@pytest.mark.parametrize("lacking", sorted(SAID.keys() - {"data-dir", "peer-trusted-ca-file"}))
+def test_where_they_do_not_say_all_of_it_what_they_lack_is_said(lacking: str) -> None:
+    found = told({name: value for name, value in SAID.items() if name != lacking})
+    assert found == (
+        "dh-etcd.service starts etcd without a configuration file, and what it says by flags and environment "
+        f"lacks {lacking}"
+    )
+
+
+@pytest.mark.parametrize("path", ["/var/lib/%N", "/$DIR", "/${DIR}/x", "/"])
+def test_a_place_that_is_not_spelled_out_is_no_place(path: str) -> None:
+    assert "without a configuration file" in told({**SAID, "data-dir": path})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from requorum.command import Result
 from requorum.hosts import systemd
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import ExecStart, Unit, UnitError
@@ -114,3 +118,50 @@ QUESTIONS = [ASK, systemd.ask_unit("etcd-2", UNIT), systemd.ask_start("etcd-2", 
 def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(question: Question[Any], text: str) -> None:
     with refused_by("etcd-2"):
         understood(question, text)
+
+
+# -- what the environment's files say ------------------------------------------------------------------------------
+
+
+def environment(text: str, words: tuple[str, ...] = ("etcd",), name: str = "") -> dict[str, str] | None:
+    """By the script itself, of a file of this name or of one that holds `text`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
+        file.write(text)
+        file.flush()
+        question = systemd.ask_environment("h", replace(PLAIN, words=words, environment_files=(name or file.name,)))
+        (command,) = question.commands
+        done = subprocess.run(command.argv, capture_output=True, text=True, check=False)
+    return question.understand([Result(command, done.returncode, done.stdout, done.stderr, 0.0)])
+
+
+def test_of_an_environments_file_only_what_etcd_or_its_words_take_is_read() -> None:
+    text = "# ETCD_X=1\nETCD_DATA_DIR=/data\n ETCD_NAME='etcd-1'\nOPTS=\"--wal-dir /fast\"\nAWS_SECRET=word\n"
+    assert environment(text, ("etcd", "$OPTS")) == {
+        "ETCD_DATA_DIR": "/data",
+        "ETCD_NAME": "etcd-1",
+        "OPTS": "--wal-dir /fast",
+    }
+    assert environment("AWS_SECRET=word\n") == {}
+
+
+@pytest.mark.parametrize("text", ["ETCD_NAME=a\\\n b\n", "ETCD_NAME='a\n", "ETCD_NAME='a' 'b'\n", 'ETCD_NAME=a"b"\n'])
+def test_a_value_that_systemd_alone_understands_tells_nothing(text: str) -> None:
+    assert environment(text) is None
+
+
+def test_a_file_that_may_be_missing_says_nothing_and_any_other_that_cannot_be_read_tells_nothing() -> None:
+    assert environment("", name="-/nowhere-at-all.env") == {}
+    assert environment("", name="-/nowhere/at/all.env") is None, "its directory cannot be looked into"
+    assert environment("", name="/nowhere-at-all.env") is None
+    assert environment("", name="-/etc/*.env") is None
+
+
+def test_a_unit_that_was_set_aside_tells_by_its_file() -> None:
+    kept = (
+        "[Service]\nEnvironment=ETCD_NAME=a 'B=c d'\nEnvironmentFile=-/e\nWorkingDirectory=/w\n"
+        "ExecStart=/usr/bin/etcd \\\n  --data-dir=/d\n"
+    )
+    asked = systemd.ask_started("h", UNIT, ("/aside",))
+    unknown, file = (Result(c, 1, text, "", 0.0) for c, text in zip(asked.commands, ("", kept), strict=True))
+    found = asked.understand([unknown, file])
+    assert found == ExecStart(("/usr/bin/etcd", "--data-dir=/d"), ("ETCD_NAME=a", "B=c d"), ("-/e",), "", "/w", 0)

@@ -88,7 +88,7 @@ def test_a_machine_without_configuration_is_not_empty_where_anything_of_etcd_is_
         (None, "is not seen to start etcd with --config-file"),
         (("/bin/bash", "-c", "exec etcd --data-dir=/data"), "is not seen to start etcd"),
         (("etcd", "--config-file=/opt/etcd.yaml"), "dh-etcd.service reads /opt/etcd.yaml, not /etc/"),
-        (("etcd", "--data-dir", "/data", "--wal-dir=/wal"), "starts etcd with --data-dir=/data --wal-dir=/wal"),
+        (("etcd", "--data-dir", "/data", "--wal-dir=/wal"), "gives etcd data-dir=/data wal-dir=/wal by flags"),
     ],
 )
 def test_a_unit_that_takes_its_settings_elsewhere_is_not_proven_empty(words: tuple[str, ...] | None, why: str) -> None:
@@ -208,6 +208,13 @@ def test_a_wiped_member_whose_log_is_kept_apart_is_proven_empty_only_where_both_
     assert "/fast should be a file system" in doubt(replace(WIPED, ways=ways, unmounted=("/fast",)), found)
 
 
+def test_a_member_whose_unit_says_all_itself_is_proven_empty_and_one_whose_does_not_is_not() -> None:
+    bare = replace(WIPED, config=None, runs=("etcd", "--data-dir=/data"))
+    assert doubt(replace(bare, told=""), disk()) == ""
+    assert doubt(replace(bare, told="it lacks name"), disk()) == "it lacks name"
+    assert "gives etcd data-dir=/data by flags or environment" in doubt(bare, disk())
+
+
 def test_whole_data_of_which_nobody_says_whether_it_was_lost_can_be_named() -> None:
     assert "--salvage=old" in doubt(WIPED, disk(**WHOLE), family=Family())
 
@@ -266,7 +273,7 @@ def unit(words: list[str], environment: list[str]) -> Result:
 @pytest.mark.parametrize(
     ("words", "environment", "why"),
     [
-        ([], ["ETCD_DATA_DIR=/data/etcd"], "starts etcd with --data-dir=/data/etcd"),
+        ([], ["ETCD_DATA_DIR=/data/etcd"], "gives etcd data-dir=/data/etcd by flags or environment"),
         ([], ["ETCD_CONFIG_FILE=/etc/etcd/dh/latest/config.yaml"], ""),
         (["$OPTS"], ["OPTS=--config-file /etc/etcd/dh/latest/config.yaml"], ""),
         (["--config-file=/etc/etcd/dh/latest/config.yaml"], ["ETCD_DATA_DIR=/data"], ""),
@@ -285,7 +292,7 @@ def test_the_values_that_a_unit_gives_itself_are_read_as_systemd_and_etcd_read_t
 @pytest.mark.parametrize(
     ("kept", "why"),
     [
-        ("[Service]\nExecStart=/usr/bin/etcd --data-dir=/data\n", "starts etcd with --data-dir=/data"),
+        ("[Service]\nExecStart=/usr/bin/etcd --data-dir=/data\n", "gives etcd data-dir=/data by flags"),
         ("[Service]\nExecStart=-/usr/bin/etcd --config-file /etc/etcd/dh/latest/config.yaml\n", ""),
         ("", ""),
     ],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from requorum.cluster.etcd import EtcdError
-from requorum.command import Command, Result
+from requorum.command import Action, Command, Result
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.refusal import Refusal
 from requorum.run.accepted import Accepted
@@ -19,7 +21,7 @@ from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged, Survivor
-from tests.unit.run.test_dryrun import DATA, Hosts
+from tests.unit.run.test_dryrun import DATA, Hosts, config
 from tests.unit.snapshots.test_sources import at, carried_on, from_files
 
 
@@ -206,6 +208,42 @@ def test_a_disk_that_changed_once_etcd_was_stopped_is_left_out_with_its_reason(
     outcome = salvage.hold(run, found)
     assert started == [] and "etcd-2: its data could not be copied" in outcome.failed
     assert "leads to no directory" in outcome.failed
+
+
+class Flags(Hosts):
+    """etcd has no configuration file: its unit says all, or all but `lacking`, as environment."""
+
+    lacking = ""
+
+    def run(self, actions: Sequence[Action]) -> list[Result]:
+        gone = "cat: no: No such file or directory"
+        return [replace(answer, stderr=gone if answer.code else "") for answer in super().run(actions)]
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[:2] == ("cat", "/etc/etcd/dh/latest/config.yaml"):
+            return 1, ""
+        if command.argv[0] != "busctl":
+            return super().answer(command)
+        said = {**yaml.safe_load(config(int(command.host[-1]))), "cert-file": "/c", "key-file": "/k"}
+        said |= {f"peer-{name}": said[name] for name in ("cert-file", "key-file")}
+        words = [f'"ETCD_{name.upper().replace("-", "_")}={said[name]}"' for name in said if name != self.lacking]
+        start = 'a(sasbttttuii) 1 "/usr/bin/etcd" 1 "/usr/bin/etcd" false 0 0'
+        return 0, f'{start}\nas {len(words)} {" ".join(words)}\na(sb) 0\ns "etcd"\ns ""\nt 1024\n'
+
+
+def test_a_member_that_is_configured_by_its_unit_is_salvaged_like_any_other(tmp_path: Path) -> None:
+    run, found, _ = prepared(tmp_path, Flags())
+    assert (found.doubts, found.told) == ({}, {f"etcd-{n}": "" for n in (1, 2, 3)})
+    salvage.hold(run, found)
+    assert sum("tar --create" in " ".join(command.argv) for command in run.stages[-1].commands()) == 3
+
+
+def test_one_whose_unit_does_not_say_all_stops_the_run_with_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flags, "lacking", "initial-cluster-token")
+    with pytest.raises(SnapshotError, match="by flags and environment lacks initial-cluster-token"):
+        prepared(tmp_path, Flags())
 
 
 class Saved(Full):
