@@ -273,6 +273,12 @@ def _read_tools(version: Result, where: Result, usage: Result) -> Tools:
     return Tools(found, checked(host, "tool", lines[0], PATH), "--bump-revision" in usage.stdout + usage.stderr)
 
 
+def ask_size(host: str, config: MemberConfig) -> Question[int | None]:
+    """Bytes of the member's database; None where there is none."""
+    command = look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="size of the database")
+    return Question(command, lambda answer: None if answer.code else int(answer.stdout))
+
+
 # -- health without login ----------------------------------------------------------------------------------------
 
 

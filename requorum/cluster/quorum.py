@@ -6,14 +6,17 @@ leader. A host that could not be asked is unknown, and unknown is never lost: it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from requorum.cluster.etcd import MemberConfig, address
+from requorum.cluster import etcd
+from requorum.cluster.etcd import EtcdError, MemberConfig, address
+from requorum.hosts import system, systemd
+from requorum.hosts.question import Question
 from requorum.hosts.system import Reach
 from requorum.hosts.systemd import Unit
-from requorum.inventory import Member
+from requorum.inventory import Etcd, Member
 from requorum.refusal import Disproved, Refusal
 
 
@@ -85,6 +88,52 @@ class MemberFacts:
         if self.cut_off_from:
             parts.append(f"cannot reach {', '.join(self.cut_off_from)}")
         return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What stands on a member's host, whether etcd runs or not. `config`: None where there is none, or why not."""
+
+    unit: Unit
+    config: MemberConfig | EtcdError | None
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Running:
+    """What only its configuration leads to: bytes of its data, None where there is none; whether it sees a leader."""
+
+    size: int | None = None
+    has_leader: bool | None = None
+
+
+def sheet(
+    member: Member,
+    installed: Installed | str,
+    running: Running | None = None,
+    gone: bool = False,
+    cut_off_from: tuple[str, ...] = (),
+) -> MemberFacts:
+    """The one maker of a fact sheet. `installed`: or why its host could not be asked."""
+    if gone or isinstance(installed, str):
+        return MemberFacts(member, gone, reached=gone, silence=installed if isinstance(installed, str) else "")
+    config, running = installed.config, running or Running()
+    return MemberFacts(
+        member,
+        unit=installed.unit,
+        config=config if isinstance(config, MemberConfig) else None,
+        unread=f"{config.where} {config.what}" if isinstance(config, EtcdError) else "",
+        has_data=running.size is not None,
+        data_bytes=running.size or 0,
+        addresses=installed.addresses,
+        has_leader=running.has_leader,
+        cut_off_from=cut_off_from,
+    )
+
+
+def with_leaders(sheets: Sequence[MemberFacts], leaders: Mapping[str, bool | None]) -> list[MemberFacts]:
+    """As one knows it who looked for longer. Shape of `leaders`: host → whether it sees one."""
+    return [replace(facts, has_leader=leaders.get(facts.member.host, facts.has_leader)) for facts in sheets]
 
 
 class Kind(Enum):
@@ -176,6 +225,20 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
 
 
 # -- questions ---------------------------------------------------------------------------------------------------
+
+
+def ask_installed(host: str, settings: Etcd) -> Question[Installed]:
+    unit, addresses = systemd.ask_unit(host, settings.unit), system.ask_addresses(host)
+    config = etcd.ask_config(host, settings.config)
+    return Question(
+        (*unit.commands, *config.commands, *addresses.commands),
+        lambda state, text, listed: Installed(unit.read(state), config.read(text), addresses.read(listed)),
+    )
+
+
+def ask_running(host: str, config: MemberConfig) -> Question[Running]:
+    size, leader = etcd.ask_size(host, config), etcd.ask_leader(host, config)
+    return Question((*size.commands, *leader.commands), lambda a, b: Running(size.read(a), leader.read(b)))
 
 
 def is_cut_off(reach: Reach, listens: bool) -> bool:

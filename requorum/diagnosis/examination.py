@@ -12,7 +12,7 @@ from typing import Any
 
 from requorum.cluster import deephaven, etcd, quorum
 from requorum.cluster.etcd import MemberConfig, address
-from requorum.cluster.quorum import MemberFacts
+from requorum.cluster.quorum import Installed, MemberFacts, Running
 from requorum.diagnosis import questions, rounds
 from requorum.diagnosis.causes import refused
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
@@ -240,32 +240,20 @@ def _member_facts(
 ) -> list[MemberFacts]:
     """As the recovery sees them; watched for three election timeouts where a majority sees no leader."""
 
-    def sheets(leaders: Mapping[str, bool | None]) -> list[MemberFacts]:
-        return [
-            MemberFacts(member, gone=True)
-            if member.host in run.terms.gone
-            else MemberFacts(member, reached=False)
-            if member.host in silent or (on := found.get(member.host)) is None
-            else MemberFacts(
-                member,
-                unit=on.unit,
-                config=on.config,
-                has_data=on.has_data,
-                addresses=on.addresses,
-                has_leader=leaders.get(member.host),
-                cut_off_from=cut_off.get(member.host, ()),
-            )
-            for member in members
-        ]
-
+    now = []
+    for member in members:
+        on = None if member.host in silent else found.get(member.host)
+        installed = Installed(on.unit, on.config, on.addresses) if on else ""
+        running = Running(0 if on.has_data else None, on.has_leader) if on else None
+        gone, cut = member.host in run.terms.gone, cut_off.get(member.host, ())
+        now.append(quorum.sheet(member, installed, running, gone, cut))
     leaders = {host: found[host].has_leader for host in found}
-    now = sheets(leaders)
     up = {h: s.config for h, s in found.items() if s.config and s.has_leader is not None and h not in silent}
     led = sum(bool(leaders.get(member.host)) for member in members)
     if quorum.majority_is_down(now) or 2 * led > len(members) or not up:
         return now
     with contextlib.suppress(Unreachable):  # it fell silent meanwhile: what was seen before stands
-        return sheets(leaders | facts.watch_leaders(run, up, {host: leaders[host] for host in up}))
+        return quorum.with_leaders(now, facts.watch_leaders(run, up, {host: leaders[host] for host in up}))
     return now
 
 

@@ -123,48 +123,21 @@ def diagnose(run: Run) -> list[MemberFacts]:
 
 def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
     hosts = [member.host for member in members if member.host not in run.terms.gone]
-    found_units, read = units(run, hosts), configs_or_why(run, hosts)
-    found_configs = {host: None if isinstance(config, str) else config for host, config in read.items()}
-    addresses = run.ask({host: system.ask_addresses(host) for host in hosts})
-    configured = {h: c for h, c in found_configs.items() if c is not None}
-    data = _database_sizes(run, configured)
-    leaders = _leaders(run, configured)
+    installed = run.ask({host: quorum.ask_installed(host, run.inventory.etcd) for host in hosts})
+    configured = {h: found.config for h, found in installed.items() if isinstance(found.config, MemberConfig)}
+    running = run.ask({host: quorum.ask_running(host, config) for host, config in configured.items()})
+    leaders = {host: found.has_leader for host, found in running.items()}
     cut_off = _cut_off(run, members, configured, leaders)
 
-    def sheets_with(leaders: dict[str, bool | None]) -> list[MemberFacts]:
-        return [sheet(member, leaders) for member in members]
-
-    def sheet(member: Member, leaders: dict[str, bool | None]) -> MemberFacts:
-        host = member.host
-        if host in run.terms.gone:
-            return MemberFacts(member, gone=True)
-        return MemberFacts(
-            member,
-            unit=found_units[host],
-            config=found_configs[host],
-            unread=why if isinstance(why := read[host], str) else "",
-            has_data=host in data,
-            data_bytes=data.get(host, 0),
-            addresses=addresses[host],
-            has_leader=leaders.get(host),
-            cut_off_from=cut_off.get(host, ()),
+    now = [
+        quorum.sheet(
+            m, installed.get(m.host, ""), running.get(m.host), m.host in run.terms.gone, cut_off.get(m.host, ())
         )
-
-    if quorum.majority_is_down(sheets_with(leaders)):  # then it does not matter whether the others see a leader
-        return sheets_with(leaders)
-    return sheets_with(watch_leaders(run, configured, leaders))
-
-
-def _database_sizes(run: Run, configured: dict[str, MemberConfig]) -> dict[str, int]:
-    """host → bytes of the member's database, where there is one."""
-    found = run.ask({host: _ask_database(host, config) for host, config in configured.items()})
-    return {host: size for host, size in found.items() if size is not None}
-
-
-def _ask_database(host: str, config: MemberConfig) -> Question[int | None]:
-    database = f"{config.data_dir}/member/snap/db"
-    command = look(host, "stat", "-c", "%s", database, why="whether the data is there")
-    return Question(command, lambda answer: int(answer.stdout) if answer.code == 0 else None)
+        for m in members
+    ]
+    if quorum.majority_is_down(now):  # then it does not matter whether the others see a leader
+        return now
+    return quorum.with_leaders(now, watch_leaders(run, configured, leaders))
 
 
 def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from requorum.cluster import etcd
+from requorum.cluster import etcd, quorum
 from requorum.cluster.etcd import MemberConfig
-from requorum.cluster.quorum import MemberFacts
+from requorum.cluster.quorum import Installed, MemberFacts, Running
 from requorum.command import Result, look
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
@@ -47,24 +47,23 @@ def standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
 def _standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
     settings = run.inventory.etcd
 
-    def look_at(machine: Machine) -> tuple[systemd.Unit, MemberConfig | None, bool | None, bool]:
-        unit = machine.ask(systemd.ask_unit(machine.name, settings.unit))
-        read = machine.ask(etcd.ask_config(machine.name, settings.config))
-        config = read if isinstance(read, MemberConfig) else None
-        leader = machine.ask(etcd.ask_leader(machine.name, config)) if config and unit.running else None
-        return unit, config, leader, config is not None and machine.ask(layout.ask_log(machine.name, config))
+    def look_at(machine: Machine) -> tuple[Installed, Running | None]:
+        installed = machine.ask(quorum.ask_installed(machine.name, settings))
+        if not isinstance(config := installed.config, MemberConfig):
+            return installed, None
+        leader = machine.ask(etcd.ask_leader(machine.name, config)) if installed.unit.running else None
+        return installed, Running(0 if machine.ask(layout.ask_log(machine.name, config)) else None, leader)
 
     found = run.fleet.each([member.host for member in members], look_at)
     sheets = []
     for member in members:
         answer = found[member.host]
         if isinstance(answer, Refusal):
-            sheets.append(MemberFacts(member, reached=False, silence=answer.what))
+            sheets.append(quorum.sheet(member, answer.what))
         elif isinstance(answer, Exception):
             raise answer
         else:
-            unit, config, leader, data = answer
-            sheets.append(MemberFacts(member, unit=unit, config=config, has_data=data, has_leader=leader))
+            sheets.append(quorum.sheet(member, *answer))
     return sheets
 
 

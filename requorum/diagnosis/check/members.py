@@ -41,9 +41,7 @@ def ask_size(seen: Seen, host: str) -> Questions:
     """Bytes of the database; None where there is none."""
     if host not in seen.configs:
         return {}
-    database = f"{seen.configs[host].data_dir}/member/snap/db"
-    stat = look(host, "stat", "-c", "%s", database, why="size of the database")
-    return {"size": Question(stat, lambda answer: None if answer.code else int(answer.stdout))}
+    return {"size": etcd.ask_size(host, seen.configs[host])}
 
 
 def _read_mounts(answer: Result) -> set[str]:

@@ -8,7 +8,7 @@ from requorum.cluster import deephaven, etcdctl, quorum
 from requorum.cluster.etcd import Address, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
-from requorum.cluster.quorum import MemberFacts
+from requorum.cluster.quorum import Installed, MemberFacts, Running
 from requorum.diagnosis.check.check import (
     CLUSTER,
     HERE,
@@ -99,15 +99,9 @@ def _sheet(seen: Seen, host: str) -> MemberFacts:
     known = {**seen.known("etcd", host), **seen.known("disk", host), **seen.known("address", host)}
     known |= {key: value for (at, key), value in seen.known("quorum", CLUSTER).items() if at == host}
     if not {"unit", "addresses"} <= known.keys() or host in seen.locked or host in seen.terms.gone:
-        return MemberFacts(member, gone=host in seen.terms.gone, reached=False)
-    return MemberFacts(
-        member,
-        unit=known["unit"],
-        config=seen.configs.get(host),
-        has_data=known.get("size") is not None,
-        addresses=known["addresses"],
-        has_leader=sees_leader(seen, host),
-    )
+        return quorum.sheet(member, "", gone=host in seen.terms.gone)
+    installed = Installed(known["unit"], seen.configs.get(host), known["addresses"])
+    return quorum.sheet(member, installed, Running(known.get("size"), sees_leader(seen, host)))
 
 
 def ask_health(seen: Seen, subject: str) -> Questions:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.cluster import quorum
-from requorum.cluster.etcd import MemberConfig
-from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict, decide
+from requorum.cluster.etcd import EtcdError, MemberConfig
+from requorum.cluster.quorum import Installed, Kind, MemberFacts, Running, State, Verdict, decide
 from requorum.command import Command, Result
 from requorum.diagnosis import examination
 from requorum.diagnosis.sheet import EtcdSheet
@@ -61,6 +61,19 @@ class TestTheStateOfAMember:
     @pytest.mark.parametrize("state", State)
     def test_each_state_can_be_told_from_its_facts(self, state: State) -> None:
         assert sheet(1, state).state is state
+
+    def test_its_sheet_is_made_of_what_its_host_says(self) -> None:
+        member, config = self.plain.member, self.plain.config
+        installed = Installed(build.STOPPED, config, (member.ip,))
+        assert quorum.sheet(member, installed, Running(0)) == self.plain
+        assert quorum.sheet(member, installed).state is DEAD, "no database"
+        assert [quorum.sheet(member, "it is silent", gone=gone).state for gone in (True, False)] == [AWAY, DARK]
+        unread = quorum.sheet(member, replace(installed, config=EtcdError("etcd-1:/x", "is not YAML", "restore it")))
+        assert "of its data nothing is known: etcd-1:/x is not YAML" in str(unread)
+
+    def test_who_looked_longer_knows_better_and_of_the_others_stands_what_was_seen(self) -> None:
+        sheets = quorum.with_leaders([sheet(1, MUTE), sheet(2, MUTE)], {"etcd-2": True})
+        assert [one.state for one in sheets] == [MUTE, UP]
 
     def test_wiped_data_cannot_come_back(self) -> None:
         assert replace(self.plain, has_data=False).state is DEAD

@@ -180,7 +180,7 @@ class Hosts:
     def look(self, command: Command) -> Result:
         self.asked.append(command)
         config = "name: e\ndata-dir: /var/lib/etcd/dh/t\ninitial-cluster-token: t\ninitial-cluster: e=https://10.0.0.11:2380\n"
-        texts = {"systemctl": "LoadState=loaded\nActiveState=inactive\n", "cat": config, "find": self.data}
+        texts = {"systemctl": "LoadState=loaded\nActiveState=inactive\n", "cat": config, "find": self.data, "ip": ""}
         return Result(command, 0, texts[command.argv[0]], "", 0.0)
 
 
