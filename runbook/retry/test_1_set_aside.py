@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.recovery.proofs import machines
-from requorum.recovery.undo import equality, retry, state
+from requorum.recovery.undo import discard, equality, retry, state
 from requorum.run import facts, marker
 from requorum.run import run as locking
 from requorum.run.marker import Phase
@@ -28,7 +28,8 @@ class TestRetry:
         locking.take_lock(run)
 
     def test_given_a_run_got_to_step_4(self, run: Run) -> None:
-        """Unfinished, its new configuration is on every member, and Deephaven was never turned on."""
+        """Unfinished, its new configuration is on every member, and Deephaven was never turned on,
+        and nobody wrote into it."""
         marks, outlived = facts.marks(run)
         mark = marker.to_carry_on(marks, run.options.hosts, outlived)
         refusal = retry.refusal(mark, run.options.snapshot, run.options.hosts)
@@ -40,6 +41,9 @@ class TestRetry:
         refusal = retry.not_installed(run.terms, configs, run.options.hosts)
         if refusal:
             raise refusal
+        wrote = discard.who_wrote(run)
+        if wrote:
+            raise retry.written(mark, wrote, run.options.hosts)
 
     def test_given_there_is_room_for_what_is_set_aside(self, run: Run) -> None:
         """Where data lies on another disk than the run's directory it must move there."""

@@ -29,7 +29,7 @@ class TestRollback:
         locking.take_lock(run)
 
     def test_given_a_run_may_be_rolled_back(self, run: Run, past: Past) -> None:
-        """The run under way, else the newest; once Deephaven was turned on only with --discard-new-writes."""
+        """The run under way, else the newest; once Deephaven, or anybody, wrote only with --discard-new-writes."""
         marks, outlived = facts.marks(run)
         mark = marker.to_roll_back(marks, outlived)
         unfinished, left = marker.left_behind(marks, outlived)
@@ -41,6 +41,12 @@ class TestRollback:
         if refusal:
             raise refusal
         run.carry_on(mark, "rolling back")
+        wrote = discard.who_wrote(run)
+        if wrote:  # the mark says less than what is: as past the point of no return
+            run.terms = replace(run.terms, mark=replace(mark, phase=Phase.POWERING_ON))
+            refusal = rollback.refusal(run.mark, run.options.discard, run.options.hosts, wrote)
+            if refusal:
+                raise refusal
         past.hosts = left or run.terms.everyone
         if left:
             run.note(f"the others were rolled back while these were gone: {', '.join(left)}")

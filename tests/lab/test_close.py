@@ -30,6 +30,10 @@ def test_a_run_that_people_finished_is_closed_and_a_new_loss_is_a_new_run(rehear
     # People turn Deephaven on.
     turn_deephaven_on(rehearsal, inventory)
     rehearsal.assert_deephaven_works()
+    for procedure in ("rollback", "retry"):  # the mark says that nobody can have written; the cluster says who did
+        thrown = procedures.run(rehearsal.scratch, procedure, f"--hosts={inventory}", "--confirm=lab")
+        assert thrown.code == 1 and "its cluster runs and was written to" in thrown.output, thrown.output
+    rehearsal.assert_deephaven_works()
     plan = plans.made(rehearsal, inventory, of="close")
     process, evidence = procedures.start(rehearsal.scratch, "close", f"--hosts={inventory}", "--confirm=lab")
     closed = procedures.finish(process, evidence)

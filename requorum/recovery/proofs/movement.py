@@ -39,15 +39,25 @@ def _read_keys(result: Result) -> Keys:
     return Keys(int(data["header"]["revision"]), held)
 
 
-def writer(pinned: int, before: Keys, now: Keys) -> str | None:
-    """Why somebody wrote after `pinned`; None where only leases ran out since, each of which is one revision."""
+def changed(pinned: int, before: Keys, now: Keys, probes: bytes | None = None) -> str | None:
+    """What somebody wrote or deleted after `pinned` and would be lost with this data; None where only leases ran out.
+    Keys below `probes` are our own."""
     written = [key for key, (modified, _) in now.held.items() if modified > pinned]
+    written = [key for key in written if probes is None or not key.startswith(probes)]
     if written:
         return f"{_shown(written)} was written after revision {pinned:,}"
-    gone = {key: lease for key, (_, lease) in before.held.items() if key not in now.held}
-    without = [key for key, lease in gone.items() if not lease]
+    without = [key for key, (_, lease) in before.held.items() if key not in now.held and not lease]
     if without:
         return f"{_shown(without)} had no lease, and was deleted after revision {pinned:,}"
+    return None
+
+
+def writer(pinned: int, before: Keys, now: Keys) -> str | None:
+    """Why somebody wrote after `pinned`; None where only leases ran out since, each of which is one revision."""
+    found = changed(pinned, before, now)
+    if found:
+        return found
+    gone = {key: lease for key, (_, lease) in before.held.items() if key not in now.held}
     moved, leases = now.revision - pinned, len(set(gone.values()))
     if moved != leases:
         return f"{moved:,} revisions after {pinned:,}, of which {leases:,} are leases that ran out"

@@ -1,19 +1,47 @@
-"""What a rollback gives up is saved first."""
+"""Whether a rollback or a retry would give writes up, and what a rollback gives up is saved first."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
 
+from requorum.cluster.etcd import EtcdError
 from requorum.command import HUGE, Fetch
+from requorum.recovery import probes, trial
+from requorum.recovery.proofs import movement
 from requorum.recovery.undo import rollback
 from requorum.run import facts
-from requorum.run.marker import Undone
+from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
 from requorum.snapshots import backup, on_host
 from requorum.snapshots.backup import Tonight
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.vault import Vault
+
+
+def who_wrote(run: Run) -> str | None:
+    """What the running cluster of this run holds beyond the data that it was made from, although its mark says that
+    Deephaven was never turned on; None where nobody wrote, and where it does not run or answer.
+
+    What cannot be compared any more counts as written.
+    """
+    terms, hosts, inventory = run.terms, run.terms.member_hosts, run.inventory
+    running = rollback.runs_the_new_cluster(terms, facts.units(run, hosts), facts.old_configs(run, hosts))
+    if run.mark.phase >= Phase.POWERING_ON or 2 * len(running) <= len(hosts):
+        return None
+    try:
+        (now,) = run.ask({"now": movement.ask_keys(inventory)}).values()
+    except EtcdError:
+        return None
+    note = trial.ask_note(terms, run.mark.snapshot, trial.prefixes(terms))
+    (began,) = run.ask({"began": note}).values()
+    if began is None:
+        return "nobody knows any more at which revision it began"
+    try:
+        (before,) = run.ask({"before": movement.ask_keys(inventory, began.revision)}).values()
+    except EtcdError as error:
+        return f"what it began with cannot be asked any more: {error.what}"
+    return movement.changed(began.revision, before, now, probes.written(terms).encode())
 
 
 def save_what_is_discarded(run: Run) -> Loss | None:

@@ -54,6 +54,15 @@ def not_installed(terms: Terms, configs: Mapping[str, MemberConfig | None], host
     )
 
 
+def written(mark: Marker, wrote: str, hosts: str) -> RetryError:
+    return RetryError(
+        f"run {mark.run} of {mark.by}",
+        f"its cluster runs and was written to: {wrote}",
+        f"if people finished it: pytest runbook/close --hosts={hosts}; to save it and go back: "
+        f"pytest runbook/rollback --hosts={hosts} --discard-new-writes",
+    )
+
+
 def data_of(terms: Terms, configs: Mapping[str, MemberConfig]) -> dict[str, tuple[str, ...]]:
     """host → where this run's data may lie: restored, or half restored."""
     return {h: (configs[h].data_dir, f"{configs[h].data_dir}.restoring") for h in terms.member_hosts}

@@ -41,14 +41,17 @@ def _nothing(where: str, what: str, hosts: str) -> NothingToDo:
     return NothingToDo(where, what, f"nothing is left to do; a recovery is a new run: pytest runbook --hosts={hosts}")
 
 
-def refusal(mark: Marker, discard: bool, hosts: str) -> Refusal | None:
-    """Why this run may not be rolled back now; None if it may. `hosts`: what `--hosts` was."""
+def refusal(mark: Marker, discard: bool, hosts: str, wrote: str | None = None) -> Refusal | None:
+    """Why this run may not be rolled back now; None if it may. `hosts`: what `--hosts` was; `wrote`: what was written
+    into its running cluster although its mark does not say so."""
     if mark.undone is Undone.ROLLED_BACK:
         return _nothing(f"run {mark.run}", "was rolled back already", hosts)
     if mark.phase >= Phase.POWERING_ON and not discard:
         return RollbackError(
             f"run {mark.run} of {mark.by}",
-            "had turned Deephaven on, so the new cluster may hold writes that the old one has not",
+            f"its cluster runs and was written to: {wrote}"
+            if wrote
+            else "had turned Deephaven on, so the new cluster may hold writes that the old one has not",
             f"to save the new cluster to a file, then go back without those writes: {mark.rollback(hosts)}",
         )
     return None

@@ -1,0 +1,121 @@
+"""Who wrote is observed: a mark that says less than the running cluster holds is not believed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from requorum.command import Command
+from requorum.recovery import trial
+from requorum.recovery.trial import Trial
+from requorum.recovery.undo import discard, retry, rollback
+from requorum.run import marker
+from requorum.run.marker import Phase
+from requorum.troubleshoot import sudoers
+from runbook.retry import test_1_set_aside as retrying
+from runbook.rollback import test_rollback as rolling
+from runbook.rollback.conftest import Past
+from tests.unit import build
+from tests.unit.run.test_dryrun import Hosts, config, planning
+
+MEMBERS = "etcd-1=etcd-1/10.0.0.11 etcd-2=etcd-2/10.0.0.12 etcd-3=etcd-3/10.0.0.13"
+MARK = build.mark(Phase.STARTED, members=MEMBERS, snapshot="cd" * 32)
+BEGAN = Trial(MARK.snapshot, 100, 7, {"": 2}, ("root",), ("root",))
+PROBE = f"/requorum/{build.RUN}/1"
+Rows = dict[str, tuple[int, int]]  # key → (the revision that wrote it, its lease)
+RESTORED: Rows = {"/main/a": (40, 0), "/presence/b": (50, 9)}
+
+
+def keys(revision: int, rows: Rows) -> str:
+    found = [
+        {"key": base64.b64encode(key.encode()).decode(), "mod_revision": at, "lease": lease}
+        for key, (at, lease) in rows.items()
+    ]
+    return json.dumps({"header": {"revision": revision}, "kvs": found})
+
+
+class Running(Hosts):
+    """The run's cluster runs, with `now`; None where it does not answer. `kept`: what it began with can still be read.
+    `noted`: the trial is; `ours`: how many members have the run's configuration."""
+
+    def __init__(self, now: Rows | None, kept: bool = True, noted: bool = True, ours: int = 3) -> None:
+        super().__init__()
+        self.now, self.kept, self.noted, self.ours = now, kept, noted, ours
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv, host = command.argv, command.host
+        if argv[0] == "cat" and argv[1].endswith("/run.json"):
+            return 0, build.stdins(marker.write(host, "lab", MARK))[0].decode()
+        if argv[0] == "cat" and argv[1].endswith("config.yaml"):
+            token = build.TOKEN if int(host[-1]) <= self.ours else "old"
+            return 0, config(int(host[-1])).replace("token: old", f"token: {token}")
+        if argv[0] == "cat" and argv[1].endswith("/trial.json"):
+            said = build.stdins([trial.note(build.terms(), host, BEGAN)])[0].decode()
+            return (0, said) if self.noted else (1, "")
+        if "--keys-only" in argv and "--rev=100" in argv:
+            return (0, keys(120, RESTORED)) if self.kept else (1, "required revision has been compacted")
+        if "--keys-only" in argv:
+            return (1, "no leader") if self.now is None else (0, keys(120, self.now))
+        return super().answer(command)
+
+
+LEASE_RAN_OUT: Rows = {"/main/a": (40, 0), PROBE: (101, 0)}
+WRITTEN: Rows = {**RESTORED, "/main/config/new": (117, 0)}
+
+
+def found(tmp_path: Path, hosts: Running, phase: Phase = Phase.STARTED) -> str | None:
+    run = planning(tmp_path, hosts)
+    run.carry_on(build.mark(phase, members=MEMBERS, snapshot=MARK.snapshot), "rolling back")
+    wrote = discard.who_wrote(run)
+    assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.asked]) == []
+    return wrote
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wrote"),
+    [
+        (Running(RESTORED), None),
+        (Running(LEASE_RAN_OUT), None),  # and our own probe, where a run was cut before it took it away
+        (Running(WRITTEN), "'/main/config/new' was written after revision 100"),
+        (Running({"/presence/b": (50, 9)}), "'/main/a' had no lease, and was deleted after revision 100"),
+        (Running(WRITTEN, kept=False), "what it began with cannot be asked any more"),
+        (Running(RESTORED, noted=False), "nobody knows any more at which revision it began"),
+        (Running(None), None),  # no quorum: nobody can write either
+        (Running(WRITTEN, ours=1), None),  # another cluster's keys say nothing of this one
+    ],
+)
+def test_what_the_running_cluster_holds_beyond_its_beginning_was_written(
+    tmp_path: Path, hosts: Running, wrote: str | None
+) -> None:
+    said = found(tmp_path, hosts)
+    assert said is None if wrote is None else wrote in (said or "")
+
+
+def test_a_mark_that_says_so_itself_is_not_asked_about(tmp_path: Path) -> None:
+    assert found(tmp_path, Running(WRITTEN), Phase.POWERING_ON) is None
+
+
+def test_a_rollback_of_a_cluster_that_was_written_to_needs_the_operators_word_and_saves_it(tmp_path: Path) -> None:
+    run = planning(tmp_path, Running(WRITTEN))
+    run.begin("runbook/rollback/test_rollback.py::TestRollback::test_given_a_run_may_be_rolled_back")
+    with pytest.raises(rollback.RollbackError, match="'/main/config/new' was written") as refused:
+        rolling.TestRollback().test_given_a_run_may_be_rolled_back(run, Past())
+    assert "pytest runbook/rollback --hosts=NAME --discard-new-writes" in str(refused.value)
+    word = planning(tmp_path / "word", Running(WRITTEN), discard=True)
+    word.begin("runbook/rollback/test_rollback.py::TestRollback::test_given_a_run_may_be_rolled_back")
+    rolling.TestRollback().test_given_a_run_may_be_rolled_back(word, Past())
+    assert word.mark.phase is Phase.POWERING_ON, "so that it is saved first"
+
+
+def test_a_retry_of_it_is_refused_and_a_clean_one_is_not(tmp_path: Path) -> None:
+    stage = "runbook/retry/test_1_set_aside.py::TestRetry::test_given_a_run_got_to_step_4"
+    run = planning(tmp_path, Running(WRITTEN))
+    run.begin(stage)
+    with pytest.raises(retry.RetryError, match="pytest runbook/close --hosts=NAME"):
+        retrying.TestRetry().test_given_a_run_got_to_step_4(run)
+    clean = planning(tmp_path / "clean", Running(RESTORED))
+    clean.begin(stage)
+    retrying.TestRetry().test_given_a_run_got_to_step_4(clean)
