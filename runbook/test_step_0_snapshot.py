@@ -9,9 +9,8 @@ from requorum.recovery import plan
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
 from requorum.run import facts, marker
-from requorum.run import run as locking
 from requorum.run.marker import Phase
-from requorum.run.run import Run
+from requorum.run.run import Run, take_lock
 from requorum.snapshots import anew, choice
 
 
@@ -27,7 +26,7 @@ class TestStep0Snapshot:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
-        locking.take_lock(run)
+        take_lock(run)
 
     def test_given_no_other_run_is_under_way(self, run: Run) -> None:
         """An unfinished run of this cluster is carried on; several of them are a question for people."""

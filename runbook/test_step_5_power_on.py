@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from requorum.recovery import plan
-from requorum.recovery import trial as tried
+from requorum.recovery import plan, trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import cluster
 from requorum.run.marker import Phase
@@ -36,7 +35,7 @@ class TestStep5PowerOn:
 
     def test_then_it_is_what_the_trial_found(self, run: Run, progress: Progress) -> None:
         """The same hash at the trial's revision, the same numbers of keys, the same users and roles."""
-        tried.it_is_what_the_trial_found(run, progress.trial)
+        trial.it_is_what_the_trial_found(run, progress.trial)
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
         """Every role; and none of them reads what it must not."""

@@ -72,7 +72,6 @@ class Drawing:
     height: float
     left: float
     right: float
-    top: float
     rows: tuple[Row, ...]
     bands: tuple[Band, ...]
     stages: tuple[Bar, ...]
@@ -161,7 +160,6 @@ def draw(
         height=TOP + ROW * len(places) + 30,
         left=GUTTER,
         right=WIDTH - RIGHT,
-        top=TOP,
         rows=tuple(Row(h, y, tuple(bars.get(h, ())), tuple(dots.get(h, ()))) for h, y in places.items()),
         bands=tuple(_band(s, at) for s in steps),
         stages=tuple(_stage(s, at) for s in stages),

@@ -33,11 +33,10 @@ from requorum.inventory import Inventory
 from requorum.plugin import advice, options
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
 from requorum.refusal import Refusal
-from requorum.run import run as locking
 from requorum.run import terms
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
-from requorum.run.run import Run
+from requorum.run.run import Run, release_lock
 from requorum.run.terms import Options, Terms
 
 ROOT = Path(__file__).parents[2]
@@ -229,7 +228,7 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         config.stash[RUN] = run
         journal.record("run", **terms.opening(run.terms, options.operator))
         yield run
-        locking.release_lock(run)
+        release_lock(run)
         run.anchor()
 
 

@@ -16,8 +16,7 @@ from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
-from requorum.run import history as incident
-from requorum.run import marker
+from requorum.run import history, marker
 from requorum.run.marker import Marker, Outlived, Phase
 from requorum.run.run import Run
 
@@ -26,8 +25,8 @@ ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, no
 
 def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
     """Every host's mark, and what its runs' own directories know besides."""
-    told = run.ask({host: incident.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    return incident.marks(told), incident.outlived(told)
+    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
+    return history.marks(told), history.outlived(told)
 
 
 def tools(run: Run) -> dict[str, Tools]:
@@ -154,12 +153,12 @@ def watch_leaders(
     everyone_sees_one = len(seen) == len(run.inventory.old_members) and all(seen.values())
     if everyone_sees_one and not run.terms.gone:
         return seen
-    history = [seen]
+    samples = [seen]
     while time.monotonic() < deadline:
         time.sleep(longest / 4)
-        history.append(_leaders(run, configured))
+        samples.append(_leaders(run, configured))
     # The last quarter counts: a member that had not noticed the loss yet has by then, an election has ended.
-    recent = history[-(len(history) // 4 or 1) :]
+    recent = samples[-(len(samples) // 4 or 1) :]
     return {h: None if recent[-1][h] is None else any(sample[h] for sample in recent) for h in seen}
 
 
@@ -207,9 +206,9 @@ def earlier_backups(run: Run) -> dict[str, str]:
     """host → the passwords that an earlier run of this incident backed up there."""
     name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
     found = {}
-    for host, told in run.ask({host: incident.ask_runs(host, name) for host in hosts}).items():
-        if first := incident.first_backup(run.mark.run, told.kept, told.undone, told.births):
-            found[host] = f"{marker.directory(name, first)}/{incident.BACKUP}"
+    for host, told in run.ask({host: history.ask_runs(host, name) for host in hosts}).items():
+        if first := history.first_backup(run.mark.run, told.kept, told.undone, told.births):
+            found[host] = f"{marker.directory(name, first)}/{history.BACKUP}"
     return found
 
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from requorum.recovery.proofs import machines
 from requorum.recovery.undo import discard, equality, retry, state
 from requorum.run import facts, marker
-from requorum.run import run as locking
 from requorum.run.marker import Phase
-from requorum.run.run import Run
+from requorum.run.run import Run, take_lock
 
 
 class TestRetry:
@@ -25,7 +24,7 @@ class TestRetry:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
-        locking.take_lock(run)
+        take_lock(run)
 
     def test_given_a_run_got_to_step_4(self, run: Run) -> None:
         """Unfinished, its new configuration is on every member, and Deephaven was never turned on,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum.recovery.proofs import machines as hosts
+from requorum.recovery.proofs import machines
 from requorum.recovery.undo import discard, equality, rollback, state
 from requorum.run import facts, marker
-from requorum.run import run as locking
 from requorum.run.marker import Phase, Undone
-from requorum.run.run import Run
+from requorum.run.run import Run, take_lock
 from runbook.rollback.conftest import Past
 
 
@@ -22,11 +21,11 @@ class TestRollback:
 
     def test_given_every_host_answers(self, run: Run) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
-        hosts.every_host_answers(run)
+        machines.every_host_answers(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""
-        locking.take_lock(run)
+        take_lock(run)
 
     def test_given_a_run_may_be_rolled_back(self, run: Run, past: Past) -> None:
         """The run under way, else the newest; once Deephaven, or anybody, wrote only with --discard-new-writes."""
@@ -73,10 +72,10 @@ class TestRollback:
     def test_when_deephaven_is_turned_off(self, run: Run, past: Past) -> None:
         """So that nobody writes into a cluster that is taken away; not where no host has changed."""
         found = state.differences(run, past.records)
-        machines = [host for host in run.terms.deephaven_hosts if host in past.hosts]
-        run.do(rollback.turn_deephaven_off(run.terms, found, machines))
+        hosts = [host for host in run.terms.deephaven_hosts if host in past.hosts]
+        run.do(rollback.turn_deephaven_off(run.terms, found, hosts))
         if any(found.values()):
-            hosts.no_deephaven_process_runs(run, machines)
+            machines.no_deephaven_process_runs(run, hosts)
 
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requorum.diagnosis import examination
 from requorum.diagnosis.logs import collection as collecting
-from requorum.diagnosis.logs import page as logbook
+from requorum.diagnosis.logs import page
 from requorum.run.run import Run
 from runbook.troubleshoot.collect_logs.conftest import Collection
 
@@ -37,13 +37,13 @@ class TestCollectLogs:
     def test_when_they_are_packed(self, run: Run, collection: Collection) -> None:
         """One archive, with a page that orders the members' lines by time and marks the known bad signs."""
         about = collecting.about(run, collection.files, collection.failed, collection.clocks, collection.place)
-        book = logbook.read(collection.place, run.terms.etcd_hosts)
-        page = logbook.html(book, about)
+        book = page.read(collection.place, run.terms.etcd_hosts)
+        text = page.html(book, about)
         for path in (collection.place / "index.html", run.journal.directory / "logs.html"):
             path.touch(mode=0o600)
-            path.write_text(page, encoding="utf-8", errors="replace")
+            path.write_text(text, encoding="utf-8", errors="replace")
         archive = run.journal.directory / "logs.tar.gz"
-        size = logbook.pack(collection.place, archive, f"logs-{run.inventory.cluster}")
+        size = page.pack(collection.place, archive, f"logs-{run.inventory.cluster}")
         run.note(f"{archive}, {size:,} bytes")
         for (sign, host), count in book.counts.items():
             run.note(f"{host}: {sign}, {count.times:,} times, last at {count.end[:19]}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.run import run as locking
-from requorum.run.run import Run
+from requorum.run.run import Run, take_lock
 from requorum.troubleshoot import debug_logging, restarts
 
 
@@ -23,7 +22,7 @@ class TestDebugLogging:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take_lock(run, ends=False)
+        take_lock(run, ends=False)
 
     def test_given_their_configuration_can_be_edited(self, run: Run) -> None:
         """By one line, and back to the byte; tried here for all members before any is touched."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from requorum.run import run as locking
-from requorum.run.run import Run
-from requorum.troubleshoot import permissions as ownership
-from requorum.troubleshoot import restarts
+from requorum.run.run import Run, take_lock
+from requorum.troubleshoot import permissions, restarts
 from runbook.troubleshoot.permissions.conftest import Repair
 
 
@@ -21,36 +19,36 @@ class TestPermissions:
         sheets = restarts.standing(run, chosen.members)
         hosts = [member.host for member in chosen.members]
         restarts.refuse_silent(sheets, hosts, run.inventory.etcd.unit, running=False)
-        ownership.nothing_waits_to_begin_an_empty_cluster(run, sheets, hosts)
+        permissions.nothing_waits_to_begin_an_empty_cluster(run, sheets, hosts)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take_lock(run, ends=False)
+        take_lock(run, ends=False)
 
     def test_given_no_other_account_runs_etcd(self, run: Run) -> None:
         """It would go on making files of its own."""
         hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
-        ownership.no_other_account_runs_etcd(run, hosts)
+        permissions.no_other_account_runs_etcd(run, hosts)
 
     def test_given_it_is_known_what_is_wrong(self, run: Run) -> None:
         """Every path with its owner and mode as they are now."""
         hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
-        ownership.show(run, ownership.findings_on_hosts(run, hosts))
+        permissions.show(run, permissions.findings_on_hosts(run, hosts))
 
     def test_when_it_is_given_back(self, run: Run, repair: Repair) -> None:
         """Data to the etcd account; of the configuration what it must read, to its group."""
         hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
-        plan = ownership.give_back(run.inventory.cluster, run.mark.run, ownership.findings_on_hosts(run, hosts))
+        plan = permissions.give_back(run.inventory.cluster, run.mark.run, permissions.findings_on_hosts(run, hosts))
         repair.mended = {command.host for command in plan}
         run.do(plan)
         for host in sorted(repair.mended):
-            place = ownership.place(run.inventory.cluster)
+            place = permissions.place(run.inventory.cluster)
             run.note(f"{host}: to undo it, as root: sh {place}/{run.mark.run}.sh")
 
     def test_then_etcd_can_use_everything(self, run: Run) -> None:
         """Asked again; what was left for people to judge is named here."""
         hosts = [member.host for member in restarts.choose(run.inventory, run.options.members).members]
-        ownership.everything_is_usable(run, hosts)
+        permissions.everything_is_usable(run, hosts)
 
     def test_when_the_service_is_started(self, run: Run, repair: Repair) -> None:
         """One member at a time, each back before the next: those that were mended, and those that should run and do
@@ -58,9 +56,9 @@ class TestPermissions:
         chosen = restarts.choose(run.inventory, run.options.members)
         for member in chosen.members:
             sheets = restarts.standing(run, chosen.cluster)
-            if ownership.start_member(run, sheets, member.host, member.host in repair.mended):
+            if permissions.start_member(run, sheets, member.host, member.host in repair.mended):
                 repair.started.append(member.host)
 
     def test_then_the_service_runs(self, run: Run, repair: Repair) -> None:
         """Still, on every member where it was started."""
-        ownership.it_runs(run, repair.started)
+        permissions.it_runs(run, repair.started)

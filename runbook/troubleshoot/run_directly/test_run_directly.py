@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from requorum.run import run as locking
-from requorum.run.run import Run
+from requorum.run.run import Run, take_lock
 from requorum.troubleshoot import restarts, run_directly
 from runbook.troubleshoot.run_directly.conftest import DirectRun
 
@@ -19,7 +18,7 @@ class TestRunDirectly:
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time, against a recovery too."""
-        locking.take_lock(run, ends=False)
+        take_lock(run, ends=False)
 
     def test_when_an_earlier_direct_run_is_ended(self, run: Run) -> None:
         """One that was interrupted may have left it; it starts the unit again by itself."""

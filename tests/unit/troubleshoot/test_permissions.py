@@ -17,8 +17,7 @@ from requorum.hosts import systemd
 from requorum.inventory import Member
 from requorum.refusal import Refusal
 from requorum.run.run import Run
-from requorum.troubleshoot import permissions as ownership
-from requorum.troubleshoot import restarts
+from requorum.troubleshoot import permissions, restarts
 from requorum.troubleshoot.permissions import Account, Entry, Finding, Kind
 from tests.unit import build
 from tests.unit.build import understood
@@ -30,15 +29,15 @@ WAY = Entry("d", 0, 990, 0o750, 2, "/etc/etcd/dh/t")
 
 
 def data(**changes: object) -> list[Finding]:
-    return ownership.findings("etcd-1", ETCD, [replace(DATA, **changes)], [], [])  # type: ignore[arg-type]
+    return permissions.findings("etcd-1", ETCD, [replace(DATA, **changes)], [], [])  # type: ignore[arg-type]
 
 
 def key(**changes: object) -> list[Finding]:
-    return ownership.findings("etcd-1", ETCD, [], [replace(KEY, **changes)], [KEY.path])  # type: ignore[arg-type]
+    return permissions.findings("etcd-1", ETCD, [], [replace(KEY, **changes)], [KEY.path])  # type: ignore[arg-type]
 
 
 def test_what_is_as_it_must_be_is_not_found() -> None:
-    assert ownership.findings("etcd-1", ETCD, [DATA], [KEY, WAY], [KEY.path]) == []
+    assert permissions.findings("etcd-1", ETCD, [DATA], [KEY, WAY], [KEY.path]) == []
 
 
 def test_data_of_another_account_is_given_to_etcd() -> None:
@@ -84,22 +83,22 @@ def test_who_owns_a_readable_key_does_not_matter(changes: dict[str, int]) -> Non
 
 def test_a_directory_that_etcd_cannot_pass_is_opened_but_never_the_systems_own() -> None:
     closed = replace(WAY, gid=0, mode=0o700)
-    (own,) = ownership.findings("etcd-1", ETCD, [], [closed], [])
+    (own,) = permissions.findings("etcd-1", ETCD, [], [closed], [])
     assert own.kind is Kind.WAY and own.fixes == (("chgrp", "etcd", "--"), ("chmod", "g+rX", "--"))
-    assert ownership.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o710)], []) == [], "to pass is enough"
-    assert len(ownership.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o740)], [])) == 1, "to list is not"
-    (system,) = ownership.findings("etcd-1", ETCD, [], [replace(closed, path="/etc/etcd")], [])
+    assert permissions.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o710)], []) == [], "to pass is enough"
+    assert len(permissions.findings("etcd-1", ETCD, [], [replace(WAY, mode=0o740)], [])) == 1, "to list is not"
+    (system,) = permissions.findings("etcd-1", ETCD, [], [replace(closed, path="/etc/etcd")], [])
     assert system.fixes == () and "by hand" in system.problem
 
 
 def test_a_file_that_is_named_and_not_there_is_found() -> None:
-    (found,) = ownership.findings("etcd-1", ETCD, [], [], [KEY.path])
+    (found,) = permissions.findings("etcd-1", ETCD, [], [], [KEY.path])
     assert found.problem == "not there" and found.fixes == ()
 
 
 def test_the_way_back_is_noted_before_anything_is_given() -> None:
     found = [*data(uid=0, gid=0, mode=0o400), *key(uid=0, gid=0, mode=0o600), *data(uid=0, links=2)]
-    plan = ownership.give_back("lab", "r1", found)
+    plan = permissions.give_back("lab", "r1", found)
     directory = "/var/lib/requorum/lab/permissions"
     assert [line.removeprefix(f"etcd-1: {build.SHORT} ") for line in build.lines(plan)] == [
         f"install -d -m 700 /var/lib/requorum /var/lib/requorum/lab {directory}",
@@ -118,14 +117,14 @@ def test_the_way_back_is_noted_before_anything_is_given() -> None:
 
 
 def test_nothing_found_is_nothing_done() -> None:
-    assert ownership.give_back("lab", "r1", []) == []
+    assert permissions.give_back("lab", "r1", []) == []
 
 
 @given(
     st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20).filter(lambda n: n != "..")
 )
 def test_a_path_is_read_whatever_its_name(name: str) -> None:
-    (entry,) = understood(ownership.ask_data("etcd-1", "/data"), f"f 0 990 640 1 /data/{name}\0")
+    (entry,) = understood(permissions.ask_data("etcd-1", "/data"), f"f 0 990 640 1 /data/{name}\0")
     assert entry == Entry("f", 0, 990, 0o640, 1, f"/data/{name}")
 
 
@@ -133,13 +132,13 @@ def test_a_path_is_read_whatever_its_name(name: str) -> None:
 def test_what_lies_elsewhere_is_not_given_to_etcd(path: str) -> None:
     """A host's own word becomes an argument of `chown` and `chmod` as root."""
     with pytest.raises(Refusal, match="etcd-1: tells of"):
-        understood(ownership.ask_data("etcd-1", "/data"), f"f 0 0 600 1 {path}\0")
+        understood(permissions.ask_data("etcd-1", "/data"), f"f 0 0 600 1 {path}\0")
     with pytest.raises(Refusal, match="etcd-1: tells of"):
-        understood(ownership.ask_paths("etcd-1", ["/data/a"]), f"f 0 0 600 1 {path}\0")
+        understood(permissions.ask_paths("etcd-1", ["/data/a"]), f"f 0 0 600 1 {path}\0")
 
 
 def test_every_directory_on_the_way_is_asked_for() -> None:
-    argv = ownership.ask_paths("etcd-1", ["/etc/etcd/dh/latest/config.yaml"]).commands[0].argv
+    argv = permissions.ask_paths("etcd-1", ["/etc/etcd/dh/latest/config.yaml"]).commands[0].argv
     assert argv[1:8] == (
         "-L",
         "/",
@@ -165,7 +164,7 @@ def test_every_directory_on_the_way_is_asked_for() -> None:
     ],
 )
 def test_what_proves_that_a_member_starts(unit: systemd.Unit, mended: bool, cost: str | None, verb: str) -> None:
-    assert ownership.verb_of(unit, mended, cost) == verb
+    assert permissions.verb_of(unit, mended, cost) == verb
 
 
 @pytest.mark.parametrize("unit", [replace(build.STOPPED, enabled="disabled"), build.STOPPED])
@@ -192,7 +191,7 @@ def test_a_member_without_data_is_mended_and_not_started(
         )
         for n in (1, 2, 3)
     ]
-    assert ownership.start_member(run, sheets, "etcd-1", mended=True) is has_data
+    assert permissions.start_member(run, sheets, "etcd-1", mended=True) is has_data
     assert any("systemctl start" in line for line in build.lines(done)) is has_data
     assert bool(notes) is not has_data
     assert all("empty cluster" in note and "pytest runbook --hosts=prod" in note for note in notes)
@@ -221,5 +220,5 @@ def test_a_member_without_data_that_systemd_starts_again_and_again_is_not_mended
     )
     member = Member(name="etcd-1", host="etcd-1", ip="10.0.0.11")
     sheet = MemberFacts(member, unit=unit, config=build.config(), has_data=has_data, has_leader=has_leader)
-    ownership.nothing_waits_to_begin_an_empty_cluster(run, [sheet], ["etcd-1"])
+    permissions.nothing_waits_to_begin_an_empty_cluster(run, [sheet], ["etcd-1"])
     assert (found["etcd-1"] is not None) is waits

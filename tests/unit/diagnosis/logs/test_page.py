@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from requorum.diagnosis.logs import collection
-from requorum.diagnosis.logs import page as logbook
+from requorum.diagnosis.logs import collection, page
 from requorum.diagnosis.logs.collection import UNIT_JOURNAL, WHOLE_JOURNAL
 from requorum.refusal import Refusal
 from tests.unit import build
@@ -44,27 +43,27 @@ def text_of(page: str) -> str:
 def test_all_members_lines_stand_in_the_order_of_their_time(tmp_path: Path) -> None:
     written(tmp_path, "etcd-1", [stamped(1, "a"), stamped(3, "c"), "    of several lines\n", stamped(5, "e")])
     written(tmp_path, "etcd-2", [stamped(2, "b", "etcd-2"), stamped(4, "d", "etcd-2")])
-    lines = logbook.read(tmp_path, ["etcd-1", "etcd-2", "etcd-3"]).lines()
+    lines = page.read(tmp_path, ["etcd-1", "etcd-2", "etcd-3"]).lines()
     assert [line.text.split(": ")[-1].strip() for line in lines] == ["a", "b", "c", "of several lines", "d", "e"]
 
 
 def test_each_sign_is_counted_by_host_with_its_first_and_last_line(tmp_path: Path) -> None:
     written(tmp_path, "etcd-1", [stamped(n, f"slow fdatasync {n}") for n in range(100)])
     written(tmp_path, "etcd-2", [stamped(1, "all is well", "etcd-2")])
-    book = logbook.read(tmp_path, ["etcd-1", "etcd-2"])
+    book = page.read(tmp_path, ["etcd-1", "etcd-2"])
     ((key, count),) = book.counts.items()
     assert key == ("slow disk", "etcd-1")
     assert (count.times, count.begin[14:19], count.end[14:19]) == (100, "00:00", "01:39")
-    assert len(book.lines()) == 2 * logbook.EACH + 1
+    assert len(book.lines()) == 2 * page.EACH + 1
 
 
 def test_what_is_kept_does_not_grow_with_what_there_is(tmp_path: Path) -> None:
-    written(tmp_path, "etcd-1", [stamped(n / 100, f"line {n}") for n in range(5 * logbook.NEWEST)])
-    book = logbook.read(tmp_path, ["etcd-1"])
-    assert book.total == 5 * logbook.NEWEST
-    assert len(book.lines()) == logbook.NEWEST
-    assert book.lines()[-1].text.endswith(f"line {5 * logbook.NEWEST - 1}")
-    assert f"{logbook.NEWEST:,} of {book.total:,} lines" in text_of(logbook.html(book, ABOUT))
+    written(tmp_path, "etcd-1", [stamped(n / 100, f"line {n}") for n in range(5 * page.NEWEST)])
+    book = page.read(tmp_path, ["etcd-1"])
+    assert book.total == 5 * page.NEWEST
+    assert len(book.lines()) == page.NEWEST
+    assert book.lines()[-1].text.endswith(f"line {5 * page.NEWEST - 1}")
+    assert f"{page.NEWEST:,} of {book.total:,} lines" in text_of(page.html(book, ABOUT))
 
 
 def test_of_the_whole_journal_only_what_is_bad_and_not_of_etcd_or_of_us(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_of_the_whole_journal_only_what_is_bad_and_not_of_etcd_or_of_us(tmp_path
         stamped(5, "slow fdatasync"),
     ]
     written(tmp_path, "etcd-1", whole, WHOLE_JOURNAL)
-    assert [line.text for line in logbook.read(tmp_path, ["etcd-1"]).lines()] == [
+    assert [line.text for line in page.read(tmp_path, ["etcd-1"]).lines()] == [
         "etcd[49]: own",
         "kernel: no space left on device",
     ]
@@ -86,7 +85,7 @@ def test_of_the_whole_journal_only_what_is_bad_and_not_of_etcd_or_of_us(tmp_path
 def test_the_page_says_what_a_sign_means_and_what_is_wrong_with_the_collection(tmp_path: Path) -> None:
     written(tmp_path, "etcd-1", [stamped(1, "slow fdatasync")])
     about = {**ABOUT, "silent": {"etcd-9": "did not answer"}, "clocks": {"etcd-2": 90.0}}
-    found = text_of(logbook.html(logbook.read(tmp_path, ["etcd-1"]), about))
+    found = text_of(page.html(page.read(tmp_path, ["etcd-1"]), about))
     assert "It needs a disk of its own" in found
     assert "etcd-9 could not be asked: did not answer" in found
     assert "The clock of etcd-2 is about +90.0 s off" in found
@@ -96,21 +95,21 @@ def test_the_page_says_what_a_sign_means_and_what_is_wrong_with_the_collection(t
 def test_what_a_host_wrote_cannot_become_part_of_the_page(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script>"><img src=x onerror=alert(1)> permission denied'
     written(tmp_path, "etcd-1", [stamped(1, evil)])
-    page = logbook.html(logbook.read(tmp_path, ["etcd-1"]), {**ABOUT, "cluster": evil, "silent": {evil: evil}})
-    assert "<script" not in page and "<img" not in page
-    assert "https:" not in page and "http:" not in page, "it loads nothing"
+    text = page.html(page.read(tmp_path, ["etcd-1"]), {**ABOUT, "cluster": evil, "silent": {evil: evil}})
+    assert "<script" not in text and "<img" not in text
+    assert "https:" not in text and "http:" not in text, "it loads nothing"
 
 
 def test_what_a_reader_would_obey_is_shown_on_the_page(tmp_path: Path) -> None:
     written(tmp_path, "etcd-1", [stamped(1, f"{build.OBEYED} permission denied")])
-    page = logbook.html(logbook.read(tmp_path, ["etcd-1"]), {**ABOUT, "silent": {"etcd-9": build.OBEYED}})
-    assert page.replace("\n", "").isprintable() and r"no\ryes" in page
+    text = page.html(page.read(tmp_path, ["etcd-1"]), {**ABOUT, "silent": {"etcd-9": build.OBEYED}})
+    assert text.replace("\n", "").isprintable() and r"no\ryes" in text
 
 
 def test_the_same_files_give_the_same_archive_for_its_owner_only(tmp_path: Path) -> None:
     written(tmp_path / "logs", "etcd-2", ["b\n"])
     written(tmp_path / "logs", "etcd-1", ["a\n"])
-    sizes = [logbook.pack(tmp_path / "logs", tmp_path / name, "logs-lab") for name in ("1.tar.gz", "2.tar.gz")]
+    sizes = [page.pack(tmp_path / "logs", tmp_path / name, "logs-lab") for name in ("1.tar.gz", "2.tar.gz")]
     assert (tmp_path / "1.tar.gz").read_bytes() == (tmp_path / "2.tar.gz").read_bytes()
     assert sizes[0] == (tmp_path / "1.tar.gz").stat().st_size
     assert stat.S_IMODE((tmp_path / "1.tar.gz").stat().st_mode) == 0o600
