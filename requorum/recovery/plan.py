@@ -17,7 +17,7 @@ from requorum.command import Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
-from requorum.snapshots.on_host import save
+from requorum.snapshots import on_host
 from requorum.snapshots.snapshot import Source
 
 # -- Step 0 and the handover's save ------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ def save_from_survivors(terms: Terms, verdict: Verdict | None, closed: frozenset
     if verdict is None or verdict.kind is Kind.INTACT:
         return []
     return [
-        save(terms, facts.config.client_urls[0], terms.place(f"live-{facts.member.name}.snap"), patience=2)
+        on_host.save(terms, facts.config.client_urls[0], terms.place(f"live-{facts.member.name}.snap"), patience=2)
         for facts in verdict.members
         if facts.state in (State.LEADERLESS, State.HEALTHY) and facts.config and facts.member.host not in closed
     ]
@@ -309,5 +309,5 @@ def disarm(terms: Terms, alarms: Sequence[str]) -> list[Command]:
     """Takes away what an alarm in the restored data would refuse: with NOSPACE every write, whatever the quota is."""
     if "NOSPACE" not in alarms:
         return []
-    question = deephaven.etcdctl(terms.inventory, "alarm", "disarm", why="take the data's space alarm away")
-    return [replace(question, changes=True, accept=(0,))]
+    why = "take the data's space alarm away"
+    return [act(terms.configuration_server, *on_host.etcdctl(terms), "alarm", "disarm", why=why)]

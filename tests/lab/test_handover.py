@@ -10,7 +10,7 @@ from tests.lab.test_interruption import await_stage
 
 # A Deephaven process of its own kind: writes as fast as it can and notes what etcd acknowledged.
 WRITER = r"""#!/bin/bash
-export DH_ETCD_DIR=/etc/sysconfig/deephaven/etcd/client/query
+export DH_ETCD_DIR=/etc/sysconfig/deephaven/etcd/client/props-ro
 number=$(wc -l < /run/deephaven/acknowledged)
 while :; do
     number=$((number + 1))
@@ -52,7 +52,7 @@ def test_a_healthy_cluster_is_handed_over_without_losing_an_acknowledged_write(r
 def test_a_handover_is_refused_while_a_stranger_is_connected(rehearsal: Rehearsal) -> None:
     """Deephaven is off, somebody still holds a connection: a save would not be the whole truth."""
     node = rehearsal.nodes.by_name("query-1")
-    client = "DH_ETCD_DIR=/etc/sysconfig/deephaven/etcd/client/query"
+    client = "DH_ETCD_DIR=/etc/sysconfig/deephaven/etcd/client/props-ro"
     watch = ["env", client, "/usr/illumon/latest/bin/etcdctl.sh", "watch", "--prefix", "/main/config"]
     # On a busy machine a login may take longer than etcdctl waits: then it tries again.
     node.run(["systemd-run", "--quiet", "--unit=stranger", "--property=Restart=on-failure", *watch])

@@ -36,7 +36,6 @@ def test_what_dead_processes_left_and_living_ones_hold_is_no_obstacle(with_lease
     assert leased(with_leases.nodes, "/status/presence/").keys() == held.keys()
 
 
-@pytest.mark.xfail(strict=True, reason="issue 10, D8: Step 5 wants the revision that the snapshot gave")
 def test_leases_that_expire_before_a_late_member_has_come_are_no_writer(with_leases: Rehearsal) -> None:
     node = with_leases.nodes.by_name("etcd-3")
     node.run(["mkdir", "-p", "/etc/systemd/system/dh-etcd.service.d"])
@@ -45,6 +44,5 @@ def test_leases_that_expire_before_a_late_member_has_come_are_no_writer(with_lea
     with_leases.assert_recovered(with_leases.run(with_leases.inventory()))
 
 
-@pytest.mark.xfail(strict=True, reason="issue 10, D8: two deletions of leased keys are taken for a writer")
 def test_leases_that_expire_while_a_healthy_cluster_is_handed_over_are_no_writer(with_leases: Rehearsal) -> None:
     with_leases.assert_recovered(with_leases.run(with_leases.inventory(), "--rebuild"))
