@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from requorum.cluster.etcd import EtcdError
-from requorum.command import Action, Command, Result
+from requorum.command import Action, Command, Result, look
 from requorum.hosts.fleet import FleetError, Unreachable
+from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
-from requorum.snapshots import choice, salvage
+from requorum.snapshots import attempts, choice, on_host, salvage
+from requorum.snapshots.attempts import Copies
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
@@ -141,6 +143,37 @@ def test_two_bad_disks_of_three_stop_the_run_and_the_word_for_both_goes_on(
     assert "--accept=without:etcd-2,without:etcd-3" in error.value.remedy
     run.options = replace(run.options, accepted=Accepted(("without:etcd-2", "without:etcd-3")))
     assert decided(run, found).source.kind == "salvage"
+
+
+def shown(host: str, path: str) -> Question[tuple[int, int]]:
+    """The backup is at revision 10, the database of etcd-1 further on, those of the others behind it."""
+    revision = 12 if "/room/1/" in path else 4
+    return Question(look(host, "true", why=path), lambda _: (revision, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "together", "anew"),
+    [
+        ({}, ["etcd-1"], ("etcd-2", "etcd-3")),
+        ({"accepted": Accepted(("history",))}, ["etcd-1", "etcd-2", "etcd-3"], ()),
+        ({"salvage": "old"}, ["etcd-1", "etcd-2", "etcd-3"], ()),
+    ],
+    ids=["unasked", "accepted", "named"],
+)
+def test_disks_behind_the_newest_manifest_are_not_started_with_one_that_reaches_further(
+    options: dict[str, Any], together: list[str], anew: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts(), **options)
+    started: list[str] = []
+
+    def first(copies: Copies, *_: object) -> None:
+        started.extend(one.host for one in copies.sound)
+
+    monkeypatch.setattr(attempts, "following", first)
+    monkeypatch.setattr(attempts, "outcome", lambda nothing, *_: replace(nothing, failed="not tried"))
+    monkeypatch.setattr(on_host, "ask_status", shown)
+    outcome = salvage.hold(run, found)
+    assert (sorted(started), outcome.anew) == (together, anew)
 
 
 def test_where_no_disk_can_be_copied_the_run_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
