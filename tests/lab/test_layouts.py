@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from compose import cluster, layouts
+from compose import cluster, etcd_client, layouts
 from tests.lab.rehearsal import Own
 from tests.lab.writers import data_dir
 
 pytestmark = pytest.mark.matrix
 OTHERS = layouts.LAYOUTS[1:]
+LATE = "/status/late"
 
 
 @pytest.mark.parametrize("layout", OTHERS)
@@ -38,3 +39,14 @@ def test_a_cluster_lies_as_it_was_asked_for_and_is_healthy(own: Own, layout: str
                 "environment": ["no configuration"],
             }[layout]
         )
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+def test_a_survivor_of_it_is_salvaged_without_a_question(own: Own, layout: str) -> None:
+    other = own(layout=layout)
+    etcd_client.put(other.nodes, LATE, "written after the backup")
+    other.lose("wipe")
+    run = other.run(other.inventory())
+    assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
+    assert etcd_client.read_all(other.nodes, LATE) != {}
+    other.assert_recovered(run)
