@@ -330,6 +330,11 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
             understood(etcd.ask_tools("etcd-1"), text, "/usr/bin/etcdutl", text)
 
 
+@pytest.mark.parametrize("url", ["https://10.0.0.11:2379", "https://[fd00::1]:2379", "http://etcd-1.lab:2380"])
+def test_an_address_is_written_as_it_was_read(url: str) -> None:
+    assert etcd.address(url).url == url
+
+
 @pytest.mark.parametrize(
     ("url", "wanted"),
     [
