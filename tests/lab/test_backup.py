@@ -151,8 +151,11 @@ def _journal(evidence: Path) -> Callable[[], str]:
 
 
 def _age(rehearsal: Rehearsal) -> None:
-    """What the killed backup left becomes an hour old."""
+    """What the killed backup left becomes an hour old, once what it had started there has ended."""
     server = rehearsal.nodes.configuration_server
+    poll.until(
+        lambda: server.run(["pgrep", "-f", "[s]napshot save"], check=False).rc != 0, seconds=60, what="the save ends"
+    )
     server.run(["sh", "-c", "touch -d '-2 hours' /var/lib/requorum/lab/backup-* 2>/dev/null || true"])
 
 
