@@ -7,6 +7,7 @@ testinfra objects for assertions come from `Machine.see`. ssh is multiplexed ove
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shlex
 import shutil
@@ -144,7 +145,9 @@ class Fleet:
                 for machine in self.machines.values()
             ]
             for ender in enders:
-                ender.wait(timeout=GRACE)
+                with contextlib.suppress(subprocess.TimeoutExpired):  # its connection ends with its process
+                    ender.wait(timeout=GRACE)
+                ender.kill()
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     # -- running ---------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
     def probe(machine: Machine) -> str | None:
         wrong = []
         try:
-            hashes = machine.ask(etcdctl.ask_fingerprints(inventory, trial.revision))
+            hashes = machine.ask(etcdctl.ask_fingerprints(inventory, trial.revision, "--command-timeout=50s"))
             wrong += [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
             for prefix, count in trial.counts.items():
                 found = machine.ask(etcdctl.ask_count(inventory, prefix, at))

@@ -67,6 +67,8 @@ def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
     options = run.options
     whole = {disk.host for disk in salvageable(run, sources)}
     members, doubts = len(run.inventory.old_members), tuple(sources.doubts.items())
+    if whole and not doubts:
+        return  # how far those disks reach is known once they were tried
     salvaged = Salvaged(None, members=members, could_not=doubts)
     stop = refusal(_found(run, sources, salvaged))
     if stop and 2 * len(whole) <= members and not options.names_data:
@@ -272,7 +274,9 @@ def decide(found: Found) -> Decision:
         raise _nothing(found)
     new = found.held is None or found.held.sha256 != chosen.source.sha256
     source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
-    return Decision(source, rows, loss_of(chosen, found.salvaged), tuple(_notes(found, chosen)), new)
+    told = ranking.newest(found.rows, chosen.lineage) if chosen.lineage else None
+    lost = loss_of(chosen, found.salvaged, told.own_revision if told else 0)
+    return Decision(source, rows, lost, tuple(_notes(found, chosen)), new)
 
 
 def refusal(found: Found) -> SnapshotError | None:
@@ -311,8 +315,8 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
         what = "is marked as another history than the backups before it, and the disks' data may be of that one"
         way = f"go on with the disks' data nevertheless: {found.accepted.option(anew.WORD)}"
         return SnapshotError(marked.path, what, f"{_with_a_backup(found)}; or {way}")
-    if newest is None or newest.own_revision <= chosen.own_revision:
-        return None
+    if newest is None or newest.own_revision <= chosen.own_revision or chosen.kind != SALVAGE:
+        return None  # what a backup holds less than one that is damaged is said as lost: nothing holds it any more
     what = (
         f"by its manifest the backup {newest.path} was at revision {newest.revision or 0:,}, and all that can be "
         f"restored ends at {chosen.revision or 0:,}: that backup {newest.problem or 'was left out'}"
@@ -340,7 +344,9 @@ def choices(found: Found, mend: str) -> str:
 def _with_the_others(found: Found) -> list[str]:
     """The whole disks' data as it is, where only other disks are in doubt."""
     salvaged = found.salvaged
-    doubted = tuple(dict.fromkeys((*(host for host, _ in salvaged.could_not), *salvaged.outvoting)))
+    odd = [host for host, _ in salvaged.could_not]
+    ahead = max(salvaged.databases, key=lambda shown: shown[1], default=("", 0))[0]
+    doubted = tuple(dict.fromkeys((*odd, *(() if ahead in odd else salvaged.outvoting))))
     whole = disks.salvageable(found.disks, found.family, found.named, doubted)
     names = ", ".join(dict.fromkeys(disk.host for disk in whole if disk.host not in doubted))
     if not names or not doubted or (salvaged.failed and not salvaged.outvoting):

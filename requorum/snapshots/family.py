@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from requorum.cluster.lineage import Lineage, cluster_id, member_id
@@ -60,7 +60,7 @@ class Family:
         return told.with_parts_of(ours)
 
 
-def family_of(on_disk: Mapping[str, Lineage], births: Mapping[str, Birth]) -> Family:
+def family_of(on_disk: Mapping[str, Lineage], births: Mapping[str, Birth], undone: Collection[str] = ()) -> Family:
     """What most old members' disks say, a failed run's cluster counting as the one whose data it was restored from.
 
     `on_disk`: host → what its configuration and WAL say. Members that contradict each other equally often tell nothing.
@@ -75,6 +75,8 @@ def family_of(on_disk: Mapping[str, Lineage], births: Mapping[str, Birth]) -> Fa
     if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
         return Family((), tuple(unborn), bumps)
     line = [ranked[0][0]]
+    if any(b.alive and b.run not in undone and b.parent and b.parent.agrees(line[0]) for b in births.values()):
+        return Family((), tuple(unborn), bumps)  # it was rebuilt, and that cluster lived: these are older disks
     while (birth := births.get(line[-1].token or "")) is not None:
         parent = _alive(birth.parent, births)
         if parent is None or parent in line:

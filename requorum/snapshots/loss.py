@@ -48,8 +48,8 @@ def _read_loss(text: str) -> Loss | None:
     return loss if numbers and isinstance(loss.why, str) and loss.why.isprintable() else None
 
 
-def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
-    """What is lost when `chosen` is restored."""
+def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
+    """What is lost when `chosen` is restored. `told`: the highest revision that a backup's manifest names."""
     if chosen.kind == SALVAGE:
         found = _of_salvage(salvaged)
         if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
@@ -68,6 +68,8 @@ def loss_of(chosen: Candidate, salvaged: Salvaged) -> Loss:
     certain = None
     if newest is not None and chosen.revision is not None:
         certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
+    if told > chosen.own_revision:
+        certain = max(certain or 0, told - chosen.own_revision)  # of a later backup, which is not whole any more
     why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
     return Loss(certain, None, why)
 
@@ -84,7 +86,12 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
         )
         return Loss(None, None, why)
     shown = salvaged.on_disk
-    if shown is None or salvaged.source is None or (salvaged.source.revision or 0) < shown:
+    reached = (salvaged.source.revision or 0) if salvaged.source else 0
+    given_up = {host for host, _ in salvaged.given_up}
+    if shown is not None and shown > reached and max(salvaged.databases, key=lambda one: one[1])[0] in given_up:
+        why = f"the database of a disk that was given up shows {shown - reached:,} revisions more than was salvaged"
+        return Loss(shown - reached, None, why)
+    if shown is None or salvaged.source is None or reached < shown:
         why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
         return Loss(None, None, why)
     if held > members // 2:

@@ -70,7 +70,9 @@ def hold(run: Run, sources: Sources) -> Salvaged:
         run.note(f"{outcome.failed}: tried again without what you gave up")
         left = replace(nothing, could_not=(*nothing.could_not, *((d.host, outcome.failed) for d in picked)))
         left = replace(_without(accepted, left), hosts=tuple(disk.host for disk in others), could_not=nothing.could_not)
-        outcome = _without(accepted, _tried(run, sources.rows, others, left))
+        first, outcome = outcome, _without(accepted, _tried(run, sources.rows, others, left))
+        known = dict(first.databases) | dict(outcome.databases)  # also of what was given up: the loss is told by it
+        outcome = replace(outcome, databases=tuple(known.items()))
     if not outcome.failed:
         run.do(survivors.clear(run.terms, outcome.hosts))
         return outcome
@@ -123,10 +125,14 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, configured = run.terms, dict(reversed(found[0].config.peers))
-    survivors.gathering_host(found, len(configured))  # before anything is copied, whoever it will be
-    failed: dict[str, Refusal] = {
-        one.host: survivors.SalvageError(one.host, one.odd, attempts.MEND) for one in found if one.odd
-    }
+    roomy = [one for one in found if one.free >= one.size]
+    survivors.gathering_host(roomy or found, len(configured))  # before anything is copied, whoever it will be
+    failed: dict[str, Refusal] = {}
+    for one in found:
+        if one.odd:
+            failed[one.host] = survivors.SalvageError(one.host, one.odd, attempts.MEND)
+        elif one not in roomy:
+            failed[one.host] = survivors.no_room(one)
     failed |= run.attempt(
         [command for one in found if one.host not in failed for command in survivors.copy(terms, one)]
     )

@@ -104,10 +104,11 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
-    told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
-    births = history.furthest(chain.from_iterable(told.values()))
+    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone}).values()
+    births = history.furthest(chain.from_iterable(one.births for one in told))
+    undone = frozenset(chain.from_iterable(one.undone for one in told))
     sources.disks, sources.unread = _disks(run, sources)
-    sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births)
+    sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births, undone)
     sources.birth = births.get(run.mark.token)
 
 

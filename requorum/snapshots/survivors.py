@@ -149,6 +149,11 @@ def _number(words: Sequence[str]) -> int:
     return int(words[0]) if words and re.fullmatch("[0-9]{1,19}", words[0]) else 0
 
 
+def no_room(one: Survivor) -> SalvageError:
+    what = f"has room for {one.free:,} bytes, and its data takes {one.size:,}"
+    return SalvageError(one.host, what, "make room below /var/lib/requorum there, then run again")
+
+
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
     """The first survivor with room for it takes all copies: a plan can name it beforehand.
 

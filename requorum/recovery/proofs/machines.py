@@ -9,7 +9,7 @@ from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import system
-from requorum.hosts.fleet import Machine
+from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.recovery import equipment, probes
 from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal
@@ -246,19 +246,28 @@ def old_etcd_is_gone(run: Run) -> None:
 
 def went_past_the_save(run: Run, source: Source | None, tools: Mapping[str, Tools]) -> bool:
     """After a handover: whether a stopped member holds more on disk than was saved, by a lease that ran out since, or
-    by a writer. Raises `Disproved` where a disk does not tell."""
+    by a writer; also where one with a database does not tell."""
     if source is None or source.kind != "handover":
         return False
     saved = source.revision or 0
-    configs = facts.configs(run, [member.host for member in run.terms.old_members])
-    stopped = {host: config for host, config in configs.items() if config and not is_new(run.terms, config)}
-    done = run.probe(probes.read_stopped_members(run.terms, stopped, tools))
+    configs = facts.old_configs(run, [member.host for member in run.terms.old_members])
+    old = {host: config for host, config in configs.items() if config and not is_new(run.terms, config)}
+    there = facts.files(run, {host: (f"{config.data_dir}/member/snap/db",) for host, config in old.items()})
+    stopped = {host: config for host, config in old.items() if there[host]}
+    try:
+        done = run.probe(probes.read_stopped_members(run.terms, stopped, tools))
+    except Unreachable:
+        raise
+    except FleetError as error:
+        run.note(f"{error.where}: {error.what}: what the disks hold is salvaged instead")
+        return True
     answers = {result.command.host: result for result in done if not result.command.changes}
     told = {host: probes.ask_revision(run.terms, host, tools).understand([answers[host]]) for host in stopped}
-    unread: dict[str, str | Exception | None] = {host: t if isinstance(t, str) else None for host, t in told.items()}
-    run.settle(
-        "the revision on every stopped member's disk can be read", unread, "mend that on the host, then run again"
-    )
+    unread = "; ".join(f"{host}: {why}" for host, why in told.items() if isinstance(why, str))
+    if unread:
+        run.note(f"{unread}: what the disks hold is salvaged instead")
+        return True
+    run.settle("its disk tells the revision that it got to", dict.fromkeys(told), "")
     furthest = max((status[0] for status in told.values() if not isinstance(status, str)), default=saved)
     if furthest > saved:
         run.note(f"members hold revision {furthest:,}, the save {saved:,}: what their disks hold is salvaged instead")

@@ -100,6 +100,18 @@ def test_once_deephaven_could_write_into_it_that_cluster_is_the_lost_one() -> No
     assert [d.lineage for d in disks.salvageable(BOTH, line, None)] == [FAILED]
 
 
+def test_disks_of_a_cluster_that_was_rebuilt_and_lived_on_do_not_say_what_was_lost_unless_that_was_rolled_back() -> (
+    None
+):
+    """As after old images of the machines came back: their cluster's child lived, and its backups are newer."""
+    born = {"child": Birth("child", "run", Phase.DONE, "00", LOST, BUMP)}
+    images = {"etcd-1": LOST, "etcd-2": LOST}
+    assert family_of(images, born).line == ()
+    assert family_of(images, born, {"run"}).line == (LOST,)
+    assert family_of(images, {"child": replace(born["child"], phase=Phase.STARTED)}).line == (LOST,)
+    assert family_of({**images, "etcd-3": Lineage("child", 9)}, born).line == ()
+
+
 def test_what_is_named_is_salvaged_whatever_it_is() -> None:
     assert [d.lineage for d in disks.salvageable(BOTH, family(*BOTH), "failed")] == [FAILED]
 
@@ -232,7 +244,7 @@ def damaged(revision: int, of: Lineage = LOST) -> Candidate:
     ("rows", "outcome", "stops"),
     [
         ((damaged(20), backup(5)), salvaged(9), True),
-        ((damaged(20), backup(5)), Salvaged(None, members=3), True),
+        ((damaged(20), backup(5)), Salvaged(None, members=3), False),
         ((damaged(20), backup(20)), salvaged(9), False),
         ((damaged(9), backup(5)), salvaged(9), False),
         ((damaged(20, OTHER),), salvaged(9), False),
@@ -247,6 +259,18 @@ def test_what_a_manifest_of_the_same_lineage_reached_must_be_reached(
         assert "was at revision 20, and all that can be restored ends at" in stop.what and "is cut off" in stop.what
         assert "--accept=history" in stop.remedy
         assert choice.refusal(found(rows, outcome, accepted=Accepted(("history",)))) is None
+
+
+def test_what_a_damaged_backup_held_beyond_the_one_that_is_restored_is_said_as_lost() -> None:
+    decision = choice.decide(found((damaged(20), backup(5)), Salvaged(None, members=3)))
+    assert (decision.source.path, decision.loss.certain) == ("/backups/5.snap", 15)
+
+
+def test_what_a_disk_that_was_given_up_showed_beyond_the_salvage_is_said_as_lost() -> None:
+    two = replace(salvaged(9, names=("a", "b")), databases=(("etcd-1", 99), ("etcd-2", 9), ("etcd-3", 8)))
+    given_up = replace(two, given_up=(("etcd-1", "--accept=without:etcd-1"),))
+    lost = choice.decide(found((), given_up)).loss
+    assert lost.certain == 90 and "nothing is missing" not in lost.why
 
 
 def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_it() -> None:

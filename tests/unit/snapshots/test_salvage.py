@@ -133,6 +133,25 @@ def test_one_bad_disk_of_three_is_left_out_with_its_reason_and_the_run_goes_on(
     assert choice.in_step_1(run, found, outcome).source.kind == "salvage"
 
 
+class Tight(Hosts):
+    """One host has no room for a copy of its own data."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "df" and command.host == "etcd-3":
+            return 0, "Filesystem\n/dev/sda 1 1 9 1% /\n"
+        return super().answer(command)
+
+
+def test_one_host_without_room_for_its_copy_does_not_spoil_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Tight())
+    started = apart(monkeypatch, run)
+    outcome = salvage.hold(run, found)
+    assert started == ["etcd-1", "etcd-2"]
+    assert [host for host, _ in outcome.could_not] == ["etcd-3"] and "has room for 9 bytes" in outcome.could_not[0][1]
+
+
 def test_two_bad_disks_of_three_stop_the_run_and_the_word_for_both_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

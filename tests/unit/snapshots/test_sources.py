@@ -240,3 +240,13 @@ def test_where_that_salvage_fails_the_save_is_what_the_operators_word_goes_on_wi
     assert "(/run/live.snap), without what the disks hold: --accept=backup" in error.value.remedy
     run.options = replace(run.options, accepted=Accepted(("backup",)))
     assert choice.in_step_1(run, progress.sources, FAILED).source.path == "/run/live.snap"
+
+
+def test_how_far_whole_disks_reach_is_not_judged_before_they_were_tried(tmp_path: Path) -> None:
+    """The newest backup is cut off, and whole disks are there: Step 0 does not stop for what Step 1 will find."""
+    run, progress, _ = at(tmp_path, 2, Hosts())
+    cut = backup(tmp_path, "b.snap")
+    note(cut, lineage=Lineage("old"), revision=10**9)
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    assert from_files(run, progress) is not None
+    assert not progress.sources.doubts

@@ -140,7 +140,9 @@ def holds(world: World) -> None:
         return
     revision = 0 if decision.source.path == ANEW else decision.source.revision or 0
     assert revision >= world.readable
-    assert revision >= max((r for r, _ in world.backups), default=0)
+    assert revision >= max((r for r, whole in world.backups if whole), default=0)
+    told = max((r for r, _ in world.backups), default=0)
+    assert revision >= told or (decision.loss.certain or 0) >= told - revision
     if decision.loss.certain == 0 and decision.loss.possible == 0:
         assert revision >= world.acknowledged, "it is said that nothing is missing"
     if decision.loss.certain is not None:

@@ -12,11 +12,12 @@ import pytest
 from requorum.cluster.etcd import Tools
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.command import Result, look
+from requorum.command import Command, Result, look
+from requorum.hosts.fleet import FleetError
 from requorum.recovery.proofs import machines
 from requorum.recovery.proofs.cluster import not_one_cluster
 from requorum.recovery.proofs.machines import went_past_the_save
-from requorum.refusal import Disproved, Refusal
+from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots.snapshot import Source
@@ -104,7 +105,14 @@ class TestRevisionsAfterAHandover:
 
     SAVE = Source("handover", "infra-1", "/live.snap", "sha", 1, "now", 9)
 
-    def went_past(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *revisions: int | None) -> bool:
+    def went_past(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        *revisions: int | None,
+        fails: FleetError | None = None,
+        without: tuple[str, ...] = (),
+    ) -> bool:
         run = planning(tmp_path, Hosts())
         run.begin("m.py::TestX::test_then_every_stopped_member_tells_its_revision")
         run.stages[-1].looked = True
@@ -114,8 +122,17 @@ class TestRevisionsAfterAHandover:
             Result(look(host, "x", why="x"), 0 if number else 1, text, "damaged", 0.0)
             for host, number, text in zip(hosts, revisions, said, strict=True)
         ]
-        monkeypatch.setattr(run, "probe", lambda _: answers)
-        monkeypatch.setattr(facts, "configs", lambda *_: dict.fromkeys(hosts, build.config(1, "old")))
+
+        def probed(plan: list[Command]) -> list[Result]:
+            assert not [command for command in plan if command.host in without]
+            if fails:
+                raise fails
+            return answers
+
+        monkeypatch.setattr(run, "probe", probed)
+        monkeypatch.setattr(facts, "old_configs", lambda *_: dict.fromkeys(hosts, build.config(1, "old")))
+        there = {host: () if host in without else ("/db",) for host in hosts}
+        monkeypatch.setattr(facts, "files", lambda *_: there)
         tools = {host: Tools("3.5.16", "etcdutl", True) for host in hosts}
         return went_past_the_save(run, self.SAVE, tools)
 
@@ -125,6 +142,11 @@ class TestRevisionsAfterAHandover:
     ) -> None:
         assert self.went_past(monkeypatch, tmp_path, 8, furthest, 9) is past
 
-    def test_one_that_cannot_be_read_is_no_proof(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        with pytest.raises(Disproved, match="etcd-2: found"):
-            self.went_past(monkeypatch, tmp_path, 9, None, 9)
+    def test_where_one_cannot_be_read_the_disks_decide(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert self.went_past(monkeypatch, tmp_path, 9, None, 9) is True
+
+    def test_where_a_copy_fails_the_disks_decide(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert self.went_past(monkeypatch, tmp_path, 9, 9, 9, fails=FleetError("etcd-2", "I/O error", "x")) is True
+
+    def test_a_member_without_a_database_says_nothing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert self.went_past(monkeypatch, tmp_path, 9, 9, 9, without=("etcd-3",)) is False
