@@ -245,3 +245,11 @@ def ask_unit(host: str, unit: str) -> Question[Unit]:
     properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
     words = ("systemctl", "show", unit, *(f"--property={name}" for name in properties))
     return Question(look(host, *words, why=f"state of {unit}", root=False), read)
+
+
+def mount_point(unit: str) -> str:
+    """Where a mount unit mounts, by its name, as systemd escapes it: `var-lib-my\\x2ddata.mount`."""
+    words = [
+        re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), w) for w in unit.removesuffix(".mount").split("-")
+    ]
+    return "/" + "/".join(word for word in words if word)

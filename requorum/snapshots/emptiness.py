@@ -6,6 +6,7 @@ its data is, which stops the run: a backup must not take the place of data that 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,12 +75,20 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
+        look(host, "systemctl", "list-unit-files", "*.mount", "--no-legend", "--no-pager", why=_MOUNTS, root=False),
         look(host, "findmnt", "-rno", "TARGET", why="file systems that are there", root=False),
         *root.commands,
     )
 
     def read(
-        now: Result, before: Result, real: Result, etcds: Result, fstab: Result, mounted: Result, lies: Result
+        now: Result,
+        before: Result,
+        real: Result,
+        etcds: Result,
+        fstab: Result,
+        units: Result,
+        mounted: Result,
+        lies: Result,
     ) -> Place:
         return replace(
             known,
@@ -87,7 +96,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
             runs=starts.understand([now, before]),
             processes=_processes(etcds),
             root=root.understand([lies]),
-            unmounted=_unmounted(fstab, mounted),
+            unmounted=_unmounted(fstab, units, mounted),
         )
 
     return Question(commands, read)
@@ -98,6 +107,8 @@ def kept(aside: str, unit: str) -> list[str]:
     return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
 
 
+_MOUNTS = "file systems that units mount there"
+_UNIT = re.compile(r"^(\S+\.mount)\s+(?!disabled|masked)", re.M)  # what nobody would mount belongs nowhere
 _WAY = 'at=$0; while [ "$at" != / ]; do [ ! -L "$at" ] || [ -e "$at" ] || echo "$at"; at=$(dirname "$at"); done'
 
 
@@ -128,12 +139,13 @@ def _processes(answer: Result) -> tuple[str, ...]:
     return tuple(answer.stdout.split()) if answer.code in (0, 1) else ("unknown",)
 
 
-def _unmounted(wanted: Result, mounted: Result) -> tuple[str, ...] | None:
-    """Mount points of fstab where nothing is mounted; None where that cannot be told."""
-    if mounted.code != 0 or wanted.hindered:
+def _unmounted(fstab: Result, units: Result, mounted: Result) -> tuple[str, ...] | None:
+    """Mount points of fstab and of mount units where nothing is mounted; None where that cannot be told."""
+    if mounted.code != 0 or fstab.hindered or units.hindered:
         return None
     there = {target.rstrip("/") for target in mounted.stdout.split()}
-    targets = [target.rstrip("/") for target in wanted.stdout.split() if target.startswith("/")]
+    targets = [target.rstrip("/") for target in fstab.stdout.split() if target.startswith("/")]
+    targets += [systemd.mount_point(name).rstrip("/") for name in _UNIT.findall(units.stdout)]
     return tuple(target for target in targets if target not in there)
 
 

@@ -22,7 +22,7 @@ MADE_TO_READ = {
     "journalctl": {"--no-pager"},
     "openssl": {"verify"},
     "sudo": {"-l"},
-    "systemctl": {"cat", "show", "status"},
+    "systemctl": {"cat", "list-unit-files", "show", "status"},
     "tar": {"-tvzf"},
 }
 BEFORE_A_PROGRAM = {"env": 1, "timeout": 1, "runuser": 3}  # words: `env NAME=VALUE`, `runuser -u NAME --`

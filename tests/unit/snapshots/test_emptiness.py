@@ -227,13 +227,14 @@ def test_the_answers_are_read() -> None:
     assert emptiness._processes(said(0, "12\n13\n")) == ("12", "13")
     assert emptiness._processes(said(1)) == ()
     assert emptiness._processes(said(127)) == ("unknown",)
-    assert emptiness._unmounted(said(0, "/\n/data\nnone\n"), said(0, "/\n/proc\n")) == ("/data",)
-    assert emptiness._unmounted(said(0, "/data/\n"), said(0, "/\n/data\n")) == ()
-    assert emptiness._unmounted(said(1), said(0, "/\n")) == ()
-    assert emptiness._unmounted(said(0, "/\n"), said(127)) is None
+    assert emptiness._unmounted(said(0, "/\n/data\nnone\n"), said(0), said(0, "/\n/proc\n")) == ("/data",)
+    assert emptiness._unmounted(said(0, "/data/\n"), said(0), said(0, "/\n/data\n")) == ()
+    assert emptiness._unmounted(said(1), said(0), said(0, "/\n")) == ()
+    assert emptiness._unmounted(said(0, "/\n"), said(0), said(127)) is None
     assert runs(said(1, "", "Unknown object"), said(1)) is None
     assert runs(said(0, "a(sasbttttuii) 1\n" * 6), said(1)) is None
-    assert emptiness._unmounted(said(124), said(0, "/\n")) is None
+    assert emptiness._unmounted(said(124), said(0), said(0, "/\n")) is None
+    assert emptiness._unmounted(said(0), said(124), said(0, "/\n")) is None
     assert emptiness.ask_way("h", "/a").understand([said(124)]).unknown
     assert emptiness.ask_way("h", "/a").understand([said(0, "= /b/c\n")]) == Way("/b/c")
     assert emptiness.ask_way("h", "/a").understand([said(0, "/a\n= /b\n")]) == Way("/b", "/a")
@@ -323,3 +324,20 @@ def test_a_link_that_this_login_cannot_follow_is_in_doubt_while_anything_is_not_
     assert doubt(replace(WIPED, ways=ways), disk()) == ""
     assert "nobody tells where" in doubt(replace(WIPED, ways={DATA: Way(DATA, unknown=True)}), disk())
     assert "systemd does not tell" in doubt(replace(WIPED, unit=replace(build.ABSENT, load="")), disk())
+
+
+@pytest.mark.parametrize(
+    ("line", "targets"),
+    [
+        ("var-lib-etcd-dh.mount enabled enabled", ("/var/lib/etcd/dh",)),
+        ("var-lib-etcd-dh.mount static -", ("/var/lib/etcd/dh",)),
+        ("data-my\\x2dvolume.mount generated -", ("/data/my-volume",)),
+        ("var-lib-etcd-dh.mount disabled enabled", ()),
+        ("var-lib-etcd-dh.mount masked enabled", ()),
+        ("-.mount generated -", ()),
+        ("dh-etcd.service enabled enabled", ()),
+    ],
+)
+def test_a_file_system_that_a_unit_mounts_belongs_there_too(line: str, targets: tuple[str, ...]) -> None:
+    assert emptiness._unmounted(said(0), said(0, f"{line}\n"), said(0, "/\n/proc\n")) == targets
+    assert emptiness._unmounted(said(0), said(0, f"{line}\n"), said(0, "/\n" + "\n".join(targets))) == ()
