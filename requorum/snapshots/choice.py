@@ -67,8 +67,6 @@ def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
     options = run.options
     whole = {disk.host for disk in salvageable(run, sources)}
     members, doubts = len(run.inventory.old_members), tuple(sources.doubts.items())
-    if whole and not doubts:
-        return  # how far those disks reach is known once they were tried
     salvaged = Salvaged(None, members=members, could_not=doubts)
     stop = refusal(_found(run, sources, salvaged))
     if stop and 2 * len(whole) <= members and not options.names_data:
