@@ -69,7 +69,7 @@ class TestStep1Stop:
     def test_then_every_stopped_member_tells_its_revision(self, run: Run, progress: Progress) -> None:
         """After a handover: where a disk holds more than was saved, all disks are salvaged next."""
         data = progress.sources
-        if machines.went_past_the_save(run, data.source, progress.tools):
+        if progress.verdict and machines.went_past_the_save(run, data.source, progress.tools):
             choice.outrun(run, data)
 
     def test_when_survivors_are_salvaged(self, run: Run, progress: Progress) -> None:

@@ -246,7 +246,7 @@ def old_etcd_is_gone(run: Run) -> None:
 
 def went_past_the_save(run: Run, source: Source | None, tools: Mapping[str, Tools]) -> bool:
     """After a handover: whether a stopped member holds more on disk than was saved, by a lease that ran out since, or
-    by a writer; also where one with a database does not tell."""
+    by a writer; also where one with a database does not tell, or no majority does."""
     if source is None or source.kind != "handover":
         return False
     saved = source.revision or 0
@@ -266,6 +266,9 @@ def went_past_the_save(run: Run, source: Source | None, tools: Mapping[str, Tool
     unread = "; ".join(f"{host}: {why}" for host, why in told.items() if isinstance(why, str))
     if unread:
         run.note(f"{unread}: what the disks hold is salvaged instead")
+        return True
+    if 2 * len(told) <= len(run.inventory.old_members):
+        run.note("no majority of the disks tells how far it got: what they hold is salvaged instead")
         return True
     run.settle("its disk tells the revision that it got to", dict.fromkeys(told), "")
     furthest = max((status[0] for status in told.values() if not isinstance(status, str)), default=saved)

@@ -150,3 +150,6 @@ class TestRevisionsAfterAHandover:
 
     def test_a_member_without_a_database_says_nothing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert self.went_past(monkeypatch, tmp_path, 9, 9, 9, without=("etcd-3",)) is False
+
+    def test_where_no_majority_tells_the_disks_decide(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert self.went_past(monkeypatch, tmp_path, 9, 9, 9, without=("etcd-2", "etcd-3")) is True
