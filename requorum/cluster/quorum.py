@@ -79,7 +79,8 @@ class MemberFacts:
         """For the operator: the state and what it was read from."""
         parts = [self.state.value]
         if self.state is State.UNKNOWN and self.reached:
-            parts.append(f"unit {self.unit}, but /metrics gives no answer or {self.member.host} has no configuration")
+            none = self.unread or f"{self.member.host} has no configuration"
+            parts.append(f"unit {self.unit}, but {'/metrics gives no answer' if self.config else none}")
         if self.state in (State.STARTABLE, State.LOST):
             parts.append(f"unit {self.unit}")
             parts.append(self._data)
@@ -129,6 +130,13 @@ def sheet(
         has_leader=running.has_leader,
         cut_off_from=cut_off_from,
     )
+
+
+def as_told(installed: Installed, told: MemberConfig | str | None) -> Installed:
+    """The same where its unit gives etcd the configuration by flags and environment, or a part of it."""
+    if isinstance(told, str):
+        return replace(installed, config=EtcdError("by its unit:", told, "give etcd a configuration file"))
+    return installed if told is None else replace(installed, config=told)
 
 
 def with_leaders(sheets: Sequence[MemberFacts], leaders: Mapping[str, bool | None]) -> list[MemberFacts]:

@@ -77,6 +77,10 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         passwords={host: deephaven.ask_passwords(host, client) for host in terms.deephaven_hosts},
         monit={host: questions.ask_down(inventory, host, last_up.get(host)) for host in terms.deephaven_hosts},
     )
+    with contextlib.suppress(Unreachable):  # it fell silent meanwhile: then what its file says stands
+        bare = [host for host, config in first["configuration"].items() if not isinstance(config, MemberConfig)]
+        told = facts.told(run, bare)
+        first["configuration"] |= {host: config for host, config in told.items() if isinstance(config, MemberConfig)}
     configs = {host: config for host, config in first["configuration"].items() if isinstance(config, MemberConfig)}
     members = installed_members(inventory, configs.values())
     found, reach, stale = _second(asking, first, configs, members)

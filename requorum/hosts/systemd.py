@@ -84,6 +84,11 @@ def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
     )
 
 
+def kept(aside: str, unit: str) -> list[str]:
+    """Where a unit's file is that a run has set aside."""
+    return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
+
+
 def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
     """The same, also of a unit that systemd does not know any more: what its file says among those `kept`. None where
     nobody tells: it is masked, or starts several things."""

@@ -71,6 +71,18 @@ def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None
     return {h: config if isinstance(config, MemberConfig) else None for h, config in _configs(run, hosts).items()}
 
 
+def told(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
+    """What units say by flags and environment where they start etcd without a configuration file, or why that is not
+    all of it; a host is left out where nobody tells."""
+    unit, aside = run.inventory.etcd.unit, run.terms.aside
+    started = run.ask({host: systemd.ask_started(host, unit, systemd.kept(aside, unit)) for host in hosts})
+    starts = {host: start for host, start in started.items() if start is not None}
+    asked = {host: systemd.ask_environment(host, start) for host, start in starts.items() if start.environment_files}
+    files = run.ask(asked)
+    known = {host: files.get(host, {}) for host in starts}
+    return {host: etcd.told(unit, starts[host], said) for host, said in known.items() if said is not None}
+
+
 def is_still_under_way(run: Run, mark: Marker) -> bool:
     """Past the point of no return a run is carried on only while its cluster is healthy: a new loss is a new run."""
     if mark.phase < Phase.POWERING_ON:
@@ -123,6 +135,8 @@ def diagnose(run: Run) -> list[MemberFacts]:
 def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
     hosts = [member.host for member in members if member.host not in run.terms.gone]
     installed = run.ask({host: quorum.ask_installed(host, run.inventory.etcd) for host in hosts})
+    bare = [h for h, on in installed.items() if not isinstance(on.config, MemberConfig) and on.unit.installed]
+    installed |= {host: quorum.as_told(installed[host], said) for host, said in told(run, bare).items()}
     configured = {h: found.config for h, found in installed.items() if isinstance(found.config, MemberConfig)}
     running = run.ask({host: quorum.ask_running(host, config) for host, config in configured.items()})
     leaders = {host: found.has_leader for host, found in running.items()}

@@ -69,7 +69,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     `ways` and `strays` are asked next, since they follow from that.
     """
     host, unit = known.host, settings.unit
-    starts, root = systemd.ask_start(host, unit, kept(aside, unit)), ask_layout(host, settings.data_root, 1)
+    starts, root = systemd.ask_start(host, unit, systemd.kept(aside, unit)), ask_layout(host, settings.data_root, 1)
     commands = (
         *starts.commands,
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
@@ -100,11 +100,6 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
         )
 
     return Question(commands, read)
-
-
-def kept(aside: str, unit: str) -> list[str]:
-    """Where a unit's file is that this run has set aside."""
-    return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
 
 
 _MOUNTS = "file systems that units mount there"

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
-from requorum.hosts import systemd
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run import facts, history
@@ -117,7 +115,7 @@ def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]
     configurations cannot be read."""
     members = {member.host: member for member in run.terms.old_members}
     path, name = run.inventory.etcd.config, run.inventory.cluster
-    files, told = facts.old_configs(run, members), _told(run)
+    files, told = facts.old_configs(run, members), facts.told(run, members)
     sources.told = {host: one if isinstance(one, str) else "" for host, one in told.items() if one is not None}
     installed = {h: one if isinstance(one := told.get(h), MemberConfig) else config for h, config in files.items()}
     earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in members})
@@ -129,18 +127,6 @@ def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]
         }
     )
     return tuple(found.values()), {host: there.unread for host, there in earlier.items()}
-
-
-def _told(run: Run) -> dict[str, MemberConfig | str | None]:
-    """What old members' units say by flags and environment where they start etcd without a configuration file."""
-    hosts, unit = [member.host for member in run.terms.old_members], run.inventory.etcd.unit
-    kept = emptiness.kept(run.terms.aside, unit)
-    started = run.ask({host: systemd.ask_started(host, unit, kept) for host in hosts})
-    starts = {host: start for host, start in started.items() if start is not None}
-    asked = {host: systemd.ask_environment(host, start) for host, start in starts.items() if start.environment_files}
-    files = run.ask(asked)
-    known = {host: files.get(host, {}) for host in starts}
-    return {host: etcd.told(unit, starts[host], said) for host, said in known.items() if said is not None}
 
 
 def doubt(run: Run, sources: Sources) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compose import cluster, etcd_client, layouts
+from tests.lab import procedures
 from tests.lab.rehearsal import Own
 from tests.lab.writers import data_dir
 
@@ -39,6 +40,13 @@ def test_a_cluster_lies_as_it_was_asked_for_and_is_healthy(own: Own, layout: str
                 "environment": ["no configuration"],
             }[layout]
         )
+    inventory = other.inventory()
+    checked = procedures.run(other.scratch, "", f"--hosts={inventory}", "--check")
+    findings = {(f["host"], f["check"]): f["found"] for f in checked.summary["findings"]}
+    assert findings["the cluster", "quorum"].startswith("quorum is intact"), checked.output
+    assert [key for key in findings if key[1] == "server files" and "no /etc" in findings[key]] == []
+    refused = other.run(inventory)
+    assert refused.code == 1 and "nothing to rebuild: quorum is intact" in refused.output
 
 
 @pytest.mark.parametrize("layout", OTHERS)

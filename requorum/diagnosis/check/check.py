@@ -60,7 +60,8 @@ class Seen:
 
     `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
     `backup` is the newest one, verified; None with `no_backup` saying why; `backups` are all of them as their manifests
-    say. `last_up`: Deephaven's processes by host, when all was well. `now` is this machine's clock.
+    say. `without_file`: hosts whose unit configures etcd by
+    flags and environment. `last_up`: Deephaven's processes by host, when all was well. `now` is this machine's clock.
     """
 
     terms: Terms
@@ -70,6 +71,7 @@ class Seen:
     clocks: Mapping[str, Reading] = field(default_factory=dict)
     configs: Mapping[str, MemberConfig] = field(default_factory=dict)
     broken_configs: Mapping[str, str] = field(default_factory=dict)
+    without_file: frozenset[str] = frozenset()
     backup: Candidate | None = None
     no_backup: str = ""
     backups: tuple[Candidate, ...] = ()

@@ -40,7 +40,7 @@ def ask_server_files(seen: Seen, host: str) -> Questions:
     config, settings = seen.configs.get(host), seen.terms.inventory.etcd
     if config is None:
         return {}
-    asked = (settings.config, *config.keys)
+    asked = (*(() if host in seen.without_file else (settings.config,)), *config.keys) or (config.data_dir,)
     readable = ("test", *" -a ".join(f"-r {path}" for path in asked).split(" "))
     show = ("find", "-L", *asked, "-printf", r"%m %u:%g %p\n")
     foreign = ("-ignore_readdir_race", "!", "-user", settings.user, "-printf", r"%u:%g %p\n")

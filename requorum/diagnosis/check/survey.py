@@ -5,6 +5,7 @@ A host that does not answer, or whose sudo refuses, is part of what is found. No
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,8 +17,9 @@ from requorum.diagnosis import rounds
 from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
-from requorum.hosts.fleet import Machine
+from requorum.hosts.fleet import Machine, Unreachable
 from requorum.refusal import Refusal
+from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots import processes
 from requorum.snapshots.files import newest_backup, noted
@@ -62,12 +64,18 @@ def _configs(run: Run, seen: Seen) -> Seen:
     )
     locked = {host: str(value) for host, value in found["sudo"].items() if value is not None}
     read = found["config"]
+    bare = [host for host, config in read.items() if not isinstance(config, MemberConfig) and host not in locked]
+    told: dict[str, MemberConfig] = {}
+    with contextlib.suppress(Unreachable):  # it fell silent meanwhile: then what its file says stands
+        told = {host: one for host, one in facts.told(run, bare).items() if isinstance(one, MemberConfig)}
+    read |= told
     return replace(
         seen,
         silent=silent,
         locked=locked,
         configs={host: value for host, value in read.items() if isinstance(value, MemberConfig)},
         broken_configs={host: f"{why.where} {why.what}" for host, why in read.items() if isinstance(why, Refusal)},
+        without_file=frozenset(told),
     )
 
 
