@@ -16,12 +16,11 @@ from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
-from requorum.recovery.proofs import movement
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run, until_holds
 from requorum.run.terms import Terms
-from requorum.snapshots import processes
+from requorum.snapshots import movement, processes
 from requorum.snapshots.snapshot import Source
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from requorum.cluster.etcd import EtcdError
 from requorum.command import HUGE, Fetch
 from requorum.recovery import probes, trial
-from requorum.recovery.proofs import movement
 from requorum.recovery.undo import rollback
 from requorum.run import facts
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
-from requorum.snapshots import backup, on_host
+from requorum.snapshots import backup, movement, on_host
 from requorum.snapshots.backup import Tonight
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.vault import Vault

@@ -9,7 +9,7 @@ import pytest
 
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Result
-from requorum.recovery.proofs.movement import Keys, ask_keys, writer
+from requorum.snapshots.movement import Keys, ask_keys, writer
 from tests.unit import build
 
 BEFORE = Keys(100, {b"/a": (7, 0), b"/b": (8, 0), b"/s1": (9, 41), b"/s2": (10, 41), b"/t": (11, 42)})
