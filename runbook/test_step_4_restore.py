@@ -8,6 +8,7 @@ from requorum.recovery.proofs import cluster
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
+from requorum.snapshots import beginning
 
 
 class TestStep4Restore:
@@ -36,6 +37,9 @@ class TestStep4Restore:
 
     def test_when_all_members_are_started(self, run: Run, progress: Progress) -> None:
         """Without waiting: a unit becomes ready only when its peers are up too."""
+        if run.mark.phase < Phase.STARTED:
+            server, noted = run.terms.configuration_server, beginning.path(run.terms)
+            run.do(beginning.forget(run.terms, bool(facts.files(run, {server: (noted,)})[server])))
         progress.advance(run, Phase.STARTED)
         run.do(plan.start_etcd(run.terms, facts.units(run, run.terms.member_hosts)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from requorum.recovery import plan, trial
+from requorum.recovery import plan, trial, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import cluster
 from requorum.run.marker import Phase
@@ -35,7 +35,7 @@ class TestStep5PowerOn:
 
     def test_then_it_is_what_the_trial_found(self, run: Run, progress: Progress) -> None:
         """The same hash at the trial's revision, the same numbers of keys, the same users and roles."""
-        trial.it_is_what_the_trial_found(run, progress.trial)
+        progress.compacted = trial.it_is_what_the_trial_found(run, progress.trial)
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
         """Every role; and none of them reads what it must not."""
@@ -48,6 +48,10 @@ class TestStep5PowerOn:
     def test_then_a_write_through_each_member_is_read_from_all(self, run: Run, progress: Progress) -> None:
         """The probe's keys are removed again."""
         cluster.writes_reach_everyone(run, progress.new_configs)
+
+    def test_when_what_was_proven_is_noted(self, run: Run, progress: Progress) -> None:
+        """A run that is carried on may find it compacted: then this note stands for it."""
+        written.note_what_is_proven(run, progress.trial, progress.compacted)
 
     def test_then_no_old_member_serves_clients(self, run: Run) -> None:
         """A stale member cannot join, but it could serve clients that still know its address."""

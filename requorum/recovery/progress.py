@@ -30,6 +30,7 @@ class Progress:
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
     keys: int | None = None  # Step 5
+    compacted: int | None = None  # Step 5: up to which revision, when the data was as the trial's
 
     @classmethod
     def begin(cls, run: Run) -> Progress:

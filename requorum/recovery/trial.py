@@ -22,6 +22,8 @@ from requorum.hosts.question import Question
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
+from requorum.snapshots import beginning
+from requorum.snapshots.beginning import Proven
 
 KIND = "trial"
 
@@ -187,24 +189,27 @@ def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str]) -> Question[Tri
     )
 
 
-def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
-    """All as of the trial's revision, so that later writes do not count. Nothing is asked once Deephaven may write:
-    it may have compacted that revision, or changed users."""
+def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> int | None:
+    """All as of the trial's revision, so that later writes do not count; where that is compacted since, this run's own
+    note of the same proof stands for it. Nothing is asked once Deephaven may write: it may have changed users.
+
+    Returns up to which revision the members are compacted; None where that is not known.
+    """
     if trial is None or run.mark.phase >= Phase.POWERING_ON:
         run.note("proven before Deephaven was turned on, by the run that is carried on")
-        return
-    inventory, at = run.inventory, f"--rev={trial.revision}"
+        return None
+    (began,) = run.ask({"began": beginning.ask(run.terms)}).values()
+    proven = began.proven if began else None
+    if proven and (proven.revision, proven.hash) != (trial.revision, trial.hash):
+        proven = None
+    seen: set[int] = set()
 
     def probe(machine: Machine) -> str | None:
-        wrong = []
+        seen.clear()
         try:
-            hashes = machine.ask(etcdctl.ask_fingerprints(inventory, trial.revision, "--command-timeout=50s"))
-            wrong += [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
-            for prefix, count in trial.counts.items():
-                found = machine.ask(etcdctl.ask_count(inventory, prefix, at))
-                wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
+            wrong = _other_data(run, machine, trial, proven, seen)
             for what, names in (("user", trial.users), ("role", trial.roles)):
-                there = machine.ask(etcdctl.ask_names(inventory, what))
+                there = machine.ask(etcdctl.ask_names(run.inventory, what))
                 wrong += [f"{what}s {', '.join(there)}"] if there != names else []
         except etcd.EtcdError as error:
             return error.what
@@ -219,3 +224,24 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> None:
         "do not turn Deephaven on: this is not the data that was tried; retry the restore",
         within=5,
     )
+    return seen.pop() if len(seen) == 1 else None
+
+
+def _other_data(run: Run, machine: Machine, trial: Trial, proven: Proven | None, seen: set[int]) -> list[str]:
+    """How the data at the trial's revision differs; nothing where it cannot be compared any more, and was as the trial
+    when this run noted it. `seen` takes up to which revisions the members are compacted. Raises `EtcdError`."""
+    try:
+        hashes = machine.ask(etcdctl.ask_fingerprints(run.inventory, trial.revision, "--command-timeout=50s"))
+    except etcd.EtcdError as error:
+        if proven is None or "compacted" not in error.what:
+            raise
+        hashes = {}
+    seen.update(compacted for _, compacted in hashes.values())
+    if proven is not None and seen != {proven.compacted}:
+        run.note(f"compacted since; at revision {trial.revision:,} it was as the trial, as this run had noted")
+        return []
+    wrong = [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
+    for prefix, count in trial.counts.items():
+        found = machine.ask(etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}"))
+        wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
+    return wrong

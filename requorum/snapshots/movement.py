@@ -39,17 +39,28 @@ def _read_keys(result: Result) -> Keys:
     return Keys(int(data["header"]["revision"]), held)
 
 
+def written(pinned: int, now: Keys, probes: bytes | None = None) -> str | None:
+    """What somebody wrote after `pinned`, whatever was there before. Keys below `probes` are our own."""
+    keys = [key for key, (modified, _) in now.held.items() if modified > pinned]
+    keys = [key for key in keys if probes is None or not key.startswith(probes)]
+    return f"{_shown(keys)} was written after revision {pinned:,}" if keys else None
+
+
 def changed(pinned: int, before: Keys, now: Keys, probes: bytes | None = None) -> str | None:
     """What somebody wrote or deleted after `pinned` and would be lost with this data; None where only leases ran out.
     Keys below `probes` are our own."""
-    written = [key for key, (modified, _) in now.held.items() if modified > pinned]
-    written = [key for key in written if probes is None or not key.startswith(probes)]
-    if written:
-        return f"{_shown(written)} was written after revision {pinned:,}"
+    found = written(pinned, now, probes)
+    if found:
+        return found
     without = [key for key, (_, lease) in before.held.items() if key not in now.held and not lease]
     if without:
         return f"{_shown(without)} had no lease, and was deleted after revision {pinned:,}"
     return None
+
+
+def unleased(now: Keys, probes: bytes) -> int:
+    """How many keys have no lease; of those below `probes` none counts."""
+    return sum(not lease and not key.startswith(probes) for key, (_, lease) in now.held.items())
 
 
 def writer(pinned: int, before: Keys, now: Keys) -> str | None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from requorum.cluster.etcd import EtcdError
 from requorum.command import HUGE, Fetch
-from requorum.recovery import probes, trial
+from requorum.recovery import written
 from requorum.recovery.undo import rollback
 from requorum.run import facts
 from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
-from requorum.snapshots import backup, movement, on_host
+from requorum.snapshots import backup, beginning, movement, on_host
 from requorum.snapshots.backup import Tonight
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.vault import Vault
@@ -28,19 +28,14 @@ def who_wrote(run: Run) -> str | None:
     running = rollback.runs_the_new_cluster(terms, facts.units(run, hosts), facts.old_configs(run, hosts))
     if run.mark.phase >= Phase.POWERING_ON or 2 * len(running) <= len(hosts):
         return None
+    (began,) = run.ask({"began": beginning.ask(terms)}).values()
     try:
         (now,) = run.ask({"now": movement.ask_keys(inventory)}).values()
     except EtcdError:
         return None
-    note = trial.ask_note(terms, run.mark.snapshot, trial.prefixes(terms))
-    (began,) = run.ask({"began": note}).values()
     if began is None:
         return "nobody knows any more at which revision it began"
-    try:
-        (before,) = run.ask({"before": movement.ask_keys(inventory, began.revision)}).values()
-    except EtcdError as error:
-        return f"what it began with cannot be asked any more: {error.what}"
-    return movement.changed(began.revision, before, now, probes.written(terms).encode())
+    return written.since(run, terms, began, now)
 
 
 def save_what_is_discarded(run: Run) -> Loss | None:
