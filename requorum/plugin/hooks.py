@@ -32,8 +32,9 @@ from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
 from requorum.plugin import advice, options
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
+from requorum.recovery.commit import NotConfirmed
 from requorum.refusal import Refusal
-from requorum.run import terms
+from requorum.run import accepted, terms
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
 from requorum.run.run import Run, release_lock
@@ -182,14 +183,14 @@ def open_run(pytestconfig: pytest.Config) -> Callable[[Inventory, str | None], A
 
 def options_of(config: pytest.Config, inventory: Inventory) -> Options:
     """The operator's words as one value."""
-    accepted = options.accepted(config.getoption, inventory)
+    words = options.accepted(config.getoption, inventory)
     return Options(
         snapshot=config.getoption("snapshot"),
         salvage=config.getoption("salvage"),
-        skip_hash=config.getoption("skip_hash") or next(iter(accepted.hosts("on-disk")), None),
+        skip_hash=config.getoption("skip_hash") or next(iter(words.hosts("on-disk")), None),
         rebuild=config.getoption("rebuild"),
         gone=options.gone(config.getoption),
-        accepted=accepted,
+        accepted=words,
         since=config.getoption("since") or collection.DEFAULT_SINCE,
         evidence=Path(config.getoption("evidence")),
         concurrency=config.getoption("concurrency"),
@@ -310,11 +311,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         if stopped_at is not None:
             error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
             phase = run.mark.phase if run.acts else Phase.OPEN  # a plan went nowhere
-            reporter.advice = advice.lines(stopped_at, error, phase, _said(config))
+            reporter.advice = advice.lines(stopped_at, error, phase, _said(config, error))
 
 
-def _said(config: pytest.Config) -> advice.Said:
-    """How this run was called."""
+def _said(config: pytest.Config, error: BaseException | None = None) -> advice.Said:
+    """How this run was called, and what it must be called with to go on after `error`."""
     names = (
         "--plan",
         "--confirm",
@@ -331,6 +332,9 @@ def _said(config: pytest.Config) -> advice.Said:
         "--concurrency",
     )
     options = [(name, config.getoption(name)) for name in names]
+    more = error.words if isinstance(error, NotConfirmed) else ()
+    given = accepted.split(config.getoption("accept"))
+    options += [("--accept", ",".join(words))] if (words := dict.fromkeys((*given, *more))) else []
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
     options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []
     program = advice.program(sys.argv[0], sys.executable)

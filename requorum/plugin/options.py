@@ -52,8 +52,9 @@ def gone(option: Option) -> tuple[str, ...]:
 
 def accepted(option: Option, inventory: Inventory) -> Accepted:
     """The losses that `--accept` names."""
-    away = gone(option)
-    return accept.parse(option("accept"), [m.host for m in inventory.old_members if m.host not in away])
+    away, members = gone(option), [member.host for member in inventory.old_members]
+    there, lost = ([host for host in members if (host in away) is is_away] for is_away in (False, True))
+    return accept.parse(option("accept"), there, lost)
 
 
 def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:

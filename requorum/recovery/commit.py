@@ -12,10 +12,13 @@ from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
+from requorum.snapshots import loss
 
 
 class NotConfirmed(Refusal):
-    """The operator did not confirm."""
+    """The operator did not confirm. `words`: of `--accept`, that would have answered."""
+
+    words: tuple[str, ...] = ()
 
 
 def asked(question: str) -> str | None:
@@ -29,39 +32,70 @@ def asked(question: str) -> str | None:
 
 
 def commit(run: Run, progress: Progress) -> None:
-    """The commit prompt. `--confirm` answers it; without it the name is typed again. Raises `NotConfirmed`.
+    """The commit prompt. Raises `NotConfirmed`.
 
-    A run that is carried on with its configuration installed somewhere was confirmed then, and is not asked again.
+    `--confirm` answers it where nothing is lost; what is lost for certain, or nobody can tell, the operator accepts by
+    its word, given before or now, or by typing the name below it. A file that was named is a choice of data, not of
+    what is lost with it. A run that is carried on with its configuration installed somewhere was confirmed then.
     """
     if not run.acts:
         return
     if facts.new_configuration_is_installed(run):
         run.note("confirmed before: the new configuration is installed already")
         return
-    name, word = run.inventory.cluster, run.options.confirm
-    lines = summary(run, progress)
+    name, lines, words = run.inventory.cluster, summary(run, progress), unanswered(run, progress)
+    word = None if words else run.options.confirm
     if word is None:
         run.watch.end()
         text = "\n".join(f"    {line}" for line in lines)
-        word = asked(f"\n  Before anything is committed:\n{text}\n  Type {name} to go on: ")
+        why = f"\n  {_WHY}, {run.options.accepted.option(*words)} does." if words and run.options.confirm else ""
+        word = asked(f"\n  Before anything is committed:\n{text}{why}\n  Type {name} to go on: ")
         for line in lines:
-            run.journal.record("note", text=line)
+            run.note(line) if word is None else run.journal.record("note", text=line)
         lines = [f"confirmed on the terminal by typing {name}"]
     if word != name:
-        typed = "nobody is there to confirm" if word is None else f"{word!r} was typed, not {name}"
-        raise NotConfirmed(
-            "the commit prompt",
-            f"{typed}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off",
-            "the same command carries on from here; pytest runbook/rollback puts the old state back",
-        )
+        raise _not_confirmed(run, progress, word, words)
     run.prove_lock()  # people think long; somebody may have cleared it and gone back meanwhile
     for line in lines:
         run.note(line)
 
 
+_WHY = "What is lost is not answered for by --confirm"
+
+
+def unanswered(run: Run, progress: Progress) -> tuple[str, ...]:
+    """The words that the loss asks for; () where nothing is lost, or the operator has said them."""
+    sources, options = progress.sources, run.options
+    certain, possible = (sources.data_loss()[name] for name in ("certain", "possible"))
+    if certain == 0 and possible is not None:
+        return ()
+    members = [member.host for member in run.inventory.old_members]
+    words = loss.words(sources.chosen, sources.salvaged, members, options)
+    given = {*options.accepted.words, f"on-disk:{options.skip_hash}"}
+    return () if given.issuperset(words) else words
+
+
+def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple[str, ...]) -> NotConfirmed:
+    name, again = run.inventory.cluster, "the same command carries on from here"
+    if typed is not None:
+        what = f"{typed!r} was typed, not {name}"
+    elif words:
+        lost, accept = progress.sources.data_loss()["why"], run.options.accepted.option(*words)
+        what, again = f"{_WHY}: {lost}", f"accept it, and the same command carries on from here: {accept}"
+    else:
+        what = "nobody is there to confirm"
+    refusal = NotConfirmed(
+        "the commit prompt",
+        f"{what}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off",
+        f"{again}; pytest runbook/rollback puts the old state back",
+    )
+    refusal.words = words if typed is None else ()
+    return refusal
+
+
 def summary(run: Run, progress: Progress) -> list[str]:
     """What was proven, from which snapshot, what will be lost, where there is no way back."""
-    source, trial, loss = progress.sources.chosen, progress.trial, progress.sources.data_loss()
+    source, trial, missing = progress.sources.chosen, progress.trial, progress.sources.data_loss()
     members = ", ".join(f"{member.name} at {member.ip}" for member in run.inventory.members)
     taken = f"{source.kind}, taken {source.taken}, revision {_number(source.revision)}, {source.bytes:,} bytes"
     proven = f"{run.journal.assertions} assertions hold"
@@ -70,12 +104,12 @@ def summary(run: Run, progress: Progress) -> list[str]:
             f"; restored for trial, {trial.counts.get('', 0):,} keys are there at revision {trial.revision:,}, and the "
             f"old passwords of {', '.join(progress.roles)} log in"
         )
-    lost = [f"{word} {_number(loss[word])}" for word in ("certain", "possible")]
+    lost = [f"{word} {_number(missing[word])}" for word in ("certain", "possible")]
     return [
         f"to be built  {run.inventory.cluster}: {members}",
         f"proven       {proven}",
         f"snapshot     {taken}, SHA-256 {source.sha256[:12]}…",
-        f"lost         writes: {', '.join(lost)}; {loss['why']}",
+        f"lost         writes: {', '.join(lost)}; {missing['why']}",
         (
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "
             "rollback loses nothing"

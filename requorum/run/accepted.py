@@ -40,12 +40,15 @@ class Accepted:
         return option(*dict.fromkeys((*self.words, *more)))
 
 
-def parse(text: str | None, old_members: Collection[str]) -> Accepted:
-    """Raises `Refusal` for a word that there is not. `old_members`: hosts whose disks a word can be about."""
-    words = tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
+def parse(text: str | None, old_members: Collection[str], gone: Collection[str] = ()) -> Accepted:
+    """Raises `Refusal` for a word that there is not. `old_members`: hosts whose disks a word can be about; `gone`: old
+    members that can only be given up, since nobody reaches them."""
+    words = split(text)
     for word in words:
         kind, _, name = word.partition(":")
         if word in ALONE or (kind in HOSTS and name in old_members) or (kind == RUN and name):
+            continue
+        if kind == "without" and name in gone:
             continue
         if kind in HOSTS:
             there = ", ".join(f"{kind}:{host}" for host in old_members)
@@ -55,6 +58,11 @@ def parse(text: str | None, old_members: Collection[str]) -> Accepted:
     if len(accepted := Accepted(words).hosts("on-disk")) > 1:
         raise Refusal("--accept=on-disk", f"names {len(accepted)} hosts", "name one database")
     return Accepted(words)
+
+
+def split(text: str | None) -> tuple[str, ...]:
+    """The words as they were given, each once."""
+    return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
 
 
 def option(*words: str) -> str:

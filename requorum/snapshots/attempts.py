@@ -225,7 +225,8 @@ def outcome(nothing: Salvaged, copies: Copies, tried: Sequence[Tried]) -> Salvag
     attempt = tried[-1][0]
     how = "alone" if attempt.force else "together"
     members = max(nothing.members, len(attempt.members))  # data that was forced once knows itself alone
-    return replace(found, how=how, survivors=attempt.names, members=members)
+    taken = tuple(s.host for s in attempt.survivors if s.name not in nothing.anew)
+    return replace(found, how=how, survivors=attempt.names, members=members, taken=taken)
 
 
 def measured(found: Salvaged, source: Source) -> Salvaged:

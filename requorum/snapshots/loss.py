@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from requorum.command import Command, look
 from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK, SALVAGE
-from requorum.run.terms import Terms
+from requorum.run.terms import Options, Terms
 from requorum.snapshots.ranking import BY_YOU, Candidate
+from requorum.snapshots.snapshot import Source
 from requorum.snapshots.survivors import Salvaged
 
 
@@ -20,6 +22,20 @@ class Loss:
     certain: int | None
     possible: int | None
     why: str
+
+
+def words(source: Source, salvaged: Salvaged | None, old_members: Sequence[str], options: Options) -> tuple[str, ...]:
+    """The words of `--accept` that say what is lost with this source, where something is. `old_members`: hosts."""
+    if source.kind == ON_DISK:
+        return (f"on-disk:{source.host}",)
+    if source.kind != SALVAGE or salvaged is None:
+        return ("backup",)
+    if options.salvage:
+        return ("history",)
+    if salvaged.how == "alone":
+        return tuple(f"forced:{host}" for host in salvaged.taken)
+    lacking = [host for host in old_members if host not in salvaged.taken]
+    return tuple(f"without:{host}" for host in lacking or old_members)
 
 
 def note_loss(terms: Terms, found: Loss) -> Command:

@@ -73,7 +73,7 @@ class Salvaged:
     that may hold data of the lost cluster which is not in the salvage; `given_up`: (host, by which word) of disks that
     the operator gave up; `could_be_forced`: a host whose copy alone may do, by the operator's word;
     `outvoting`: hosts without whose copies the one that had applied most is salvaged; `anew`: members (names) whose
-    disks began anew, and count for nothing."""
+    disks began anew, and count for nothing; `taken`: the hosts of all others whose data it holds."""
 
     source: Source | None
     how: str = ""
@@ -91,6 +91,7 @@ class Salvaged:
     could_be_forced: str = ""
     outvoting: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @property
     def on_disk(self) -> int | None:

@@ -172,7 +172,7 @@ def test_what_the_whole_disks_hold_can_be_named_where_another_is_in_doubt(rehear
     log_is_gone(odd, data_dir(odd))
     stopped = rehearsal.run(rehearsal.inventory(), "--rebuild")
     stops(stopped, "test_given_a_snapshot_is_whole")
-    run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, "without"))
+    run = rehearsal.run(rehearsal.inventory(), "--rebuild", choice(stopped, "without:etcd-2"))
     assert run.recovered and run.summary["snapshot"]["source"] == "salvage", run.output
     assert is_back(rehearsal, key)
     rehearsal.assert_recovered(run)

@@ -299,12 +299,13 @@ def test_a_check_that_was_only_set_up_found_nothing(inventory: Path) -> None:
 
 def test_a_failure_ends_with_what_where_why_and_the_command_to_go_on(inventory: Path) -> None:
     evidence = f"--evidence={inventory.parent}/evidence"
-    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", evidence, "--rebuild")
+    words = ("--rebuild", "--accept=backup,without:etcd-2")
+    ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", evidence, *words)
     four = [line for line in ended.stdout.splitlines() if line.strip()][-5:-1]
     assert four[0].startswith("What:      Step 0, “Given every host answers” failed")
     assert four[1].startswith("Where:     etcd-1, etcd-2, etcd-3")
     assert four[2] == "Probably:  the machine, its ssh, or the network between is down"
-    again = f"{sys.executable} -m pytest runbook --hosts={inventory} --confirm=lab --rebuild {evidence}"
+    again = f"{sys.executable} -m pytest runbook --hosts={inventory} --confirm=lab {' '.join(words)} {evidence}"
     assert again in four[3]
     assert "\x1b" not in ended.stdout, "without a terminal nothing is drawn"
 

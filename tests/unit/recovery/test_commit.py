@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +18,18 @@ from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.run import facts
+from requorum.run.accepted import Accepted, parse
 from requorum.run.lock import LockError
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.sources import Sources
+from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230, 21_640)
+HOSTS = ("etcd-1", "etcd-2", "etcd-3")
 TRIAL = Trial("ab" * 32, 1_000_000_230, 7, {"": 21_640}, ("root",), ("root",))
 
 
@@ -84,13 +89,82 @@ def test_what_a_host_said_is_shown_at_the_prompt_and_not_obeyed() -> None:
     assert r"no\ryes" in seen.decode() and seen.decode().replace("\r\n", "").isprintable()
 
 
-def test_confirmed_beforehand_it_goes_on_and_says_the_same(
+NOTHING = Loss(0, 0, "nothing is missing")
+SALVAGED = replace(SOURCE, kind="salvage", host="etcd-1")
+OF_ONE = Salvaged(SALVAGED, "together", ("etcd-1",), 3, taken=("etcd-1",))
+# Some loss, and the words that it asks for.
+LOSSES: list[tuple[Loss, Source, Salvaged | None, Options, str]] = [
+    (Loss(32, None, "x"), SOURCE, None, Options(), "backup"),
+    (Loss(0, None, "x"), SOURCE, None, Options(), "backup"),
+    (Loss(None, None, "x"), SOURCE, None, Options(snapshot="x.snap"), "backup"),
+    (Loss(None, None, "x"), SALVAGED, OF_ONE, Options(), "without:etcd-2,without:etcd-3"),
+    (Loss(7, 7, "x"), SALVAGED, replace(OF_ONE, taken=("etcd-1", "etcd-3")), Options(), "without:etcd-2"),
+    (Loss(None, None, "x"), SALVAGED, replace(OF_ONE, how="alone"), Options(), "forced:etcd-1"),
+    (Loss(None, None, "x"), SALVAGED, OF_ONE, Options(salvage="other"), "history"),
+    (Loss(None, None, "x"), replace(SOURCE, kind="on-disk", host="etcd-2"), OF_ONE, Options(), "on-disk:etcd-2"),
+]
+
+
+def test_confirmed_beforehand_it_goes_on_and_says_the_same_where_nothing_is_lost(
     run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = typing(monkeypatch, "never asked")
-    commit.commit(run, progress)
-    assert run.notes == commit.summary(run, progress)
+    for loss in (NOTHING, Loss(0, 3, "some may be")):
+        run.notes.clear()
+        progress.sources.loss = loss
+        commit.commit(run, progress)
+        assert run.notes == commit.summary(run, progress)
     assert questions == []
+
+
+@pytest.mark.parametrize(("loss", "source", "salvaged", "options", "words"), LOSSES, ids=[loss[-1] for loss in LOSSES])
+def test_what_is_lost_for_certain_or_nobody_knows_is_answered_by_its_word_alone(
+    run: Run,
+    progress: Progress,
+    monkeypatch: pytest.MonkeyPatch,
+    loss: Loss,
+    source: Source,
+    salvaged: Salvaged | None,
+    options: Options,
+    words: str,
+) -> None:
+    progress.sources = Sources(source=source, loss=loss, salvaged=salvaged)
+    others = {"without:etcd-3", "backup", "forced:etcd-2", "history"} - {words.split(",")[0]}  # half is not enough
+    run.options = replace(options, confirm="lab", accepted=Accepted(tuple(sorted(others))))
+    questions = typing(monkeypatch, None)
+    with pytest.raises(NotConfirmed) as stopped:
+        commit.commit(run, progress)
+    (question,), offered = questions, run.options.accepted.option(*words.split(","))
+    assert f"not answered for by --confirm, {offered} does" in question and "writes: " in question
+    assert f"not answered for by --confirm: {loss.why}. Nothing is committed" in stopped.value.what
+    assert offered in stopped.value.remedy and stopped.value.words == tuple(words.split(","))
+    assert run.notes == commit.summary(run, progress), "nobody saw the question"
+
+    run.options = replace(run.options, accepted=parse(offered.removeprefix("--accept="), HOSTS))
+    commit.commit(run, progress)
+    assert len(questions) == 1, "what was accepted is not asked again"
+
+
+def test_the_last_resort_that_was_named_is_no_question(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = typing(monkeypatch, None)
+    progress.sources = Sources(source=replace(SOURCE, kind="on-disk", host="etcd-2"), loss=Loss(None, None, "x"))
+    run.options = Options(confirm="lab", skip_hash="etcd-2")
+    commit.commit(run, progress)
+    assert questions == []
+
+
+@pytest.mark.parametrize("word", ["lab", "no"])
+def test_on_a_terminal_a_loss_is_asked_for_although_the_name_was_given(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    questions = typing(monkeypatch, word)
+    with suppress(NotConfirmed):
+        commit.commit(run, progress)
+        assert word == "lab" and run.notes == ["confirmed on the terminal by typing lab"]
+    (question,) = questions
+    assert "writes: certain 32, possible unknown" in question
 
 
 def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
@@ -100,6 +174,7 @@ def test_whoever_thought_so_long_that_the_lock_was_cleared_commits_nothing(
         raise LockError("infra-1", "this run's lock was cleared", "find out who works on it")
 
     monkeypatch.setattr(run, "prove_lock", cleared)
+    progress.sources.loss = NOTHING
     with pytest.raises(LockError):
         commit.commit(run, progress)
 

@@ -40,6 +40,12 @@ def test_a_word_that_there_is_not_is_refused(text: str, says: str) -> None:
         parse(text, HOSTS)
 
 
+def test_a_machine_that_is_gone_can_only_be_given_up() -> None:
+    assert parse("without:etcd-3", HOSTS, ("etcd-3",)).hosts("without") == ("etcd-3",)
+    with pytest.raises(Refusal, match="names no old member that is there"):
+        parse("forced:etcd-3", HOSTS, ("etcd-3",))
+
+
 def test_what_is_offered_for_pasting_is_one_word_of_a_shell() -> None:
     assert option("nothing:etcd-1", "backup") == "--accept=nothing:etcd-1,backup"
     assert shlex.split(option("mark:x; reboot $(id)")) == ["--accept=mark:x; reboot $(id)"]
