@@ -5,7 +5,8 @@ BIN := .venv/bin
 
 .PHONY: setup rehearse test rehearse-matrix lint bench docs lab-up lab-down clean
 
-setup: .venv/ready               ## what an operator's machine needs: .venv with the pinned dependencies, no engine
+setup:                           ## what an operator's machine needs: .venv with the pinned dependencies, no engine
+	./setup $(PYTHON)
 
 rehearse: .venv/ready            ## build the lab, destroy its quorum, run the runbook, prove the result (KEEP=1: leave it up)
 	KEEP=$(KEEP) sh compose/with-engine $(BIN)/python -m compose.rehearse
@@ -39,8 +40,8 @@ lab-down: .venv/ready
 	$(PYTHON) -m compose.engine stop
 
 # The whole path: `setup` alone is the target above.
-.venv/ready: requirements.txt requirements-build.txt $(CURDIR)/setup
-	./setup $(PYTHON)
+.venv/ready: requirements.txt requirements-lab.txt requirements-build.txt $(CURDIR)/setup
+	./setup $(PYTHON) lab
 	touch $@
 
 clean:

@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose import image, lab, state
-from compose.errors import LabError, StateError
-from compose.state import LabState, Role
+import pytest
+
+try:
+    from compose import image, lab, state
+    from compose.errors import LabError, StateError
+    from compose.state import LabState, Role
+except ModuleNotFoundError as missing:
+    pytest.exit(f"a drill needs the lab, and that needs {missing.name}: ./setup python3 lab", returncode=4)
+
 from requorum import inventory as inventories
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal

@@ -10,14 +10,34 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_everything_is_hashed_and_only_etcd3_is_built_with_what_is_hashed_too() -> None:
-    text = (ROOT / "setup").read_text(encoding="utf-8").replace("\\\n", " ")
-    build, rest = (shlex.split(line) for line in text.splitlines() if "pip install" in line)
-    assert build[-1] == "requirements-build.txt" and rest[-1] == "requirements.txt"
-    for line in (build, rest):
+    installs = _installs()
+    for line in installs:
         assert "--require-hashes" in line and "--only-binary :all:" in " ".join(line)
+    operator, build, rest = installs
+    assert operator[-1] == "requirements.txt" and not {"--no-binary", "--no-build-isolation"} & set(operator)
+    assert build[-1] == "requirements-build.txt"
     assert "--no-build-isolation" in rest and "--no-binary etcd3 " in " ".join(rest)
-    for name in (build[-1], rest[-1]):
-        pins = re.split(
-            r"\n(?=[A-Za-z])", re.sub(r"(?m)^ *#.*\n?", "", (ROOT / name).read_text(encoding="utf-8")).strip()
-        )
+    assert rest[-4:] == ["-r", "requirements.txt", "-r", "requirements-lab.txt"]
+    for name in (operator[-1], build[-1], rest[-1]):
+        pins = _pins(name)
         assert all(re.match(r"[\w.\[\]-]+==\S+ (?:;[^\\]*)?\\\n +--hash=sha256:[0-9a-f]{64}", pin) for pin in pins)
+
+
+def test_the_operators_machine_gets_nothing_of_the_labs() -> None:
+    operator, lab = (
+        {re.split("=", pin, maxsplit=1)[0] for pin in _pins(f"requirements{of}.txt")} for of in ("", "-lab")
+    )
+    assert {"etcd3", "docker", "protobuf", "hypothesis"} <= lab
+    assert operator.isdisjoint(lab)
+    text = (ROOT / "setup").read_text(encoding="utf-8")
+    assert text.index("-r requirements.txt") < text.index('[ "${2:-}" = lab ] || exit 0') < text.index("build.txt")
+
+
+def _installs() -> list[list[str]]:
+    text = (ROOT / "setup").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [shlex.split(line) for line in text.splitlines() if "pip install" in line]
+
+
+def _pins(name: str) -> list[str]:
+    text = re.sub(r"(?m)^ *#.*\n?", "", (ROOT / name).read_text(encoding="utf-8"))
+    return re.split(r"\n(?=[A-Za-z])", text.strip())
