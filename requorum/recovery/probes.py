@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import MemberConfig, Tools
-from requorum.command import HUGE, Command, act, act_long
+from requorum.command import HUGE, Command, Result, act, act_long
 from requorum.hosts.question import Question
 from requorum.run.terms import Terms
+from requorum.snapshots import on_host
 
 
 def read_stopped_members(
@@ -35,6 +36,34 @@ def ask_revision(terms: Terms, host: str, tools: Mapping[str, Tools]) -> Questio
     """Of the copy, in the middle of `read_stopped_members`."""
     tool = tools[host].restorer if host in tools else "etcdctl"
     return etcdctl.ask_snapshot(host, tool, terms.place("after.db"), "revision on the member's disk")
+
+
+def read_databases(terms: Terms, databases: Mapping[str, str]) -> list[Command]:
+    """The revision in each stopped member's database, of a copy: three commands a host. Shape: host → its path. What
+    cannot be copied or read says nothing of the others."""
+    copy = terms.place("written.db")
+    plan: list[Command] = []
+    for host, database in databases.items():
+        copying = act_long(host, "cp", database, copy, why="read a copy, never the original", deadline=HUGE)
+        plan += [
+            replace(copying, accept=None),
+            *on_host.ask_status(host, copy).commands,
+            Command(host, ("rm", "-f", copy), "the copy is not needed any more"),
+        ]
+    return plan
+
+
+def revisions(terms: Terms, databases: Mapping[str, str], done: Sequence[Result]) -> dict[str, int | str]:
+    """host → the revision, or why it cannot be told. `done`: what was said to `read_databases`."""
+    found: dict[str, int | str] = {}
+    for host in databases:
+        copied, status, _ = (result for result in done if result.command.host == host)
+        read = on_host.ask_status(host, terms.place("written.db")).understand([status])
+        if copied.code:
+            found[host] = f"its database could not be copied: {copied.words}"
+        else:
+            found[host] = f"its database cannot be read: {read.why}" if isinstance(read, on_host.Unread) else read[0]
+    return found
 
 
 def spoiled_login(terms: Terms) -> str:

@@ -1,19 +1,141 @@
-"""Whether anybody but the run itself wrote into the cluster that it made: observed, whatever the run's mark says."""
+"""Whether anybody but the run itself wrote into the cluster that it made, as its keys tell where it runs, else its
+members' databases, else its backups' manifests. Where none can be asked it counts as written."""
 
 from __future__ import annotations
 
-from requorum.cluster.etcd import EtcdError
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from requorum.cluster import etcd
+from requorum.cluster.etcd import EtcdError, MemberConfig
+from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
+from requorum.recovery.plan import is_new
 from requorum.recovery.trial import Trial
-from requorum.run.marker import Phase
+from requorum.run import facts
+from requorum.run.marker import Phase, Undone
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshots import beginning, movement
+from requorum.snapshots import beginning, disks, files, movement, on_host
 from requorum.snapshots.beginning import Beginning, Proven
 from requorum.snapshots.movement import Keys
 
 
-def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> str | None:
+@dataclass(frozen=True)
+class Wrote:
+    """`words`: what shows it. `seen` is false where it only counts as written, since nobody can tell. `runs`: the
+    cluster has quorum. `beyond`: by how many revisions at least its data is further on; None where that is not known.
+    """
+
+    words: str
+    runs: bool = False
+    seen: bool = True
+    beyond: int | None = None
+
+    def __str__(self) -> str:
+        """Of its cluster."""
+        was = "was written to" if self.seen else "counts as written to"
+        return f"{'runs' if self.runs else 'does not run'}, and {was}: {self.words}"
+
+
+def who_wrote(run: Run, terms: Terms | None = None) -> Wrote | None:
+    """None where nobody did, and where the mark itself says that Deephaven was turned on. `terms`: of another run."""
+    terms = terms or run.terms
+    hosts = terms.member_hosts
+    if terms.mark.phase >= Phase.POWERING_ON:
+        return None
+    units, installed = facts.units(run, hosts), facts.old_configs(run, hosts)
+    (began,) = run.ask({"began": beginning.ask(terms)}).values()
+    up = [host for host, config in installed.items() if is_new(terms, config) and units[host].running]
+    if 2 * len(up) > len(hosts):
+        try:
+            (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
+        except EtcdError as error:
+            run.note(f"its keys cannot be asked, so that its members are: {error.what}")
+        else:
+            if began is None:
+                return Wrote("nobody knows any more at which revision it began", runs=True, seen=False)
+            return since(run, terms, began, now)
+    return decide(began, _held(run, terms, units, installed), _backed_up(run, terms))
+
+
+def decide(began: Beginning | None, held: Mapping[str, int | str | None], backed_up: int | None) -> Wrote | None:
+    """Of a cluster that cannot be asked. `held`: host → the revision in its database, why that is not known, None where
+    by right there is none; `backed_up`: the highest revision that a backup of it has."""
+    if all(found is None for found in held.values()):
+        return None
+    if began is None:
+        return Wrote("nobody knows any more at which revision it began", seen=False)
+    shown = {f"the database of {host}": found for host, found in held.items() if isinstance(found, int)}
+    told = {**shown, **({"a backup of it": backed_up} if backed_up is not None else {})}
+    furthest = max(told, key=lambda name: told[name], default="")
+    if furthest and told[furthest] > began.own:
+        words = f"{furthest} is at revision {told[furthest]:,}, and what the run itself wrote ends at {began.own:,}"
+        return Wrote(words, beyond=told[furthest] - began.own)
+    unknown = {host: why for host, why in held.items() if isinstance(why, str)}
+    if 2 * len(unknown) < len(held):
+        return None
+    why = "; ".join(f"{host}: {why}" for host, why in unknown.items())
+    return Wrote(f"nobody can tell what a majority of its members holds ({why})", seen=False)
+
+
+def _held(
+    run: Run, terms: Terms, units: Mapping[str, Unit], installed: Mapping[str, MemberConfig | None]
+) -> dict[str, int | str | None]:
+    """As `decide` has it. What a retry or a rollback that was cut has set aside is looked at too, or known to it."""
+    mark = terms.mark
+    by_right = mark.phase < Phase.STARTED or mark.undone is not Undone.NO  # nothing was started, or it was looked at
+    configs = {**_beside(run, terms, installed), **{h: c for h, c in installed.items() if c and is_new(terms, c)}}
+    found: dict[str, int | str | None] = {
+        host: None if by_right else "has no configuration of it" for host in installed if host not in configs
+    }
+    up = [h for h in configs if configs[h] is installed[h] and units[h].running]
+    for host, metrics in run.ask({host: etcd.ask_metrics(host, configs[host]) for host in up}).items():
+        found[host] = "its etcd does not say" if metrics.revision is None else metrics.revision
+    left = {host: config for host, config in configs.items() if host not in up}
+    places: dict[str, tuple[str, ...]] = {h: (f"{c.data_dir}/{DATABASE}", _aside(terms, c)) for h, c in left.items()}
+    there = facts.files(run, places)
+    lying = {host: of[0] for host, of in places.items() if of[0] in there[host]}
+    tried = {host: of[1] for host, of in places.items() if _is_tried(of, there[host], units[host])}
+    for host, status in run.ask({host: on_host.ask_status(host, path) for host, path in tried.items()}).items():
+        found[host] = f"its database cannot be read: {status.why}" if isinstance(status, on_host.Unread) else status[0]
+    found |= {host: None if by_right else "has no database" for host in places if host not in (*lying, *tried)}
+    done = run.probe(probes.read_databases(terms, lying))
+    if lying and not run.acts:
+        run.note("whether anybody wrote will be read in its members' databases; planned as if nobody did")
+        return {**found, **dict.fromkeys(lying, 0)}
+    return {**found, **probes.revisions(terms, lying, done)}
+
+
+def _beside(run: Run, terms: Terms, installed: Mapping[str, MemberConfig | None]) -> dict[str, MemberConfig]:
+    """The configuration of the run's cluster where another one is installed, or none."""
+    path, name = run.inventory.etcd.config, run.inventory.cluster
+    others = [host for host, config in installed.items() if not is_new(terms, config)]
+    earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in others})
+    ours = {host: [c for c in found.configs if is_new(terms, c)] for host, found in earlier.items()}
+    return {host: configs[0] for host, configs in ours.items() if configs}
+
+
+DATABASE = "member/snap/db"
+
+
+def _aside(terms: Terms, config: MemberConfig) -> str:
+    """Where a retry puts the database."""
+    return f"{terms.place('tried')}/{config.data_dir.strip('/').replace('/', '_')}/{DATABASE}"
+
+
+def _is_tried(places: tuple[str, ...], there: tuple[str, ...], unit: Unit) -> bool:
+    """Whether a retry that was cut has set the data aside: it had kept the unit from starting with the machine."""
+    return places[0] not in there and places[1] in there and unit.enabled != "enabled"
+
+
+def _backed_up(run: Run, terms: Terms) -> int | None:
+    """The highest revision that a manifest of this cluster's backups says."""
+    rows = (row for row in files.noted(run.inventory) if row.lineage and row.lineage.token == terms.mark.token)
+    return max((row.revision for row in rows if row.revision is not None), default=None)
+
+
+def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
     """What the running cluster, which holds `now`, shows to be somebody else's; None where there is none.
 
     What cannot be compared any more counts as written, unless the run has noted how far it was its own: then nothing
@@ -21,16 +143,19 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> str | None:
     """
     own = probes.written(terms).encode()
     if began.proven is not None:
-        found = movement.written(began.proven.reached, now, own)
-        lacking = began.proven.unleased - movement.unleased(now, own)
-        if found or lacking <= 0:
-            return found
-        return f"{lacking:,} keys without a lease were deleted after revision {began.proven.reached:,}"
+        found, left = movement.written(began.proven.reached, now, own), movement.unleased(now, own)
+        if not found and left < began.proven.unleased:
+            lacking = began.proven.unleased - left
+            found = f"{lacking:,} keys without a lease were deleted after revision {began.proven.reached:,}"
+        return Wrote(found, runs=True) if found else None
     try:
         (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
     except EtcdError as error:
-        return f"what it began with cannot be asked any more: {error.what}"
-    return movement.changed(began.revision, before, now, own)
+        found = movement.written(began.revision, now, own)
+        unknown = f"what it began with cannot be asked any more: {error.what}"
+        return Wrote(found or unknown, runs=True, seen=found is not None)
+    found = movement.changed(began.revision, before, now, own)
+    return Wrote(found, runs=True) if found else None
 
 
 def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) -> None:
@@ -50,7 +175,7 @@ def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) ->
     (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
     wrote = since(run, terms, began, now)
     if wrote:
-        run.note(f"not noted: {wrote}")
+        run.note(f"not noted: {wrote.words}")
         return
     at = began.proven.compacted if began.proven else compacted
     assert at is not None

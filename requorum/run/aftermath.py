@@ -174,6 +174,7 @@ def is_own(action: Action) -> bool:
         return True
     name, *words = program(action.argv)
     paths = [word.removeprefix("of=") for word in words if is_path(word.removeprefix("of="))]
+    paths = paths[-1:] if name == "cp" else paths  # what is copied stays as it is
     if name == "systemctl":
         return words[-1].startswith("requorum")
     return bool(paths) and all(f"{path}/".startswith(f"{BASE}/") for path in paths)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from requorum.recovery import written
 from requorum.recovery.proofs import machines
-from requorum.recovery.undo import discard, equality, retry, state
+from requorum.recovery.undo import equality, retry, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
@@ -40,7 +41,7 @@ class TestRetry:
         refusal = retry.not_installed(run.terms, configs, run.options.hosts)
         if refusal:
             raise refusal
-        wrote = discard.who_wrote(run)
+        wrote = written.who_wrote(run)
         if wrote:
             raise retry.written(mark, wrote, run.options.hosts)
 

@@ -14,10 +14,12 @@ from requorum.snapshots.loss import Loss
 @dataclass
 class Past:
     """`hosts` are rolled back: all, or those that were gone while the others were. `records`: host → its record; empty
-    where the run changed nothing yet. `loss`: what going back loses, None until that is known."""
+    where the run changed nothing yet. `beyond`: as `Wrote` has it. `loss`: what going back loses, None until that is
+    known."""
 
     hosts: tuple[str, ...] = ()
     records: dict[str, Record] = field(default_factory=dict)
+    beyond: int | None = None
     loss: Loss | None = None
 
     def fields(self) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from requorum.recovery import written
 from requorum.recovery.proofs import machines
 from requorum.recovery.undo import discard, equality, rollback, state
 from requorum.run import facts, marker
@@ -40,8 +41,9 @@ class TestRollback:
         if refusal:
             raise refusal
         run.carry_on(mark, "rolling back")
-        wrote = discard.who_wrote(run)
+        wrote = written.who_wrote(run)
         if wrote:  # the mark says less than what is: as past the point of no return
+            past.beyond = wrote.beyond
             run.terms = replace(run.terms, mark=replace(mark, phase=Phase.POWERING_ON))
             refusal = rollback.refusal(run.mark, run.options.discard, run.options.hosts, wrote)
             if refusal:
@@ -80,7 +82,7 @@ class TestRollback:
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""
         if run.mark.phase >= Phase.POWERING_ON:
-            past.loss = discard.save_what_is_discarded(run)
+            past.loss = discard.save_what_is_discarded(run, past.beyond)
             run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.SAVED)), past.hosts)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run, past: Past) -> None:

@@ -12,6 +12,7 @@ from requorum.command import LONG, Command, act
 from requorum.hosts.systemd import Unit
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import rollback
+from requorum.recovery.written import Wrote
 from requorum.refusal import NothingToDo, Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
@@ -54,13 +55,9 @@ def not_installed(terms: Terms, configs: Mapping[str, MemberConfig | None], host
     )
 
 
-def written(mark: Marker, wrote: str, hosts: str) -> RetryError:
-    return RetryError(
-        f"run {mark.run} of {mark.by}",
-        f"its cluster runs and was written to: {wrote}",
-        f"if people finished it: pytest runbook/close --hosts={hosts}; to save it and go back: "
-        f"pytest runbook/rollback --hosts={hosts} --discard-new-writes",
-    )
+def written(mark: Marker, wrote: Wrote, hosts: str) -> RetryError:
+    where = f"run {mark.run} of {mark.by}"
+    return RetryError(where, f"its cluster {wrote}", rollback.ways_out(mark, wrote, hosts))
 
 
 def data_of(terms: Terms, configs: Mapping[str, MemberConfig]) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from requorum.inventory import Inventory
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import baseline
 from requorum.recovery.undo.baseline import Difference, Record
+from requorum.recovery.written import Wrote
 from requorum.refusal import NothingToDo, Refusal
 from requorum.run import history
 from requorum.run.marker import Marker, Phase, Undone
@@ -41,20 +42,32 @@ def _nothing(where: str, what: str, hosts: str) -> NothingToDo:
     return NothingToDo(where, what, f"nothing is left to do; a recovery is a new run: pytest runbook --hosts={hosts}")
 
 
-def refusal(mark: Marker, discard: bool, hosts: str, wrote: str | None = None) -> Refusal | None:
+def refusal(mark: Marker, discard: bool, hosts: str, wrote: Wrote | None = None) -> Refusal | None:
     """Why this run may not be rolled back now; None if it may. `hosts`: what `--hosts` was; `wrote`: what was written
-    into its running cluster although its mark does not say so."""
+    into its cluster although its mark does not say so."""
     if mark.undone is Undone.ROLLED_BACK:
         return _nothing(f"run {mark.run}", "was rolled back already", hosts)
-    if mark.phase >= Phase.POWERING_ON and not discard:
-        return RollbackError(
-            f"run {mark.run} of {mark.by}",
-            f"its cluster runs and was written to: {wrote}"
-            if wrote
-            else "had turned Deephaven on, so the new cluster may hold writes that the old one has not",
-            f"to save the new cluster to a file, then go back without those writes: {mark.rollback(hosts)}",
-        )
-    return None
+    if mark.phase < Phase.POWERING_ON or discard:
+        return None
+    if wrote:
+        return RollbackError(f"run {mark.run} of {mark.by}", f"its cluster {wrote}", ways_out(mark, wrote, hosts))
+    return RollbackError(
+        f"run {mark.run} of {mark.by}",
+        "had turned Deephaven on, so the new cluster may hold writes that the old one has not",
+        f"to save the new cluster to a file, then go back without those writes: {mark.rollback(hosts)}",
+    )
+
+
+def ways_out(mark: Marker, wrote: Wrote, hosts: str) -> str:
+    """What can be done with a cluster that somebody wrote to, ready to paste."""
+    back = f"pytest runbook/rollback --hosts={hosts} --discard-new-writes"
+    close = f"if people finished it: pytest runbook/close --hosts={hosts}"
+    if wrote.runs:
+        return f"{close}; to save it and go back: {back}"
+    return (
+        f"start etcd on its members, then {close}, or, to save it and go back: {back}; or leave it down and go back "
+        "by that same command: its data is moved aside, never deleted"
+    )
 
 
 def too_many_left(terms: Terms, mark: Marker, hosts: Sequence[str]) -> RollbackError | None:
@@ -214,19 +227,17 @@ def runs_the_new_cluster(
     return tuple(host for host in terms.member_hosts if is_new(terms, configs[host]) and units[host].running)
 
 
-def nothing_to_save(mark: Marker, hosts: str) -> RollbackError:
-    return RollbackError(
-        "the new cluster",
-        "runs nowhere, so what Deephaven wrote into it cannot be saved",
-        f"start its etcd again; if its quorum is lost, that is a new incident: pytest runbook --hosts={hosts}",
-    )
-
-
 def loss(kept: str | None) -> Loss:
     """What going back loses. `kept`: where the discarded cluster was saved; None before the point of no return."""
     if kept is None:
         return Loss(0, 0, "Deephaven was off from the run's beginning until its rollback, so nothing was written")
     return Loss(None, None, f"what was written since Deephaven was turned on is in {kept} alone")
+
+
+def loss_aside(terms: Terms, beyond: int | None) -> Loss:
+    """What going back loses where the discarded cluster does not run. `beyond` as `Wrote` has it."""
+    why = f"what was written into the new cluster is in its data alone, in {terms.brought} on each member"
+    return Loss(beyond, None, why)
 
 
 def cannot_be_saved(endpoint: str, words: str) -> RollbackError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,22 +12,26 @@ from typing import Any, cast
 
 import pytest
 
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import trial, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
+from requorum.recovery.written import Wrote
 from requorum.refusal import Disproved
 from requorum.run.dryrun import Planning
-from requorum.run.marker import Phase
-from requorum.snapshots import beginning
+from requorum.run.marker import Phase, Undone
+from requorum.snapshots import beginning, manifest
 from requorum.snapshots.beginning import Beginning, Proven
+from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.movement import Keys
+from requorum.troubleshoot import sudoers
 from runbook import test_step_4_restore as step_4
 from tests.unit import build
 from tests.unit.recovery.undo.test_discard import BEGAN, LEASE_RAN_OUT, MARK, PROBE, RESTORED, WRITTEN, Rows, Running
-from tests.unit.run.test_dryrun import Hosts, planning
+from tests.unit.run.test_dryrun import DATA, SHOW, Hosts, config, planning
 
 PROVEN = Proven(MARK.snapshot, 100, 7, 90, 104, 1)
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
@@ -59,14 +64,17 @@ def carried_on(tmp_path: Path, hosts: Hosts, phase: Phase = Phase.STARTED) -> Pl
 def test_with_the_note_nothing_older_needs_to_be_compared(tmp_path: Path, rows: Rows, wrote: str | None) -> None:
     hosts = Running(rows, kept=False)
     run = carried_on(tmp_path, hosts)
-    assert written.since(run, run.terms, Beginning(100, PROVEN), as_bytes(rows)) == wrote
+    found = written.since(run, run.terms, Beginning(100, PROVEN), as_bytes(rows))
+    assert found == (Wrote(wrote, runs=True) if wrote else None)
     assert hosts.asked == []
 
 
 def test_without_it_what_was_compacted_counts_as_written(tmp_path: Path) -> None:
     run = carried_on(tmp_path, Running(RESTORED, kept=False))
     said = written.since(run, run.terms, Beginning(100), as_bytes(RESTORED))
-    assert said is not None and "cannot be asked any more" in said
+    assert said is not None and not said.seen and "cannot be asked any more" in said.words
+    seen = written.since(run, run.terms, Beginning(100), as_bytes(WRITTEN))
+    assert seen == Wrote("'/main/config/new' was written after revision 100", runs=True)
 
 
 # -- the note ----------------------------------------------------------------------------------------------------
@@ -138,6 +146,177 @@ def test_a_note_of_an_earlier_try_is_gone_before_its_data_is_started_anew(tmp_pa
         if gone:
             marked = next(n for n, argv in enumerate(planned) if argv[0] == "mv" and argv[-1].endswith("run.json"))
             assert planned.index(("rm", "-f", f"{build.PLACE}/proven.json")) < marked
+
+
+# -- what the disks of one that is down show ---------------------------------------------------------------------
+
+NEW = f"/var/lib/etcd/dh/{build.TOKEN}"
+TRIED = f"{build.PLACE}/tried/{NEW.strip('/').replace('/', '_')}/member/snap/db"
+DOWN = SHOW.replace("active\nSub", "inactive\nSub").replace("running", "dead")
+DISABLED = DOWN.replace("enabled", "disabled")
+
+
+class Down(Acting):
+    """No quorum. `disks`: a member's database: its revision, None where there is none, or why it cannot be had. `up`:
+    members that run without a leader; `tried`: a retry has set the data aside; `beside`: another configuration is
+    installed there; `disabled`: members whose unit does not start with the machine."""
+
+    def __init__(self, *disks: int | str | None, up: str = "", tried: str = "", beside: str = "", disabled: str = ""):
+        super().__init__(RESTORED)
+        self.disks, self.up, self.tried, self.beside, self.disabled = disks, up, tried, beside, disabled
+        self.done: list[Command] = []
+
+    def shows(self, host: str) -> int | str | None:
+        return self.disks[int(host[-1]) - 1]
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv, line, host = command.argv, " ".join(command.argv), command.host
+        number = int(host[-1]) if host.startswith("etcd") else 1
+        ours = config(number).replace("token: old", f"token: {build.TOKEN}").replace(DATA, NEW)
+        if argv[:2] == ("systemctl", "show"):
+            return 0, SHOW if host[-1] in self.up else DISABLED if host[-1] in self.disabled else DOWN
+        if argv[0] == "cat" and argv[1].endswith("config.yaml"):
+            return 0, config(number) if host[-1] in self.beside else ours
+        if "/aside/" in line and host[-1] in self.beside:
+            return 0, f"{base64.b64encode(ours.encode()).decode()} /etc/etcd/dh/new/config.yaml\n"
+        if "--keys-only" in argv:
+            return 1, "no leader"
+        if "/metrics" in line:
+            return 0, f"etcd_debugging_mvcc_current_revision {7 if host[-1] in self.beside else self.shows(host)}\n"
+        if argv[0] == "find" and argv[1] == f"{NEW}/member/snap/db":
+            lies = TRIED if host[-1] in self.tried else argv[1]
+            return 0, f"1:1 {lies}\n" if self.shows(host) is not None else ""
+        if "snapshot status" in line:
+            assert argv[-1] == (TRIED if host[-1] in self.tried else f"{build.PLACE}/written.db")
+            found = self.shows(host)
+            return (0, json.dumps({"revision": found, "totalKey": 2})) if isinstance(found, int) else (1, str(found))
+        return super().answer(command)
+
+    def run(self, actions: Any) -> list[Result]:
+        said = []
+        for action in actions:
+            self.done.append(action)
+            if action.changes:
+                code = int("cp" in action.argv and self.shows(action.host) == "full")
+                assert action.accept is None or code in action.accept, "one that cannot be copied must not end all"
+                said.append(Result(action, code, "", "", 0.0))
+            else:
+                said += super().run([action])
+        return said
+
+
+def down(tmp_path: Path, hosts: Down, phase: Phase = Phase.STARTED, **fields: Any) -> Wrote | None:
+    run = carried_on(tmp_path, hosts, phase)
+    run.terms = replace(run.terms, mark=replace(run.mark, **fields))
+    run.acts, run.stage = True, "m.py::TestX::test_given_nobody_wrote"
+    run.probe = hosts.run  # type: ignore[method-assign,assignment]
+    found = written.who_wrote(run)
+    assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.done]) == []
+    return found
+
+
+def test_its_databases_are_read_from_copies_that_go_again(tmp_path: Path) -> None:
+    hosts = Down(100, 100, 100)
+    assert down(tmp_path, hosts) is None
+    changing = [c.argv[-1] if "cp" in c.argv else c.argv for c in hosts.done if c.changes and c.host == "etcd-1"]
+    assert changing == [f"{build.PLACE}/written.db", ("rm", "-f", f"{build.PLACE}/written.db")]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wrote", "beyond"),
+    [
+        (
+            Down(100, 100, 140),
+            "the database of etcd-3 is at revision 140, and what the run itself wrote ends at 100",
+            40,
+        ),
+        (Down(100, 140, "bad page"), "the database of etcd-2 is at revision 140", 40),
+        (Down(140, None, None), "the database of etcd-1 is at revision 140", 40),
+        (Down(100, 100, "bad page"), None, None),
+        (Down(100, "full", "bad page"), "etcd-2: its database could not be copied", None),
+        (Down(100, None, "bad page"), "etcd-2: has no database; etcd-3: its database cannot be read: bad page", None),
+        (Down(None, None, None), "nobody can tell what a majority of its members holds", None),
+        (Down(140, 100, 100, up="1"), "the database of etcd-1 is at revision 140", 40),
+        (Down(100, 100, 100, up="12"), None, None),
+        (Down(100, 100, 140, beside="13"), "the database of etcd-3 is at revision 140", 40),
+        (
+            Down(140, 100, 100, beside="1", up="1"),
+            "the database of etcd-1 is at revision 140",
+            40,
+        ),  # not the other etcd's
+        (Down(100, 100, 100, tried="23", disabled="23"), None, None),  # a retry was cut
+        (Down(140, 100, 100, tried="123", disabled="123"), "the database of etcd-1 is at revision 140", 40),
+        (Down(100, 100, 100, tried="23"), "etcd-2: has no database", None),  # of an earlier retry: this try's is lost
+    ],
+)
+def test_what_is_beyond_what_the_run_wrote_was_written_and_so_is_what_nobody_can_tell(
+    tmp_path: Path, hosts: Down, wrote: str | None, beyond: int | None
+) -> None:
+    found = down(tmp_path, hosts)
+    assert (found is None) if wrote is None else (found is not None and wrote in found.words)
+    if found:
+        assert (found.beyond, found.seen, found.runs) == (beyond, beyond is not None, False)
+
+
+def test_the_runs_own_probes_count_for_nothing_where_they_were_noted(tmp_path: Path) -> None:
+    class Noted(Down):
+        def answer(self, command: Command) -> tuple[int, str]:
+            self.proven = PROVEN
+            return super().answer(command)
+
+    assert down(tmp_path, Noted(104, 104, 104)) is None
+    found = down(tmp_path / "more", Noted(104, 105, 104))
+    assert found is not None and found.beyond == 1
+
+
+def test_where_nothing_was_started_what_is_not_there_was_never_restored(tmp_path: Path) -> None:
+    nothing = Down(None, None, None)
+    nothing.noted = False  # there was no trial yet
+    assert down(tmp_path, nothing, Phase.STOPPING) is None
+    assert down(tmp_path / "half", Down(100, None, None), Phase.STOPPING) is None
+    found = down(tmp_path / "whole", Down(100, None, 140), Phase.STOPPING)
+    assert found is not None and found.beyond == 40, "people started it"
+
+
+def test_a_rollback_that_has_begun_had_looked_at_what_it_took_away(tmp_path: Path) -> None:
+    assert down(tmp_path, Down(None, None, 100), undone=Undone.BEGUN) is None
+    assert down(tmp_path / "since", Down(None, None, 140), undone=Undone.BEGUN) is not None
+
+
+@pytest.mark.parametrize(
+    ("revision", "token", "words"),
+    [
+        (130, build.TOKEN, "a backup of it is at revision 130"),
+        (90, build.TOKEN, "nobody can tell"),  # a backup never tells that nothing was written after it
+        (130, "old", "nobody can tell"),
+    ],
+)
+def test_where_no_disk_can_be_asked_the_backups_are(tmp_path: Path, revision: int, token: str, words: str) -> None:
+    note = factory(revision, token)
+    (tmp_path / "backups").mkdir()
+    manifest.path_of(build.snapshot(tmp_path / "backups")).write_text(note.text())
+    hosts = Down("bad page", "bad page", "bad page")
+    run = planning(tmp_path, hosts, build.inventory(snapshot={"directory": str(tmp_path / "backups")}))
+    run.terms, run.acts = replace(run.terms, mark=MARK), True
+    run.probe = hosts.run  # type: ignore[method-assign,assignment]
+    found = written.who_wrote(run)
+    assert found is not None and words in found.words
+
+
+def factory(revision: int, token: str) -> Manifest:
+    lineage, taken = Lineage(token, 7), "2026-01-02T00:00:00Z"
+    return Manifest("lab", "ab" * 32, 4128, lineage, 0, revision, 2, "3.5.16", taken, "https://10.0.0.11:2379")
+
+
+def test_a_plan_reads_no_database_and_says_so(tmp_path: Path) -> None:
+    run = carried_on(tmp_path, Down(140, 140, 140))
+    run.begin("m.py::TestX::test_given_nobody_wrote")
+    assert written.who_wrote(run) is None
+    assert "planned as if nobody did" in "".join(run.notes)
+    assert [c.argv[-1] for stage in run.stages for c in stage.commands() if "cp" in c.argv] == [
+        f"{build.PLACE}/written.db"
+    ] * 3
+    assert run.looks, "what follows is still proven on the hosts as they are"
 
 
 # -- it stands for the comparison with the trial -----------------------------------------------------------------

@@ -13,6 +13,8 @@ import pytest
 from requorum import procedures
 from requorum.command import Command, Fetch
 from requorum.hosts.system import Entry
+from requorum.recovery import trial
+from requorum.recovery.trial import Trial
 from requorum.recovery.undo import state
 from requorum.recovery.undo.baseline import Record
 from requorum.refusal import Refusal
@@ -59,9 +61,24 @@ class Changed(Hosts):
         return super().answer(command)
 
 
+class Started(Changed):
+    """The same; its cluster runs, and nobody wrote into it."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv, host = command.argv, command.host
+        if argv[0] == "cat" and argv[1].endswith("config.yaml"):
+            return 0, config(int(host[-1])).replace("token: old", f"token: {build.TOKEN}")
+        if argv[0] == "cat" and argv[1].endswith("/trial.json"):
+            tried = Trial("", 100, 7, {"": 0}, (), ())
+            return 0, build.stdins([trial.note(build.terms(), host, tried)])[0].decode()
+        if "--keys-only" in argv:
+            return 0, json.dumps({"header": {"revision": 100}})
+        return super().answer(command)
+
+
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
-    return through(planning(tmp_path_factory.mktemp("rollback"), Changed()))
+    return through(planning(tmp_path_factory.mktemp("rollback"), Started()))
 
 
 def through(run: Planning) -> Planning:

@@ -49,6 +49,7 @@ def test_what_a_proof_may_write_is_all_in_one_file() -> None:
     plans = [ast.unparse(plan).split("(")[0] for _, plan in calls]
     assert set(plans) == {
         "probes.read_stopped_members",
+        "probes.read_databases",
         "probes.spoil_login",
         "probes.remove_spoiled_login",
         "probes.write_through",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from requorum.command import Command
 from requorum.hosts.systemd import Unit
-from requorum.recovery.undo import retry, rollback
+from requorum.recovery.undo import discard, retry, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.refusal import Refusal
+from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
+from runbook.retry import test_1_set_aside as retrying
+from runbook.rollback import test_rollback as rolling
+from runbook.rollback.conftest import Past
 from tests.unit import build
 from tests.unit.build import (
     ABSENT,
@@ -25,7 +33,9 @@ from tests.unit.build import (
     lines,
     understood,
 )
+from tests.unit.recovery.test_written import Down
 from tests.unit.recovery.undo.test_baseline import DATA, HOST, LATEST, OLD, UNIT_FILE
+from tests.unit.run.test_dryrun import planning
 
 LATER = "20260202t000000z-012345"
 NEW = Difference(("/etc/etcd/dh/latest", "/etc/etcd/dh/new", f"/var/lib/etcd/dh/{TOKEN}"), ("/etc/etcd/dh/latest",))
@@ -261,3 +271,69 @@ class TestTryingAgain:
                 f"{PLACE}/tried/var_lib_etcd_dh_{TOKEN}"
             ),
         ]
+
+
+class TestDown:
+    """A cluster that does not run, and that somebody wrote to before."""
+
+    STAGES = "runbook/rollback/test_rollback.py::TestRollback::"
+
+    def begun(self, directory: Path, hosts: Down, discard: bool = False) -> tuple[Planning, Past]:
+        run, past = planning(directory, hosts, discard=discard), Past()
+        run.begin(f"{self.STAGES}test_given_a_run_may_be_rolled_back")
+        run.acts = True
+        run.probe = hosts.run  # type: ignore[method-assign,assignment]
+        rolling.TestRollback().test_given_a_run_may_be_rolled_back(run, past)
+        return run, past
+
+    def test_it_is_refused_with_both_ways_out(self, tmp_path: Path) -> None:
+        with pytest.raises(rollback.RollbackError) as refused:
+            self.begun(tmp_path, Down(100, 100, 140))
+        said = str(refused.value)
+        assert "does not run, and was written to: the database of etcd-3 is at revision 140" in said
+        assert "start etcd on its members, then if people finished it: pytest runbook/close --hosts=NAME" in said
+        assert "leave it down and go back by that same command: its data is moved aside, never deleted" in said
+        assert said.count("pytest runbook/rollback --hosts=NAME --discard-new-writes") == 1
+
+    def test_what_nobody_can_tell_is_refused_as_such(self, tmp_path: Path) -> None:
+        with pytest.raises(rollback.RollbackError, match="does not run, and counts as written to: nobody can tell"):
+            self.begun(tmp_path, Down("bad page", None, 100))
+
+    @pytest.mark.parametrize(("hosts", "beyond"), [(Down(100, 100, 140), 40), (Down("bad page", None, 100), None)])
+    def test_the_operators_word_is_enough_and_the_loss_is_what_is_known(
+        self, tmp_path: Path, hosts: Down, beyond: int | None
+    ) -> None:
+        run, past = self.begun(tmp_path, hosts, discard=True)
+        assert run.mark.phase is Phase.POWERING_ON
+        run.begin(f"{self.STAGES}test_when_the_new_cluster_is_saved")
+        rolling.TestRollback().test_when_the_new_cluster_is_saved(run, past)
+        assert past.loss is not None and (past.loss.certain, past.loss.possible) == (beyond, None)
+        assert f"in its data alone, in {PLACE}/brought on each member" in past.loss.why
+        assert run.mark.undone is Undone.SAVED
+        assert not [c for stage in run.stages for c in stage.commands() if "save" in c.argv]
+        again = discard.save_what_is_discarded(run)
+        assert again is not None and "in its data alone" in again.why, "no save is claimed that was never made"
+
+    def test_nothing_written_needs_no_word(self, tmp_path: Path) -> None:
+        run, past = self.begun(tmp_path, Down(100, 100, 100))
+        assert run.mark.phase is Phase.STARTED and past.loss is None
+
+    def test_a_save_that_was_made_before_is_the_last_word(self, tmp_path: Path) -> None:
+        class Saved(Down):
+            def answer(self, command: Command) -> tuple[int, str]:
+                path = f"{PLACE}/discarded.snap"
+                return (0, f"1:1 {path}\n") if command.argv[:2] == ("find", path) else super().answer(command)
+
+        run, _ = self.begun(tmp_path, Saved(100, 100, 140), discard=True)
+        run.terms = replace(run.terms, mark=replace(run.mark, undone=Undone.SAVED))
+        found = discard.save_what_is_discarded(run)
+        assert found is not None and found.why.endswith("/discarded alone")
+
+    def test_a_retry_is_refused_with_the_same_ways_out(self, tmp_path: Path) -> None:
+        run, hosts = planning(tmp_path, Down(100, 100, 140)), Down(100, 100, 140)
+        run.begin("runbook/retry/test_1_set_aside.py::TestRetry::test_given_a_run_got_to_step_4")
+        run.acts = True
+        run.probe = hosts.run  # type: ignore[method-assign,assignment]
+        with pytest.raises(retry.RetryError, match="does not run, and was written to") as refused:
+            retrying.TestRetry().test_given_a_run_got_to_step_4(run)
+        assert "never deleted" in str(refused.value) and "--discard-new-writes" in str(refused.value)
