@@ -34,9 +34,9 @@ def asked(question: str) -> str | None:
 def commit(run: Run, progress: Progress) -> None:
     """The commit prompt. Raises `NotConfirmed`.
 
-    `--confirm` answers it where nothing is lost; what is lost for certain, or nobody can tell, the operator accepts by
-    its word, given before or now, or by typing the name below it. A file that was named is a choice of data, not of
-    what is lost with it. A run that is carried on with its configuration installed somewhere was confirmed then.
+    `--confirm` answers it where a run may go on by itself; a loss that `asks` the operator accepts by its word, given
+    before or now, or by typing the name below it. A file that was named is a choice of data, not of its loss.
+    A run that is carried on with its configuration installed somewhere was confirmed then.
     """
     if not run.acts:
         return
@@ -64,10 +64,9 @@ _WHY = "What is lost is not answered for by --confirm"
 
 
 def unanswered(run: Run, progress: Progress) -> tuple[str, ...]:
-    """The words that the loss asks for; () where nothing is lost, or the operator has said them."""
+    """The words that the loss asks for; () where it asks for none, or the operator has said them."""
     sources, options = progress.sources, run.options
-    certain, possible = (sources.data_loss()[name] for name in ("certain", "possible"))
-    if certain == 0 and possible is not None:
+    if sources.loss is None or not sources.loss.asks:
         return ()
     members = [member.host for member in run.inventory.old_members]
     words = loss.words(sources.chosen, sources.salvaged, members, options)

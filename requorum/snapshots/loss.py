@@ -17,11 +17,20 @@ from requorum.snapshots.survivors import Salvaged
 
 @dataclass(frozen=True)
 class Loss:
-    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know."""
+    """Acknowledged revisions: `certain` are known to be missing, `possible` may be; None where nobody can know.
+
+    `asks`: for the operator's word. A run goes on by itself where nothing is known to be missing, and the salvage was
+    held against every database that can be read, or no disk held anything: what the others had, nobody can count.
+    """
 
     certain: int | None
     possible: int | None
     why: str
+    asks: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`."""
+        return {"certain": self.certain, "possible": self.possible, "why": self.why}
 
 
 def words(source: Source, salvaged: Salvaged | None, old_members: Sequence[str], options: Options) -> tuple[str, ...]:
@@ -61,7 +70,8 @@ def _read_loss(text: str) -> Loss | None:
     except (ValueError, TypeError):
         return None
     numbers = all(value is None or type(value) is int for value in (loss.certain, loss.possible))
-    return loss if numbers and isinstance(loss.why, str) and loss.why.isprintable() else None
+    sound = numbers and type(loss.asks) is bool and isinstance(loss.why, str)
+    return loss if sound and loss.why.isprintable() else None
 
 
 def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
@@ -69,7 +79,7 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
     if chosen.kind == SALVAGE:
         found = _of_salvage(salvaged)
         if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
-            return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}")
+            return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}", asks=True)
         return found
     if chosen.kind == ON_DISK:
         why = (
@@ -77,7 +87,7 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
             "nothing tells whether it is whole, and writes that were only in its log are missing (1 to 78 "
             "acknowledged ones in 13 of 13 trials)"
         )
-        return Loss(None, None, why)
+        return Loss(None, None, why, asks=True)
     newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
     if salvaged.anew and not salvaged.counted:
         newest = None  # how far the lost members were nobody can tell
@@ -87,29 +97,30 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
     if told > chosen.own_revision:
         certain = max(certain or 0, told - chosen.own_revision)  # of a later backup, which is not whole any more
     why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
-    return Loss(certain, None, why)
+    empty = newest is None and not (salvaged.failed or salvaged.could_not or salvaged.anew)
+    return Loss(certain, None, why, asks=bool(certain) or (certain is None and not empty))
 
 
 def _of_salvage(salvaged: Salvaged) -> Loss:
     held, members = len(salvaged.counted), salvaged.members
     if salvaged.anew and not held:
         why = f"salvaged from disks that began anew ({', '.join(salvaged.survivors)}): what they held before is missing"
-        return Loss(None, None, why)
+        return Loss(None, None, why, asks=True)
     if salvaged.how == "alone":
         why = (
             "salvaged by forcing one survivor into a cluster of its own: entries past its commit index "
             "are dropped (1 to 5 in 4 of 13 trials)"
         )
-        return Loss(None, None, why)
+        return Loss(None, None, why, asks=True)
     shown = salvaged.on_disk
     reached = (salvaged.source.revision or 0) if salvaged.source else 0
     given_up = {host for host, _ in salvaged.given_up}
     if shown is not None and shown > reached and max(salvaged.databases, key=lambda one: one[1])[0] in given_up:
         why = f"the database of a disk that was given up shows {shown - reached:,} revisions more than was salvaged"
-        return Loss(shown - reached, None, why)
+        return Loss(shown - reached, None, why, asks=True)
     if shown is None or salvaged.source is None or reached < shown:
         why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
-        return Loss(None, None, why)
+        return Loss(None, None, why, asks=True)
     if held > members // 2:
         why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
         return Loss(0, 0, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Sources:
             why = "saved after Deephaven was off and no client was connected: nothing is missing"
             return {"certain": 0, "possible": 0, "why": why}
         if self.loss is not None:
-            return asdict(self.loss)
+            return self.loss.fields()
         why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
         return {"certain": None, "possible": None, "why": why}
 

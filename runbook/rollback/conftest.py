@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -24,7 +24,7 @@ class Past:
 
     def fields(self) -> dict[str, object]:
         """Of `summary.json`."""
-        return {"data_loss": asdict(self.loss)} if self.loss else {}
+        return {"data_loss": self.loss.fields()} if self.loss else {}
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,6 @@ class Rehearsal:
     layout: str = "vendor"
     recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
-    wiped: set[str] = field(default_factory=set)
     _number: int = 0
 
     # -- a clean start ---------------------------------------------------------------------------------------
@@ -60,7 +59,6 @@ class Rehearsal:
             lab.down()
             self._fill()
         self.spoilt = True  # until the test has ended well
-        self.wiped.clear()
 
     def _fill(self) -> None:
         nodes = lab.up(
@@ -98,11 +96,9 @@ class Rehearsal:
         return path
 
     def start(self, inventory: Path, *arguments: str) -> tuple[launch.Process, Path]:
-        """Starts the runbook in a process of its own, as an operator does who knows what was wiped. Returns it and its
-        evidence directory."""
+        """Starts the runbook in a process of its own, as an operator does. Returns it and its evidence directory."""
         evidence = Path(tempfile.mkdtemp(prefix="evidence-", dir=self.scratch))
-        words = ("--confirm=lab", *self.accepting, *arguments)
-        process = launch.start(evidence, "runbook", f"--hosts={inventory}", *words)
+        process = launch.start(evidence, "runbook", f"--hosts={inventory}", "--confirm=lab", *arguments)
         return process, evidence / "lab"
 
     def finish(self, process: launch.Process, evidence: Path) -> Run:
@@ -121,13 +117,6 @@ class Rehearsal:
 
     def lose(self, how: str, members: tuple[str, ...] = ("etcd-2", "etcd-3")) -> None:
         lab.break_lab(how, ",".join(members))
-        self.wiped |= set(members if how == "wipe" else ())
-
-    @property
-    def accepting(self) -> list[str]:
-        """The operator's word for what was wiped; a later `--accept` takes its place."""
-        words = ["backup"] if len(self.wiped) == self.members else [f"without:{name}" for name in sorted(self.wiped)]
-        return [f"--accept={','.join(words)}"] if words else []
 
     def assert_recovered(self, run: Run) -> None:
         """The runbook says so, every key and value is as loaded, and Deephaven's processes work."""
@@ -162,9 +151,6 @@ class Rehearsal:
         self.assert_deephaven_works()
         self.assert_data_is_back()
         self.spoilt = False
-
-
-NO_WORD = "--accept="  # in place of those that `Rehearsal.accepting` gives
 
 
 # A healthy, loaded, backed-up lab of the shape that is given by fields of `Rehearsal`.

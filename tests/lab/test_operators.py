@@ -14,8 +14,7 @@ from compose import poll
 from compose.nodes import Node
 from requorum.run import lock
 from requorum.run.lock import Holder
-from tests.lab.rehearsal import NO_WORD, Rehearsal
-from tests.lab.stops import choice
+from tests.lab.rehearsal import Rehearsal
 from tests.terminal import Terminal
 
 LOCK = "/var/lib/requorum/lab/lock"
@@ -78,14 +77,6 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     assert [n.name for n in rehearsal.nodes.members if installed(n, token)] == [], "nothing was committed"
     assert locked_by(infra) == ""
 
-    asked = rehearsal.run(inventory, NO_WORD)
-    assert asked.code == 1 and asked.summary["stopped_at"].endswith("test_given_you_confirm_what_was_proven")
-    assert "What is lost is not answered for by --confirm: no disk holds anything" in " ".join(asked.output.split())
-    assert re.search(r"^ +lost +writes: certain unknown, possible unknown; ", asked.output, re.M), asked.output
-    accepting = choice(asked, "backup")
-    (following,) = (line for line in asked.output.splitlines() if line.startswith("Next:"))
-    assert f"--confirm=lab {accepting}" in following, "the whole command is there to be pasted"
-
     put_lock(infra, Holder("mallory", "elsewhere", 4711, "2026-01-01T00:00:00.000Z", "a", "b", "c", "d"))
     refused = rehearsal.run(inventory)
     assert refused.code == 1
@@ -96,7 +87,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     assert locked_by(infra) == ""
 
     put_lock(infra, replace(lock.myself(), pid=os.getpid(), born="1", key="of a run that was killed"))
-    again = rehearsal.run(inventory, NO_WORD, accepting)
+    again = rehearsal.run(inventory)
     assert "is taken over: that process has ended" in again.output
     assert again.summary["run"] == interrupted.summary["run"]
     rehearsal.assert_recovered(again)

@@ -93,7 +93,7 @@ def test_machines_that_are_gone_are_replaced_by_spares(rehearsal: Rehearsal) -> 
     assert "etcd-2: did not answer" in silent.output
     assert "--gone=HOST" in silent.output
 
-    run = rehearsal.run(inventory, "--gone=etcd-2,etcd-3", "--accept=without:etcd-2,without:etcd-3")
+    run = rehearsal.run(inventory, "--gone=etcd-2,etcd-3")
     rehearsal.assert_recovered(run)
     assert run.summary["gone"] == ["etcd-2", "etcd-3"]
     assert {member["ip"] for member in run.summary["members"]} == {nodes.members[0].ip, *(ip for _, ip in SPARES)}

@@ -11,7 +11,7 @@ import pytest
 
 from compose import etcd_client, load, poll
 from compose.nodes import Node
-from tests.lab.rehearsal import NO_WORD, Rehearsal
+from tests.lab.rehearsal import Rehearsal
 from tests.lab.stops import choice, stops
 from tests.lab.test_interruption import await_stage
 from tests.lab.writers import PREFIX, data_dir, digests, leftovers, on_disk, writing
@@ -68,7 +68,7 @@ def test_with_a_majority_of_disks_no_acknowledged_write_is_lost(rehearsal: Rehea
     acknowledged = kill_all_while_writing(rehearsal)
     rehearsal.lose("wipe", ("etcd-1",))
 
-    run = rehearsal.run(rehearsal.inventory(), "--rebuild", NO_WORD)
+    run = rehearsal.run(rehearsal.inventory(), "--rebuild")
 
     assert run.recovered, run.output
     assert missing(rehearsal, acknowledged) == []
@@ -153,7 +153,11 @@ def test_a_named_snapshot_is_used_as_named_and_the_salvage_is_mentioned(rehearsa
     for number in range(3):
         etcd_client.put(rehearsal.nodes, f"/status/late/{number}", "written after the backup")
     rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
-    run = rehearsal.run(rehearsal.inventory(), f"--snapshot={rehearsal.snapshot}", "--accept=backup")
+    inventory, named = rehearsal.inventory(), f"--snapshot={rehearsal.snapshot}"
+    asked = rehearsal.run(inventory, named)
+    stops(asked, "test_given_you_confirm_what_was_proven")
+    assert "What is lost is not answered for by --confirm: " in " ".join(asked.output.split())
+    run = rehearsal.run(inventory, named, choice(asked, "backup"))
     rehearsal.assert_recovered(run)
     assert run.summary["snapshot"]["source"] == "file"
     assert "salvage is newer: revision" in run.output

@@ -47,7 +47,6 @@ def test_no_password_and_no_key_is_found_anywhere(rehearsal: Rehearsal, tmp_path
         "runbook",
         f"--hosts={inventory}",
         "--confirm=lab",
-        *rehearsal.accepting,
         f"--evidence={tmp_path / 'evidence'}",
         f"--junitxml={tmp_path / 'junit.xml'}",
         "-rA",

@@ -47,7 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 @pytest.fixture
 def progress() -> Progress:
     """What was established by then."""
-    sources = Sources(source=SOURCE, loss=Loss(32, None, "salvage failed: too old"))
+    sources = Sources(source=SOURCE, loss=Loss(32, None, "salvage failed: too old", asks=True))
     return Progress(sources, trial=TRIAL, roles=("config", "root"))
 
 
@@ -90,26 +90,32 @@ def test_what_a_host_said_is_shown_at_the_prompt_and_not_obeyed() -> None:
 
 
 NOTHING = Loss(0, 0, "nothing is missing")
+UNKNOWN = Loss(None, None, "x", asks=True)
 SALVAGED = replace(SOURCE, kind="salvage", host="etcd-1")
 OF_ONE = Salvaged(SALVAGED, "together", ("etcd-1",), 3, taken=("etcd-1",))
 # Some loss, and the words that it asks for.
 LOSSES: list[tuple[Loss, Source, Salvaged | None, Options, str]] = [
-    (Loss(32, None, "x"), SOURCE, None, Options(), "backup"),
-    (Loss(0, None, "x"), SOURCE, None, Options(), "backup"),
-    (Loss(None, None, "x"), SOURCE, None, Options(snapshot="x.snap"), "backup"),
-    (Loss(None, None, "x"), SALVAGED, OF_ONE, Options(), "without:etcd-2,without:etcd-3"),
-    (Loss(7, 7, "x"), SALVAGED, replace(OF_ONE, taken=("etcd-1", "etcd-3")), Options(), "without:etcd-2"),
-    (Loss(None, None, "x"), SALVAGED, replace(OF_ONE, how="alone"), Options(), "forced:etcd-1"),
-    (Loss(None, None, "x"), SALVAGED, OF_ONE, Options(salvage="other"), "history"),
-    (Loss(None, None, "x"), replace(SOURCE, kind="on-disk", host="etcd-2"), OF_ONE, Options(), "on-disk:etcd-2"),
+    (Loss(32, None, "x", asks=True), SOURCE, None, Options(), "backup"),
+    (UNKNOWN, SOURCE, None, Options(snapshot="x.snap"), "backup"),
+    (UNKNOWN, SALVAGED, OF_ONE, Options(), "without:etcd-2,without:etcd-3"),
+    (Loss(7, 7, "x", asks=True), SALVAGED, replace(OF_ONE, taken=("etcd-1", "etcd-3")), Options(), "without:etcd-2"),
+    (UNKNOWN, SALVAGED, replace(OF_ONE, how="alone"), Options(), "forced:etcd-1"),
+    (UNKNOWN, SALVAGED, OF_ONE, Options(salvage="other"), "history"),
+    (
+        UNKNOWN,
+        replace(SOURCE, kind="on-disk", host="etcd-2"),
+        OF_ONE,
+        Options(),
+        "on-disk:etcd-2",
+    ),
 ]
 
 
-def test_confirmed_beforehand_it_goes_on_and_says_the_same_where_nothing_is_lost(
+def test_confirmed_beforehand_it_goes_on_and_says_the_same_where_the_loss_does_not_ask(
     run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = typing(monkeypatch, "never asked")
-    for loss in (NOTHING, Loss(0, 3, "some may be")):
+    for loss in (NOTHING, Loss(0, 3, "some may be"), Loss(None, None, "nobody can count it")):
         run.notes.clear()
         progress.sources.loss = loss
         commit.commit(run, progress)
@@ -149,7 +155,7 @@ def test_the_last_resort_that_was_named_is_no_question(
     run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = typing(monkeypatch, None)
-    progress.sources = Sources(source=replace(SOURCE, kind="on-disk", host="etcd-2"), loss=Loss(None, None, "x"))
+    progress.sources = Sources(source=replace(SOURCE, kind="on-disk", host="etcd-2"), loss=UNKNOWN)
     run.options = Options(confirm="lab", skip_hash="etcd-2")
     commit.commit(run, progress)
     assert questions == []

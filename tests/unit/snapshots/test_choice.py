@@ -484,6 +484,31 @@ def test_the_loss_is_a_number_where_one_is_known(
     assert why in lost.why
 
 
+@pytest.mark.parametrize(
+    ("chosen", "outcome", "asks"),
+    [
+        (None, salvaged(9, names=("a", "b")), False),
+        (None, replace(salvaged(9, names=("a",)), databases=(("a", 9),)), False),
+        (backup(5), Salvaged(None, members=3), False),
+        (backup(5, named=ranking.BY_YOU), Salvaged(None, members=3), False),
+        (backup(9), replace(salvaged(5), members=3), False),
+        (None, replace(salvaged(9), how="alone"), True),
+        (None, replace(salvaged(9, names=("a", "b")), databases=()), True),
+        (None, replace(salvaged(9), anew=("etcd-1",)), True),
+        (backup(5), torn(9), True),
+        (backup(5), torn(), True),
+        (backup(5), replace(Salvaged(None, members=3), could_not=(("etcd-1", "torn"),)), True),
+        (backup(5, named=ranking.BY_YOU), salvaged(9), True),
+    ],
+)
+def test_a_loss_asks_for_a_word_where_the_run_may_not_go_on_by_itself(
+    chosen: Candidate | None, outcome: Salvaged, asks: bool
+) -> None:
+    made = ranking.of(outcome.source) if chosen is None and outcome.source else chosen
+    assert made is not None
+    assert loss.loss_of(made, outcome).asks is asks
+
+
 def test_the_loss_survives_being_noted() -> None:
     lost = loss.loss_of(backup(5), torn(9))
     content = loss.note_loss(build.terms(), lost).stdin
