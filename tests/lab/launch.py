@@ -15,13 +15,13 @@ from compose.state import REPOSITORY
 Process = subprocess.Popen[bytes]
 
 
-def start(evidence: Path, *arguments: str) -> Process:
-    """Starts `pytest runbook…` with its evidence below `evidence`, in a process group of its own."""
+def start(evidence: Path, *arguments: str, checkout: Path = REPOSITORY) -> Process:
+    """Starts `pytest runbook…` with its evidence below `evidence`, in a process group, of a `checkout`."""
     argv = [sys.executable, "-m", "pytest", *arguments, f"--evidence={evidence}"]
     with _said(evidence).open("wb") as said:
         return subprocess.Popen(
             argv,
-            cwd=REPOSITORY,
+            cwd=checkout,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,

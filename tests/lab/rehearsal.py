@@ -14,7 +14,7 @@ import yaml
 from compose import cluster, faults, lab, lab_inventory, load, poll, rehearse
 from compose.errors import LabError
 from compose.nodes import Nodes
-from compose.state import LabState
+from compose.state import REPOSITORY, LabState
 from tests.lab import launch
 
 
@@ -95,10 +95,14 @@ class Rehearsal:
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path
 
-    def start(self, inventory: Path, *arguments: str) -> tuple[launch.Process, Path]:
+    def start(
+        self, inventory: Path, *arguments: str, procedure: str = "runbook", checkout: Path = REPOSITORY
+    ) -> tuple[launch.Process, Path]:
         """Starts the runbook in a process of its own, as an operator does. Returns it and its evidence directory."""
         evidence = Path(tempfile.mkdtemp(prefix="evidence-", dir=self.scratch))
-        process = launch.start(evidence, "runbook", f"--hosts={inventory}", "--confirm=lab", *arguments)
+        process = launch.start(
+            evidence, procedure, f"--hosts={inventory}", "--confirm=lab", *arguments, checkout=checkout
+        )
         return process, evidence / "lab"
 
     def finish(self, process: launch.Process, evidence: Path) -> Run:
