@@ -213,6 +213,7 @@ class Deephaven(_Model):
     configuration_server: str
     hosts: tuple[str, ...] = Field(min_length=1)
     admin_user: Name = "irisadmin"
+    accounts: tuple[Name, ...] = ("dbquery", "dbmerge")  # beside it: whose processes are Deephaven's too
     client_config: Directory = "/etc/sysconfig/deephaven/etcd/client"
     server_archive: Archive = "/etc/sysconfig/deephaven/etcd/dh_etcd_config.tgz"
     client_archive: ArchiveOfAToken = "/tmp/{cluster_id}/dh_query.tgz"

@@ -28,6 +28,14 @@ def executable(line: str) -> str:
     return next((word for word in words if word.startswith("/")), words[0])
 
 
+def account(line: str, admin_user: str) -> str | None:
+    """As whom a vendor's line runs its file: `sudo -u NAME`, `runuser -u NAME`; None where that is root."""
+    words = vendor(line, admin_user=admin_user, client="")
+    before = words[: words.index(executable(line))]
+    found = re.search(r"(?<!\S)(?:-u|--user)[ =]?(\S+)", " ".join(before))
+    return found[1] if found and found[1] != "root" else None
+
+
 def etcdctl(inventory: Inventory, *arguments: str, why: str, deadline: int = SHORT) -> Command:
     """A question to etcd by the vendor's etcdctl on the configuration server, as root."""
     argv = (*vendor(inventory.deephaven.commands.etcdctl, admin_user=inventory.deephaven.admin_user), *arguments)

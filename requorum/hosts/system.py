@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Literal
@@ -116,15 +116,52 @@ def ask_uid(host: str, account: str, why: str = "etcd's account") -> Question[in
     return Question(command, lambda result: int(result.stdout) if result.code == 0 else None)
 
 
-def ask_processes(host: str, account: str) -> Question[dict[int, str]]:
-    """Process number → the name of its program, of all that an account runs."""
-    command = look(host, "ps", "-o", "pid=,comm=", "-u", account, why=f"processes of {account}, whoever may see them")
+LOGINS = ("sshd", "sshd-session", "login", "(sd-pam)")  # what hangs below them, an administrator started by hand
 
-    def read(result: Result) -> dict[int, str]:
-        rows = (line.strip().partition(" ") for line in result.stdout.splitlines() if line.strip())
-        return {int(pid): name.strip() for pid, _, name in rows}
 
-    return Question(command, read)
+@dataclass(frozen=True)
+class Process:
+    """`uid` None where only root may see more of it than its name."""
+
+    pid: int
+    name: str
+    account: str
+    uid: int | None = None
+    below_login: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid} of {self.account})"
+
+
+def ask_processes(host: str, account: str, others: Collection[str] = ()) -> Question[tuple[Process, ...]]:
+    """All that an account runs, seen by root, and what these `others` run, where processes can be seen by everybody."""
+    mine = look(host, "ps", "-o", "pid=,comm=", "-u", account, why=f"processes of {account}, whoever may see them")
+    tree = ("ps", "-eo", "pid=,ppid=,uid=,user:64=,comm=")
+
+    def read(own: Result, listed: Result) -> tuple[Process, ...]:
+        rows = [line.split(None, 4) for line in listed.stdout.splitlines()]
+        seen = {int(pid): (int(parent), int(uid), user, name) for pid, parent, uid, user, name in rows}
+        named = {int(pid): name for pid, name in (line.split(None, 1) for line in own.stdout.splitlines())}
+        theirs = {pid for pid, (_, _, user, _) in seen.items() if user in others}
+        return tuple(
+            Process(pid, seen[pid][3], seen[pid][2], seen[pid][1], _is_below_login(pid, seen))
+            if pid in seen
+            else Process(pid, named[pid].strip(), account)
+            for pid in sorted(named.keys() | theirs)
+        )
+
+    return Question((mine, look(host, *tree, why="who started them", root=False)), read)
+
+
+def _is_below_login(pid: int, seen: Mapping[int, tuple[int, int, str, str]]) -> bool:
+    """Shape of `seen`: process → its parent, its account's number and name, its program's name."""
+    passed: set[int] = set()
+    while pid > 1 and pid in seen and pid not in passed:
+        passed.add(pid)
+        pid, _, _, name = seen[pid]
+        if name in LOGINS or name.startswith("sshd:") or name == "systemd":  # pid 1 is not reached
+            return True
+    return False
 
 
 @dataclass(frozen=True)

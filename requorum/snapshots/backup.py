@@ -152,7 +152,7 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     terms, inventory = run.terms, run.inventory
     host, path = terms.configuration_server, path or f"{staging(terms)}/snapshot.db"
     origin = Origin("file", None, 0, now())
-    saved = run.ask({host: on_host.ask_source(origin, host, path, vendor=on_host.etcdctl(terms))})[host]
+    saved = run.ask({host: on_host.ask_source(origin, host, path, vendor=on_host.reader(terms))})[host]
     if isinstance(saved, Unread):
         raise BackupError(f"{host}:{path}", saved.why, "run again; if it stays so, look at that machine's disk")
     assert saved.revision is not None and saved.keys is not None

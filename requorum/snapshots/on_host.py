@@ -39,16 +39,30 @@ def etcdctl(terms: Terms) -> tuple[str, ...]:
     return deephaven.vendor(said.commands.etcdctl, admin_user=said.admin_user)
 
 
+def reader(terms: Terms) -> tuple[str, ...]:
+    """The same as root, who may read every file and needs no login for that."""
+    words = etcdctl(terms)
+    return words[words.index(deephaven.executable(terms.inventory.deephaven.commands.etcdctl)) :]
+
+
+# The vendor's etcdctl may run as an account that may not enter a directory of root's. It writes into one of its own,
+# which is shown to it alone at a place that everybody may enter.
+_SAVE_AS = """
+at=$0.saving
+install -d -m 700 -o "$1" "$at" && shift &&
+unshare -m sh -c 'mount --bind "$0" /mnt && exec "$@" /mnt/saved' "$at" "$@" &&
+mv -fT "$at/saved" "$0" && rmdir "$at"
+"""
+
+
 def save(terms: Terms, endpoint: str, path: str, patience: int = 10, accept: tuple[int, ...] | None = None) -> Command:
     """`snapshot save` from one member to the configuration server; `patience` in seconds is for the login."""
+    words = (*etcdctl(terms), f"--endpoints={endpoint}", f"--dial-timeout={patience}s", "snapshot", "save")
+    said = terms.inventory.deephaven
+    account = deephaven.account(said.commands.etcdctl, said.admin_user)
     return act_long(
         terms.configuration_server,
-        *etcdctl(terms),
-        f"--endpoints={endpoint}",
-        f"--dial-timeout={patience}s",
-        "snapshot",
-        "save",
-        path,
+        *((*words, path) if account is None else ("sh", "-c", _SAVE_AS, path, account, *words)),
         why=f"save a snapshot from {endpoint}",
         deadline=HUGE,
         accept=accept,

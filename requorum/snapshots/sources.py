@@ -234,7 +234,7 @@ def saved(run: Run, save: Result, kind: str) -> Source | Unread:
     """A snapshot that was just saved on the configuration server."""
     if save.code != 0:
         return Unread(f"could not be saved: {save.words}")
-    origin, vendor = Origin(kind, None, 0, now()), on_host.etcdctl(run.terms)
+    origin, vendor = Origin(kind, None, 0, now()), on_host.reader(run.terms)
     asked = {p: on_host.ask_source(origin, save.command.host, p, vendor=vendor) for p in save.command.makes}
     (found,) = run.ask(asked).values()
     return found

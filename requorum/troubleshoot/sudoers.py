@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from requorum import inventory as inventories
+from requorum.cluster import deephaven
 from requorum.command import REDACTED, SCOPE, look
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
@@ -66,10 +67,14 @@ def needed(inventory: Inventory) -> tuple[Need, ...]:
 
 
 def _filled(inventory: Inventory, words: str) -> Iterable[str]:
-    """The list's @WORDS@ from the inventory; a line that names a tool becomes one for each place it may be in."""
+    """The list's @WORDS@ from the inventory; a line that names a tool becomes one for each place it may be in,
+    one for the account that etcdctl runs as none where that is root."""
     settings, dh = inventory.etcd, inventory.deephaven
     latest = posixpath.dirname(settings.config)
     token = f"{inventory.cluster.lower()}-*"
+    saver = deephaven.account(dh.commands.etcdctl, dh.admin_user)
+    if saver is None and "@SAVER@" in words:
+        return
     values = {
         "SCOPE": " ".join(SCOPE),
         "BASE": marker.BASE,
@@ -82,6 +87,7 @@ def _filled(inventory: Inventory, words: str) -> Iterable[str]:
         "ACCOUNT": settings.user,
         "PORT": str(settings.client_port),
         "ADMIN": dh.admin_user,
+        "SAVER": saver or "",
         "CLIENT": dh.client_config,
         "SERVER_ARCHIVE": dh.server_archive,
         "CLIENT_ARCHIVE": dh.client_archive.format(cluster_id=token),

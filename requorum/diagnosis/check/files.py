@@ -111,11 +111,11 @@ def judge_client_files(seen: Seen, host: str) -> Ruling:
     """Every role's password for its owner alone and the same on all hosts; the endpoints are the members."""
     values = seen.values("client files", host)
     roles, listed = values["owners"], values["endpoints"]
-    admin = seen.terms.inventory.deephaven.admin_user
+    dh = seen.terms.inventory.deephaven
     problems = [] if roles else [f"no role's password in {seen.terms.inventory.deephaven.client_config}"]
     for role, (owner, mode) in sorted(roles.items()):
-        if owner.split(":")[0] not in (admin, "root"):
-            problems.append(f"{role}/password belongs to {owner}, not to {admin}")
+        if owner.split(":")[0] not in (dh.admin_user, "root", *dh.accounts):
+            problems.append(f"{role}/password belongs to {owner}, not to {dh.admin_user}")
         if mode & 0o077:
             problems.append(f"{role}/password has mode {mode:o}")
     ips = tuple(member.ip for member in seen.terms.old_members)

@@ -151,21 +151,26 @@ def deephaven_is_off(run: Run) -> None:
 
 
 def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> None:
-    """monit supervises no running process, and the admin account runs none. `hosts`: all of Deephaven's if not said."""
-    admin = run.inventory.deephaven.admin_user
+    """monit supervises no running process, and Deephaven's accounts run none. `hosts`: all of Deephaven's if not said.
+
+    What an administrator started below a login counts only where it is connected to etcd.
+    """
+    dh, port = run.inventory.deephaven, run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
         found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
         if isinstance(found, str):
             return found
         left = deephaven.not_off(found)
-        running = machine.ask(system.ask_processes(machine.name, admin))
-        left += [f"{name} (process {pid})" for pid, name in running.items() if not NOT_DEEPHAVEN.match(name)]
+        running = machine.ask(system.ask_processes(machine.name, dh.admin_user, dh.accounts))
+        running = tuple(process for process in running if not NOT_DEEPHAVEN.match(process.name))
+        uids = {c.uid for c in machine.ask(system.ask_connections(machine.name, port)) if c.outgoing} if running else ()
+        left += [str(process) for process in running if not process.below_login or process.uid in uids]
         return f"still there: {', '.join(left)}" if left else None
 
     run.prove(
         run.terms.deephaven_hosts if hosts is None else hosts,
-        f"no Deephaven process is supervised or runs as {admin}",
+        f"no Deephaven process is supervised or runs as {', '.join((dh.admin_user, *dh.accounts))}",
         probe,
         "stop it there by the vendor's means, then run again",
         within=30,

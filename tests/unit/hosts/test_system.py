@@ -207,5 +207,31 @@ class TestAccounts:
         assert understood(system.ask_uid("h", "etcd"), "", code=1, stderr="id: 'etcd': no such user") is None
 
     def test_what_an_account_runs(self) -> None:
-        said = "   12 java\n  345 (sd-pam)\n 6 tmux: server\n"
-        assert understood(system.ask_processes("h", "x"), said) == {12: "java", 345: "(sd-pam)", 6: "tmux: server"}
+        tree = """\
+            1     0     0 root      systemd
+           12     1  1001 x         java
+           30     1     0 root      sshd
+           31    30     0 root      sshd-session
+           32    31  1001 x         bash
+           33    32  1001 x         java
+           40     1  1001 x         systemd
+           41    40  1001 x         dbus-daemon
+           50     1  1002 y         java
+           51     1  1003 stranger  java"""
+        found = understood(system.ask_processes("h", "x", ("y",)), "12 java\n 32 bash\n33 java\n41 dbus-daemon\n", tree)
+        assert {process.pid: process.below_login for process in found} == {
+            12: False,
+            32: True,
+            33: True,
+            41: True,
+            50: False,
+        }
+        assert (found[0].uid, str(found[-1])) == (1001, "java (process 50 of y)")
+
+    def test_what_only_root_may_see_has_its_name_alone(self) -> None:
+        said = "  345 (sd-pam)\n 6 tmux: server\n"
+        found = understood(system.ask_processes("h", "x", ("y",)), said, "77 1 5 ops ps\n")
+        assert [(p.name, p.below_login, p.uid) for p in found] == [
+            ("tmux: server", False, None),
+            ("(sd-pam)", False, None),
+        ]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from requorum.cluster import etcd
+from requorum.cluster import deephaven, etcd
 from requorum.cluster.quorum import MemberFacts, decide
 from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
@@ -18,6 +18,7 @@ from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
 from requorum.snapshots.snapshot import Source
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.build import ABSENT, BIN, HUGE, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, UNIT, lines
 
@@ -69,6 +70,32 @@ class TestSavingFromSurvivors:
                 f" --dial-timeout=10s snapshot save {PLACE}/live.snap"
             )
         ]
+
+    @pytest.mark.parametrize(
+        ("line", "account"),
+        [
+            ("sudo -n -u {admin_user} /v/etcdctl.sh", "irisadmin"),
+            ("sudo --user=dbquery /v/etcdctl.sh", "dbquery"),
+            ("runuser -u {admin_user} -- /v/etcdctl.sh", "irisadmin"),
+            ("sudo -u root /v/etcdctl.sh", None),
+            ("/v/etcdctl.sh -u x", None),
+        ],
+    )
+    def test_an_etcdctl_that_runs_as_another_account_saves_into_a_directory_of_its_own(
+        self, line: str, account: str | None
+    ) -> None:
+        terms = build.terms(of=build.inventory(commands={"etcdctl": line}))
+        save = on_host.save(terms, "https://10.0.0.11:2379", f"{PLACE}/live.snap")
+        assert deephaven.account(line, "irisadmin") == account
+        assert save.makes == (f"{PLACE}/live.snap",)
+        if account is None:
+            assert save.argv[-3:] == ("snapshot", "save", f"{PLACE}/live.snap")
+        else:
+            script = save.argv.index("-c") + 1
+            assert save.argv[script + 1 : script + 3] == (f"{PLACE}/live.snap", account)
+            assert save.argv[-2:] == ("snapshot", "save")
+            assert "-o" not in on_host.reader(terms) and on_host.reader(terms)[0] == "/v/etcdctl.sh"
+        assert sudoers.unlisted(terms.inventory, [save.line()]) == []
 
 
 class TestCopyingTheSnapshot:
