@@ -284,10 +284,20 @@ def put_password(host: str, old: str, directory: str, role: str) -> Command:
 # -- generating and unpacking ------------------------------------------------------------------------------------
 
 
-def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old_archive: str | None) -> list[Command]:
+# What the generator makes below /tmp is made in a /tmp of this run's own: nobody else can have made it or see it.
+_OWN_TMP = """
+install -d -m 700 "$0" && install -d -m 1777 "$0/tmp" || exit
+exec unshare -m sh -c 'mount --bind "$0/tmp" /tmp && exec "$@"' "$0" "$@"
+"""
+
+
+def generate(
+    inventory: Inventory, cluster_id: str, staged: tuple[str, str], old_archive: str | None, room: str
+) -> list[Command]:
     """Generates the new configuration and takes both archives into staging at once (`staged`: server, client).
 
-    `old_archive` is where an older server archive is set aside; None where there is none.
+    `old_archive` is where an older server archive is set aside, None where there is none; `room` is a directory of the
+    run's for a /tmp of its own.
     """
     dh = inventory.deephaven
     host = dh.configuration_server
@@ -299,7 +309,9 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
         "admin_user": dh.admin_user,
     }
     client_archive = dh.client_archive.format(cluster_id=cluster_id)
-    made = (dh.server_archive, client_archive)
+    own_tmp = client_archive.startswith("/tmp/")
+    made = (dh.server_archive, f"{room}{client_archive}" if own_tmp else client_archive)
+    words = vendor(dh.commands.generate, **values)
     plan = []
     if old_archive:
         plan.append(
@@ -308,7 +320,7 @@ def generate(inventory: Inventory, cluster_id: str, staged: tuple[str, str], old
     plan.append(
         act_long(
             host,
-            *vendor(dh.commands.generate, **values),
+            *(("sh", "-c", _OWN_TMP, room, *words) if own_tmp else words),
             why="generate certificates and configuration for the new cluster",
             makes=made,
         )

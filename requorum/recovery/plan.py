@@ -95,6 +95,9 @@ def back_up_passwords(
     ]
 
 
+GENERATOR = "generator"  # the vendor's generator has its /tmp there
+
+
 def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
     """Runs the vendor's generator unless both its archives are in staging already."""
     staged = (terms.place("server.generated.tgz"), terms.place("query.generated.tgz"))
@@ -106,7 +109,9 @@ def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
     place = act(terms.configuration_server, "mkdir", "-p", terms.aside, why="where old things are kept")
     return [
         place,
-        *deephaven.generate(terms.inventory, terms.mark.token, staged, kept if has_old else None),
+        *deephaven.generate(
+            terms.inventory, terms.mark.token, staged, kept if has_old else None, terms.place(GENERATOR)
+        ),
     ]
 
 
@@ -289,7 +294,7 @@ def turn_deephaven_on(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 def tidy(terms: Terms) -> list[Command]:
     """Removes scratch that holds secrets and is needed for nothing any more; what was set aside stays."""
     parent = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token).rsplit("/", 1)[0]
-    scratch = ("patch", "read", "wrong", "query.generated.tgz", "server.generated.tgz")
+    scratch = ("patch", "read", "wrong", GENERATOR, "query.generated.tgz", "server.generated.tgz")
     plan = [
         act(
             terms.configuration_server,

@@ -90,17 +90,25 @@ class TestOneBackupForAnIncident:
 
 class TestGenerating:
     def test_the_generator_runs_for_the_new_addresses_and_both_archives_go_into_staging(self) -> None:
-        assert lines(plan.generate(build.terms(), [])) == [
-            f"infra-1: {SHORT} mkdir -p {PLACE}/aside",
-            (
-                f"infra-1: {LONG} {SCOPE} {BIN}/config_generator.sh --cluster-id {TOKEN}"
-                " --ips '10.0.0.11 10.0.0.12 10.0.0.13'"
-            ),
+        place, run, *taken = lines(plan.generate(build.terms(), []))
+        assert place == f"infra-1: {SHORT} mkdir -p {PLACE}/aside"
+        assert run.startswith(f"infra-1: {LONG} {SCOPE} sh -c ")
+        assert run.endswith(
+            f" {PLACE}/generator {BIN}/config_generator.sh --cluster-id {TOKEN} --ips '10.0.0.11 10.0.0.12 10.0.0.13'"
+        )
+        assert taken == [
             f"infra-1: {SHORT} chmod 600 {ARCHIVE}",
             f"infra-1: {SHORT} mv -fT {ARCHIVE} {GENERATED[0]}",
-            f"infra-1: {SHORT} chmod 600 /tmp/{TOKEN}/dh_query.tgz",
-            f"infra-1: {SHORT} mv -fT /tmp/{TOKEN}/dh_query.tgz {GENERATED[1]}",
+            f"infra-1: {SHORT} chmod 600 {PLACE}/generator/tmp/{TOKEN}/dh_query.tgz",
+            f"infra-1: {SHORT} mv -fT {PLACE}/generator/tmp/{TOKEN}/dh_query.tgz {GENERATED[1]}",
         ]
+
+    def test_what_a_generator_makes_elsewhere_is_taken_from_there(self) -> None:
+        of = build.inventory()
+        elsewhere = of.deephaven.model_copy(update={"client_archive": "/srv/{cluster_id}/dh_query.tgz"})
+        found = lines(plan.generate(build.terms(of=of.model_copy(update={"deephaven": elsewhere})), []))
+        assert found[1].startswith(f"infra-1: {LONG} {SCOPE} {BIN}/config_generator.sh ")
+        assert found[-1] == f"infra-1: {SHORT} mv -fT /srv/{TOKEN}/dh_query.tgz {GENERATED[1]}"
 
     def test_nothing_is_generated_where_both_archives_are_staged(self) -> None:
         assert plan.generate(build.terms(), GENERATED) == []
@@ -126,8 +134,8 @@ class TestGenerating:
 
     def test_the_second_dialect_is_spoken_by_inventory_alone(self) -> None:
         terms = build.terms(of=build.inventory(commands=build.SECOND_DIALECT))
-        assert lines(plan.generate(terms, []))[1] == (
-            f"infra-1: {LONG} {SCOPE} /opt/vendor2/bin/make_etcd_config 10.0.0.11,10.0.0.12,10.0.0.13 --name={TOKEN}"
+        assert lines(plan.generate(terms, []))[1].endswith(
+            f" /opt/vendor2/bin/make_etcd_config 10.0.0.11,10.0.0.12,10.0.0.13 --name={TOKEN}"
         )
 
 
