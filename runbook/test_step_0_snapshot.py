@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.cluster import quorum
-from requorum.recovery import plan
+from requorum.recovery import plan, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
-from requorum.run import facts, marker
+from requorum.run import facts, history, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
 from requorum.snapshots import anew, choice
@@ -28,9 +28,12 @@ class TestStep0Snapshot:
         """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
         take_lock(run)
 
-    def test_given_no_other_run_is_under_way(self, run: Run) -> None:
-        """An unfinished run of this cluster is carried on; several of them are a question for people."""
+    def test_given_no_other_run_is_under_way(self, run: Run, progress: Progress) -> None:
+        """An unfinished run of this cluster is carried on, unless its cluster lived and is lost since; several of them
+        are a question for people."""
         marks, outlived = facts.marks(run)
+        progress.sources.living = written.living(run, marks, outlived)
+        outlived = history.with_births(outlived, progress.sources.living.values())
         unfinished = marker.to_carry_on(marks, run.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(run, unfinished):
             run.carry_on(unfinished)
@@ -80,6 +83,7 @@ class TestStep0Snapshot:
 
     def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
         """The mark of this run is set, then the snapshot is streamed into the run's own directory."""
+        written.note_living(run, progress.sources.living)
         progress.advance(run)
         if progress.sources.source:
             held = facts.staged(run)

@@ -14,7 +14,7 @@ from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import HUGE, Command, Result, act, act_long
 from requorum.hosts.question import Question
 from requorum.run.terms import Terms
-from requorum.snapshots import on_host
+from requorum.snapshots import beginning, on_host
 
 
 def read_stopped_members(
@@ -99,7 +99,7 @@ def remove_spoiled_login(terms: Terms) -> list[Command]:
 
 def written(terms: Terms) -> str:
     """The prefix of the keys that are written and removed again."""
-    return f"/requorum/{terms.mark.run}/"
+    return beginning.probed(terms).decode()
 
 
 def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:

@@ -3,21 +3,24 @@ members' databases, else its backups' manifests. Where none can be asked it coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from requorum.cluster import etcd
 from requorum.cluster.etcd import EtcdError, MemberConfig
+from requorum.command import act
 from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
 from requorum.recovery.plan import is_new
 from requorum.recovery.trial import Trial
-from requorum.run import facts
-from requorum.run.marker import Phase, Undone
+from requorum.run import facts, history, marker
+from requorum.run.history import Birth
+from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import beginning, disks, files, movement, on_host
 from requorum.snapshots.beginning import Beginning, Proven
+from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.movement import Keys
 
 
@@ -38,16 +41,17 @@ class Wrote:
         return f"{'runs' if self.runs else 'does not run'}, and {was}: {self.words}"
 
 
-def who_wrote(run: Run, terms: Terms | None = None) -> Wrote | None:
-    """None where nobody did, and where the mark itself says that Deephaven was turned on. `terms`: of another run."""
+def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -> Wrote | None:
+    """None where nobody did, and where the mark itself says that Deephaven was turned on. `terms`: of another run;
+    `hosts`: where its members may be, if not on those of the cluster to build."""
     terms = terms or run.terms
-    hosts = terms.member_hosts
+    hosts = hosts or terms.member_hosts
     if terms.mark.phase >= Phase.POWERING_ON:
         return None
     units, installed = facts.units(run, hosts), facts.old_configs(run, hosts)
     (began,) = run.ask({"began": beginning.ask(terms)}).values()
     up = [host for host, config in installed.items() if is_new(terms, config) and units[host].running]
-    if 2 * len(up) > len(hosts):
+    if 2 * len(up) > len(terms.member_hosts):
         try:
             (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
         except EtcdError as error:
@@ -56,18 +60,22 @@ def who_wrote(run: Run, terms: Terms | None = None) -> Wrote | None:
             if began is None:
                 return Wrote("nobody knows any more at which revision it began", runs=True, seen=False)
             return since(run, terms, began, now)
-    return decide(began, _held(run, terms, units, installed), _backed_up(run, terms))
+    return decide(began, _held(run, terms, units, installed), _backups(run, terms))
 
 
-def decide(began: Beginning | None, held: Mapping[str, int | str | None], backed_up: int | None) -> Wrote | None:
+def decide(
+    began: Beginning | None, held: Mapping[str, int | str | None], backups: Sequence[Manifest] = ()
+) -> Wrote | None:
     """Of a cluster that cannot be asked. `held`: host → the revision in its database, why that is not known, None where
-    by right there is none; `backed_up`: the highest revision that a backup of it has."""
+    by right there is none; `backups`: what the manifests of its own say."""
+    if any(note.lived for note in backups):
+        return Wrote(f"its backup of {max(note.taken for note in backups if note.lived)} had found it alive")
     if all(found is None for found in held.values()):
         return None
     if began is None:
         return Wrote("nobody knows any more at which revision it began", seen=False)
     shown = {f"the database of {host}": found for host, found in held.items() if isinstance(found, int)}
-    told = {**shown, **({"a backup of it": backed_up} if backed_up is not None else {})}
+    told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups}}
     furthest = max(told, key=lambda name: told[name], default="")
     if furthest and told[furthest] > began.own:
         words = f"{furthest} is at revision {told[furthest]:,}, and what the run itself wrote ends at {began.own:,}"
@@ -129,10 +137,45 @@ def _is_tried(places: tuple[str, ...], there: tuple[str, ...], unit: Unit) -> bo
     return places[0] not in there and places[1] in there and unit.enabled != "enabled"
 
 
-def _backed_up(run: Run, terms: Terms) -> int | None:
-    """The highest revision that a manifest of this cluster's backups says."""
-    rows = (row for row in files.noted(run.inventory) if row.lineage and row.lineage.token == terms.mark.token)
-    return max((row.revision for row in rows if row.revision is not None), default=None)
+def _backups(run: Run, terms: Terms) -> list[Manifest]:
+    """The manifests of this cluster's backups, those of another history aside."""
+    notes = (row.note for row in files.noted(run.inventory) if row.note and not row.note.another)
+    return [note for note in notes if note.lineage.token == terms.mark.token]
+
+
+# -- in Step 0 ---------------------------------------------------------------------------------------------------
+
+
+def living(run: Run, marks: Mapping[str, Marker | None], outlived: Outlived) -> dict[str, Birth]:
+    """Token → the birth, as one that Deephaven has written into, of each cluster whose run never came so far, and into
+    which somebody wrote nevertheless: people finished it, so that its disks and backups count."""
+    told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
+    births = history.furthest(birth for on_host in told.values() for birth in on_host)
+    under_way = {mark.token: mark for mark in filter(None, marks.values())}
+    for mark in under_way.values():
+        births.setdefault(mark.token, Birth(mark.token, mark.run, mark.phase, mark.snapshot, None, 0))
+    installed = {c.token for c in facts.old_configs(run, run.terms.etcd_hosts).values() if c}
+    known = installed | {row.lineage.token for row in files.noted(run.inventory) if row.lineage}
+    found = {}
+    for token, birth in births.items():
+        mark = under_way.get(token, beginning.of(run.terms, birth).mark)
+        if birth.alive or token not in known or birth.run in outlived.rolled_back or mark.undone is not Undone.NO:
+            continue
+        wrote = who_wrote(run, replace(run.terms, mark=mark), run.terms.etcd_hosts)
+        if wrote is not None and wrote.seen:
+            run.note(f"run {birth.run} was never closed, but its cluster {wrote}; it counts as the one that lived")
+            found[token] = replace(birth, phase=Phase.POWERING_ON)
+    return found
+
+
+def note_living(run: Run, found: Mapping[str, Birth]) -> None:
+    """So that whoever asks next knows: a mark, a retry, the passwords of which incident are the old ones."""
+    cluster = run.inventory.cluster
+    for birth in found.values():
+        place = marker.directory(cluster, birth.run)
+        for host in run.terms.everyone:
+            there = act(host, "install", "-d", "-m", "700", place, why="the place of that run")
+            run.do([there, *history.write_birth(host, cluster, birth)])
 
 
 def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from requorum.cluster.lineage import Lineage
@@ -65,10 +65,16 @@ def _is_run(host: str, name: str) -> bool:
 
 
 def outlived(told: Mapping[str, Told]) -> Outlived:
-    reached: dict[str, Phase] = {}
-    for birth in (birth for on_host in told.values() for birth in on_host.births if birth.alive):
+    births = (birth for on_host in told.values() for birth in on_host.births)
+    return with_births(Outlived({}, {host: on_host.undone for host, on_host in told.items()}), births)
+
+
+def with_births(known: Outlived, births: Iterable[Birth]) -> Outlived:
+    """The same, and what these tell of how far runs got."""
+    reached = dict(known.reached)
+    for birth in (birth for birth in births if birth.alive):
         reached[birth.run] = max(birth.phase, reached.get(birth.run, birth.phase))
-    return Outlived(reached, {host: on_host.undone for host, on_host in told.items()})
+    return replace(known, reached=reached)
 
 
 def marks(told: Mapping[str, Told]) -> dict[str, Marker | None]:

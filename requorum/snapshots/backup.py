@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ from requorum.refusal import Refusal
 from requorum.run import facts, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
-from requorum.snapshots import anew, bolt, files, manifest, on_host, processes, snapshot
+from requorum.snapshots import anew, beginning, bolt, files, manifest, movement, on_host, processes, snapshot
 from requorum.snapshots.anew import Anew
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
@@ -309,6 +309,32 @@ def place_in_history(run: Run, tonight: Tonight, saved: Manifest) -> None:
     """Gives the save its number, and marks it where its data began anew."""
     rows, accepted = files.noted(run.inventory), run.options.accepted.has(anew.WORD)
     tonight.note, tonight.anew = anew.placed(tonight.vault.numbered(saved), rows, accepted)
+
+
+def note_whether_it_lives(run: Run, tonight: Tonight) -> None:
+    """Where the run that made this cluster was never closed: whether people finished it, as keys tell that it did not
+    write itself. The next recovery goes by it. The run's mark is not touched: that run may be under way right now."""
+    token, server = tonight.kept.lineage.token, run.terms.configuration_server
+    births = history.furthest(run.ask({server: history.ask_births(server, run.inventory.cluster)})[server])
+    if token is None or token not in births or births[token].alive:
+        return
+    terms = beginning.of(run.terms, births[token])
+    (began,) = run.ask({"began": beginning.ask(terms)}).values()
+    if began is None:
+        run.note(f"run {terms.mark.run} was never closed, and nobody can tell what it wrote itself")
+        return
+    try:
+        (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
+    except EtcdError as error:
+        run.note(f"run {terms.mark.run} was never closed; whether its cluster lives is not known tonight: {error.what}")
+        return
+    found = movement.written(began.own, now, beginning.probed(terms))
+    if found:
+        tonight.note = replace(tonight.kept, lived=True)
+        run.last_words.append(
+            f"Run {terms.mark.run} was never closed, but its cluster lives ({found}): this backup says so, and what is "
+            f"lost from now on is a run of its own. To close it whole: pytest runbook/close --hosts={run.options.hosts}"
+        )
 
 
 def it_is_no_other_history(run: Run, tonight: Tonight) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter
 
 from requorum.command import Command, Result, act, look
 from requorum.hosts.question import Question
-from requorum.run.marker import Phase
+from requorum.run.history import Birth
+from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 
 
@@ -40,7 +41,17 @@ class Beginning:
         return max(self.revision, self.proven.reached) if self.proven else self.revision
 
 
+def of(terms: Terms, birth: Birth) -> Terms:
+    """The terms of the run that made this cluster."""
+    return replace(terms, mark=Marker(birth.run, birth.token, birth.phase, "", birth.sha256))
+
+
 _PROVEN = TypeAdapter(Proven)
+
+
+def probed(terms: Terms) -> bytes:
+    """What the keys begin with that the run itself writes and removes again."""
+    return f"/requorum/{terms.mark.run}/".encode()
 
 
 def path(terms: Terms) -> str:

@@ -30,7 +30,8 @@ class Manifest:
     `fingerprint`: what that member said of its data at that revision; None where it did not say. `number`: the how
     many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one.
     `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
-    how many such ones the operator's word had made the lineage's own by then."""
+    how many such ones the operator's word had made the lineage's own by then. `lived`: it is of a cluster whose run was
+    never closed, and somebody else had written into it."""
 
     cluster: str
     sha256: str
@@ -46,6 +47,7 @@ class Manifest:
     number: int = 0
     history: int = 0
     another: bool = False
+    lived: bool = False
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -77,7 +79,8 @@ def read(snapshot: Path) -> Manifest | None:
         if datetime.fromisoformat(data["taken"]).tzinfo is None:
             raise ValueError(f"taken {data['taken']}, without a time zone")
         if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")) or (
-            type(data.get("history", 0)) is not int or type(data.get("another", False)) is not bool
+            type(data.get("history", 0)) is not int
+            or any(type(data.get(name, False)) is not bool for name in ("another", "lived"))
         ):
             raise ValueError("a number that is none")
         return Manifest(**{**data, "lineage": lineage, "fingerprint": fingerprint, "number": number})

@@ -34,6 +34,7 @@ class Sources:
 
     family: Family = field(default_factory=Family)  # Step 0: which lineage was lost
     birth: Birth | None = None  # Step 0: what this run's new cluster comes from
+    living: dict[str, Birth] = field(default_factory=dict)  # Step 0: by token, of runs that never noted that it lives
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
     unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
     told: dict[str, str] = field(default_factory=dict)  # Step 0: host → as `Place.told`
@@ -103,7 +104,7 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone}).values()
-    births = history.furthest(chain.from_iterable(one.births for one in told))
+    births = history.furthest(chain.from_iterable(one.births for one in told)) | sources.living
     undone = frozenset(chain.from_iterable(one.undone for one in told))
     sources.disks, sources.unread = _disks(run, sources)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births, undone)

@@ -36,6 +36,7 @@ class TestBackup:
     def test_then_etcd_can_read_it(self, run: Run, tonight: Tonight) -> None:
         """`snapshot status`; its revision is not below the one that the member had before the save."""
         backup.place_in_history(run, tonight, backup.describe(run, tonight.saved_from))
+        backup.note_whether_it_lives(run, tonight)
         backup.the_save_is_up_to_date(run, tonight)
         run.note(f"revision {tonight.kept.revision:,}, {tonight.kept.keys:,} keys, {tonight.kept.bytes:,} bytes")
 

@@ -21,13 +21,16 @@ from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.recovery.written import Wrote
 from requorum.refusal import Disproved
+from requorum.run import facts, history
 from requorum.run.dryrun import Planning
-from requorum.run.marker import Phase, Undone
-from requorum.snapshots import beginning, manifest
+from requorum.run.history import Birth
+from requorum.run.marker import Outlived, Phase, Undone
+from requorum.snapshots import beginning, manifest, sources
 from requorum.snapshots.beginning import Beginning, Proven
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.movement import Keys
 from requorum.troubleshoot import sudoers
+from runbook import test_step_0_snapshot as snapshot_step
 from runbook import test_step_4_restore as step_4
 from tests.unit import build
 from tests.unit.recovery.undo.test_discard import BEGAN, LEASE_RAN_OUT, MARK, PROBE, RESTORED, WRITTEN, Rows, Running
@@ -156,6 +159,9 @@ DOWN = SHOW.replace("active\nSub", "inactive\nSub").replace("running", "dead")
 DISABLED = DOWN.replace("enabled", "disabled")
 
 
+BORN = Birth(build.TOKEN, build.RUN, Phase.STARTED, MARK.snapshot, Lineage("old", 7), 50)
+
+
 class Down(Acting):
     """No quorum. `disks`: a member's database: its revision, None where there is none, or why it cannot be had. `up`:
     members that run without a leader; `tried`: a retry has set the data aside; `beside`: another configuration is
@@ -165,6 +171,7 @@ class Down(Acting):
         super().__init__(RESTORED)
         self.disks, self.up, self.tried, self.beside, self.disabled = disks, up, tried, beside, disabled
         self.done: list[Command] = []
+        self.born = build.stdins(history.write_birth("etcd-1", "lab", BORN))[0].decode()
 
     def shows(self, host: str) -> int | str | None:
         return self.disks[int(host[-1]) - 1]
@@ -179,6 +186,8 @@ class Down(Acting):
             return 0, config(number) if host[-1] in self.beside else ours
         if "/aside/" in line and host[-1] in self.beside:
             return 0, f"{base64.b64encode(ours.encode()).decode()} /etc/etcd/dh/new/config.yaml\n"
+        if "birth.json" in line:
+            return 0, self.born
         if "--keys-only" in argv:
             return 1, "no leader"
         if "/metrics" in line:
@@ -286,7 +295,7 @@ def test_a_rollback_that_has_begun_had_looked_at_what_it_took_away(tmp_path: Pat
 @pytest.mark.parametrize(
     ("revision", "token", "words"),
     [
-        (130, build.TOKEN, "a backup of it is at revision 130"),
+        (130, build.TOKEN, "its backup of 2026-01-02T00:00:00Z is at revision 130"),
         (90, build.TOKEN, "nobody can tell"),  # a backup never tells that nothing was written after it
         (130, "old", "nobody can tell"),
     ],
@@ -317,6 +326,119 @@ def test_a_plan_reads_no_database_and_says_so(tmp_path: Path) -> None:
         f"{build.PLACE}/written.db"
     ] * 3
     assert run.looks, "what follows is still proven on the hosts as they are"
+
+
+# -- in Step 0 ---------------------------------------------------------------------------------------------------
+
+
+def step_0(tmp_path: Path, hosts: Hosts, kept: Manifest | None = None) -> tuple[Planning, Progress]:
+    """Until it is decided whether the run is carried on."""
+    backups = tmp_path / "backups"
+    backups.mkdir(parents=True)
+    if kept:
+        manifest.path_of(build.snapshot(backups)).write_text(kept.text())
+    run = planning(tmp_path, hosts, build.inventory(snapshot={"directory": str(backups)}))
+    run.begin("runbook/test_step_0_snapshot.py::TestStep0Snapshot::test_given_no_other_run_is_under_way")
+    run.acts = True
+    run.probe = hosts.run  # type: ignore[method-assign,assignment]
+    progress = Progress.begin(run)
+    snapshot_step.TestStep0Snapshot().test_given_no_other_run_is_under_way(run, progress)
+    return run, progress
+
+
+LIVED = replace(BORN, phase=Phase.POWERING_ON)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "kept"),
+    [
+        (Down(100, 100, 140), None),
+        (Down(None, None, None), factory(130, build.TOKEN)),
+        (Down(None, None, None), replace(factory(90, build.TOKEN), lived=True)),
+        (Down(None, None, None, beside="123"), factory(130, build.TOKEN)),
+    ],
+    ids=["disk", "backup", "backup that says so", "backup alone"],
+)
+def test_a_run_whose_cluster_lived_and_is_lost_is_not_carried_on(
+    tmp_path: Path, hosts: Down, kept: Manifest | None
+) -> None:
+    run, progress = step_0(tmp_path, hosts, kept)
+    assert not run.carrying_on and progress.sources.living == {build.TOKEN: LIVED}
+    assert any("was never closed, but its cluster does not run, and was written to" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "kept"),
+    [
+        (Down(100, 100, 100), None),
+        (Down("bad page", None, None), factory(90, build.TOKEN)),  # what nobody can tell is as it was: its steps ask
+        (Down(None, None, None), replace(factory(130, build.TOKEN), another=True)),
+        (Down(None, None, None), factory(130, "old")),
+    ],
+)
+def test_one_that_nobody_is_seen_to_have_written_into_is(tmp_path: Path, hosts: Down, kept: Manifest | None) -> None:
+    run, progress = step_0(tmp_path, hosts, kept)
+    assert run.carrying_on and run.mark.phase is Phase.STARTED and progress.sources.living == {}
+
+
+def test_one_that_runs_and_lives_is_carried_on_as_past_the_point_of_no_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that Deephaven is not turned off."""
+    monkeypatch.setattr(facts, "has_quorum", lambda *_: True)
+    run, _ = step_0(tmp_path, Running(WRITTEN))
+    assert run.carrying_on and run.mark.phase is Phase.POWERING_ON
+    clean, _ = step_0(tmp_path / "clean", Running(RESTORED))
+    assert clean.carrying_on and clean.mark.phase is Phase.STARTED
+
+
+def test_what_was_rolled_back_lives_no_more(tmp_path: Path) -> None:
+    hosts = Down(100, 100, 140)
+    run = planning(tmp_path, hosts)
+    run.acts, run.probe = True, hosts.run  # type: ignore[method-assign,assignment]
+    assert written.living(run, {}, Outlived(undone={"etcd-1": frozenset({build.RUN})})) == {}
+    undone = {"etcd-1": replace(MARK, undone=Undone.BEGUN)}
+    assert written.living(run, undone, Outlived()) == {}
+    assert written.living(run, {}, Outlived()) == {build.TOKEN: LIVED}, "its mark was moved away"
+
+
+def test_its_disks_count_as_the_lost_clusters(tmp_path: Path) -> None:
+    run, progress = step_0(tmp_path, Down(100, 100, 140))
+    sources.recall(run, progress.sources)
+    family = progress.sources.family
+    assert family.lost is not None and family.lost.token == build.TOKEN
+    assert family.generation(Lineage("old", 7)) == 1 and not family.is_unborn(family.lost)
+
+
+def test_every_host_is_told_so_that_old_passwords_of_that_incident_are_not_taken_over(tmp_path: Path) -> None:
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_when_the_snapshot_is_copied_to_every_new_member")
+    written.note_living(run, {build.TOKEN: LIVED})
+    commands = [command for stage in run.stages for command in stage.commands()]
+    told = {c.host: c.stdin.decode() for c in commands if c.stdin}
+    assert set(told) == set(run.terms.everyone)
+    births = build.understood(history.ask_births("etcd-1", "lab"), told["query-1"])
+    assert births == (LIVED,)
+    assert history.first_backup("20260601t000000z-012345", [build.RUN], [], births) is None
+    assert sudoers.unlisted(run.inventory, [command.line() for command in commands]) == []
+
+
+def test_they_are_told_before_the_new_run_marks_them(tmp_path: Path) -> None:
+    run = planning(tmp_path, Hosts())
+    progress = Progress.begin(run)
+    progress.sources.living = {build.TOKEN: LIVED}
+    run.begin("m.py::TestX::test_when_the_snapshot_is_copied_to_every_new_member")
+    snapshot_step.TestStep0Snapshot().test_when_the_snapshot_is_copied_to_every_new_member(run, progress)
+    renamed = [c.argv[-1] for stage in run.stages for c in stage.commands() if c.argv[0] == "mv"]
+    assert f"{build.PLACE}/birth.json" in renamed
+    assert renamed.index("/var/lib/requorum/lab/run.json") > renamed.index(f"{build.PLACE}/birth.json")
+
+
+def test_what_is_seen_of_one_run_takes_nothing_from_what_is_known_of_others() -> None:
+    known = Outlived({"20250101t000000z-abcdef": Phase.DONE}, {"etcd-1": frozenset({"x"})})
+    found = history.with_births(known, [LIVED, replace(BORN, run="20250202t000000z-abcdef")])
+    assert found.reached == {"20250101t000000z-abcdef": Phase.DONE, build.RUN: Phase.POWERING_ON}
+    assert found.undone == known.undone
 
 
 # -- it stands for the comparison with the trial -----------------------------------------------------------------

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-from requorum.snapshots import backup, on_host
+import pytest
+
+from requorum.cluster.etcdctl import Status
+from requorum.cluster.lineage import Lineage
+from requorum.command import Command
+from requorum.run import history
+from requorum.run.history import Birth
+from requorum.run.marker import Phase
+from requorum.snapshots import backup, beginning, manifest, on_host
+from requorum.snapshots.backup import Tonight
+from requorum.snapshots.beginning import Proven
+from requorum.snapshots.manifest import Manifest, ManifestError
+from requorum.snapshots.vault import Vault
+from requorum.troubleshoot import sudoers
+from runbook.backup import test_backup as stages
 from tests.unit import build
+from tests.unit.recovery.undo.test_discard import MARK, PROBE, RESTORED, WRITTEN, Rows, Running
+from tests.unit.run.test_dryrun import planning
 
 SPELT = {"etcdctl": "/opt/vendor/ctl --as {admin_user} etcd"}
 
@@ -46,3 +64,75 @@ def test_where_there_is_no_etcdutl_the_vendors_etcdctl_reads_the_save(tmp_path: 
 
 def test_etcdutl_reads_it_where_it_is_there_since_later_versions_leave_that_to_it(tmp_path: Path) -> None:
     assert read_with(tmp_path, "etcdutl", "etcdctl").startswith("etcdutl snapshot status -w json /")
+
+
+# -- whether the cluster of a run that was never closed lives ----------------------------------------------------
+
+BORN = Birth(build.TOKEN, build.RUN, Phase.STARTED, MARK.snapshot, Lineage("old", 7), 50)
+TAKEN = "2026-01-02T00:00:00Z"
+NOTE = Manifest("lab", "ab" * 32, 1, Lineage(build.TOKEN, 7), 0, 120, 2, "3.5.16", TAKEN, "https://10.0.0.11:2379")
+
+
+class Unclosed(Running):
+    """A cluster of a run that got no further than `born`; `proven`: Step 5 had noted what it wrote itself."""
+
+    def __init__(self, rows: Rows | None, born: Birth = BORN, proven: bool = False, noted: bool = True) -> None:
+        super().__init__(rows, noted=noted)
+        self.born, self.proven = born, proven
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        argv = command.argv
+        if "birth.json" in " ".join(argv):
+            return 0, build.stdins(history.write_birth(command.host, "lab", self.born))[0].decode()
+        if argv[0] == "cat" and argv[1].endswith("/proven.json") and self.proven:
+            found = Proven(MARK.snapshot, 100, 7, 90, 117, 1)
+            return 0, build.stdins([beginning.note(build.terms(), found)])[0].decode()
+        return super().answer(command)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "of", "lived", "said"),
+    [
+        (Unclosed(WRITTEN), NOTE, True, "its cluster lives ('/main/config/new' was written after revision 100)"),
+        (Unclosed(RESTORED), NOTE, False, ""),  # that run is under way right now
+        (Unclosed({**RESTORED, PROBE: (103, 0)}), NOTE, False, ""),
+        (Unclosed(WRITTEN, proven=True), NOTE, False, ""),
+        (Unclosed(WRITTEN), replace(NOTE, lineage=Lineage("other", 9)), False, ""),
+        (Unclosed(WRITTEN), replace(NOTE, lineage=Lineage(None, 7)), False, ""),
+        (Unclosed(WRITTEN, replace(BORN, phase=Phase.DONE)), NOTE, False, ""),
+        (Unclosed(WRITTEN, noted=False), NOTE, False, "nobody can tell what it wrote itself"),
+        (Unclosed(None), NOTE, False, "whether its cluster lives is not known tonight"),
+    ],
+)
+def test_a_backup_says_of_a_cluster_that_people_finished_that_it_lives(
+    tmp_path: Path, hosts: Unclosed, of: Manifest, lived: bool, said: str
+) -> None:
+    run = planning(tmp_path, hosts, build.inventory(snapshot={"directory": str(tmp_path)}))
+    tonight = Tonight(Vault(run.inventory), note=of)
+    backup.note_whether_it_lives(run, tonight)
+    assert tonight.kept == replace(of, lived=lived)
+    assert said in "".join([*run.notes, *run.last_words])
+    assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.asked]) == []
+    assert {command.host for command in hosts.asked} <= {"infra-1"}, "no other host is needed for a backup"
+
+
+def test_it_is_read_from_the_manifest_again_and_is_nothing_but_yes_or_no(tmp_path: Path) -> None:
+    snapshot = build.snapshot(tmp_path)
+    manifest.path_of(snapshot).write_text(replace(NOTE, lived=True).text())
+    assert manifest.read(snapshot) == replace(NOTE, lived=True)
+    told = json.loads(NOTE.text())
+    manifest.path_of(snapshot).write_text(json.dumps({**told, "lived": "yes"}))
+    with pytest.raises(ManifestError):
+        manifest.read(snapshot)
+    del told["lived"]  # of an earlier version
+    manifest.path_of(snapshot).write_text(json.dumps(told))
+    assert manifest.read(snapshot) == NOTE
+
+
+def test_tonights_backup_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planning(tmp_path, Unclosed(WRITTEN), build.inventory(snapshot={"directory": str(tmp_path)}))
+    tonight = Tonight(Vault(run.inventory), member=Status("e", 7, 1, 1, 110, "3.5.16", ()))
+    monkeypatch.setattr(backup, "describe", lambda *_: NOTE)
+    run.begin("m.py::TestBackup::test_then_etcd_can_read_it")
+    stages.TestBackup().test_then_etcd_can_read_it(run, tonight)
+    assert tonight.kept.lived
