@@ -41,10 +41,12 @@ class TestStep0Snapshot:
             marker.refuse_forgotten_old_members(marks, run.mark.members, outlived)
 
     def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
-        """etcd and its tools on every new member, the vendor's commands where they will be run."""
+        """etcd and its tools on every new member, the vendor's commands where they will be run, clocks that agree."""
         progress.tools = facts.tools(run)
         machines.new_members_have_one_etcd(run, progress.tools)
         machines.vendor_commands_are_there(run)
+        if not run.carrying_on:
+            machines.certificates_will_be_valid(run)
 
     def test_given_quorum_is_lost(self, run: Run, progress: Progress) -> None:
         """A majority is positively down, or up without a leader. Unknown is not lost, startable is not lost.

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Collection, Mapping
 
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
-from requorum.hosts.question import NAME, Question, checked, plain
+from requorum.hosts.question import NAME, OWNER, Question, checked, parts, plain
 from requorum.inventory import Inventory
 
 
@@ -216,8 +216,11 @@ def ask_owners(host: str, directory: str) -> Question[dict[str, tuple[str, int]]
     return Question(look(host, "find", directory, *argv, why="who owns and reads the passwords"), _read_owners)
 
 
+_OWNED = re.compile(rf"(\S+) ({OWNER.pattern}) ([0-7]+)")
+
+
 def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
-    rows = (line.rsplit(" ", 2) for line in answer.stdout.splitlines())
+    rows = (parts(answer.command.host, "owner", line, _OWNED) for line in answer.stdout.splitlines())
     return {_role(answer, name): (plain(owner), int(mode, 8)) for name, owner, mode in rows}
 
 

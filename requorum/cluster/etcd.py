@@ -282,6 +282,9 @@ def ask_size(host: str, config: MemberConfig) -> Question[int | None]:
 # -- health without login ----------------------------------------------------------------------------------------
 
 
+NO_PROXY = ("--noproxy", "*")  # whatever environment or .curlrc says; behind the URL, where sudo's lines end in `*`
+
+
 def ask_leader(host: str, config: MemberConfig) -> Question[bool | None]:
     """Whether the member sees a leader; None where it does not answer. Without login and without consensus."""
     return ask_page(host, config, "metrics", sees_leader, why="whether the member has a leader")
@@ -314,7 +317,7 @@ def ask_page(
         if config.demands_client_cert and config.client_cert and config.client_key
         else ()
     )
-    argv = ("curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}")
+    argv = ("curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}", *NO_PROXY)
     return Question(look(host, *argv, why=why), lambda answer: read(answer.stdout if answer.code == 0 else ""))
 
 
@@ -328,7 +331,7 @@ def ask_authentication(host: str, config: MemberConfig) -> Question[bool]:
     argv = ("curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}')
     url = f"{config.client_urls[0]}/v3/kv/range"
     return Question(
-        look(host, *argv, url, why="whether reading needs a login", root=False),
+        look(host, *argv, url, *NO_PROXY, why="whether reading needs a login", root=False),
         lambda answer: "user name is empty" in answer.stdout,  # etcd's word where authentication is on
     )
 

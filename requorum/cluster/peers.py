@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Result, look
 from requorum.hosts.question import Question
@@ -51,9 +52,8 @@ def ask_peer_hash(host: str, config: MemberConfig) -> Question[PeerHash | str | 
     login = ("--cert", peer.cert, "--key", peer.key)
     body = ("-X", "GET", "-H", "Content-Type: application/json", "-d", '{"revision":0}')
     url = f"{config.peer_url}/members/hashkv"
-    return Question(
-        look(host, *argv, *login, *body, url, why="hash as the member gives it to its peers"), _read_peer_hash
-    )
+    why = "hash as the member gives it to its peers"
+    return Question(look(host, *argv, *login, *body, url, *etcd.NO_PROXY, why=why), _read_peer_hash)
 
 
 def _read_peer_hash(answer: Result) -> PeerHash | str | None:

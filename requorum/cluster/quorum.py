@@ -46,6 +46,7 @@ class MemberFacts:
     has_leader: bool | None = None
     cut_off_from: tuple[str, ...] = ()
     silence: str = ""
+    restarts: bool = False  # its unit was seen to start again by itself, without an answer in between
     unread: str = ""  # why its configuration cannot be read, where there is one
 
     @property
@@ -60,7 +61,8 @@ class MemberFacts:
             return State.UNKNOWN
         if self.has_leader:  # etcd's own word: somewhere there is a quorum
             return State.HEALTHY
-        if self.unit and self.unit.running and self.has_leader is None and self.unit.sub != "auto-restart":
+        loops = self.restarts or (self.unit is not None and self.unit.sub == "auto-restart")
+        if self.unit and self.unit.running and self.has_leader is None and not loops:
             return State.UNKNOWN
         if self.has_leader is False and self.address_in_place:
             return State.LEADERLESS
@@ -82,7 +84,7 @@ class MemberFacts:
             none = self.unread or f"{self.member.host} has no configuration"
             parts.append(f"unit {self.unit}, but {'/metrics gives no answer' if self.config else none}")
         if self.state in (State.STARTABLE, State.LOST):
-            parts.append(f"unit {self.unit}")
+            parts.append(f"unit {self.unit}{', which starts again and again' if self.restarts else ''}")
             parts.append(self._data)
             if not self.address_in_place:
                 parts.append(f"{self.member.ip} is not an address of this host any more")

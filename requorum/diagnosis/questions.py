@@ -104,6 +104,7 @@ def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> 
         "-d",
         body,
         f"{config.peer_url}/{page}",
+        *etcd.NO_PROXY,
         why=f"/{page} as the member gives it to its peers",
     )
 

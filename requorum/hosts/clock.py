@@ -47,6 +47,13 @@ def ask_clock(host: str, began: float | None = None) -> Question[Reading | str]:
     return Question(look(host, "date", "+%s.%N", why="the host's clock", root=False), read)
 
 
+def behind(readings: Mapping[str, Reading], of: str, limit: float) -> dict[str, float]:
+    """Hosts whose clock is surely more than `limit` seconds behind that of one, and by how much at least."""
+    first = readings[of]
+    late = {host: first.low - reading.high for host, reading in readings.items()}
+    return {host: round(by, 1) for host, by in late.items() if by > limit}
+
+
 def differences(readings: Mapping[str, Reading], limit: float) -> dict[str, float]:
     """Hosts whose clock is surely more than `limit` seconds off the middle one of all, and by about how much."""
     if len(readings) < 2:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # of a member, a run, a role, a unit, a token
 PATH = re.compile(r"(/[A-Za-z0-9._+@:,=~-]+)+/?|/")  # absolute, without a word that a shell or a listing would misread
+OWNER = re.compile(r"[^\s:/-][^:/\x00-\x1f\x7f]*:[^\s:/-][^:/\x00-\x1f\x7f]*")  # user:group, by name or number
 FORESEEN = re.compile(r"‹[A-Za-z0-9._-]+›")  # what a plan puts for a word that nobody knows yet
 _planned = ContextVar("planned", default=False)  # whether the answer that is being read is a dry run's
 
@@ -23,6 +24,13 @@ _planned = ContextVar("planned", default=False)  # whether the answer that is be
 def is_foreseen(text: str) -> bool:
     """Whether it is a plan's placeholder, in a plan's own answer: a real host's is none."""
     return _planned.get() and FORESEEN.fullmatch(text) is not None
+
+
+def parts(where: str, what: str, text: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
+    """The groups of a strict pattern. Raises `Refusal` where it does not fit."""
+    found = pattern.fullmatch(checked(where, what, text, pattern))
+    assert found is not None
+    return found.groups()
 
 
 def checked(host: str, what: str, text: str, pattern: re.Pattern[str]) -> str:

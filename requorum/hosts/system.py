@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 from requorum.command import Command, Result, look
-from requorum.hosts.question import PATH, Question
+from requorum.hosts.question import OWNER, PATH, Question
 from requorum.refusal import Refusal
 
 
@@ -229,7 +229,7 @@ for path in "$@" /etc/systemd/system/*/"$unit"; do
     find "$place" -printf "$entry" -type f -exec sha256sum -z {} + || exit 1
 done
 """
-_STAT = re.compile(r"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>\S+:\S+)$")
+_STAT = re.compile(rf"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>{OWNER.pattern})$")
 _SUM = re.compile(r"^(?P<sum>[0-9a-f]{64}) [ *](?P<path>/.*)$", re.S)
 
 

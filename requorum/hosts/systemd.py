@@ -6,7 +6,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from requorum.command import Result, look
 from requorum.hosts.question import NAME, PATH, Question, checked
@@ -214,13 +214,15 @@ def _unescaped(text: str) -> str:
 
 @dataclass(frozen=True)
 class Unit:
-    """systemd's word on a unit. `fragment` is the unit file, "" where there is none."""
+    """systemd's word on a unit. `fragment` is the unit file, "" where there is none; `invocation` another one each time
+    it is started."""
 
     load: str
     active: str
     sub: str
     enabled: str
     fragment: str
+    invocation: str = field(default="", compare=False)
 
     @property
     def running(self) -> bool:
@@ -234,20 +236,27 @@ class Unit:
         return f"{self.load}, {self.active} ({self.sub}), {self.enabled or 'not installed'}"
 
 
-_WORD = re.compile(r"[a-z-]*")
+_WORD = re.compile(r"[a-z0-9-]*")
 
 
 def ask_unit(host: str, unit: str) -> Question[Unit]:
     def read(result: Result) -> Unit:
         values = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
-        words = {"LoadState": "", "ActiveState": "inactive", "SubState": "dead", "UnitFileState": ""}
-        load, active, sub, enabled = (
+        words = {
+            "LoadState": "",
+            "ActiveState": "inactive",
+            "SubState": "dead",
+            "UnitFileState": "",
+            "InvocationID": "",
+        }
+        load, active, sub, enabled, invocation = (
             checked(host, f"{name} of {unit}", values.get(name, other), _WORD) for name, other in words.items()
         )
         fragment = values.get("FragmentPath", "")
-        return Unit(load, active, sub, enabled, fragment and checked(host, f"FragmentPath of {unit}", fragment, PATH))
+        fragment = fragment and checked(host, f"FragmentPath of {unit}", fragment, PATH)
+        return Unit(load, active, sub, enabled, fragment, invocation)
 
-    properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath")
+    properties = ("LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "InvocationID")
     words = ("systemctl", "show", unit, *(f"--property={name}" for name in properties))
     return Question(look(host, *words, why=f"state of {unit}", root=False), read)
 

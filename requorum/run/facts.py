@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from requorum.cluster import archive, deephaven, etcd, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
-from requorum.cluster.quorum import Kind, MemberFacts, Verdict
+from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
 from requorum.command import HUGE, Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
@@ -18,7 +19,7 @@ from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import history, marker
 from requorum.run.marker import Marker, Outlived, Phase
-from requorum.run.run import Run
+from requorum.run.run import Run, until_holds
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
@@ -148,9 +149,31 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
         )
         for m in members
     ]
+    now = _looked_at_twice(run, now)
     if quorum.majority_is_down(now):  # then it does not matter whether the others see a leader
         return now
     return quorum.with_leaders(now, watch_leaders(run, configured, leaders))
+
+
+LOOP_SECONDS = 20  # an etcd that ends as soon as it has started is seen in that time, by systemd's usual pauses
+
+
+def _looked_at_twice(run: Run, members: list[MemberFacts]) -> list[MemberFacts]:
+    """Of members that run and do not answer: whether their unit is started again and again, and so is down. Where
+    quorum is known without them, nobody waits for that."""
+    unsure = {
+        f.member.host: f.unit.invocation for f in members if f.unit and f.unit.running and f.state is State.UNKNOWN
+    }
+    if not unsure or quorum.decide(members).kind is not Kind.UNKNOWN:
+        return members
+    again: set[str] = set()
+
+    def still() -> str | None:
+        again.update(h for h, unit in units(run, set(unsure) - again).items() if unit.invocation != unsure[h])
+        return None if again == set(unsure) else "not started again"
+
+    until_holds(still, LOOP_SECONDS if run.acts else 0)
+    return [replace(facts, restarts=facts.member.host in again) for facts in members]
 
 
 def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:

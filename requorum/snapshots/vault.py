@@ -30,8 +30,8 @@ class BackupError(Refusal):
 
 
 class Vault:
-    """The inventory's backup directory, or `below` it, where nothing is ever chosen by itself or rotated. Created 0700;
-    files are 0600; a lock keeps a second backup out."""
+    """The inventory's backup directory, or `below` it, where nothing is ever chosen by itself or rotated. Made 0700
+    where it is not there; files are 0600; a lock keeps a second backup out."""
 
     def __init__(self, inventory: Inventory, below: str = "") -> None:
         if not inventory.snapshot.directory:
@@ -43,9 +43,8 @@ class Vault:
     def locked(self) -> Iterator[None]:
         """One backup at a time. Raises `BackupError` when another is under way or the directory cannot be used."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.directory.stat().st_mode & 0o077:
-                self.directory.chmod(0o700)
+            with suppress(FileExistsError):  # one that was there is somebody's: its mode stays as it is
+                self.directory.mkdir(parents=True, mode=0o700)
             lock = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise BackupError(
@@ -57,6 +56,10 @@ class Vault:
             except BlockingIOError:
                 where = str(self.directory)
                 raise BackupError(where, "another backup is under way", "wait for it, then run again") from None
+            except OSError as error:  # NFS without its lock daemon, CIFS with nobrl, …
+                what = f"cannot be locked, and two backups at once would spoil each other: {error.strerror}"
+                remedy = "let the backup lie on a disk of this machine, and copy it to that share afterwards"
+                raise BackupError(str(self.directory), what, remedy) from None
             yield
         finally:
             os.close(lock)

@@ -13,14 +13,15 @@ from requorum.command import Result, look
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled
 from requorum.diagnosis.check.members import old
 from requorum.hosts import certificates
-from requorum.hosts.question import Question, checked
+from requorum.hosts.question import OWNER, Question, checked, parts
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 
 # A certificate that ends sooner is renewed before a change, not in the night after it.
 CERTIFICATE_DAYS = 30
 SHOWN = re.compile(r"/[ -~]*")  # a path that is told and goes nowhere
-OWNER = re.compile(r"[A-Za-z0-9._+$-]+:[A-Za-z0-9._+$-]+")  # user:group, by name or by number
+_ROW = re.compile(rf"([0-7]+) ({OWNER.pattern}) (/.*)")
+_STRANGER = re.compile(rf"({OWNER.pattern}) (/.*)")
 
 
 # -- on the members ----------------------------------------------------------------------------------------------
@@ -55,8 +56,11 @@ def ask_server_files(seen: Seen, host: str) -> Questions:
 
 
 def _read_files(answer: Result, asked: Iterable[str]) -> list[Owned]:
-    host, rows = answer.command.host, [row.split(" ", 2) for row in answer.stdout.splitlines()]
-    found = [Owned(path, checked(host, "owner", who, OWNER), int(mode, 8)) for mode, who, path in rows]
+    host, rows = (
+        answer.command.host,
+        [parts(answer.command.host, "owner", row, _ROW) for row in answer.stdout.splitlines()],
+    )
+    found = [Owned(path, who, int(mode, 8)) for mode, who, path in rows]
     for file in found:
         if file.path not in asked:
             raise Refusal(host, f"tells of {file.path[:200]!r}, which was not asked", "look at `find` on that host")
@@ -70,9 +74,9 @@ def _read_foreign(answer: Result) -> tuple[Owned | None, int] | str:
     rows = answer.stdout.splitlines()
     if not rows:
         return None, 0
-    who, path = rows[0].split(" ", 1)
     host = answer.command.host
-    return Owned(checked(host, "file", path, SHOWN), checked(host, "owner", who, OWNER)), len(rows)
+    who, path = parts(host, "owner", rows[0], _STRANGER)
+    return Owned(checked(host, "file", path, SHOWN), who), len(rows)
 
 
 def judge_server_files(seen: Seen, host: str) -> Ruling:

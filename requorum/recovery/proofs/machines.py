@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.hosts import system
+from requorum.hosts import clock, system
+from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.recovery import equipment, probes
 from requorum.recovery.plan import is_new
@@ -20,6 +21,8 @@ from requorum.snapshots.snapshot import Source
 
 # How long nobody may be connected before a healthy cluster is saved, in seconds.
 QUIET_SECONDS = 3
+# By how much the configuration server's clock may be ahead: etcd is waited for longer than that in Step 4.
+CLOCK_SECONDS = 30
 # Shells and services that an administrator's account may run although Deephaven is off.
 NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
 
@@ -51,6 +54,19 @@ def vendor_commands_are_there(run: Run) -> None:
         "has the vendor's commands and accounts that the runbook needs here",
         probe,
         "install Deephaven's tools there, or correct deephaven.commands in the inventory",
+    )
+
+
+def certificates_will_be_valid(run: Run) -> None:
+    """They are made by the configuration server's clock: a host that is far behind it would refuse them for so long."""
+    server = run.terms.configuration_server
+    told = run.ask({host: clock.ask_clock(host) for host in run.terms.everyone})
+    readings = {host: reading for host, reading in told.items() if isinstance(reading, Reading)}
+    late = clock.behind(readings, server, CLOCK_SECONDS) if server in readings else {}
+    run.settle(
+        f"has a clock that is not more than {CLOCK_SECONDS} s behind {server}'s, where the certificates are made",
+        {host: f"at least {late[host]:g} s behind" if host in late else None for host in told},
+        "set both clocks right (chronyc makestep), then run again: the new certificates would not be valid there yet",
     )
 
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from requorum.cluster import deephaven, etcd
 from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
 from requorum.hosts import system
-from requorum.hosts.question import Question
+from requorum.hosts.question import OWNER, Question
 from requorum.hosts.system import Entry, RecordError, topmost
 from requorum.inventory import Inventory, is_of_the_system
 from requorum.run.terms import Terms
@@ -66,7 +66,7 @@ def ask_listing(host: str, terms: Terms) -> Question[tuple[Entry, ...]]:
     return Question(listing.command, lambda result: _held(host, terms, listing.understand([result])))
 
 
-_MODE, _OWNER = re.compile(r"[0-7]{0,4}"), re.compile(r"[^\s:-][^\s:]*:[^\s:-][^\s:]*")
+_MODE = re.compile(r"[0-7]{0,4}")
 
 
 def _held(host: str, terms: Terms, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -81,7 +81,7 @@ def _held(host: str, terms: Terms, entries: tuple[Entry, ...]) -> tuple[Entry, .
     behind_a_link = {unit, *(path.name for path in known - here)}
     foreign = [str(path) for path in top - here if path.name not in behind_a_link]
     foreign += [e.path for e in entries if not e.path.startswith("/") or ".." in e.path.split("/")]
-    foreign += [f"{e.mode} {e.owner}" for e in entries if not (_MODE.fullmatch(e.mode) and _OWNER.fullmatch(e.owner))]
+    foreign += [f"{e.mode} {e.owner}" for e in entries if not (_MODE.fullmatch(e.mode) and OWNER.fullmatch(e.owner))]
     if foreign:
         what = f"lists {min(foreign)[:200]!r}, which is no place that a run of this inventory touches"
         raise RecordError(host, what, "look at that host, and go back there by hand")

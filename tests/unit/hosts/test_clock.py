@@ -54,3 +54,15 @@ def test_the_host_that_differs_from_the_others_is_named(offsets: dict[str, float
 def test_a_slow_answer_alone_is_no_difference() -> None:
     readings = {"a": Reading(0, 0.1), "b": Reading(0, 0.1), "c": Reading(-0.5, 30)}
     assert clock.differences(readings, limit=1) == {}
+
+
+def test_only_hosts_that_are_surely_behind_one_are_named() -> None:
+    readings = {
+        "a": Reading(100.0, 101.0),
+        "b": Reading(99.0, 99.5),
+        "c": Reading(0.0, 90.0),
+        "d": Reading(200.0, 201.0),
+    }
+    assert clock.behind(readings, "a", 5) == {"c": 10.0}
+    assert clock.behind(readings, "d", 50) == {"a": 99.0, "b": 100.5, "c": 110.0}
+    assert clock.behind(readings, "c", 5) == {}

@@ -235,3 +235,10 @@ class TestAccounts:
             ("tmux: server", False, None),
             ("(sd-pam)", False, None),
         ]
+
+
+@pytest.mark.parametrize("owner", ["etcd:domain users", "4711:4711", "DOM\\joe:DOM\\domain users"])
+def test_owners_by_number_and_groups_with_a_space_are_understood(owner: str) -> None:
+    question = system.ask_listing("etcd-1", "/data", build.UNIT, ["/a"])
+    (entry,) = understood(question, f"f 640 {owner}\0/a/x\0\0")
+    assert (entry.owner, entry.path) == (owner, "/a/x")

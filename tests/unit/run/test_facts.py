@@ -1,4 +1,4 @@
-"""A member that its unit configures by flags and environment is asked for a leader like any other."""
+"""A member that its unit configures is asked for a leader like any other; one that starts again and again is down."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from requorum.cluster import quorum
 from requorum.cluster.quorum import Kind, State
+from requorum.command import Command
 from requorum.run import facts
-from tests.unit.run.test_dryrun import planning
+from tests.unit.run.test_dryrun import SHOW, Hosts, planning
 from tests.unit.snapshots.test_salvage import Flags
 
 
@@ -24,3 +25,31 @@ def test_one_whose_unit_does_not_say_all_is_unknown_with_what_it_lacks(
     found = facts.diagnose(planning(tmp_path, Flags(leader=1)))
     assert {one.state for one in found} == {State.UNKNOWN}
     assert "by flags and environment lacks initial-cluster-token" in str(found[0])
+
+
+class Looping(Hosts):
+    """etcd ends as soon as it has started, on `hosts`, and never answers anywhere."""
+
+    hosts: tuple[str, ...] = ()
+    looks = 0
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "curl":
+            return 7, ""
+        if command.argv[:2] == ("systemctl", "show"):
+            self.looks += 1
+            invocation = f"a{self.looks}" if command.host in self.hosts else "b0"
+            return 0, f"{SHOW.replace('ActiveState=active', 'ActiveState=activating')}InvocationID={invocation}\n"
+        return super().answer(command)
+
+
+@pytest.mark.parametrize("hosts", [(), ("etcd-1",), ("etcd-1", "etcd-3")])
+def test_a_crash_loop_that_is_seen_while_etcd_starts_is_no_unknown_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(Looping, "hosts", hosts)
+    found = facts.diagnose(planning(tmp_path, Looping()))
+    assert {one.member.host for one in found if one.state is not State.UNKNOWN} == set(hosts)
+    assert all("starts again and again" in str(one) for one in found if one.member.host in hosts)
+    expected = Kind.UNKNOWN if len(hosts) < 2 else Kind.RESTARTABLE
+    assert quorum.decide(found).kind is expected

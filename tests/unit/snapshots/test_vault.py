@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import stat
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +17,7 @@ from requorum.cluster.lineage import Lineage
 from requorum.snapshots import manifest
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.rotation import Rotation
-from requorum.snapshots.vault import Vault
+from requorum.snapshots.vault import BackupError, Vault
 from tests.unit import build
 
 NOTE = Manifest("prod", "a" * 64, 1, Lineage(), 0, 1, 1, "3.5.16", "2026-01-01T00:00:00.000Z", "https://10.0.0.11:2379")
@@ -112,3 +116,27 @@ def test_a_manifest_from_before_numbers_is_read_and_a_wrong_one_is_none(vault: V
         with pytest.raises(manifest.ManifestError):
             manifest.read(path)
         assert [found.good for found in vault.backups()] == [False], "and rotation goes by the file alone"
+
+
+def test_a_directory_that_was_there_keeps_its_mode_and_a_new_one_is_for_its_owner_alone(tmp_path: Path) -> None:
+    for name, mode in (("shared", 0o2775), ("new", 0o700)):
+        place = tmp_path / name
+        if name == "shared":
+            place.mkdir()
+            place.chmod(mode)
+        of = build.inventory(snapshot={"directory": str(place)})
+        with Vault(of).locked():
+            assert stat.S_IMODE(place.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_share_that_cannot_be_locked_is_refused_with_what_to_do(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(BackupError, match=os.strerror(code)) as error, vault.locked():
+        pass
+    assert "on a disk of this machine" in error.value.remedy

@@ -91,6 +91,20 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         "root/password belongs to nobody:nobody, not to irisadmin",
     ),
     ("infra-1", "client files", "-name password -printf", (0, "root/password root:root 644\n"), "has mode 644"),
+    (
+        "infra-1",
+        "client files",
+        "-name password -printf",
+        (0, "root/password joe:domain users 600\n"),
+        "joe:domain users",
+    ),
+    (
+        "etcd-1",
+        "server files",
+        "'!' -user",
+        (0, "1234:domain users /var/lib/etcd/dh/x\n"),
+        "belongs to 1234:domain users",
+    ),
     ("infra-1", "client files", "-name password -printf", (0, ""), f"no role's password in {build.CLIENT}"),
     (
         "infra-1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,3 +155,26 @@ class TestRevisionsAfterAHandover:
 
     def test_where_no_majority_tells_the_disks_decide(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert self.went_past(monkeypatch, tmp_path, 9, 9, 9, without=("etcd-2", "etcd-3")) is True
+
+
+class Ahead(Hosts):
+    """The configuration server's clock is `seconds` ahead."""
+
+    seconds = 0
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "date":
+            return 0, f"{time.time() + (self.seconds if command.host == 'infra-1' else 0):.3f}\n"
+        return super().answer(command)
+
+
+@pytest.mark.parametrize(("seconds", "stops"), [(0, False), (20, False), (-900, False), (900, True)])
+def test_certificates_that_hosts_would_take_for_later_ones_are_refused_before_anything_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, stops: bool
+) -> None:
+    monkeypatch.setattr(Ahead, "seconds", seconds)
+    stopped = pytest.raises(Refusal, match=r"at least (8\d\d|900)\S* s behind") if stops else nullcontext()
+    run = planning(tmp_path, Ahead())
+    run.begin("m.py::TestX::test_given_the_tools_are_there")
+    with stopped:
+        machines.certificates_will_be_valid(run)
