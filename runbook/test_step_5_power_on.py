@@ -38,12 +38,12 @@ class TestStep5PowerOn:
         progress.compacted = trial.it_is_what_the_trial_found(run, progress.trial)
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
-        """Every role; and none of them reads what it must not."""
-        cluster.old_passwords_log_in(run, progress.roles)
+        """Every role; and none of them reads what it must not. Without authentication all are let in, as before."""
+        cluster.old_passwords_log_in(run, progress.roles, progress.authentication)
 
     def test_then_a_wrong_password_does_not(self, run: Run, progress: Progress) -> None:
-        """Authentication is on."""
-        cluster.wrong_password_is_refused(run, progress.roles)
+        """Authentication is on, or off as it was in the data."""
+        cluster.wrong_password_is_refused(run, progress.roles, progress.authentication)
 
     def test_then_a_write_through_each_member_is_read_from_all(self, run: Run, progress: Progress) -> None:
         """The probe's keys are removed again."""

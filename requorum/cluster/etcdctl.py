@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from requorum.cluster import deephaven
+from requorum.cluster.authentication import NO_PASSWORD
 from requorum.cluster.etcd import EtcdError
 from requorum.command import HUGE, LONG, SHORT, Command, Result, look
 from requorum.hosts.question import Question, checked
@@ -121,9 +122,10 @@ def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[in
 @dataclass(frozen=True)
 class Login:
     """How a login went, with the tool's last words. "denied" was let in, and this key is closed to it; "off": there is
-    no authentication; "failed" is all else."""
+    no authentication, whether the tool goes on without it or not; "passwordless": a password was given for a user who
+    has none; "failed" is all else."""
 
-    outcome: Literal["let in", "denied", "refused", "off", "failed"]
+    outcome: Literal["let in", "denied", "refused", "passwordless", "off", "failed"]
     words: str
 
 
@@ -134,10 +136,12 @@ def ask_login(command: Command) -> Question[Login]:
         said = answer.stderr.lower()
         if "permission denied" in said:
             return Login("denied", answer.words)
-        if answer.code == 0:
-            return Login("let in", answer.words)
         if "authentication is not enabled" in said:
             return Login("off", answer.words)
+        if answer.code == 0:
+            return Login("let in", answer.words)
+        if NO_PASSWORD in said:
+            return Login("passwordless", answer.words)
         refused = "authentication failed" in said or "invalid user id or password" in said
         return Login("refused" if refused else "failed", answer.words)
 

@@ -24,7 +24,8 @@ ON_HOSTS = "isolation.sh"  # its name there: sudoers files out there allow it by
 ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
 BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that waits for it
 LEADER_SECONDS = 60
-FIRST_PORT = 20001  # of the loopback listener of the first member; nothing else is in the namespace
+FIRST_PORT = 20001  # where we are root at the first member, on loopback; nothing else is in the namespace
+FIRST_PLAIN_PORT = 30001  # where it takes passwords
 WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
 LACKS = (
     "no space left on device",
@@ -65,13 +66,16 @@ class Boot:
         return address(self.peer_url).host
 
     def config(self, port: int) -> str:
-        """Its config.yaml: nothing secret, no TLS for clients since nobody else is in the namespace."""
+        """Its config.yaml: nothing secret. At `port` clients are root by the certificate of this boot; at the plain one
+        etcd ignores certificates, and only passwords tell who they are."""
+        plain = f"http://127.0.0.1:{port - FIRST_PORT + FIRST_PLAIN_PORT}"
         scheme, _, peer_port = address(self.peer_url)
         lines: dict[str, object] = {
             "name": self.name,
             "data-dir": f"{ROOM}/{self.number}",
-            "listen-client-urls": f"http://127.0.0.1:{port}",
-            "advertise-client-urls": f"http://127.0.0.1:{port}",
+            "listen-client-urls": f"https://127.0.0.1:{port},{plain}",
+            "advertise-client-urls": plain,
+            "enable-grpc-gateway": False,  # it would dial in with the server's certificate, which is not root's
             "listen-peer-urls": Address(scheme, self.address, peer_port or 2380).url,
             "initial-advertise-peer-urls": self.peer_url,
             "initial-cluster": self.initial_cluster,
@@ -84,11 +88,15 @@ class Boot:
         }
         if self.force:
             lines["force-new-cluster"] = True
+        lines["client-transport-security"] = _security("root.crt")
         if scheme == "https":
-            tls = {"cert-file": "peer.crt", "key-file": "peer.key", "trusted-ca-file": "peer.crt"}
-            files = {key: f"{ROOM}/tls/{name}" for key, name in tls.items()}
-            lines["peer-transport-security"] = {"client-cert-auth": True, **files}
+            lines["peer-transport-security"] = _security("peer.crt")
         return yaml.safe_dump(lines, sort_keys=False, allow_unicode=True, width=1 << 20)
+
+
+def _security(trusted: str) -> dict[str, object]:
+    files = {"cert-file": "peer.crt", "key-file": "peer.key", "trusted-ca-file": trusted}
+    return {"client-cert-auth": True, **{key: f"{ROOM}/tls/{name}" for key, name in files.items()}}
 
 
 def unit(kind: str, run: str) -> str:
@@ -142,7 +150,7 @@ def boot(
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer."""
     members = [
-        f"{b.number} {b.address} {FIRST_PORT + number} {'later' if b.stand_in else 'first'}"
+        f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {'later' if b.stand_in else 'first'}"
         for number, b in enumerate(boots)
     ]
     names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
@@ -211,6 +219,7 @@ def good_end(members: Sequence[str], prefixes: Sequence[str], revision: int, dig
     """What the program prints when all goes well, for a plan: the lines of its `members` and `prefixes`."""
     hashes = [{"Endpoint": member.split()[0], "HashKV": {"hash": digest}} for member in members]
     events: list[dict[str, object]] = [{"event": "saved"}, {"event": "pinned", "answer": revision}]
+    events += [{"event": "login", "role": "root", "why": ""}, {"event": "wrong", "user": "root", "why": "refused"}]
     events += [{"event": "hashes", "answer": hashes}]
     events += [{"event": "count", "answer": {"count": count}} for _ in prefixes]
     return _lines([json.dumps(event) for event in (*events, {"event": "done"})])
@@ -220,7 +229,8 @@ def good_end(members: Sequence[str], prefixes: Sequence[str], revision: int, dig
 class Answers:
     """What an isolated boot said. `revision`: the one that all was asked at; `hashes`: endpoint → (hash at it,
     compacted up to), `then`: the same at the revision of a backup; `alarms` that lay in the data, by etcd's names, gone
-    in the copy; `logins`: role → "" or why it was refused;
+    in the copy; `authentication`: whether it is on in the data; `logins`: role → "" or why it was refused, `wrong`:
+    user → the same with a wrong password;
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
     came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data."""
 
@@ -236,7 +246,44 @@ class Answers:
     users: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
+    authentication: bool = True
     logins: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
+def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
+    """Takes what one event says into `found`. Raises what anything that is none of them raises."""
+    name, answer = str(event["event"]), event.get("answer")
+    if name == "members":
+        found["members"] = tuple((str(m.get("name", "")), str(m["peerURLs"][0])) for m in answer)
+        if odd := next((url for _, url in found["members"] if not is_url(url)), None):
+            raise ValueError(odd)
+    elif name == "alarms":
+        found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
+    elif name == "pinned":
+        found["revision"] = int(answer)
+    elif name in ("hashes", "then"):
+        found[name] = {a["Endpoint"]: (a["HashKV"]["hash"], a["HashKV"].get("compact_revision", 0)) for a in answer}
+    elif name in ("users", "roles"):
+        found[name] = tuple(sorted(answer.get(name) or ()))
+    elif name == "count":
+        found["counts"] = (*found["counts"], int(answer.get("count", 0)))
+    elif name == "authentication":
+        found[name] = {True: True, False: False}[answer]  # and nothing else
+    elif name == "login":
+        found["logins"][event["role"]] = str(event["why"])
+    elif name == "wrong":
+        found["wrong"][str(event["user"])] = str(event["why"])
+    elif name == "died":
+        member = {b.number: b.name for b in boots}[int(event["member"])]
+        found["died"] = (member, event["why"])
+        found["failed"] = f"the copy of {member} ended: {event['why']}"
+    elif name == "failed":
+        found["failed"], found["hindered"] = event["why"], event.get("hindered", False) is True
+    elif name == "saved":
+        found["saved"] = True
+    elif name not in ("leader", "done"):
+        raise ValueError(name)
 
 
 def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
@@ -244,46 +291,17 @@ def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
 
     Raises `IsolationError` for a line that is not JSON.
     """
-    found: dict[str, Any] = {"hashes": {}, "logins": {}, "counts": ()}
+    found: dict[str, Any] = {"hashes": {}, "logins": {}, "wrong": {}, "counts": ()}
     done = False
     for line in stdout.splitlines():
         try:
             event = json.loads(line)
-            name, answer = event["event"], event.get("answer")
-            if name == "members":
-                found["members"] = tuple((str(m.get("name", "")), str(m["peerURLs"][0])) for m in answer)
-                if odd := next((url for _, url in found["members"] if not is_url(url)), None):
-                    raise ValueError(odd)
-            elif name == "alarms":
-                found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
-            elif name == "pinned":
-                found["revision"] = int(answer)
-            elif name in ("hashes", "then"):
-                found[name] = {
-                    a["Endpoint"]: (a["HashKV"]["hash"], a["HashKV"].get("compact_revision", 0)) for a in answer
-                }
-            elif name in ("users", "roles"):
-                found[name] = tuple(sorted(answer.get(name) or ()))
-            elif name == "count":
-                found["counts"] = (*found["counts"], int(answer.get("count", 0)))
-            elif name == "login":
-                found["logins"][event["role"]] = event["why"]
-            elif name == "died":
-                member = {b.number: b.name for b in boots}[int(event["member"])]
-                found["died"] = (member, event["why"])
-                found["failed"] = f"the copy of {member} ended: {event['why']}"
-            elif name == "failed":
-                found["failed"], found["hindered"] = event["why"], event.get("hindered", False) is True
-            elif name in ("saved", "done"):
-                found["saved"] = found.get("saved", False) or name == "saved"
-                done = name == "done"
-            elif name != "leader":
-                raise ValueError(name)
+            _take(found, event, boots)
+            done = event["event"] == "done"
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise IsolationError("the isolated boot", f"said what is no answer: {line[:200]!r}", "run again") from None
     if not done and not found.get("failed"):
-        refused = "; ".join(f"{role} does not log in: {why}" for role, why in found["logins"].items() if why)
-        found["failed"], found["hindered"] = refused or f"it ended early: {words}", not refused
+        found["failed"], found["hindered"] = f"it ended early: {words}", True
     if any(lack in found.get("failed", "").lower() for lack in LACKS):
         found["hindered"] = True
     return Answers(**found)

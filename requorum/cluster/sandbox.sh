@@ -4,9 +4,10 @@
 #
 #   isolation.sh salvage|trial SCRATCH ACCOUNT SECONDS
 #
-# SCRATCH holds  members     a line for each member: NUMBER ADDRESS CLIENT_PORT first|later
+# SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT first|later; on the first port we are
+#                            root by a certificate of this boot, on the plain one etcd takes passwords, no certificate
 #                room/       NUMBER.yaml and NUMBER/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
-#                logins/     ROLE/user and ROLE/password, for root only
+#                logins/     (trial) ROLE/user and ROLE/password, for root only
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
 #                revision    (salvage) the revision of a backup, or nothing; (trial) what was restored, or nothing
 # Standard output is one JSON document a line, an "event" each. Exit codes: 0 all was asked, 10 it was not, and the
@@ -15,7 +16,7 @@ set -u
 umask 077
 kind=$1 scratch=$2 account=$3 seconds=$4
 room=/tmp/requorum
-home=http://127.0.0.1
+home=127.0.0.1
 restarts=0
 
 plain() { tr -d '\000-\037"\\' | cut -c1-400; }
@@ -61,11 +62,10 @@ check_tools() {
     done
 }
 
-# One throw-away certificate that is its own authority, for the peers' addresses and names.
+# make_certificate CN KEY CERTIFICATE: a throw-away one that is its own authority, for the peers' addresses and names.
 make_certificate() {
-    mkdir -p "$room/tls"
     {
-        printf '[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = all\n[name]\nCN = requorum %s\n' "$kind"
+        printf '[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = all\n[name]\nCN = %s\n' "$1"
         printf '[all]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, digitalSignature, keyCertSign\n'
         printf 'subjectAltName = IP:127.0.0.1'
         while read -r _ address _; do
@@ -74,10 +74,17 @@ make_certificate() {
         awk 'NF > 1 && $2 != "localhost" { printf ", DNS:%s", $2 }' "$scratch/hosts"
         printf '\n'
     } >"$scratch/openssl.cnf"
-    openssl ecparam -name prime256v1 -genkey -noout -out "$room/tls/peer.key" 2>"$scratch/openssl.log" &&
-        openssl req -x509 -new -key "$room/tls/peer.key" -sha256 -days 2 -config "$scratch/openssl.cnf" \
-            -out "$room/tls/peer.crt" 2>"$scratch/openssl.log" ||
+    openssl ecparam -name prime256v1 -genkey -noout -out "$2" 2>"$scratch/openssl.log" &&
+        openssl req -x509 -new -key "$2" -sha256 -days 2 -config "$scratch/openssl.cnf" -out "$3" \
+            2>"$scratch/openssl.log" ||
         hindered "openssl made no certificate: $(cat "$scratch/openssl.log")"
+}
+
+# The peers' and servers' own, and one that etcd takes for the user root. The key of that stays with us.
+make_certificates() {
+    mkdir -p "$room/tls"
+    make_certificate "requorum $kind" "$room/tls/peer.key" "$room/tls/peer.crt"
+    make_certificate root "$scratch/root.key" "$room/tls/root.crt"
     chown -R "$account:" "$room/tls"
 }
 
@@ -88,7 +95,7 @@ start() {
 }
 
 start_all() {
-    while read -r number _ _ when; do
+    while read -r number _ _ _ when; do
         [ "$when" != "$1" ] || start "$number"
     done <"$scratch/members"
 }
@@ -100,7 +107,7 @@ reason() {
 
 # The shell has no local names, and this is called from every wait: these two are nobody else's.
 check_alive() {
-    while read -r alive _ _ turn; do
+    while read -r alive _ _ _ turn; do
         [ -e "$scratch/$alive.pid" ] || continue
         kill -0 "$(cat "$scratch/$alive.pid")" 2>/dev/null && continue
         # A stand-in asks the copies who the members are, and ends when they do not answer at once.
@@ -118,7 +125,7 @@ check_alive() {
 
 # The members as the data has them: any of the copies tells, without a leader.
 told_members() {
-    while read -r number address _ when; do
+    while read -r number address _ _ when; do
         [ "$when" = first ] || continue
         url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$number.yaml")
         # etcd's peer listener takes HTTP/2 for gRPC, and answers nothing else there.
@@ -135,15 +142,23 @@ told_members() {
 
 # Every member sees a leader; /metrics answers without a login.
 led() {
-    while read -r _ _ port _; do
-        curl -sg --noproxy '*' --max-time 0.5 "$home:$port/metrics" | grep -q '^etcd_server_has_leader 1' || return 1
+    while read -r _ _ _ plain_port _; do
+        curl -sg --noproxy '*' --max-time 0.5 "http://$home:$plain_port/metrics" | grep -q '^etcd_server_has_leader 1' || return 1
     done <"$scratch/members"
 }
 
-be() {
-    ETCDCTL_USER=$(cat "$scratch/logins/$1/user") ETCDCTL_PASSWORD=$(cat "$scratch/logins/$1/password")
-    export ETCDCTL_USER ETCDCTL_PASSWORD
+# Who asks: root by the certificate of this boot, a user by a password, or nobody.
+as_root() {
+    as_nobody
+    export ETCDCTL_CACERT="$room/tls/peer.crt" ETCDCTL_CERT="$room/tls/root.crt" ETCDCTL_KEY="$scratch/root.key"
 }
+
+as_user() { # NAME PASSWORD
+    as_nobody
+    export ETCDCTL_USER="$1" ETCDCTL_PASSWORD="$2"
+}
+
+as_nobody() { unset ETCDCTL_USER ETCDCTL_PASSWORD ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY; }
 
 # asks ENDPOINTS ARGUMENTS…: one question; its answer in $answer, its last complaint in $why.
 asks() {
@@ -155,31 +170,22 @@ asks() {
     return 1
 }
 
-# A login is a proposal: that it succeeds on a member means that the member has applied all before it.
-logs_in() { # ENDPOINT
-    asks "$1" get /requorum-login --keys-only && return 0
+# A read that is answered says that the member has applied all before it.
+reads() { asks "$1" get /requorum-login --keys-only; } # ENDPOINT
+
+# The question is settled: it was answered, or refused for good. A leader that changes is no refusal.
+settled() { # ENDPOINT
+    reads "$1" && return 0
     case $why in
-        *'authentication is not enabled'*)
-            [ "$kind" = salvage ] || return 1
-            unset ETCDCTL_USER ETCDCTL_PASSWORD
-            asks "$1" get /requorum-login --keys-only
-            return
-            ;;
-        *'ermission denied'*) why='' && return 0 ;;
+        *'ermission denied'*) why='' ;;
+        *'authentication failed'* | *'invalid user'* | *'user name is empty'*) ;;
+        *) return 1 ;;
     esac
-    return 1
 }
 
-# The question is settled: the login works, or it was refused for good. A leader that changes is no refusal.
-settled() {
-    logs_in "$1" && return 0
-    case $why in *'authentication failed'* | *'invalid user'* | *'not enabled'*) return 0 ;; esac
-    return 1
-}
-
-login() { # ROLE ENDPOINT: asks until that is settled; true if it works, else $why says why not
-    be "$1"
-    await 30 settled "$2" || [ -n "$why" ] || why='it was refused without a word'
+# Asks whoever we are now to be let in, until that is settled; true if so, else $why says why not.
+let_in() { # PLAIN ENDPOINT
+    await 30 settled "$1" || [ -n "$why" ] || why='it was refused without a word'
     [ -z "$why" ]
 }
 
@@ -213,14 +219,11 @@ saves() { # ENDPOINT
 }
 
 ask_salvage() {
-    first=$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
-    login root "$first" || fail "root does not log in: $why"
+    await 30 reads "$first" || fail "nothing can be read: $why"
     disarm "$first"
     await 20 saves "$first" || fail "the save failed: $(tail -n 1 "$scratch/etcdctl.log")"
     say '{"event": "saved"}'
-    for port in $(cut -d ' ' -f 3 "$scratch/members"); do
-        await 60 logs_in "$home:$port" || fail "a copy does not follow: $why"
-    done
+    follow 60
     pin "$first" ''
     event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
     # The hash that a backup recorded; not told where that revision is compacted, or was never reached.
@@ -232,17 +235,51 @@ ask_salvage() {
         fail "what was written is not there: its log ends before what its database holds"
 }
 
-ask_trial() {
-    first=$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
-    for role in root $(ls "$scratch/logins" | grep -vx root); do
-        login "$role" "$first"
-        say "{\"event\": \"login\", \"role\": \"$role\", \"why\": \"$why\"}"
-        [ "$role" != root ] || [ -z "$why" ] || exit 10 # all that follows is asked as root
-    done
-    be root
+follow() { # SECONDS: until every member has applied all that there was
     for port in $(cut -d ' ' -f 3 "$scratch/members"); do
-        await 30 logs_in "$home:$port" || fail "a member does not follow: $why"
+        await "$1" reads "https://$home:$port" || fail "a member does not follow: $why"
     done
+}
+
+# Whether authentication is on in this data: then nobody without a name is let in. Passwords mean nothing where it is
+# off, and etcd lets any of them in.
+tell_authentication() {
+    as_nobody
+    guarded=false
+    let_in "$plain_first" || guarded=true
+    case $why in '' | *'user name is empty'*) ;; *) fail "whether authentication is on is not told: $why" ;; esac
+    say "{\"event\": \"authentication\", \"answer\": $guarded}"
+    as_root
+}
+
+# Every role by its old password. Then a wrong one, of root and of everybody whose own was not seen to be right: it must
+# be refused, and etcd says then who has none at all.
+try_passwords() {
+    known=' '
+    for role in root $(ls "$scratch/logins" | grep -vx root); do
+        [ -e "$scratch/logins/$role/user" ] || continue
+        user=$(cat "$scratch/logins/$role/user")
+        as_user "$user" "$(cat "$scratch/logins/$role/password")"
+        if let_in "$plain_first" && [ "$user" != root ]; then known="$known$user "; fi
+        say "{\"event\": \"login\", \"role\": \"$role\", \"why\": \"$why\"}"
+    done
+    as_root
+    await 20 asks "$first" user list || fail "users: $why"
+    while IFS= read -r user; do
+        case $known in *" $user "*) continue ;; esac
+        as_user "$user" not-the-password
+        let_in "$plain_first" || :
+        say "{\"event\": \"wrong\", \"user\": \"$(printf '%s' "$user" | plain)\", \"why\": \"$why\"}"
+    done <<END
+$answer
+END
+    as_root
+}
+
+ask_trial() {
+    follow 30
+    tell_authentication
+    [ "$guarded" = false ] || try_passwords
     disarm "$first"
     pin "$first" "$(cat "$scratch/revision")"
     event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
@@ -255,12 +292,15 @@ ask_trial() {
 
 make_network
 check_tools
-make_certificate
+make_certificates
 start_all first
 await "$seconds" told_members || hindered "no copy answers its peers within $seconds s"
 start_all later
 await "$seconds" led || hindered "no leader within $seconds s"
 say '{"event": "leader"}'
-all=$(cut -d ' ' -f 3 "$scratch/members" | sed "s#^#$home:#" | paste -sd , -)
+first=https://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
+plain_first=http://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 4)
+all=$(cut -d ' ' -f 3 "$scratch/members" | sed "s#^#https://$home:#" | paste -sd , -)
+as_root
 "ask_$kind"
 say '{"event": "done"}'

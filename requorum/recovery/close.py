@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from requorum.cluster.authentication import Authentication
 from requorum.hosts.fleet import Machine
+from requorum.recovery import trial
 from requorum.refusal import Disproved, NothingToDo
 from requorum.run import facts, history
 from requorum.run.history import Birth, Told
@@ -46,6 +48,13 @@ def roles(run: Run) -> tuple[str, ...]:
         claim = f"every role has a password below {directory}"
         raise Disproved(claim, {host: "no role's password"}, "install the client configuration there, then run again")
     return found
+
+
+def authentication(run: Run) -> Authentication:
+    """How the run's own trial found it; on where it held none."""
+    asked = trial.ask_note(run.terms, run.mark.snapshot, trial.prefixes(run.terms))
+    (found,) = run.ask({"trial": asked}).values()
+    return found.authentication if found else Authentication()
 
 
 def alive(mark: Marker, births: Iterable[Birth]) -> Birth:

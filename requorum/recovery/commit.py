@@ -99,15 +99,16 @@ def summary(run: Run, progress: Progress) -> list[str]:
     taken = f"{source.kind}, taken {source.taken}, revision {_number(source.revision)}, {source.bytes:,} bytes"
     proven = f"{run.journal.assertions} assertions hold"
     if trial is not None and not trial.problem:
-        proven += (
-            f"; restored for trial, {trial.counts.get('', 0):,} keys are there at revision {trial.revision:,}, and the "
-            f"old passwords of {', '.join(progress.roles)} log in"
-        )
+        proven += f"; restored for trial, {trial.counts.get('', 0):,} keys are there at revision {trial.revision:,}"
+        if trial.authentication.on and progress.roles:
+            proven += f", and the old passwords of {', '.join(progress.roles)} log in"
+    unusual = progress.authentication.words
     lost = [f"{word} {_number(missing[word])}" for word in ("certain", "possible")]
     return [
         f"to be built  {run.inventory.cluster}: {members}",
         f"proven       {proven}",
         f"snapshot     {taken}, SHA-256 {source.sha256[:12]}…",
+        *([f"logins       {unusual}, and it will be so again"] if unusual else []),
         f"lost         writes: {', '.join(lost)}; {missing['why']}",
         (
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum.cluster import deephaven, etcd, etcdctl
+from requorum.cluster.authentication import Authentication
 from requorum.cluster.peers import PeerHash, ask_peer_hash
 from requorum.command import Command, act
 from requorum.hosts.fleet import Machine
@@ -29,7 +30,8 @@ from requorum.snapshots.snapshot import SnapshotError, Source
 @dataclass
 class Drill:
     """One drill. `cluster` and `etcd` (version) are the manifest's words, None without one; `login`: the lab's
-    passwords open the restored data. `unproven` are sentences for the report; `ended`: they are all."""
+    passwords open the restored data, or it needs none, as `authentication` says. `unproven` are sentences for the
+    report; `ended`: they are all."""
 
     source: Source
     contents: bolt.Contents
@@ -38,6 +40,7 @@ class Drill:
     skipped: tuple[Candidate, ...] = ()
     made: bool = True
     login: bool = False
+    authentication: Authentication = field(default_factory=Authentication)
     unproven: list[str] = field(default_factory=list)
     ended: bool = False
 
@@ -173,19 +176,17 @@ def login_is_tried(run: Run, exercise: Drill) -> None:
     """Whether the lab's passwords open the data; whether anybody is let in without one."""
     with_password = deephaven.etcdctl(run.inventory, "get", "/requorum", why="whether the lab's root may read")
     login = run.ask({"root": etcdctl.ask_login(with_password)})["root"]
-    exercise.login = login.outcome == "let in"
+    exercise.login = login.outcome in ("let in", "off")
+    exercise.authentication = Authentication(on=login.outcome != "off")
     if exercise.login:
         return
-    off = login.outcome == "off"
     run.settle(
         "the restored cluster answers a login: refused, let in, or authentication is off",
-        {run.terms.configuration_server: None if off or login.outcome == "refused" else login.words},
+        {run.terms.configuration_server: None if login.outcome in ("refused", "passwordless") else login.words},
         "read the members' journals: logging in needs quorum, so something else is wrong",
     )
-    exercise.unproven.append(
-        "that authentication keeps anybody out: it is off in this backup" if off else PASSWORDS,
-    )
     exercise.unproven += [
+        PASSWORDS,
         "the number of keys that expect asks for: reading needs a login",
         "that a write through each member is read from the others: writing needs a login",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
@@ -47,6 +48,11 @@ class Progress:
         if self.sources.source is not None:
             return self.sources.source.bytes
         return max((member.data_bytes for member in self.verdict.members), default=0) if self.verdict else 0
+
+    @property
+    def authentication(self) -> Authentication:
+        """How the trial found it, so that it must be so in the new cluster."""
+        return self.trial.authentication if self.trial else Authentication()
 
     def bump(self, run: Run) -> int:
         """By how much a restore raises revisions: etcd can, or cannot, on all new members."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import TypeAdapter
 
 from requorum.cluster import etcd, etcdctl, sandbox
+from requorum.cluster.authentication import NO_PASSWORD, Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import Action, Command, Copy, Result, act, act_long, look
@@ -32,7 +33,8 @@ KIND = "trial"
 class Trial:
     """What the trial found: `hash` of all members' data at `revision` (the bumped one where the tool bumps), `counts`
     of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
-    why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names."""
+    why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names.
+    `authentication` as it is in the data: as it was is how it must be."""
 
     snapshot: str
     revision: int
@@ -42,6 +44,7 @@ class Trial:
     roles: tuple[str, ...]
     problem: str = ""
     alarms: tuple[str, ...] = ()
+    authentication: Authentication = field(default_factory=Authentication)
 
 
 def scratch(terms: Terms) -> str:
@@ -140,11 +143,18 @@ def prefixes(terms: Terms) -> tuple[str, ...]:
 
 def problem(answers: Answers, members: int) -> str | None:
     """Why the trial is not good; None if it is. A refused password is named first: it is what people can mend."""
-    refused = [f"{role}: {why}" for role, why in answers.logins.items() if why]
+    refused = [f"{role}: {why}" for role, why in answers.logins.items() if why and NO_PASSWORD not in why]
     if refused:
         return f"an old password does not log in: {'; '.join(refused)}"
     if answers.failed:
         return answers.failed
+    if answers.authentication and not answers.wrong:
+        return "no wrong password was tried"
+    if let_in := [user for user, why in answers.wrong.items() if not why]:
+        return f"a wrong password lets in: {', '.join(let_in)}"
+    others = [user for user, why in answers.wrong.items() if NO_PASSWORD not in why]
+    if answers.authentication and not answers.logins and others:
+        return f"no role's old password is in the backup, and in this data these have one: {', '.join(others)}"
     if "CORRUPT" in answers.alarms:
         return "the alarm CORRUPT lies in this data: members held different data, and nobody knows whose it is"
     if len(answers.hashes) != members or len(set(answers.hashes.values())) != 1:
@@ -158,8 +168,18 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, members: int)
     if wrong is not None:
         return Trial(snapshot, 0, 0, {}, (), (), wrong)
     ((digest, _),) = set(answers.hashes.values())
-    counts = dict(zip(wanted, answers.counts, strict=True))
-    return Trial(snapshot, answers.revision, digest, counts, answers.users, answers.roles, alarms=answers.alarms)
+    return Trial(
+        snapshot,
+        answers.revision,
+        digest,
+        dict(zip(wanted, answers.counts, strict=True)),
+        answers.users,
+        answers.roles,
+        alarms=answers.alarms,
+        authentication=Authentication(
+            answers.authentication, tuple(sorted(user for user, why in answers.wrong.items() if NO_PASSWORD in why))
+        ),
+    )
 
 
 def note(terms: Terms, host: str, trial: Trial) -> Command:

@@ -67,6 +67,9 @@ def trial_is_good(run: Run, found: Trial | None, roles: tuple[str, ...]) -> None
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
     host = run.terms.member_hosts[0]
+    unusual = found.authentication.words
+    if unusual:
+        run.note(unusual)
     claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(roles)}"
     run.settle(claim, {host: found.problem or None}, _REMEDY)
     expect = run.inventory.expect

@@ -153,7 +153,7 @@ def _booted(
     terms, host, accepted = run.terms, survivors.gathering_host(found, len(configured)).host, run.options.accepted
     names = ", ".join(survivor.name for survivor in found)
     run.note(f"copies of {names} are started together on {host}, unseen by anybody")
-    run.do(survivors.gather(terms, found, host, _client(run)))
+    run.do(survivors.gather(terms, found, host))
     run.do(survivors.unpack(terms, host, found))
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
@@ -197,11 +197,3 @@ def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvage
     version = look(host, "etcd", "--version", why="whether it hashes as the backup's did", root=False)
     said = run.ask({host: Question(version, lambda answer: answer.stdout)})[host]
     return attempts.expected(rows, nothing.lineage, said)
-
-
-def _client(run: Run) -> str:
-    """Where the old passwords are: the run's backup of Step 2 once it exists, else that of an earlier run of the
-    incident, whose generator may have changed the live ones, else the live client configuration."""
-    backup, server = run.terms.client_backup, run.terms.configuration_server
-    there = facts.files(run, {server: (backup,)})[server]
-    return backup if there else facts.earlier_backups(run).get(server, run.inventory.deephaven.client_config)

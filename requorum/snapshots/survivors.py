@@ -221,11 +221,8 @@ def copy(terms: Terms, survivor: Survivor) -> list[Command]:
     ]
 
 
-def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) -> list[Action]:
-    """Brings all copies to `host`, and root's login with them.
-
-    `client` is the configuration server's client configuration that holds the old passwords.
-    """
+def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Action]:
+    """Brings all copies to `host`."""
     place = scratch(terms)
     plan: list[Action] = [*sandbox.make_room(host, place, terms.inventory.etcd.user)]
     for survivor in survivors:
@@ -234,15 +231,6 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, client: str) 
             why = f"the copy of {survivor.name} to where all are gathered"
             plan.append(Copy(archive, ((host, archive),), why, survivor.host))
             plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
-    plan += [
-        Copy(
-            f"{client}/root/{name}",
-            ((host, f"{place}/logins/root/{name}"),),
-            f"root's old {name}",
-            terms.configuration_server,
-        )
-        for name in ("user", "password")
-    ]
     return plan
 
 

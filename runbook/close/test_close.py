@@ -56,7 +56,7 @@ class TestClose:
 
     def test_given_every_old_password_logs_in(self, run: Run) -> None:
         """Every role of the client configuration; and none of them reads what it must not."""
-        cluster.old_passwords_log_in(run, close.roles(run))
+        cluster.old_passwords_log_in(run, close.roles(run), close.authentication(run))
 
     def test_given_no_old_member_serves_clients(self, run: Run) -> None:
         """Nobody is sent to what was before the run."""

@@ -108,8 +108,8 @@ class TestDrill:
             cluster.it_is_one_cluster(run, progress)
             cluster.hashes_are_equal(run, progress)
             cluster.keys_are_there(run, progress)
-            cluster.old_passwords_log_in(run, progress.roles)
-            cluster.wrong_password_is_refused(run, progress.roles)
+            cluster.old_passwords_log_in(run, progress.roles, exercise.authentication)
+            cluster.wrong_password_is_refused(run, progress.roles, exercise.authentication)
             cluster.writes_reach_everyone(run, progress.new_configs)
         exercise.unproven.append("that production's Deephaven works on it")
         exercise.ended = True

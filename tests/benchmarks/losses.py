@@ -83,7 +83,10 @@ class Bench:
 
     def gather(self) -> None:
         client = self._terms.inventory.deephaven.client_config
-        self._fleet.run(survivors.gather(self._terms, [self._survivor], self.node.name, client))
+        self._fleet.run(survivors.gather(self._terms, [self._survivor], self.node.name))
+        for name in ("user", "password"):  # to read back with
+            login = Nodes.read().configuration_server.get(f"{client}/root/{name}")
+            self.node.put(f"{self._place}/logins/root/{name}", login)
 
     def clear(self) -> None:
         self._fleet.run(survivors.clear(self._terms, [self.node.name]))

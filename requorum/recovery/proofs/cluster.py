@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from requorum.cluster import deephaven, etcd, etcdctl
+from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import Address, MemberConfig, address
-from requorum.cluster.etcdctl import Status
+from requorum.cluster.etcdctl import Login, Status
 from requorum.command import Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
@@ -280,33 +281,54 @@ def keys_are_there(run: Run, progress: Progress) -> None:
     )
 
 
-def old_passwords_log_in(run: Run, roles: Sequence[str]) -> None:
-    """Every role, with its own client configuration; a key outside its permissions stays closed to it."""
+def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) -> None:
+    """Every role, with its own client configuration; a key outside its permissions stays closed to it. Where
+    authentication `was` off, every role is let in as before, and no key is closed."""
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
         wrong = []
         for role in roles:
             user = machine.ask(deephaven.ask_user(machine.name, client, role))
-            outside = _key_outside(run, machine, user)
+            outside = _key_outside(run, machine, user) if was.on else None
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
             read = deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
-            login = machine.ask(etcdctl.ask_login(read))
-            if login.outcome not in ("let in", "denied"):
-                wrong.append(f"{role} ({user}): {login.words}")
-            elif outside and login.outcome != "denied":
-                wrong.append(f"{role} ({user}) may read {outside}, outside its permissions")
-        return "; ".join(wrong) or None
+            wrong.append(not_as_it_was(was, role, user, outside, machine.ask(etcdctl.ask_login(read))))
+        return "; ".join(filter(None, wrong)) or None
+
+    if not was.on:
+        _on_configuration_server(
+            run,
+            f"every role is let in without authentication, as before: {', '.join(roles)}",
+            probe,
+            "authentication is on in the new cluster, and was off in the data that was tried: do not turn Deephaven "
+            "on; retry the restore",
+            within=5,
+        )
+        return
 
     _on_configuration_server(
         run,
         f"every role's old password logs in, and opens no more than it may: {', '.join(roles)}",
         probe,
         "a password that is refused does not belong to this snapshot: compare the backup with the vendor's vault. "
-        "Where a role may read too much, authentication is off in the restored data, turn it on before Deephaven is; "
-        "or the role was granted too much",
+        "A role that may read too much was granted too much",
         within=5,
     )
+
+
+def not_as_it_was(was: Authentication, role: str, user: str, outside: str | None, login: Login) -> str | None:
+    """Pure: how a role's login differs from what the old data lets it do. `outside`: the key that was read, where it is
+    one that is closed to that user; None for any other."""
+    if not was.on:
+        return None if login.outcome in ("off", "let in") else f"{role} ({user}): {login.words}"
+    if login.outcome == "passwordless" and user in was.without_password:
+        return None  # a password lies there for a user who has none in etcd: it was refused before too
+    if login.outcome not in ("let in", "denied"):
+        return f"{role} ({user}): {login.words}"
+    if outside and login.outcome != "denied":
+        return f"{role} ({user}) may read {outside}, outside its permissions"
+    return None
 
 
 def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
@@ -320,25 +342,26 @@ def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
     return etcdctl.key_outside(permissions)
 
 
-def wrong_password_is_refused(run: Run, roles: Sequence[str]) -> None:
-    """With a copy of a role's client configuration that holds a wrong password."""
-    role = next((r for r in roles if r != "root"), roles[0])
+def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:
+    """With a copy of a role's client configuration that holds a wrong password; where authentication `was` off, nobody
+    asks for one, as before."""
+    role = next((r for r in roles if r != "root"), "root")
     scratch = probes.spoiled_login(run.terms)
     run.probe(probes.spoil_login(run.terms, role))
 
     def probe(machine: Machine) -> str | None:
         read = deephaven.etcdctl_as(run.inventory, scratch, "get", "/requorum", why="a wrong password is tried")
         login = machine.ask(etcdctl.ask_login(read))
-        if login.outcome == "refused":
+        if login.outcome in (("refused", "passwordless") if was.on else ("off", "let in")):
             return None
-        return "it was let in" if login.outcome == "let in" else f"another error: {login.words}"
+        return "it was let in" if login.outcome in ("off", "let in", "denied") else login.words
 
     try:
         _on_configuration_server(
             run,
-            f"a wrong password of {role} is refused",
+            f"a wrong password of {role} is refused" if was.on else "nobody is asked for a password, as before",
             probe,
-            "authentication is off in the restored data: turn it on before Deephaven is",
+            "authentication is not as it was in the data that was tried: do not turn Deephaven on; retry the restore",
         )
     finally:
         run.probe(probes.remove_spoiled_login(run.terms))

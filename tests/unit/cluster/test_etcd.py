@@ -137,6 +137,8 @@ READ = deephaven.etcdctl(LAB, "get", "/requorum", why="a read")
         (1, "Error: etcdserver: permission denied", "denied"),
         (1, "Error: etcdserver: authentication failed, invalid user ID or password", "refused"),
         (1, "Error: etcdserver: authentication is not enabled", "off"),
+        (0, '{"level":"warn","error":"desc = etcdserver: authentication is not enabled"}', "off"),
+        (1, "Error: auth: authentication failed, password was given for no password user", "passwordless"),
         (1, "Error: context deadline exceeded", "failed"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from requorum.cluster.authentication import Authentication
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Watch
 from requorum.recovery import commit
@@ -74,6 +75,16 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     assert "taken 2026-01-01T02:00:00Z, revision 230, 10,633,248 bytes" in said["snapshot"]
     assert "writes: certain 32, possible unknown; salvage failed: too old" in said["lost"]
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
+
+
+def test_data_that_lets_people_in_without_a_password_is_told(run: Run, progress: Progress) -> None:
+    progress.trial = replace(TRIAL, authentication=Authentication(on=False))
+    said = "\n".join(commit.summary(run, progress))
+    assert "authentication is off in this data" in said and "log in" not in said
+    progress.trial = replace(TRIAL, authentication=Authentication(without_password=("root", "viewer")))
+    assert "by client certificates alone: root, viewer, and it will be so" in "\n".join(commit.summary(run, progress))
+    progress.trial = TRIAL
+    assert "logins" not in "\n".join(commit.summary(run, progress))
 
 
 def test_what_a_host_said_is_shown_at_the_prompt_and_not_obeyed() -> None:

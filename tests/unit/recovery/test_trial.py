@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Copy
@@ -78,28 +81,65 @@ def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
 
 
 GOOD = {"a": (3, 7), "b": (3, 7), "c": (3, 7)}
+PROPER: dict[str, Any] = {"logins": {"root": ""}, "wrong": {"root": "Error: authentication failed"}}
+NONE = "Error: auth: authentication failed, password was given for no password user"
 
 
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        (Answers(hashes=GOOD, logins={"root": ""}), None),
+        (Answers(hashes=GOOD, **PROPER), None),
+        (Answers(hashes=GOOD, logins={"root": ""}), "no wrong password was tried"),
+        (Answers(hashes=GOOD, logins={"root": ""}, wrong={"root": ""}), "a wrong password lets in: root"),
+        (Answers(hashes=GOOD, logins={"root": "", "config": NONE}, wrong={"root": "no", "config": NONE}), None),
+        (Answers(hashes=GOOD, wrong={"root": NONE, "config": NONE}), None),
+        (Answers(hashes=GOOD, wrong={"root": NONE, "eve": "no"}), "no role's old password is in the backup, .* eve"),
+        (Answers(hashes=GOOD, authentication=False), None),
+        (Answers(hashes={"a": (3, 7)}, authentication=False), "different data"),
         (Answers(hashes=GOOD, logins={"config": "invalid"}), "an old password does not log in: config: invalid"),
         (Answers(failed="root does not log in: x", logins={"root": "x"}), "an old password does not log in: root: x"),
         (Answers(failed="no leader within 60 s"), "no leader within 60 s"),
-        (Answers(hashes={**GOOD, "c": (4, 7)}), "different data"),
-        (Answers(hashes={"a": (3, 7)}), "different data"),
-        (Answers(hashes=GOOD, alarms=("NOSPACE",)), None),
-        (Answers(hashes=GOOD, alarms=("CORRUPT",)), "the alarm CORRUPT lies in this data"),
+        (Answers(hashes={**GOOD, "c": (4, 7)}, **PROPER), "different data"),
+        (Answers(hashes={"a": (3, 7)}, **PROPER), "different data"),
+        (Answers(hashes=GOOD, alarms=("NOSPACE",), **PROPER), None),
+        (Answers(hashes=GOOD, alarms=("CORRUPT",), **PROPER), "the alarm CORRUPT lies in this data"),
     ],
 )
-def test_a_trial_is_good_when_all_members_agree_and_every_role_gets_in(answers: Answers, problem: str | None) -> None:
+def test_a_trial_is_good_when_all_members_agree_and_who_gets_in_is_as_the_data_has_it(
+    answers: Answers, problem: str | None
+) -> None:
     found = trial.problem(answers, 3)
-    assert found is None if problem is None else problem in str(found)
+    assert found is None if problem is None else re.search(problem, str(found))
+
+
+@pytest.mark.parametrize(
+    ("answers", "authentication"),
+    [
+        (Answers(revision=7, hashes=GOOD, counts=(20,), **PROPER), Authentication()),
+        (Answers(revision=7, hashes=GOOD, counts=(20,), authentication=False), Authentication(on=False)),
+        (
+            Answers(
+                revision=7, hashes=GOOD, counts=(20,), wrong={"root": "no", "b": NONE, "a": NONE}, logins={"x": ""}
+            ),
+            Authentication(without_password=("a", "b")),
+        ),
+    ],
+)
+def test_who_gets_in_is_kept_with_the_trial_and_an_older_note_had_only_passwords(
+    answers: Answers, authentication: Authentication
+) -> None:
+    found = trial.result("sha", ("",), answers, 3)
+    assert found.authentication == authentication
+    noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
+    assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) == found
+    older = json.loads(noted)
+    older.pop("authentication")
+    old = build.understood(trial.ask_note(terms(), "sha", ("",)), json.dumps(older))
+    assert old is not None and old.authentication == Authentication()
 
 
 def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
-    answers = Answers(revision=7, hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5))
+    answers = Answers(revision=7, hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5), **PROPER)
     found = trial.result("sha", ("", "/main"), answers, 3)
     assert found == Trial("sha", 7, 3, {"": 20, "/main": 5}, ("root",), ("root",))
     noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
@@ -113,7 +153,7 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
 
 
 def test_a_space_alarm_in_the_data_is_disarmed_after_the_restore_and_an_older_note_tells_of_none() -> None:
-    answers = Answers(revision=7, hashes=GOOD, counts=(20,), alarms=("NOSPACE",))
+    answers = Answers(revision=7, hashes=GOOD, counts=(20,), alarms=("NOSPACE",), **PROPER)
     found = trial.result("sha", ("",), answers, 3)
     (command,) = plan.disarm(terms(), found.alarms)
     assert (command.argv[-2:], command.changes, command.accept) == (("alarm", "disarm"), True, (0,))

@@ -1,0 +1,92 @@
+"""The isolated boot's program: who it is when it asks, and what it says of those who are let in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from requorum.cluster import sandbox
+
+# An etcd at its plain port, as far as names and passwords go. Whoever comes with two proofs of who he is is a mistake.
+ETCDCTL = r"""#!/bin/sh
+[ -z "${ETCDCTL_USER:-}" ] || [ -z "${ETCDCTL_CERT:-}" ] || { echo "Error: two proofs at once" >&2; exit 1; }
+[ -n "${ETCDCTL_USER:-}" ] || echo "${ETCDCTL_CERT##*/} $*" >>"$0.asked"
+case "$*" in
+    *--endpoints=https:*) [ "${ETCDCTL_CERT##*/} ${ETCDCTL_KEY##*/}" = "root.crt root.key" ] ||
+        { echo "Error: tls: certificate required" >&2; exit 1; } ;;
+    *) [ -z "${ETCDCTL_CERT:-}" ] || { echo "Error: a certificate at the plain port" >&2; exit 1; } ;;
+esac
+case "$*" in *'user list') printf 'root\nconfig\nviewer\nwith space\n'; exit ;; esac
+case "$*" in *--endpoints=https:*) exit ;; esac
+[ ! -e "$0.off" ] || exit 0
+case "${ETCDCTL_USER:-}:${ETCDCTL_PASSWORD:-}" in
+    :) echo "Error: etcdserver: user name is empty" >&2 ;;
+    root:right) exit 0 ;;
+    config:right) echo "Error: etcdserver: permission denied" >&2 ;;
+    viewer:*) echo "Error: auth: authentication failed, password was given for no password user" >&2 ;;
+    lax:*) exit 0 ;;
+    *) echo "Error: etcdserver: authentication failed, invalid user ID or password" >&2 ;;
+esac
+exit 1
+"""
+
+
+def asked(place: Path, play: str, logins: dict[str, str], off: bool = False) -> list[dict[str, object]]:
+    """What the program's own functions say, against that etcd. `logins`: role, which is its user too → password."""
+    tool = place / "etcdctl"
+    tool.write_text(ETCDCTL)
+    tool.chmod(0o755)
+    if off:
+        (place / "etcdctl.off").touch()
+    (place / "members").write_text("1 10.0.0.11 20001 30001 first\n")
+    for role, password in logins.items():
+        (place / "logins" / role).mkdir(parents=True)
+        (place / "logins" / role / "user").write_text(role)
+        (place / "logins" / role / "password").write_text(password)
+    (place / "logins").mkdir(exist_ok=True)
+    program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0].replace("await 30 ", "")
+    set_up = f"\necho $$ >{place}/1.pid; first=https://x:20001 plain_first=http://x:30001; as_root\n"
+    ended = subprocess.run(
+        ["sh", "-c", f"{program}\n{set_up}\n{play}", "isolation.sh", "trial", str(place), "nobody", "5"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PATH": f"{place}:{os.environ['PATH']}"},
+    )
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("off", [True, False])
+def test_whether_authentication_is_on_is_asked_by_nobody_at_the_plain_port(tmp_path: Path, off: bool) -> None:
+    assert asked(tmp_path, "tell_authentication", {}, off) == [{"event": "authentication", "answer": not off}]
+    assert (tmp_path / "etcdctl.asked").read_text().startswith(" --endpoints=http://x:30001")
+
+
+def test_every_old_password_is_tried_and_a_wrong_one_of_root_and_of_all_who_were_not_let_in(tmp_path: Path) -> None:
+    said = asked(tmp_path, "try_passwords", {"root": "right", "config": "right", "viewer": "any", "other": "no"})
+    logins = {event["role"]: event["why"] for event in said if event["event"] == "login"}
+    wrong = {event["user"]: event["why"] for event in said if event["event"] == "wrong"}
+    refused = "Error: etcdserver: authentication failed, invalid user ID or password"
+    none = "Error: auth: authentication failed, password was given for no password user"
+    assert logins == {"root": "", "config": "", "viewer": none, "other": refused}
+    assert wrong == {"root": refused, "viewer": none, "with space": refused}
+
+
+def test_a_refused_root_does_not_hide_who_else_is_refused(tmp_path: Path) -> None:
+    said = asked(tmp_path, "try_passwords", {"root": "no", "config": "no"})
+    assert [event["role"] for event in said if event["event"] == "login" and event["why"]] == ["root", "config"]
+
+
+def test_what_it_says_of_authentication_is_read() -> None:
+    said = (
+        '{"event": "authentication", "answer": false}\n{"event": "login", "role": "a", "why": "x"}\n'
+        '{"event": "wrong", "user": "b", "why": "y"}\n{"event": "done"}\n'
+    )
+    answers = sandbox.parse(said, "", [])
+    assert (answers.authentication, answers.logins, answers.wrong) == (False, {"a": "x"}, {"b": "y"})
+    assert sandbox.parse('{"event": "done"}', "", []).authentication, "on, unless it was said to be off"
