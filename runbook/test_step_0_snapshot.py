@@ -78,6 +78,8 @@ class TestStep0Snapshot:
         found = progress.sources.source = choice.in_step_0(run, progress.sources, progress.verdict)
         if found:
             run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
+            if found.authentication and found.authentication.words:
+                run.note(f"{found.path}: {found.authentication.words}")
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """Free disk for the snapshot and for the restored data, several times over."""

@@ -60,4 +60,4 @@ class TestStep2Generate:
 
     def test_then_every_old_password_logs_in_to_the_trial(self, run: Run, progress: Progress) -> None:
         """All members hold the same data, with the keys to expect; what is found here, Step 5 must find again."""
-        trials.trial_is_good(run, progress.trial, progress.roles)
+        trials.trial_is_good(run, progress)

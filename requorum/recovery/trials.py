@@ -10,6 +10,7 @@ from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
 from requorum.run.marker import BASE
 from requorum.run.run import Run
+from requorum.snapshots import anew, files
 
 
 class TrialError(Refusal):
@@ -62,14 +63,20 @@ def _there_is_room(run: Run, host: str, size: int) -> None:
     run.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
 
 
-def trial_is_good(run: Run, found: Trial | None, roles: tuple[str, ...]) -> None:
-    """Every old password logged in, all members hold the same data, with as many keys as the inventory expects."""
+def trial_is_good(run: Run, progress: Progress) -> None:
+    """Every old password logged in, all members hold the same data, with as many keys as the inventory expects. Without
+    authentication only where the newest backup had none either."""
+    found, roles = progress.trial, progress.roles
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
     host = run.terms.member_hosts[0]
     unusual = found.authentication.words
     if unusual:
         run.note(unusual)
+    data = progress.sources
+    lineage, rows = data.chosen.lineage or data.family.lost, files.noted(run.inventory)
+    if not found.problem:
+        anew.refuse_left_open(run, "the trial", found.authentication.on, lineage, rows)
     claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(roles)}"
     run.settle(claim, {host: found.problem or None}, _REMEDY)
     expect = run.inventory.expect

@@ -69,6 +69,35 @@ def last_is_another(rows: Iterable[Candidate], lineage: Lineage) -> Candidate | 
     return last if last and last.note and last.note.another else None
 
 
+def left_open(on: bool, lineage: Lineage | None, rows: Iterable[Candidate]) -> str | None:
+    """What shows that data without authentication is another history: the newest backup of its lineage that tells had
+    it on. None where it is the same history, as far as anybody knows."""
+    told = [row for row in rows if row.note and row.note.authentication is not None]
+    newest = None if on or lineage is None else ranking.newest(told, lineage)
+    if newest is None or newest.note is None or not newest.note.authentication:
+        return None
+    return (
+        f"authentication is off in it, and by its manifest the backup {newest.path}, taken {newest.taken}, had it on: "
+        "it is another history"
+    )
+
+
+def refuse_left_open(run: Run, where: str, on: bool, lineage: Lineage | None, rows: Iterable[Candidate]) -> None:
+    """Raises for data of another history, unless it was named or the operator's word was given. `where` it lies."""
+    found, accepted = left_open(on, lineage, rows), run.options.accepted
+    if found is None:
+        return
+    if accepted.has(WORD) or run.options.names_data:
+        run.note(f"{where}: {found}; taken on your word")
+        return
+    raise Refusal(
+        where,
+        found,
+        f"name the data to restore (--snapshot=FILE), or if it was turned off on purpose since: "
+        f"pytest runbook --hosts={run.options.hosts} {accepted.option(WORD)}",
+    )
+
+
 def placed(note: Manifest, rows: Sequence[Candidate], accepted: bool) -> tuple[Manifest, Anew | None]:
     """The manifest with the history that its backup belongs to: marked as another one until the operator's word makes
     that the cluster's own. `rows`: the backups before it."""

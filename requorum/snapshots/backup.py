@@ -362,12 +362,17 @@ def there_is_room_here(run: Run, tonight: Tonight) -> None:
 
 
 def the_part_is_whole(run: Run, tonight: Tonight) -> None:
-    """Its own SHA-256, and the revision that etcd has read on the host. A bad part is removed."""
+    """Its own SHA-256, and the revision that etcd has read on the host. A bad part is removed; the manifest of
+    a good one tells whether authentication was on."""
     part = tonight.vault.part(tonight.kept.taken)
     try:
         snapshot.verify(part)
-        revision = bolt.read(part).revision
-        found = None if revision == tonight.kept.revision else f"revision {revision}"
+        contents = bolt.read(part)
+        found = None if contents.revision == tonight.kept.revision else f"revision {contents.revision}"
+        if contents.authentication:
+            tonight.note = replace(tonight.kept, authentication=contents.authentication.on)
+            if was_on := anew.left_open(contents.authentication.on, tonight.kept.lineage, files.noted(run.inventory)):
+                run.note(f"this backup: {was_on}")
     except (SnapshotError, bolt.BoltError) as error:
         found = error.what if isinstance(error, SnapshotError) else str(error)
     if found:

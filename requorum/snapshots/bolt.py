@@ -1,4 +1,4 @@
-"""A snapshot's own contents, read on the operator's machine without etcd: its revision and its members.
+"""A snapshot's own contents, read on the operator's machine without etcd: its revision, members and users.
 
 A snapshot is a bbolt file: pages of a B+ tree, two meta pages in front, of which the newer valid one counts. Only what
 telling snapshots apart needs is read, a page at a time. Nothing is written, and what `verify` has not proven whole is
@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from requorum.cluster.authentication import Authentication
+
 MAGIC = 0xED0CDAED
+PASSWORD = 2  # the number of etcd's field for a user's hash: absent or empty where there is no password
 BRANCH, LEAF = 0x01, 0x02
 DEEPEST = 64  # levels of a tree that no real one has
 _PAGE = struct.Struct("<QHHI")  # number, flags, elements, pages it overflows into
@@ -38,10 +41,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Contents:
-    """`revision` of the newest entry, 0 in an empty store; `members` of the cluster that it was taken from."""
+    """`revision` of the newest entry, 0 in an empty store; `members` of the cluster that it was taken from.
+    `authentication`: None where it does not tell."""
 
     revision: int
     members: tuple[Member, ...]
+    authentication: Authentication | None = None
 
 
 def read(path: Path) -> Contents:
@@ -56,9 +61,48 @@ def contents(file: BinaryIO, path: Path) -> Contents:
         tree = _Tree(file)
         last = tree.last_key(b"key")
         members = tuple(_member(key, value) for key, value in tree.items(b"members"))
+        authentication = _authentication(tree)
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise BoltError(f"{path} is not laid out as an etcd database: {error}") from None
-    return Contents(int.from_bytes(last[:8], "big") if last else 0, members)
+    return Contents(int.from_bytes(last[:8], "big") if last else 0, members, authentication)
+
+
+def _authentication(tree: _Tree) -> Authentication | None:
+    """As etcd's auth store keeps it; every etcd makes these buckets when it starts."""
+    if not tree.has(b"auth"):
+        return None
+    on = dict(tree.items(b"auth")).get(b"authEnabled") == b"\x01"
+    users = ((key, dict(_fields(value))) for key, value in tree.items(b"authUsers"))
+    return Authentication(on, tuple(sorted(key.decode() for key, user in users if not user.get(PASSWORD))))
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Number and value of each field of a protobuf message. Raises `ValueError` for anything else."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            if at >= len(message) or shift > 63:
+                raise ValueError("a number without end")
+            byte = message[at]
+            value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = number()
+        if tag & 7 == 0:
+            yield tag >> 3, number()
+        elif tag & 7 == 2:
+            length = number()
+            if at + length > len(message):
+                raise ValueError("a field beyond its message")
+            at += length
+            yield tag >> 3, message[at - length : at]
+        else:
+            raise ValueError(f"a field of kind {tag & 7}")
 
 
 def _member(key: bytes, value: bytes) -> Member:
@@ -75,6 +119,9 @@ class _Tree:
         self._left = 4 * (self._end // 512 + 8)  # pages that may be read: a damaged tree can go in circles
         self._size, root = self._meta()
         self._buckets = dict(self._walk(self._page(root)))
+
+    def has(self, bucket: bytes) -> bool:
+        return bucket in self._buckets
 
     def items(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values of a bucket in the order of their keys; nothing where there is no such bucket."""

@@ -210,6 +210,9 @@ def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") ->
 
     A run that is carried on goes by the age that the backup had when that run began: nobody wrote since.
     """
+    source = chosen.source if chosen else None
+    if source and source.authentication:
+        anew.refuse_left_open(run, source.path, source.authentication.on, source.lineage, files.noted(run.inventory))
     age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
     if chosen is None or age is None or run.options.accepted.has("backup"):
         return

@@ -31,7 +31,8 @@ class Manifest:
     many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one.
     `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
     how many such ones the operator's word had made the lineage's own by then. `lived`: it is of a cluster whose run was
-    never closed, and somebody else had written into it."""
+    never closed, and somebody else had written into it. `authentication`: whether it was on; None where it is not told,
+    as in older manifests."""
 
     cluster: str
     sha256: str
@@ -48,6 +49,7 @@ class Manifest:
     history: int = 0
     another: bool = False
     lived: bool = False
+    authentication: bool | None = None
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -81,6 +83,7 @@ def read(snapshot: Path) -> Manifest | None:
         if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")) or (
             type(data.get("history", 0)) is not int
             or any(type(data.get(name, False)) is not bool for name in ("another", "lived"))
+            or data.get("authentication") not in (None, True, False)
         ):
             raise ValueError("a number that is none")
         return Manifest(**{**data, "lineage": lineage, "fingerprint": fingerprint, "number": number})

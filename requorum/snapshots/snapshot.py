@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from requorum.cluster.authentication import Authentication
 from requorum.cluster.lineage import Lineage
 from requorum.hosts import packed
 from requorum.hosts.packed import PackedError
@@ -48,7 +49,8 @@ class Source:
 
     `revision` and `keys` are `snapshot status`' words, known once a host has looked at it. `bumps` is what our own runs
     added to the revision. `fingerprint` is the manifest's, where it has one. `packed`: how the file is compressed,
-    empty where it is not; `sha256` and `bytes` are those of the plain snapshot.
+    empty where it is not; `sha256` and `bytes` are those of the plain snapshot. `authentication` as it is in the data,
+    where a file on this machine tells.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class Source:
     bumps: int = 0
     fingerprint: Fingerprint | None = None
     packed: str = ""
+    authentication: Authentication | None = None
 
 
 class Sink(Protocol):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster.authentication import Authentication
 from requorum.snapshots import bolt
 
 PAGE = 4096
@@ -87,4 +88,53 @@ def test_any_flipped_byte_gives_contents_or_a_clear_error(path: Path, at: int, b
 def test_anything_else_is_refused(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(bolt.BoltError):
+        bolt.read(path)
+
+
+def user(name: bytes, password: bytes | None, *, no_password: bool = False) -> tuple[bytes, bytes, int]:
+    """As etcd keeps it: name, hash, a role, options; what is empty is left out."""
+    parts = [(1, name), *([(2, password)] if password else []), (3, b"root")]
+    parts += [(4, b"\x08\x01")] if no_password else []
+    return name, b"".join(bytes([number << 3 | 2, len(value)]) + value for number, value in parts), 0
+
+
+def guarded(enabled: list[tuple[bytes, bytes, int]], users: list[tuple[bytes, bytes, int]]) -> bytes:
+    """A database with these buckets, inline."""
+    auth, names = (struct.pack("<QQ", 0, 0) + leaf(0, items)[:600] for items in (enabled, users))
+    buckets = [(b"auth", auth, 1), (b"authUsers", names, 1), (b"key", struct.pack("<QQ", 4, 0), 1)]
+    return b"".join([meta(0, 99, 1), meta(1, 3, 2), bytes(PAGE), leaf(3, buckets), leaf(4, [(revision(7), b"x", 0)])])
+
+
+HASH = b"$2a$10$" + b"x" * 53
+
+
+@pytest.mark.parametrize(
+    ("enabled", "users", "found"),
+    [
+        ([(b"authEnabled", b"\x01", 0)], [user(b"dh", HASH), user(b"root", HASH)], Authentication()),
+        ([(b"authEnabled", b"\x00", 0)], [user(b"root", HASH)], Authentication(on=False)),
+        ([], [], Authentication(on=False)),
+        (
+            [(b"authEnabled", b"\x01", 0), (b"authRevision", b"\x00" * 8, 0)],
+            [user(b"dh", None, no_password=True), user(b"root", HASH), user(b"x", None)],
+            Authentication(without_password=("dh", "x")),
+        ),
+    ],
+)
+def test_whether_authentication_is_on_and_who_has_no_password_is_read(
+    path: Path,
+    enabled: list[tuple[bytes, bytes, int]],
+    users: list[tuple[bytes, bytes, int]],
+    found: Authentication,
+) -> None:
+    path.write_bytes(guarded(enabled, users))
+    assert bolt.read(path).authentication == found
+    path.write_bytes(database([1, 2]))
+    assert bolt.read(path).authentication is None, "a database without these buckets does not tell"
+
+
+@given(value=st.binary(max_size=40))
+def test_a_user_that_is_no_message_gives_an_answer_or_a_clear_error(path: Path, value: bytes) -> None:
+    path.write_bytes(guarded([], [(b"u", value, 0)]))
+    with contextlib.suppress(bolt.BoltError):
         bolt.read(path)
