@@ -39,7 +39,8 @@ class TestStep2Generate:
         server, query = facts.listings(run, facts.archives_to_read(run))
         roles = progress.roles
         configuration.every_role_has_an_old_password(run, roles, server + query)
-        run.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(run)))
+        uninstalled = not facts.new_configuration_is_installed(run)
+        run.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(run), uninstalled))
         run.do(plan.put_live_passwords(terms, roles))
 
     def test_then_every_server_number_is_present(self, run: Run, progress: Progress) -> None:

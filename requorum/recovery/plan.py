@@ -116,18 +116,25 @@ def generate(terms: Terms, existing: Sequence[str]) -> list[Command]:
 
 
 def put_old_passwords(
-    terms: Terms, roles: Sequence[str], server: list[Entry], query: list[Entry], existing: Sequence[str]
+    terms: Terms,
+    roles: Sequence[str],
+    server: list[Entry],
+    query: list[Entry],
+    existing: Sequence[str],
+    uninstalled: bool = False,
 ) -> list[Command]:
     """Makes `server.tgz` and `query.tgz` with the old passwords from what was generated; unpacks both for reading.
 
-    `roles` are those with a password in the backup.
+    `roles` are those with a password in the backup. `uninstalled`: nothing of it is installed yet, so that a password
+    may have been corrected in the backup, and finished archives are made again from what was generated.
     """
     host = terms.configuration_server
     plan: list[Command] = []
     for name, entries in (("server", server), ("query", query)):
         final, work = terms.place(f"{name}.tgz"), terms.place(f"patch/{name}")
-        if final not in existing:
-            plan += archive.unpack(host, terms.place(f"{name}.generated.tgz"), work)
+        generated = terms.place(f"{name}.generated.tgz")
+        if final not in existing or (uninstalled and generated in existing):
+            plan += archive.unpack(host, generated, work)
             plan += _put_passwords(terms, roles, work)
             plan += archive.repack(host, work, archive.top_level(entries), final)
         plan += archive.unpack(host, final, terms.place(f"read/{name}"))

@@ -45,9 +45,9 @@ def hold(run: Run, progress: Progress) -> Trial:
 
 
 _REMEDY = (
-    "nothing was committed yet. Where a password is refused: the passwords in the backup below client.before on the "
-    "configuration server do not belong to this snapshot; put the right one there on every Deephaven host, or name "
-    "another snapshot with --snapshot=FILE, then run again"
+    "nothing was committed yet. Where a password is refused, it does not belong to this snapshot: put the right one "
+    "into {backup}/ROLE/password on every Deephaven host that has that role, from the vendor's vault or an older "
+    "client.before, or name another snapshot with --snapshot=FILE, then run again"
 )
 
 
@@ -78,7 +78,7 @@ def trial_is_good(run: Run, progress: Progress) -> None:
     if not found.problem:
         anew.refuse_left_open(run, "the trial", found.authentication.on, lineage, rows)
     claim = f"restored and booted in isolation, the snapshot lets every role in: {', '.join(roles)}"
-    run.settle(claim, {host: found.problem or None}, _REMEDY)
+    run.settle(claim, {host: found.problem or None}, _REMEDY.format(backup=run.terms.client_backup))
     expect = run.inventory.expect
     wrong = [] if found.counts[""] >= expect.min_keys else [f"{found.counts['']} keys in all"]
     for prefix, span in expect.prefixes.items():

@@ -73,6 +73,13 @@ def ask_healthiest(inventory: Inventory) -> Question[Status]:
         try:
             statuses, states = etcdctl.parse_status(status.stdout), etcdctl.parse_health(health.stdout)
         except EtcdError:
+            if any("authentication failed" in text for text in (health.stdout, health.stderr, status.stderr)):
+                client = inventory.deephaven.client_config
+                raise BackupError(
+                    f"{health.command.host}:{client}/root/password",
+                    "etcd refuses this password",
+                    "put the one that belongs to etcd's data there on every Deephaven host; a recovery needs it too",
+                ) from None
             raise BackupError(
                 health.command.host,
                 f"no member answers an authenticated user: {health.words}",

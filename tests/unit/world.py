@@ -173,5 +173,6 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "endpoint health": lambda c: (0, json.dumps([{"endpoint": e, "health": True} for e in _asked(c)])),
     "endpoint status": lambda c: (0, json.dumps([status(e) for e in _asked(c)])),
     "endpoint hashkv": lambda c: (0, json.dumps([digest(e) for e in _asked(c)])),
+    "get /requorum": lambda c: (1, "", "Error: etcdserver: permission denied\n"),
     "--keys-only": lambda c: (0, json.dumps({"count": 21_640})),
 }

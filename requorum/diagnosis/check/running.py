@@ -21,13 +21,12 @@ from requorum.diagnosis.check.check import (
     told,
     unknown,
 )
+from requorum.diagnosis.check.logins import PATIENT, root_is_refused
 from requorum.diagnosis.check.members import ask_addresses, ask_size, metrics, old, sees_leader
 from requorum.run import history, marker
 from requorum.run.terms import Terms
 from requorum.snapshots import anew
 
-# A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.
-PATIENT = ("--dial-timeout=20s", "--command-timeout=20s")
 NOBODY = "no member answers an authenticated user"
 
 
@@ -125,6 +124,8 @@ def _endpoints(seen: Seen) -> dict[str, str]:
 
 def judge_health(seen: Seen, subject: str) -> Ruling:
     said = _said(seen)
+    if not healthy(seen) and root_is_refused(seen):
+        return unknown("etcd refuses root's password")
     if not said:
         return Ruling(Verdict.FAILS, f"{NOBODY}: {'; '.join(seen.refused('health', subject).values())}")
     sick = {host: said.get(endpoint, "no answer") for endpoint, host in _endpoints(seen).items()}

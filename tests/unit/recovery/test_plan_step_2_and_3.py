@@ -170,6 +170,12 @@ class TestPuttingOldPasswordsBack:
             f"infra-1: {SHORT} install -m 600 {FINAL[0]} {ARCHIVE}",
         ]
 
+    def test_until_they_are_installed_finished_archives_are_made_again_from_what_was_generated(self) -> None:
+        again = lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, (*GENERATED, *FINAL), True))
+        assert again == lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, ()))
+        tidied = lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, FINAL, True))
+        assert tidied == lines(plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, FINAL))
+
     def test_a_password_goes_from_file_to_file_and_never_through_a_command_line(self) -> None:
         plans = plan.put_old_passwords(build.terms(), ROLES, SERVER, QUERY, ())
         moved = [c for c in plans if "old password" in c.why]

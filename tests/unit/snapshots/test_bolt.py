@@ -133,6 +133,13 @@ def test_whether_authentication_is_on_and_who_has_no_password_is_read(
     assert bolt.read(path).authentication is None, "a database without these buckets does not tell"
 
 
+@pytest.mark.parametrize("value", [b"\x12\x7f$2a", b"\x12", b"\x80" * 12, b"\x15\x00\x00\x00\x00"])
+def test_a_user_that_is_cut_off_is_an_error(path: Path, value: bytes) -> None:
+    path.write_bytes(guarded([], [(b"u", value, 0)]))
+    with pytest.raises(bolt.BoltError):
+        bolt.read(path)
+
+
 @given(value=st.binary(max_size=40))
 def test_a_user_that_is_no_message_gives_an_answer_or_a_clear_error(path: Path, value: bytes) -> None:
     path.write_bytes(guarded([], [(b"u", value, 0)]))

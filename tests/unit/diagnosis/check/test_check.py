@@ -62,6 +62,7 @@ def test_a_spare_answers_lets_us_in_and_keeps_time_and_more_is_not_asked_of_it()
     assert [case.check.name for case in cases if case.subject == "spare-1"] == ["ssh", "sudo", "clock"]
 
 
+REFUSED: Answer = (1, "", "Error: etcdserver: authentication failed, invalid user ID or password\n")
 FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ("etcd-1", "commands", "-perm /111", (0, ""), "missing: /usr/illumon/latest/bin/unpack_etcd_server.sh"),
     ("etcd-1", "commands", 'command -v "$tool"', (0, "curl\n"), "missing: curl"),
@@ -153,6 +154,8 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         "etcd-2: deadline exceeded",
     ),
     (CLUSTER, "health", "endpoint health", (1, "", "Error: no endpoint"), "no member answers an authenticated user"),
+    (CLUSTER, "logins", "get /requorum", REFUSED, "root: Error: etcdserver: authentication failed"),
+    (CLUSTER, "logins", "get /requorum", (1, "", "Error: context deadline exceeded"), "root: Error: context deadline"),
     (
         CLUSTER,
         "one cluster",
@@ -233,6 +236,42 @@ def test_an_unfinished_run_is_named() -> None:
     back: list[tuple[str, str, Answer]] = [("query-1", "run.json", (0, text)), undone]
     assert not fails(World(says=back))
     assert "cannot be read" in fails(World(says=[("query-1", "run.json", (0, "{"))]))[CLUSTER, "unfinished run"]
+
+
+@pytest.mark.parametrize(
+    "unhealthy",
+    [
+        (1, "", "Error: unhealthy cluster"),
+        (1, world.health({f"0.0.1{n}": "etcdserver: authentication failed" for n in (1, 2, 3)}), ""),
+    ],
+)
+def test_a_root_whose_password_is_refused_is_one_finding_and_no_reason_to_recover(unhealthy: Answer) -> None:
+    of = World(says=[("infra-1", "get /requorum", REFUSED), ("infra-1", "endpoint health", unhealthy)])
+    assert list(fails(of)) == [(CLUSTER, "logins")]
+    finding = of.findings()[CLUSTER, "logins"]
+    assert f"{build.CLIENT}/ROLE/password" in finding.remedy and "pytest runbook --hosts" not in finding.remedy
+    assert of.findings()[CLUSTER, "health"].found == "etcd refuses root's password"
+
+
+def test_nobody_is_refused_where_nobody_can_log_in() -> None:
+    of = World(says=[(f"etcd-{n}", "/metrics", (0, "etcd_server_has_leader 0\n")) for n in (1, 2, 3)])
+    assert of.findings()[CLUSTER, "logins"].verdict == "unknown"
+
+
+@pytest.mark.parametrize(("was_on", "verdict"), [(True, "fails"), (False, "holds"), (None, "holds")])
+def test_authentication_that_is_off_is_in_order_unless_the_newest_backup_had_it_on(
+    was_on: bool | None, verdict: str
+) -> None:
+    off: Answer = (0, "", '{"error":"desc = etcdserver: authentication is not enabled"}')
+    backups = (noted(0, lineage=Lineage(build.TOKEN), authentication=was_on),)
+    of = World(says=[("infra-1", "get /requorum", off)], seen={"backups": backups})
+    assert of.findings()[CLUSTER, "logins"].verdict == verdict
+
+
+def test_a_role_without_a_password_in_etcd_is_named_and_in_order() -> None:
+    bare: Answer = (1, "", "Error: auth: authentication failed, password was given for no password user")
+    finding = World(says=[("infra-1", "get /requorum", bare)]).findings()[CLUSTER, "logins"]
+    assert (finding.verdict, finding.found) == ("holds", "let in: root; without a password in etcd: root")
 
 
 def test_advisories_are_told_and_do_not_fail() -> None:
