@@ -146,12 +146,12 @@ def _backups(run: Run, terms: Terms) -> list[Manifest]:
 # -- in Step 0 ---------------------------------------------------------------------------------------------------
 
 
-def living(run: Run, marks: Mapping[str, Marker | None], outlived: Outlived) -> dict[str, Birth]:
+def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived) -> dict[str, Birth]:
     """Token → the birth, as one that Deephaven has written into, of each cluster whose run never came so far, and into
     which somebody wrote nevertheless: people finished it, so that its disks and backups count."""
     told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
     births = history.furthest(birth for on_host in told.values() for birth in on_host)
-    under_way = {mark.token: mark for mark in filter(None, marks.values())}
+    under_way = {mark.token: mark for mark in marker.known_runs(marks, outlived).values()}
     for mark in under_way.values():
         births.setdefault(mark.token, Birth(mark.token, mark.run, mark.phase, mark.snapshot, None, 0))
     installed = {c.token for c in facts.old_configs(run, run.terms.etcd_hosts).values() if c}

@@ -182,7 +182,7 @@ def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME", outlived: 
 
 def to_roll_back(marks: dict[str, Marker | None], outlived: Outlived = NOTHING) -> Marker | None:
     """The run that a rollback undoes: the one under way, else the newest that any host knows; None without any mark."""
-    runs = _runs(marks, outlived)
+    runs = known_runs(marks, outlived)
     return _under_way(marks, outlived) or (runs[max(runs)] if runs else None)
 
 
@@ -192,7 +192,7 @@ def left_behind(marks: dict[str, Marker | None], outlived: Outlived) -> tuple[Ma
     Its save, if it needed one, was made then. None, and no hosts, where there is no such run, or where a later one has
     changed the cluster and was not rolled back.
     """
-    runs = _runs(marks, outlived)
+    runs = known_runs(marks, outlived)
     standing = {r for r, m in runs.items() if (m.phase > Phase.OPEN or m.undone) and m.undone is not Undone.ROLLED_BACK}
     newest = max(standing | (set(outlived.reached) - outlived.rolled_back), default="")
     for run in sorted((run for run in runs if run > newest), reverse=True):
@@ -209,7 +209,7 @@ def _is_left(host: str, mark: Marker, outlived: Outlived) -> bool:
 
 
 def _under_way(marks: dict[str, Marker | None], outlived: Outlived) -> Marker | None:
-    runs = _runs(marks, outlived)
+    runs = known_runs(marks, outlived)
     unmarked = {run for run, phase in outlived.reached.items() if phase is Phase.DONE and run not in runs}
     closed = max({run for run, mark in runs.items() if mark.closed} | unmarked | outlived.rolled_back, default="")
     begun = [mark for mark in runs.values() if (mark.phase > Phase.OPEN or mark.undone) and mark.run > closed]
@@ -227,7 +227,7 @@ def _under_way(marks: dict[str, Marker | None], outlived: Outlived) -> Marker | 
     return begun[0] if begun else None
 
 
-def _runs(marks: dict[str, Marker | None], outlived: Outlived) -> dict[str, Marker]:
+def known_runs(marks: dict[str, Marker | None], outlived: Outlived) -> dict[str, Marker]:
     """Each run that any host knows, at the furthest phase, and at the furthest that its rollback got."""
     found: dict[str, Marker] = {}
     for mark in filter(None, marks.values()):
@@ -245,7 +245,7 @@ def _raised(mark: Marker, outlived: Outlived) -> Marker:
 def refuse_forgotten_old_members(marks: dict[str, Marker | None], wanted: str, outlived: Outlived = NOTHING) -> None:
     """Raises `MarkerError` where Deephaven was turned on already with the very members that are to be built: quorum
     and data would be looked for on the machines from before. `wanted`: the members, as a mark spells them."""
-    runs = _runs(marks, outlived).values()
+    runs = known_runs(marks, outlived).values()
     built = [m for m in runs if m.phase >= Phase.POWERING_ON and m.undone is Undone.NO]
     newest = max(built, key=lambda mark: mark.run, default=None)
     if newest is not None and newest.members == wanted:

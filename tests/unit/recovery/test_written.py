@@ -24,7 +24,7 @@ from requorum.refusal import Disproved
 from requorum.run import facts, history
 from requorum.run.dryrun import Planning
 from requorum.run.history import Birth
-from requorum.run.marker import Outlived, Phase, Undone
+from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import beginning, manifest, sources
 from requorum.snapshots.beginning import Beginning, Proven
 from requorum.snapshots.manifest import Manifest
@@ -397,7 +397,7 @@ def test_what_was_rolled_back_lives_no_more(tmp_path: Path) -> None:
     run = planning(tmp_path, hosts)
     run.acts, run.probe = True, hosts.run  # type: ignore[method-assign,assignment]
     assert written.living(run, {}, Outlived(undone={"etcd-1": frozenset({build.RUN})})) == {}
-    undone = {"etcd-1": replace(MARK, undone=Undone.BEGUN)}
+    undone: dict[str, Marker | None] = {"etcd-1": replace(MARK, undone=Undone.BEGUN), "etcd-2": MARK}
     assert written.living(run, undone, Outlived()) == {}
     assert written.living(run, {}, Outlived()) == {build.TOKEN: LIVED}, "its mark was moved away"
 
