@@ -6,8 +6,10 @@ import pytest
 
 from compose import etcd_client
 from compose.nodes import on_each
-from tests.lab import procedures
+from requorum.snapshots import manifest
+from tests.lab import plans, procedures
 from tests.lab.rehearsal import Rehearsal
+from tests.lab.test_close import turn_deephaven_on
 from tests.lab.test_rollback import ETCDCTL, assert_equal, assert_rolled_back, cut, listing, roll_back
 
 pytestmark = pytest.mark.matrix
@@ -54,3 +56,27 @@ def test_a_cluster_that_is_down_is_thrown_away_only_by_word_where_somebody_wrote
     loss = discarded.summary["data_loss"]
     assert (loss["certain"], loss["possible"]) == (1, None), loss
     assert_equal(before, listing(rehearsal))
+
+
+def test_a_cluster_that_people_finished_is_what_is_lost_though_nobody_closed_its_run(rehearsal: Rehearsal) -> None:
+    rehearsal.lose("wipe")
+    inventory = rehearsal.inventory()
+    cut(rehearsal, inventory, PROVEN)
+    turn_deephaven_on(rehearsal, inventory)
+    rehearsal.assert_deephaven_works()
+    etcd_client.put(rehearsal.nodes, "/status/by/hand", "months later")
+
+    plan = plans.made(rehearsal, inventory)
+    assert not [row for row in plan.rows if "dh_monit down" in row["line"]], "carried on, Deephaven stays on"
+    backed_up = procedures.run(rehearsal.scratch, "backup", f"--hosts={inventory}")
+    assert backed_up.code == 0 and "was never closed, but its cluster lives" in " ".join(backed_up.output.split())
+    newest = max((rehearsal.scratch / "backups").glob("*.snap"), key=lambda path: path.stat().st_mtime)
+    note = manifest.read(newest)
+    assert note is not None and note.lived
+
+    rehearsal.lose("wipe")
+    recovered = rehearsal.run(inventory)
+    assert "was never closed, but its cluster does not run" in " ".join(recovered.output.split()), recovered.output
+    rehearsal.assert_recovered(recovered)
+    assert recovered.summary["snapshot"]["source"] == "salvage", recovered.summary["snapshot"]
+    assert b"/status/by/hand" in etcd_client.read_all(rehearsal.nodes, "/status/by/")
