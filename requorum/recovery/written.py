@@ -98,9 +98,9 @@ def _held(
         host: None if by_right else "has no configuration of it" for host in installed if host not in configs
     }
     up = [h for h in configs if configs[h] is installed[h] and units[h].running]
-    for host, metrics in run.ask({host: etcd.ask_metrics(host, configs[host]) for host in up}).items():
-        found[host] = "its etcd does not say" if metrics.revision is None else metrics.revision
-    left = {host: config for host, config in configs.items() if host not in up}
+    metrics = run.ask({host: etcd.ask_metrics(host, configs[host]) for host in up})
+    found |= {host: told.revision for host, told in metrics.items() if told.revision is not None}
+    left = {h: c for h, c in configs.items() if h not in found}  # one that starts again and again says nothing
     places: dict[str, tuple[str, ...]] = {h: (f"{c.data_dir}/{DATABASE}", _aside(terms, c)) for h, c in left.items()}
     there = facts.files(run, places)
     lying = {host: of[0] for host, of in places.items() if of[0] in there[host]}

@@ -165,10 +165,19 @@ BORN = Birth(build.TOKEN, build.RUN, Phase.STARTED, MARK.snapshot, Lineage("old"
 class Down(Acting):
     """No quorum. `disks`: a member's database: its revision, None where there is none, or why it cannot be had. `up`:
     members that run without a leader; `tried`: a retry has set the data aside; `beside`: another configuration is
-    installed there; `disabled`: members whose unit does not start with the machine."""
+    installed there; `disabled`: members whose unit does not start with the machine; `mute`: they tell no metrics."""
 
-    def __init__(self, *disks: int | str | None, up: str = "", tried: str = "", beside: str = "", disabled: str = ""):
+    def __init__(
+        self,
+        *disks: int | str | None,
+        up: str = "",
+        tried: str = "",
+        beside: str = "",
+        disabled: str = "",
+        mute: str = "",
+    ):
         super().__init__(RESTORED)
+        self.mute = mute
         self.disks, self.up, self.tried, self.beside, self.disabled = disks, up, tried, beside, disabled
         self.done: list[Command] = []
         self.born = build.stdins(history.write_birth("etcd-1", "lab", BORN))[0].decode()
@@ -190,6 +199,8 @@ class Down(Acting):
             return 0, self.born
         if "--keys-only" in argv:
             return 1, "no leader"
+        if "/metrics" in line and host[-1] in self.mute:
+            return 7, ""
         if "/metrics" in line:
             return 0, f"etcd_debugging_mvcc_current_revision {7 if host[-1] in self.beside else self.shows(host)}\n"
         if argv[0] == "find" and argv[1] == f"{NEW}/member/snap/db":
@@ -247,6 +258,8 @@ def test_its_databases_are_read_from_copies_that_go_again(tmp_path: Path) -> Non
         (Down(None, None, None), "nobody can tell what a majority of its members holds", None),
         (Down(140, 100, 100, up="1"), "the database of etcd-1 is at revision 140", 40),
         (Down(100, 100, 100, up="12"), None, None),
+        (Down(100, 100, "bad page", up="12", mute="12"), None, None),  # they start again and again, or wait for peers
+        (Down(100, 140, "bad page", up="12", mute="12"), "the database of etcd-2 is at revision 140", 40),
         (Down(100, 100, 140, beside="13"), "the database of etcd-3 is at revision 140", 40),
         (
             Down(140, 100, 100, beside="1", up="1"),
