@@ -7,12 +7,10 @@ Nothing here touches a host.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-# Three fixed deadlines, in seconds, spelled into the command line: a sudoers rule can name them literally.
-SHORT = 60
-LONG = 900  # the vendor's tools, a unit that stops
-HUGE = 7200  # whatever reads or writes the whole database: 8 GB on a slow disk, or over a thin line
+from requorum import deadlines
+from requorum.deadlines import HUGE, LINE_RATE, LONG, SHORT, Wait
 
 REDACTED = "•••"
 
@@ -53,6 +51,13 @@ class Command:
     secret: bool = False
     makes: tuple[str, ...] = ()
 
+    def stretched(self, scale: float) -> Command:
+        """With its deadline, and every limit in its words, so many times as long."""
+        if scale == 1:
+            return self
+        argv = tuple(word.stretched(scale) if isinstance(word, Wait) else word for word in self.argv)
+        return replace(self, argv=argv, deadline=deadlines.stretched(self.deadline, scale))
+
     def line(self) -> str:
         """The exact shell line for the host. sudo stands outside so that the deadline can signal root's child."""
         sudo = ("sudo", "-n") if self.root else ()
@@ -65,6 +70,11 @@ class Command:
     def shown(self) -> str:
         """The line as the plan and the journal show it: standard input is named, never shown."""
         return self.line() + (f" < {REDACTED}" if self.stdin is not None else "")
+
+
+def _transfer(size: int, scale: float) -> int:
+    """Seconds for one way over the network."""
+    return deadlines.stretched(deadlines.rung(deadlines.by_bytes(size, rate=LINE_RATE), HUGE), scale)
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,17 @@ class Copy:
     why: str
     source_host: str | None = None
     sha256: str | None = None
-    deadline: int = HUGE
-    bytes: int | None = field(default=None, compare=False)  # for the bar alone
+    bytes: int | None = field(default=None, compare=False)  # for the bar and the deadline
     packed: str = ""  # how a source on the operator's machine is compressed; its plain bytes are what arrives
+    scale: float = field(default=1.0, compare=False)
+
+    def stretched(self, scale: float) -> Copy:
+        return replace(self, scale=scale)
+
+    @property
+    def deadline(self) -> int:
+        """For each of its commands that reads or writes all of it."""
+        return _transfer(self.bytes or 0, self.scale)
 
     @property
     def is_a_password(self) -> bool:
@@ -96,15 +114,13 @@ class Copy:
     # What it is made of, in this order; `fleet` joins the reader to all writers.
 
     def opens(self) -> list[Command]:
-        return [
-            Command(host, ("install", "-D", "-m", "600", "/dev/null", f"{path}.part"), self.why)
-            for host, path in self.targets
-        ]
+        argv = ("install", "-D", "-m", "600", "/dev/null")
+        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self.targets]
 
     def reads(self) -> Command | None:
         if self.source_host is None:
             return None
-        return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=HUGE)
+        return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
 
     def writes(self) -> list[Command]:
         argv = ("bs=1M", "conv=fsync", "status=none")
@@ -115,12 +131,15 @@ class Copy:
 
     def checks(self) -> list[Command]:
         return [
-            Command(host, ("sha256sum", f"{path}.part"), "the copy is whole", changes=False, deadline=HUGE)
+            Command(host, ("sha256sum", f"{path}.part"), "the copy is whole", changes=False, deadline=self.deadline)
             for host, path in self.targets
         ]
 
     def names(self) -> list[Command]:
-        return [Command(host, ("mv", "-fT", f"{path}.part", path), self.why) for host, path in self.targets]
+        argv = ("mv", "-fT")
+        return [
+            Command(host, (*argv, f"{path}.part", path), self.why).stretched(self.scale) for host, path in self.targets
+        ]
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,15 @@ class Fetch:
     target: str
     why: str
     sha256: str
-    deadline: int = LONG
+    bytes: int = 0
+    scale: float = field(default=1.0, compare=False)
+
+    def stretched(self, scale: float) -> Fetch:
+        return replace(self, scale=scale)
+
+    @property
+    def deadline(self) -> int:
+        return _transfer(self.bytes, self.scale)
 
     def shown(self) -> str:
         return f"fetch {self.host}:{self.source} to this machine:{self.target}"
@@ -188,7 +215,7 @@ class Result:
         """Whether it says nothing about what it was run for: no sudo, no such tool, or not ended in time."""
         last = (self.stderr.strip().splitlines() or [""])[-1]
         refused = self.command.root and self.code == 1 and last.startswith(("sudo:", "Sorry, user "))
-        return refused or self.code in (124, 126, 127, 137)
+        return refused or self.late or self.code in (126, 127)
 
     @property
     def words(self) -> str:
@@ -198,8 +225,15 @@ class Result:
         said = [line for line in (self.stderr + "\n" + self.stdout).splitlines() if line.strip()]
         if len(said) > 1 and said[-1].endswith("Exiting with failure status due to previous errors"):
             said.pop()  # tar's last word; the reason stands before it
-        late = f"it did not end within {self.command.deadline} s" if self.code in (124, 137) else ""
-        return said[-1].strip() if said else late or "(it printed nothing)"
+        last = said[-1].strip() if said else ""
+        if self.late:
+            return f"it did not end within {self.command.deadline} s" + (f", and said: {last}" if last else "")
+        return last or "(it printed nothing)"
+
+    @property
+    def late(self) -> bool:
+        """Whether its deadline ended it."""
+        return self.code in (124, 137)
 
 
 def look(

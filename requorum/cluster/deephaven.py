@@ -12,7 +12,8 @@ import re
 import shlex
 from collections.abc import Collection, Mapping
 
-from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
+from requorum.command import Command, Result, act, act_long, look
+from requorum.deadlines import LONG, SHORT
 from requorum.hosts.question import NAME, OWNER, Question, checked, parts, plain
 from requorum.inventory import Inventory
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from requorum import yaml_text
-from requorum.command import HUGE, LONG, Command, Result, act, act_long, look, stop_all
+from requorum.command import Command, Result, act, act_long, look, stop_all
+from requorum.deadlines import HUGE, LONG, wait
 from requorum.hosts.certificates import Certificate
-from requorum.hosts.question import NAME, PATH, Question, checked, is_foreseen, plain
+from requorum.hosts.question import NAME, PATH, Question, checked, in_time, is_foreseen, plain
 from requorum.hosts.systemd import ExecStart, Unit, filled, flags
 from requorum.refusal import Refusal
 
@@ -276,7 +277,7 @@ def _read_tools(version: Result, where: Result, usage: Result) -> Tools:
 def ask_size(host: str, config: MemberConfig) -> Question[int | None]:
     """Bytes of the member's database; None where there is none."""
     command = look(host, "stat", "-c", "%s", f"{config.data_dir}/member/snap/db", why="size of the database")
-    return Question(command, lambda answer: None if answer.code else int(answer.stdout))
+    return Question(command, lambda answer: None if in_time(answer).code else int(answer.stdout))
 
 
 # -- health without login ----------------------------------------------------------------------------------------
@@ -317,7 +318,7 @@ def ask_page(
         if config.demands_client_cert and config.client_cert and config.client_key
         else ()
     )
-    argv = ("curl", "-sSk", "--max-time", "3", *cert, f"{config.health_url}/{page}", *NO_PROXY)
+    argv = ("curl", "-sSk", "--max-time", wait(3), *cert, f"{config.health_url}/{page}", *NO_PROXY)
     return Question(look(host, *argv, why=why), lambda answer: read(answer.stdout if answer.code == 0 else ""))
 
 
@@ -328,7 +329,7 @@ def sees_leader(metrics: str) -> bool | None:
 
 def ask_authentication(host: str, config: MemberConfig) -> Question[bool]:
     """Whether reading needs a login: a read without one and without consensus, through the JSON gateway."""
-    argv = ("curl", "-sSk", "--max-time", "3", "-d", '{"key":"AA==","serializable":true}')
+    argv = ("curl", "-sSk", "--max-time", wait(3), "-d", '{"key":"AA==","serializable":true}')
     url = f"{config.client_urls[0]}/v3/kv/range"
     return Question(
         look(host, *argv, url, *NO_PROXY, why="whether reading needs a login", root=False),

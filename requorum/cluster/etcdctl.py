@@ -11,8 +11,9 @@ from typing import Literal, TypeVar
 from requorum.cluster import deephaven
 from requorum.cluster.authentication import NO_PASSWORD
 from requorum.cluster.etcd import EtcdError
-from requorum.command import HUGE, LONG, SHORT, Command, Result, look
-from requorum.hosts.question import Question, checked
+from requorum.command import Command, Result, look
+from requorum.deadlines import HUGE, LONG, SHORT, wait
+from requorum.hosts.question import Question, checked, in_time
 from requorum.inventory import Inventory
 
 T = TypeVar("T")
@@ -57,16 +58,21 @@ def ask_hash(inventory: Inventory, endpoint: str, revision: int, *options: str) 
     return _ask(inventory, read, *words, why=f"hashkv of {endpoint}", deadline=LONG)
 
 
+# Each member reads all its data for it. Half of the command's deadline: one that hangs leaves the others time to tell.
+HASHING = (wait(20, "--dial-timeout={}s"), wait(LONG // 2, "--command-timeout={}s"))
+
+
 def _only(found: list[T]) -> T:
     """Of the one that was asked. Raises `ValueError` where another number answered."""
     (one,) = found
     return one
 
 
-def ask_fingerprints(inventory: Inventory, revision: int, *options: str) -> Question[dict[str, tuple[int, int]]]:
-    """Endpoint → (hash, up to which revision the data is compacted) of every member, at one revision."""
-    words = (*options, "endpoint", "hashkv", "--cluster", f"--rev={revision}")
-    return _ask(inventory, parse_fingerprints, *words, why="hash of every member's data")
+def ask_fingerprints(inventory: Inventory, endpoint: str, revision: int) -> Question[dict[str, tuple[int, int]]]:
+    """Endpoint → (hash, up to which revision the data is compacted) of every member, at one revision; `endpoint` names
+    one of them, which tells of the others."""
+    words = (f"--endpoints={endpoint}", *HASHING, "endpoint", "hashkv", "--cluster", f"--rev={revision}")
+    return _ask(inventory, parse_fingerprints, *words, why="hash of every member's data", deadline=LONG)
 
 
 def ask_count(inventory: Inventory, prefix: str, *options: str) -> Question[int]:
@@ -111,7 +117,7 @@ def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[in
 
     def read(answer: Result) -> tuple[int, int] | str:
         try:
-            return parse_snapshot_status(answer.stdout) if answer.code == 0 else f"unreadable: {answer.words}"
+            return parse_snapshot_status(answer.stdout) if in_time(answer).code == 0 else f"unreadable: {answer.words}"
         except EtcdError as error:
             return f"unreadable: {error.what}"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Result, look
+from requorum.deadlines import wait
 from requorum.hosts.question import Question
 
 
@@ -48,7 +49,7 @@ def ask_peer_hash(host: str, config: MemberConfig) -> Question[PeerHash | str | 
     By HTTP/1.1: over 2, curl gets no whole answer from this page (etcd 3.5.16).
     """
     peer = config.certificates[0]
-    argv = ("curl", "-sSi", "--http1.1", "--max-time", "30", "--cacert", peer.ca)
+    argv = ("curl", "-sSi", "--http1.1", "--max-time", wait(30), "--cacert", peer.ca)
     login = ("--cert", peer.cert, "--key", peer.key)
     body = ("-X", "GET", "-H", "Content-Type: application/json", "-d", '{"revision":0}')
     url = f"{config.peer_url}/members/hashkv"

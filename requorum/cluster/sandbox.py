@@ -1,7 +1,8 @@
 """Booting copies of etcd data on one host where nobody can see them: the plan, and how its answers are read.
 
 One transient systemd unit a boot, in a network namespace of its own (`PrivateNetwork`): stopping the unit ends every
-process and the namespace with it, and the unit ends by itself after `BOOT_SECONDS`. What runs in it is `sandbox.sh`.
+process and the namespace with it, and the unit ends by itself before the command that waits for it does. What runs in
+it is `sandbox.sh`.
 `salvage` boots survivors' copies, `trial` boots restored data. Pure functions only: they return `Command`s or parse.
 """
 
@@ -16,14 +17,15 @@ from typing import Any
 import yaml
 
 from requorum.cluster.etcd import Address, address, is_url
-from requorum.command import LONG, SLICE, Command, act, act_long
+from requorum.command import SLICE, Command, act, act_long
+from requorum.deadlines import LONG, by_bytes, rung, wait
 from requorum.refusal import Refusal
 
 PROGRAM = Path(__file__).with_name("sandbox.sh")
 ON_HOSTS = "isolation.sh"  # its name there: sudoers files out there allow it by this name
 ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
-BOOT_SECONDS = LONG - 30  # the unit's own end, before that of the command that waits for it
-LEADER_SECONDS = 60
+BOOT_SECONDS = 300  # beside what the data takes, which is read and written
+FAREWELL = 30  # seconds between the unit's own end and that of the command that waits for it
 FIRST_PORT = 20001  # where we are root at the first member, on loopback; nothing else is in the namespace
 FIRST_PLAIN_PORT = 30001  # where it takes passwords
 WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
@@ -146,9 +148,10 @@ def boot(
     boots: Sequence[Boot],
     prefixes: Sequence[str] = (),
     revision: int | None = None,
+    size: int = 0,
 ) -> list[Command]:
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
-    its exit code is not a failure here, since a copy that does not start is an answer."""
+    its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data."""
     members = [
         f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {'later' if b.stand_in else 'first'}"
         for number, b in enumerate(boots)
@@ -168,18 +171,18 @@ def boot(
     ]
     configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
-    return [*plan, _run(host, kind, run, scratch, account, boots)]
+    return [*plan, _run(host, kind, run, scratch, account, boots, size * len(boots))]
 
 
-def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot]) -> Command:
-    """The unit: alone with its scratch, without a network, for a while."""
+def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], size: int) -> Command:
+    """The unit: alone with its scratch, without a network, for as long as `size` bytes take."""
+    deadline = rung(by_bytes(2 * size, BOOT_SECONDS), LONG)
     properties = (
         "PrivateNetwork=yes",
         "PrivateTmp=yes",
         f"BindPaths={scratch}/room:{ROOM}",
         "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
-        f"RuntimeMaxSec={BOOT_SECONDS}",
         "ProtectSystem=strict",
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
     )
@@ -194,15 +197,16 @@ def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequ
             f"--slice={SLICE}",
             f"--unit={unit(kind, run)}",
             *(f"--property={p}" for p in properties),
+            wait(deadline - FAREWELL, "--property=RuntimeMaxSec={}"),
             "sh",
             f"{scratch}/{ON_HOSTS}",
             kind,
             scratch,
             account,
-            str(LEADER_SECONDS),
+            wait(by_bytes(size)),
         ),
         f"boot {', '.join(b.name for b in boots)} in isolation",
-        deadline=LONG,
+        deadline=deadline,
         stop=stop(kind, run),
         accept=None,
     )

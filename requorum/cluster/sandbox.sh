@@ -30,10 +30,19 @@ hindered() {
     say "{\"event\": \"failed\", \"hindered\": true, \"why\": \"$(printf '%s' "$1" | plain)\"}"
     exit 10
 }
+# Whether the last complaint is of the time that went by: no answer is neither a refusal nor other data.
+is_late() { case $why in '' | *'deadline exceeded'* | *DeadlineExceeded* | *'timed out'*) ;; *) return 1 ;; esac }
+ended() { # WHAT
+    is_late && hindered "$1, without an answer in time${why:+: $why}"
+    fail "$1: $why"
+}
 
-# await SECONDS COMMAND…: the one poll loop; ends with 1 when the time is over, and at once when a member died.
+# How long what takes N seconds at most may take here: SECONDS is what became of 60, by bytes and by --timeout-scale.
+long() { echo $((($1 * seconds + 59) / 60)); }
+
+# await N COMMAND…: the one poll loop; ends with 1 when the time is over, and at once when a member died.
 await() {
-    deadline=$(($(date +%s) + $1))
+    deadline=$(($(date +%s) + $(long "$1")))
     shift
     until "$@"; do
         check_alive
@@ -129,7 +138,7 @@ told_members() {
         [ "$when" = first ] || continue
         url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$number.yaml")
         # etcd's peer listener takes HTTP/2 for gRPC, and answers nothing else there.
-        answer=$(curl -skg --http1.1 --noproxy '*' --max-time 1 --cert "$room/tls/peer.crt" \
+        answer=$(curl -skg --http1.1 --noproxy '*' --max-time "$(long 1)" --cert "$room/tls/peer.crt" \
             --key "$room/tls/peer.key" "$url/members") || continue
         case $answer in '['*)
             say "{\"event\": \"members\", \"answer\": $answer}"
@@ -143,7 +152,8 @@ told_members() {
 # Every member sees a leader; /metrics answers without a login.
 led() {
     while read -r _ _ _ plain_port _; do
-        curl -sg --noproxy '*' --max-time 0.5 "http://$home:$plain_port/metrics" | grep -q '^etcd_server_has_leader 1' || return 1
+        curl -sg --noproxy '*' --max-time "$(long 1)" "http://$home:$plain_port/metrics" |
+            grep -q '^etcd_server_has_leader 1' || return 1
     done <"$scratch/members"
 }
 
@@ -165,7 +175,8 @@ asks() {
     at=$1 patience=8
     shift
     case "$*" in *hashkv*) patience=240 ;; esac # it reads all keys: gigabytes, from a cold disk
-    answer=$(timeout -k 2 $((patience + 12)) etcdctl --endpoints="$at" --command-timeout="${patience}s" "$@" 2>"$scratch/etcdctl.log") && why='' && return 0
+    answer=$(timeout -k 2 "$(long $((patience + 12)))" etcdctl --endpoints="$at" --dial-timeout="$(long 2)s" \
+        --command-timeout="$(long $patience)s" "$@" 2>"$scratch/etcdctl.log") && why='' && return 0
     why=$(grep -v '^$' "$scratch/etcdctl.log" | tail -n 1 | plain)
     return 1
 }
@@ -185,7 +196,7 @@ settled() { # ENDPOINT
 
 # Asks whoever we are now to be let in, until that is settled; true if so, else $why says why not.
 let_in() { # PLAIN ENDPOINT
-    await 30 settled "$1" || [ -n "$why" ] || why='it was refused without a word'
+    await 30 settled "$1" || ! is_late || hindered "a login has no answer in time${why:+: $why}"
     [ -z "$why" ]
 }
 
@@ -193,7 +204,7 @@ event() { # NAME ENDPOINTS ARGUMENTS…
     told=$1 # not `name`: every variable here is everybody's, and a second try would find that one overwritten
     shift
     # A token may not be known at once to a member that has just caught up.
-    await 20 asks "$@" || fail "$told: $why"
+    await 20 asks "$@" || ended "$told"
     say "{\"event\": \"$told\", \"answer\": $answer}"
 }
 
@@ -201,13 +212,13 @@ event() { # NAME ENDPOINTS ARGUMENTS…
 # with CORRUPT nothing could be asked; whether the data counts is decided by who reads this.
 disarm() { # ENDPOINT
     event alarms "$1" alarm list -w json
-    case $answer in *'"alarms"'*) await 20 asks "$1" alarm disarm || fail "an alarm stays: $why" ;; esac
+    case $answer in *'"alarms"'*) await 20 asks "$1" alarm disarm || ended "an alarm stays" ;; esac
 }
 
 # The revision that all is asked at: leases expire by themselves, so members are never at one and the same for long.
 pin() { # ENDPOINT REVISION: that of the second, or the one that the first has now
     at_revision=$2
-    [ -n "$at_revision" ] || { await 20 asks "$1" get /requorum-login --keys-only -w json || fail "no revision: $why"; }
+    [ -n "$at_revision" ] || { await 20 asks "$1" get /requorum-login --keys-only -w json || ended "no revision"; }
     [ -n "$at_revision" ] || at_revision=$(printf '%s' "$answer" | grep -o '"revision":[0-9]*' | head -n 1 | cut -d : -f 2)
     [ -n "$at_revision" ] || fail "no revision in its answer"
     say "{\"event\": \"pinned\", \"answer\": $at_revision}"
@@ -215,29 +226,37 @@ pin() { # ENDPOINT REVISION: that of the second, or the one that the first has n
 
 # No deadline of etcdctl's own: a database takes the time it takes.
 saves() { # ENDPOINT
-    etcdctl --endpoints="$1" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1
+    etcdctl --endpoints="$1" --dial-timeout="$(long 2)s" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1
 }
 
 ask_salvage() {
-    await 30 reads "$first" || fail "nothing can be read: $why"
+    await 30 reads "$first" || ended "nothing can be read"
     disarm "$first"
-    await 20 saves "$first" || fail "the save failed: $(tail -n 1 "$scratch/etcdctl.log")"
+    if ! await 20 saves "$first"; then
+        why=$(tail -n 1 "$scratch/etcdctl.log" | plain)
+        ! is_late || hindered "the save did not end in time${why:+: $why}"
+        fail "the save failed: $why"
+    fi
     say '{"event": "saved"}'
     follow 60
     pin "$first" ''
     event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
     # The hash that a backup recorded; not told where that revision is compacted, or was never reached.
-    [ ! -s "$scratch/revision" ] || ! asks "$all" endpoint hashkv --rev="$(cat "$scratch/revision")" -w json ||
+    if [ -s "$scratch/revision" ] && asks "$all" endpoint hashkv --rev="$(cat "$scratch/revision")" -w json; then
         say "{\"event\": \"then\", \"answer\": $answer}"
+    elif [ -s "$scratch/revision" ] && is_late; then
+        hindered "the hash of then could not be asked in time${why:+: $why}"
+    fi
     # A log that ends before what the database holds is a torn one: etcd would skip what is written next.
-    await 20 asks "$first" put /requorum-probe "$kind" || fail "what is written is not kept: $why"
-    await 20 asks "$first" get /requorum-probe --print-value-only && [ "$answer" = "$kind" ] ||
+    await 20 asks "$first" put /requorum-probe "$kind" || ended "what is written is not kept"
+    await 20 asks "$first" get /requorum-probe --print-value-only || ended "what was written is not read"
+    [ "$answer" = "$kind" ] ||
         fail "what was written is not there: its log ends before what its database holds"
 }
 
 follow() { # SECONDS: until every member has applied all that there was
     for port in $(cut -d ' ' -f 3 "$scratch/members"); do
-        await "$1" reads "https://$home:$port" || fail "a member does not follow: $why"
+        await "$1" reads "https://$home:$port" || ended "a member does not follow"
     done
 }
 
@@ -264,7 +283,7 @@ try_passwords() {
         say "{\"event\": \"login\", \"role\": \"$role\", \"why\": \"$why\"}"
     done
     as_root
-    await 20 asks "$first" user list || fail "users: $why"
+    await 20 asks "$first" user list || ended users
     while IFS= read -r user; do
         case $known in *" $user "*) continue ;; esac
         as_user "$user" not-the-password
@@ -294,9 +313,9 @@ make_network
 check_tools
 make_certificates
 start_all first
-await "$seconds" told_members || hindered "no copy answers its peers within $seconds s"
+await 60 told_members || hindered "no copy answers its peers within $seconds s"
 start_all later
-await "$seconds" led || hindered "no leader within $seconds s"
+await 60 led || hindered "no leader within $seconds s"
 say '{"event": "leader"}'
 first=https://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
 plain_first=http://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 4)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from requorum.cluster import deephaven, etcd, peers
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.peers import DataHash
-from requorum.command import LONG, Command, Result, look
+from requorum.command import Command, Result, look
+from requorum.deadlines import LONG, wait
 from requorum.diagnosis.sheet import Disk
-from requorum.hosts.question import PATH, Question, checked
+from requorum.hosts.question import PATH, Question, checked, in_time
 from requorum.inventory import Inventory
 
 SAID = 80  # lines of a unit's journal: what it said when it last failed to start
@@ -74,7 +75,7 @@ def _read_disk(answer: Result) -> Disk | None:
 
 def ask_data(host: str, config: MemberConfig) -> Question[bool]:
     command = look(host, "test", "-s", f"{config.data_dir}/member/snap/db", why="whether the data is there")
-    return Question(command, lambda answer: answer.code == 0)
+    return Question(command, lambda answer: in_time(answer).code == 0)
 
 
 def ask_unusable(host: str, inventory: Inventory, config: MemberConfig) -> Question[tuple[str, ...]]:
@@ -95,7 +96,7 @@ def _peer_page(host: str, config: MemberConfig, page: str, body: str = "{}") -> 
         "-sSik",
         "--http1.1",
         "--max-time",
-        "30",
+        wait(30),
         *login,
         "-X",
         "GET",
@@ -133,7 +134,7 @@ def ask_hash(host: str, config: MemberConfig, revision: int) -> Question[DataHas
 
 def ask_alarms(inventory: Inventory) -> Question[tuple[str, ...] | str]:
     """The cluster's alarms, or why they cannot be told."""
-    limit = f"--command-timeout={LOGIN_SECONDS}s"
+    limit = wait(LOGIN_SECONDS, "--command-timeout={}s")
 
     def read(answer: Result) -> tuple[str, ...] | str:
         return answer.words if answer.code else tuple(line.strip() for line in _lines(answer) if line.strip())
@@ -143,7 +144,7 @@ def ask_alarms(inventory: Inventory) -> Question[tuple[str, ...] | str]:
 
 def ask_login(inventory: Inventory, role: str) -> Question[str | None]:
     """None for a role that is let in, be it only to be told that this key is not for it; else etcd's words."""
-    client, limit = f"{inventory.deephaven.client_config}/{role}", f"--command-timeout={LOGIN_SECONDS}s"
+    client, limit = f"{inventory.deephaven.client_config}/{role}", wait(LOGIN_SECONDS, "--command-timeout={}s")
 
     def read(answer: Result) -> str | None:
         let_in = answer.code == 0 or "permission denied" in answer.stderr.lower()

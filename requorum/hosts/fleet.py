@@ -1,13 +1,15 @@
 """Many hosts at once: the only module that acts.
 
 Runs commands and checks in parallel over hosts, one thread a host at a time, streams copies through this machine
-without storing them, and holds every deadline. It decides nothing: what to run comes from planners as `Command`s.
+without storing them, and holds every deadline, stretched here by --timeout-scale. It decides nothing: what to run
+comes from planners as `Command`s.
 testinfra objects for assertions come from `Machine.see`. ssh is multiplexed over one connection a host.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import shlex
 import shutil
@@ -17,14 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import testinfra
 from testinfra.host import Host as Seen
 
-from requorum.command import SHORT, Action, Collect, Collected, Command, Copy, Fetch, Result
+from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
+from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
 from requorum.hosts import batch, interrupt, looks
@@ -39,8 +42,8 @@ T = TypeVar("T")
 # all of them.
 _SSH = (
     "BatchMode=yes",
-    "ConnectTimeout=10",
-    "ServerAliveInterval=5",
+    "ConnectTimeout={10}",
+    "ServerAliveInterval={5}",
     "ServerAliveCountMax=3",
     "ControlMaster=auto",
     "ControlPersist=120s",
@@ -82,9 +85,13 @@ class Machine:
 class Fleet:
     """All machines of an inventory. Use as a context manager: leaving it ends the shared connections."""
 
-    def __init__(self, inventory: Inventory, journal: Journal, concurrency: int | None = None) -> None:
+    def __init__(
+        self, inventory: Inventory, journal: Journal, concurrency: int | None = None, scale: float = 1.0
+    ) -> None:
         self.inventory = inventory
         self.journal = journal
+        self.scale = scale  # of every deadline
+        self._grace = GRACE * scale
         self._sockets = Path(tempfile.mkdtemp(prefix="rq-"))
         self._control_names: list[str] = []
         self.machines = {name: self._machine(name) for name in inventory.hosts}
@@ -110,7 +117,7 @@ class Fleet:
             ways = (
                 *config,
                 *user,
-                *(word for option in _SSH for word in ("-o", option)),
+                *(word for option in _SSH for word in ("-o", self._ssh_option(option))),
                 "-o",
                 f"ControlPath={control}",
             )
@@ -122,8 +129,13 @@ class Fleet:
             user = ("-u", transport.user) if transport.user else ()
             prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
         login = f"{transport.user}@" if transport.user else ""
-        seen = looks.bound(testinfra.get_host(f"{transport.backend}://{login}{address}", **options), SHORT + GRACE)
+        seen = looks.bound(
+            testinfra.get_host(f"{transport.backend}://{login}{address}", **options), SHORT * self.scale + self._grace
+        )
         return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c))
+
+    def _ssh_option(self, text: str) -> str:
+        return re.sub(r"{(\d+)}", lambda found: str(stretched(int(found[1]), self.scale)), text)
 
     def __enter__(self) -> Fleet:
         return self
@@ -146,7 +158,7 @@ class Fleet:
             ]
             for ender in enders:
                 with contextlib.suppress(subprocess.TimeoutExpired):  # its connection ends with its process
-                    ender.wait(timeout=GRACE)
+                    ender.wait(timeout=self._grace)
                 ender.kill()
         shutil.rmtree(self._sockets, ignore_errors=True)
 
@@ -174,7 +186,7 @@ class Fleet:
             self.interrupt()
             for future in futures.values():
                 future.cancel()
-            if not wait(futures.values(), timeout=GRACE).not_done:
+            if not wait(futures.values(), timeout=self._grace).not_done:
                 self._interrupted.clear()  # nothing is under way any more: what a run does at its end can be done
             raise
 
@@ -185,7 +197,7 @@ class Fleet:
         """
         results: list[Result] = []
         wave: list[Command] = []
-        for action in actions:
+        for action in (action.stretched(self.scale) for action in actions):
             if isinstance(action, Copy | Fetch):
                 results += self._wave(wave)
                 wave = []
@@ -195,7 +207,7 @@ class Fleet:
         return results + self._wave(wave)
 
     def _wave(self, commands: list[Command]) -> list[Result]:
-        outcomes = self.gather(commands)
+        outcomes = self._gather(commands)
         errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
         results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
         failures = [_failure(result) for result in results if not result.ok]
@@ -219,6 +231,9 @@ class Fleet:
 
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""
+        return self._gather([command.stretched(self.scale) for command in commands])
+
+    def _gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         queues: dict[str, list[Command]] = {}
         for command in commands:
             queues.setdefault(command.host, []).append(command)
@@ -235,7 +250,7 @@ class Fleet:
 
     def _look(self, machine: Machine, command: Command) -> Result:
         assert not command.changes, f"a question must not change anything: {command.shown()}"
-        return self._execute(machine, command)
+        return self._execute(machine, command.stretched(self.scale))
 
     def _execute(self, machine: Machine, command: Command) -> Result:
         started = time.monotonic()
@@ -251,7 +266,7 @@ class Fleet:
             entry = ((command,), process)
             self._running.add(entry)
         try:
-            stdout, stderr = process.communicate(command.stdin, timeout=command.deadline + GRACE)
+            stdout, stderr = process.communicate(command.stdin, timeout=command.deadline + self._grace)
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
@@ -290,7 +305,7 @@ class Fleet:
             entry = (tuple(commands), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
-        watchdog = threading.Timer(sum(command.deadline for command in commands) + GRACE, process.kill)
+        watchdog = threading.Timer(sum(command.deadline for command in commands) + self._grace, process.kill)
         watchdog.start()
         results: list[Result] = []
         before = time.monotonic()
@@ -324,7 +339,7 @@ class Fleet:
         with self._running_lock:
             self._interrupted.set()
             running = list(self._running)
-        interrupt.end(running, lambda c: (*self.machines[c.host].prefix, c.line()), self.journal.command)
+        interrupt.end(running, lambda c: (*self.machines[c.host].prefix, c.line()), self.journal.command, self.scale)
 
     # -- copies ----------------------------------------------------------------------------------------------
 
@@ -338,7 +353,8 @@ class Fleet:
             digest, size = fan_out(
                 (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
                 {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
-                timeout=copy.deadline + GRACE,
+                timeout=copy.deadline + self._grace,
+                stalled=STALLED * self.scale,
                 tell=self.watch.copied if not copy.is_a_password else lambda size: None,
                 kind=copy.packed,
             )
@@ -371,7 +387,8 @@ class Fleet:
             digest, size = fan_out(
                 (*self.machines[fetch.host].prefix, reader.line()),
                 {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
-                timeout=fetch.deadline + GRACE,
+                timeout=fetch.deadline + self._grace,
+                stalled=STALLED * self.scale,
                 tell=self.watch.copied,
             )
         except StreamError as error:
@@ -394,12 +411,13 @@ class Fleet:
     def _broken(self, where: str, what: str, error: StreamError) -> FleetError:
         """A lost connection or a deadline says nothing about the file, so nothing may be concluded from it."""
         cut = self.inventory.transport.backend == "ssh" and error.what.startswith("exit code 255")
-        return (Unreachable if cut or error.what.startswith("did not end") else FleetError)(where, what, _AGAIN)
+        return (Unreachable if cut or error.late else FleetError)(where, what, _AGAIN)
 
     def collect(self, items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
         """Each host's output into files here, hosts in parallel; what a host raised stands in place of its own."""
         queues: dict[str, list[Collect]] = {}
         for item in items:
+            item = replace(item, command=item.command.stretched(self.scale))
             queues.setdefault(item.command.host, []).append(item)
         return self.each(queues, lambda machine: [self._collect(machine, item) for item in queues[machine.name]])
 
@@ -418,7 +436,7 @@ class Fleet:
             entry = ((item.command,), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
-        watchdog = threading.Timer(item.command.deadline + GRACE, process.kill)
+        watchdog = threading.Timer(item.command.deadline + self._grace, process.kill)
         watchdog.start()
         path = Path(item.target)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -481,7 +499,7 @@ def _failure(result: Result) -> FleetError:
             "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
             "(docs/preparing.md#sudo)",
         )
-    if result.code in (124, 137):
+    if result.late:
         what = f"did not end within {command.deadline} s: {command.shown()}"
     else:
         what = f"exit code {result.code} from: {command.shown()}\n    it said: {result.words}"

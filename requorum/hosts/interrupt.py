@@ -18,18 +18,25 @@ Running = tuple[tuple[Command, ...], Process]
 PATIENCE = STOP_SECONDS + 5  # seconds: for systemd to end a unit by force, and for the way there
 
 
-def end(running: Sequence[Running], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]) -> None:
+def end(
+    running: Sequence[Running],
+    argv: Callable[[Command], Sequence[str]],
+    tell: Callable[[Result], None],
+    scale: float = 1.0,
+) -> None:
     """Stops on the hosts what can be stopped, waits until it has ended, and lets go of the rest after a moment.
 
     `argv`: how a command is brought to its host. `tell` hears of every stop.
     """
     stops = {process: {(c.host, c.stop) for c in commands if c.stop} for commands, process in running}
-    deadline = time.monotonic() + PATIENCE
+    patience = PATIENCE * scale
+    deadline = time.monotonic() + patience
     try:
         while (left := [p for p in stops if p.poll() is None]) and time.monotonic() < deadline:
             # Again and again: a command that was just being started was not there to be stopped.
             wanted = sorted(set().union(*(stops[process] for process in left)))
-            _stop([Command(host, stop, "stop what the interrupted run started") for host, stop in wanted], argv, tell)
+            enders = [Command(host, stop, "stop what the interrupted run started") for host, stop in wanted]
+            _stop([ender.stretched(scale) for ender in enders], argv, tell, patience)
             _wait(left, 1)
             if not wanted:
                 break
@@ -38,7 +45,12 @@ def end(running: Sequence[Running], argv: Callable[[Command], Sequence[str]], te
             process.terminate()
 
 
-def _stop(plan: Sequence[Command], argv: Callable[[Command], Sequence[str]], tell: Callable[[Result], None]) -> None:
+def _stop(
+    plan: Sequence[Command],
+    argv: Callable[[Command], Sequence[str]],
+    tell: Callable[[Result], None],
+    patience: float,
+) -> None:
     """All of them at the same time, beside whatever runs there."""
     started = time.monotonic()
     enders = {
@@ -55,7 +67,7 @@ def _stop(plan: Sequence[Command], argv: Callable[[Command], Sequence[str]], tel
     }
     for process, command in enders.items():
         try:
-            said, _ = process.communicate(timeout=PATIENCE)
+            said, _ = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             said, _ = process.communicate()

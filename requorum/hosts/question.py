@@ -41,6 +41,17 @@ def checked(host: str, what: str, text: str, pattern: re.Pattern[str]) -> str:
     raise Refusal(host, f"its {what} is {text[:200]!r}, which is no {what} that can be used", "look at that host")
 
 
+def in_time(answer: Result) -> Result:
+    """An answer that no deadline cut short: one that came too late says neither yes nor no. Raises `Refusal`."""
+    if not answer.late:
+        return answer
+    raise Refusal(
+        answer.command.host,
+        f"could not be asked in time: {answer.command.why} ({answer.words})",
+        "run again when that host is less busy, or with a higher --timeout-scale",
+    )
+
+
 def plain(text: str) -> str:
     """A host's own words that are only shown and compared: nothing that a terminal would act on."""
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from requorum.deadlines import STALLED
 from requorum.hosts import packed
 from requorum.hosts.packed import BLOCK, PackedError
 
@@ -21,9 +23,10 @@ from requorum.hosts.packed import BLOCK, PackedError
 class StreamError(Exception):
     """A copy did not arrive. `where` is the host that failed, or "source"."""
 
-    def __init__(self, where: str, what: str) -> None:
+    def __init__(self, where: str, what: str, late: bool = False) -> None:
         self.where = where
         self.what = what
+        self.late = late  # its time was over, which says nothing about the file
         super().__init__(f"{where}: {what}")
 
 
@@ -44,10 +47,13 @@ def fan_out(
     source: Path | Sequence[str],
     sinks: Mapping[str, Sequence[str]],
     timeout: float,
+    stalled: float = STALLED,
     tell: Callable[[int], None] = lambda size: None,
     kind: str = "",
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
+
+    It is late after `timeout` seconds, and after `stalled` without a byte; not while sinks end, which write to a disk.
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
     bytes are copied.
@@ -59,17 +65,22 @@ def fan_out(
     writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL) for name, argv in sinks.items()}
     reader = None if isinstance(source, Path) else _begin(source, subprocess.DEVNULL, subprocess.PIPE)
     processes = [*writers.values(), *([reader] if reader else [])]
-    late = threading.Event()
-    watchdog = threading.Timer(timeout, _kill, [processes, late])
+    watchdog = _Watchdog(processes, timeout, stalled)
     watchdog.start()
+
+    def moved(size: int) -> None:
+        watchdog.moved = time.monotonic()
+        tell(size)
+
     try:
-        return _pump(_blocks_of_file(source, kind) if isinstance(source, Path) else None, reader, writers, tell)
+        blocks = _blocks_of_file(source, kind) if isinstance(source, Path) else None
+        return _pump(blocks, reader, writers, moved, watchdog)
     except StreamError as error:
-        if late.is_set():
-            raise StreamError(error.where, f"did not end within {timeout:g} s") from None
+        if watchdog.why:
+            raise StreamError(error.where, watchdog.why, late=True) from None
         raise
     finally:
-        watchdog.cancel()
+        watchdog.over.set()
         for process in processes:
             if process.poll() is None:
                 process.kill()
@@ -98,6 +109,7 @@ def _pump(
     reader: subprocess.Popen[bytes] | None,
     writers: Mapping[str, subprocess.Popen[bytes]],
     tell: Callable[[int], None],
+    watchdog: _Watchdog,
 ) -> tuple[str, int]:
     sha, size = hashlib.sha256(), 0
     if blocks is None:
@@ -113,6 +125,7 @@ def _pump(
             except BrokenPipeError:
                 raise StreamError(name, _reason(writer)) from None
         tell(size)
+    watchdog.stalled = watchdog.timeout
     if reader is not None and reader.wait() != 0:
         raise StreamError("source", _reason(reader))
     for name, writer in writers.items():
@@ -127,10 +140,27 @@ def _pump(
     return sha.hexdigest(), size
 
 
-def _kill(processes: Sequence[subprocess.Popen[bytes]], late: threading.Event) -> None:
-    late.set()
-    for process in processes:
-        process.kill()
+class _Watchdog(threading.Thread):
+    """Ends all processes when time is over. `why`: what is said of it then; `moved`: when the last byte went."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen[bytes]], timeout: float, stalled: float) -> None:
+        super().__init__(daemon=True)
+        self.processes, self.timeout, self.stalled = processes, timeout, stalled
+        self.moved = self.began = time.monotonic()
+        self.over = threading.Event()
+        self.why = ""
+
+    def run(self) -> None:
+        while not self.over.wait(min(1.0, self.stalled / 4, self.timeout / 4)):
+            now = time.monotonic()
+            if now - self.began >= self.timeout:
+                self.why = f"did not end within {self.timeout:g} s"
+            elif now - self.moved >= self.stalled:
+                self.why = f"stood still for {self.stalled:g} s"
+            if self.why:
+                for process in self.processes:
+                    process.kill()
+                return
 
 
 def _reason(process: subprocess.Popen[bytes]) -> str:

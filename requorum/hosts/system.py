@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from typing import Literal
 
 from requorum.command import Command, Result, look
-from requorum.hosts.question import OWNER, PATH, Question
+from requorum.deadlines import wait
+from requorum.hosts.question import OWNER, PATH, Question, in_time
 from requorum.refusal import Refusal
 
 
@@ -61,7 +62,7 @@ def ask_reach(host: str, ip: str, port: int) -> Question[Reach]:
         "env",
         "LC_ALL=C",
         "timeout",
-        "3",
+        wait(3),
         "bash",
         "-c",
         'exec 3<>"/dev/tcp/$0/$1"',
@@ -75,7 +76,7 @@ def ask_reach(host: str, ip: str, port: int) -> Question[Reach]:
 
 def ask_open(host: str, ip: str, port: int) -> Question[bool]:
     """Whether an old member's address still accepts this client."""
-    knock = ("timeout", "2", "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port))
+    knock = ("timeout", wait(2), "bash", "-c", 'exec 3<>"/dev/tcp/$0/$1"', ip, str(port))
     command = look(host, *knock, why=f"whether the old {ip} still answers", root=False)
     return Question(command, lambda answer: answer.code == 0)
 
@@ -113,7 +114,7 @@ def ask_free(host: str, *places: str) -> Question[Free | str]:
 def ask_uid(host: str, account: str, why: str = "etcd's account") -> Question[int | None]:
     """The user ID of an account; None where there is none."""
     command = look(host, "id", "-u", account, why=why, root=False)
-    return Question(command, lambda result: int(result.stdout) if result.code == 0 else None)
+    return Question(command, lambda result: int(result.stdout) if in_time(result).code == 0 else None)
 
 
 LOGINS = ("sshd", "sshd-session", "login", "(sd-pam)")  # what hangs below them, an administrator started by hand

@@ -69,7 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seconds", metavar="N", type=int, help="run_directly: how long")
     group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
     group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
-    group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every poll's deadline")
+    group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every deadline")
 
 
 @pytest.hookimpl(trylast=True)
@@ -221,7 +221,7 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    with Fleet(inventory, journal, options.concurrency) as fleet:
+    with Fleet(inventory, journal, options.concurrency, options.timeout_scale) as fleet:
         kind = Planning if config.getoption("plan") else Run
         run = kind(inventory, options, journal, fleet)
         if isinstance(reporter, Reporter):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from requorum import procedures
-from requorum.command import LONG
+from requorum.deadlines import LONG
 from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure

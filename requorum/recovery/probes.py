@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import MemberConfig, Tools
-from requorum.command import HUGE, Command, Result, act, act_long
+from requorum.command import Command, Result, act, act_long
+from requorum.deadlines import HUGE
 from requorum.hosts.question import Question
 from requorum.run.terms import Terms
 from requorum.snapshots import beginning, on_host

@@ -43,6 +43,11 @@ class Progress:
         return progress
 
     @property
+    def endpoint(self) -> str:
+        """A member that answered, and tells of the others."""
+        return self.status[0].endpoint if self.status else ""
+
+    @property
     def bytes(self) -> int:
         """How much is to be restored, as far as that is known."""
         if self.sources.source is not None:

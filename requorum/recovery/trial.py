@@ -209,7 +209,7 @@ def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str]) -> Question[Tri
     )
 
 
-def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> int | None:
+def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> int | None:
     """All as of the trial's revision, so that later writes do not count; where that is compacted since, this run's own
     note of the same proof stands for it. Nothing is asked once Deephaven may write: it may have changed users.
 
@@ -227,7 +227,7 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> int | None:
     def probe(machine: Machine) -> str | None:
         seen.clear()
         try:
-            wrong = _other_data(run, machine, trial, proven, seen)
+            wrong = _other_data(run, machine, trial, endpoint, proven, seen)
             for what, names in (("user", trial.users), ("role", trial.roles)):
                 there = machine.ask(etcdctl.ask_names(run.inventory, what))
                 wrong += [f"{what}s {', '.join(there)}"] if there != names else []
@@ -247,11 +247,13 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None) -> int | None:
     return seen.pop() if len(seen) == 1 else None
 
 
-def _other_data(run: Run, machine: Machine, trial: Trial, proven: Proven | None, seen: set[int]) -> list[str]:
+def _other_data(
+    run: Run, machine: Machine, trial: Trial, endpoint: str, proven: Proven | None, seen: set[int]
+) -> list[str]:
     """How the data at the trial's revision differs; nothing where it cannot be compared any more, and was as the trial
     when this run noted it. `seen` takes up to which revisions the members are compacted. Raises `EtcdError`."""
     try:
-        hashes = machine.ask(etcdctl.ask_fingerprints(run.inventory, trial.revision, "--command-timeout=50s"))
+        hashes = machine.ask(etcdctl.ask_fingerprints(run.inventory, endpoint, trial.revision))
     except etcd.EtcdError as error:
         if proven is None or "compacted" not in error.what:
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -108,10 +109,10 @@ class Planning(Run):
 
     def look(self, commands: Sequence[Command]) -> list[Result]:
         foreseen = [self.forecast.foresee(command) for command in commands]
-        told = super().look([answer[0] for answer in foreseen if isinstance(answer, tuple)])
-        # A fleet answers host by host, so the answers are put in the order of the questions again by their command.
-        answers = {id(result.command): result for result in told}
-        said = [a if isinstance(a, Result) else a[1](answers[id(a[0])]) for a in foreseen]
+        answers: dict[str, deque[Result]] = {}  # a fleet answers host by host, each in the order of its questions
+        for result in super().look([answer[0] for answer in foreseen if isinstance(answer, tuple)]):
+            answers.setdefault(result.command.host, deque()).append(result)
+        said = [a if isinstance(a, Result) else a[1](answers[a[0].host].popleft()) for a in foreseen]
         pairs = zip(commands, said, strict=True)
         return [replace(answer, command=command, planned=True) for command, answer in pairs]
 
@@ -120,12 +121,12 @@ class Planning(Run):
         return {}
 
     def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
-        self.journal.planned(plan)
+        self.journal.planned(self.stretched(plan))
         return self._note(plan, bookkeeping)
 
     def _note(self, plan: Sequence[Action], bookkeeping: bool) -> list[Result]:
         if plan:
-            self.stages[-1].plans.append((plan, bookkeeping))
+            self.stages[-1].plans.append((self.stretched(plan), bookkeeping))
         said = [self.forecast.note(action) for action in plan]
         return [replace(result, planned=True) for result in said if result is not None]
 

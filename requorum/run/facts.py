@@ -5,21 +5,21 @@ Nothing here decides and nothing changes a host. Questions and parsers are `etcd
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 
 from requorum.cluster import archive, deephaven, etcd, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
-from requorum.command import HUGE, Result, look
+from requorum.command import Result, look
+from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import history, marker
 from requorum.run.marker import Marker, Outlived, Phase
-from requorum.run.run import Run, until_holds
+from requorum.run.run import Run
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
@@ -172,7 +172,7 @@ def _looked_at_twice(run: Run, members: list[MemberFacts]) -> list[MemberFacts]:
         again.update(h for h, unit in units(run, set(unsure) - again).items() if unit.invocation != unsure[h])
         return None if again == set(unsure) else "not started again"
 
-    until_holds(still, LOOP_SECONDS if run.acts else 0)
+    run.wait(still, LOOP_SECONDS if run.acts else 0)
     return [replace(facts, restarts=facts.member.host in again) for facts in members]
 
 
@@ -186,14 +186,16 @@ def watch_leaders(
 ) -> dict[str, bool | None]:
     """Goes on looking for three election timeouts, unless everybody sees a leader and nobody is said to be gone."""
     longest = max((config.election_seconds for config in configured.values()), default=1.0)
-    deadline = time.monotonic() + ELECTION_TIMEOUTS * longest
     everyone_sees_one = len(seen) == len(run.inventory.old_members) and all(seen.values())
     if everyone_sees_one and not run.terms.gone:
         return seen
     samples = [seen]
-    while time.monotonic() < deadline:
-        time.sleep(longest / 4)
+
+    def look_on() -> str:
         samples.append(_leaders(run, configured))
+        return "not over yet"
+
+    run.wait(look_on, ELECTION_TIMEOUTS * longest, longest / 4, least=ELECTION_TIMEOUTS * longest)
     # The last quarter counts: a member that had not noticed the loss yet has by then, an election has ended.
     recent = samples[-(len(samples) // 4 or 1) :]
     return {h: None if recent[-1][h] is None else any(sample[h] for sample in recent) for h in seen}

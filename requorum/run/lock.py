@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from requorum.command import SHORT, Command, act, look
+from requorum.command import Command, act, look
+from requorum.deadlines import SHORT, wait
 from requorum.evidence.journal import now
 from requorum.hosts.question import Question, plain
 from requorum.inventory import Inventory
@@ -83,7 +84,7 @@ _DROP = 'if [ "$(readlink "$1")" = "$2" ]; then rm -f "$1"; fi'
 
 def drop(host: str, cluster: str, words: str, why: str) -> Command:
     """Removes the lock if it still has these words of its holder, and no other."""
-    locked = ("flock", "--timeout", "20", marker.directory(cluster))
+    locked = ("flock", "--timeout", wait(20), marker.directory(cluster))
     return act(host, *locked, "sh", "-c", _DROP, "sh", path(cluster), words, why=why)
 
 

@@ -33,6 +33,8 @@ from requorum.run.lock import Holder, born, myself
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Options, Terms
 
+INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -181,7 +183,9 @@ class Run:
         plan = write(self.terms.everyone, self.inventory.cluster, Anchor(name, records, head))
         with (
             tempfile.TemporaryDirectory(prefix="rq-") as scratch,
-            Fleet(self.inventory, Journal(Path(scratch)), self.options.concurrency) as fleet,
+            Fleet(
+                self.inventory, Journal(Path(scratch)), self.options.concurrency, self.options.timeout_scale
+            ) as fleet,
         ):
             answers = fleet.gather(plan)
         words = {h: of if isinstance(of, Exception) else of[-1].words for h, of in answers.items() if not _told(of)}
@@ -237,6 +241,10 @@ class Run:
         with self._acting(plan, bookkeeping):
             return self.fleet.run(plan)
 
+    def stretched(self, plan: Sequence[Action]) -> list[Action]:
+        """As the fleet will run it."""
+        return [action.stretched(self.options.timeout_scale) for action in plan]
+
     @contextmanager
     def _acting(self, plan: Sequence[Action], bookkeeping: bool = False) -> Iterator[None]:
         for action in plan:
@@ -244,7 +252,7 @@ class Run:
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
         self.watch.on(self.touched)
-        self.journal.planned(plan)
+        self.journal.planned(self.stretched(plan))
         started = time.monotonic()
         try:
             yield
@@ -265,9 +273,15 @@ class Run:
         """
         hosts = tuple(hosts)
         self.watch.on(hosts)
-        deadline = within * self.options.timeout_scale
-        outcomes = self.fleet.each(hosts, lambda m: until_holds(lambda: probe(m), deadline))
+        outcomes = self.fleet.each(hosts, lambda m: self.wait(lambda: probe(m), within))
         self.settle(claim, outcomes, remedy)
+
+    def wait(
+        self, look: Callable[[], str | None], within: float, every: float = INTERVAL, least: float = 0
+    ) -> str | None:
+        """Looks until it holds, for `within` seconds as --timeout-scale stretches them; what it found last. `least`:
+        what it does not shorten, since the time itself proves something."""
+        return until_holds(look, max(within * self.options.timeout_scale, least), every=every)
 
     def settle(self, claim: str, outcomes: Mapping[str, str | Exception | None], remedy: str) -> None:
         """Records the outcome on every host and raises what does not hold."""
@@ -375,11 +389,11 @@ def leave_anchor(fleet: Fleet, hosts: Sequence[str], cluster: str) -> None:
         fleet.journal.record("note", text=f"not anchored in every syslog: {lacking}")
 
 
-INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
-
-
 def until_holds(
-    look: Callable[[], str | None], within: float, clock: Callable[[], float] = time.monotonic
+    look: Callable[[], str | None],
+    within: float,
+    clock: Callable[[], float] = time.monotonic,
+    every: float = INTERVAL,
 ) -> str | None:
     """`look` gives None when it holds, else what was found. Returns the last finding, None on success.
 
@@ -392,7 +406,7 @@ def until_holds(
         found = look()
         if found is None or last:
             return found
-        time.sleep(min(INTERVAL, max(deadline - clock(), 0)))
+        time.sleep(min(every, max(deadline - clock(), 0)))
 
 
 _ENDED = "the holder's process has ended"

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from requorum.cluster import deephaven
-from requorum.command import LONG, Command
+from requorum.command import Command
+from requorum.deadlines import LONG
 from requorum.inventory import Inventory, Member
 from requorum.run import history, marker
 from requorum.run.accepted import Accepted

@@ -200,9 +200,10 @@ def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
     """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
     place, account = survivors.scratch(terms), terms.inventory.etcd.user
+    size = max(survivor.size for survivor in attempt.survivors)
     return [
         *survivors.unpack(terms, host, attempt.survivors),
-        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots(terms, attempt), revision=revision),
+        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots(terms, attempt), (), revision, size),
     ]
 
 

@@ -17,7 +17,8 @@ from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import EtcdError, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
-from requorum.command import LONG, Action, Command, Fetch, Result, act, look
+from requorum.command import Action, Command, Fetch, Result, act, look
+from requorum.deadlines import LONG
 from requorum.evidence.journal import now
 from requorum.hosts import system
 from requorum.hosts.fleet import Fleet, Machine
@@ -193,6 +194,7 @@ def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
     question = deephaven.etcdctl(
         run.inventory,
         f"--endpoints={member.endpoint}",
+        *etcdctl.HASHING,
         "endpoint",
         "hashkv",
         f"--rev={revision}",
@@ -226,6 +228,7 @@ def fetch(terms: Terms, tonight: Tonight) -> list[Action]:
             str(tonight.vault.part(note.taken)),
             "the save to this machine",
             note.sha256,
+            note.bytes,
         )
     ]
 
@@ -239,7 +242,7 @@ def sweep(run: Run, tonight: Tonight) -> None:
     if tonight.cleared:
         return
     try:
-        with Fleet(run.inventory, run.journal) as fleet:
+        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale) as fleet:
             fleet.run(clear(run.terms))
     except Refusal as refusal:
         run.journal.record("note", text=f"the next backup clears what is left: {refusal}")

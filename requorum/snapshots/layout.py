@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requorum.cluster.etcd import NOT_THERE, MemberConfig
-from requorum.command import LONG, Command, Result, look
+from requorum.command import Command, Result, look
+from requorum.deadlines import LONG
 from requorum.hosts.question import Question
 
 ENTRY = r"%y %U %G %m %n %p\0"

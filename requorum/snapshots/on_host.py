@@ -8,7 +8,8 @@ from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
-from requorum.command import HUGE, LONG, Command, Result, act_long, look
+from requorum.command import Command, Result, act_long, look
+from requorum.deadlines import HUGE, LONG, wait
 from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK
 from requorum.run.terms import Terms
@@ -57,7 +58,7 @@ mv -fT "$at/saved" "$0" && rmdir "$at"
 
 def save(terms: Terms, endpoint: str, path: str, patience: int = 10, accept: tuple[int, ...] | None = None) -> Command:
     """`snapshot save` from one member to the configuration server; `patience` in seconds is for the login."""
-    words = (*etcdctl(terms), f"--endpoints={endpoint}", f"--dial-timeout={patience}s", "snapshot", "save")
+    words = (*etcdctl(terms), f"--endpoints={endpoint}", wait(patience, "--dial-timeout={}s"), "snapshot", "save")
     said = terms.inventory.deephaven
     account = deephaven.account(said.commands.etcdctl, said.admin_user)
     return act_long(

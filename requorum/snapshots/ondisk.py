@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from requorum.command import HUGE, Command, act, act_long
+from requorum.command import Command, act, act_long
+from requorum.deadlines import HUGE
 from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK
 from requorum.run.terms import Terms

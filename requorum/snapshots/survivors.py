@@ -18,7 +18,8 @@ from requorum.cluster import sandbox
 from requorum.cluster.etcd import MemberConfig, address
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
-from requorum.command import HUGE, Action, Command, Copy, Result, act, act_long, look
+from requorum.command import Action, Command, Copy, Result, act, act_long, look
+from requorum.deadlines import HUGE
 from requorum.hosts import system
 from requorum.hosts.question import NAME, Question
 from requorum.inventory import Member

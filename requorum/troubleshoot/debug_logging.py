@@ -19,7 +19,7 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import Command, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import PATH, Question, checked, plain
+from requorum.hosts.question import PATH, Question, checked, in_time, plain
 from requorum.run import marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
@@ -185,7 +185,9 @@ def ask_kept(host: str, kept: str) -> Question[str]:
     """The SHA-256 of the original that is kept; "" for none."""
 
     def read(result: Result) -> str:
-        return "" if result.code else checked(host, "SHA-256", result.stdout.split(" ")[0].lstrip("\\"), _SHA256)
+        return (
+            "" if in_time(result).code else checked(host, "SHA-256", result.stdout.split(" ")[0].lstrip("\\"), _SHA256)
+        )
 
     return Question(look(host, "sha256sum", kept, why="the original that is kept"), read)
 

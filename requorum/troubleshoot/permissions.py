@@ -17,7 +17,8 @@ from enum import Enum
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import LONG, Command, Result, act, look
+from requorum.command import Command, Result, act, look
+from requorum.deadlines import LONG
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, plain

@@ -21,7 +21,7 @@ from requorum.hosts.question import Question, checked, plain
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Disproved, Refusal
 from requorum.run.facts import ELECTION_TIMEOUTS
-from requorum.run.run import Run, until_holds
+from requorum.run.run import Run
 from requorum.snapshots import layout
 
 STEADY_SECONDS = 3  # a process that lives so long has read its files; one that cannot ends at once
@@ -40,7 +40,7 @@ def standing(run: Run, members: Sequence[Member]) -> list[MemberFacts]:
         return "a member sees no leader"
 
     longest = max((sheet.config.election_seconds for sheet in sheets if sheet.config), default=1.0)
-    until_holds(electing, ELECTION_TIMEOUTS * longest)
+    run.wait(electing, ELECTION_TIMEOUTS * longest, least=ELECTION_TIMEOUTS * longest)
     return sheets
 
 

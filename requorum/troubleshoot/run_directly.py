@@ -11,12 +11,13 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from requorum.command import HUGE, LONG, Collect, Collected, Command, Result, act, look
+from requorum.command import Collect, Collected, Command, Result, act, look
+from requorum.deadlines import HUGE, LONG, wait
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.systemd import ExecStart
 from requorum.run import marker
-from requorum.run.run import Run, until_holds
+from requorum.run.run import Run
 
 UNIT = "requorum-run-directly.service"
 SYSTEMCTL = "/bin/systemctl"  # systemd wants a whole path; this one is there whether /usr is merged or not
@@ -60,8 +61,8 @@ def _properties(where: Place, unit: str, what: ExecStart, seconds: int, again: b
     """Of the transient unit, in systemd's words."""
     return [
         f"RuntimeMaxSec={seconds}",
-        f"TimeoutStartSec={LONG}",
-        f"TimeoutStopSec={STOP_SECONDS}",
+        wait(LONG, "TimeoutStartSec={}"),
+        wait(STOP_SECONDS, "TimeoutStopSec={}"),
         f"StandardOutput=file:{where.log}",
         "StandardError=inherit",
         f"ExecStartPre={SYSTEMCTL} stop {unit}",
@@ -136,7 +137,7 @@ def end_earlier_run(run: Run, host: str) -> None:
     unit = run.inventory.etcd.unit
 
     # Where it was stopped before that run it stays so.
-    until_holds(lambda: None if _runs(run, host, unit) else "not yet", within=5)
+    run.wait(lambda: None if _runs(run, host, unit) else "not yet", within=5)
 
 
 def _runs(run: Run, host: str, unit: str) -> bool:

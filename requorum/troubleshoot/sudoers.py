@@ -7,6 +7,8 @@ gives its login `limited` exactly `file()`. What such a list is worth: docs/prep
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import math
 import posixpath
 import re
 import shlex
@@ -19,6 +21,7 @@ from pathlib import Path
 from requorum import inventory as inventories
 from requorum.cluster import deephaven
 from requorum.command import REDACTED, SCOPE, look
+from requorum.deadlines import stretched
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
@@ -55,15 +58,20 @@ def spelled(arguments: str) -> str:
     return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
 
 
-def needed(inventory: Inventory) -> tuple[Need, ...]:
-    """Every command of the runbook, in the list's order, for this inventory."""
+def needed(inventory: Inventory, *scales: float) -> tuple[Need, ...]:
+    """Every command of the runbook, in the list's order, for this inventory; with its deadlines so many times as long
+    for each of `scales`, which is 1 where none is named."""
     rows = (row.split(" ", 1) for row in LIST.read_text(encoding="utf-8").splitlines() if row and row[0] != "#")
     found: dict[Need, None] = {}
-    for deadlines, words in rows:
+    for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
         for deadline in deadlines.split(","):
-            for filled in _filled(inventory, f"-k 5 {deadline} {words}"):
+            for filled in _filled(inventory, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
                 found.setdefault(Need(filled))
     return tuple(found)
+
+
+def _stretched(words: str, scale: float) -> str:
+    return re.sub(r"@(\d+)@", lambda limit: str(stretched(int(limit[1]), scale)), words)
 
 
 def _filled(inventory: Inventory, words: str) -> Iterable[str]:
@@ -106,11 +114,11 @@ def _vendor(inventory: Inventory, line: str) -> str:
     return re.sub(r"\{[a-z_]+\}", "*", " ".join(words))
 
 
-def file(inventory: Inventory, login: str) -> str:
+def file(inventory: Inventory, login: str, *scales: float) -> str:
     """A whole file for /etc/sudoers.d. secure_path: without it the login could bring a `cat` of its own."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     head = [f"Defaults:{login} !requiretty", f'Defaults:{login} secure_path="{path}"']
-    return "\n".join([*head, *(need.line(login) for need in needed(inventory))]) + "\n"
+    return "\n".join([*head, *(need.line(login) for need in needed(inventory, *scales))]) + "\n"
 
 
 # -- what a login may do already ---------------------------------------------------------------------------------
@@ -133,11 +141,11 @@ class Grant:
         return self.arguments is None or _matches(_pattern(self.arguments), arguments)
 
 
-def ask_lacking(host: str, inventory: Inventory) -> Question[tuple[Need, ...] | str]:
+def ask_lacking(host: str, inventory: Inventory, scale: float = 1.0) -> Question[tuple[Need, ...] | str]:
     """What the login that the runbook uses lacks, asked without a password, as the runbook will ask; why sudo tells
     nothing where it does not."""
     command = look(host, "env", "LC_ALL=C", "sudo", "-n", "-l", why="what sudo allows this login", root=False)
-    return Question(command, lambda result: result.words if result.code else missing(inventory, result.stdout))
+    return Question(command, lambda result: result.words if result.code else missing(inventory, result.stdout, scale))
 
 
 def parse(listing: str) -> tuple[Grant, ...]:
@@ -165,13 +173,14 @@ def allowed(grants: Sequence[Grant], arguments: str) -> bool:
     return last is not None and not last.denied and not last.password
 
 
-def missing(inventory: Inventory, listing: str) -> tuple[Need, ...]:
+def missing(inventory: Inventory, listing: str, scale: float = 1.0) -> tuple[Need, ...]:
     """What the login lacks, by `sudo -l`'s own words; () is as it must be.
 
     A needed pattern counts as allowed when it is with something unlikely in place of every `*`.
     """
     grants = parse(listing)
-    return tuple(need for need in needed(inventory) if not allowed(grants, need.arguments.replace("*", _UNLIKELY)))
+    needs = needed(inventory, scale)
+    return tuple(need for need in needs if not allowed(grants, need.arguments.replace("*", _UNLIKELY)))
 
 
 def unlisted(inventory: Inventory, lines: Iterable[str]) -> list[str]:
@@ -214,16 +223,21 @@ def _matches(pattern: re.Pattern[str], text: str) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m requorum.sudoers INVENTORY LOGIN`: a whole file on standard output."""
-    if len(arguments) != 2:
-        print("usage: python -m requorum.sudoers INVENTORY LOGIN", file=sys.stderr)
+    """`python -m requorum.sudoers INVENTORY LOGIN [SCALE…]`: a whole file on standard output, also for each
+    --timeout-scale that is named."""
+    try:
+        scales = [float(word) for word in arguments[2:]]
+    except ValueError:
+        scales = [math.nan]
+    if len(arguments) < 2 or not all(0 < scale < math.inf for scale in scales):
+        print("usage: python -m requorum.sudoers INVENTORY LOGIN [SCALE…]", file=sys.stderr)
         return 4
     try:
         inventory = inventories.load(inventories.find(arguments[0], LIST.parents[2]))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 4
-    print(file(inventory, arguments[1]), end="")
+    print(file(inventory, arguments[1], 1.0, *scales), end="")
     return 0
 
 
@@ -242,7 +256,9 @@ def the_login_answers(run: Run) -> None:
 
 def lacking(run: Run) -> dict[str, tuple[Need, ...]]:
     """host → what sudo does not allow there; proves that it tells."""
-    answers = run.ask({host: ask_lacking(host, run.inventory) for host in run.terms.everyone})
+    answers = run.ask(
+        {host: ask_lacking(host, run.inventory, run.options.timeout_scale) for host in run.terms.everyone}
+    )
     run.settle(
         "sudo tells this login what it may do, without a password",
         {host: found if isinstance(found, str) else None for host, found in answers.items()},
@@ -261,7 +277,7 @@ def every_command_is_allowed(run: Run, lacking: dict[str, tuple[Need, ...]]) -> 
             if (hosts := [host for host, needs in lacking.items() if need in needs])
             else "allowed",
         }
-        for need in needed(run.inventory)
+        for need in needed(run.inventory, run.options.timeout_scale)
     ]
     groups: dict[tuple[Need, ...], list[str]] = {}
     for host, needs in lacking.items():

@@ -77,6 +77,7 @@ class Seen:
     backups: tuple[Candidate, ...] = ()
     last_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
+    scale: float = 1.0  # of every deadline
 
     def values(self, check: str, subject: str) -> Values:
         """What a check's questions gave, by their keys. Raises the `Refusal` of one that was not understood."""

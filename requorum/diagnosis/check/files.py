@@ -13,7 +13,7 @@ from requorum.command import Result, look
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled
 from requorum.diagnosis.check.members import old
 from requorum.hosts import certificates
-from requorum.hosts.question import OWNER, Question, checked, parts
+from requorum.hosts.question import OWNER, Question, checked, in_time, parts
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 
@@ -48,7 +48,7 @@ def ask_server_files(seen: Seen, host: str) -> Questions:
     return {
         "readable": Question(
             look(host, "runuser", "-u", settings.user, "--", *readable, why="etcd can read its files"),
-            lambda answer: answer.code == 0,
+            lambda answer: in_time(answer).code == 0,
         ),
         "files": Question(look(host, *show, why="who reads the keys"), lambda answer: _read_files(answer, asked)),
         "foreign": Question(look(host, "find", config.data_dir, *foreign, why="whose the data is"), _read_foreign),

@@ -6,13 +6,14 @@ from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcdctl import Login
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command
+from requorum.deadlines import wait
 from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, ruled, unknown
 from requorum.diagnosis.check.members import old, sees_leader
 from requorum.run.terms import Terms
 from requorum.snapshots import anew
 
 # A login takes a bcrypt of etcd's own, which on a busy machine takes longer than etcdctl's 2 s.
-PATIENT = ("--dial-timeout=20s", "--command-timeout=20s")
+PATIENT = (wait(20, "--dial-timeout={}s"), wait(20, "--command-timeout={}s"))
 
 
 def ask(seen: Seen, subject: str) -> Questions:

@@ -24,7 +24,7 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:
-    return {"lacking": sudoers.ask_lacking(host, seen.terms.inventory)}
+    return {"lacking": sudoers.ask_lacking(host, seen.terms.inventory, seen.scale)}
 
 
 def judge_sudo(seen: Seen, host: str) -> Ruling:

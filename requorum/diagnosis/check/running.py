@@ -190,8 +190,8 @@ def ask_hashes(seen: Seen, subject: str) -> Questions:
     """At the lowest revision that the members had, since Deephaven writes on; one call each, as for the status."""
     found = statuses(seen)
     revision = min((status.revision for status in found.values()), default=0)
-    limits = ("--dial-timeout=20s", "--command-timeout=600s")
-    return {endpoint: etcdctl.ask_hash(seen.terms.inventory, endpoint, revision, *limits) for endpoint in found}
+    inventory = seen.terms.inventory
+    return {endpoint: etcdctl.ask_hash(inventory, endpoint, revision, *etcdctl.HASHING) for endpoint in found}
 
 
 def judge_hashes(seen: Seen, subject: str) -> Ruling:

@@ -29,7 +29,7 @@ SAMPLES = 3  # of each clock; the one with the shortest way there and back count
 
 def take(run: Run, cases: Sequence[Case]) -> Seen:
     """Everything that the cases need: clocks, configurations, then the questions in their rounds."""
-    seen = Seen(run.terms, datetime.now(UTC))
+    seen = Seen(run.terms, datetime.now(UTC), scale=run.options.timeout_scale)
     backup, no_backup = newest_backup(run.inventory, run.options.snapshot)
     seen = replace(seen, backups=noted(run.inventory), last_up=processes.last_up(run.inventory))
     seen = _configs(run, _clocks(run, replace(seen, backup=backup, no_backup=no_backup)))

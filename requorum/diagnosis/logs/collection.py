@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.cluster import deephaven
-from requorum.command import LONG, Collect, Collected, Command, look
+from requorum.command import Collect, Collected, Command, look
+from requorum.deadlines import LONG, wait
 from requorum.evidence.journal import now
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
@@ -118,7 +119,7 @@ def _of_the_cluster(inventory: Inventory) -> dict[str, Command]:
     }
     return {
         name: deephaven.etcdctl(
-            inventory, "--command-timeout=15s", *words, "-w", "json", why=f"collect {' '.join(words)}"
+            inventory, wait(15, "--command-timeout={}s"), *words, "-w", "json", why=f"collect {' '.join(words)}"
         )
         for name, words in asked.items()
     }

@@ -19,7 +19,7 @@ from requorum.recovery import probes
 from requorum.recovery.progress import Progress
 from requorum.run import facts
 from requorum.run.marker import Phase
-from requorum.run.run import Run, until_holds
+from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import movement, processes
 from requorum.snapshots.snapshot import Source
@@ -225,7 +225,7 @@ def hashes_are_equal(run: Run, progress: Progress, living: bool = False) -> None
 
     def probe(machine: Machine) -> str | None:
         try:
-            found = machine.ask(etcdctl.ask_fingerprints(run.inventory, revision, "--command-timeout=60s"))
+            found = machine.ask(etcdctl.ask_fingerprints(run.inventory, progress.endpoint, revision))
         except etcd.EtcdError as error:
             return error.what
         progress.hashes = {endpoint: (revision, digest) for endpoint, (digest, _) in found.items()}
@@ -435,7 +435,7 @@ def deephaven_has_begun(run: Run, host: str) -> None:
     late: list[str] = []
 
     def probe(machine: Machine) -> str | None:
-        found = until_holds(lambda: _not_up(run, machine), run.health_seconds * run.options.timeout_scale)
+        found = run.wait(lambda: _not_up(run, machine), run.health_seconds)
         late.extend([found] if found else [])
         return _not_up(run, machine, enough=True) if found else None
 

@@ -9,7 +9,7 @@ from requorum.cluster.etcd import MemberConfig, address
 from requorum.command import Result, look
 from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, in_time
 from requorum.recovery.plan import is_new
 from requorum.run import facts
 from requorum.run.run import Run
@@ -142,7 +142,7 @@ def servers_are_installed(run: Run) -> None:
         for key in config.keys:
             readable += ["-a", "-r", key]
         asked = look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")
-        if not machine.ask(Question(asked, lambda answer: answer.code == 0)):
+        if not machine.ask(Question(asked, lambda answer: in_time(answer).code == 0)):
             return f"{settings.user} cannot read {settings.config} or a key that it names"
         return machine.ask(_ask_open_keys(machine.name, config.keys))
 

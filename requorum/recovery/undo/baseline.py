@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from pydantic import TypeAdapter
 
 from requorum.cluster import deephaven, etcd
-from requorum.command import LONG, SHORT, Command, Result, act, act_long, look
+from requorum.command import Command, Result, act, act_long, look
 from requorum.hosts import system
 from requorum.hosts.question import OWNER, Question
 from requorum.hosts.system import Entry, RecordError, topmost
@@ -218,7 +218,7 @@ def difference(before: Sequence[Entry], now: Sequence[Entry]) -> Difference:
 
 # -- commands that a run left running ----------------------------------------------------------------------------
 
-_OURS = re.compile(rf"\btimeout -k 5 (?:{SHORT}|{LONG}|7200) ")
+_OURS = re.compile(r"\btimeout -k 5 \d+ ")
 _QUESTION = ("ps", "-ww", "-eo", "pid=,args=")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from requorum.command import HUGE, Fetch
+from requorum.command import Fetch
 from requorum.recovery.undo import rollback
 from requorum.run import facts
 from requorum.run.marker import Undone
@@ -46,7 +46,7 @@ def save_what_is_discarded(run: Run, beyond: int | None = None) -> Loss | None:
             backup.there_is_room_here(run, tonight)
         part = str(vault.part(tonight.note.taken if run.acts else "‹time›"))
         why = "the save of the cluster that is discarded to this machine"
-        run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, deadline=HUGE)])
+        run.do([Fetch(terms.configuration_server, kept, part, why, tonight.note.sha256, tonight.note.bytes)])
         if not run.acts:
             return None
         backup.the_part_is_whole(run, tonight)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import LONG, Command, act
+from requorum.command import Command, act
+from requorum.deadlines import LONG
 from requorum.hosts.systemd import Unit
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import rollback

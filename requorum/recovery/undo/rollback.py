@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import HUGE, LONG, Command, Result, act, act_long, look
+from requorum.command import Command, Result, act, act_long, look
+from requorum.deadlines import HUGE, LONG
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory

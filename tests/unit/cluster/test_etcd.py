@@ -103,7 +103,7 @@ class TestOtherAnswers:
         }
 
     def test_a_hash_comes_with_where_it_is_compacted(self) -> None:
-        assert understood(etcdctl.ask_fingerprints(LAB, 5), HASHES) == {"http://127.0.0.1:23790": (4140272142, -1)}
+        assert understood(etcdctl.ask_fingerprints(LAB, "e", 5), HASHES) == {"http://127.0.0.1:23790": (4140272142, -1)}
 
     @pytest.mark.parametrize(("text", "count"), [(COUNT, 3), (NOTHING, 0)])
     def test_all_matching_keys_are_counted_although_one_is_given(self, text: str, count: int) -> None:
@@ -168,7 +168,7 @@ def test_a_user_or_a_role_that_is_an_option_goes_no_further(name: str) -> None:
         etcdctl.ask_status(LAB),
         etcdctl.ask_member(LAB, "x"),
         etcdctl.ask_hash(LAB, "x", 5),
-        etcdctl.ask_fingerprints(LAB, 5),
+        etcdctl.ask_fingerprints(LAB, "e", 5),
         etcdctl.ask_count(LAB, "/main"),
         etcdctl.ask_names(LAB, "user"),
         etcdctl.ask_roles(LAB, "dh"),

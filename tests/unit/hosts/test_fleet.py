@@ -62,16 +62,19 @@ def test_after_a_failure_the_other_hosts_end_what_they_were_at(fleet: Fleet, tmp
 
 
 @pytest.mark.parametrize(
-    ("why", "unknown"),
+    ("why", "late", "unknown"),
     [
-        ("exit code 255: Connection reset", True),
-        ("did not end within 7200 s", True),
-        ("exit code 1: no such file", False),
+        ("exit code 255: Connection reset", False, True),
+        ("did not end within 7200 s", True, True),
+        ("stood still for 60 s", True, True),
+        ("exit code 1: no such file", False, False),
     ],
 )
-def test_a_copy_that_was_cut_off_says_nothing_about_the_file(tmp_path: Path, why: str, unknown: bool) -> None:
+def test_a_copy_that_was_cut_off_says_nothing_about_the_file(
+    tmp_path: Path, why: str, late: bool, unknown: bool
+) -> None:
     with Fleet(build.inventory(), Journal(tmp_path / "evidence")) as fleet:
-        broken = fleet._broken("etcd-1", "copy", StreamError("source", why))
+        broken = fleet._broken("etcd-1", "copy", StreamError("source", why, late))
     assert isinstance(broken, Unreachable) == unknown
 
 

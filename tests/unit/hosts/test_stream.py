@@ -94,6 +94,20 @@ def test_what_hangs_is_ended_at_the_deadline(source: Path, stuck: str) -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("stuck", ["source", "sink"])
+def test_what_stands_still_is_ended_long_before_its_deadline(tmp_path: Path, stuck: str) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (1 << 20))
+    reader = ("sh", "-c", "echo begun; sleep 60") if stuck == "source" else tmp_path / "large"
+    with pytest.raises(StreamError) as error:
+        fan_out(reader, {"a": ("cat",) if stuck == "source" else ("sleep", "60")}, 60, 0.3)
+    assert (error.value.what, error.value.late) == ("stood still for 0.3 s", True)
+
+
+def test_a_sink_that_writes_to_its_disk_at_the_end_is_not_standing_still(tmp_path: Path) -> None:
+    slow = ("sh", "-c", f"cat >{tmp_path}/to; sleep 1")
+    assert fan_out(("echo", "all"), {"a": slow}, 60, 0.3)[1] == 4
+
+
 def test_a_file_that_vanished_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(StreamError):
         fan_out(tmp_path / "none", {"a": ("cat",)}, 30)

@@ -8,8 +8,8 @@ import pytest
 
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.quorum import MemberFacts, decide
-from requorum.command import HUGE as HUGE_SECONDS
 from requorum.command import Copy
+from requorum.deadlines import HUGE as HUGE_SECONDS
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery import plan

@@ -502,7 +502,7 @@ def compared(
     run.begin("m.py::TestX::test_then_it_is_what_the_trial_found")
     run.stages[-1].looked = True
     run.options = replace(run.options, timeout_scale=0.0)
-    return trial.it_is_what_the_trial_found(run, tried)
+    return trial.it_is_what_the_trial_found(run, tried, "https://10.0.0.11:2379")
 
 
 def test_as_the_trial_found_it(tmp_path: Path) -> None:

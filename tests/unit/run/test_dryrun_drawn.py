@@ -66,7 +66,7 @@ def test_what_is_fetched_is_drawn_with_where_it_comes_from_and_where_to() -> Non
     assert lines[1:4] == [
         "      the save: streamed from a to /here/to.part on this machine",
         "      a",
-        "          sudo -n timeout -k 5 900 cat /from",
+        "          sudo -n timeout -k 5 7200 cat /from",
     ]
     assert lines[-1].endswith("last  # last")
 

@@ -197,6 +197,7 @@ def test_a_member_is_run_only_where_it_has_a_write_ahead_log(data: str, there: b
             inventory=inventory,
             fleet=hosts,
             options=SimpleNamespace(hosts="prod"),
+            wait=lambda look, within, least: look(),
             settle=lambda claim, outcomes, remedy: found.update({**outcomes, "remedy": remedy}),
         ),
     )

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.cluster import deephaven
+from requorum.cluster import deephaven, etcd
 from requorum.command import Command, look
+from requorum.run import lock
 from requorum.troubleshoot import sudoers
 from requorum.troubleshoot.sudoers import Need
 from tests.unit import build
@@ -137,6 +138,16 @@ def test_the_vendors_own_words_are_in_the_list() -> None:
     needs = [need.arguments for need in sudoers.needed(second)]
     assert "-k 5 900 /opt/vendor2/bin/monitctl --user irisadmin halt" in needs
     assert not any(re.search("@[A-Z_]+@", words) for words in needs), "every word of the list is filled"
+
+
+def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -> None:
+    plain, both = (sudoers.file(INVENTORY, "ops", *scales) for scales in ((), (1.0, 4.0)))
+    assert both.startswith(plain)
+    knock = etcd.ask_leader("etcd-1", build.config()).commands[0]
+    for command in (knock, lock.drop("infra-1", "lab", "words", "x"), deephaven.monit(INVENTORY, "infra-1", up=False)):
+        line = sudoers.as_root(command.stretched(4).line()) or ""
+        needs = {scale: any(need.covers(line) for need in sudoers.needed(INVENTORY, scale)) for scale in (1.0, 4.0)}
+        assert needs == {1.0: False, 4.0: True}, line
 
 
 def test_a_file_is_whole_lines_for_one_login_with_a_safe_path() -> None:
