@@ -38,7 +38,7 @@ class Wrote:
     def __str__(self) -> str:
         """Of its cluster."""
         was = "was written to" if self.seen else "counts as written to"
-        return f"{'runs' if self.runs else 'does not run'}, and {was}: {self.words}"
+        return f"{'runs' if self.runs else 'does not run,'} and {was}: {self.words}"
 
 
 def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -> Wrote | None:
