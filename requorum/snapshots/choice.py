@@ -14,7 +14,7 @@ from requorum.command import Result
 from requorum.evidence.journal import now
 from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
-from requorum.run.marker import ON_DISK, SALVAGE
+from requorum.run.marker import ON_DISK, SALVAGE, Phase
 from requorum.run.run import Run
 from requorum.snapshots import anew, disks, files, ranking
 from requorum.snapshots.disks import Disk
@@ -81,8 +81,8 @@ def _refuse_a_save_that_may_be_old(run: Run, verdict: Verdict | None) -> None:
         raise SnapshotError(
             ", ".join(unsure),
             f"may have been written to after run {run.mark.run} saved the run at {run.mark.taken}",
-            "give that run up (docs/night.md#giving-a-run-up), and run the same command again: what the stopped "
-            "members' disks hold is salvaged then, and where that fails the run stops with the choices",
+            f"give that run up: {run.mark.rollback(run.options.hosts)}; and run the same command again: what the "
+            "stopped members' disks hold is salvaged then, and where that fails the run stops with the choices",
         )
 
 
@@ -151,7 +151,15 @@ def _found(run: Run, sources: Sources, salvaged: Salvaged) -> Found:
         run.options.salvage,
         sources.last_resort,
         run.options.accepted,
+        run.mark.rollback(run.options.hosts) if run.mark.phase > Phase.OPEN else "",
     )
+
+
+def _another_file(run: Run, family: Family, bad: Candidate) -> str:
+    """Which backup could be named instead of one that is bad; without one nothing needs to be named."""
+    others = [row for row in files.of_files(run.inventory, None, family) if row.path != bad.path]
+    best, _ = ranking.rank(others, family)
+    return f"use another snapshot: {_named(best)}" if best else "leave --snapshot out: what the disks hold is salvaged"
 
 
 def _choose_file(run: Run, sources: Sources) -> Source | None:
@@ -164,7 +172,7 @@ def _choose_file(run: Run, sources: Sources) -> Source | None:
     found = files.of_files(run.inventory, options.snapshot, family)
     for candidate in found:
         if candidate.named and candidate.problem:
-            raise SnapshotError(candidate.path, candidate.problem, "use another snapshot: --snapshot=FILE")
+            raise SnapshotError(candidate.path, candidate.problem, _another_file(run, family, candidate))
     on_disks = disks.listed(sources.disks, family, options.salvage)
     found = files.without_older(found, ranking.rank([*found, *on_disks], family)[0])
     chosen = _rank(run, sources, [*found, *on_disks])
@@ -256,7 +264,7 @@ class Decision:
 class Found:
     """All that the decision is made from. `rows`: the table of Step 0; `held`: the source that Step 0 chose; `named`:
     the token that the operator wants salvaged; `resort`: the last resort, where it was asked for and taken;
-    `accepted`: the losses that the operator's word covers."""
+    `accepted`: the losses that the operator's word covers; `back`: the command that goes back, once that is one."""
 
     rows: tuple[Candidate, ...]
     disks: tuple[Disk, ...]
@@ -266,6 +274,7 @@ class Found:
     named: str | None = None
     resort: Candidate | None = None
     accepted: Accepted = field(default_factory=Accepted)
+    back: str = ""
 
 
 def decide(found: Found) -> Decision:
@@ -315,7 +324,7 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
     if marked and chosen.kind == SALVAGE and not found.salvaged.anew:
         what = "is marked as another history than the backups before it, and the disks' data may be of that one"
         way = f"go on with the disks' data nevertheless: {found.accepted.option(anew.WORD)}"
-        return SnapshotError(marked.path, what, f"{_with_a_backup(found)}; or {way}")
+        return SnapshotError(marked.path, what, "; or ".join([*_with_a_backup(found), way, *_back(found)]))
     if newest is None or newest.own_revision <= chosen.own_revision or chosen.kind != SALVAGE:
         return None  # what a backup holds less than one that is damaged is said as lost: nothing holds it any more
     what = (
@@ -323,9 +332,8 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
         f"restored ends at {chosen.revision or 0:,}: that backup {newest.problem or 'was left out'}"
     )
     accept = f"go on without what it held: {found.accepted.option('history')}"
-    return SnapshotError(
-        newest.path, what, f"find that backup again, whole, and run the same command again; or {accept}"
-    )
+    ways = ["find that backup again, whole, and run the same command again", accept, *_back(found)]
+    return SnapshotError(newest.path, what, "; or ".join(ways))
 
 
 def choices(found: Found, mend: str) -> str:
@@ -336,8 +344,9 @@ def choices(found: Found, mend: str) -> str:
             f"{mend}, and run the same command again: it salvages anew",
             *_with_the_others(found),
             *_forced(found),
-            _with_a_backup(found),
+            *_with_a_backup(found),
             *_without_a_hash(found),
+            *_back(found),
         ]
     )
 
@@ -365,13 +374,27 @@ def _forced(found: Found) -> list[str]:
     return [f"force the copy of {host}, which drops what it had not heard to be committed: {accept}"]
 
 
-def _with_a_backup(found: Found) -> str:
-    """The backup that would be restored if there were no disks."""
-    best, _ = _ranked(found, [])
-    if best is None:
-        return "go on with a backup, without what the disks hold: --snapshot=FILE"
-    there = f"the backup taken {best.taken} ({best.path})"
-    return f"go on with {there}, without what the disks hold: {found.accepted.option('backup')}"
+def _with_a_backup(found: Found) -> list[str]:
+    """The backup that would be restored if there were no disks, else one that must be named, where there is one."""
+    best, rows = _ranked(found, [])
+    if best is not None:
+        there = f"the backup taken {best.taken} ({best.path})"
+        return [f"go on with {there}, without what the disks hold: {found.accepted.option('backup')}"]
+    return [f"go on with a backup that must be named, without what the disks hold: {one}" for one in _nameable(rows)]
+
+
+def _nameable(rows: Sequence[Candidate]) -> list[str]:
+    """The option for the best file that is whole and not taken by itself; none where there is none."""
+    whole = [row for row in rows if row.kind == "file" and row.source]
+    return [_named(max(whole, key=lambda row: (row.own_revision, row.taken)))] if whole else []
+
+
+def _named(file: Candidate) -> str:
+    return shlex.quote(f"--snapshot={file.path}")
+
+
+def _back(found: Found) -> list[str]:
+    return [f"put back what was before: {found.back}"] if found.back else []
 
 
 def _without_a_hash(found: Found) -> list[str]:
@@ -462,24 +485,29 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
 
 def _nothing(found: Found) -> SnapshotError:
     failed = found.salvaged.absence
+    instead = [f"name a backup: {one}" for one in _nameable(found.rows)]
     if found.named:
-        there = f"{NAME_SALVAGE}{found.named}"
-        return SnapshotError(there, failed, "leave it out, or name a backup with --snapshot=FILE")
+        ways = ["leave it out, and run the same command again", *instead, *_back(found)]
+        return SnapshotError(f"{NAME_SALVAGE}{found.named}", failed, "; or ".join(ways))
     if found.resort:
         why = f"{found.resort.problem}; and {failed}"
-        return SnapshotError(f"{found.resort.host}:{found.resort.path}", why, "name a backup with --snapshot=FILE")
-    return nothing(f"there is no backup, and {failed}", found.rows)
+        ways = [*(instead or ["find a backup, and run the same command again"]), *_back(found)]
+        return SnapshotError(f"{found.resort.host}:{found.resort.path}", why, "; or ".join(ways))
+    return nothing(f"there is no backup, and {failed}", found.rows, _back(found))
 
 
-def nothing(what: str, rows: Sequence[Candidate]) -> SnapshotError:
-    """There is nothing to restore by itself; what in the table could be named is."""
+def nothing(what: str, rows: Sequence[Candidate], back: Sequence[str] = ()) -> SnapshotError:
+    """There is nothing to restore by itself; what in the table could be named is, and where there is nothing at all,
+    that a backup must be found."""
     what = "; ".join([what, *(f"{row.path}: {row.problem}" for row in rows if row.kind == DIRECTORY)])
-    remedy = ["name a backup with --snapshot=FILE"]
-    if any(row.kind == SALVAGE and NAME_SALVAGE in (row.problem or "") for row in rows):
-        remedy.append(f"or have another cluster's data in the table above salvaged: {NAME_SALVAGE}TOKEN")
+    ways = [f"name a backup: {one}" for one in _nameable(rows)]
+    for row in rows:
+        option = re.search(f"{NAME_SALVAGE}.+$", row.problem or "") if row.kind == SALVAGE else None
+        ways += [f"have another cluster's data in the table above salvaged: {option[0]}"] if option else []
     hosts = [row.host for row in rows if row.kind == ON_DISK]
-    remedy += [
-        f"or, as the last resort, have the database on {host} restored without a hash: --skip-hash={host}"
+    ways += [
+        f"as the last resort, have the database on {host} restored without a hash: --skip-hash={host}"
         for host in hosts[:1]
     ]
-    return SnapshotError("no data", what, "; ".join(remedy))
+    ways = ways or ["find a backup, wherever one may be, and name it with --snapshot=FILE"]
+    return SnapshotError("no data", what, "; or ".join([*ways, *back]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -383,9 +385,8 @@ def test_without_anything_the_last_resort_is_named() -> None:
     with pytest.raises(SnapshotError, match="there is no backup, and salvage failed: torn") as error:
         choice.decide(found(there, torn()))
     assert error.value.remedy == (
-        "name a backup with --snapshot=FILE; "
-        "or have another cluster's data in the table above salvaged: --salvage=TOKEN; "
-        "or, as the last resort, have the database on etcd-1 restored without a hash: --skip-hash=etcd-1"
+        "have another cluster's data in the table above salvaged: --salvage=failed; "
+        "or as the last resort, have the database on etcd-1 restored without a hash: --skip-hash=etcd-1"
     )
 
 
@@ -516,3 +517,56 @@ def test_the_loss_survives_being_noted() -> None:
     texts = (content.decode(), "", '{"certain": "0", "possible": null, "why": ""}', "[]")
     read = [loss.ask_loss(build.terms()).understand([Result(Command("h", (), ""), 0, t, "", 0)]) for t in texts]
     assert read == [lost, None, None, None]
+
+
+# -- every stop has a way out ------------------------------------------------------------------------------------
+
+BACK = "pytest runbook/rollback --hosts=prod"
+PASTED = re.compile(r"--accept=\w\S*|--snapshot=/\S+|--salvage=\w\S*|--skip-hash=\w\S*|pytest runbook/rollback \S+")
+DOUBTED = Salvaged(None, members=3, could_not=(("etcd-2", "a link that leads nowhere"),), lineage=LOST)
+
+
+def stop_of(case: Found) -> SnapshotError:
+    error = choice.refusal(case)
+    if error is None:
+        with pytest.raises(SnapshotError) as raised:
+            choice.decide(case)
+        error = raised.value
+    return error
+
+
+@pytest.mark.parametrize("rows", [(), (backup(100),), (backup(100, OTHER),)], ids=["no backup", "one", "a stranger's"])
+@pytest.mark.parametrize("back", ["", BACK], ids=["step 0", "step 1"])
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (torn(), {}),
+        (replace(torn(200), could_be_forced="etcd-1"), {}),
+        (DOUBTED, {}),
+        (replace(torn(), failed="ends early", outvoting=("etcd-2",), databases=(("etcd-1", 9),)), {}),
+        (torn(), {"named": "lost"}),
+        (torn(), {"named": "lost", "accepted": Accepted(("backup",))}),
+        (torn(), {"resort": replace(backup(1), kind="on-disk", host="etcd-1", problem="torn", source=None)}),
+    ],
+)
+def test_every_stop_prints_what_can_be_pasted_and_no_file_that_is_not_there(
+    rows: tuple[Candidate, ...], back: str, outcome: Salvaged, words: dict[str, Any]
+) -> None:
+    case = found(rows, outcome, back=back, **words)
+    if not back and choice.refusal(case) is None:
+        return  # Step 0 goes on then: disks are salvaged later
+    error = stop_of(case)
+    assert "=FILE" not in error.remedy and "TOKEN" not in error.remedy
+    assert PASTED.search(error.remedy)
+    if back:
+        assert back in error.remedy, "Deephaven is off: the way back is named"
+    if rows:
+        assert PASTED.search(error.remedy.replace(back, "") if back else error.remedy)
+        assert any(word in error.remedy for word in (rows[0].path, "--accept=")), error.remedy
+
+
+def test_only_where_nothing_is_left_at_all_a_backup_must_be_found() -> None:
+    error = stop_of(found((), Salvaged(None, members=3), ()))
+    assert error.remedy == "find a backup, wherever one may be, and name it with --snapshot=FILE"
+    there = stop_of(found((backup(100, OTHER),), Salvaged(None, members=3), (disk(1, LOST),)))
+    assert "--snapshot=/backups/100.snap" in there.remedy and "=FILE" not in there.remedy

@@ -172,7 +172,7 @@ def test_the_whole_recovery_is_planned_without_a_backup_directory(tmp_path: Path
 
 def test_where_nothing_else_is_left_the_run_stops_with_the_choices(tmp_path: Path) -> None:
     run, progress = without_backups(tmp_path, Wiped())
-    with pytest.raises(SnapshotError, match=r"unmounted: .* does not exist\n.*name a backup with --snapshot=FILE"):
+    with pytest.raises(SnapshotError, match=r"unmounted: .* does not exist\n.*name it with --snapshot=FILE"):
         from_files(run, progress)
 
 
