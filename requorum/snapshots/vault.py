@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -64,6 +65,11 @@ class Vault:
         finally:
             os.close(lock)
 
+    @property
+    def has_modes(self) -> bool:
+        """Not on every share: there the lock, made 0600, is something else."""
+        return stat.S_IMODE((self.directory / ".lock").stat().st_mode) == 0o600
+
     def free_bytes(self) -> int:
         found = os.statvfs(self.directory)
         return found.f_bavail * found.f_frsize
@@ -87,8 +93,8 @@ class Vault:
 
     def clear_parts(self) -> list[Path]:
         """Removes what an interrupted backup left: half files, and manifests whose snapshot never got its name."""
-        there = [path.name for path in self.directory.iterdir() if not path.name.endswith((".json", ".part"))]
-        alone = (  # a snapshot that was compressed since has not lost its manifest
+        there = [path.name for path in self.directory.rglob("*") if not path.name.endswith((".json", ".part"))]
+        alone = (  # a snapshot that was compressed since, or moved into a folder, has not lost its manifest
             path
             for path in self.directory.glob("*.snap.json")
             if not any(name.startswith(path.name.removesuffix(".json")) for name in there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 from requorum.cluster import deephaven, etcdctl, quorum
 from requorum.cluster.etcd import Address, address
@@ -24,8 +25,10 @@ from requorum.diagnosis.check.check import (
 from requorum.diagnosis.check.logins import PATIENT, root_is_refused
 from requorum.diagnosis.check.members import ask_addresses, ask_size, metrics, old, sees_leader
 from requorum.run import history, marker
+from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew
+from requorum.snapshots.vault import Vault
 
 NOBODY = "no member answers an authenticated user"
 
@@ -60,6 +63,15 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
     words = [f"{', '.join(wanted)} up"] if wanted else []
     words += [f"off as expected: {', '.join(off)}"] if off else []
     return ruled([], "; ".join(words) or ("no process is expected up" if processes else "no monit"))
+
+
+def keep_what_is_up(run: Run, seen: Seen) -> None:
+    """On this machine, for the night: what must be up again. Nothing where there is no directory for backups."""
+    directory = run.inventory.snapshot.directory
+    up = {host: seen.known("monit", host).get("processes") for host in seen.terms.deephaven_hosts}
+    named = {host: tuple(deephaven.up(found)) for host, found in up.items() if isinstance(found, dict)}
+    if directory and Path(directory).is_dir():
+        Vault(run.inventory).keep_processes({host: names for host, names in named.items() if names})
 
 
 # -- a run of ours -----------------------------------------------------------------------------------------------

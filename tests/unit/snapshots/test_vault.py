@@ -86,6 +86,20 @@ def test_the_manifest_of_a_backup_that_a_job_compressed_stays(vault: Vault, suff
     assert vault.clear_parts() == [manifest.path_of(path)]
 
 
+def test_the_manifest_of_a_backup_that_was_moved_into_a_folder_stays(vault: Vault) -> None:
+    path = vault.directory / backup(vault, "prod")
+    (vault.directory / "2026-01").mkdir()
+    path.rename(vault.directory / "2026-01" / path.name)
+    assert vault.clear_parts() == []
+
+
+def test_a_share_that_keeps_no_modes_is_told(vault: Vault) -> None:
+    with vault.locked():
+        assert vault.has_modes
+        (vault.directory / ".lock").chmod(0o755)  # as such a share shows every file
+        assert not vault.has_modes
+
+
 def test_what_the_vault_itself_writes_is_its_own(vault: Vault) -> None:
     part = vault.part(NOTE.taken)
     part.write_bytes(b"x")

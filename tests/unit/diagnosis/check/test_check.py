@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,11 +16,14 @@ from hypothesis import strategies as st
 from requorum.cluster.lineage import Lineage
 from requorum.command import Result
 from requorum.diagnosis import check as checks
+from requorum.diagnosis.check import running
 from requorum.diagnosis.check.check import CLUSTER, HERE, Seen, Verdict, counted
 from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.question import Question
+from requorum.run.run import Run
+from requorum.snapshots import processes
 from requorum.snapshots.anew import began_anew
 from requorum.snapshots.ranking import Candidate
 from tests.unit import build, world
@@ -461,3 +466,13 @@ def test_an_answer_that_is_not_understood_is_a_finding_and_the_others_are_made()
     found = findings["etcd-1", "server files"]
     assert found.verdict == "fails" and found.found.startswith("etcd-1: tells of '/etc/\\x1b[2Jshadow'")
     assert findings["etcd-2", "server files"].verdict == findings["etcd-1", "etcd"].verdict == "holds"
+
+
+def test_what_is_up_is_kept_for_the_night_where_there_is_a_directory_for_backups(tmp_path: Path) -> None:
+    seen = World().asked()
+    for place in (tmp_path / "nowhere", tmp_path):
+        run = SimpleNamespace(inventory=build.inventory(snapshot={"directory": str(place)}))
+        running.keep_what_is_up(cast(Run, run), seen)
+        kept = processes.last_up(run.inventory)
+        assert bool(kept) is (place == tmp_path)
+    assert "configuration_server" in kept["infra-1"]
