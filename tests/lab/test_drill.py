@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from compose import lab, state
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
@@ -27,6 +29,7 @@ def test_a_backup_whose_passwords_are_known_is_proven_whole_and_the_lab_stays(
     rehearsal.assert_data_is_back()  # the lab's own client logs in with the old passwords and finds every key
 
 
+@pytest.mark.matrix  # a lab of its own takes as long as two recoveries
 def test_a_backup_whose_passwords_nobody_knows_is_restored_in_a_lab_of_its_own_which_is_taken_down(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:

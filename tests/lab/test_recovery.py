@@ -42,6 +42,7 @@ def test_members_at_new_addresses_are_rebuilt(rehearsal: Rehearsal) -> None:
     assert {m["ip"] for m in run.summary["members"]} == {m.ip for m in rehearsal.nodes.members}
 
 
+@pytest.mark.matrix  # units hold every line of it; CI is to end within forty minutes
 def test_a_second_vendor_dialect_is_a_matter_of_the_inventory_alone(rehearsal: Rehearsal) -> None:
     vendor = "/opt/vendor2/bin"
 

@@ -118,7 +118,7 @@ def _offsets(node: Node, directory: str, what: bytes) -> list[int]:
     ("damage", "option"),
     [
         pytest.param(truncate_log, "on-disk", marks=pytest.mark.matrix),  # makes room for test_stop_before_less
-        (damage_pages, "backup"),
+        pytest.param(damage_pages, "backup", marks=pytest.mark.matrix),  # so does this: two recoveries
     ],
 )
 def test_a_survivor_whose_data_is_damaged_stops_the_run_and_a_choice_goes_on(
@@ -164,6 +164,7 @@ def test_a_named_snapshot_is_used_as_named_and_the_salvage_is_mentioned(rehearsa
     assert run.summary["data_loss"]["certain"] >= 3
 
 
+@pytest.mark.matrix  # a kill in every step is in CI: test_interruption
 def test_isolated_boots_that_are_killed_half_way_are_cleared_by_the_next_run(rehearsal: Rehearsal) -> None:
     rehearsal.lose("kill", ALL)
     rehearsal.lose("wipe", ("etcd-2", "etcd-3"))
