@@ -74,10 +74,11 @@ def _refuse_what_is_not_understood(run: Run, sources: Sources) -> None:
 
 
 def _refuse_a_save_that_may_be_old(run: Run, verdict: Verdict | None) -> None:
-    """A handover's save holds only if nobody wrote after it: every old member was set aside, or its disk can tell."""
+    """A handover's save holds only if nobody wrote after it: every old member was set aside, or its disk can tell; or a
+    majority was or can, without which no write is acknowledged."""
     members = verdict.members if verdict else ()
     unsure = [f.member.host for f in members if not f.has_data and (f.gone or (f.unit and f.unit.installed))]
-    if unsure:
+    if 2 * (len(members) - len(unsure)) <= len(members) and unsure:
         raise SnapshotError(
             ", ".join(unsure),
             f"may have been written to after run {run.mark.run} saved the run at {run.mark.taken}",

@@ -150,6 +150,26 @@ def test_a_handover_that_was_cut_off_never_advises_an_older_backup(tmp_path: Pat
     assert "salvaged" in error.value.remedy
 
 
+def test_a_handover_goes_on_where_one_member_of_three_is_gone_and_the_others_disks_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, progress, _ = at(tmp_path, 1, Hosts())
+    carried_on(run, 1)
+    run.terms = replace(run.terms, mark=replace(run.mark, origin="handover", taken="then"))
+    saved = Source("handover", "infra-1", "/run/live.snap", "saved", 1, "2026-01-01T00:00:00Z", 9)
+    monkeypatch.setattr(choice, "of_this_run", lambda _: saved)
+    gone, *others = (MemberFacts(member, has_data=True) for member in run.inventory.members)
+    gone = replace(gone, gone=True, has_data=False)
+    for there, goes_on in ((others, True), (others[:1], False)):
+        mute = [MemberFacts(one.member, unit=build.STOPPED) for one in others if one not in there]
+        progress.verdict = Verdict(Kind.LOST, (gone, *there, *mute))
+        if goes_on:
+            assert from_files(run, progress) == saved
+        else:
+            with pytest.raises(SnapshotError, match="may have been written to"):
+                from_files(run, progress)
+
+
 def without_backups(place: Path, hosts: Hosts) -> tuple[Planning, Progress]:
     """As `at`, and the inventory's directory is not there."""
     run = planning(place, hosts, build.inventory(snapshot={"directory": str(place / "unmounted")}))
