@@ -6,7 +6,6 @@ output apart again, command by command, as it arrives. `fleet` decides nothing h
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +44,7 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
 
 
 def script(commands: Sequence[Command], mark: str) -> str:
-    """One shell line for all. Behind each command's output: `mark` and exit code, its standard error, `mark` again."""
+    """One script of sh. Behind each command's output: `mark` and exit code, its standard error, `mark` again."""
     parts = []
     for command in commands:
         accepted = "*" if command.accept is None else "|".join(map(str, command.accept))
@@ -53,7 +52,7 @@ def script(commands: Sequence[Command], mark: str) -> str:
             f"{{ e=$({command.sent()} 2>&1 >&3 3>&- </dev/null); r=$?; }} 3>&1; "
             f'printf \'\\n%s %s\\n%s\\n%s\\n\' {mark} "$r" "$e" {mark}; case $r in {accepted}) ;; *) exit 0 ;; esac'
         )
-    return shlex.join(("sh", "-c", "\n".join(parts)))
+    return "\n".join(parts)
 
 
 def frames(lines: Iterable[str], mark: str) -> Iterator[Frame]:

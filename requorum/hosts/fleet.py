@@ -30,8 +30,10 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, interrupt, looks
+from requorum.hosts import batch, interrupt, looks, meeting, shell
+from requorum.hosts.meeting import PERSIST, NoLogin, last_line
 from requorum.hosts.question import Question
+from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, fan_out, lines_of
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -94,6 +96,9 @@ class Fleet:
         self._grace = GRACE * scale
         self._sockets = Path(tempfile.mkdtemp(prefix="rq-"))
         self._control_names: list[str] = []
+        self._mark = secrets.token_hex(16)  # before what a host answers: nothing that it prints by itself is this
+        self.logins: dict[str, Login] = {}  # of hosts that were reached by ssh
+        self._used: dict[str, float] = {}  # when their connections were
         self.machines = {name: self._machine(name) for name in inventory.hosts}
         self._pool = ThreadPoolExecutor(
             max_workers=concurrency or inventory.limits.concurrency, thread_name_prefix="fleet"
@@ -130,12 +135,34 @@ class Fleet:
             prefix = (transport.backend, "exec", "-i", *user, address, "sh", "-c")
         login = f"{transport.user}@" if transport.user else ""
         seen = looks.bound(
-            testinfra.get_host(f"{transport.backend}://{login}{address}", **options), SHORT * self.scale + self._grace
+            testinfra.get_host(f"{transport.backend}://{login}{address}", **options),
+            SHORT * self.scale + self._grace,
+            lambda line: self._carried(name, line, self._mark),
+            self._mark,
         )
         return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c))
 
     def _ssh_option(self, text: str) -> str:
         return re.sub(r"{(\d+)}", lambda found: str(stretched(int(found[1]), self.scale)), text)
+
+    def _carried(self, host: str, line: str, mark: str = "") -> str:
+        return shell.carried(line, mark, self.logins[host].shell if host in self.logins else "sh")
+
+    def _brought(self, host: str, line: str, mark: str = "") -> tuple[str, ...]:
+        """What runs here so that `line` runs there; `mark` stands before its answer."""
+        return (*self.machines[host].prefix, self._carried(host, line, mark))
+
+    def _meet(self, machine: Machine) -> None:
+        """Opens the shared connection where none is left, and learns what the login's shell is like."""
+        used = self._used.pop(machine.name, None)
+        if self.inventory.transport.backend != "ssh" or (used and time.monotonic() - used < PERSIST):
+            return
+        self._refuse_if_interrupted(machine)
+        met = meeting.greet(machine.prefix, self._mark, SHORT * self.scale + self._grace)
+        if isinstance(met, NoLogin):
+            kind, remedy = (Unreachable, _REACH) if met.silent else (FleetError, _SHELL)
+            raise kind(machine.name, met.why, remedy)
+        self.logins[machine.name] = met
 
     def __enter__(self) -> Fleet:
         return self
@@ -171,9 +198,12 @@ class Fleet:
             machine = self.machines[name]
             try:
                 with machine.lock:
-                    return work(machine)
+                    self._meet(machine)
+                    found = work(machine)
+                    self._used[name] = time.monotonic()
+                    return found
             except RuntimeError as error:  # testinfra's word for "ssh ended with 255"
-                return Unreachable(name, f"did not answer: {_last_line(str(error))}", _REACH)
+                return Unreachable(name, f"did not answer: {last_line(str(error))}", _REACH)
             except Exception as error:
                 return error
 
@@ -257,7 +287,7 @@ class Fleet:
         with self._running_lock:  # so that an interrupt knows of it, or it is not started
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
-                (*machine.prefix, command.sent()),
+                self._brought(machine.name, command.sent(), self._mark),
                 stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -274,10 +304,11 @@ class Fleet:
         finally:
             with self._running_lock:
                 self._running.discard(entry)
+        parts = shell.answer(stdout, self._mark.encode())
         result = Result(
             command,
             process.returncode,
-            stdout.decode(errors="replace"),
+            (parts[1] if parts else stdout).decode(errors="replace"),
             stderr.decode(errors="replace"),
             time.monotonic() - started,
         )
@@ -285,7 +316,9 @@ class Fleet:
         if self._interrupted.is_set() and not result.ok:
             raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
         if self.inventory.transport.backend == "ssh" and result.code in (255, -9):
-            raise Unreachable(machine.name, f"did not answer: {_last_line(result.stderr)}", _REACH)
+            raise Unreachable(machine.name, f"did not answer: {last_line(result.stderr)}", _REACH)
+        if parts is None and result.code == 0:
+            raise Unreachable(machine.name, f"did not run the command, and says: {result.words[:200]!r}", _SHELL)
         return result
 
     def _together(self, machine: Machine, commands: list[Command]) -> list[Result]:
@@ -294,7 +327,7 @@ class Fleet:
         with self._running_lock:
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
-                (*machine.prefix, batch.script(commands, mark)),
+                self._brought(machine.name, batch.script(commands, mark), self._mark),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -311,6 +344,7 @@ class Fleet:
         before = time.monotonic()
         try:
             with process.stdout, process.stderr:
+                shell.skip(process.stdout, self._mark)
                 for command, frame in zip(commands, batch.frames(process.stdout, mark), strict=False):
                     now = time.monotonic()
                     results.append(Result(command, frame.code, frame.stdout, frame.stderr, now - before))
@@ -328,7 +362,7 @@ class Fleet:
             raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
         cut = Result(commands[len(results)], code, "", said or "the connection ended", time.monotonic() - before)
         self.journal.command(cut)
-        raise Unreachable(machine.name, f"did not answer: {_last_line(cut.stderr)}", _REACH)
+        raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", _REACH)
 
     def _refuse_if_interrupted(self, machine: Machine) -> None:
         if self._interrupted.is_set():
@@ -339,7 +373,7 @@ class Fleet:
         with self._running_lock:
             self._interrupted.set()
             running = list(self._running)
-        interrupt.end(running, lambda c: (*self.machines[c.host].prefix, c.line()), self.journal.command, self.scale)
+        interrupt.end(running, lambda c: self._brought(c.host, c.line()), self.journal.command, self.scale)
 
     # -- copies ----------------------------------------------------------------------------------------------
 
@@ -351,12 +385,13 @@ class Fleet:
         self.watch.copying(copy.why, copy.bytes)
         try:
             digest, size = fan_out(
-                (*self.machines[reader.host].prefix, reader.line()) if reader else Path(copy.source),
-                {h: (*self.machines[h].prefix, w.line()) for h, w in writers.items()},
+                self._brought(reader.host, reader.line(), self._mark) if reader else Path(copy.source),
+                {h: self._brought(h, w.line()) for h, w in writers.items()},
                 timeout=copy.deadline + self._grace,
                 stalled=STALLED * self.scale,
                 tell=self.watch.copied if not copy.is_a_password else lambda size: None,
                 kind=copy.packed,
+                mark=self._mark if reader else "",
             )
         except StreamError as error:
             where = copy.source_host or "this machine" if error.where == "source" else error.where
@@ -385,11 +420,12 @@ class Fleet:
         target.touch(mode=0o600)
         try:
             digest, size = fan_out(
-                (*self.machines[fetch.host].prefix, reader.line()),
+                self._brought(fetch.host, reader.line(), self._mark),
                 {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
                 timeout=fetch.deadline + self._grace,
                 stalled=STALLED * self.scale,
                 tell=self.watch.copied,
+                mark=self._mark,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)
@@ -427,7 +463,7 @@ class Fleet:
         with self._running_lock:
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
-                (*machine.prefix, f"{item.command.line()} 2>&1"),
+                self._brought(machine.name, f"{item.command.line()} 2>&1", self._mark),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -444,6 +480,7 @@ class Fleet:
         last = ""
         try:
             with path.open("w", encoding="utf-8", errors="replace") as file, process.stdout:
+                shell.skip(process.stdout, self._mark.encode())
                 for text in redacted_lines(lines_of(process.stdout, item.most)):
                     file.write(text)
                     last = text.strip() or last
@@ -460,8 +497,8 @@ class Fleet:
         # Its output is in the file, so it is no secret; a failure's last line is said in the journal as for any other.
         self.journal.command(Result(item.command, code, last if code else "", said, time.monotonic() - started))
         if self.inventory.transport.backend == "ssh" and code == 255:
-            raise Unreachable(machine.name, f"did not answer: {_last_line(said)}", _REACH)
-        return Collected(item, path.stat().st_size, cut, code, _last_line(said + "\n" + last) if code else "")
+            raise Unreachable(machine.name, f"did not answer: {last_line(said)}", _REACH)
+        return Collected(item, path.stat().st_size, cut, code, last_line(said + "\n" + last) if code else "")
 
     def _prove_copies(self, copy: Copy, digest: str) -> None:
         sums = self._wave(copy.checks())
@@ -478,12 +515,8 @@ _REACH = (
     "check the network, ssh and the host itself. If the machine is fenced or destroyed: a new member or the "
     "configuration server needs a replacement in the inventory, any other is named with --gone=HOST"
 )
+_SHELL = "give that login a shell that runs `sh -c` (docs/preparing.md#the-login)"
 _AGAIN = "run the same command again: it carries on"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.replace("\\n", "\n").splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason was given"
 
 
 def _is_failure(error: Exception) -> bool:

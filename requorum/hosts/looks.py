@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from requorum.hosts import shell
 
-def bound(seen: Host, seconds: float) -> Host:
-    """The same view of a host. A look that does not end in time raises `RuntimeError`, as ssh does where it fails."""
+
+def bound(seen: Host, seconds: float, carried: Callable[[str], str] = str, mark: str = "") -> Host:
+    """The same view of a host. A look that does not end in time raises `RuntimeError`, as ssh does where it fails.
+
+    `carried`: how a line is brought to its sh; `mark` stands before what it prints.
+    """
     backend = seen.backend
+    asked = ""
+
+    def get_command(command: str, *arguments: str) -> str:
+        nonlocal asked
+        asked = backend.quote(command, *arguments)
+        return carried(asked)
 
     def run_local(command: str, *arguments: str) -> CommandResult:
         line = backend.encode(backend.quote(command, *arguments))
@@ -25,8 +37,9 @@ def bound(seen: Host, seconds: float) -> Host:
                 if pipe:
                     pipe.close()
             process.wait()
-            raise RuntimeError(f"a look did not end within {seconds:g} s: {command[:200]}") from None
+            raise RuntimeError(f"a look did not end within {seconds:g} s: {asked[:200]}") from None
+        _, out = shell.answer(out, mark.encode()) or (b"", out) if mark else (b"", out)
         return backend.result(process.returncode, line, out, err)
 
-    backend.run_local = run_local
+    backend.run_local, backend.get_command = run_local, get_command
     return seen

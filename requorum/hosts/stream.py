@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from requorum.deadlines import STALLED
-from requorum.hosts import packed
+from requorum.hosts import packed, shell
 from requorum.hosts.packed import BLOCK, PackedError
 
 
@@ -50,13 +50,14 @@ def fan_out(
     stalled: float = STALLED,
     tell: Callable[[int], None] = lambda size: None,
     kind: str = "",
+    mark: str = "",
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
     It is late after `timeout` seconds, and after `stalled` without a byte; not while sinks end, which write to a disk.
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
-    bytes are copied.
+    bytes are copied. `mark`: stands before what a command's output is.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
@@ -73,6 +74,8 @@ def fan_out(
         tell(size)
 
     try:
+        if reader and reader.stdout and mark and not shell.skip(reader.stdout, mark.encode()):
+            raise StreamError("source", _reason(reader))
         blocks = _blocks_of_file(source, kind) if isinstance(source, Path) else None
         return _pump(blocks, reader, writers, moved, watchdog)
     except StreamError as error:

@@ -200,7 +200,7 @@ class Looking:
     def __init__(self, planning: Planning, fleet: Fleet) -> None:
         self._planning = planning
         self._fleet = fleet
-        self.each, self.journal = fleet.each, fleet.journal
+        self.each, self.journal, self.logins = fleet.each, fleet.journal, fleet.logins
 
     def run(self, actions: Sequence[Action]) -> list[Result]:
         if all(isinstance(action, Command) and not action.changes for action in actions):

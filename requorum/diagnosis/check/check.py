@@ -56,7 +56,8 @@ def unknown(found: str) -> Ruling:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses.
+    """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses;
+    `logins`: what is odd of one.
 
     `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
     `backup` is the newest one, verified; None with `no_backup` saying why; `backups` are all of them as their manifests
@@ -68,6 +69,7 @@ class Seen:
     now: datetime
     silent: Mapping[str, str] = field(default_factory=dict)
     locked: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, str] = field(default_factory=dict)
     clocks: Mapping[str, Reading] = field(default_factory=dict)
     configs: Mapping[str, MemberConfig] = field(default_factory=dict)
     broken_configs: Mapping[str, str] = field(default_factory=dict)

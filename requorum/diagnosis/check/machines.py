@@ -20,7 +20,8 @@ def everyone(terms: Terms) -> list[str]:
 
 
 def judge_answer(seen: Seen, host: str) -> Ruling:
-    return ruled([seen.silent[host]] if host in seen.silent else [], "answers")
+    odd = seen.logins.get(host)
+    return ruled([seen.silent[host]] if host in seen.silent else [], f"answers; {odd}" if odd else "answers")
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:

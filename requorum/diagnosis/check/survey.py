@@ -41,7 +41,10 @@ def take(run: Run, cases: Sequence[Case]) -> Seen:
 def _clocks(run: Run, seen: Seen) -> Seen:
     found = run.fleet.each(seen.everyone(), _clock)
     silent = {host: _why(outcome) for host, outcome in found.items() if isinstance(outcome, Exception)}
-    return replace(seen, silent=silent, clocks={h: c for h, c in found.items() if isinstance(c, Reading)})
+    logins = {host: odd for host, login in run.fleet.logins.items() if (odd := str(login))}
+    return replace(
+        seen, silent=silent, logins=logins, clocks={h: c for h, c in found.items() if isinstance(c, Reading)}
+    )
 
 
 def _clock(machine: Machine) -> Reading:

@@ -36,6 +36,9 @@ def every_host_answers(run: Run) -> None:
         lambda machine: machine.ask(system.ask_root(machine.name)),
         "give the login NOPASSWD for the runbook's commands",
     )
+    for host, login in run.fleet.logins.items():
+        if odd := str(login):
+            run.note(f"{host}: {odd}")
 
 
 def vendor_commands_are_there(run: Run) -> None:
