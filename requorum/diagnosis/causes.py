@@ -15,6 +15,7 @@ from requorum.cluster.quorum import Kind, State
 from requorum.diagnosis.logs import signs
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
 from requorum.hosts import clock
+from requorum.hosts.meeting import TURNED_AWAY
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.marker import Phase
@@ -374,14 +375,17 @@ def quorum_gone(sheet: Sheet) -> Cause | None:
             f"systemctl start --no-block {sheet.unit}",
         )
     if kind is Kind.UNKNOWN:
-        found |= {host: why for host, why in sheet.silent.items() if host in found}
+        silent = {host: why for host, why in sheet.silent.items() if host in found}
+        there = bool(silent) and all(TURNED_AWAY in why for why in silent.values())
         return Cause(
             70,
             "quorum unknown",
             "It is unknown whether quorum is lost: too few members could be asked.",
-            found,
-            "reach those machines first; one that is fenced or destroyed is named with --gone:",
-            f"{pytest_line(sheet, 'troubleshoot/diagnose')} --gone=HOST",
+            found | silent,
+            "those machines are there: look at their sshd, or a bastion's (MaxStartups); then look again:"
+            if there
+            else "reach those machines first; one that is fenced or destroyed is named with --gone:",
+            pytest_line(sheet, "troubleshoot/diagnose") + ("" if there else " --gone=HOST"),
         )
     return None
 

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,8 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, interrupt, looks, meeting, shell
-from requorum.hosts.meeting import PERSIST, NoLogin, last_line
+from requorum.hosts import batch, interrupt, looks, shell
+from requorum.hosts.meeting import PERSIST, Doorkeeper, NoLogin, last_line
 from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, fan_out, lines_of
@@ -106,6 +106,7 @@ class Fleet:
         self._running: set[interrupt.Running] = set()
         self._running_lock = threading.Lock()
         self._interrupted = threading.Event()
+        self._doorkeeper = Doorkeeper(self._mark, SHORT * scale + self._grace, self._interrupted.wait)
         self.watch = Watch()
 
     # -- connections -----------------------------------------------------------------------------------------
@@ -158,10 +159,10 @@ class Fleet:
         if self.inventory.transport.backend != "ssh" or (used and time.monotonic() - used < PERSIST):
             return
         self._refuse_if_interrupted(machine)
-        met = meeting.greet(machine.prefix, self._mark, SHORT * self.scale + self._grace)
+        met = self._doorkeeper.greet(machine.prefix)
         if isinstance(met, NoLogin):
-            kind, remedy = (Unreachable, _REACH) if met.silent else (FleetError, _SHELL)
-            raise kind(machine.name, met.why, remedy)
+            self._refuse_if_interrupted(machine)
+            raise (FleetError if met.kind == "no shell" else Unreachable)(machine.name, met.why, _NO_LOGIN[met.kind])
         self.logins[machine.name] = met
 
     def __enter__(self) -> Fleet:
@@ -516,6 +517,12 @@ _REACH = (
     "configuration server needs a replacement in the inventory, any other is named with --gone=HOST"
 )
 _SHELL = "give that login a shell that runs `sh -c` (docs/preparing.md#the-login)"
+_NO_LOGIN = {
+    "silent": _REACH,
+    "turned away": "it is there: look at its sshd, and at the bastion's where there is one (its journal, MaxStartups, "
+    "PerSourcePenalties), or run with fewer hosts at the same time: --concurrency=4",
+    "no shell": _SHELL,
+}
 _AGAIN = "run the same command again: it carries on"
 
 
@@ -553,8 +560,16 @@ def raise_all(errors: Sequence[Exception]) -> None:
     raise kind(
         ", ".join(e.where for e in foreseen),
         "; ".join(f"{e.where}: {e.what}" for e in foreseen),
-        foreseen[0].remedy,
+        _joined({e.where: e.remedy for e in foreseen}),
     )
+
+
+def _joined(remedies: Mapping[str, str]) -> str:
+    """One remedy for all, or each with those that it is for."""
+    hosts: dict[str, list[str]] = {}
+    for host, remedy in remedies.items():
+        hosts.setdefault(remedy, []).append(host)
+    return next(iter(hosts)) if len(hosts) == 1 else "; ".join(f"{', '.join(on)}: {what}" for what, on in hosts.items())
 
 
 class Watch:

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from requorum.hosts import shell
 from requorum.hosts.shell import Login
 
 # Seconds that a connection surely outlives its last use: ControlPersist, less a moment.
 PERSIST = 100
+# sshd turns connections away at random from the tenth that has not logged in (MaxStartups 10:30:100), and a bastion
+# counts those to all hosts behind it. So few are opened at once, and one at a time where some were turned away.
+AT_ONCE = 8
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+TURNED_AWAY = "turned the connection away"
+_TURNS_AWAY = re.compile(
+    r"(kex|ssh)_exchange_identification|Connection closed by|Connection reset by|Exceeded MaxStartups|"
+    r"Not allowed at this time"
+)
+# A bastion's word for a host behind it that it cannot reach; ssh's own last line is as above.
+_BEYOND = re.compile(r"channel \d+: open failed: .*")
 
 
 @dataclass(frozen=True)
 class NoLogin:
-    """Why there is none. `silent`: nobody answered, so nothing is known of the host."""
+    """Why there is none, and what it is: nobody answered, somebody did and took no connection, or no shell runs."""
 
     why: str
-    silent: bool
+    kind: Literal["silent", "turned away", "no shell"]
 
 
-def greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
+class Doorkeeper:
+    """Opens connections, few at once. `wait` sleeps so many seconds and says whether all is to end."""
+
+    def __init__(self, mark: str, seconds: float, wait: Callable[[float], bool]) -> None:
+        self._mark, self._seconds, self._wait = mark, seconds, wait
+        self._first, self._again = threading.Semaphore(AT_ONCE), threading.Semaphore(1)
+
+    def greet(self, prefix: Sequence[str]) -> Login | NoLogin:
+        with self._first:
+            met = _greet(prefix, self._mark, self._seconds)
+        for pause in PAUSES:
+            if not isinstance(met, NoLogin) or met.kind != "turned away" or self._wait(pause):
+                break
+            with self._again:
+                met = _greet(prefix, self._mark, self._seconds)
+        return met
+
+
+def _greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
     try:
         said = subprocess.run(
             (*prefix, shell.carried(shell.WHICH, mark)),
@@ -33,13 +65,17 @@ def greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
             errors="replace",
         )
     except subprocess.TimeoutExpired:
-        return NoLogin(f"did not answer within {seconds:g} s", silent=True)
-    if said.returncode == 255:
-        return NoLogin(f"did not answer: {last_line(said.stderr)}", silent=True)
-    words = last_line(f"{said.stderr}\n{said.stdout}")
-    return shell.login(said.stdout, mark) or NoLogin(
-        f"its login's shell runs no command: {words[:200]!r}", silent=False
-    )
+        return NoLogin(f"did not answer within {seconds:g} s", "silent")
+    words = last_line(f"{said.stdout}\n{said.stderr}")
+    if said.returncode != 255:
+        return shell.login(said.stdout, mark) or NoLogin(
+            f"its login's shell runs no command: {words[:200]!r}", "no shell"
+        )
+    if beyond := _BEYOND.search(said.stderr):
+        return NoLogin(f"did not answer: {beyond[0]}", "silent")
+    if _TURNS_AWAY.search(said.stderr):
+        return NoLogin(f"{TURNED_AWAY}, {len(PAUSES) + 1} times in {sum(PAUSES):g} s: {words}", "turned away")
+    return NoLogin(f"did not answer: {last_line(said.stderr)}", "silent")
 
 
 def last_line(text: str) -> str:

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from requorum.hosts.fleet import Unreachable
+from requorum.hosts.meeting import TURNED_AWAY
 from requorum.refusal import Disproved, NothingToDo, Refusal
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
@@ -113,6 +114,8 @@ def cause(stage: str, error: BaseException | None) -> str:
         return f"nobody foresaw this; the journal has what led to it ({type(error).__name__})"
     if isinstance(error, LockError):
         return "another run is under way, or one was killed on another machine"
+    if isinstance(error, Unreachable) and TURNED_AWAY in error.what:
+        return "sshd there, or a bastion's, takes no more connections at the same time"
     if isinstance(error, Unreachable):
         return "the machine, its ssh, or the network between is down"
     text = str(error)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
 
 # Who may wait, in Python: the fleet with what it is made of, and the one poll loop. Everybody else asks these.
-DOORS = {"hosts/fleet.py", "hosts/looks.py", "hosts/stream.py", "hosts/interrupt.py", "run/run.py"}
+DOORS = {"hosts/fleet.py", "hosts/looks.py", "hosts/stream.py", "hosts/interrupt.py", "hosts/meeting.py", "run/run.py"}
 _WAITS = {"sleep", "communicate", "Timer", "until_holds"}
 # A limit in a word of argv: what a program on a host calls it.
 _LIMIT = re.compile(

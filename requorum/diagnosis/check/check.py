@@ -34,10 +34,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a check says of one subject."""
+    """What a check says of one subject. `remedy`: in place of the check's."""
 
     verdict: Verdict
     found: str
+    remedy: str = ""
 
 
 def ruled(problems: Iterable[str], good: str) -> Ruling:
@@ -57,7 +58,7 @@ def unknown(found: str) -> Ruling:
 @dataclass(frozen=True)
 class Seen:
     """All that was found. `silent` and `locked`: host → why it does not answer, why sudo refuses;
-    `logins`: what is odd of one.
+    `logins`: what is odd of one; `remedies`: what helps a silent one, as the fleet has it.
 
     `answers`: (check, subject) → its questions' values, or a `Refusal`, without those that never came back.
     `backup` is the newest one, verified; None with `no_backup` saying why; `backups` are all of them as their manifests
@@ -70,6 +71,7 @@ class Seen:
     silent: Mapping[str, str] = field(default_factory=dict)
     locked: Mapping[str, str] = field(default_factory=dict)
     logins: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, str] = field(default_factory=dict)
     clocks: Mapping[str, Reading] = field(default_factory=dict)
     configs: Mapping[str, MemberConfig] = field(default_factory=dict)
     broken_configs: Mapping[str, str] = field(default_factory=dict)
@@ -157,6 +159,7 @@ def judge(case: Case, seen: Seen) -> Finding:
     remedy = check.remedy.format(i=seen.terms.inventory)
     try:
         ruling = _in_the_way(case, seen) or check.judge(seen, subject)
+        remedy = ruling.remedy or remedy
     except Refusal as refusal:
         ruling, remedy = Ruling(Verdict.FAILS, f"{refusal.where}: {refusal.what}"), refusal.remedy
     expected = check.claim.format(i=seen.terms.inventory)

@@ -20,8 +20,9 @@ def everyone(terms: Terms) -> list[str]:
 
 
 def judge_answer(seen: Seen, host: str) -> Ruling:
-    odd = seen.logins.get(host)
-    return ruled([seen.silent[host]] if host in seen.silent else [], f"answers; {odd}" if odd else "answers")
+    if host in seen.silent:
+        return Ruling(Verdict.FAILS, seen.silent[host], seen.remedies.get(host, ""))
+    return ruled([], "; ".join(("answers", *filter(None, [seen.logins.get(host)]))))
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:

@@ -158,6 +158,14 @@ def test_what_proves_nothing_is_no_cause(found: Sheet) -> None:
     assert names(found) == []
 
 
+@pytest.mark.parametrize(("second", "gone"), [("turned the connection away, 6 times", False), ("did not answer", True)])
+def test_machines_that_turn_connections_away_are_not_said_to_be_gone(second: str, gone: bool) -> None:
+    silent = {"etcd-2": second, "etcd-3": "turned the connection away, 6 times"}
+    cause = causes.quorum_gone(sheet({1: {"has_leader": False}}, silent=silent))
+    assert cause is not None and cause.name == "quorum unknown"
+    assert ("--gone" in cause.next + cause.command, "their sshd" in cause.next) == (gone, not gone)
+
+
 def test_a_full_disk_is_named_before_the_quorum_that_was_lost_by_it() -> None:
     full = {**DOWN, "disk": replace(ROOM, free=0), "said": ("walpb: crc mismatch",)}
     found = names(sheet({2: full, 3: full, 1: {"has_leader": False}}))

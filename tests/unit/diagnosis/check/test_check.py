@@ -348,6 +348,18 @@ def test_a_host_that_does_not_answer_is_one_finding_and_the_others_are_looked_at
     assert "etcd-2: could not be asked" in findings[CLUSTER, "quorum"].found
 
 
+def test_a_host_that_turns_connections_away_is_not_said_to_be_gone() -> None:
+    seen = {"silent": {"etcd-2": "turned the connection away"}, "remedies": {"etcd-2": "look at its sshd"}}
+    finding = World(seen=seen).findings()["etcd-2", "ssh"]
+    assert (finding.verdict, finding.remedy) == ("fails", "look at its sshd")
+
+
+def test_what_is_odd_of_a_login_is_told_where_it_answers() -> None:
+    found = World(seen={"logins": {"etcd-2": "its login's shell is fish"}}).findings()
+    assert found["etcd-2", "ssh"].found == "answers; its login's shell is fish"
+    assert found["etcd-1", "ssh"].found == "answers"
+
+
 def test_a_sudo_that_refuses_is_one_finding_and_what_needs_no_root_is_looked_at() -> None:
     findings = World(seen={"locked": {"etcd-2": "sudo refused: a password is required"}}).findings()
     of_it = {check: f.verdict for (host, check), f in findings.items() if host == "etcd-2"}
