@@ -19,9 +19,10 @@ DATA_ROOT = layouts.DATA_ROOT
 UNIT = layouts.UNIT
 LAB_DIR = "/var/lib/requorum-lab"
 FORMED = f"{LAB_DIR}/formed"
-# Where these are, the stand-ins keep keys with a lease, and run under three accounts.
+# Where these are, the stand-ins keep keys with a lease, run under three accounts, log in by certificates alone.
 PRESENCE = f"{LAB_DIR}/presence"
 ACCOUNTS = f"{LAB_DIR}/accounts"
+CERTIFICATES = f"{LAB_DIR}/certificates"
 KEPT_OFF = "/etc/monit/kept-off"  # the processes that `dh_monit up` leaves off, one a line
 HEALTH_SECONDS = 60
 PROCESS_SECONDS = 30
@@ -97,16 +98,25 @@ class ClusterState:
         return 2 * sum(member.healthy for member in self.members) > len(self.members)
 
 
-def bootstrap(nodes: Nodes, *, presence: bool = False, accounts: bool = False, layout: str = "vendor") -> ClusterState:
+def bootstrap(
+    nodes: Nodes,
+    *,
+    presence: bool = False,
+    accounts: bool = False,
+    certificates: bool = False,
+    layout: str = "vendor",
+) -> ClusterState:
     """Form the cluster, turn authentication on and Deephaven up; nothing when that was done once.
 
-    With `presence`, each Deephaven process keeps a key with a lease; with `accounts`, three accounts run them.
+    With `presence`, each Deephaven process keeps a key with a lease; with `accounts`, three accounts run them; with
+    `certificates` no user has a password.
 
     Raises ClusterError or NodeError; the next attempt clears what a failed one left behind.
     """
     if nodes.configuration_server.run(["test", "-e", FORMED], check=False).rc != 0:
         _clear(nodes)
-        wanted = [path for path, is_on in ((PRESENCE, presence), (ACCOUNTS, accounts)) if is_on]
+        switches = ((PRESENCE, presence), (ACCOUNTS, accounts), (CERTIFICATES, certificates))
+        wanted = [path for path, is_on in switches if is_on]
         on_each(nodes.deephaven, lambda node: _shell(node, _SWITCH, LAB_DIR, *wanted))
         cluster_id = f"lab-{datetime.now(UTC):%Y%m%dt%H%M%S}"
         _configure(nodes, cluster_id)
@@ -192,13 +202,22 @@ def _await_health(nodes: Nodes) -> None:
     )
 
 
+# Without a password where the generator made none.
+_ADD_USER = """
+add() {
+    [ -e "$2" ] || { "$etcdctl" user add "$1" --no-password; return; }
+    "$etcdctl" user add "$1" --interactive=false <"$2"
+}
+"""
+
+
 def _secure(node: Node) -> None:
     """Make the users with the generated passwords, grant each role its prefixes, then lock up."""
-    lines = ["set -eu", f"etcdctl={VENDOR}/etcdctl.sh", "jobs=''"]
+    lines = ["set -eu", f"etcdctl={VENDOR}/etcdctl.sh", "jobs=''", _ADD_USER]
     for role in ("root", *dict.fromkeys(grant.role for grant in GRANTS)):
         granted = (f"{grant.access} {grant.prefix}" for grant in GRANTS if grant.role == role)
         one_role = [
-            f"$etcdctl user add {role} --interactive=false <{CLIENT_ROOT}/{role}/password",
+            f"add {role} {CLIENT_ROOT}/{role}/password",
             f"$etcdctl role add {role}",
             f"$etcdctl user grant-role {role} {role}",
             *(f"$etcdctl role grant-permission --prefix=true {role} {what}" for what in granted),

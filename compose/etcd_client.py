@@ -53,21 +53,21 @@ class EtcdError(LabError):
 
 @dataclass(frozen=True)
 class Login:
-    """A role's client configuration: who to be, and the CA to trust."""
+    """A role's client configuration: who to be, by password or by certificate and key, and the CA to trust."""
 
     user: str
     ca: bytes
     password: str = field(repr=False)
+    certificate: tuple[bytes, bytes] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, nodes: Nodes, role: str = "root") -> "Login":
         """The login of `role` as the configuration server has it; raises NodeError when absent."""
         node, directory = nodes.configuration_server, f"{CLIENT_ROOT}/{role}"
-        return cls(
-            user=node.get(f"{directory}/user").decode().strip(),
-            password=node.get(f"{directory}/password").decode().strip(),
-            ca=node.get(f"{directory}/ca.crt"),
-        )
+        user, ca = node.get(f"{directory}/user").decode().strip(), node.get(f"{directory}/ca.crt")
+        if node.run(["test", "-e", f"{directory}/client.crt"], check=False).rc == 0:
+            return cls(user, ca, "", (node.get(f"{directory}/client.crt"), node.get(f"{directory}/client.key")))
+        return cls(user, ca, node.get(f"{directory}/password").decode().strip())
 
 
 class Client:
@@ -129,16 +129,18 @@ class Client:
             list(pool.map(send, _batches(operations, PUTS_PER_TRANSACTION)))
 
     def _log_in(self) -> Any:
-        with tempfile.NamedTemporaryFile(prefix="requorum-lab-ca-") as ca:
-            ca.write(self._login.ca)
-            ca.flush()
+        with tempfile.TemporaryDirectory(prefix="requorum-lab-") as place:
+            by_name = {"ca": self._login.ca, **dict(zip(("cert", "key"), self._login.certificate or (), strict=False))}
+            for name, content in by_name.items():
+                (Path(place) / name).write_bytes(content)
+            files = {f"{'ca_cert' if name == 'ca' else f'cert_{name}'}": f"{place}/{name}" for name in by_name}
+            who = {} if self._login.certificate else {"user": self._login.user, "password": self._login.password}
             try:
                 return _etcd3.client(
                     host="127.0.0.1",
                     port=self._port,
-                    ca_cert=ca.name,
-                    user=self._login.user,
-                    password=self._login.password,
+                    **files,
+                    **who,
                     timeout=RPC_SECONDS,
                     grpc_options=_CHANNEL,
                 )

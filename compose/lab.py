@@ -47,13 +47,14 @@ def up(
     etcd: str = "3.5",
     presence: bool = False,
     accounts: bool = False,
+    certificates: bool = False,
     layout: str = "vendor",
 ) -> Nodes:
     """The lab with a running, secured cluster and Deephaven on it, made or found.
 
     `hosts` counts further Deephaven hosts, `spares` empty machines; with `presence` each Deephaven
-    process keeps a leased key, with `accounts` three accounts run them; `layout` is one of
-    `layouts.LAYOUTS`. Raises LabError when a lab of another shape is up.
+    process keeps a leased key, with `accounts` three accounts run them, with `certificates`
+    nobody has a password; `layout` is one of `layouts.LAYOUTS`. Raises LabError when a lab of another shape is up.
     """
     if layout not in layouts.LAYOUTS:
         raise LabError(f"no layout {layout!r}; there are {', '.join(layouts.LAYOUTS)}")
@@ -61,13 +62,13 @@ def up(
     began = time.monotonic()
     say(engine.start())
     with _lock():
-        lab = _planned(members, spares, hosts, choice, presence, accounts, layout)
+        lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates)
         lab.write()
         nodes = Nodes.of(lab)
         provision.start(lab)
         provision.give_access(lab, nodes)
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
-        cluster.bootstrap(nodes, presence=presence, accounts=accounts, layout=layout)
+        cluster.bootstrap(nodes, presence=presence, accounts=accounts, certificates=certificates, layout=layout)
         lab_inventory.write(lab)
         provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
@@ -75,7 +76,14 @@ def up(
 
 
 def _planned(
-    members: int, spares: int, hosts: int, choice: EtcdChoice, presence: bool, accounts: bool, layout: str
+    members: int,
+    spares: int,
+    hosts: int,
+    choice: EtcdChoice,
+    presence: bool,
+    accounts: bool,
+    layout: str,
+    certificates: bool = False,
 ) -> LabState:
     """The lab to have: the one that is up if it has this shape, else a new one."""
     try:
@@ -87,20 +95,25 @@ def _planned(
         provision.remove()  # a lab whose state was lost cannot be reached any more
         subnet = provision.free_subnet()
         machines = provision.machines(members, spares, hosts, subnet)
-        return LabState(choice.name, tag, subnet, machines, presence=presence, accounts=accounts, layout=layout)
-    asked = (members, spares, hosts, choice.name, layout, *_switches(presence, accounts))
+        made = LabState(choice.name, tag, subnet, machines, presence=presence, accounts=accounts, layout=layout)
+        return replace(made, certificates=certificates)
+    asked = (members, spares, hosts, choice.name, layout, *_switches(presence, certificates, accounts))
     counts = (len(lab.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY))
-    there = (*counts, lab.etcd, lab.layout, *_switches(lab.presence, lab.accounts))
+    there = (*counts, lab.etcd, lab.layout, *_switches(lab.presence, lab.certificates, lab.accounts))
     if asked != there:
         raise LabError(
-            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {}, {} and {}; "
+            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {}, {}, {} and {}; "
             "run `python -m compose.lab down` first".format(*there)
         )
     return lab
 
 
-def _switches(presence: bool, accounts: bool) -> tuple[str, str]:
-    return ("presence keys" if presence else "no presence keys", "three accounts" if accounts else "one account")
+def _switches(presence: bool, certificates: bool, accounts: bool) -> tuple[str, str, str]:
+    return (
+        "presence keys" if presence else "no presence keys",
+        "certificates" if certificates else "passwords",
+        "three accounts" if accounts else "one account",
+    )
 
 
 def load_keys(keys: int, leases: int = 0) -> str:
@@ -208,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--hosts", type=some, default=1, help="further Deephaven hosts")
     make.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
     make.add_argument("--accounts", action="store_true", help="three accounts run Deephaven, not irisadmin alone")
+    make.add_argument("--certificates", action="store_true", help="users have client certificates and no passwords")
     make.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
     fill = commands.add_parser("load", help="write the data")
     fill.add_argument("--keys", type=int, default=load.KEYS)
@@ -232,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
                 etcd=given.etcd,
                 presence=given.presence,
                 accounts=given.accounts,
+                certificates=given.certificates,
                 layout=given.layout,
             )
         elif given.command == "load":

@@ -56,6 +56,7 @@ class LabState:
     keys: int = 0
     presence: bool = False
     accounts: bool = False
+    certificates: bool = False
     layout: str = "vendor"
 
     def of(self, role: Role) -> tuple[Machine, ...]:

@@ -226,8 +226,8 @@ def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
 
 
 def ask_client_files(host: str, directory: str) -> Question[dict[str, str]]:
-    """`role/file` → SHA-256 of every file of the roles that have a password, at any depth below `directory`; compared
-    in memory, recorded nowhere."""
+    """`role/file` → SHA-256 of every file of the roles, which have a password or endpoints, at any depth below
+    `directory`; compared in memory, recorded nowhere."""
     argv = ("find", directory, "-type", "f", "-exec", "sha256sum", "{}", "+")
     why = "compare client configurations without reading them"
     command = Command(host, argv, why, changes=False, accept=None, secret=True)
@@ -237,7 +237,7 @@ def ask_client_files(host: str, directory: str) -> Question[dict[str, str]]:
 def _read_client_files(answer: Result) -> dict[str, str]:
     rows = [line.partition("  ") for line in answer.stdout.splitlines()]
     found = {"/".join(path.split("/")[-2:]): digest for digest, _, path in rows}
-    roles = {_role(answer, name) for name in found if name.endswith("/password")}
+    roles = {_role(answer, name) for name in found if name.endswith(("/password", "/endpoints"))}
     return {plain(name): digest for name, digest in found.items() if name.split("/")[0] in roles}
 
 

@@ -41,6 +41,7 @@ class Rehearsal:
     members: int = 3
     presence: bool = False
     accounts: bool = False
+    certificates: bool = False
     leases: int = 0
     layout: str = "vendor"
     recoveries: list[str] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Rehearsal:
             etcd=self.etcd,
             presence=self.presence,
             accounts=self.accounts,
+            certificates=self.certificates,
             layout=self.layout,
         )
         lab.load_keys(load.KEYS, self.leases)

@@ -9,7 +9,7 @@ import pytest
 
 from compose.nodes import Nodes
 from tests.lab import procedures
-from tests.lab.rehearsal import Rehearsal
+from tests.lab.rehearsal import Own, Rehearsal
 from tests.lab.test_backup import back_up, into
 from tests.lab.writers import leftovers
 
@@ -76,3 +76,12 @@ def test_a_wrong_password_of_root_keeps_no_salvage_from_its_data_and_is_named_be
     run = rehearsal.run(rehearsal.inventory())
     rehearsal.assert_recovered(run)
     assert run.summary["run"] == stopped.summary["run"] and run.summary["snapshot"]["source"] == "salvage"
+
+
+def test_users_without_passwords_are_recovered_by_their_certificates(own: Own) -> None:
+    lab = own(certificates=True)
+    lab.lose("wipe")
+    run = lab.run(lab.inventory())
+    lab.assert_recovered(run)
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert "by client certificates alone: acl-ro" in run.output

@@ -90,6 +90,12 @@ initial-cluster-state: new
 client-transport-security:
   cert-file: $ETCD_CONFIG_ROOT/$cluster_id/server.crt
   key-file: $ETCD_CONFIG_ROOT/$cluster_id/server.key
+END
+    ! by_certificates || cat <<END
+  trusted-ca-file: $ETCD_CONFIG_ROOT/$cluster_id/ca.crt
+  client-cert-auth: true
+END
+    cat <<END
 peer-transport-security:
   cert-file: $ETCD_CONFIG_ROOT/$cluster_id/peer.crt
   key-file: $ETCD_CONFIG_ROOT/$cluster_id/peer.key
@@ -130,7 +136,11 @@ write_client() {
     mkdir -p "$dir"
     printf '%s\n' "$client_endpoints" >"$dir/endpoints"
     printf '%s\n' "$2" >"$dir/user"
-    openssl rand -base64 24 | tr '+/' '-_' >"$dir/password"
+    if by_certificates; then
+        certificate "$dir/client" "$2" "DNS:$2" leaf -CA "$work/ca.crt" -CAkey "$work/ca.key"
+    else
+        openssl rand -base64 24 | tr '+/' '-_' >"$dir/password"
+    fi
     cp "$work/ca.crt" "$dir/ca.crt"
 }
 

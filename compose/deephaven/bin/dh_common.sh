@@ -18,6 +18,9 @@ account_of() {
     esac
 }
 
+# Whether the lab wants users who have client certificates and no passwords.
+by_certificates() { [ -e /var/lib/requorum-lab/certificates ]; }
+
 # Everything these tools write is a secret until it is given a wider mode on purpose.
 umask 077
 
@@ -63,7 +66,9 @@ install_client() {
     install -d -m 0755 -o "$DH_ADMIN" -g "$DH_ADMIN" "$DH_CLIENT_ROOT"
     account=$(account_of "$2")
     install -d -m 0700 -o "$account" -g "$account" "$DH_CLIENT_ROOT/$2"
-    for name in endpoints user password ca.crt; do
+    proofs=password
+    ! by_certificates || proofs="client.crt client.key"
+    for name in endpoints user $proofs ca.crt; do
         [ -f "$1/$name" ] || die "the configuration of role $2 lacks the file $name"
         install_file "$1/$name" "$DH_CLIENT_ROOT/$2/$name" 0600 "$account:$account"
     done

@@ -11,7 +11,9 @@ bin=$(dirname "$(readlink -f "$0")")
 
 dir=${DH_ETCD_DIR:-$DH_CLIENT_ROOT/root}
 [ -e "$dir" ] || die "no client configuration at $dir on this machine"
-for name in endpoints user password ca.crt; do
+proofs=password
+[ ! -e "$dir/client.crt" ] || proofs=client.key
+for name in endpoints user $proofs ca.crt; do
     [ -r "$dir/$name" ] || die "cannot read $dir/$name; run as root or $DH_ADMIN"
 done
 
@@ -38,7 +40,9 @@ for arg in "$@"; do
 done
 
 # A flag and its variable together are an error to etcdctl, so each is set only where it is missing.
-if [ -z "$own_user" ] && [ -z "${ETCDCTL_USER:-}" ]; then
+if [ -e "$dir/client.crt" ]; then
+    set -- "--cert=$dir/client.crt" "--key=$dir/client.key" "$@"
+elif [ -z "$own_user" ] && [ -z "${ETCDCTL_USER:-}" ]; then
     ETCDCTL_USER=$(cat "$dir/user")
     ETCDCTL_PASSWORD=$(cat "$dir/password")
     export ETCDCTL_USER ETCDCTL_PASSWORD

@@ -116,14 +116,14 @@ def judge_client_files(seen: Seen, host: str) -> Ruling:
     values = seen.values("client files", host)
     roles, listed = values["owners"], values["endpoints"]
     dh = seen.terms.inventory.deephaven
-    problems = [] if roles else [f"no role's password in {seen.terms.inventory.deephaven.client_config}"]
+    problems = [] if roles or listed else [f"no role in {dh.client_config}"]
     for role, (owner, mode) in sorted(roles.items()):
         if owner.split(":")[0] not in (dh.admin_user, "root", *dh.accounts):
             problems.append(f"{role}/password belongs to {owner}, not to {dh.admin_user}")
         if mode & 0o077:
             problems.append(f"{role}/password has mode {mode:o}")
     ips = tuple(member.ip for member in seen.terms.old_members)
-    for role in sorted(roles):
+    for role in sorted({*roles, *listed}):
         wrong = deephaven.wrong_endpoints(listed.get(role, ""), ips)
         problems += [f"{role}/endpoints {wrong}"] if wrong else []
     known = {other: seen.known("client files", other).get("passwords") for other in seen.terms.deephaven_hosts}

@@ -17,6 +17,7 @@ from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
+from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -282,15 +283,16 @@ def keys_are_there(run: Run, progress: Progress) -> None:
 
 
 def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) -> None:
-    """Every role, with its own client configuration; a key outside its permissions stays closed to it. Where
-    authentication `was` off, every role is let in as before, and no key is closed."""
+    """Every role, with its own client configuration; a key outside its permissions stays closed to it. `roles` have a
+    password; others, which have endpoints, a certificate. Where authentication `was` off, every role is let in as
+    before, and no key is closed."""
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        for role in roles:
-            user = machine.ask(deephaven.ask_user(machine.name, client, role))
-            outside = _key_outside(run, machine, user) if was.on else None
+        for role in sorted({*roles, *machine.ask(deephaven.ask_endpoints(machine.name, client))}):
+            user = _user(machine, client, role, needed=role in roles)
+            outside = _key_outside(run, machine, user) if was.on and user else None
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
             read = deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
             wrong.append(not_as_it_was(was, role, user, outside, machine.ask(etcdctl.ask_login(read))))
@@ -309,7 +311,7 @@ def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) ->
 
     _on_configuration_server(
         run,
-        f"every role's old password logs in, and opens no more than it may: {', '.join(roles)}",
+        f"every role's old password logs in, and opens no more than it may: {', '.join(roles) or 'by certificates'}",
         probe,
         "a password that is refused does not belong to this snapshot: compare the backup with the vendor's vault. "
         "A role that may read too much was granted too much",
@@ -331,6 +333,16 @@ def not_as_it_was(was: Authentication, role: str, user: str, outside: str | None
     return None
 
 
+def _user(machine: Machine, client: str, role: str, needed: bool) -> str:
+    """As whom a role logs in; "" where only its certificate says so, unless it is `needed`, for its password."""
+    try:
+        return machine.ask(deephaven.ask_user(machine.name, client, role))
+    except Refusal:
+        if needed:
+            raise
+        return ""
+
+
 def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
     """A key that this user may not read; None for root, and for one that may read everything."""
     if user == "root":
@@ -345,6 +357,9 @@ def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
 def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:
     """With a copy of a role's client configuration that holds a wrong password; where authentication `was` off, nobody
     asks for one, as before."""
+    if not roles:
+        run.note("no role has a password, so there is no wrong one to try; the trial tried one for every user")
+        return
     role = next((r for r in roles if r != "root"), "root")
     scratch = probes.spoiled_login(run.terms)
     run.probe(probes.spoil_login(run.terms, role))

@@ -16,14 +16,17 @@ from requorum.run.run import Run
 
 
 def passwords_agree(run: Run) -> tuple[str, ...]:
-    """Compares the backups of all Deephaven hosts role by role; returns which roles there are."""
+    """Compares the backups of all Deephaven hosts role by role; returns which roles have a password. None at all is in
+    order where there are roles: whether etcd knows them without one is for the trial."""
     terms = run.terms
     found = facts.passwords(run, terms.client_backup, terms.deephaven_hosts)
     wrong = deephaven.disagreements(found)
     here = found[terms.configuration_server]
     outcome = "; ".join(wrong) if wrong else None
     if not here:
-        outcome = "no role's password in the backup"
+        roles = facts.endpoints(run, [terms.configuration_server])[terms.configuration_server]
+        outcome = None if roles else f"no role in {run.inventory.deephaven.client_config}"
+        run.note(f"no password lies here for any of {len(roles)} roles")
     run.settle(
         "every role has one password, the same on every Deephaven host",
         {terms.configuration_server: outcome},
@@ -38,7 +41,8 @@ def every_role_has_an_old_password(run: Run, roles: tuple[str, ...], entries: li
     run.settle(
         "every role that was generated has an old password in the backup",
         {run.terms.configuration_server: f"none for {', '.join(missing)}" if missing else None},
-        "the generator knows roles that the old cluster did not; generate with the same roles as before",
+        "the generator knows roles, or passwords of them, that the old cluster did not; generate with the same ones as "
+        "before",
     )
 
 
@@ -100,7 +104,7 @@ def archives_hold_the_old_passwords(run: Run) -> None:
     for name, directory in places.items():
         found = facts.passwords_anywhere(run, host, directory)
         wrong += [f"{role} in {name}" for role, digest in found if backup.get(role) != digest]
-        if name == "the query archive" and not found:
+        if name == "the query archive" and backup and not found:
             wrong.append("no password at all in the query archive")
     run.settle(
         "every password equals its backup",

@@ -17,11 +17,14 @@ def test_a_lab_of_another_shape_is_named_and_not_taken(monkeypatch: pytest.Monke
     same, choice = (1, 0, 0), EtcdChoice.parse("3.5")
     assert lab._planned(*same, choice, False, False, "vendor") is THERE
     with pytest.raises(
-        LabError, match=r"it has 1 members, 0 spares, 0 hosts, etcd 3\.5, layout vendor, no presence keys and one"
+        LabError,
+        match=r"it has 1 members, 0 spares, 0 hosts, etcd 3\.5, layout vendor, no presence keys, passwords and one",
     ):
         lab._planned(*same, choice, True, False, "vendor")
     with pytest.raises(LabError, match="another shape is up"):
         lab._planned(*same, choice, False, False, "links")
+    with pytest.raises(LabError, match="another shape is up"):
+        lab._planned(*same, choice, False, False, "vendor", certificates=True)
 
 
 def test_a_layout_that_there_is_not_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

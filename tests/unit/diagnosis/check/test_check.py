@@ -111,7 +111,6 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         (0, "1234:domain users /var/lib/etcd/dh/x\n"),
         "belongs to 1234:domain users",
     ),
-    ("infra-1", "client files", "-name password -printf", (0, ""), f"no role's password in {build.CLIENT}"),
     (
         "infra-1",
         "client files",
@@ -488,3 +487,10 @@ def test_what_is_up_is_kept_for_the_night_where_there_is_a_directory_for_backups
         kept = processes.last_up(run.inventory)
         assert bool(kept) is (place == tmp_path)
     assert "configuration_server" in kept["infra-1"]
+
+
+def test_client_files_without_any_role_are_found_and_without_any_password_are_in_order() -> None:
+    bare: list[tuple[str, str, Answer]] = [("infra-1", "-name password -printf", (0, ""))]
+    assert World(says=bare).findings()["infra-1", "client files"].verdict == "holds"
+    of = World(says=[*bare, ("infra-1", "-name endpoints", (0, ""))])
+    assert fails(of)["infra-1", "client files"] == f"no role in {build.CLIENT}"
