@@ -18,6 +18,7 @@ kind=$1 scratch=$2 account=$3 seconds=$4
 room=/tmp/requorum
 home=127.0.0.1
 restarts=0
+secrets=$scratch
 
 plain() { tr -d '\000-\037"\\' | cut -c1-400; }
 say() { printf '%s\n' "$1"; }
@@ -71,6 +72,11 @@ check_tools() {
     done
 }
 
+# The unit's own /tmp goes with it, however it ends: logins and our key lie there from here on.
+hide_secrets() {
+    secrets=$(mktemp -d) && mv "$scratch/logins" "$secrets/" || hindered "no place for what is secret: /tmp is full"
+}
+
 # make_certificate CN KEY CERTIFICATE: a throw-away one that is its own authority, for the peers' addresses and names.
 make_certificate() {
     {
@@ -93,7 +99,7 @@ make_certificate() {
 make_certificates() {
     mkdir -p "$room/tls"
     make_certificate "requorum $kind" "$room/tls/peer.key" "$room/tls/peer.crt"
-    make_certificate root "$scratch/root.key" "$room/tls/root.crt"
+    make_certificate root "$secrets/root.key" "$room/tls/root.crt"
     chown -R "$account:" "$room/tls"
 }
 
@@ -160,7 +166,7 @@ led() {
 # Who asks: root by the certificate of this boot, a user by a password, or nobody.
 as_root() {
     as_nobody
-    export ETCDCTL_CACERT="$room/tls/peer.crt" ETCDCTL_CERT="$room/tls/root.crt" ETCDCTL_KEY="$scratch/root.key"
+    export ETCDCTL_CACERT="$room/tls/peer.crt" ETCDCTL_CERT="$room/tls/root.crt" ETCDCTL_KEY="$secrets/root.key"
 }
 
 as_user() { # NAME PASSWORD
@@ -275,10 +281,10 @@ tell_authentication() {
 # be refused, and etcd says then who has none at all.
 try_passwords() {
     known=' '
-    for role in root $(ls "$scratch/logins" | grep -vx root); do
-        [ -e "$scratch/logins/$role/user" ] || continue
-        user=$(cat "$scratch/logins/$role/user")
-        as_user "$user" "$(cat "$scratch/logins/$role/password")"
+    for role in root $(ls "$secrets/logins" | grep -vx root); do
+        [ -e "$secrets/logins/$role/user" ] || continue
+        user=$(cat "$secrets/logins/$role/user")
+        as_user "$user" "$(cat "$secrets/logins/$role/password")"
         if let_in "$plain_first" && [ "$user" != root ]; then known="$known$user "; fi
         say "{\"event\": \"login\", \"role\": \"$role\", \"why\": \"$why\"}"
     done
@@ -311,6 +317,7 @@ ask_trial() {
 
 make_network
 check_tools
+hide_secrets
 make_certificates
 start_all first
 await 60 told_members || hindered "no copy answers its peers within $seconds s"

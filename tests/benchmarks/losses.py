@@ -84,9 +84,10 @@ class Bench:
     def gather(self) -> None:
         client = self._terms.inventory.deephaven.client_config
         self._fleet.run(survivors.gather(self._terms, [self._survivor], self.node.name))
-        for name in ("user", "password"):  # to read back with
+        self.node.run(["mkdir", f"{self._place}/login"])  # to read back with
+        for name in ("user", "password"):
             login = Nodes.read().configuration_server.get(f"{client}/root/{name}")
-            self.node.put(f"{self._place}/logins/root/{name}", login)
+            self.node.put(f"{self._place}/login/{name}", login)
 
     def clear(self) -> None:
         self._fleet.run(survivors.clear(self._terms, [self.node.name]))
@@ -119,7 +120,7 @@ class Bench:
 
     def read(self, snapshot: str) -> set[str]:
         """The writers' keys in what a way gave."""
-        arguments = [snapshot, f"{self._place}/read-back", f"{self._place}/logins/root", PREFIX]
+        arguments = [snapshot, f"{self._place}/read-back", f"{self._place}/login", PREFIX]
         answer = self.node.run(["sh", "-c", READ_BACK.read_text(encoding="utf-8"), "sh", *arguments], timeout=180)
         return set(answer.stdout.split())
 

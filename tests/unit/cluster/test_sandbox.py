@@ -77,6 +77,13 @@ def test_every_old_password_is_tried_and_a_wrong_one_of_root_and_of_all_who_were
     assert wrong == {"root": refused, "viewer": none, "with space": refused}
 
 
+def test_logins_are_in_the_units_own_tmp_and_in_the_scratch_no_more(tmp_path: Path) -> None:
+    play = 'hide_secrets; try_passwords; rm -rf "$secrets"'
+    said = asked(tmp_path, play, {"root": "right"})
+    assert said[0] == {"event": "login", "role": "root", "why": ""}
+    assert not (tmp_path / "logins").exists()
+
+
 def test_a_refused_root_does_not_hide_who_else_is_refused(tmp_path: Path) -> None:
     said = asked(tmp_path, "try_passwords", {"root": "no", "config": "no"})
     assert [event["role"] for event in said if event["event"] == "login" and event["why"]] == ["root", "config"]
