@@ -67,6 +67,8 @@ class TestStep0Snapshot:
         if refusal:
             raise refusal
         verdict = progress.verdict = anew.counted(run, verdict, began_anew)
+        if choice.is_handover(run, verdict):
+            anew.refuse_open_cluster(run, verdict)
         run.note(f"verdict: {verdict.kind.value}")
 
     def test_given_the_new_members_reach_each_other(self, run: Run) -> None:

@@ -327,14 +327,18 @@ def sees_leader(metrics: str) -> bool | None:
     return None if found is None else found.group(1) == "1"
 
 
-def ask_authentication(host: str, config: MemberConfig) -> Question[bool]:
-    """Whether reading needs a login: a read without one and without consensus, through the JSON gateway."""
+def ask_authentication(host: str, config: MemberConfig) -> Question[bool | None]:
+    """Whether reading needs a login: a read without one and without consensus, through the JSON gateway; None where it
+    was not answered, as where a client certificate is demanded."""
     argv = ("curl", "-sSk", "--max-time", wait(3), "-d", '{"key":"AA==","serializable":true}')
     url = f"{config.client_urls[0]}/v3/kv/range"
-    return Question(
-        look(host, *argv, url, *NO_PROXY, why="whether reading needs a login", root=False),
-        lambda answer: "user name is empty" in answer.stdout,  # etcd's word where authentication is on
-    )
+
+    def read(answer: Result) -> bool | None:
+        if "user name is empty" in answer.stdout:  # etcd's word where authentication is on
+            return True
+        return False if '"header":' in answer.stdout else None
+
+    return Question(look(host, *argv, url, *NO_PROXY, why="whether reading needs a login", root=False), read)
 
 
 # -- stopping and setting aside ----------------------------------------------------------------------------------

@@ -93,9 +93,19 @@ def refuse_left_open(run: Run, where: str, on: bool, lineage: Lineage | None, ro
     raise Refusal(
         where,
         found,
-        f"name the data to restore (--snapshot=FILE), or if it was turned off on purpose since: "
-        f"pytest runbook --hosts={run.options.hosts} {accepted.option(WORD)}",
+        f"name the data to restore (--snapshot=FILE); or if it was turned off on purpose since, the same command with "
+        f"{accepted.option(WORD)}",
     )
+
+
+def refuse_open_cluster(run: Run, verdict: Verdict) -> None:
+    """Before a handover: a running cluster that asks nobody who they are, though its newest backup had them asked."""
+    up = {f.member.host: f.config for f in verdict.members if f.has_leader and f.config}
+    asked = run.ask({host: etcd.ask_authentication(host, config) for host, config in up.items()})
+    for host, is_on in asked.items():
+        if is_on is False:
+            lineage, rows = Lineage(up[host].token), files.noted(run.inventory)
+            refuse_left_open(run, f"the running cluster ({host})", False, lineage, rows)
 
 
 def placed(note: Manifest, rows: Sequence[Candidate], accepted: bool) -> tuple[Manifest, Anew | None]:

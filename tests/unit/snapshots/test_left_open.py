@@ -10,6 +10,7 @@ import pytest
 
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.lineage import Lineage
+from requorum.command import Command
 from requorum.recovery import trials
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
@@ -21,9 +22,10 @@ from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.vault import Vault
+from runbook.test_step_0_snapshot import TestStep0Snapshot as Step0
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning
-from tests.unit.snapshots.test_anew import OURS, row
+from tests.unit.snapshots.test_anew import OURS, Running, row
 from tests.unit.snapshots.test_bolt import guarded
 from tests.unit.snapshots.test_files import backup as write
 from tests.unit.snapshots.test_files import note as describe
@@ -70,7 +72,7 @@ def tried(place: Path, was_on: bool | None, on: bool, *words: str, named: str | 
 def test_the_trial_stops_with_the_word_that_goes_on(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"the trial.*a\.snap.* had it on") as error:
         tried(tmp_path, True, False, "without:etcd-1")
-    assert error.value.remedy.endswith("pytest runbook --hosts=NAME --accept=without:etcd-1,history")
+    assert error.value.remedy.endswith("the same command with --accept=without:etcd-1,history")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,43 @@ def test_a_backup_tells_whether_authentication_was_on_and_an_older_manifest_does
     open_file(tmp_path, "c.snap").rename(tonight.vault.part(tonight.kept.taken))
     backup.the_part_is_whole(run, tonight)
     assert tonight.kept.authentication is False
+
+
+class Open(Running):
+    """A cluster that has its leader, is as far as its newest backup, and answers everybody, or as it `says`."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__("10")
+        self.says = says
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        return (0, self.says) if "/v3/kv/range" in command.line() else super().answer(command)
+
+
+ANSWERED = '{"header":{"cluster_id":"1","revision":"10"}}'
+
+
+@pytest.mark.parametrize(
+    ("was_on", "says", "words", "stops"),
+    [
+        (True, ANSWERED, (), True),
+        (True, ANSWERED, ("history",), False),
+        (False, ANSWERED, (), False),
+        (True, '{"error":"etcdserver: user name is empty"}', (), False),
+        (True, "", (), False),
+    ],
+    ids=["off", "accepted", "off before", "on", "not answered"],
+)
+def test_a_handover_of_a_cluster_that_asks_nobody_who_they_are_stops_in_step_0(
+    tmp_path: Path, was_on: bool, says: str, words: tuple[str, ...], stops: bool
+) -> None:
+    describe(write(tmp_path, "a.snap"), lineage=Lineage("old"), authentication=was_on)
+    inventory = build.inventory(snapshot={"directory": str(tmp_path)})
+    run = planning(tmp_path, Open(says), inventory, rebuild=True, accepted=Accepted(words))
+    run.begin("m.py::TestX::test_given_quorum_is_lost")
+    progress = Progress.begin(run)
+    if not stops:
+        Step0().test_given_quorum_is_lost(run, progress)
+        return
+    with pytest.raises(Refusal, match=r"the running cluster \(etcd-1\).*a\.snap.* had it on"):
+        Step0().test_given_quorum_is_lost(run, progress)
