@@ -284,14 +284,18 @@ def keys_are_there(run: Run, progress: Progress) -> None:
 
 def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) -> None:
     """Every role, with its own client configuration; a key outside its permissions stays closed to it. `roles` have a
-    password; others, which have endpoints, a certificate. Where authentication `was` off, every role is let in as
-    before, and no key is closed."""
+    password; where etcd knows users without one, others have a certificate. Where authentication `was` off, every role
+    is let in as before, and no key is closed."""
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        for role in sorted({*roles, *machine.ask(deephaven.ask_endpoints(machine.name, client))}):
+        bare = bool(was.without_password) or not (was.on or roles)
+        others = machine.ask(deephaven.ask_endpoints(machine.name, client)) if bare else ()
+        for role in sorted({*roles, *others}):
             user = _user(machine, client, role, needed=role in roles)
+            if role not in roles and was.on and user and user not in was.without_password:
+                continue  # it has no password here, and no way in without one: it had none before either
             outside = _key_outside(run, machine, user) if was.on and user else None
             arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
             read = deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 
 from requorum.cluster import deephaven
 from requorum.cluster.authentication import Authentication
-from requorum.command import Command
+from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery.proofs import cluster, configuration
@@ -38,7 +39,7 @@ class Bare(Hosts):
 
 def begun(place: Path, hosts: Hosts) -> Planning:
     """Before a proof whose stage looks at what is there now."""
-    run = planning(place, hosts)
+    run = planning(place, hosts, timeout_scale=0.001)
     run.begin("m.py::TestX::test_then_it_holds")
     run.stages[-1].looked = True
     return run
@@ -99,3 +100,48 @@ def test_who_a_certificate_is_for_need_not_be_written_down() -> None:
     assert cluster._user(machine, build.CLIENT, "root", needed=False) == ""
     with pytest.raises(Refusal, match="user of root"):
         cluster._user(machine, build.CLIENT, "root", needed=True)
+
+
+class Asked(Hosts):
+    """A configuration server with directories of four roles, of which `config` alone has a password."""
+
+    users = {"config": "config", "root": "root", "stray": "eve", "unnamed": ""}  # noqa: RUF012
+
+    def __init__(self, refused: str = "") -> None:
+        super().__init__()
+        self.refused, self.read = refused, list[str]()
+
+    def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
+        return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
+
+    def tell(self, question: Question[Any]) -> Any:
+        (command,) = question.commands
+        line = command.line()
+        if "-name endpoints" in line:
+            text = "".join(f"{build.CLIENT}/{role}/endpoints:https://10.0.0.11:2379\n" for role in self.users)
+            return question.understand([build.answered(command, text)])
+        role = next(role for role in self.users if f"{build.CLIENT}/{role}" in line)
+        if command.argv[0] == "cat":
+            return question.understand([build.answered(command, self.users[role])])
+        self.read.append(role)
+        said = "Error: etcdserver: authentication failed" if role == self.refused else "Error: permission denied"
+        return question.understand([Result(command, 1, "", said, 0.0)])
+
+
+@pytest.mark.parametrize(
+    ("was", "roles", "read"),
+    [
+        (Authentication(), ("config",), ["config"]),
+        (Authentication(without_password=("root",)), ("config",), ["config", "root", "unnamed"]),
+        (Authentication(without_password=("root",)), (), ["root", "unnamed"]),
+    ],
+)
+def test_a_role_without_a_password_is_let_in_where_etcd_knows_its_user_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was: Authentication, roles: tuple[str, ...], read: list[str]
+) -> None:
+    monkeypatch.setattr(cluster, "_key_outside", lambda run, machine, user: None)
+    hosts = Asked()
+    cluster.old_passwords_log_in(begun(tmp_path / "in", hosts), roles, was)
+    assert hosts.read == read
+    with pytest.raises(Disproved, match=f"{read[-1]} .*authentication failed"):
+        cluster.old_passwords_log_in(begun(tmp_path / "out", Asked(read[-1])), roles, was)
