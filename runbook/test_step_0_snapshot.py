@@ -29,16 +29,18 @@ class TestStep0Snapshot:
         take_lock(run)
 
     def test_given_no_other_run_is_under_way(self, run: Run, progress: Progress) -> None:
-        """An unfinished run of this cluster is carried on, unless its cluster lived and is lost since; several of them
-        are a question for people."""
-        marks, outlived = facts.marks(run)
-        progress.sources.living = written.living(run, marks, outlived)
-        outlived = history.with_births(outlived, progress.sources.living.values())
-        unfinished = marker.to_carry_on(marks, run.options.hosts, outlived)
+        """An unfinished run is carried on, as the configuration server's mark says, unless its cluster lived and is
+        lost since; one that only others have a mark of is a question for people."""
+        held = facts.marks(run)
+        progress.sources.living = written.living(run, held.marks, held.outlived)
+        outlived = history.with_births(held.outlived, progress.sources.living.values())
+        unfinished = marker.to_carry_on(held.marks, run.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(run, unfinished):
             run.carry_on(unfinished)
-        elif run.inventory.members != run.inventory.old_members:
-            marker.refuse_forgotten_old_members(marks, run.mark.members, outlived)
+            return
+        run.name_after(held.newest)
+        if run.inventory.members != run.inventory.old_members:
+            marker.refuse_forgotten_old_members(held.marks, run.mark.members, outlived)
 
     def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run, clocks that agree."""

@@ -24,8 +24,8 @@ class TestStep1Stop:
 
     def test_when_deephaven_is_turned_off(self, run: Run, progress: Progress) -> None:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
-        marks, outlived = facts.marks(run)
-        marker.refuse_others(marks, run.mark, run.options.hosts, outlived)
+        held = facts.marks(run)
+        marker.refuse_others(held.marks, run.mark, run.options.hosts, held.outlived)
         run.do(baseline.record(run.terms, state.as_it_is(run)))
         progress.advance(run, Phase.STOPPING)
         run.do(plan.turn_deephaven_off(run.terms))

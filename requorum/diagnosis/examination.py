@@ -23,9 +23,10 @@ from requorum.hosts.question import Question
 from requorum.hosts.system import Reach
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
-from requorum.run import facts, history
+from requorum.run import facts, held, history
+from requorum.run.held import Held
 from requorum.run.history import Told
-from requorum.run.marker import Marker, MarkerError
+from requorum.run.marker import MarkerError
 from requorum.run.run import Run
 from requorum.snapshots import files, processes
 
@@ -87,6 +88,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
     _third(asking, found)
     roles = sorted(first["passwords"].get(terms.configuration_server, ()))
     alarms, logins = _fourth(asking, found, roles)
+    known = _known(asking, first["runs"])
     cut_off = _cut_off(members, found, reach, inventory.etcd.peer_port)
     return Sheet(
         inventory,
@@ -96,14 +98,14 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
         silent,
         found,
         clocks,
-        _marks(asking, first["runs"]),
+        dict(known.marks),
         stale,
         tuple(sorted(alarms)),
         logins,
         tuple(deephaven.disagreements(first["passwords"])),
         {host: down for host, down in first["monit"].items() if down},
         tuple(asking.unseen),
-        history.outlived(first["runs"]),
+        known.outlived,
         files.noted(inventory),
     )
 
@@ -261,7 +263,13 @@ def _member_facts(
     return now
 
 
-def _marks(asking: _Asking, runs: Mapping[str, Told]) -> dict[str, Marker | None]:
+def _known(asking: _Asking, runs: Mapping[str, Told]) -> Held:
+    inventory = asking.run.inventory
     broken = {host: told.mark for host, told in runs.items() if isinstance(told.mark, MarkerError)}
     asking.unseen += [f"whether a run is unfinished on {host}: {error.what}" for host, error in broken.items()]
-    return {host: told.mark for host, told in runs.items() if not isinstance(told.mark, MarkerError)}
+    found = held.hold(
+        {h: told for h, told in runs.items() if h not in broken}, inventory.deephaven.configuration_server
+    )
+    refusal = held.refusal(found, inventory)
+    asking.unseen += [f"which run is unfinished: {refusal.where}: {refusal.what}"] if refusal else []
+    return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from requorum.cluster.authentication import Authentication
 from requorum.hosts.fleet import Machine
 from requorum.recovery import trial
 from requorum.refusal import Disproved, NothingToDo
-from requorum.run import facts, history
+from requorum.run import facts, held, history
 from requorum.run.history import Birth, Told
 from requorum.run.marker import Marker, Phase
 from requorum.run.run import Run
@@ -57,9 +57,9 @@ def authentication(run: Run) -> Authentication:
     return found.authentication if found else Authentication()
 
 
-def alive(mark: Marker, births: Iterable[Birth]) -> Birth:
-    """The birth of this run's cluster, as of one that is done. Where no host has it, it has no known parent."""
-    known = history.furthest(births).get(mark.token)
+def alive(mark: Marker, births: Mapping[str, Birth]) -> Birth:
+    """The birth of this run's cluster, as of one that is done. Where it is not known, it has no known parent."""
+    known = births.get(mark.token)
     born = known or Birth(mark.token, mark.run, mark.phase, mark.snapshot, None, 0)
     return replace(born, phase=Phase.DONE)
 
@@ -68,7 +68,7 @@ def close(run: Run) -> None:
     """Marks the run as done on every host, and its cluster as one that lives."""
     cluster = run.inventory.cluster
     told = run.ask({host: history.ask_births(host, cluster) for host in run.terms.everyone})
-    births = [birth for on_host in told.values() for birth in on_host]
+    births = held.births(told, run.terms.configuration_server)
     run.advance(replace(run.mark, phase=Phase.DONE), alive(run.mark, births))
 
 

@@ -13,7 +13,7 @@ from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
 from requorum.recovery.plan import is_new
 from requorum.recovery.trial import Trial
-from requorum.run import facts, history, marker
+from requorum.run import facts, held, history, marker
 from requorum.run.history import Birth
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.run.run import Run
@@ -150,7 +150,7 @@ def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived) -> dic
     """Token → the birth, as one that Deephaven has written into, of each cluster whose run never came so far, and into
     which somebody wrote nevertheless: people finished it, so that its disks and backups count."""
     told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
-    births = history.furthest(birth for on_host in told.values() for birth in on_host)
+    births = held.births(told, run.terms.configuration_server)
     under_way = {mark.token: mark for mark in marker.known_runs(marks, outlived).values()}
     for mark in under_way.values():
         births.setdefault(mark.token, Birth(mark.token, mark.run, mark.phase, mark.snapshot, None, 0))
@@ -173,7 +173,7 @@ def note_living(run: Run, found: Mapping[str, Birth]) -> None:
     cluster = run.inventory.cluster
     for birth in found.values():
         place = marker.directory(cluster, birth.run)
-        for host in run.terms.everyone:
+        for host in sorted(run.terms.everyone, key=lambda name: name != run.terms.configuration_server):
             there = act(host, "install", "-d", "-m", "700", place, why="the place of that run")
             run.do([there, *history.write_birth(host, cluster, birth)])
 

@@ -17,17 +17,26 @@ from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
-from requorum.run import history, marker
-from requorum.run.marker import Marker, Outlived, Phase
+from requorum.run import held, history, marker
+from requorum.run.held import Held
+from requorum.run.marker import Marker, Phase
 from requorum.run.run import Run
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
 
 
-def marks(run: Run) -> tuple[dict[str, Marker | None], Outlived]:
-    """Every host's mark, and what its runs' own directories know besides."""
+def marks(run: Run) -> Held:
+    """Every host's mark, and what its runs' own directories know besides, held against the configuration server's.
+
+    Raises `MarkerError` for one that nobody may follow unasked."""
     told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    return history.marks(told), history.outlived(told)
+    found = held.hold(told, run.terms.configuration_server, run.options.accepted)
+    refusal = held.refusal(found, run.inventory, run.options.accepted)
+    if refusal:
+        raise refusal
+    for note in found.notes():
+        run.note(note)
+    return found
 
 
 def tools(run: Run) -> dict[str, Tools]:

@@ -64,11 +64,6 @@ def _is_run(host: str, name: str) -> bool:
         return False
 
 
-def outlived(told: Mapping[str, Told]) -> Outlived:
-    births = (birth for on_host in told.values() for birth in on_host.births)
-    return with_births(Outlived({}, {host: on_host.undone for host, on_host in told.items()}), births)
-
-
 def with_births(known: Outlived, births: Iterable[Birth]) -> Outlived:
     """The same, and what these tell of how far runs got."""
     reached = dict(known.reached)

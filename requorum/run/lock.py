@@ -126,15 +126,16 @@ def held(host: str, cluster: str, holder: Holder | None, clear: str) -> LockErro
 
 def clearing(inventory: Inventory, host: str) -> str:
     """The line that removes the lock by hand, to be pasted on the operator's machine."""
-    return _by_hand(inventory, host, "rm", "-f", path(inventory.cluster))
+    return by_hand(inventory, host, "rm", "-f", path(inventory.cluster))
 
 
 def reading(inventory: Inventory, host: str) -> str:
     """The line that shows by hand who holds the lock."""
-    return _by_hand(inventory, host, "readlink", path(inventory.cluster))
+    return by_hand(inventory, host, "readlink", path(inventory.cluster))
 
 
-def _by_hand(inventory: Inventory, host: str, *argv: str) -> str:
+def by_hand(inventory: Inventory, host: str, *argv: str) -> str:
+    """A command on a host as root, to be pasted on the operator's machine."""
     transport, address = inventory.transport, inventory.address(host)
     line = ("sudo", "-n", "timeout", "-k", "5", str(SHORT), *argv)  # as sudo allows it
     if transport.backend == "ssh":

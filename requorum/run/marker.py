@@ -89,11 +89,13 @@ class Outlived:
     """What the hosts know of runs whose marks a later run has overwritten, from those runs' own directories.
 
     `reached`: run → how far, of those that may have turned Deephaven on: no retry takes that back. `undone`: host → the
-    runs that were rolled back on it. A machine that comes back with an old mark is judged by these too.
+    runs that were rolled back on it. A machine that comes back with an old mark is judged by these too. `own`: the run
+    that the configuration server's mark says is under way, whatever other runs are called; "" where it says none.
     """
 
     reached: Mapping[str, Phase] = field(default_factory=dict)
     undone: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    own: str = ""
 
     @property
     def rolled_back(self) -> frozenset[str]:
@@ -135,6 +137,13 @@ def write(host: str, cluster: str, marker: Marker) -> list[Command]:
         ),
         act(host, "mv", "-fT", part, path(cluster), why="the mark takes effect"),
     ]
+
+
+def settle(host: str, cluster: str, marker: Marker) -> Command:
+    """Flushes the mark that took effect, its new name with it: after a loss of power it is not the one before."""
+    (content,) = [command.stdin for command in write(host, cluster, marker) if command.stdin]
+    argv = ("dd", f"of={path(cluster)}", "conv=notrunc,fsync", "status=none")
+    return Command(host, argv, "the mark is on disk", stdin=content)
 
 
 def run_name(host: str, text: str) -> str:
@@ -212,7 +221,8 @@ def _under_way(marks: dict[str, Marker | None], outlived: Outlived) -> Marker | 
     runs = known_runs(marks, outlived)
     unmarked = {run for run, phase in outlived.reached.items() if phase is Phase.DONE and run not in runs}
     closed = max({run for run, mark in runs.items() if mark.closed} | unmarked | outlived.rolled_back, default="")
-    begun = [mark for mark in runs.values() if (mark.phase > Phase.OPEN or mark.undone) and mark.run > closed]
+    later = [mark for mark in runs.values() if mark.run > closed or (mark.run == outlived.own and not mark.closed)]
+    begun = [mark for mark in later if mark.phase > Phase.OPEN or mark.undone]
     if len(begun) > 1:
         names = {mark.run for mark in begun}
         told = sorted(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -101,27 +101,39 @@ class Run:
         self.carrying_on = True
         self.note(f"{doing} run {mark.run} of {mark.by}, which got to: {mark.phase.name.lower()}")
 
+    def name_after(self, last: str) -> None:
+        """A new run's name orders it behind the last one that the hosts know, whatever this machine's clock says."""
+        if last < self.mark.run:
+            return
+        mine = self.mark.run
+        self.terms = replace(self.terms, mark=_new_mark(self.inventory, self.options.operator, marker.began(last)))
+        self.note(f"{mine} is called {self.mark.run}: by this machine's clock it would be before run {last}")
+
     def advance(self, mark: Marker, birth: Birth | None = None) -> None:
-        """Writes the run's mark on every host, and what its cluster comes from once that is chosen; never back to an
-        earlier phase, and not without the lock."""
+        """Writes the run's mark, and what its cluster comes from once that is chosen, on the configuration server, then
+        on every other host; never back to an earlier phase, and not without the lock."""
         assert not self._only_looks, f"{self.stage} must not mark anything"
         assert mark.phase >= self.mark.phase, f"{self.stage} must not mark an earlier phase"
-        self.prove_lock()
-        self.terms = replace(self.terms, mark=mark)
-        cluster = self.inventory.cluster
-        plan = [c for host in self.terms.everyone for c in marker.write(host, cluster, mark)]
-        if birth is not None:
-            plan += [c for host in self.terms.everyone for c in history.write_birth(host, cluster, birth)]
-        self.do(plan, bookkeeping=True)
+        self._mark(mark, self.terms.everyone, birth)
 
     def remark(self, mark: Marker, hosts: Sequence[str] | None = None) -> None:
         """Writes another mark of this run, the mark alone: for a rollback and a retry, which undo. On every host."""
         assert not self._only_looks, f"{self.stage} must not mark anything"
+        self._mark(mark, self.terms.everyone if hosts is None else hosts)
+
+    def _mark(self, mark: Marker, hosts: Sequence[str], birth: Birth | None = None) -> None:
+        """On the configuration server first, and flushed: no host is ever further on than that."""
         self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
-        cluster = self.inventory.cluster
-        hosts = self.terms.everyone if hosts is None else hosts
-        self.do([c for host in hosts for c in marker.write(host, cluster, mark)], bookkeeping=True)
+        cluster, server = self.inventory.cluster, self.terms.configuration_server
+        plan = {host: marker.write(host, cluster, mark) for host in hosts}
+        for host, commands in plan.items():
+            commands += [marker.settle(host, cluster, mark)] if host == server else []
+            commands += history.write_birth(host, cluster, birth) if birth else []
+        first = plan.pop(server, [])
+        for commands in (first, [command for each in plan.values() for command in each]):
+            if commands:
+                self.do(commands, bookkeeping=True)
 
     def prove_lock(self) -> None:
         """Raises `LockError` when somebody cleared this run's lock while it was at work."""
@@ -364,9 +376,11 @@ def _spelled(inventory: Inventory) -> str:
     return " ".join(f"{member.name}={member.host}/{member.ip}" for member in inventory.members)
 
 
-def _new_mark(inventory: Inventory, operator: str) -> Marker:
-    """A run of its own: its name is its UTC start and a few random digits, its token never used before."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
+def _new_mark(inventory: Inventory, operator: str, after: datetime | None = None) -> Marker:
+    """A run of its own: its name is its UTC start and a few random digits, its token never used before. `after`: when
+    the last run began, as its name says."""
+    start = max(datetime.now(UTC), after + timedelta(seconds=1)) if after else datetime.now(UTC)
+    stamp = start.strftime("%Y%m%dt%H%M%Sz") + f"-{secrets.token_hex(3)}"
     token = f"{inventory.cluster.lower()}-{stamp}"
     return Marker(run=stamp, token=token, phase=Phase.OPEN, by=operator, members=_spelled(inventory))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 
 from requorum.cluster.etcd import MemberConfig
@@ -13,7 +12,7 @@ from requorum.command import Result, look
 from requorum.evidence.journal import now
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
-from requorum.run import facts, history
+from requorum.run import facts, held, history
 from requorum.run.history import Birth
 from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
@@ -103,9 +102,11 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
-    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone}).values()
-    births = history.furthest(chain.from_iterable(one.births for one in told)) | sources.living
-    undone = frozenset(chain.from_iterable(one.undone for one in told))
+    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
+    births = (
+        held.births({host: one.births for host, one in told.items()}, run.terms.configuration_server) | sources.living
+    )
+    undone = held.outlived(told, run.terms.configuration_server).rolled_back
     sources.disks, sources.unread = _disks(run, sources)
     sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births, undone)
     sources.birth = births.get(run.mark.token)

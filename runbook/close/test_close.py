@@ -28,8 +28,8 @@ class TestClose:
 
     def test_given_a_run_is_unfinished(self, run: Run) -> None:
         """Of this very cluster, and not being rolled back."""
-        marks, outlived = facts.marks(run)
-        mark = marker.to_carry_on(marks, run.options.hosts, outlived)
+        held = facts.marks(run)
+        mark = marker.to_carry_on(held.marks, run.options.hosts, held.outlived)
         if mark is None:
             raise close.nothing_unfinished(run.options.hosts)
         run.carry_on(mark, "closing")

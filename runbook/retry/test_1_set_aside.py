@@ -30,8 +30,8 @@ class TestRetry:
     def test_given_a_run_got_to_step_4(self, run: Run) -> None:
         """Unfinished, its new configuration is on every member, and Deephaven was never turned on,
         and nobody wrote into it."""
-        marks, outlived = facts.marks(run)
-        mark = marker.to_carry_on(marks, run.options.hosts, outlived)
+        held = facts.marks(run)
+        mark = marker.to_carry_on(held.marks, run.options.hosts, held.outlived)
         refusal = retry.refusal(mark, run.options.snapshot, run.options.hosts)
         if refusal:
             raise refusal

@@ -30,9 +30,9 @@ class TestRollback:
 
     def test_given_a_run_may_be_rolled_back(self, run: Run, past: Past) -> None:
         """The run under way, else the newest; once Deephaven, or anybody, wrote only with --discard-new-writes."""
-        marks, outlived = facts.marks(run)
-        mark = marker.to_roll_back(marks, outlived)
-        unfinished, left = marker.left_behind(marks, outlived)
+        held = facts.marks(run)
+        mark = marker.to_roll_back(held.marks, held.outlived)
+        unfinished, left = marker.left_behind(held.marks, held.outlived)
         mark = unfinished or mark
         if mark is None:
             raise rollback.no_run(run.options.hosts)

@@ -51,7 +51,7 @@ def test_all_that_is_wrong_is_found_in_one_run(rehearsal: Rehearsal, tmp_path: P
     assert "masked, inactive" in found["etcd-3", "etcd"] and "nobody listens on" in found["etcd-3", "etcd"]
     assert f"{CLIENT}/props-rw/next.pem ends on" in found["infra-1", "certificates"]
     assert found["query-1", "client files"] == "props-rw/password belongs to nobody:nogroup, not to irisadmin"
-    assert found["the cluster", "unfinished run"] == "run 20990101t000000z-a of eve@desk got to: stopping"
+    assert found["the cluster", "unfinished run"].startswith("etcd-1: the mark of a run there is not what infra-1 says")
     assert found["the cluster", "health"].startswith("etcd-3: ")
     assert "48 h old" in found["this machine", "backup"]
     facts = {(f["host"], f["check"]): f["found"] for f in run.summary["findings"] if f["verdict"] == "told"}

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from compose import faults
 from compose.nodes import Node
+from requorum.inventory import load
+from requorum.run import marker
+from requorum.run.marker import Marker, Phase
 from tests.lab.rehearsal import Rehearsal
+from tests.lab.writers import data_dir
 
 
-def test_a_healthy_cluster_is_not_rebuilt(rehearsal: Rehearsal) -> None:
-    run = rehearsal.run(rehearsal.inventory())
+def test_a_healthy_cluster_is_not_rebuilt_whatever_run_a_host_has_a_mark_of(rehearsal: Rehearsal) -> None:
+    """H2: with the living cluster's token a planted mark steered a recovery. What the stop prints ends it."""
+    inventory, member = rehearsal.inventory(), rehearsal.nodes.by_name("etcd-1")
+    token = data_dir(member).rpartition("/")[2]
+    spelled = " ".join(f"{m.name}={m.host}/{m.ip}" for m in load(inventory).members)
+    lie = Marker("29991231t235959z-abcdef", token, Phase.STOPPING, "eve@desk", members=spelled)
+    query = rehearsal.nodes.by_name("query-1")
+    query.run(["mkdir", "-p", "/var/lib/requorum/lab"])
+    query.put("/var/lib/requorum/lab/run.json", marker.settle("query-1", "lab", lie).stdin or b"")
+    lied = rehearsal.run(inventory)
+    rehearsal.assert_untouched(lied)
+    assert lied.summary["stopped_at"].endswith("test_given_no_other_run_is_under_way")
+    assert "query-1: the mark of a run there is not what infra-1 says" in lied.output
+    away, *_ = re.findall(r"move the mark away: (ssh [^;]*);", lied.output)
+    subprocess.run(away, shell=True, check=True, timeout=60)
+
+    run = rehearsal.run(inventory)
     rehearsal.assert_untouched(run)
     assert run.code == 1
     assert "quorum is intact" in run.output

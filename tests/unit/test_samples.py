@@ -14,7 +14,7 @@ import pytest
 
 from requorum.recovery import trial
 from requorum.recovery.undo import baseline
-from requorum.run import history, marker
+from requorum.run import held, history, marker
 from requorum.run.history import ask_births, ask_runs
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
@@ -39,7 +39,9 @@ def read(files: Files) -> tuple[dict[str, Marker | None], Outlived]:
         births = "\n".join(text.strip() for path, text in sorted(of.items()) if path.endswith("/birth.json"))
         undone = "\n".join(path for path in of if path.endswith(f"/{history.UNDONE}"))
         told[host] = understood(ask_runs(host, "lab"), of.get("run.json", ""), undone, births)
-    return history.marks(told), history.outlived(told)
+    found = held.hold(told, "infra-1")
+    assert not found.foreign
+    return found.marks, found.outlived
 
 
 @pytest.mark.parametrize(

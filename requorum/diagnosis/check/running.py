@@ -24,7 +24,7 @@ from requorum.diagnosis.check.check import (
 )
 from requorum.diagnosis.check.logins import PATIENT, root_is_refused
 from requorum.diagnosis.check.members import ask_addresses, ask_size, metrics, old, sees_leader
-from requorum.run import history, marker
+from requorum.run import held, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew
@@ -83,7 +83,12 @@ def ask_marks(seen: Seen, subject: str) -> Questions:
 
 def judge_marks(seen: Seen, subject: str) -> Ruling:
     told = seen.values("unfinished run", subject)
-    mark = marker.to_carry_on(history.marks(told), outlived=history.outlived(told))
+    terms = seen.terms
+    known = held.hold(told, terms.configuration_server)
+    refusal = held.refusal(known, terms.inventory)
+    if refusal:
+        raise refusal
+    mark = marker.to_carry_on(known.marks, outlived=known.outlived)
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""
     return ruled([found] if mark else [], "none")
 

@@ -145,7 +145,7 @@ def test_a_place_that_can_hold_no_evidence_is_refused(inventory: Path, place: st
 
 def test_data_that_a_procedure_would_not_use_is_refused(inventory: Path) -> None:
     said = refused(inventory.parent, "runbook/rollback", f"--hosts={inventory}", "--confirm=lab", "--snapshot=x")
-    assert "--snapshot: is no option of runbook/rollback" in said and "it takes --discard-new-writes" in said
+    assert "--snapshot: is no option of runbook/rollback" in said and "it takes --accept, --discard-new-writes" in said
 
 
 def test_a_drill_of_what_is_no_snapshot_ends_with_what_to_do(tmp_path: Path) -> None:

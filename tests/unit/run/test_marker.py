@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
-from requorum.run import history, marker
+from requorum.run import held, history, marker
 from requorum.run.history import Birth, Told
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone
 from requorum.run.run import Run
@@ -207,7 +207,9 @@ class TestAMachineThatComesBack:
         mine, stale = build.mark(run=NEW), build.mark(Phase.STARTED)
         marker.refuse_others({"etcd-1": mine, "query-1": stale}, mine, outlived=Outlived({OLD: Phase.DONE}))
 
-    def test_what_is_told_is_read_from_any_host_and_a_retry_may_take_back_what_is_not_final(self) -> None:
+    def test_what_is_told_is_the_configuration_servers_and_a_retry_may_take_back_what_is_not_final(
+        self,
+    ) -> None:
         births = [
             Birth(f"lab-{run}", run, phase, "ab", None, 0)
             for run, phase in ((OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))
@@ -219,8 +221,11 @@ class TestAMachineThatComesBack:
             "etcd-2": build.understood(history.ask_runs("etcd-2", "lab"), "", kept, f"{lines[0]}\n"),
         }
         assert told["etcd-2"].kept == {NEW}
-        found = history.outlived(told)
-        assert found == Outlived({OLD: Phase.DONE}, {"etcd-1": frozenset(), "etcd-2": frozenset({OLD})})
+        found = held.outlived(told, "etcd-1")
+        assert found == Outlived({OLD: Phase.DONE}, {"etcd-1": frozenset(), "etcd-2": frozenset()})
+        assert held.outlived(told, "etcd-2") == Outlived(
+            {OLD: Phase.POWERING_ON}, {"etcd-1": frozenset(), "etcd-2": frozenset({OLD})}
+        )
 
 
 class TestRefusingOthers:

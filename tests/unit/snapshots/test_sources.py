@@ -14,11 +14,12 @@ from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.command import Command, Copy, Result
 from requorum.recovery import plan
 from requorum.recovery.progress import Progress
-from requorum.run import dryrun
+from requorum.run import dryrun, history
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
+from requorum.run.history import Birth
 from requorum.run.marker import Phase
-from requorum.snapshots import choice, on_host, salvage, snapshot
+from requorum.snapshots import choice, on_host, salvage, snapshot, sources
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
@@ -270,3 +271,27 @@ def test_how_far_whole_disks_reach_is_not_judged_before_they_were_tried(tmp_path
     cut.write_bytes(cut.read_bytes()[:-1000])
     assert from_files(run, progress) is not None
     assert not progress.sources.doubts
+
+
+class Planted(Hosts):
+    """One host has the birth of a cluster that was made from the lost one's data, and lived."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self.host = host
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.host == self.host and "birth.json" in command.line():
+            birth = Birth("child", build.RUN, Phase.DONE, "ab", Lineage("old"), 7)
+            return 0, build.stdins(history.write_birth(command.host, "lab", birth))[0].decode()
+        return super().answer(command)
+
+
+@pytest.mark.parametrize(("host", "told"), [("query-1", True), ("infra-1", False)])
+def test_one_hosts_birth_sets_the_lost_data_aside_only_where_it_is_the_configuration_server(
+    tmp_path: Path, host: str, told: bool
+) -> None:
+    """H4: it outvoted all disks."""
+    run, progress = without_backups(tmp_path, Planted(host))
+    sources.recall(run, progress.sources)
+    assert ([line.token for line in progress.sources.family.line] == ["old"]) is told

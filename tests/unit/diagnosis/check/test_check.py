@@ -232,8 +232,10 @@ def test_a_member_without_a_configuration_is_found_and_where_it_is_broken_is_sai
 
 def test_an_unfinished_run_is_named() -> None:
     text = json.dumps({"run": "20260101t000000z-a", "token": "t", "phase": "STOPPING", "by": "eve@desk"})
-    found = fails(World(says=[("query-1", "run.json", (0, text))]))
+    found = fails(World(says=[("infra-1", "run.json", (0, text))]))
     assert found == {(CLUSTER, "unfinished run"): "run 20260101t000000z-a of eve@desk got to: stopping"}
+    (foreign,) = fails(World(says=[("query-1", "run.json", (0, text))])).values()
+    assert foreign.startswith("query-1: the mark of a run there is not what infra-1 says")
     done = text.replace("STOPPING", "DONE")
     assert not fails(World(says=[("query-1", "run.json", (0, done))]))
     undone: tuple[str, str, Answer] = ("infra-1", "rolled-back", (0, "20260101t000000z-a/rolled-back\n"))
