@@ -22,18 +22,6 @@ def turn_authentication(nodes: Nodes, word: str) -> None:
     nodes.configuration_server.run([ETCDCTL, "auth", word])
 
 
-def test_a_cluster_without_authentication_is_recovered_without_it(rehearsal: Rehearsal) -> None:
-    turn_authentication(rehearsal.nodes, "disable")
-    rehearsal.lose("wipe")
-    run = rehearsal.run(rehearsal.inventory())
-    assert run.recovered, run.output
-    assert run.summary["snapshot"]["source"] == "salvage"
-    assert "authentication is off in this data" in run.output
-    assert leftovers(rehearsal.nodes) == []
-    turn_authentication(rehearsal.nodes, "enable")  # the lab's own eyes log in
-    rehearsal.assert_recovered(run)
-
-
 def test_data_whose_backup_had_it_on_is_recovered_only_by_the_operators_word(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:

@@ -132,7 +132,7 @@ def test_other_versions_of_etcd_salvage_too(own: Own, etcd: str) -> None:
 
 
 @pytest.mark.matrix
-def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_waits_until_it_is_on(own: Own) -> None:
+def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_has_none_either(own: Own) -> None:
     other = own()
     server = other.nodes.configuration_server
     with writing(other.nodes) as writers:
@@ -142,14 +142,12 @@ def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_waits
     survivor = other.nodes.by_name("etcd-1")
     held = on_disk(survivor, data_dir(survivor)) & set(writers.acknowledged)
 
-    stopped = other.run(other.inventory())
-
-    assert stopped.summary["snapshot"]["source"] == "salvage", stopped.output
-    assert "test_then_every_old_password_logs_in" in stopped.summary["stopped_at"]
-    assert "authentication is off in the restored data, turn it on before Deephaven is" in stopped.output
-    server.run([ETCDCTL, "auth", "enable"])
     run = other.run(other.inventory())
+
     assert run.recovered, run.output
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert "authentication is off in this data" in run.output
+    server.run([ETCDCTL, "auth", "enable"])  # the lab's own eyes log in
     assert missing(other, held) == []
     assert leftovers(other.nodes) == []
     other.assert_recovered(run)

@@ -24,7 +24,7 @@ NOTHING = Salvaged(None, members=3, hosts=("etcd-1", "etcd-2"))
 GOOD = Answers(hashes={"a": (9, 1), "b": (9, 1)}, saved=True)
 TORN = Answers(failed="the copy of etcd-2 ended: crc", died=("etcd-2", "crc"))
 SLOW = Answers(failed="no leader within 60 s", hindered=True)
-REFUSED = Answers(failed="root does not log in: context deadline exceeded")
+REFUSED = Answers(failed="nothing can be read: context deadline exceeded")
 WHY = "error validating peerURLs"
 TURNED_AWAY = Answers(failed=f"the copy of etcd-3 ended: {WHY}", died=("etcd-3", WHY))  # a stand-in
 KILLED = Answers(failed="the copy of etcd-3 ended: x", died=("etcd-2", "no reason in its log"))
@@ -176,7 +176,7 @@ def test_a_salvage_that_ends_before_what_a_database_shows_has_failed_and_says_bo
 
 @pytest.mark.parametrize(
     "answers",
-    [Answers(hashes={"a": (9, 1), "b": (8, 1)}), Answers(failed="root does not log in: authentication failed")],
+    [Answers(hashes={"a": (9, 1), "b": (8, 1)}), Answers(failed="nothing can be read: context deadline exceeded")],
 )
 def test_no_copy_is_forced_where_that_would_pick_blindly_or_fail_the_same_way(answers: Answers) -> None:
     (_,), found = run(COPIES, answers)
