@@ -105,13 +105,14 @@ def _held(
     there = facts.files(run, places)
     lying = {host: of[0] for host, of in places.items() if of[0] in there[host]}
     tried = {host: of[1] for host, of in places.items() if _is_tried(of, there[host], units[host])}
-    for host, status in run.ask({host: on_host.ask_status(host, path) for host, path in tried.items()}).items():
+    asked = tried if run.acts else {}  # what a plan sets aside lies where it did, and its etcd may have it open
+    for host, status in run.ask({host: on_host.ask_status(host, path) for host, path in asked.items()}).items():
         found[host] = f"its database cannot be read: {status.why}" if isinstance(status, on_host.Unread) else status[0]
     found |= {host: None if by_right else "has no database" for host in places if host not in (*lying, *tried)}
     done = run.probe(probes.read_databases(terms, lying))
-    if lying and not run.acts:
+    if (lying or tried) and not run.acts:
         run.note("whether anybody wrote will be read in its members' databases; planned as if nobody did")
-        return {**found, **dict.fromkeys(lying, 0)}
+        return {**found, **dict.fromkeys((*lying, *tried), 0)}
     return {**found, **probes.revisions(terms, lying, done)}
 
 

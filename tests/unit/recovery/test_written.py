@@ -341,6 +341,16 @@ def test_a_plan_reads_no_database_and_says_so(tmp_path: Path) -> None:
     assert run.looks, "what follows is still proven on the hosts as they are"
 
 
+def test_a_plan_reads_no_database_that_only_the_plan_has_set_aside(tmp_path: Path) -> None:
+    """It lies where it did meanwhile, and etcd has it open: whoever opens it there waits as long as that runs."""
+    hosts = Down(100, 100, 100, tried="123", disabled="123")
+    run = carried_on(tmp_path, hosts, Phase.STARTED)
+    run.stage = "m.py::TestX::test_given_nobody_wrote"
+    assert written.who_wrote(run) is None
+    assert not [command.line() for command in hosts.asked if "snapshot status" in command.line()]
+    assert "planned as if nobody did" in "".join(run.notes)
+
+
 # -- in Step 0 ---------------------------------------------------------------------------------------------------
 
 
