@@ -58,13 +58,15 @@ def spelled(arguments: str) -> str:
     return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
 
 
-def needed(inventory: Inventory, *scales: float) -> tuple[Need, ...]:
+def needed(inventory: Inventory, *scales: float, of_backup: bool = False) -> tuple[Need, ...]:
     """Every command of the runbook, in the list's order, for this inventory; with its deadlines so many times as long
-    for each of `scales`, which is 1 where none is named."""
+    for each of `scales`, which is 1 where none is named. `of_backup`: of the nightly backup alone."""
     rows = (row.split(" ", 1) for row in LIST.read_text(encoding="utf-8").splitlines() if row and row[0] != "#")
     found: dict[Need, None] = {}
     for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
-        for deadline in deadlines.split(","):
+        if of_backup and not deadlines.endswith("+"):
+            continue
+        for deadline in deadlines.rstrip("+").split(","):
             for filled in _filled(inventory, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
                 found.setdefault(Need(filled))
     return tuple(found)
@@ -114,11 +116,11 @@ def _vendor(inventory: Inventory, line: str) -> str:
     return re.sub(r"\{[a-z_]+\}", "*", " ".join(words))
 
 
-def file(inventory: Inventory, login: str, *scales: float) -> str:
+def file(inventory: Inventory, login: str, *scales: float, of_backup: bool = False) -> str:
     """A whole file for /etc/sudoers.d. secure_path: without it the login could bring a `cat` of its own."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     head = [f"Defaults:{login} !requiretty", f'Defaults:{login} secure_path="{path}"']
-    return "\n".join([*head, *(need.line(login) for need in needed(inventory, *scales))]) + "\n"
+    return "\n".join([*head, *(need.line(login) for need in needed(inventory, *scales, of_backup=of_backup))]) + "\n"
 
 
 # -- what a login may do already ---------------------------------------------------------------------------------
@@ -222,22 +224,27 @@ def _matches(pattern: re.Pattern[str], text: str) -> bool:
     return pattern.match(text) is not None
 
 
+FOR_BACKUP = "--for=backup"
+
+
 def main(arguments: Sequence[str]) -> int:
-    """`python -m requorum.sudoers INVENTORY LOGIN [SCALE…]`: a whole file on standard output, also for each
-    --timeout-scale that is named."""
+    """`python -m requorum.sudoers INVENTORY LOGIN [--for=backup] [SCALE…]`: a whole file on standard output, also for
+    each --timeout-scale that is named."""
+    of_backup = FOR_BACKUP in arguments
+    arguments = [word for word in arguments if word != FOR_BACKUP]
     try:
         scales = [float(word) for word in arguments[2:]]
     except ValueError:
         scales = [math.nan]
     if len(arguments) < 2 or not all(0 < scale < math.inf for scale in scales):
-        print("usage: python -m requorum.sudoers INVENTORY LOGIN [SCALE…]", file=sys.stderr)
+        print(f"usage: python -m requorum.sudoers INVENTORY LOGIN [{FOR_BACKUP}] [SCALE…]", file=sys.stderr)
         return 4
     try:
         inventory = inventories.load(inventories.find(arguments[0], LIST.parents[2]))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 4
-    print(file(inventory, arguments[1], 1.0, *scales), end="")
+    print(file(inventory, arguments[1], 1.0, *scales, of_backup=of_backup), end="")
     return 0
 
 

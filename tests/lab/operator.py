@@ -25,7 +25,7 @@ SSH = """Host {name}
   HostKeyAlias {name}
 """
 SSH_ALL = f"""Host *
-  User ops
+  User limited
   IdentityFile {HOME}/.ssh/key
   IdentitiesOnly yes
   UserKnownHostsFile {HOME}/.ssh/known_hosts
@@ -45,6 +45,7 @@ def install(node: Node, nodes: Nodes, scratch: Path, backups: str) -> None:
     content = lab_inventory.content(LabState.read(), scratch)
     content["transport"]["ssh_config"] = f"{HOME}/.ssh/config"
     content["snapshot"]["directory"] = backups
+    content["transport"]["user"] = "limited"  # who may do what a backup needs, and no more
     node.run(["mkdir", "-p", f"{HOME}/inventory"])
     node.put(f"{HOME}/inventory/prod.yaml", yaml.safe_dump(content, sort_keys=False).encode(), 0o644)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compose import faults, poll
+from compose import faults, poll, provision
 from compose.nodes import Node
+from requorum.inventory import load
+from requorum.troubleshoot import sudoers
 from tests.lab import operator, procedures
 from tests.lab.rehearsal import Rehearsal
 
@@ -16,6 +18,7 @@ NOW = "[Timer]\nOnCalendar=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1
 
 def test_the_timer_runs_the_service_and_a_failed_backup_is_a_failed_unit(rehearsal: Rehearsal, tmp_path: Path) -> None:
     node = rehearsal.nodes.query[0]
+    provision.give_limited_access(rehearsal.nodes, sudoers.file(load(rehearsal.inventory()), "limited", of_backup=True))
     operator.install(node, rehearsal.nodes, tmp_path, BACKUPS)
     for suffix in ("service", "timer"):
         node.run(["install", "-m", "644", f"{operator.HOME}/deploy/requorum-backup.{suffix}", "/etc/systemd/system/"])
@@ -41,6 +44,7 @@ def test_the_timer_runs_the_service_and_a_failed_backup_is_a_failed_unit(rehears
     assert len(_snapshots(node)) == 1
     faults.by_name("stop").heal(rehearsal.nodes, rehearsal.nodes.members[:2])
     faults.await_quorum(rehearsal.nodes)
+    provision.give_limited_access(rehearsal.nodes, sudoers.file(load(rehearsal.inventory()), "limited"))
 
 
 def _snapshots(node: Node) -> list[str]:
