@@ -87,6 +87,18 @@ def _processes(value: object) -> object:
     return value
 
 
+def _settings(value: object) -> object:
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"must be a list of etcd's settings, each NAME or NAME=VALUE, not {value!r}")
+    for word in value:
+        name, equals, said = word.partition("=")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,99}", name) or (equals and not SETTING.fullmatch(said)):
+            raise ValueError(f"{word!r} is no setting of etcd, as NAME or NAME=VALUE")
+        if NEVER_KEPT.fullmatch(name):
+            raise ValueError(f"{name} makes a member what it is, and comes from the generator alone")
+    return value
+
+
 def is_of_the_system(path: str) -> bool:
     """Whether a directory, as `_absolute` spells it, is shared with everything else on the machine."""
     return path in _SYSTEM or f"{path}/".startswith(_NOTHING_BELOW)
@@ -118,6 +130,14 @@ def _archive_of_a_token(value: object) -> object:
 
 _TOKEN = "any-token"
 _archive = _file(".tgz", ".tar.gz", ".tar")
+
+# The value of a setting of etcd: it goes into a line of YAML.
+SETTING = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}|-[0-9]{1,19}")
+# What makes a member the one that it is comes from the generator alone, and what could lose data from nobody.
+NEVER_KEPT = re.compile(
+    r"name|data-dir|wal-dir|discovery.*|initial-.*|listen-.*|advertise-.*|force-new-cluster|unsafe-.*|.*-security|"
+    r".*-(file|url|urls|token)"
+)
 
 Name = Annotated[str, BeforeValidator(_name)]
 Directory = Annotated[str, BeforeValidator(_directory)]
@@ -228,6 +248,7 @@ class Etcd(_Model):
     client_port: int = Field(default=2379, ge=1, le=65535)
     peer_port: int = Field(default=2380, ge=1, le=65535)
     revision_bump: int = Field(default=1_000_000_000, ge=0, lt=2**62)
+    keep_settings: Annotated[tuple[str, ...], BeforeValidator(_settings)] = ()
 
     @model_validator(mode="after")
     def _can_be(self) -> Etcd:

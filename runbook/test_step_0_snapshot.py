@@ -86,8 +86,10 @@ class TestStep0Snapshot:
                 run.note(f"{found.path}: {found.authentication.words}")
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
-        """Free disk for the snapshot and for the restored data, several times over."""
+        """Free disk for the snapshot and for the restored data, several times over, and a quota of etcd's for it."""
         machines.there_is_room(run, progress.bytes)
+        progress.keep_settings(run)
+        machines.data_fits_its_quota(run, progress.bytes, progress.settings)
 
     def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
         """The mark of this run is set, then the snapshot is streamed into the run's own directory."""

@@ -34,7 +34,7 @@ class TestStep2Generate:
         run.do(plan.generate(run.terms, facts.staging(run)))
 
     def test_when_the_old_passwords_are_put_into_the_archives(self, run: Run, progress: Progress) -> None:
-        """Unpacked, patched and packed again on the configuration server."""
+        """Unpacked, patched and packed again on the configuration server; so are settings that the inventory keeps."""
         terms = run.terms
         server, query = facts.listings(run, facts.archives_to_read(run))
         roles = progress.roles
@@ -42,10 +42,13 @@ class TestStep2Generate:
         uninstalled = not facts.new_configuration_is_installed(run)
         run.do(plan.put_old_passwords(terms, roles, server, query, facts.staging(run), uninstalled))
         run.do(plan.put_live_passwords(terms, roles))
+        if progress.settings:
+            run.do(plan.keep_settings(terms, facts.archived_texts(run), progress.settings, server))
 
     def test_then_every_server_number_is_present(self, run: Run, progress: Progress) -> None:
-        """One configuration for each new member, with its address and a token never used before."""
+        """One configuration for each new member, with its address, a token never used before, and room in its quota."""
         progress.new_configs = configuration.every_server_number_is_present(run)
+        configuration.settings_are_kept(run, progress.new_configs, progress.settings, progress.bytes)
 
     def test_then_the_certificates_chain_and_name_the_addresses(self, run: Run) -> None:
         """openssl verifies each against its CA for the member's address."""

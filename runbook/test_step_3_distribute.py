@@ -43,9 +43,9 @@ class TestStep3Distribute:
         live = facts.client_files(run, client, hosts)
         run.do(plan.install_clients(run.terms, facts.packed_client_files(run), live))
 
-    def test_then_every_member_has_its_configuration(self, run: Run) -> None:
-        """Name, address and token are the new ones, and the etcd account can read its files, nobody else the keys."""
-        configuration.servers_are_installed(run)
+    def test_then_every_member_has_its_configuration(self, run: Run, progress: Progress) -> None:
+        """Name, address, token are new, what is kept is there; etcd can read its files, and nobody else the keys."""
+        configuration.servers_are_installed(run, progress.settings)
 
     def test_then_every_client_points_to_the_new_members(self, run: Run) -> None:
         """New endpoints, old passwords, files that only their owner reads."""

@@ -79,6 +79,7 @@ class MemberConfig:
     election_seconds: float
     certificates: tuple[Certificate, ...] = ()
     wal_dir: str = ""  # "" where the log is in the data directory
+    settings: tuple[tuple[str, str], ...] = ()  # every name with a plain value, as it is written
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -174,10 +175,19 @@ def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
         election_seconds=election,
         certificates=_certificates(named.values()),
         wal_dir=path("wal-dir"),
+        settings=_scalars(data),
     )
 
 
 _FILES = ("cert", "key", "trusted-ca")
+
+
+def _scalars(data: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Of a configuration: every name with a plain value, as YAML spells it."""
+    plain = {name: value for name, value in data.items() if isinstance(value, str | int | float)}
+    return tuple(
+        (str(name), str(value).lower() if isinstance(value, bool) else str(value)) for name, value in plain.items()
+    )
 
 
 def told(unit: str, found: ExecStart, files: Mapping[str, str]) -> MemberConfig | str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from requorum.evidence.redaction import shown
 from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import configuration
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
@@ -109,6 +110,7 @@ def summary(run: Run, progress: Progress) -> list[str]:
         f"proven       {proven}",
         f"snapshot     {taken}, SHA-256 {source.sha256[:12]}…",
         *([f"logins       {unusual}, and it will be so again"] if unusual else []),
+        *([f"kept         {configuration.shown(kept)}"] if (kept := progress.settings) else []),
         f"lost         writes: {', '.join(lost)}; {missing['why']}",
         (
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "

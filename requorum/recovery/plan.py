@@ -13,6 +13,7 @@ from requorum.cluster import archive, deephaven, etcd
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, State, Verdict
+from requorum.cluster.settings import with_settings
 from requorum.command import Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
 from requorum.run.marker import Phase
@@ -138,18 +139,41 @@ def put_old_passwords(
             plan += _put_passwords(terms, roles, work)
             plan += archive.repack(host, work, archive.top_level(entries), final)
         plan += archive.unpack(host, final, terms.place(f"read/{name}"))
-    plan.append(
-        act(
+    return [*plan, _at_the_vendors_place(terms)]
+
+
+def keep_settings(
+    terms: Terms, texts: Mapping[str, str], values: Mapping[str, str], entries: list[Entry]
+) -> list[Command]:
+    """Puts settings of the old configuration into the finished server archive. `texts`: path below `read/server` →
+    configuration; where all of them have the settings nothing is done."""
+    host, work, final = terms.configuration_server, terms.place("patch/server"), terms.place("server.tgz")
+    read = terms.place("read/server")
+    new = {path: with_settings(text, values) for path, text in texts.items()}
+    if new == texts:
+        return []
+    writes = [
+        Command(
             host,
-            "install",
-            "-m",
-            "600",
-            terms.place("server.tgz"),
-            terms.inventory.deephaven.server_archive,
-            why="the archive at the vendor's own place too",
+            ("dd", f"of={work}{path.removeprefix(read)}", "status=none"),
+            f"with {', '.join(values)} as before",
+            stdin=text.encode(),
         )
-    )
-    return plan
+        for path, text in new.items()
+    ]
+    return [
+        *archive.unpack(host, final, work),
+        *writes,
+        *archive.repack(host, work, archive.top_level(entries), final),
+        *archive.unpack(host, final, read),
+        _at_the_vendors_place(terms),
+    ]
+
+
+def _at_the_vendors_place(terms: Terms) -> Command:
+    target = terms.inventory.deephaven.server_archive
+    why = "the archive at the vendor's own place too"
+    return act(terms.configuration_server, "install", "-m", "600", terms.place("server.tgz"), target, why=why)
 
 
 def put_live_passwords(terms: Terms, roles: Sequence[str]) -> list[Command]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from requorum.cluster import settings
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.inventory import Inventory
 from requorum.recovery.trial import Trial
+from requorum.run import facts
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
@@ -25,6 +27,7 @@ class Progress:
     sources: Sources = field(default_factory=Sources)
     verdict: Verdict | None = None  # Step 0; None while an unfinished run is carried on
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host
+    settings: dict[str, str] = field(default_factory=dict)  # Step 0: of the old configuration, to be kept
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
@@ -58,6 +61,13 @@ class Progress:
     def authentication(self) -> Authentication:
         """How the trial found it, so that it must be so in the new cluster."""
         return self.trial.authentication if self.trial else Authentication()
+
+    def keep_settings(self, run: Run) -> None:
+        """What the inventory wants kept of the old configuration, wherever that is told."""
+        hosts = [member.host for member in run.terms.old_members]
+        told = {disk.host: disk.config for disk in self.sources.disks if disk.installed}
+        told |= {host: config for host, config in facts.old_configs(run, hosts).items() if config}
+        self.settings = settings.kept(run.inventory.etcd.keep_settings, told)
 
     def bump(self, run: Run) -> int:
         """By how much a restore raises revisions: etcd can, or cannot, on all new members."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from requorum.cluster import archive, deephaven, etcd, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
-from requorum.command import Result, look
+from requorum.command import Command, Result, look
 from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, checked
@@ -303,6 +304,20 @@ def listings(run: Run, archives: Iterable[str]) -> list[list[archive.Entry]]:
 
 def archived_configs(run: Run) -> dict[str, MemberConfig]:
     """path → configuration, for every `config.yaml` in the server archive that was unpacked for reading."""
+    found = _archived(run)
+    return run.ask({p: Question(c, partial(_read_archived, p)) for p, c in found.items()})
+
+
+def archived_texts(run: Run) -> dict[str, str]:
+    """The same as they are written."""
+    return run.ask({path: Question(command, lambda answer: answer.stdout) for path, command in _archived(run).items()})
+
+
+def _read_archived(path: str, answer: Result) -> MemberConfig:
+    return etcd.parse_config(answer.stdout, path)
+
+
+def _archived(run: Run) -> dict[str, Command]:
     host, root = run.terms.configuration_server, run.terms.place("read/server")
     find = look(host, "find", root, "-name", "config.yaml", why="what was generated")
 
@@ -310,12 +325,7 @@ def archived_configs(run: Run) -> dict[str, MemberConfig]:
         return sorted(checked(host, "path", path, PATH) for path in answer.stdout.splitlines())
 
     found = run.ask({root: Question(find, paths)})[root]
-    return run.ask({path: _ask_archived(host, path) for path in found})
-
-
-def _ask_archived(host: str, path: str) -> Question[MemberConfig]:
-    read = look(host, "cat", path, why="read it", accept=(0,))
-    return Question(read, lambda answer: etcd.parse_config(answer.stdout, path))
+    return {path: look(host, "cat", path, why="read it", accept=(0,)) for path in found}
 
 
 def new_configs(run: Run) -> dict[str, MemberConfig]:

@@ -185,9 +185,9 @@ def missing(inventory: Inventory, listing: str, scale: float = 1.0) -> tuple[Nee
     return tuple(need for need in needs if not allowed(grants, need.arguments.replace("*", _UNLIKELY)))
 
 
-def unlisted(inventory: Inventory, lines: Iterable[str]) -> list[str]:
+def unlisted(inventory: Inventory, lines: Iterable[str], *scales: float) -> list[str]:
     """Of exact shell lines as `Command.line` spells them: those as root that no line of the list covers."""
-    needs = needed(inventory)
+    needs = needed(inventory, *scales)
     spoken = {line: as_root(line) for line in lines}
     return [line for line, words in spoken.items() if words and not any(need.covers(words) for need in needs)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.cluster import etcd
+from requorum.cluster import etcd, settings
 from requorum.recovery import drill, plan
 from requorum.recovery.drill import Drill
 from requorum.recovery.progress import Progress
@@ -40,6 +40,7 @@ class TestDrill:
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """As in Step 0."""
         machines.there_is_room(run, progress.bytes)
+        progress.settings = settings.for_copies(progress.bytes)
 
     def test_when_the_cluster_of_the_lab_is_taken_away(self, run: Run) -> None:
         """As in Step 1: Deephaven off, etcd stopped, its unit set aside."""
@@ -80,7 +81,7 @@ class TestDrill:
         second, third = Step2(), Step3()
         second.test_then_every_server_number_is_present(run, progress)
         second.test_then_the_certificates_chain_and_name_the_addresses(run)
-        third.test_then_every_member_has_its_configuration(run)
+        third.test_then_every_member_has_its_configuration(run, progress)
         third.test_then_every_client_points_to_the_new_members(run)
 
     def test_when_the_snapshot_is_restored_and_started(self, run: Run, progress: Progress) -> None:

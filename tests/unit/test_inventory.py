@@ -111,6 +111,11 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         (set_in("etcd", "unit", to="dh-etcd"), "etcd.unit"),
         (set_in("etcd", "client_port", to=70000), "etcd.client_port"),
         (set_in("etcd", "client_port", to=2380), "client_port and peer_port are both 2380"),
+        (set_in("etcd", "keep_settings", to="quota-backend-bytes"), "must be a list of etcd's settings"),
+        (set_in("etcd", "keep_settings", to=["quota-backend-bytes: 1"]), "is no setting of etcd"),
+        (set_in("etcd", "keep_settings", to=["snapshot-count=1\nname: x"]), "is no setting of etcd"),
+        (set_in("etcd", "keep_settings", to=["initial-cluster-token"]), "comes from the generator alone"),
+        (set_in("etcd", "keep_settings", to=["data-dir=x"]), "comes from the generator alone"),
         *(
             (
                 set_in("etcd", "data_root", to=path),

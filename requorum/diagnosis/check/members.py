@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from requorum.cluster import etcd
+from requorum.cluster import etcd, settings
 from requorum.cluster.etcd import Metrics
 from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
-from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, ruled, told
+from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, ruled, told
 from requorum.hosts import system, systemd
 from requorum.hosts.question import Question
 from requorum.recovery import equipment
@@ -69,6 +69,13 @@ def judge_room(seen: Seen, host: str) -> Ruling:
         else:
             good.append(found.size)
     return ruled(problems, f"{min(good, default=0):,} bytes free, {needed:,} needed")
+
+
+def judge_quota(seen: Seen, subject: str) -> Ruling:
+    """What the new cluster will have: the kept setting, else etcd's own; a generator may know better."""
+    size, kept = largest(seen), settings.kept(seen.terms.inventory.etcd.keep_settings, seen.configs)
+    wrong, most = settings.too_small(kept.items(), size), settings.quota(kept.items())
+    return ruled([wrong] if wrong else [], f"{'no quota' if most is None else f'{most:,}'}, {size:,} bytes of data")
 
 
 # -- who it is ---------------------------------------------------------------------------------------------------
@@ -173,6 +180,13 @@ CHECKS = (
         new,
         judge_room,
         ask_room,
+    ),
+    Check(
+        "quota",
+        "etcd's quota in a new cluster is larger than the data",
+        settings.REMEDY,
+        lambda terms: (CLUSTER,),
+        judge_quota,
     ),
     Check(
         "address",

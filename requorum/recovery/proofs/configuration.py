@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from requorum.cluster import archive, deephaven
+from requorum.cluster import archive, deephaven, settings
 from requorum.cluster.etcd import MemberConfig, address
 from requorum.command import Result, look
 from requorum.hosts import certificates
@@ -71,6 +71,25 @@ def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
     return new
 
 
+def settings_are_kept(run: Run, configs: Mapping[str, MemberConfig], kept: Mapping[str, str], size: int) -> None:
+    """In what will be installed, with a quota that holds `size` bytes."""
+    lacking = {host: _lacking(config, kept) for host, config in configs.items()}
+    quotas = {host: settings.too_small(config.settings, size) for host, config in configs.items()}
+    if kept:
+        run.settle(f"{shown(kept)}, as kept", lacking, "run again: they are put into the archive again")
+    run.settle("its quota is larger than the data", quotas, settings.REMEDY)
+
+
+def _lacking(config: MemberConfig, kept: Mapping[str, str]) -> str | None:
+    found = dict(config.settings)
+    wrong = [f"{name}: {found.get(name, 'not there')}" for name in kept if found.get(name) != kept[name]]
+    return "; ".join(wrong) or None
+
+
+def shown(kept: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in kept.items())
+
+
 def certificates_are_right(run: Run) -> None:
     """Each certificate that a configuration names chains to its CA, names the address, has not expired."""
     terms = run.terms
@@ -129,25 +148,28 @@ def every_archive_is_the_same(run: Run) -> None:
         )
 
 
-def servers_are_installed(run: Run) -> None:
-    """The configuration is the new one, the etcd account can read what it names, and nobody else reads its keys."""
-    terms, settings = run.terms, run.inventory.etcd
+def servers_are_installed(run: Run, kept: Mapping[str, str]) -> None:
+    """The configuration is the new one with the settings `kept`, the etcd account can read what it names, and nobody
+    else reads its keys."""
+    terms, own = run.terms, run.inventory.etcd
     configs = facts.configs(run, terms.member_hosts)
 
     def probe(machine: Machine) -> str | None:
         config, member = configs[machine.name], terms.member_on(machine.name)
         if config is None or not is_new(terms, config):
-            return f"{settings.config} is of the token {config.token if config else 'none'}"
+            return f"{own.config} is of the token {config.token if config else 'none'}"
         if address(config.peer_url).host != member.ip:
-            return f"{settings.config} is for {address(config.peer_url).host}, not {member.ip}"
-        if machine.see.service(settings.unit).systemd_properties["LoadState"] != "loaded":
-            return f"no {settings.unit}"
-        readable = ["test", "-r", settings.config]
+            return f"{own.config} is for {address(config.peer_url).host}, not {member.ip}"
+        if lacking := _lacking(config, kept):
+            return lacking
+        if machine.see.service(own.unit).systemd_properties["LoadState"] != "loaded":
+            return f"no {own.unit}"
+        readable = ["test", "-r", own.config]
         for key in config.keys:
             readable += ["-a", "-r", key]
-        asked = look(machine.name, "runuser", "-u", settings.user, "--", *readable, why="etcd can read")
+        asked = look(machine.name, "runuser", "-u", own.user, "--", *readable, why="etcd can read")
         if not machine.ask(Question(asked, lambda answer: in_time(answer).code == 0)):
-            return f"{settings.user} cannot read {settings.config} or a key that it names"
+            return f"{own.user} cannot read {own.config} or a key that it names"
         return machine.ask(_ask_open_keys(machine.name, config.keys))
 
     run.prove(

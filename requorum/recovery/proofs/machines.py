@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from requorum.cluster import deephaven, etcdctl
+from requorum.cluster import deephaven, etcdctl, settings
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, system
@@ -138,6 +138,13 @@ def there_is_room(run: Run, size: int) -> None:
         probe,
         "make room there, or lower limits.free_disk_ratio if you know better",
     )
+
+
+def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str]) -> None:
+    """As far as it can be told before anything is generated: by what is kept, else by etcd's own quota."""
+    wrong = settings.too_small(kept.items(), size)
+    claim = "the data is smaller than the quota that the new cluster will have, as far as that can be told"
+    run.settle(claim, dict.fromkeys(run.terms.member_hosts, wrong), settings.REMEDY)
 
 
 def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:

@@ -73,6 +73,9 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
     assert "passwords of config, root log in" in said["proven"]
     assert "taken 2026-01-01T02:00:00Z, revision 230, 10,633,248 bytes" in said["snapshot"]
+    assert "kept" not in said
+    progress.settings = {"quota-backend-bytes": "8589934592"}
+    assert "kept         quota-backend-bytes 8589934592" in commit.summary(run, progress)
     assert "writes: certain 32, possible unknown; salvage failed: too old" in said["lost"]
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
 

@@ -14,6 +14,7 @@ from requorum.run import history
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.build import ABSENT, ARCHIVE, BIN, CLIENT, LONG, PLACE, RUNNING, SCOPE, SHORT, STOPPED, TOKEN, lines
 
@@ -187,6 +188,25 @@ class TestPuttingOldPasswordsBack:
 
     def test_a_role_without_a_backup_keeps_what_the_generator_gave_it(self) -> None:
         assert plan.put_live_passwords(build.terms(), ()) == []
+
+
+class TestKeepingSettings:
+    TEXTS = {f"{PLACE}/read/server/{n}/config.yaml": f"name: etcd-{n}\n" for n in (1, 2, 3)}  # noqa: RUF012
+    VALUES = {"quota-backend-bytes": "8589934592"}  # noqa: RUF012
+
+    def test_the_finished_archive_is_patched_packed_and_read_again(self) -> None:
+        found = plan.keep_settings(build.terms(), self.TEXTS, self.VALUES, SERVER)
+        writes = [c for c in found if c.argv[0] == "dd"]
+        assert [c.argv[1] for c in writes] == [f"of={PLACE}/patch/server/{n}/config.yaml" for n in (1, 2, 3)]
+        assert writes[0].stdin == b"name: etcd-1\nquota-backend-bytes: 8589934592\n"
+        order = [c.argv[-1] if c.argv[0] != "dd" else "write" for c in found]
+        assert order.index(f"{PLACE}/patch/server") < order.index("write") < order.index(FINAL[0])
+        assert lines(found)[-1] == f"infra-1: {SHORT} install -m 600 {FINAL[0]} {ARCHIVE}"
+        assert sudoers.unlisted(build.inventory(), [command.line() for command in found]) == []
+
+    def test_nothing_is_done_where_all_of_them_have_the_settings(self) -> None:
+        there = {path: text + "quota-backend-bytes: 8589934592\n" for path, text in self.TEXTS.items()}
+        assert plan.keep_settings(build.terms(), there, self.VALUES, SERVER) == []
 
 
 class TestDistributing:

@@ -205,6 +205,15 @@ def test_what_is_wrong_is_found_on_its_host_with_a_remedy(
     assert finding.remedy and "{" not in finding.remedy + finding.expected
 
 
+def test_data_over_the_quota_of_a_new_cluster_is_found_unless_it_is_kept_or_named() -> None:
+    large: tuple[str, str, Answer] = ("etcd-1", "stat -c %s", (0, "3000000000\n"))
+    finding = World(says=[large]).findings()[CLUSTER, "quota"]
+    assert (finding.verdict, finding.found[:28]) == ("fails", "a quota of 2,147,483,648 byt")
+    assert "etcd.keep_settings: [quota-backend-bytes]" in finding.remedy
+    named = build.inventory(etcd={"keep_settings": ["quota-backend-bytes=-1"]})
+    assert World(build.terms(of=named), says=[large]).findings()[CLUSTER, "quota"].verdict == "holds"
+
+
 def test_all_that_is_wrong_is_found_at_once() -> None:
     many = [FAULTS[n] for n in (0, 3, 7, 12, 16, 19, 24)]
     found = fails(World(says=[(host, part, answer) for host, _, part, answer, _ in many]))
@@ -213,7 +222,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
 
 def test_every_check_is_seen_to_fail() -> None:
     """So that a check which cannot fail is noticed. What is not a row above has a test of its own below."""
-    own = {"ssh", "sudo", "clock", "unfinished run", "backup", "quorum", "history"}
+    own = {"ssh", "sudo", "clock", "quota", "unfinished run", "backup", "quorum", "history"}
     assert {check for _, check, *_ in FAULTS} | own == {check.name for check in checks.CHECKS}
 
 
