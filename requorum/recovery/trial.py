@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import TypeAdapter
 
-from requorum.cluster import etcd, etcdctl, sandbox
+from requorum.cluster import archive, etcd, etcdctl, sandbox
 from requorum.cluster.authentication import NO_PASSWORD, Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
@@ -86,30 +86,31 @@ def gather(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
     place, account = scratch(terms), terms.inventory.etcd.user
     plan: list[Action] = [*sandbox.make_room(host, place, account)]
     for number, member in enumerate(terms.member_hosts, 1):
-        archive = f"{place}/{number}.tar"
+        packed = f"{place}/{number}.tar"
         plan.append(
             act_long(
                 member,
                 "tar",
                 "--create",
                 "--sparse",
-                f"--file={archive}",
+                f"--file={packed}",
                 f"--directory={place}",
                 str(number),
                 why="pack what was restored",
             )
         )
     for number, member in enumerate(terms.member_hosts, 1):
-        archive = f"{place}/{number}.tar"
+        packed = f"{place}/{number}.tar"
         if member != host:
-            plan.append(Copy(archive, ((host, archive),), f"{member}'s trial data to where all are gathered", member))
+            plan.append(Copy(packed, ((host, packed),), f"{member}'s trial data to where all are gathered", member))
             plan.append(act_long(member, "rm", "-rf", place, why="remove the trial's scratch"))
         plan += [
+            archive.judge(host, packed, str(number), f"{member}'s trial data"),
             act_long(
                 host,
                 "tar",
                 "--extract",
-                f"--file={archive}",
+                f"--file={packed}",
                 f"--directory={place}/room",
                 why=f"unpack {member}'s trial data",
             ),

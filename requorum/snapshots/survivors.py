@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from requorum.cluster import sandbox
+from requorum.cluster import archive, sandbox
 from requorum.cluster.etcd import MemberConfig, address
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import WAL_BYTES, Boot
@@ -227,11 +227,12 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Actio
     place = scratch(terms)
     plan: list[Action] = [*sandbox.make_room(host, place, terms.inventory.etcd.user)]
     for survivor in survivors:
-        archive = f"{place}/{survivor.number}.tar"
+        packed = f"{place}/{survivor.number}.tar"
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
-            plan.append(Copy(archive, ((host, archive),), why, survivor.host))
+            plan.append(Copy(packed, ((host, packed),), why, survivor.host))
             plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
+        plan.append(archive.judge(host, packed, ".", f"the copy of {survivor.name}"))
     return plan
 
 

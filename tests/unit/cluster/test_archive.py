@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,48 @@ class TestFindingTheParts:
     )
     def test_a_repacked_archive_spells_its_members_as_the_first_did(self, names: list[str], top: list[str]) -> None:
         assert archive.top_level([Entry("-", name) for name in names]) == top
+
+
+def packed(place: Path, make: Callable[[Path], object] = lambda inside: None, top: str = "1") -> Path:
+    """An archive as a member packs its data, with what `make` puts beside it."""
+    inside = place / "data" / top / "member" / "snap"
+    inside.mkdir(parents=True)
+    (inside / "db").write_bytes(b"x")
+    make(inside)
+    path = place / "1.tar"
+    subprocess.run(["tar", "--create", "--sparse", f"--file={path}", f"--directory={place / 'data'}", top], check=True)
+    return path
+
+
+def judged(path: Path, top: str = "1") -> subprocess.CompletedProcess[str]:
+    command = archive.judge("etcd-1", str(path), top, "etcd-2's trial data")
+    assert command.accept == (0,)
+    return subprocess.run(command.argv, capture_output=True, text=True, check=False)
+
+
+def test_data_of_files_and_directories_is_unpacked(tmp_path: Path) -> None:
+    assert judged(packed(tmp_path)).returncode == 0
+    assert judged(packed(tmp_path / "salvage", top="."), ".").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda inside: (inside / "link").symlink_to("/etc"),
+        lambda inside: (inside / "twice").hardlink_to(inside / "db"),
+        lambda inside: os.mkfifo(inside / "pipe"),
+        lambda inside: (inside / "db").chmod(0o4755),
+        lambda inside: (inside / "a name\nof two lines").write_bytes(b""),
+    ],
+    ids=["link", "hard link", "pipe", "setuid", "a name"],
+)
+def test_what_could_lead_root_astray_is_not_unpacked(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    found = judged(packed(tmp_path, make))
+    assert found.returncode == 1 and "1/member/snap" in found.stderr
+
+
+def test_one_member_s_archive_cannot_hold_another_s_data(tmp_path: Path) -> None:
+    path = packed(tmp_path, top="2")
+    assert judged(path).returncode == 1 and judged(path, "2").returncode == 0
+    shorter = packed(tmp_path / "b", top="11")
+    assert judged(shorter).returncode == 1
