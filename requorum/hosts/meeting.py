@@ -23,6 +23,9 @@ _TURNS_AWAY = re.compile(
     r"(kex|ssh)_exchange_identification|Connection closed by|Connection reset by|Exceeded MaxStartups|"
     r"Not allowed at this time"
 )
+# A ProxyCommand that ended without a word: nobody was reached, whose sshd could have turned anything away.
+_NOBODY = re.compile(r"Connection (?:closed|reset) by UNKNOWN port")
+_SOMEBODY = re.compile(r"Connection (?:closed|reset) by (?!UNKNOWN )\S+ port")
 # A bastion's word for a host behind it that it cannot reach; ssh's own last line is as above.
 _BEYOND = re.compile(r"channel \d+: open failed: .*")
 
@@ -73,7 +76,8 @@ def _greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
         )
     if beyond := _BEYOND.search(said.stderr):
         return NoLogin(f"did not answer: {beyond[0]}", "silent")
-    if _TURNS_AWAY.search(said.stderr):
+    nobody = _NOBODY.search(said.stderr) and not _SOMEBODY.search(said.stderr)
+    if _TURNS_AWAY.search(said.stderr) and not nobody:
         return NoLogin(f"{TURNED_AWAY}, {len(PAUSES) + 1} times in {sum(PAUSES):g} s: {words}", "turned away")
     return NoLogin(f"did not answer: {last_line(said.stderr)}", "silent")
 

@@ -91,6 +91,17 @@ def test_a_machine_that_is_off_is_not_waited_for(bastion: pytest.MonkeyPatch, tm
     assert (tmp_path / "room" / "tries.etcd-2.invalid").read_text() == "1\n"
 
 
+def test_a_proxy_that_ends_without_a_word_reached_nobody_and_is_not_waited_for(
+    bastion: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bastion.setenv("TIMES", "99")
+    bastion.setenv("WORDS", AWAY.replace("10.0.0.9 port 22", "UNKNOWN port 65535"))
+    with fleet_of(tmp_path) as fleet:
+        error = asked(fleet)["etcd-2"]
+    assert isinstance(error, Unreachable) and "--gone=HOST" in error.remedy
+    assert (tmp_path / "room" / "tries.etcd-2.invalid").read_text() == "1\n"
+
+
 def test_what_helps_one_host_is_not_said_of_another() -> None:
     errors = [Unreachable("a", "off", "--gone"), Unreachable("b", "turned away", "wait"), FleetError("c", "x", "wait")]
     with pytest.raises(Unreachable) as error:
