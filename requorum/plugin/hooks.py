@@ -52,7 +52,7 @@ FAILURE = pytest.StashKey[BaseException]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     # testinfra's plugin owns --hosts; a bare name there would mean a host, here it means an inventory.
-    group = parser.getgroup("requorum", "the runbook")
+    group = parser.getgroup("requorum", "requorum: the runbook")
     group.addoption("--confirm", metavar="CLUSTER", help="the cluster's name, instead of being asked for it")
     group.addoption("--plan", action="store_true", help="print what would be done on each host, and change nothing")
     group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
     group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
     group.addoption("--accept", metavar="WORD,…", help="what a stop offered: one stated loss each, on your word")
-    group.addoption("--discard-new-writes", action="store_true", help="roll back although Deephaven was turned on")
+    group.addoption("--discard-new-writes", action="store_true", help="roll back or retry although somebody wrote")
     group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
     group.addoption("--members", metavar="NAME,…", help="troubleshooting: the members it is about")
     group.addoption("--off", action="store_true", help="debug_logging: turn it off again")
