@@ -86,8 +86,8 @@ class TestStep0Snapshot:
                 run.note(f"{found.path}: {found.authentication.words}")
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
-        """Free disk for the snapshot and for the restored data, several times over, and a quota of etcd's for it."""
-        machines.there_is_room(run, progress.bytes)
+        """On each file system, for the most that this run puts there at any time; and etcd's quota for the data."""
+        machines.there_is_room(run, progress.bytes, progress.copies(run))
         progress.keep_settings(run)
         machines.data_fits_its_quota(run, progress.bytes, progress.settings)
 

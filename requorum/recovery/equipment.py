@@ -1,4 +1,4 @@
-"""What a machine must have for its part in a recovery: programs, tools, accounts, room. Pure.
+"""What a machine must have for its part in a recovery: programs, tools, accounts. Pure.
 
 Step 0 proves it before a recovery, the check long before the night.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from requorum.cluster import deephaven
-from requorum.cluster.sandbox import WAL_BYTES
-from requorum.inventory import Inventory
-from requorum.run import marker
 from requorum.run.terms import Terms
 
 
@@ -42,13 +39,3 @@ def needed(terms: Terms) -> dict[str, Equipment]:
         programs = dict.fromkeys(map(deephaven.executable, lines))
         found[host] = Equipment(tuple(programs), tuple(tools), tuple(accounts))
     return found
-
-
-def room(inventory: Inventory, size: int) -> int:
-    """Bytes that must be free on a new member for data of `size` bytes."""
-    return int(size * inventory.limits.free_disk_ratio) + WAL_BYTES
-
-
-def places(inventory: Inventory) -> tuple[str, ...]:
-    """Where the data will lie, and where the snapshot is staged."""
-    return (inventory.etcd.data_root, marker.BASE)

@@ -10,6 +10,7 @@ from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
+from requorum.cluster.sandbox import WAL_BYTES
 from requorum.inventory import Inventory
 from requorum.recovery.trial import Trial
 from requorum.run import facts
@@ -61,6 +62,17 @@ class Progress:
     def authentication(self) -> Authentication:
         """How the trial found it, so that it must be so in the new cluster."""
         return self.trial.authentication if self.trial else Authentication()
+
+    def copies(self, run: Run) -> dict[str, int]:
+        """host → about how many bytes of an old member's data will be copied for a salvage."""
+        given_up = run.options.accepted.hosts("without")
+        if self.verdict is None or self.verdict.kind is Kind.INTACT:
+            return {}
+        return {
+            f.member.host: f.data_bytes + WAL_BYTES
+            for f in self.verdict.members
+            if f.data_bytes and f.member.host not in given_up
+        }
 
     def keep_settings(self, run: Run) -> None:
         """What the inventory wants kept of the old configuration, wherever that is told."""

@@ -156,16 +156,18 @@ def no_room(one: Survivor) -> SalvageError:
     return SalvageError(one.host, what, "make room below /var/lib/requorum there, then run again")
 
 
+def bytes_needed(sizes: Sequence[int], members: int) -> int:
+    """Where all copies are gathered: each as an archive and unpacked, the stand-ins' data, and the saved snapshot."""
+    stand_ins = max(members // 2 + 1 - len(sizes), 0)
+    return 2 * sum(sizes) + stand_ins * (max(sizes) + WAL_BYTES) + max(sizes)
+
+
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
     """The first survivor with room for it takes all copies: a plan can name it beforehand.
 
     Raises `SalvageError` where none has room, or where one cannot hold its own copy.
-
-    Needed there: every copy as an archive and unpacked, the stand-ins' data, and the saved snapshot.
     """
-    stand_ins = max(members // 2 + 1 - len(survivors), 0)
-    largest = max(s.size for s in survivors)
-    needed = 2 * sum(s.size for s in survivors) + stand_ins * (largest + WAL_BYTES) + largest
+    needed = bytes_needed([s.size for s in survivors], members)
     best = next((s for s in survivors if s.free >= needed), max(survivors, key=lambda s: s.free))
     short = [f"{s.host} has {s.free:,} of {s.size:,} bytes" for s in survivors if s.free < s.size]
     if best.free < needed:

@@ -6,12 +6,14 @@ from typing import Any
 
 from requorum.cluster import etcd, settings
 from requorum.cluster.etcd import Metrics
+from requorum.cluster.sandbox import WAL_BYTES
 from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, ruled, told
 from requorum.hosts import system, systemd
 from requorum.hosts.question import Question
-from requorum.recovery import equipment
+from requorum.recovery import room
+from requorum.run import marker
 from requorum.run.terms import Terms
 
 
@@ -32,7 +34,7 @@ def ask_room(seen: Seen, host: str) -> Questions:
     """Directories that are mounted read-only, room at each place, bytes of the database."""
     mounts = look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)
     questions: dict[Any, Question[Any]] = {"read-only": Question(mounts, _read_mounts)}
-    for place in equipment.places(seen.terms.inventory):
+    for place in room.places(seen.terms, host):
         questions["room", place] = system.ask_free(host, *system.with_parents(place))
     return {**questions, **ask_size(seen, host)}
 
@@ -56,19 +58,35 @@ def largest(seen: Seen) -> int:
 
 
 def judge_room(seen: Seen, host: str) -> Ruling:
-    needed, problems, good = equipment.room(seen.terms.inventory, largest(seen)), [], []
-    values = seen.values("disk", host)
-    for place in equipment.places(seen.terms.inventory):
+    """As for a night on which all disks are left to be salvaged."""
+    values, terms, problems, free = seen.values("disk", host), seen.terms, [], {}
+    for place in room.places(terms, host):
         found = values["room", place]
         if isinstance(found, str):
             problems.append(f"{place}: {found}")
         elif found.mount in values["read-only"]:
             problems.append(f"{place}: {found.mount} is mounted read-only")
-        elif found.size < needed:
-            problems.append(f"{place}: {found.size:,} bytes free, {needed:,} needed")
         else:
-            good.append(found.size)
-    return ruled(problems, f"{min(good, default=0):,} bytes free, {needed:,} needed")
+            free[place] = found
+    if problems:
+        return ruled(problems, "")
+    turns = room.turns(terms, host, largest(seen), _copies(seen), _gathering(seen))
+    most = room.needed(turns, {place: one.mount for place, one in free.items()})
+    wrong = room.lacking(turns, free)
+    good = "; ".join(f"{mount}: {size:,} bytes needed" for mount, (size, _) in most.items())
+    return ruled([wrong] if wrong else [], f"{min(one.size for one in free.values()):,} bytes free, {good}")
+
+
+def _copies(seen: Seen) -> dict[str, int]:
+    sizes = {host: seen.known("disk", host).get("size") for host in old(seen.terms)}
+    return {host: size + WAL_BYTES for host, size in sizes.items() if size}
+
+
+def _gathering(seen: Seen) -> str:
+    copies = _copies(seen)
+    told = {host: seen.known("disk", host).get(("room", marker.BASE)) for host in copies}
+    free = {host: found.size for host, found in told.items() if isinstance(found, system.Free)}
+    return room.gathering(copies, len(seen.terms.old_members), free)
 
 
 def judge_quota(seen: Seen, subject: str) -> Ruling:
@@ -175,8 +193,8 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
 CHECKS = (
     Check(
         "disk",
-        "it has room for the data: {i.limits.free_disk_ratio:g} × the largest database, and a write-ahead log",
-        "make room there, or lower limits.free_disk_ratio if you know better",
+        "each file system has the room that a recovery needs",
+        "make room there; where limits.free_disk_ratio asks for it, lower that if you know better",
         new,
         judge_room,
         ask_room,

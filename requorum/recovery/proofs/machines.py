@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcdctl, settings
 from requorum.cluster.etcd import Tools
@@ -11,11 +12,12 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
-from requorum.recovery import equipment, probes
+from requorum.hosts.system import Free
+from requorum.recovery import equipment, probes, room
 from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal
 from requorum.run import facts
-from requorum.run.marker import Phase
+from requorum.run.marker import BASE, Phase
 from requorum.run.run import Run
 from requorum.snapshots.snapshot import Source
 
@@ -115,28 +117,34 @@ def new_members_reach_each_other(run: Run) -> None:
     )
 
 
-def there_is_room(run: Run, size: int) -> None:
-    """Free bytes where the snapshot is staged and where the data will lie. `size`: the snapshot's, in bytes."""
-    ratio = run.inventory.limits.free_disk_ratio
-    needed, places = equipment.room(run.inventory, size), equipment.places(run.inventory)
+def there_is_room(run: Run, size: int, copies: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Each file system holds the most that the run puts there at any time. `size`: the snapshot's, in bytes; `copies`:
+    host → bytes of an old member's data, where disks are salvaged."""
+    asked = run.ask({host: system.ask_free(host, *system.with_parents(BASE)) for host in copies})
+    free = {host: found.size for host, found in asked.items() if isinstance(found, Free)}
+    members = len(run.terms.old_members)
+    copies = room.copied(copies, members, free)
+    gathers = room.gathering(copies, members, free)
 
     def probe(machine: Machine) -> str | None:
-        for place in places:
-            free = machine.ask(system.ask_free(machine.name, *system.with_parents(place)))
-            if isinstance(free, str):
-                return free
-            mount = machine.see.mount_point(free.mount)
+        places = room.places(run.terms, machine.name)
+        told = {p: machine.ask(system.ask_free(machine.name, *system.with_parents(p))) for p in places}
+        if why := next((found for found in told.values() if isinstance(found, str)), None):
+            return why
+        found = {place: free for place, free in told.items() if isinstance(free, Free)}
+        for one in found.values():
+            mount = machine.see.mount_point(one.mount)
             if mount.exists and "ro" in mount.options:
-                return f"{free.mount} is mounted read-only"
-            if free.size < needed:
-                return f"{free.size:,} bytes free in {free.mount}"
-        return None
+                return f"{one.mount} is mounted read-only"
+        turns = room.turns(run.terms, machine.name, size, copies, gathers)
+        return room.lacking(turns, found)
 
     run.prove(
-        run.terms.member_hosts,
-        f"has {needed:,} bytes free for the data ({ratio:g} × the snapshot, and the write-ahead log)",
+        dict.fromkeys((*run.terms.member_hosts, *copies)),
+        "each file system has the room that this run needs",
         probe,
-        "make room there, or lower limits.free_disk_ratio if you know better",
+        "make room there; where limits.free_disk_ratio asks for it, lower that if you know better; the copy of one "
+        "survivor's disk is not needed where you give that up: --accept=without:HOST",
     )
 
 

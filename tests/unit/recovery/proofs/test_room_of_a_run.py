@@ -1,0 +1,80 @@
+"""Room is asked of every machine that takes part, on each of its file systems, with its own figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from requorum.cluster.quorum import Kind, MemberFacts, Verdict
+from requorum.cluster.sandbox import WAL_BYTES
+from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
+from requorum.hosts.system import Free
+from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import machines
+from requorum.run.accepted import Accepted
+from requorum.run.run import Run
+from requorum.run.terms import Options
+from tests.unit import build
+
+S = 1 << 30
+D = S + WAL_BYTES
+COPIES = dict.fromkeys(("etcd-1", "etcd-2", "etcd-3"), D)
+
+
+class Roomy:
+    """A run whose hosts have so many bytes free, on one file system each."""
+
+    def __init__(self, free: Mapping[str, int], options: tuple[str, ...] = ("rw",)) -> None:
+        self.free, self.options, self.terms = free, options, build.terms()
+        self.found: dict[str, str | None] = {}
+
+    def room(self, question: Question[Any]) -> Free:
+        return Free(self.free.get(question.host, 99 * S), "/")
+
+    def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Free]:
+        return {key: self.room(question) for key, question in questions.items()}
+
+    def prove(self, hosts: Iterable[str], claim: str, probe: Callable[[Machine], str | None], remedy: str) -> None:
+        see = SimpleNamespace(mount_point=lambda mount: SimpleNamespace(exists=True, options=self.options))
+        made = {host: SimpleNamespace(name=host, ask=self.room, see=see) for host in hosts}
+        self.found = {host: probe(cast(Machine, machine)) for host, machine in made.items()}
+
+
+def proven(free: Mapping[str, int], copies: Mapping[str, int], **given: Any) -> dict[str, str | None]:
+    run = Roomy(free, **given)
+    machines.there_is_room(cast(Run, run), S, copies)
+    return run.found
+
+
+def test_with_room_for_all_of_it_nothing_is_found() -> None:
+    assert set(proven({}, COPIES).values()) == {None}
+
+
+@pytest.mark.parametrize(("host", "needed"), [("etcd-1", S + 7 * D), ("etcd-2", S + 2 * D)])
+@pytest.mark.parametrize("copies", [{}, COPIES])
+def test_what_would_be_found_with_everything_off_is_found_first(host: str, needed: int, copies: dict[str, int]) -> None:
+    assert set(proven({host: needed}, copies).values()) == {None}
+    found = proven({host: needed - 1}, copies)
+    assert found.pop(host) == f"{needed - 1:,} bytes free in /, {needed:,} needed: the snapshot and its trial"
+    assert set(found.values()) == {None}
+
+
+def test_copies_that_nobody_can_take_are_named_where_they_would_be_gathered() -> None:
+    small = dict.fromkeys(COPIES, 40 * D)
+    found = proven(small, small)
+    assert {host for host, why in found.items() if why and "copies of what disks hold" in why} == {"etcd-1"}
+
+
+def test_a_disk_that_only_reads_is_named() -> None:
+    assert proven({}, {}, options=("ro",))["etcd-1"] == "/ is mounted read-only"
+
+
+def test_a_disk_that_is_given_up_needs_no_room_for_its_copy() -> None:
+    facts = [MemberFacts(member, data_bytes=S) for member in build.inventory().members]
+    progress = Progress(verdict=Verdict(Kind.LOST, tuple(facts)))
+    run = SimpleNamespace(options=Options(accepted=Accepted(("without:etcd-2",))))
+    assert progress.copies(cast(Run, run)) == {"etcd-1": D, "etcd-3": D}

@@ -1,0 +1,77 @@
+"""One figure a file system: the most that a run puts there at any time."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum.cluster.sandbox import WAL_BYTES
+from requorum.hosts.system import Free
+from requorum.inventory import Inventory
+from requorum.recovery import room
+from tests.unit import build
+
+S = 1 << 30
+D = S + WAL_BYTES
+BASE, DATA = "/var/lib/requorum", "/var/lib/etcd/dh"
+ONE, TWO = {BASE: "/", DATA: "/"}, {BASE: "/", DATA: "/data"}
+COPIES = dict.fromkeys(("etcd-1", "etcd-2", "etcd-3"), D)
+
+
+def five() -> Inventory:
+    members = [build.member(n) for n in range(1, 6)]
+    hosts = {f"etcd-{n}": None for n in range(1, 6)} | {"infra-1": None, "query-1": None}
+    return build.inventory(members=members, hosts=hosts)
+
+
+def most(host: str, mounts: dict[str, str], of: Inventory | None = None, **given: object) -> dict[str, int]:
+    copies = given.get("copies", {})
+    assert isinstance(copies, dict)
+    found = room.turns(build.terms(of=of), host, S, copies, str(given.get("gathers", "")))
+    return {mount: size for mount, (size, _) in room.needed(found, mounts).items()}
+
+
+@pytest.mark.parametrize(("of", "members"), [(None, 3), (five(), 5)])
+def test_the_first_new_member_holds_every_members_trial_twice(of: Inventory | None, members: int) -> None:
+    assert most("etcd-1", ONE, of) == {"/": S + D * (1 + 2 * members)}
+    assert most("etcd-2", ONE, of) == {"/": S + 2 * D}
+
+
+def test_places_on_one_file_system_are_added_and_on_two_they_are_not() -> None:
+    assert most("etcd-2", TWO) == {"/": S + 2 * D, "/data": 3 * S + WAL_BYTES}
+    wide = build.inventory(limits={"free_disk_ratio": 1})
+    assert most("etcd-2", TWO, wide)["/data"] == D
+    restored = next(turn for turn in room.turns(build.terms(), "etcd-2", S, {}, "") if "restored" in turn.what)
+    assert {mount: size for mount, (size, _) in room.needed([restored], ONE).items()} == {"/": S + D}
+
+
+def test_where_copies_are_gathered_they_are_needed_twice_with_stand_ins_and_the_save() -> None:
+    assert most("etcd-3", ONE, copies=COPIES, gathers="etcd-3") == {"/": 7 * D}
+    alone = {"etcd-3": 9 * D}
+    assert most("etcd-3", ONE, copies=alone, gathers="etcd-3") == {"/": 2 * 9 * D + 9 * D + WAL_BYTES + 9 * D}
+    assert most("etcd-2", ONE, copies={**COPIES, "etcd-2": 99 * S}, gathers="etcd-1") == {"/": 99 * S}
+
+
+def test_a_survivor_that_is_no_new_member_needs_room_for_copies_alone() -> None:
+    terms = build.terms(of=build.replaced())
+    assert [turn.what for turn in room.turns(terms, "etcd-3", S, COPIES, "etcd-1")] == ["copies of what disks hold"]
+    assert room.places(terms, "etcd-3") == (BASE,)
+
+
+def test_the_first_with_room_gathers_else_the_one_with_most() -> None:
+    assert room.gathering(COPIES, 3, {"etcd-1": S, "etcd-2": 99 * S, "etcd-3": 999 * S}) == "etcd-2"
+    assert room.gathering(COPIES, 3, {"etcd-1": 3, "etcd-2": 1}) == "etcd-1"
+    assert room.gathering({}, 3, {}) == ""
+
+
+def test_one_survivor_without_room_is_left_out_where_the_others_are_a_majority() -> None:
+    assert list(room.copied(COPIES, 3, {"etcd-1": 1})) == ["etcd-2", "etcd-3"]
+    assert room.copied(COPIES, 3, {"etcd-1": 1, "etcd-2": 1}) == COPIES, "then each is asked for"
+    assert room.copied(COPIES, 5, {"etcd-1": 1}) == COPIES
+
+
+def test_what_is_lacking_names_file_system_free_needed_and_for_what() -> None:
+    found = room.turns(build.terms(), "etcd-2", S, {}, "")
+    free = {BASE: Free(S, "/"), DATA: Free(99 * S, "/data")}
+    said = f"{S:,} bytes free in /, {S + 2 * D:,} needed: the snapshot and its trial"
+    assert room.lacking(found, free) == said
+    assert room.lacking(found, {BASE: Free(S + 2 * D, "/"), DATA: Free(99 * S, "/data")}) is None
