@@ -32,7 +32,8 @@ class TestStep0Snapshot:
         """An unfinished run is carried on, as the configuration server's mark says, unless its cluster lived and is
         lost since; one that only others have a mark of is a question for people."""
         held = facts.marks(run)
-        progress.sources.living = written.living(run, held.marks, held.outlived)
+        if not run.carrying_on:  # a retry has looked, and set the data aside since
+            progress.sources.living = written.living(run, held.marks, held.outlived)
         outlived = history.with_births(held.outlived, progress.sources.living.values())
         unfinished = marker.to_carry_on(held.marks, run.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(run, unfinished):

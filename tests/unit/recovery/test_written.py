@@ -330,6 +330,26 @@ def factory(revision: int, token: str) -> Manifest:
     return Manifest("lab", "ab" * 32, 4128, lineage, 0, revision, 2, "3.5.16", taken, "https://10.0.0.11:2379")
 
 
+def test_a_plan_reads_no_database_that_a_retry_will_have_set_aside(tmp_path: Path) -> None:
+    """It is still in its place, and an etcd that runs holds it: a look at it would wait."""
+    hosts = Down(140, 140, 140, tried="123", disabled="123")
+    run = carried_on(tmp_path, hosts)
+    run.begin("m.py::TestX::test_given_nobody_wrote")
+    assert written.who_wrote(run) is None
+    assert not [command for command in hosts.asked if "status" in command.line()]
+
+
+def test_the_steps_of_a_retry_do_not_look_again(tmp_path: Path) -> None:
+    hosts = Down(140, 140, 140)
+    run = planning(tmp_path, hosts)
+    run.begin("runbook/retry/test_2_steps.py::TestStep0Snapshot::test_given_no_other_run_is_under_way")
+    run.carry_on(MARK)
+    progress = Progress.begin(run)
+    snapshot_step.TestStep0Snapshot().test_given_no_other_run_is_under_way(run, progress)
+    assert run.carrying_on and progress.sources.living == {}
+    assert not [command for command in hosts.asked if command.argv[0] == "systemctl"]
+
+
 def test_a_plan_reads_no_database_and_says_so(tmp_path: Path) -> None:
     run = carried_on(tmp_path, Down(140, 140, 140))
     run.begin("m.py::TestX::test_given_nobody_wrote")
