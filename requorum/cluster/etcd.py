@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -253,17 +254,20 @@ class Tools:
     bumps: bool
 
 
-def ask_tools(host: str) -> Question[Tools]:
-    """Version, where the tools are, and what `restore` can do; capabilities are asked, not guessed from versions.
-    Its first command alone is `etcd --version`. Refuses a host that lacks one of them."""
-    usage = "ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help"
+def ask_tools(host: str, path: str = "") -> Question[Tools]:
+    """Version, where root finds the tools, and what `restore` can do: asked, not guessed from versions.
+    Its first command alone is `etcd --version`. Refuses a host that lacks one of them. `path`: root's; "": the login's.
+    """
+    here = f"PATH={shlex.quote(path)}; " if path else ""
+    where = f"{here}command -v etcdutl || command -v etcdctl"
+    usage = f"{here}ETCDCTL_API=3 $(command -v etcdutl || command -v etcdctl) snapshot restore --help"
     return Question(
         (
             look(host, "etcd", "--version", why="version of etcd", root=False),
-            look(host, "sh", "-c", "command -v etcdutl || command -v etcdctl", why="tool that restores", root=False),
+            look(host, "sh", "-c", where, why="tool that restores", root=False),
             look(host, "sh", "-c", usage, why="options of that tool", root=False),
         ),
-        _read_tools,
+        lambda version, found, options: _read_tools(path, version, found, options),
     )
 
 
@@ -273,12 +277,15 @@ def parse_version(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _read_tools(version: Result, where: Result, usage: Result) -> Tools:
+def _read_tools(path: str, version: Result, where: Result, usage: Result) -> Tools:
     host, found, lines = version.command.host, parse_version(version.stdout), where.stdout.strip().splitlines()
     if mute := next((answer for answer in (version, where, usage) if answer.hindered and answer.code != 127), None):
         raise EtcdError(host, f"cannot be asked for the {mute.command.why}: {mute.words}", "look at it, then run again")
     if found is None:
         raise EtcdError(host, "has no etcd in its PATH", "install the etcd that the other members run")
+    if not lines and path:
+        what = f"has neither etcdutl nor etcdctl where root looks for them: sudo's secure_path is {path}"
+        raise EtcdError(host, what, "install etcd's client tools, or add their directory to secure_path in sudoers")
     if not lines:
         raise EtcdError(host, "has neither etcdutl nor etcdctl in its PATH", "install etcd's client tools")
     return Tools(found, checked(host, "tool", lines[0], PATH), "--bump-revision" in usage.stdout + usage.stderr)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from requorum.command import Command, Result, look
 from requorum.deadlines import wait
-from requorum.hosts.question import OWNER, PATH, Question, in_time
+from requorum.hosts.question import OWNER, PATH, Question, checked, in_time
 from requorum.refusal import Refusal
 
 
@@ -18,6 +18,33 @@ def ask_root(host: str) -> Question[str | None]:
     """Whether commands are taken as root, without a password: None, or how sudo refuses."""
     command = look(host, "true", why="sudo works without a password")
     return Question(command, lambda result: f"sudo refused: {result.words}" if result.code else None)
+
+
+_DIRECTORIES = re.compile(r"[A-Za-z0-9/._+:-]*")
+
+
+def ask_root_path(host: str) -> Question[str]:
+    """sudo's secure_path, which is root's PATH; "" where it sets none or does not tell: then root has the login's."""
+
+    def read(answer: Result) -> str:
+        defaults = answer.stdout.partition("may run the following")[0]
+        found = re.findall(r"\bsecure_path(?:=((?:\\.|[^\s,])+))?", defaults)
+        path = found[-1].replace("\\", "").strip('"') if found else ""
+        return checked(host, "secure_path", path, _DIRECTORIES)
+
+    return Question(look(host, "sudo", "-n", "-l", why="where root finds its tools", root=False), read)
+
+
+def ask_missing(host: str, tools: Sequence[str], path: str = "") -> Question[list[str]]:
+    """Of these tools, those that are in no directory of `path`, or of the login's own."""
+
+    def read(answer: Result) -> list[str]:
+        if answer.code:
+            raise Refusal(host, f"does not say which tools it has: {answer.words}", "look at that host")
+        return [tool for tool in tools if tool in answer.stdout.split()]
+
+    script = 'PATH=${0:-$PATH}; for tool; do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
+    return Question(look(host, "sh", "-c", script, path, *tools, why="which tools are missing", root=False), read)
 
 
 def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:

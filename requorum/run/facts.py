@@ -41,7 +41,9 @@ def marks(run: Run) -> Held:
 
 
 def tools(run: Run) -> dict[str, Tools]:
-    return run.ask({host: etcd.ask_tools(host) for host in run.terms.member_hosts})
+    """Of every new member, as root finds them."""
+    paths = run.ask({host: system.ask_root_path(host) for host in run.terms.member_hosts})
+    return run.ask({host: etcd.ask_tools(host, path) for host, path in paths.items()})
 
 
 def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:

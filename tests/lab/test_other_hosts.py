@@ -6,16 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from compose import apt, image
+from compose import apt, image, state
 from compose.nodes import Node
 from tests.lab import procedures
-from tests.lab.rehearsal import Own
+from tests.lab.rehearsal import Own, Rehearsal
 
 pytestmark = pytest.mark.matrix
 BANNER = "Welcome to production!"
-SBIN = (
-    "for tool in ip ss; do mv $(readlink -f $(command -v $tool)) /usr/local/sbin/; rm -f /bin/$tool /sbin/$tool; done"
-)
+TO_SBIN = """
+for tool in ip ss; do
+    mv "$(readlink -f "$(command -v $tool)")" /root/ && rm -f /bin/$tool /sbin/$tool || exit 1
+    mv /root/$tool /usr/sbin/
+done
+"""
+TO_LOCAL = "for tool in etcdctl etcdutl; do mv /usr/bin/$tool /usr/local/bin/ || exit 1; done"
+SUDOERS = "/etc/sudoers.d/path"
+REDHATS = "/sbin:/bin:/usr/sbin:/usr/bin"  # sudo's secure_path there
 
 
 def _install_tcsh(node: Node, scratch: Path) -> None:
@@ -26,22 +32,64 @@ def _install_tcsh(node: Node, scratch: Path) -> None:
     node.run(["usermod", "-s", "/usr/bin/tcsh", "ops"])
 
 
-def test_a_banner_tcsh_and_tools_in_sbin_alone_are_no_hindrance(own: Own, tmp_path: Path) -> None:
+def test_banners_tcsh_and_tools_elsewhere_are_no_hindrance_or_are_named_before_anything_is_touched(
+    own: Own, tmp_path: Path
+) -> None:
     other = own()
     second = other.nodes.members[1]
     _install_tcsh(second, tmp_path / "deb")
     for node in other.nodes.all:
-        node.run(["sh", "-c", SBIN])
+        node.run(["sh", "-c", TO_SBIN])
         node.put("/home/ops/.tcshrc", f"echo '{BANNER}'\n".encode(), 0o644)
         node.run(["sed", "-i", f"1i echo '{BANNER}'", "/home/ops/.bashrc"])
+        node.put(SUDOERS, f'Defaults secure_path="{REDHATS}"\n'.encode(), 0o440)
+    first = other.nodes.members[0]
     inventory = other.inventory()
-    checked = procedures.run(other.scratch, "", f"--hosts={inventory}", "--check")
-    findings = {(f["host"], f["check"]): f for f in checked.summary["findings"]}
-    assert [f for f in findings.values() if f["verdict"] in ("fails", "unknown")] == [], checked.output
+    findings = _checked(other, inventory)
+    assert [f for f in findings.values() if f["verdict"] in ("fails", "unknown")] == []
     said = f"answers; its login's shell {{}}prints '{BANNER}' before every answer, which is cut off"
     assert findings["etcd-1", "ssh"]["found"] == said.format("")
     assert findings["etcd-2", "ssh"]["found"] == said.format("is tcsh and ")
+    assert findings["etcd-1", "secure_path"]["found"] == REDHATS
+
+    first.run(["sh", "-c", TO_LOCAL])
+    unfound = f"has neither etcdutl nor etcdctl where root looks for them: sudo's secure_path is {REDHATS}"
+    found = {key: f["found"] for key, f in _checked(other, inventory).items() if f["verdict"] == "fails"}
+    assert found["etcd-1", "version"] == f"etcd-1: {unfound}"
     other.lose("wipe")
+    refused = other.run(inventory)
+    assert refused.code == 1 and unfound in " ".join(refused.output.split()), refused.output
+    assert refused.summary["outcome"] == "refused"
+    assert "step_0" in refused.summary["stopped_at"]
+
+    first.run(["rm", SUDOERS])  # Debian's own has /usr/local/bin
     run = other.run(inventory)
     assert f"etcd-2: its login's shell is tcsh and prints '{BANNER}'" in " ".join(run.output.split())
     other.assert_recovered(run)
+
+
+JUMP = """Host {name}
+  HostName {ip}
+  Port 22
+  HostKeyAlias {name}
+  ProxyJump query-1
+"""
+
+
+def test_a_bastion_that_turns_most_connections_away_costs_some_seconds_and_no_host(own: Own) -> None:
+    other = own(spares=2)
+    bastion, behind = other.nodes.query[0], [node for node in other.nodes.all if node.name != "query-1"]
+    bastion.put("/etc/ssh/sshd_config.d/0.conf", b"MaxStartups 1:100:1\n", 0o644)
+    bastion.run(["systemctl", "restart", "ssh.service"])
+    config = other.scratch / "ssh_config"
+    jumps = "".join(JUMP.format(name=node.name, ip=node.ip) for node in behind)
+    config.write_text(jumps + state.SSH_CONFIG.read_text())
+    findings = _checked(other, other.inventory(lambda content: content["transport"].update(ssh_config=str(config))))
+    assert {f["verdict"] for (_, check), f in findings.items() if check == "ssh"} == {"holds"}, findings
+    said = bastion.run(["journalctl", "--no-pager", "-o", "cat", "-u", "ssh.service"]).stdout
+    assert "MaxStartups" in said, "none was turned away: " + said
+
+
+def _checked(other: Rehearsal, inventory: Path) -> dict[tuple[str, str], dict[str, str]]:
+    run = procedures.run(other.scratch, "", f"--hosts={inventory}", "--check")
+    return {(finding["host"], finding["check"]): finding for finding in run.summary["findings"]}

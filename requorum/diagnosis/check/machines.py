@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from requorum.command import Result, look
+from requorum.command import look
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, Verdict, ruled
 from requorum.hosts import system
 from requorum.hosts.question import Question
 from requorum.recovery import equipment
-from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 from requorum.troubleshoot import sudoers
-
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not in the PATH of everybody's login
 
 
 def everyone(terms: Terms) -> list[str]:
@@ -26,7 +23,8 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:
-    return {"lacking": sudoers.ask_lacking(host, seen.terms.inventory, seen.scale)}
+    lacking = sudoers.ask_lacking(host, seen.terms.inventory, seen.scale)
+    return {"lacking": lacking, "path": system.ask_root_path(host)}
 
 
 def judge_sudo(seen: Seen, host: str) -> Ruling:
@@ -56,20 +54,10 @@ def judge_clock(seen: Seen, host: str) -> Ruling:
 def ask_equipment(seen: Seen, host: str) -> Questions:
     """What is missing, a question a kind: programs that root can run, tools, accounts."""
     needs = equipment.needed(seen.terms)[host]
-    questions = {"tools": _ask_tools(host, needs.tools)}
+    questions = {"tools": system.ask_missing(host, needs.tools)}
     if needs.programs:
         questions["programs"] = _ask_programs(host, needs.programs)
     return questions | {name: _ask_account(host, name) for name in needs.accounts}
-
-
-def _ask_tools(host: str, tools: tuple[str, ...]) -> Question[list[str]]:
-    def read(answer: Result) -> list[str]:
-        if answer.code:
-            raise Refusal(host, f"does not say which tools it has: {answer.words}", "look at that host")
-        return [tool for tool in tools if tool in answer.stdout.split()]
-
-    script = f'PATH=$PATH:{SBIN}; for tool; do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
-    return Question(look(host, "sh", "-c", script, "sh", *tools, why="which tools are missing", root=False), read)
 
 
 def _ask_programs(host: str, programs: tuple[str, ...]) -> Question[list[str]]:
@@ -90,6 +78,25 @@ def judge_equipment(seen: Seen, host: str) -> Ruling:
     missing = [what for absent in seen.values("commands", host).values() for what in absent]
     names = [*(path.rsplit("/", 1)[-1] for path in needs.programs), *needs.tools, *needs.accounts]
     return ruled([f"missing: {', '.join(missing)}"] if missing else [], ", ".join(names))
+
+
+def ask_root_tools(seen: Seen, host: str) -> Questions:
+    """What root does not find, and what systemd does not."""
+    path, needs = root_path(seen, host), equipment.needed(seen.terms)[host]
+    questions = {"": system.ask_missing(host, (*equipment.AS_ROOT, *needs.tools), path)}
+    if host in seen.terms.member_hosts:
+        questions["unit"] = system.ask_missing(host, equipment.IN_UNIT, equipment.UNIT_PATH)
+    return questions
+
+
+def root_path(seen: Seen, host: str) -> str:
+    return str(seen.known("sudo", host).get("path", ""))
+
+
+def judge_root_tools(seen: Seen, host: str) -> Ruling:
+    found, path = seen.values("secure_path", host), root_path(seen, host)
+    problems = equipment.unfound(path, found[""], found.get("unit", ()))
+    return ruled(problems, path or "not set: root has the login's PATH")
 
 
 # -- the network -------------------------------------------------------------------------------------------------
@@ -146,6 +153,15 @@ CHECKS = (
         lambda terms: terms.everyone,
         judge_equipment,
         ask_equipment,
+    ),
+    Check(
+        "secure_path",
+        "root finds the tools that the runbook runs as root, and so does systemd on new members",
+        "install them, or add their directory to secure_path in sudoers there (docs/preparing.md#sudo)",
+        lambda terms: terms.everyone,
+        judge_root_tools,
+        ask_root_tools,
+        round=2,
     ),
     Check(
         "ports",

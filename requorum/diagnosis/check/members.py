@@ -10,6 +10,7 @@ from requorum.cluster.sandbox import WAL_BYTES
 from requorum.command import Result, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, ruled, told
+from requorum.diagnosis.check.machines import root_path
 from requorum.hosts import system, systemd
 from requorum.hosts.question import Question
 from requorum.recovery import room
@@ -123,7 +124,7 @@ def judge_address(seen: Seen, host: str) -> Ruling:
 
 
 def ask_version(seen: Seen, host: str) -> Questions:
-    return {"tools": etcd.ask_tools(host)}
+    return {"tools": etcd.ask_tools(host, root_path(seen, host))}
 
 
 def judge_version(seen: Seen, host: str) -> Ruling:
@@ -221,6 +222,7 @@ CHECKS = (
         new,
         judge_version,
         ask_version,
+        round=2,
     ),
     Check(
         "advisories",

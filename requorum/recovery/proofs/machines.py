@@ -62,6 +62,26 @@ def vendor_commands_are_there(run: Run) -> None:
     )
 
 
+def root_finds_its_tools(run: Run) -> None:
+    """By sudo, and those of the copies that are started unseen on new members by systemd."""
+    needed = equipment.needed(run.terms)
+
+    def probe(machine: Machine) -> str | None:
+        host = machine.name
+        path = machine.ask(system.ask_root_path(host))
+        as_root = machine.ask(system.ask_missing(host, (*equipment.AS_ROOT, *needed[host].tools), path))
+        unit = equipment.IN_UNIT if host in run.terms.member_hosts else ()
+        in_unit = machine.ask(system.ask_missing(host, unit, equipment.UNIT_PATH))
+        return "; ".join(equipment.unfound(path, as_root, in_unit)) or None
+
+    run.prove(
+        run.terms.everyone,
+        "root finds the tools that the runbook runs as root (sudo's secure_path)",
+        probe,
+        "install them, or add their directory to secure_path in sudoers there (docs/preparing.md#sudo)",
+    )
+
+
 def certificates_will_be_valid(run: Run) -> None:
     """They are made by the configuration server's clock: a host that is far behind it would refuse them for so long."""
     server = run.terms.configuration_server

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,6 +225,20 @@ class TestTools:
     def test_a_host_without_client_tools_is_named(self) -> None:
         with pytest.raises(EtcdError, match="etcd-2: has neither etcdutl nor etcdctl"):
             understood(etcd.ask_tools("etcd-2"), VERSION, "\n", USAGE_35)
+
+    def test_what_is_proven_is_what_root_finds(self, tmp_path: Path) -> None:
+        for place, name in (("local", "etcdutl"), ("bin", "etcdctl")):
+            (tmp_path / place).mkdir()
+            (tmp_path / place / name).write_text("#!/bin/sh\n")
+            (tmp_path / place / name).chmod(0o755)
+        _, where, _ = etcd.ask_tools("etcd-2", f"{tmp_path}/bin").commands
+        environment = {"PATH": f"{tmp_path}/local:/usr/bin:/bin"}
+        found = subprocess.run(where.argv, env=environment, capture_output=True, text=True, check=True).stdout
+        assert found == f"{tmp_path}/bin/etcdctl\n"
+
+    def test_where_root_finds_none_secure_path_is_named(self) -> None:
+        with pytest.raises(EtcdError, match=r"nor etcdctl where root looks .*secure_path is /usr/bin:/bin"):
+            understood(etcd.ask_tools("etcd-2", "/usr/bin:/bin"), VERSION, "\n", "")
 
 
 class TestConfigurations:

@@ -242,3 +242,43 @@ def test_owners_by_number_and_groups_with_a_space_are_understood(owner: str) -> 
     question = system.ask_listing("etcd-1", "/data", build.UNIT, ["/a"])
     (entry,) = understood(question, f"f 640 {owner}\0/a/x\0\0")
     assert (entry.owner, entry.path) == (owner, "/a/x")
+
+
+ADMIN = """Matching Defaults entries for ops on etcd-1:
+    env_reset, mail_badpass,
+    secure_path=/usr/local/sbin\\:/usr/local/bin\\:/usr/sbin\\:/usr/bin, use_pty{more}
+
+User ops may run the following commands on etcd-1:
+    (root) NOPASSWD: /usr/bin/timeout, /bin/x secure_path=/tmp
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        (ADMIN.format(more=""), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"),
+        (ADMIN.format(more=", secure_path=/opt/bin\\:/bin"), "/opt/bin:/bin"),
+        (ADMIN.format(more=", !secure_path"), ""),
+        (ADMIN.replace("secure_path", "other"), ""),
+        ("", ""),
+    ],
+)
+def test_where_root_looks_is_what_sudo_says_last(said: str, path: str) -> None:
+    assert understood(system.ask_root_path("h"), said) == path
+
+
+def test_a_secure_path_that_is_none_is_refused() -> None:
+    with pytest.raises(Refusal, match="h: its secure_path is"):
+        understood(system.ask_root_path("h"), ADMIN.format(more=", secure_path=$(reboot)"))
+
+
+def test_tools_are_looked_for_where_they_will_be(tmp_path: Path) -> None:
+    (tmp_path / "ss").write_text("")
+    (tmp_path / "ss").chmod(0o755)
+
+    def found(path: str) -> str:
+        (command,) = system.ask_missing("h", ("ss", "sh", "no-such"), path).commands
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        return subprocess.run(command.argv, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert (found(""), found("/nowhere"), found(str(tmp_path))) == ("no-such\n", "ss\nsh\nno-such\n", "sh\nno-such\n")

@@ -71,6 +71,8 @@ REFUSED: Answer = (1, "", "Error: etcdserver: authentication failed, invalid use
 FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ("etcd-1", "commands", "-perm /111", (0, ""), "missing: /usr/illumon/latest/bin/unpack_etcd_server.sh"),
     ("etcd-1", "commands", 'command -v "$tool"', (0, "curl\n"), "missing: curl"),
+    ("etcd-2", "secure_path", "base64 cat", (0, "runuser\n"), "no runuser in the PATH of the login, where root looks"),
+    ("etcd-1", "secure_path", "setpriv", (0, "etcd\n"), "where systemd's units look"),
     ("etcd-1", "commands", "id -u etcd", (1, ""), "missing: the account etcd"),
     ("etcd-1", "ports", "10.0.0.12 2380", (1, "", "Connection refused"), "10.0.0.12:2380 refuses"),
     ("query-1", "ports", "10.0.0.13 2379", (124, "", ""), "10.0.0.13:2379 gives no answer"),
@@ -362,6 +364,19 @@ def test_a_host_that_does_not_answer_is_one_finding_and_the_others_are_looked_at
     assert findings["etcd-1", "etcd"].verdict == "holds"
     assert findings[CLUSTER, "unfinished run"].verdict == "holds"
     assert "etcd-2: could not be asked" in findings[CLUSTER, "quorum"].found
+
+
+def test_etcds_tools_and_all_others_are_looked_for_where_sudo_has_root_look() -> None:
+    may = "Matching Defaults entries for ops on etcd-1:\n    secure_path=/opt\\:/bin\n\n" + world.MAY
+    says: list[tuple[str, str, Answer]] = [
+        ("etcd-1", "sudo -n -l", (0, may.format(host="etcd-1", what="/usr/bin/timeout"))),
+        ("etcd-1", "PATH=/opt:/bin; command -v etcdutl", (127, "")),
+        ("etcd-1", "/opt:/bin base64", (0, "ss\n")),
+    ]
+    findings = World(says=says).findings()
+    assert findings["etcd-1", "version"].found.endswith("where root looks for them: sudo's secure_path is /opt:/bin")
+    assert findings["etcd-1", "secure_path"].found == "no ss in /opt:/bin, where root looks"
+    assert findings["etcd-2", "secure_path"].found == "not set: root has the login's PATH"
 
 
 def test_a_host_that_turns_connections_away_is_not_said_to_be_gone() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -15,11 +16,13 @@ from requorum.cluster.etcd import Tools
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result, look
-from requorum.hosts.fleet import FleetError
+from requorum.hosts.fleet import FleetError, Machine
+from requorum.hosts.question import Question
+from requorum.recovery import equipment
 from requorum.recovery.proofs import machines
 from requorum.recovery.proofs.cluster import not_one_cluster
 from requorum.recovery.proofs.machines import went_past_the_save
-from requorum.refusal import Refusal
+from requorum.refusal import Disproved, Refusal
 from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots.snapshot import Source
@@ -100,6 +103,41 @@ class TestNewMembersThatAreAClusterAlready:
         self, monkeypatch: pytest.MonkeyPatch, kind: Kind, moved: bool
     ) -> None:
         self.judge(monkeypatch, kind, moved)
+
+
+class Equipped(Hosts):
+    """Hosts whose root looks in /sbin, and which lack what `missing` says there, by the directories asked for."""
+
+    def __init__(self, missing: dict[str, str]) -> None:
+        super().__init__()
+        self.missing = missing
+
+    def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
+        return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
+
+    def tell(self, question: Question[Any]) -> Any:
+        (command,) = question.commands
+        said = "    secure_path=/sbin" if command.argv[0] == "sudo" else self.missing.get(command.argv[3], "")
+        return question.understand([build.answered(command, said)])
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [
+        ({"/sbin": "ss\n"}, "etcd-1: found no ss in /sbin"),
+        ({equipment.UNIT_PATH: "etcd\n"}, "etcd-1: found no etcd in"),
+    ],
+)
+def test_what_root_does_not_find_is_named_in_step_0_with_where_it_looks(
+    tmp_path: Path, missing: dict[str, str], found: str
+) -> None:
+    run = planning(tmp_path, Equipped(missing))
+    run.begin("m.py::TestX::test_given_the_tools_are_there")
+    run.stages[-1].looked = True
+    with pytest.raises(Disproved) as error:
+        machines.root_finds_its_tools(run)
+    assert found in str(error.value) and "secure_path in sudoers" in error.value.remedy
+    assert ("query-1" in str(error.value)) == ("/sbin" in missing), "no copy is started on Deephaven's hosts"
 
 
 class TestRevisionsAfterAHandover:
