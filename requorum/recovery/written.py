@@ -60,7 +60,8 @@ def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -
             if began is None:
                 return Wrote("nobody knows any more at which revision it began", runs=True, seen=False)
             return since(run, terms, began, now)
-    return decide(began, _held(run, terms, units, installed), _backups(run, terms))
+    held = _held(run, terms, units, installed, began.own if began else 0)
+    return decide(began, held, _backups(run, terms))
 
 
 def decide(
@@ -76,6 +77,9 @@ def decide(
         return Wrote("nobody knows any more at which revision it began", seen=False)
     shown = {f"the database of {host}": found for host, found in held.items() if isinstance(found, int)}
     told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups}}
+    for name, revision in told.items():
+        if others := began.restored_by_others(revision):
+            return Wrote(f"{name} is {others}")
     furthest = max(told, key=lambda name: told[name], default="")
     if furthest and told[furthest] > began.own:
         words = f"{furthest} is at revision {told[furthest]:,}, and what the run itself wrote ends at {began.own:,}"
@@ -88,9 +92,10 @@ def decide(
 
 
 def _held(
-    run: Run, terms: Terms, units: Mapping[str, Unit], installed: Mapping[str, MemberConfig | None]
+    run: Run, terms: Terms, units: Mapping[str, Unit], installed: Mapping[str, MemberConfig | None], planned: int
 ) -> dict[str, int | str | None]:
-    """As `decide` has it. What a retry or a rollback that was cut has set aside is looked at too, or known to it."""
+    """As `decide` has it. What a retry or a rollback that was cut has set aside is looked at too, or known to it.
+    `planned`: what a plan takes each database to be at."""
     mark = terms.mark
     by_right = mark.phase < Phase.STARTED or mark.undone is not Undone.NO  # nothing was started, or it was looked at
     configs = {**_beside(run, terms, installed), **{h: c for h, c in installed.items() if c and is_new(terms, c)}}
@@ -112,7 +117,7 @@ def _held(
     done = run.probe(probes.read_databases(terms, lying))
     if (lying or tried) and not run.acts:
         run.note("whether anybody wrote will be read in its members' databases; planned as if nobody did")
-        return {**found, **dict.fromkeys((*lying, *tried), 0)}
+        return {**found, **dict.fromkeys((*lying, *tried), planned)}
     return {**found, **probes.revisions(terms, lying, done)}
 
 
@@ -186,6 +191,8 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
     newer is there, and no key without a lease is missing.
     """
     own = probes.written(terms).encode()
+    if others := began.restored_by_others(now.revision):
+        return Wrote(f"it is {others}", runs=True)
     if began.proven is not None:
         found, left = movement.written(began.proven.reached, now, own), movement.unleased(now, own)
         if not found and left < began.proven.unleased:

@@ -338,7 +338,8 @@ def note_whether_it_lives(run: Run, tonight: Tonight) -> None:
     except EtcdError as error:
         run.note(f"run {terms.mark.run} was never closed; whether its cluster lives is not known tonight: {error.what}")
         return
-    found = movement.written(began.own, now, beginning.probed(terms))
+    found = began.restored_by_others(now.revision)
+    found = found or movement.written(began.own, now, beginning.probed(terms))
     if found:
         tonight.note = replace(tonight.kept, lived=True)
         run.last_words.append(

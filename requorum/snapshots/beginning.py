@@ -40,6 +40,12 @@ class Beginning:
         """The highest revision that is known to be nobody else's."""
         return max(self.revision, self.proven.reached) if self.proven else self.revision
 
+    def restored_by_others(self, revision: int) -> str | None:
+        """Why data at `revision` is not this run's, which is bumped before it gets its place; None where it may be."""
+        if revision >= self.revision:
+            return None
+        return f"at revision {revision:,}, and the run's own data begins at {self.revision:,}: others restored it"
+
 
 def of(terms: Terms, birth: Birth) -> Terms:
     """The terms of the run that made this cluster."""

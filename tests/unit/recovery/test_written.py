@@ -80,6 +80,14 @@ def test_without_it_what_was_compacted_counts_as_written(tmp_path: Path) -> None
     assert seen == Wrote("'/main/config/new' was written after revision 100", runs=True)
 
 
+@pytest.mark.parametrize("proven", [None, PROVEN])
+def test_what_is_behind_the_runs_beginning_was_restored_by_somebody_else(tmp_path: Path, proven: Proven | None) -> None:
+    """A plain `snapshot restore` does not bump."""
+    run = carried_on(tmp_path, Running(RESTORED))
+    said = written.since(run, run.terms, Beginning(100, proven), replace(as_bytes(RESTORED), revision=60))
+    assert said == Wrote("it is at revision 60, and the run's own data begins at 100: others restored it", runs=True)
+
+
 # -- the note ----------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +258,7 @@ def test_its_databases_are_read_from_copies_that_go_again(tmp_path: Path) -> Non
             "the database of etcd-3 is at revision 140, and what the run itself wrote ends at 100",
             40,
         ),
+        (Down(100, 60, 100), "the database of etcd-2 is at revision 60, and the run's own data begins at 100", None),
         (Down(100, 140, "bad page"), "the database of etcd-2 is at revision 140", 40),
         (Down(140, None, None), "the database of etcd-1 is at revision 140", 40),
         (Down(100, 100, "bad page"), None, None),
@@ -277,7 +286,8 @@ def test_what_is_beyond_what_the_run_wrote_was_written_and_so_is_what_nobody_can
     found = down(tmp_path, hosts)
     assert (found is None) if wrote is None else (found is not None and wrote in found.words)
     if found:
-        assert (found.beyond, found.seen, found.runs) == (beyond, beyond is not None, False)
+        seen = beyond is not None or "others restored it" in found.words
+        assert (found.beyond, found.seen, found.runs) == (beyond, seen, False)
 
 
 def test_the_runs_own_probes_count_for_nothing_where_they_were_noted(tmp_path: Path) -> None:
@@ -309,7 +319,8 @@ def test_a_rollback_that_has_begun_had_looked_at_what_it_took_away(tmp_path: Pat
     ("revision", "token", "words"),
     [
         (130, build.TOKEN, "its backup of 2026-01-02T00:00:00Z is at revision 130"),
-        (90, build.TOKEN, "nobody can tell"),  # a backup never tells that nothing was written after it
+        (90, build.TOKEN, "is at revision 90, and the run's own data begins at 100: others restored it"),
+        (100, build.TOKEN, "nobody can tell"),  # a backup never tells that nothing was written after it
         (130, "old", "nobody can tell"),
     ],
 )
@@ -396,11 +407,12 @@ LIVED = replace(BORN, phase=Phase.POWERING_ON)
     ("hosts", "kept"),
     [
         (Down(100, 100, 140), None),
+        (Down(60, 60, 60), None),
         (Down(None, None, None), factory(130, build.TOKEN)),
-        (Down(None, None, None), replace(factory(90, build.TOKEN), lived=True)),
+        (Down(None, None, None), replace(factory(100, build.TOKEN), lived=True)),
         (Down(None, None, None, beside="123"), factory(130, build.TOKEN)),
     ],
-    ids=["disk", "backup", "backup that says so", "backup alone"],
+    ids=["disk", "restored by hand", "backup", "backup that says so", "backup alone"],
 )
 def test_a_run_whose_cluster_lived_and_is_lost_is_not_carried_on(
     tmp_path: Path, hosts: Down, kept: Manifest | None
@@ -414,7 +426,7 @@ def test_a_run_whose_cluster_lived_and_is_lost_is_not_carried_on(
     ("hosts", "kept"),
     [
         (Down(100, 100, 100), None),
-        (Down("bad page", None, None), factory(90, build.TOKEN)),  # what nobody can tell is as it was: its steps ask
+        (Down("bad page", None, None), factory(100, build.TOKEN)),  # what nobody can tell is as it was: its steps ask
         (Down(None, None, None), replace(factory(130, build.TOKEN), another=True)),
         (Down(None, None, None), factory(130, "old")),
     ],

@@ -76,8 +76,10 @@ NOTE = Manifest("lab", "ab" * 32, 1, Lineage(build.TOKEN, 7), 0, 120, 2, "3.5.16
 class Unclosed(Running):
     """A cluster of a run that got no further than `born`; `proven`: Step 5 had noted what it wrote itself."""
 
-    def __init__(self, rows: Rows | None, born: Birth = BORN, proven: bool = False, noted: bool = True) -> None:
-        super().__init__(rows, noted=noted)
+    def __init__(
+        self, rows: Rows | None, born: Birth = BORN, proven: bool = False, noted: bool = True, revision: int = 120
+    ) -> None:
+        super().__init__(rows, noted=noted, revision=revision)
         self.born, self.proven = born, proven
 
     def answer(self, command: Command) -> tuple[int, str]:
@@ -94,6 +96,8 @@ class Unclosed(Running):
     ("hosts", "of", "lived", "said"),
     [
         (Unclosed(WRITTEN), NOTE, True, "its cluster lives ('/main/config/new' was written after revision 100)"),
+        (Unclosed(RESTORED, revision=60), NOTE, True, "at revision 60, and the run's own data begins at 100"),
+        (Unclosed(RESTORED, revision=60, proven=True), NOTE, True, "at revision 60"),
         (Unclosed(RESTORED), NOTE, False, ""),  # that run is under way right now
         (Unclosed({**RESTORED, PROBE: (103, 0)}), NOTE, False, ""),
         (Unclosed(WRITTEN, proven=True), NOTE, False, ""),

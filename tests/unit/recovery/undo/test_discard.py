@@ -40,11 +40,13 @@ def keys(revision: int, rows: Rows) -> str:
 
 class Running(Hosts):
     """The run's cluster runs, with `now`; None where it does not answer. `kept`: what it began with can still be read.
-    `noted`: the trial is; `ours`: how many members have the run's configuration."""
+    `noted`: the trial is; `ours`: how many members have the run's configuration; `revision`: where the store is."""
 
-    def __init__(self, now: Rows | None, kept: bool = True, noted: bool = True, ours: int = 3) -> None:
+    def __init__(
+        self, now: Rows | None, kept: bool = True, noted: bool = True, ours: int = 3, revision: int = 120
+    ) -> None:
         super().__init__()
-        self.now, self.kept, self.noted, self.ours = now, kept, noted, ours
+        self.now, self.kept, self.noted, self.ours, self.revision = now, kept, noted, ours, revision
 
     def answer(self, command: Command) -> tuple[int, str]:
         argv, host = command.argv, command.host
@@ -59,7 +61,7 @@ class Running(Hosts):
         if "--keys-only" in argv and "--rev=100" in argv:
             return (0, keys(120, RESTORED)) if self.kept else (1, "required revision has been compacted")
         if "--keys-only" in argv:
-            return (1, "no leader") if self.now is None else (0, keys(120, self.now))
+            return (1, "no leader") if self.now is None else (0, keys(self.revision, self.now))
         return super().answer(command)
 
 
