@@ -65,9 +65,12 @@ _WHY = "What is lost is not answered for by --confirm"
 
 
 def unanswered(run: Run, progress: Progress) -> tuple[str, ...]:
-    """The words that the loss asks for; () where it asks for none, or the operator has said them."""
+    """The words that the loss asks for; () where it asks for none, or the operator has said them.
+
+    A run that is carried on comes here only before its configuration is installed: its loss was weighed anew.
+    """
     sources, options = progress.sources, run.options
-    if sources.loss is None or not sources.loss.asks:
+    if not sources.lost.asks:
         return ()
     members = [member.host for member in run.inventory.old_members]
     words = loss.words(sources.chosen, sources.salvaged, members, options)
@@ -80,7 +83,7 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
     if typed is not None:
         what = f"{typed!r} was typed, not {name}"
     elif words:
-        lost, accept = progress.sources.data_loss()["why"], run.options.accepted.option(*words)
+        lost, accept = progress.sources.lost.why, run.options.accepted.option(*words)
         what, again = f"{_WHY}: {lost}", f"accept it, and the same command carries on from here: {accept}"
     else:
         what = "nobody is there to confirm"
@@ -95,7 +98,7 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
 
 def summary(run: Run, progress: Progress) -> list[str]:
     """What was proven, from which snapshot, what will be lost, where there is no way back."""
-    source, trial, missing = progress.sources.chosen, progress.trial, progress.sources.data_loss()
+    source, trial, missing = progress.sources.chosen, progress.trial, progress.sources.lost.fields()
     members = ", ".join(f"{member.name} at {member.ip}" for member in run.inventory.members)
     taken = f"{source.kind}, taken {source.taken}, revision {_number(source.revision)}, {source.bytes:,} bytes"
     proven = f"{run.journal.assertions} assertions hold"

@@ -66,25 +66,29 @@ class Sources:
             return Birth(mark.token, mark.run, mark.phase, source.sha256, parent, bumped + bump)
         return replace(birth, phase=max(birth.phase, mark.phase)) if birth is not None else None
 
-    def data_loss(self) -> dict[str, object]:
-        """`certain` and `possible` as numbers, None where not known; `why`."""
+    @property
+    def lost(self) -> Loss:
+        """What is lost with the source that is chosen.
+
+        Where Step 1 weighed nothing, the save of a healthy cluster lacks nothing, since nobody could write after it;
+        what anything else lacks was never counted, as of a snapshot that was named while quorum is there.
+        """
         source = self.source
         if source is None:
-            return {"certain": None, "possible": None, "why": "no snapshot was chosen"}
-        if source.kind == "handover":
-            why = "saved after Deephaven was off and no client was connected: nothing is missing"
-            return {"certain": 0, "possible": 0, "why": why}
+            return Loss(None, None, "no snapshot was chosen", asks=True)
         if self.loss is not None:
-            return self.loss.fields()
+            return self.loss
+        if source.kind == "handover":
+            return Loss(0, 0, "saved after Deephaven was off and no client was connected: nothing is missing")
         why = f"writes acknowledged after the snapshot, whose file is dated {source.taken}, are not in it"
-        return {"certain": None, "possible": None, "why": why}
+        return Loss(None, None, why, asks=True)
 
     def fields(self, keys: int | None = None) -> dict[str, object]:
         """Of `summary.json`. `keys`: how many the restored cluster holds, where they were counted."""
         return {
             "snapshot": _snapshot(self.source, keys) if self.source else None,
             "sources": [candidate.row() for candidate in self.rows],
-            "data_loss": self.data_loss(),
+            "data_loss": self.lost.fields(),
         }
 
 

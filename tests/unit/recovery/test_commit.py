@@ -108,7 +108,8 @@ UNKNOWN = Loss(None, None, "x", asks=True)
 SALVAGED = replace(SOURCE, kind="salvage", host="etcd-1")
 OF_ONE = Salvaged(SALVAGED, "together", ("etcd-1",), 3, taken=("etcd-1",))
 # Some loss, and the words that it asks for.
-LOSSES: list[tuple[Loss, Source, Salvaged | None, Options, str]] = [
+LOSSES: list[tuple[Loss | None, Source, Salvaged | None, Options, str]] = [
+    (None, SOURCE, None, Options(snapshot="x.snap", rebuild=True), "backup"),  # named while quorum is there
     (Loss(32, None, "x", asks=True), SOURCE, None, Options(), "backup"),
     (UNKNOWN, SOURCE, None, Options(snapshot="x.snap"), "backup"),
     (UNKNOWN, SALVAGED, OF_ONE, Options(), "without:etcd-2,without:etcd-3"),
@@ -137,12 +138,14 @@ def test_confirmed_beforehand_it_goes_on_and_says_the_same_where_the_loss_does_n
     assert questions == []
 
 
-@pytest.mark.parametrize(("loss", "source", "salvaged", "options", "words"), LOSSES, ids=[loss[-1] for loss in LOSSES])
+@pytest.mark.parametrize(
+    ("loss", "source", "salvaged", "options", "words"), LOSSES, ids=[f"{n}-{loss[-1]}" for n, loss in enumerate(LOSSES)]
+)
 def test_what_is_lost_for_certain_or_nobody_knows_is_answered_by_its_word_alone(
     run: Run,
     progress: Progress,
     monkeypatch: pytest.MonkeyPatch,
-    loss: Loss,
+    loss: Loss | None,
     source: Source,
     salvaged: Salvaged | None,
     options: Options,
@@ -156,7 +159,7 @@ def test_what_is_lost_for_certain_or_nobody_knows_is_answered_by_its_word_alone(
         commit.commit(run, progress)
     (question,), offered = questions, run.options.accepted.option(*words.split(","))
     assert f"not answered for by --confirm, {offered} does" in question and "writes: " in question
-    assert f"not answered for by --confirm: {loss.why}. Nothing is committed" in stopped.value.what
+    assert f"not answered for by --confirm: {progress.sources.lost.why}. Nothing is committed" in stopped.value.what
     assert offered in stopped.value.remedy and stopped.value.words == tuple(words.split(","))
     assert run.notes == commit.summary(run, progress), "nobody saw the question"
 
@@ -173,6 +176,18 @@ def test_the_last_resort_that_was_named_is_no_question(
     run.options = Options(confirm="lab", skip_hash="etcd-2")
     commit.commit(run, progress)
     assert questions == []
+
+
+def test_a_healthy_clusters_own_save_lacks_nothing_and_is_no_question(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = typing(monkeypatch, None)
+    progress.sources = Sources(source=replace(SOURCE, kind="handover"))
+    commit.commit(run, progress)
+    assert questions == [] and any("writes: certain 0, possible 0" in line for line in run.notes)
+    progress.sources.loss = UNKNOWN  # members held more than was saved
+    with pytest.raises(NotConfirmed):
+        commit.commit(run, progress)
 
 
 @pytest.mark.parametrize("word", ["lab", "no"])
@@ -226,7 +241,7 @@ def test_a_run_that_is_carried_on_behind_it_is_not_asked_again(
 ) -> None:
     monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: True)
     questions = typing(monkeypatch, "no")
-    run.options = Options(confirm=None)
+    run.options, progress.sources.loss = Options(confirm=None), None  # an earlier version noted none
     commit.commit(run, progress)
     assert questions == []
     assert run.notes == ["confirmed before: the new configuration is installed already"]
