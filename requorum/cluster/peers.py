@@ -43,6 +43,15 @@ class PeerHash:
         return f"hash {self.hash} at revision {self.revision:,}, cluster {self.cluster}"
 
 
+def ask_serves(host: str, config: MemberConfig) -> Question[bool]:
+    """Whether a member answers its peers. It does as soon as its data is loaded; clients, `/metrics` on their port
+    among them, have no answer before it has once had a quorum."""
+    own = next(iter(config.certificates), None)
+    login = ("--cert", own.cert, "--key", own.key) if own else ()
+    argv = ("curl", "-sSik", "--http1.1", "--max-time", wait(30), *login, f"{config.peer_url}/members", *etcd.NO_PROXY)
+    return Question(look(host, *argv, why="whether it answers its peers"), lambda said: " 200 " in said.stdout[:40])
+
+
 def ask_peer_hash(host: str, config: MemberConfig) -> Question[PeerHash | str | None]:
     """A member's hash and cluster ID without a login, or what it says instead; None from a version without that page.
 

@@ -167,9 +167,11 @@ def ask_processes(host: str, account: str, others: Collection[str] = ()) -> Ques
     tree = ("ps", "-eo", "pid=,ppid=,uid=,user:64=,comm=")
 
     def read(own: Result, listed: Result) -> tuple[Process, ...]:
-        rows = [line.split(None, 4) for line in listed.stdout.splitlines()]
-        seen = {int(pid): (int(parent), int(uid), user, name) for pid, parent, uid, user, name in rows}
-        named = {int(pid): name for pid, name in (line.split(None, 1) for line in own.stdout.splitlines())}
+        rows = [line.split(None, 4) for line in listed.stdout.splitlines() if line.strip()]
+        seen = {
+            int(row[0]): (int(row[1]), int(row[2]), row[3], "".join(row[4:])) for row in rows
+        }  # a name may be blank
+        named = {int(row[0]): "".join(row[1:]) for row in (line.split(None, 1) for line in own.stdout.splitlines())}
         theirs = {pid for pid, (_, _, user, _) in seen.items() if user in others}
         return tuple(
             Process(pid, seen[pid][3], seen[pid][2], seen[pid][1], _is_below_login(pid, seen))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
-from requorum.cluster import archive, deephaven, etcd, quorum
+from requorum.cluster import archive, deephaven, etcd, peers, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
 from requorum.command import Command, Result, look
@@ -164,15 +164,19 @@ def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
     now = _looked_at_twice(run, now)
     if quorum.majority_is_down(now):  # then it does not matter whether the others see a leader
         return now
-    return quorum.with_leaders(now, watch_leaders(run, configured, leaders))
+    waiting = {
+        facts.member.host for facts in now if facts.has_leader is False and leaders.get(facts.member.host) is None
+    }
+    watched = watch_leaders(run, configured, leaders)
+    return quorum.with_leaders(now, {h: sees for h, sees in watched.items() if sees is not None or h not in waiting})
 
 
 LOOP_SECONDS = 20  # an etcd that ends as soon as it has started is seen in that time, by systemd's usual pauses
 
 
 def _looked_at_twice(run: Run, members: list[MemberFacts]) -> list[MemberFacts]:
-    """Of members that run and do not answer: whether their unit is started again and again, and so is down. Where
-    quorum is known without them, nobody waits for that."""
+    """Of members that run and do not answer: whether their unit is started again and again, and so is down, or waits
+    for a quorum, as etcd does after a start. Where quorum is known without them, nobody waits for that."""
     unsure = {
         f.member.host: f.unit.invocation for f in members if f.unit and f.unit.running and f.state is State.UNKNOWN
     }
@@ -185,7 +189,12 @@ def _looked_at_twice(run: Run, members: list[MemberFacts]) -> list[MemberFacts]:
         return None if again == set(unsure) else "not started again"
 
     run.wait(still, LOOP_SECONDS if run.acts else 0)
-    return [replace(facts, restarts=facts.member.host in again) for facts in members]
+    configs = {facts.member.host: facts.config for facts in members if facts.config and facts.member.host in unsure}
+    leads = _leaders(run, configs)  # an answer wins: it was slow, or was started once
+    waits = run.ask({h: peers.ask_serves(h, config) for h, config in configs.items() if h not in again})
+    seen = {host: False if leads[host] is None and waits.get(host) else leads[host] for host in configs}
+    found = [replace(facts, restarts=facts.member.host in again) for facts in members]
+    return quorum.with_leaders(found, seen)
 
 
 def _leaders(run: Run, configured: dict[str, MemberConfig]) -> dict[str, bool | None]:

@@ -6,9 +6,10 @@ import base64
 import json
 from dataclasses import dataclass
 
-from requorum.cluster import deephaven
+from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Result
+from requorum.deadlines import LONG
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
@@ -26,8 +27,8 @@ class Keys:
 def ask_keys(inventory: Inventory, revision: int | None = None) -> Question[Keys]:
     """Keys without values, as of a revision or as they are now. Raises `EtcdError` where there is no answer."""
     at = () if revision is None else (f"--rev={revision}",)
-    arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json")
-    return Question(deephaven.etcdctl(inventory, *arguments, why="which keys have a lease"), _read_keys)
+    arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json", *etcdctl.HASHING)
+    return Question(deephaven.etcdctl(inventory, *arguments, why="which keys have a lease", deadline=LONG), _read_keys)
 
 
 def _read_keys(result: Result) -> Keys:

@@ -189,3 +189,11 @@ def test_one_member_s_archive_cannot_hold_another_s_data(tmp_path: Path) -> None
     assert judged(path).returncode == 1 and judged(path, "2").returncode == 0
     shorter = packed(tmp_path / "b", top="11")
     assert judged(shorter).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["1/../../etc/x", "/etc/x", "1/../2"])
+def test_a_name_that_leads_elsewhere_is_not_unpacked(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "1.tar"
+    with tarfile.open(path, "w") as made:
+        made.addfile(tarfile.TarInfo(name), io.BytesIO())
+    assert judged(path).returncode == judged(path, ".").returncode == 1

@@ -228,6 +228,10 @@ class TestAccounts:
         }
         assert (found[0].uid, str(found[-1])) == (1001, "java (process 50 of y)")
 
+    def test_a_process_that_calls_itself_nothing_but_blanks_is_one_all_the_same(self) -> None:
+        found = understood(system.ask_processes("h", "x"), "77   \n", "77 1 5 x    \n")
+        assert [(process.pid, process.name) for process in found] == [(77, "")]
+
     def test_what_only_root_may_see_has_its_name_alone(self) -> None:
         said = "  345 (sd-pam)\n 6 tmux: server\n"
         found = understood(system.ask_processes("h", "x", ("y",)), said, "77 1 5 ops ps\n")

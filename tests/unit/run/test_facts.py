@@ -53,3 +53,36 @@ def test_a_crash_loop_that_is_seen_while_etcd_starts_is_no_unknown_member(
     assert all("starts again and again" in str(one) for one in found if one.member.host in hosts)
     expected = Kind.UNKNOWN if len(hosts) < 2 else Kind.RESTARTABLE
     assert quorum.decide(found).kind is expected
+
+
+class Waiting(Looping):
+    """etcd was started everywhere and has no quorum: it answers its peers, and no client before it has had one."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "curl" and any("/members" in word for word in command.argv):
+            return 0, "HTTP/1.1 200 OK\n\n[]"
+        return super().answer(command)
+
+
+def test_members_that_wait_for_a_quorum_since_they_were_started_are_up_without_a_leader(tmp_path: Path) -> None:
+    found = facts.diagnose(planning(tmp_path, Waiting()))
+    assert {one.state for one in found} == {State.LEADERLESS}
+    assert quorum.decide(found).kind is Kind.LOST
+
+
+class RestartedOnce(Looping):
+    """Somebody restarts two healthy members while they are looked at."""
+
+    hosts = ("etcd-1", "etcd-3")
+    times = 0
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "curl" and any("/metrics" in word for word in command.argv):
+            self.times += 1
+            return (0, "etcd_server_has_leader 1\n") if self.times > 3 else (7, "")
+        return super().answer(command)
+
+
+def test_an_answer_after_one_restart_wins(tmp_path: Path) -> None:
+    found = facts.diagnose(planning(tmp_path, RestartedOnce()))
+    assert {one.state for one in found} == {State.HEALTHY}
