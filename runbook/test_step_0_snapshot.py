@@ -30,7 +30,7 @@ class TestStep0Snapshot:
 
     def test_given_no_other_run_is_under_way(self, run: Run, progress: Progress) -> None:
         """An unfinished run is carried on, as the configuration server's mark says, unless its cluster lived and is
-        lost since; one that only others have a mark of is a question for people."""
+        lost since; one that only others have a mark of, or wrote to before it was proven, is a question for people."""
         held = facts.marks(run)
         if not run.carrying_on:  # a retry has looked, and set the data aside since
             progress.sources.living = written.living(run, held.marks, held.outlived)
@@ -38,6 +38,7 @@ class TestStep0Snapshot:
         unfinished = marker.to_carry_on(held.marks, run.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(run, unfinished):
             run.carry_on(unfinished)
+            written.refuse_unproven(run, progress.sources.living)
             return
         run.name_after(held.newest)
         if run.inventory.members != run.inventory.old_members:

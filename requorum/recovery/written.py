@@ -13,6 +13,7 @@ from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
 from requorum.recovery.plan import is_new
 from requorum.recovery.trial import Trial
+from requorum.refusal import Refusal
 from requorum.run import facts, held, history, marker
 from requorum.run.history import Birth
 from requorum.run.marker import Marker, Outlived, Phase, Undone
@@ -172,6 +173,27 @@ def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived) -> dic
             run.note(f"run {birth.run} was never closed, but its cluster {wrote}; it counts as the one that lived")
             found[token] = replace(birth, phase=Phase.POWERING_ON)
     return found
+
+
+class Unproven(Refusal):
+    """A cluster that somebody wrote to before its data was proven."""
+
+
+def refuse_unproven(run: Run, found: Mapping[str, Birth]) -> None:
+    """Of the run that is carried on: written to by others, its data can no more be proven than before. That Step 5 had
+    proven it is in its own note alone."""
+    if run.mark.token not in found:
+        return
+    (began,) = run.ask({"began": beginning.ask(run.terms)}).values()
+    if began is None or began.proven is None:
+        hosts = run.options.hosts
+        raise Unproven(
+            f"run {run.mark.run} of {run.mark.by}",
+            "its cluster was written to, and that its data is what was tried was never proven: Deephaven is not turned "
+            "on with it",
+            f"if people finished it: pytest runbook/close --hosts={hosts}; to save it and go back: "
+            f"{run.mark.rollback(hosts)}",
+        )
 
 
 def note_living(run: Run, found: Mapping[str, Birth]) -> None:

@@ -441,10 +441,21 @@ def test_one_that_runs_and_lives_is_carried_on_as_past_the_point_of_no_return(
 ) -> None:
     """So that Deephaven is not turned off."""
     monkeypatch.setattr(facts, "has_quorum", lambda *_: True)
-    run, _ = step_0(tmp_path, Running(WRITTEN))
+    run, _ = step_0(tmp_path, Acting({**RESTORED, "/main/b": (105, 0)}, PROVEN))
     assert run.carrying_on and run.mark.phase is Phase.POWERING_ON
     clean, _ = step_0(tmp_path / "clean", Running(RESTORED))
     assert clean.carrying_on and clean.mark.phase is Phase.STARTED
+
+
+def test_one_that_was_written_to_before_its_data_was_proven_is_a_question_for_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One write must not make up for a proof of Step 5 that never held."""
+    monkeypatch.setattr(facts, "has_quorum", lambda *_: True)
+    with pytest.raises(written.Unproven, match="was never proven") as refused:
+        step_0(tmp_path, Acting(WRITTEN))
+    for way in ("pytest runbook/close --hosts=NAME", "pytest runbook/rollback --hosts=NAME --discard-new-writes"):
+        assert way in refused.value.remedy
 
 
 def test_what_was_rolled_back_lives_no_more(tmp_path: Path) -> None:
