@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compose import apt, image, state
+from compose import apt, image
 from compose.nodes import Node
 from tests.lab import procedures
 from tests.lab.rehearsal import Own, Rehearsal
@@ -66,28 +66,6 @@ def test_banners_tcsh_and_tools_elsewhere_are_no_hindrance_or_are_named_before_a
     run = other.run(inventory)
     assert f"etcd-2: its login's shell is tcsh and prints '{BANNER}'" in " ".join(run.output.split())
     other.assert_recovered(run)
-
-
-JUMP = """Host {name}
-  HostName {ip}
-  Port 22
-  HostKeyAlias {name}
-  ProxyJump query-1
-"""
-
-
-def test_a_bastion_that_turns_most_connections_away_costs_some_seconds_and_no_host(own: Own) -> None:
-    other = own(spares=2)
-    bastion, behind = other.nodes.query[0], [node for node in other.nodes.all if node.name != "query-1"]
-    bastion.put("/etc/ssh/sshd_config.d/0.conf", b"MaxStartups 1:100:1\n", 0o644)
-    bastion.run(["systemctl", "restart", "ssh.service"])
-    config = other.scratch / "ssh_config"
-    jumps = "".join(JUMP.format(name=node.name, ip=node.ip) for node in behind)
-    config.write_text(jumps + state.SSH_CONFIG.read_text())
-    findings = _checked(other, other.inventory(lambda content: content["transport"].update(ssh_config=str(config))))
-    assert {f["verdict"] for (_, check), f in findings.items() if check == "ssh"} == {"holds"}, findings
-    said = bastion.run(["journalctl", "--no-pager", "-o", "cat", "-u", "ssh.service"]).stdout
-    assert "MaxStartups" in said, "none was turned away: " + said
 
 
 def _checked(other: Rehearsal, inventory: Path) -> dict[tuple[str, str], dict[str, str]]:
