@@ -41,6 +41,10 @@ from requorum.snapshots.vault import BackupError, Vault
 ABANDONED_MINUTES = 60  # no backup's commands live so long on a host: each ends after LONG seconds
 
 
+class NoneHealthyError(BackupError):
+    """No member can be saved from, since none is healthy for an authenticated user."""
+
+
 # -- from which member -------------------------------------------------------------------------------------------
 
 
@@ -53,7 +57,7 @@ def healthiest(statuses: Sequence[Status], health: Mapping[str, str | None]) -> 
     if not healthy:
         endpoints = dict.fromkeys([*health, *(status.endpoint for status in statuses)])
         found = "; ".join(f"{e}: {health.get(e, 'no answer') or 'healthy, but without a status'}" for e in endpoints)
-        raise BackupError(
+        raise NoneHealthyError(
             "etcd",
             f"no member is healthy for an authenticated user: {found or 'none answered'}",
             "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",
@@ -81,7 +85,7 @@ def ask_healthiest(inventory: Inventory) -> Question[Status]:
                     "etcd refuses this password",
                     "put the one that belongs to etcd's data there on every Deephaven host; a recovery needs it too",
                 ) from None
-            raise BackupError(
+            raise NoneHealthyError(
                 health.command.host,
                 f"no member answers an authenticated user: {health.words}",
                 "if quorum is lost, run the recovery: pytest runbook --hosts=NAME",

@@ -135,6 +135,11 @@ class Vault:
         """The note with the next number of this directory."""
         return replace(note, number=1 + max((n.number for n in self._notes()), default=0))
 
+    def holding(self, sha256: str) -> Path | None:
+        """Where the save with this SHA-256 was kept; None where it never got its final name here."""
+        found = (self._final(note.taken) for note in self._notes() if note.sha256 == sha256)
+        return next((path for path in found if path.exists()), None)
+
     def _notes(self) -> Iterator[Manifest]:
         for path in self.directory.glob("*.snap.json"):
             with suppress(ManifestError):

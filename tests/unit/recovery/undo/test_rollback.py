@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from requorum.cluster.lineage import Lineage
 from requorum.command import Command
 from requorum.hosts.systemd import Unit
 from requorum.recovery.undo import discard, retry, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.refusal import Refusal
+from requorum.run import facts
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone, left_behind, to_carry_on, to_roll_back
+from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.vault import Vault
 from runbook.retry import test_1_set_aside as retrying
 from runbook.rollback import test_rollback as rolling
 from runbook.rollback.conftest import Past
@@ -318,16 +322,45 @@ class TestDown:
         run, past = self.begun(tmp_path, Down(100, 100, 100))
         assert run.mark.phase is Phase.STARTED and past.loss is None
 
-    def test_a_save_that_was_made_before_is_the_last_word(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("arrived", [True, False])
+    def test_a_save_that_arrived_here_is_the_last_word_and_one_that_never_did_is_none(
+        self, tmp_path: Path, arrived: bool
+    ) -> None:
+        saved = "ef" * 32
+
         class Saved(Down):
             def answer(self, command: Command) -> tuple[int, str]:
                 path = f"{PLACE}/discarded.snap"
-                return (0, f"1:1 {path}\n") if command.argv[:2] == ("find", path) else super().answer(command)
+                return (0, f"{saved}  {path}\n") if command.argv == ("sha256sum", path) else super().answer(command)
 
         run, _ = self.begun(tmp_path, Saved(100, 100, 140), discard=True)
+        run.inventory = build.inventory(snapshot={"directory": str(tmp_path)})
         run.terms = replace(run.terms, mark=replace(run.mark, undone=Undone.SAVED))
+        vault = Vault(run.inventory, "discarded")
+        taken = "2026-01-02T00:00:00Z"
+        note = Manifest("lab", saved, 1, Lineage(TOKEN, 7), 0, 140, 2, "3.5.16", taken, "https://10.0.0.11:2379")
+        with vault.locked():
+            vault.part(taken).write_bytes(b"x")
+            kept = vault.keep(note if arrived else replace(note, sha256="00" * 32))
         found = discard.save_what_is_discarded(run)
-        assert found is not None and found.why.endswith("/discarded alone")
+        assert found is not None and (f"{kept} alone" in found.why) == arrived
+        assert arrived or "in its data alone" in found.why
+
+    @pytest.mark.parametrize("leads", [False, True])
+    def test_one_whose_units_run_without_quorum_is_moved_aside_and_one_with_quorum_never_unsaved(
+        self, tmp_path: Path, leads: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Members that start again and again, or without a leader: no save can be made of them, ever."""
+        run, past = self.begun(tmp_path, Down(100, 100, 140, up="123"), discard=True)
+        run.options = replace(run.options, timeout_scale=0.0)
+        run.begin(f"{self.STAGES}test_when_the_new_cluster_is_saved")
+        if leads:
+            monkeypatch.setattr(facts, "has_quorum", lambda *_: True)
+            with pytest.raises(rollback.RollbackError, match="no member answers"):
+                rolling.TestRollback().test_when_the_new_cluster_is_saved(run, past)
+            return
+        rolling.TestRollback().test_when_the_new_cluster_is_saved(run, past)
+        assert past.loss is not None and "in its data alone" in past.loss.why
 
     def test_a_retry_is_refused_with_the_same_ways_out(self, tmp_path: Path) -> None:
         run, hosts = planning(tmp_path, Down(100, 100, 140)), Down(100, 100, 140)
