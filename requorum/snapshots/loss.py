@@ -88,7 +88,13 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
             "acknowledged ones in 13 of 13 trials)"
         )
         return Loss(None, None, why, asks=True)
-    newest = salvaged.source.revision if salvaged.source else salvaged.on_disk
+    reached = (salvaged.source.revision if salvaged.source else None) or 0
+    newest = max(reached, salvaged.on_disk or 0) or None  # a disk that was given up may show more than was salvaged
+    if chosen.named and newest and not _is_of_the_salvage(chosen, salvaged):
+        why = (
+            f"{why_lost(chosen, salvaged)}; the named snapshot is not known to be of the cluster whose data disks hold"
+        )
+        return Loss(None, None, why, asks=True)  # revisions of two clusters do not compare
     if salvaged.anew and not salvaged.counted:
         newest = None  # how far the lost members were nobody can tell
     certain = None
@@ -96,9 +102,14 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
         certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
     if told > chosen.own_revision:
         certain = max(certain or 0, told - chosen.own_revision)  # of a later backup, which is not whole any more
-    why = f"{why_lost(chosen, salvaged)}; writes acknowledged after {chosen.taken} are not in the snapshot"
+    shown = f"; a disk shows revision {newest:,}" if newest and newest > reached else ""
+    why = f"{why_lost(chosen, salvaged)}{shown}; writes acknowledged after {chosen.taken} are not in the snapshot"
     empty = newest is None and not (salvaged.failed or salvaged.could_not or salvaged.anew)
     return Loss(certain, None, why, asks=bool(certain) or (certain is None and not empty))
+
+
+def _is_of_the_salvage(chosen: Candidate, salvaged: Salvaged) -> bool:
+    return bool(chosen.lineage and salvaged.lineage and chosen.lineage.agrees(salvaged.lineage))
 
 
 def _of_salvage(salvaged: Salvaged) -> Loss:

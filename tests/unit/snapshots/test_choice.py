@@ -459,6 +459,11 @@ def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) ->
 # -- what is lost ------------------------------------------------------------------------------------------------
 
 
+# The disk of etcd-2 shows more than was salvaged from etcd-1.
+GIVEN_UP = replace(salvaged(5), databases=(("etcd-1", 5), ("etcd-2", 9)), given_up=(("etcd-2", "--accept"),))
+UNKNOWN = replace(backup(99, named=ranking.BY_YOU), lineage=None)  # without a manifest
+
+
 @pytest.mark.parametrize(
     ("chosen", "outcome", "certain", "possible", "why"),
     [
@@ -473,6 +478,10 @@ def test_a_salvage_whose_own_hash_is_wrong_is_not_used(ends: str, good: bool) ->
         (backup(5, named=ranking.BY_YOU), salvaged(9), 4, None, "was named"),
         (backup(5), Salvaged(None, members=3), None, None, "no disk holds anything to salvage"),
         (backup(5), replace(torn(9 + BUMP), bumps=BUMP), 4, None, "torn"),
+        (backup(7), GIVEN_UP, 2, None, "ends at revision 5, before this snapshot; a disk shows revision 9"),
+        (backup(99, OTHER, named=ranking.BY_YOU), salvaged(9), None, None, "the named snapshot is not known to be"),
+        (backup(99, Lineage(), named=ranking.BY_YOU), torn(9), None, None, "the named snapshot is not known to be"),
+        (backup(99, OTHER, named=ranking.IN_INVENTORY), torn(9), None, None, "is not known to be"),
     ],
 )
 def test_the_loss_is_a_number_where_one_is_known(
@@ -500,6 +509,11 @@ def test_the_loss_is_a_number_where_one_is_known(
         (backup(5), torn(), True),
         (backup(5), replace(Salvaged(None, members=3), could_not=(("etcd-1", "torn"),)), True),
         (backup(5, named=ranking.BY_YOU), salvaged(9), True),
+        (backup(7), GIVEN_UP, True),
+        (backup(99, OTHER, named=ranking.BY_YOU), salvaged(9), True),
+        (UNKNOWN, salvaged(9), True),
+        (UNKNOWN, torn(9), True),
+        (UNKNOWN, Salvaged(None, members=3), False),
     ],
 )
 def test_a_loss_asks_for_a_word_where_the_run_may_not_go_on_by_itself(
