@@ -54,6 +54,16 @@ def too_small(settings: Iterable[tuple[str, str]], size: int) -> str | None:
     return f"a quota of {most:,} bytes for {size:,} bytes of data: etcd would take no write"
 
 
+def known_too_small(kept: Mapping[str, str], old: Mapping[str, MemberConfig], size: int) -> str | None:
+    """The same before anything is generated: by the quota that is kept, or where an old one above etcd's own is not.
+    Whatever else the new quota will be, only the generator knows."""
+    if QUOTA in kept:
+        return too_small(kept.items(), size)
+    dropped = [host for host, config in old.items() if (most := quota(config.settings)) is None or most > DEFAULT_QUOTA]
+    wrong = too_small((), size) if dropped else None
+    return f"{wrong}; the raised one of {', '.join(dropped)} is not kept" if wrong else None
+
+
 def for_copies(size: int) -> dict[str, str]:
     """What a drill's cluster needs: no quota where etcd's own is too small, since nobody knows what production has."""
     return {QUOTA: "-1"} if too_small((), size) else {}

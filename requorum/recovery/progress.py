@@ -74,12 +74,13 @@ class Progress:
             if f.data_bytes and f.member.host not in given_up
         }
 
-    def keep_settings(self, run: Run) -> None:
-        """What the inventory wants kept of the old configuration, wherever that is told."""
+    def keep_settings(self, run: Run) -> dict[str, MemberConfig]:
+        """What the inventory wants kept of the old configuration, wherever that is told; returns that, by host."""
         hosts = [member.host for member in run.terms.old_members]
         told = {disk.host: disk.config for disk in self.sources.disks if disk.installed}
         told |= {host: config for host, config in facts.old_configs(run, hosts).items() if config}
         self.settings = settings.kept(run.inventory.etcd.keep_settings, told)
+        return told
 
     def bump(self, run: Run) -> int:
         """By how much a restore raises revisions: etcd can, or cannot, on all new members."""

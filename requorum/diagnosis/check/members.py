@@ -91,10 +91,14 @@ def _gathering(seen: Seen) -> str:
 
 
 def judge_quota(seen: Seen, subject: str) -> Ruling:
-    """What the new cluster will have: the kept setting, else etcd's own; a generator may know better."""
+    """What the new cluster will have, as far as that is known without the generator."""
     size, kept = largest(seen), settings.kept(seen.terms.inventory.etcd.keep_settings, seen.configs)
-    wrong, most = settings.too_small(kept.items(), size), settings.quota(kept.items())
-    return ruled([wrong] if wrong else [], f"{'no quota' if most is None else f'{most:,}'}, {size:,} bytes of data")
+    if wrong := settings.known_too_small(kept, seen.configs, size):
+        return ruled([wrong], "")
+    if settings.QUOTA not in kept and settings.too_small((), size):
+        return told(f"{size:,} bytes of data, more than etcd's own quota: the generator must write a larger one")
+    most = settings.quota(kept.items())
+    return ruled([], f"{'no quota' if most is None else f'{most:,}'}, {size:,} bytes of data")
 
 
 # -- who it is ---------------------------------------------------------------------------------------------------

@@ -71,12 +71,14 @@ def every_server_number_is_present(run: Run) -> dict[str, MemberConfig]:
     return new
 
 
-def settings_are_kept(run: Run, configs: Mapping[str, MemberConfig], kept: Mapping[str, str], size: int) -> None:
-    """In what will be installed, with a quota that holds `size` bytes."""
+def settings_are_kept(run: Run, configs: Mapping[str, MemberConfig], kept: Mapping[str, str], size: int | None) -> None:
+    """In what will be installed, with a quota that holds `size` bytes; None where it is installed already."""
     lacking = {host: _lacking(config, kept) for host, config in configs.items()}
-    quotas = {host: settings.too_small(config.settings, size) for host, config in configs.items()}
     if kept:
         run.settle(f"{shown(kept)}, as kept", lacking, "run again: they are put into the archive again")
+    if size is None:
+        return
+    quotas = {host: settings.too_small(config.settings, size) for host, config in configs.items()}
     run.settle("its quota is larger than the data", quotas, settings.REMEDY)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcdctl, settings
-from requorum.cluster.etcd import Tools
+from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
@@ -168,10 +168,10 @@ def there_is_room(run: Run, size: int, copies: Mapping[str, int] = MappingProxyT
     )
 
 
-def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str]) -> None:
-    """As far as it can be told before anything is generated: by what is kept, else by etcd's own quota."""
-    wrong = settings.too_small(kept.items(), size)
-    claim = "the data is smaller than the quota that the new cluster will have, as far as that can be told"
+def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str], old: Mapping[str, MemberConfig]) -> None:
+    """As far as it is known before anything is generated; Step 2 proves it of what was. `old`: by host."""
+    wrong = settings.known_too_small(kept, old, size)
+    claim = "the data is smaller than the quota that the new cluster will have, as far as that is known"
     run.settle(claim, dict.fromkeys(run.terms.member_hosts, wrong), settings.REMEDY)
 
 

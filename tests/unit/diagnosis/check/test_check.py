@@ -213,13 +213,18 @@ def test_what_is_wrong_is_found_on_its_host_with_a_remedy(
     assert finding.remedy and "{" not in finding.remedy + finding.expected
 
 
-def test_data_over_the_quota_of_a_new_cluster_is_found_unless_it_is_kept_or_named() -> None:
+def test_data_over_the_quota_of_a_new_cluster_is_found_unless_it_is_kept_or_nobody_knows_it() -> None:
     large: tuple[str, str, Answer] = ("etcd-1", "stat -c %s", (0, "3000000000\n"))
-    finding = World(says=[large]).findings()[CLUSTER, "quota"]
+    raised = {"etcd-1": build.config(1, settings=(("quota-backend-bytes", "8589934592"),))}
+    finding = World(says=[large], seen={"configs": raised}).findings()[CLUSTER, "quota"]
     assert (finding.verdict, finding.found[:28]) == ("fails", "a quota of 2,147,483,648 byt")
     assert "etcd.keep_settings: [quota-backend-bytes]" in finding.remedy
-    named = build.inventory(etcd={"keep_settings": ["quota-backend-bytes=-1"]})
-    assert World(build.terms(of=named), says=[large]).findings()[CLUSTER, "quota"].verdict == "holds"
+    for word, verdict in (("", "holds"), ("=-1", "holds"), ("=2147483648", "fails")):
+        named = build.inventory(etcd={"keep_settings": [f"quota-backend-bytes{word}"]})
+        world = World(build.terms(of=named), says=[large], seen={"configs": raised})
+        assert world.findings()[CLUSTER, "quota"].verdict == verdict
+    finding = World(says=[large]).findings()[CLUSTER, "quota"]
+    assert finding.verdict == "told" and "the generator must write a larger one" in finding.found
 
 
 def test_all_that_is_wrong_is_found_at_once() -> None:

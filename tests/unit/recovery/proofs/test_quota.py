@@ -7,11 +7,14 @@ from typing import cast
 
 import pytest
 
+from requorum.cluster import quorum
+from requorum.cluster.etcd import MemberConfig
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import configuration, machines
 from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots.sources import Sources
+from runbook import test_step_0_snapshot, test_step_2_generate
 from tests.unit import build
 
 GIB = 1 << 30
@@ -31,14 +34,47 @@ class Settled:
         self.remedy = remedy
 
 
-def test_data_over_the_quota_stops_in_step_0_with_the_remedy() -> None:
+RAISED = {"etcd-1": build.config(1), "etcd-2": build.config(2, settings=EIGHT)}
+ENDLESS = {"etcd-2": build.config(2, settings=(("quota-backend-bytes", "-1"),))}
+OVER = "a quota of 2,147,483,648 bytes for 3,221,225,472"
+
+
+@pytest.mark.parametrize(
+    ("size", "kept", "old", "wrong"),
+    [
+        (3 * GIB, {}, RAISED, f"{OVER} bytes of data: etcd would take no write; the raised one of etcd-2 is not kept"),
+        (3 * GIB, {}, ENDLESS, OVER),
+        (GIB, {}, RAISED, None),
+        (3 * GIB, dict(EIGHT), RAISED, None),
+        (3 * GIB, {"quota-backend-bytes": str(2 * GIB)}, {}, OVER),
+        (3 * GIB, {}, {"etcd-1": build.config(1)}, None),  # the generator may write one
+        (3 * GIB, {}, {}, None),  # all machines were installed anew
+    ],
+)
+def test_a_quota_that_is_known_to_be_too_small_stops_in_step_0_with_the_remedy(
+    size: int, kept: dict[str, str], old: dict[str, MemberConfig], wrong: str | None
+) -> None:
     run = Settled()
-    machines.data_fits_its_quota(cast(Run, run), 3 * GIB, {})
+    machines.data_fits_its_quota(cast(Run, run), size, kept, old)
     (outcomes,) = run.found.values()
-    assert all("2,147,483,648 bytes for 3,221,225,472" in (found or "") for found in outcomes.values())
-    assert "etcd.keep_settings: [quota-backend-bytes]" in run.remedy
-    machines.data_fits_its_quota(cast(Run, run), 3 * GIB, dict(EIGHT))
-    assert set(next(iter(run.found.values())).values()) == {None}
+    assert len(outcomes) == 3 and "etcd.keep_settings: [quota-backend-bytes]" in run.remedy
+    assert all((found or "").startswith(wrong or "") and bool(found) == bool(wrong) for found in outcomes.values())
+
+
+def test_a_run_whose_configuration_is_installed_is_not_stopped_for_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, progress = Settled(), Progress()
+    monkeypatch.setattr(machines, "there_is_room", lambda *_: None)
+    monkeypatch.setattr(facts, "old_configs", lambda *_: RAISED)
+    monkeypatch.setattr(Progress, "bytes", 3 * GIB)
+    monkeypatch.setattr(Progress, "copies", lambda *_: {})
+    new = {"etcd-1": build.config(1)}
+    monkeypatch.setattr(configuration, "every_server_number_is_present", lambda run: new)
+    for verdict, stops in ((None, False), (quorum.Verdict(quorum.Kind.LOST, ()), True)):
+        run.found.clear()
+        progress.verdict = verdict
+        test_step_0_snapshot.TestStep0Snapshot().test_given_there_is_room(cast(Run, run), progress)
+        test_step_2_generate.TestStep2Generate().test_then_every_server_number_is_present(cast(Run, run), progress)
+        assert [any(outcomes.values()) for outcomes in run.found.values()] == [True, True] * stops
 
 
 @pytest.mark.parametrize(
@@ -65,5 +101,5 @@ def test_what_is_kept_is_read_from_files_and_from_what_units_say(monkeypatch: py
     earlier = SimpleNamespace(host="etcd-3", installed=False, config=build.config(3, settings=((*EIGHT[0][:1], "1"),)))
     monkeypatch.setattr(facts, "old_configs", lambda run, hosts: {"etcd-1": build.config(1), "etcd-2": None})
     progress = Progress(cast(Sources, SimpleNamespace(disks=(by_flags, earlier))))
-    progress.keep_settings(cast(Run, run))
+    assert set(progress.keep_settings(cast(Run, run))) == {"etcd-1", "etcd-2"}
     assert progress.settings == dict(EIGHT)
