@@ -66,6 +66,7 @@ class Desk:
             "runbook",
             f"--hosts={self.place}/lab.yaml",
             "--confirm=lab",
+            "--timeout-scale=4",  # the first is held at a question for as long as the second takes to be refused
             f"--evidence={self.place}/evidence",
         )
         run = subprocess.Popen(
