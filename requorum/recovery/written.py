@@ -65,6 +65,20 @@ def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -
     return decide(began, held, _backups(run, terms))
 
 
+def who_wrote_since(run: Run) -> Wrote | None:
+    """The same right before its etcd is stopped, once Deephaven is off: only where it has quorum did anybody write."""
+    units, installed = facts.units(run, run.terms.member_hosts), facts.old_configs(run, run.terms.member_hosts)
+    up = [host for host, config in installed.items() if is_new(run.terms, config) and units[host].running]
+    (began,) = run.ask({"began": beginning.ask(run.terms)}).values()
+    if run.mark.phase >= Phase.POWERING_ON or began is None or 2 * len(up) <= len(installed):
+        return None
+    try:
+        (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
+    except EtcdError:
+        return None
+    return since(run, run.terms, began, now)
+
+
 def decide(
     began: Beginning | None, held: Mapping[str, int | str | None], backups: Sequence[Manifest] = ()
 ) -> Wrote | None:

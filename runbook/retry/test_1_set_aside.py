@@ -54,7 +54,11 @@ class TestRetry:
         state.no_command_is_left(run)
 
     def test_when_the_new_etcd_is_stopped(self, run: Run) -> None:
-        """On every member."""
+        """On every member, once Deephaven is proven off and nobody has written meanwhile."""
+        machines.no_deephaven_process_runs(run)
+        wrote = written.who_wrote_since(run)
+        if wrote:
+            raise retry.written(run.mark, wrote, run.options.hosts)
         run.do(retry.stop_etcd(run.terms, facts.units(run, run.terms.member_hosts)))
 
     def test_then_no_etcd_runs(self, run: Run) -> None:

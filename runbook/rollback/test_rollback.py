@@ -72,12 +72,18 @@ class TestRollback:
         state.no_command_is_left(run)
 
     def test_when_deephaven_is_turned_off(self, run: Run, past: Past) -> None:
-        """So that nobody writes into a cluster that is taken away; not where no host has changed."""
+        """So that nobody writes into a cluster that is taken away; not where no host has changed. Who did until then is
+        looked at once more."""
         found = state.differences(run, past.records)
         hosts = [host for host in run.terms.deephaven_hosts if host in past.hosts]
         run.do(rollback.turn_deephaven_off(run.terms, found, hosts))
         if any(found.values()):
             machines.no_deephaven_process_runs(run, hosts)
+            wrote = written.who_wrote_since(run)
+            if wrote:
+                run.terms = replace(run.terms, mark=replace(run.mark, phase=Phase.POWERING_ON))
+                if not run.options.discard:
+                    raise rollback.written_meanwhile(run.mark, wrote, run.options.hosts)
 
     def test_when_the_new_cluster_is_saved(self, run: Run, past: Past) -> None:
         """Only past the point of no return: by the vendor's etcdctl, proven whole, kept there and on this machine."""

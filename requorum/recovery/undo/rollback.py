@@ -71,6 +71,12 @@ def ways_out(mark: Marker, wrote: Wrote, hosts: str) -> str:
     )
 
 
+def written_meanwhile(mark: Marker, wrote: Wrote, hosts: str) -> RollbackError:
+    """Since this rollback had begun."""
+    remedy = f"to save it and go back: {mark.rollback(hosts)}"
+    return RollbackError(f"run {mark.run} of {mark.by}", f"its cluster {wrote}. Deephaven is off now", remedy)
+
+
 def too_many_left(terms: Terms, mark: Marker, hosts: Sequence[str]) -> RollbackError | None:
     """Why a run cannot be rolled back on machines that were gone meanwhile: together they may have taken writes."""
     members = [host for host in terms.member_hosts if host in hosts]
@@ -229,9 +235,9 @@ def runs_the_new_cluster(
 
 
 def loss(kept: str | None) -> Loss:
-    """What going back loses. `kept`: where the discarded cluster was saved; None before the point of no return."""
+    """What going back loses. `kept`: where the discarded cluster was saved; None where nobody was seen to write."""
     if kept is None:
-        return Loss(0, 0, "Deephaven was off from the run's beginning until its rollback, so nothing was written")
+        return Loss(0, 0, "the new cluster was looked at: nobody but the run itself had written into it")
     return Loss(None, None, f"what was written since Deephaven was turned on is in {kept} alone")
 
 

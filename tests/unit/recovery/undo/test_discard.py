@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from requorum.command import Command
 from requorum.recovery import trial, written
 from requorum.recovery.trial import Trial
-from requorum.recovery.undo import retry, rollback
+from requorum.recovery.undo import retry, rollback, state
+from requorum.recovery.undo.baseline import Difference
 from requorum.recovery.written import Wrote
 from requorum.run import marker
 from requorum.run.marker import Phase
@@ -114,6 +116,36 @@ def test_a_rollback_of_a_cluster_that_was_written_to_needs_the_operators_word_an
     word.begin("runbook/rollback/test_rollback.py::TestRollback::test_given_a_run_may_be_rolled_back")
     rolling.TestRollback().test_given_a_run_may_be_rolled_back(word, Past())
     assert word.mark.phase is Phase.POWERING_ON, "so that it is saved first"
+
+
+def test_who_wrote_after_the_first_look_is_seen_before_etcd_is_stopped(tmp_path: Path) -> None:
+    """Until Deephaven is off, or where a retry finds it off only later, somebody may write between."""
+    hosts = Running(RESTORED)
+    run = planning(tmp_path, hosts)
+    run.begin("runbook/retry/test_1_set_aside.py::TestRetry::test_given_a_run_got_to_step_4")
+    retrying.TestRetry().test_given_a_run_got_to_step_4(run)
+    hosts.now = WRITTEN
+    run.begin("runbook/retry/test_1_set_aside.py::TestRetry::test_when_the_new_etcd_is_stopped")
+    with pytest.raises(retry.RetryError, match="'/main/config/new' was written"):
+        retrying.TestRetry().test_when_the_new_etcd_is_stopped(run)
+    assert run.stages[-1].commands() == [], "nothing was stopped"
+
+
+@pytest.mark.parametrize("word", [False, True])
+def test_a_rollback_looks_again_once_deephaven_is_off(
+    tmp_path: Path, word: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts, stage = Running(RESTORED), "runbook/rollback/test_rollback.py::TestRollback::"
+    run, past = planning(tmp_path, hosts, discard=word), Past()
+    run.begin(f"{stage}test_given_a_run_may_be_rolled_back")
+    rolling.TestRollback().test_given_a_run_may_be_rolled_back(run, past)
+    assert run.mark.phase < Phase.POWERING_ON
+    monkeypatch.setattr(state, "differences", lambda *_: {"etcd-1": Difference(("/etc/etcd/dh/new",), ())})
+    hosts.now = WRITTEN
+    run.begin(f"{stage}test_when_deephaven_is_turned_off")
+    with contextlib.nullcontext() if word else pytest.raises(rollback.RollbackError, match="Deephaven is off now"):
+        rolling.TestRollback().test_when_deephaven_is_turned_off(run, past)
+    assert run.mark.phase == Phase.POWERING_ON, "so that it is saved first"
 
 
 def test_a_retry_of_it_is_refused_and_a_clean_one_is_not(tmp_path: Path) -> None:
