@@ -64,12 +64,15 @@ def alive(mark: Marker, births: Mapping[str, Birth]) -> Birth:
     return replace(born, phase=Phase.DONE)
 
 
-def close(run: Run) -> None:
-    """Marks the run as done on every host, and its cluster as one that lives."""
+def close(run: Run, revision: int | None = None) -> None:
+    """Marks the run as done on every host, and its cluster as one that lives. `revision`: of its data."""
     cluster = run.inventory.cluster
     told = run.ask({host: history.ask_births(host, cluster) for host in run.terms.everyone})
     births = held.births(told, run.terms.configuration_server)
-    run.advance(replace(run.mark, phase=Phase.DONE), alive(run.mark, births))
+    born = alive(run.mark, births)
+    if revision is not None:
+        born = history.as_it_is(born, revision, run.inventory.etcd.revision_bump)
+    run.advance(replace(run.mark, phase=Phase.DONE), born)
 
 
 def every_host_knows_it(run: Run) -> None:

@@ -29,12 +29,14 @@ from requorum.snapshots.movement import Keys
 class Wrote:
     """`words`: what shows it. `seen` is false where it only counts as written, since nobody can tell. `runs`: the
     cluster has quorum. `beyond`: by how many revisions at least its data is further on; None where that is not known.
+    `others`: the revision of data that somebody else restored.
     """
 
     words: str
     runs: bool = False
     seen: bool = True
     beyond: int | None = None
+    others: int | None = None
 
     def __str__(self) -> str:
         """Of its cluster."""
@@ -94,7 +96,7 @@ def decide(
     told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups}}
     for name, revision in told.items():
         if others := began.restored_by_others(revision):
-            return Wrote(f"{name} is {others}")
+            return Wrote(f"{name} is {others}", others=revision)
     furthest = max(told, key=lambda name: told[name], default="")
     if furthest and told[furthest] > began.own:
         words = f"{furthest} is at revision {told[furthest]:,}, and what the run itself wrote ends at {began.own:,}"
@@ -185,7 +187,9 @@ def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived) -> dic
         wrote = who_wrote(run, replace(run.terms, mark=mark), run.terms.etcd_hosts)
         if wrote is not None and wrote.seen:
             run.note(f"run {birth.run} was never closed, but its cluster {wrote}; it counts as the one that lived")
-            found[token] = replace(birth, phase=Phase.POWERING_ON)
+            bump = run.inventory.etcd.revision_bump
+            born = birth if wrote.others is None else history.as_it_is(birth, wrote.others, bump)
+            found[token] = replace(born, phase=Phase.POWERING_ON)
     return found
 
 
@@ -228,7 +232,7 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
     """
     own = probes.written(terms).encode()
     if others := began.restored_by_others(now.revision):
-        return Wrote(f"it is {others}", runs=True)
+        return Wrote(f"it is {others}", runs=True, others=now.revision)
     if began.proven is not None:
         found, left = movement.written(began.proven.reached, now, own), movement.unleased(now, own)
         if not found and left < began.proven.unleased:

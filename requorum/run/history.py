@@ -107,6 +107,12 @@ class Birth:
         return self.phase >= Phase.POWERING_ON
 
 
+def as_it_is(birth: Birth, revision: int, bump: int) -> Birth:
+    """As its data, at `revision`, tells: a revision below all bumps lacks this run's, since people restored the data
+    themselves; with that subtracted all the same it would be behind whatever was lost before."""
+    return replace(birth, bumps=max(birth.bumps - bump, 0)) if revision < birth.bumps else birth
+
+
 def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
     """Notes the birth in the run's own directory, in one step; it stays there when the run is long over."""
     final = f"{marker.directory(cluster, birth.run)}/birth.json"

@@ -177,13 +177,15 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
         run.note(f"the cluster's token stays unknown: {refusal.where} {refusal.what}")
     asked = dict.fromkeys([terms.configuration_server, *(hosts if token else [])])
     told = run.ask({host: history.ask_births(host, inventory.cluster) for host in asked})
-    births = history.furthest(chain.from_iterable(told.values()))
+    born = history.furthest(chain.from_iterable(told.values())).get(token or "")
+    bump = inventory.etcd.revision_bump
+    bumps = history.as_it_is(born, saved.revision, bump).bumps if born else 0
     return Manifest(
         cluster=inventory.cluster,
         sha256=saved.sha256,
         bytes=saved.bytes,
         lineage=Lineage(token, member.cluster_id),
-        bumps=births[token].bumps if token in births else 0,
+        bumps=bumps,
         revision=saved.revision,
         keys=saved.keys,
         etcd=member.version,

@@ -67,10 +67,10 @@ class TestClose:
         cluster.deephaven_is_up(run)
         cluster.deephaven_talks_to_etcd(run, run.terms.deephaven_hosts)
 
-    def test_when_the_run_is_closed(self, run: Run) -> None:
+    def test_when_the_run_is_closed(self, run: Run, progress: Progress) -> None:
         """Scratch with copies of secrets is removed; the mark says done, and the cluster's record that it lives."""
         run.do(plan.tidy(run.terms))
-        close.close(run)
+        close.close(run, min((status.revision for status in progress.status), default=None))
 
     def test_then_every_host_knows_it(self, run: Run) -> None:
         """So that the next loss is a run of its own, whichever of them is left by then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,21 @@ def test_what_is_written_ends_the_run_and_makes_its_cluster_live(tmp_path: Path,
     assert history.first_backup(NEXT, one.kept, one.undone, one.births) is None
     lined = [c.line() for stage in run.stages for c in stage.commands()]
     assert sudoers.unlisted(run.inventory, [*lined, *(command.line() for command in hosts.asked)]) == []
+
+
+@pytest.mark.parametrize(("revision", "bumps"), [(5_000, 0), (1_000_005_000, BORN.bumps), (None, BORN.bumps)])
+def test_data_that_people_restored_without_a_bump_is_not_told_as_bumped(
+    tmp_path: Path, revision: int | None, bumps: int
+) -> None:
+    """Its revisions without the bump would be below nothing, and every older backup further on."""
+    run = planning(tmp_path, ByHand(stopped()))
+    run.begin("runbook/close/test_close.py::TestClose::test_when_the_run_is_closed")
+    run.carry_on(stopped(), "closing")
+    close.close(run, revision)
+    told = [text for text in build.stdins(run.stages[-1].commands()) if b"bumps" in text]
+    assert {build.understood(history.ask_births("etcd-1", "lab"), text.decode()) for text in told} == {
+        (replace(BORN, phase=Phase.DONE, bumps=bumps),)
+    }
 
 
 def test_a_cluster_whose_birth_no_host_remembers_lives_too() -> None:

@@ -85,7 +85,8 @@ def test_what_is_behind_the_runs_beginning_was_restored_by_somebody_else(tmp_pat
     """A plain `snapshot restore` does not bump."""
     run = carried_on(tmp_path, Running(RESTORED))
     said = written.since(run, run.terms, Beginning(100, proven), replace(as_bytes(RESTORED), revision=60))
-    assert said == Wrote("it is at revision 60, and the run's own data begins at 100: others restored it", runs=True)
+    words = "it is at revision 60, and the run's own data begins at 100: others restored it"
+    assert said == Wrote(words, runs=True, others=60)
 
 
 # -- the note ----------------------------------------------------------------------------------------------------
@@ -466,6 +467,15 @@ def test_what_was_rolled_back_lives_no_more(tmp_path: Path) -> None:
     undone: dict[str, Marker | None] = {"etcd-1": replace(MARK, undone=Undone.BEGUN), "etcd-2": MARK}
     assert written.living(run, undone, Outlived()) == {}
     assert written.living(run, {}, Outlived()) == {build.TOKEN: LIVED}, "its mark was moved away"
+
+
+def test_one_that_others_restored_lacks_the_bump_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all of it would be behind what was lost before."""
+    monkeypatch.setattr("tests.unit.recovery.test_written.BORN", replace(BORN, bumps=1_000_000_050))
+    _, progress = step_0(tmp_path, Down(60, 60, 60))
+    assert progress.sources.living[build.TOKEN].bumps == 50
+    _, bumped = step_0(tmp_path / "bumped", Down(1_000_000_140, 1_000_000_140, 1_000_000_140))
+    assert bumped.sources.living[build.TOKEN].bumps == 1_000_000_050
 
 
 def test_its_disks_count_as_the_lost_clusters(tmp_path: Path) -> None:
