@@ -93,7 +93,7 @@ def decide(
     if began is None:
         return Wrote("nobody knows any more at which revision it began", seen=False)
     shown = {f"the database of {host}": found for host, found in held.items() if isinstance(found, int)}
-    told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups}}
+    told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups if not note.alone}}
     for name, revision in told.items():
         if others := began.restored_by_others(revision):
             return Wrote(f"{name} is {others}", others=revision)

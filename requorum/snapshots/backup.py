@@ -30,8 +30,10 @@ from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew, beginning, bolt, files, manifest, movement, on_host, processes, snapshot
 from requorum.snapshots.anew import Anew
+from requorum.snapshots.beginning import Beginning
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.movement import Keys
 from requorum.snapshots.on_host import Origin, Unread
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError, Source
 from requorum.snapshots.sources import Sources
@@ -344,14 +346,27 @@ def note_whether_it_lives(run: Run, tonight: Tonight) -> None:
     except EtcdError as error:
         run.note(f"run {terms.mark.run} was never closed; whether its cluster lives is not known tonight: {error.what}")
         return
-    found = began.restored_by_others(now.revision)
-    found = found or movement.written(began.own, now, beginning.probed(terms))
-    if found:
+    own = beginning.probed(terms)
+    found = began.restored_by_others(now.revision) or movement.written(began.own, now, own)
+    if not found:
+        tonight.note = replace(tonight.kept, alone=_is_alone(run, began, now, own))
+    else:
         tonight.note = replace(tonight.kept, lived=True)
         run.last_words.append(
             f"Run {terms.mark.run} was never closed, but its cluster lives ({found}): this backup says so, and what is "
             f"lost from now on is a run of its own. To close it whole: pytest runbook/close --hosts={run.options.hosts}"
         )
+
+
+def _is_alone(run: Run, began: Beginning, now: Keys, own: bytes) -> bool:
+    """Whether nothing newer is there because nobody wrote: no key without a lease was deleted either."""
+    if began.proven is not None:
+        return movement.unleased(now, own) >= began.proven.unleased
+    try:
+        (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
+    except EtcdError:
+        return False  # compacted
+    return movement.changed(began.revision, before, now, own) is None
 
 
 def it_is_no_other_history(run: Run, tonight: Tonight) -> None:

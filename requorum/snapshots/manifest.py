@@ -31,8 +31,8 @@ class Manifest:
     many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one.
     `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
     how many such ones the operator's word had made the lineage's own by then. `lived`: it is of a cluster whose run was
-    never closed, and somebody else had written into it. `authentication`: whether it was on; None where it is not told,
-    as in older manifests."""
+    never closed, and somebody else had written into it; `alone`: of such a one, and nobody had. `authentication`:
+    whether it was on; None where it is not told, as in older manifests."""
 
     cluster: str
     sha256: str
@@ -49,6 +49,7 @@ class Manifest:
     history: int = 0
     another: bool = False
     lived: bool = False
+    alone: bool = False
     authentication: bool | None = None
 
     def text(self) -> str:
@@ -82,7 +83,7 @@ def read(snapshot: Path) -> Manifest | None:
             raise ValueError(f"taken {data['taken']}, without a time zone")
         if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")) or (
             type(data.get("history", 0)) is not int
-            or any(type(data.get(name, False)) is not bool for name in ("another", "lived"))
+            or any(type(data.get(name, False)) is not bool for name in ("another", "lived", "alone"))
             or data.get("authentication") not in (None, True, False)
         ):
             raise ValueError("a number that is none")

@@ -429,6 +429,7 @@ def test_a_run_whose_cluster_lived_and_is_lost_is_not_carried_on(
         (Down(100, 100, 100), None),
         (Down("bad page", None, None), factory(100, build.TOKEN)),  # what nobody can tell is as it was: its steps ask
         (Down(None, None, None), replace(factory(130, build.TOKEN), another=True)),
+        (Down(None, None, None), replace(factory(130, build.TOKEN), alone=True)),  # leases that ran out by themselves
         (Down(None, None, None), factory(130, "old")),
     ],
 )

@@ -23,7 +23,7 @@ from requorum.snapshots.vault import Vault
 from requorum.troubleshoot import sudoers
 from runbook.backup import test_backup as stages
 from tests.unit import build
-from tests.unit.recovery.undo.test_discard import MARK, PROBE, RESTORED, WRITTEN, Rows, Running
+from tests.unit.recovery.undo.test_discard import LEASE_RAN_OUT, MARK, PROBE, RESTORED, WRITTEN, Rows, Running
 from tests.unit.run.test_dryrun import planning
 
 SPELT = {"etcdctl": "/opt/vendor/ctl --as {admin_user} etcd"}
@@ -114,10 +114,30 @@ def test_a_backup_says_of_a_cluster_that_people_finished_that_it_lives(
     run = planning(tmp_path, hosts, build.inventory(snapshot={"directory": str(tmp_path)}))
     tonight = Tonight(Vault(run.inventory), note=of)
     backup.note_whether_it_lives(run, tonight)
-    assert tonight.kept == replace(of, lived=lived)
+    assert replace(tonight.kept, alone=False) == replace(of, lived=lived)
     assert said in "".join([*run.notes, *run.last_words])
     assert sudoers.unlisted(run.inventory, [command.line() for command in hosts.asked]) == []
     assert {command.host for command in hosts.asked} <= {"infra-1"}, "no other host is needed for a backup"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "alone"),
+    [
+        (Unclosed(RESTORED), True),
+        (Unclosed(LEASE_RAN_OUT), True),
+        (Unclosed(RESTORED, proven=True), True),
+        (Unclosed(WRITTEN), False),
+        (Unclosed({"/presence/b": (50, 9)}), False),  # what was deleted is no newer key
+        (Unclosed({"/presence/b": (50, 9)}, proven=True), False),
+        (Unclosed(RESTORED, replace(BORN, phase=Phase.DONE)), False),
+        (Unclosed(RESTORED, noted=False), False),
+    ],
+)
+def test_it_says_of_one_that_only_leases_moved_that_nobody_wrote(tmp_path: Path, hosts: Unclosed, alone: bool) -> None:
+    run = planning(tmp_path, hosts, build.inventory(snapshot={"directory": str(tmp_path)}))
+    tonight = Tonight(Vault(run.inventory), note=NOTE)
+    backup.note_whether_it_lives(run, tonight)
+    assert tonight.kept.alone == alone
 
 
 def test_it_is_read_from_the_manifest_again_and_is_nothing_but_yes_or_no(tmp_path: Path) -> None:
