@@ -95,7 +95,7 @@ def decide(
     shown = {f"the database of {host}": found for host, found in held.items() if isinstance(found, int)}
     told = {**shown, **{f"its backup of {note.taken}": note.revision for note in backups if not note.alone}}
     for name, revision in told.items():
-        if others := began.restored_by_others(revision):
+        if began.bumped and (others := began.restored_by_others(revision)):
             return Wrote(f"{name} is {others}", others=revision)
     furthest = max(told, key=lambda name: told[name], default="")
     if furthest and told[furthest] > began.own:

@@ -30,10 +30,12 @@ class Proven:
 
 @dataclass(frozen=True)
 class Beginning:
-    """`revision`: of the restored data, bumped. `proven`: None where Step 5 did not get so far."""
+    """`revision`: of the restored data, bumped. `proven`: None where Step 5 did not get so far. `bumped`: by the run,
+    so that its own database ends at `revision` at least; else one whose last entries are compacted ends before it."""
 
     revision: int
     proven: Proven | None = None
+    bumped: bool = False
 
     @property
     def own(self) -> int:
@@ -91,7 +93,9 @@ def ask(terms: Terms) -> Question[Beginning | None]:
     def read(trial: Result, noted: Result) -> Beginning | None:
         found = _read(noted.stdout, terms.mark.snapshot) if terms.mark.phase >= Phase.STARTED else None
         revision = _revision(trial.stdout, terms.mark.snapshot) or (found.revision if found else None)
-        return None if revision is None else Beginning(revision, found)
+        return (
+            None if revision is None else Beginning(revision, found, 0 < terms.inventory.etcd.revision_bump < revision)
+        )
 
     return Question((tried, proven), read)
 
