@@ -17,7 +17,7 @@ PERSIST = 100
 # sshd turns connections away at random from the tenth that has not logged in (MaxStartups 10:30:100), and a bastion
 # counts those to all hosts behind it. So few are opened at once, and one at a time where some were turned away.
 AT_ONCE = 8
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+PAUSES = (1.0, 2.0, 4.0)
 TURNED_AWAY = "turned the connection away"
 _TURNS_AWAY = re.compile(
     r"(kex|ssh)_exchange_identification|Connection closed by|Connection reset by|Exceeded MaxStartups|"
@@ -44,15 +44,18 @@ class Doorkeeper:
     def __init__(self, mark: str, seconds: float, wait: Callable[[float], bool]) -> None:
         self._mark, self._seconds, self._wait = mark, seconds, wait
         self._first, self._again = threading.Semaphore(AT_ONCE), threading.Semaphore(1)
+        self._given_up: set[tuple[str, ...]] = set()  # who turned all tries away: waited for once, not at each question
 
     def greet(self, prefix: Sequence[str]) -> Login | NoLogin:
         with self._first:
             met = _greet(prefix, self._mark, self._seconds)
-        for pause in PAUSES:
+        for pause in () if tuple(prefix) in self._given_up else PAUSES:
             if not isinstance(met, NoLogin) or met.kind != "turned away" or self._wait(pause):
                 break
             with self._again:
                 met = _greet(prefix, self._mark, self._seconds)
+        away = isinstance(met, NoLogin) and met.kind == "turned away"
+        (self._given_up.add if away else self._given_up.discard)(tuple(prefix))
         return met
 
 

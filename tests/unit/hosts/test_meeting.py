@@ -91,6 +91,15 @@ def test_a_machine_that_is_off_is_not_waited_for(bastion: pytest.MonkeyPatch, tm
     assert (tmp_path / "room" / "tries.etcd-2.invalid").read_text() == "1\n"
 
 
+def test_one_that_turned_all_tries_away_is_waited_for_once(bastion: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bastion.setenv("TIMES", "99")
+    bastion.setenv("WORDS", AWAY)
+    with fleet_of(tmp_path) as fleet:
+        for _ in range(3):
+            assert isinstance(asked(fleet)["etcd-2"], Unreachable)
+    assert (tmp_path / "room" / "tries.etcd-2.invalid").read_text() == "5\n", "three, then one each"
+
+
 def test_a_proxy_that_ends_without_a_word_reached_nobody_and_is_not_waited_for(
     bastion: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
