@@ -38,10 +38,10 @@ def assert_it_was_run(plan: Plan, evidence: Path) -> None:
     planned: dict[str, list[str]] = {}
     ran: dict[str, list[str]] = {}
     for row in plan.rows:
-        if (row["changes"] or " logger " in row["line"]) and not _is_streamed(row):
+        if (row["changes"] or " logger -t " in row["line"]) and not _is_streamed(row):
             planned.setdefault(row["host"], []).append(row["line"])
     for record in records:
-        if record["kind"] == "command" and (record["changes"] or " logger " in record["argv"]):
+        if record["kind"] == "command" and (record["changes"] or " logger -t " in record["argv"]):
             ran.setdefault(record["host"], []).append(record["argv"])
     bound: dict[str, str] = {}
     found = differences(planned, ran, bound)
