@@ -238,7 +238,7 @@ def loss(kept: str | None) -> Loss:
     """What going back loses. `kept`: where the discarded cluster was saved; None where nobody was seen to write."""
     if kept is None:
         return Loss(0, 0, "the new cluster was looked at: nobody but the run itself had written into it")
-    return Loss(None, None, f"what was written since Deephaven was turned on is in {kept} alone")
+    return Loss(None, None, f"what was written into the new cluster is in {kept} alone")
 
 
 def loss_aside(terms: Terms, beyond: int | None) -> Loss:
