@@ -11,6 +11,7 @@ import math
 SHORT = 60
 LONG = 900  # the vendor's tools, a unit that stops
 HUGE = 7200  # whatever reads or writes the whole database
+RESTORE = HUGE  # one restore, in Step 4 and on trial
 
 LINE_RATE = 1_250_000  # bytes a second: a thin line, 10 Mbit/s
 DISK_RATE = 10_000_000  # bytes a second: a slow disk that others use too

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from requorum import yaml_text
 from requorum.command import Command, Result, act, act_long, look, stop_all
-from requorum.deadlines import HUGE, LONG, wait
+from requorum.deadlines import LONG, RESTORE, wait
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.question import NAME, PATH, Question, checked, in_time, is_foreseen, plain
 from requorum.hosts.systemd import ExecStart, Unit, filled, flags
@@ -417,8 +417,6 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
 
 # -- restoring ---------------------------------------------------------------------------------------------------
 
-RESTORE_SECONDS = HUGE  # the deadline of one restore, in Step 4 and on trial
-
 
 def restore(
     host: str,
@@ -457,7 +455,7 @@ def restore(
             f"--data-dir={part}",
             *flags,
             why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""),
-            deadline=RESTORE_SECONDS,
+            deadline=RESTORE,
         ),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
