@@ -55,6 +55,7 @@ def test_a_run_that_is_killed_once_in_every_step_is_carried_on_each_time(rehears
     assert leftovers(rehearsal.nodes) == []
 
 
+@pytest.mark.matrix  # more than three minutes; a kill in every step stays
 def test_a_run_whose_ssh_is_cut_in_every_step_stops_clearly_and_is_carried_on(rehearsal: Rehearsal) -> None:
     rehearsal.lose("wipe")
     inventory, runs = rehearsal.inventory(), []

@@ -97,7 +97,7 @@ def test_what_hangs_is_ended_at_the_deadline(source: Path, stuck: str) -> None:
 @pytest.mark.parametrize("stuck", ["source", "sink"])
 def test_what_stands_still_is_ended_long_before_its_deadline(tmp_path: Path, stuck: str) -> None:
     (tmp_path / "large").write_bytes(b"x" * (1 << 20))
-    reader = ("sh", "-c", "echo begun; sleep 60") if stuck == "source" else tmp_path / "large"
+    reader = ("sh", "-c", "echo begun; exec sleep 60") if stuck == "source" else tmp_path / "large"
     with pytest.raises(StreamError) as error:
         fan_out(reader, {"a": ("cat",) if stuck == "source" else ("sleep", "60")}, 60, 0.3)
     assert (error.value.what, error.value.late) == ("stood still for 0.3 s", True)

@@ -339,6 +339,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup above us keeps it ignored
         )
         poll.until((inventory.parent / "connected").exists, seconds=60, what="a host is asked")
         process.send_signal(number)
