@@ -131,6 +131,22 @@ def test_who_wrote_after_the_first_look_is_seen_before_etcd_is_stopped(tmp_path:
     assert run.stages[-1].commands() == [], "nothing was stopped"
 
 
+class Mute(Running):
+    """Its keys cannot be asked any more, and its members tell a revision far beyond the beginning."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "curl" and any("/metrics" in word for word in command.argv):
+            return 0, "etcd_server_has_leader 1\netcd_debugging_mvcc_current_revision 9000\n"
+        return super().answer(command)
+
+
+def test_keys_that_cannot_be_asked_at_the_second_look_are_no_proof_that_nobody_wrote(tmp_path: Path) -> None:
+    run = planning(tmp_path, Mute(None))
+    run.begin("m.py::TestX::test_given_nobody_wrote")
+    run.carry_on(build.mark(Phase.STARTED, members=MEMBERS, snapshot=MARK.snapshot), "rolling back")
+    assert "at revision 9,000" in str(written.who_wrote_since(run))
+
+
 @pytest.mark.parametrize("word", [False, True])
 def test_a_rollback_looks_again_once_deephaven_is_off(
     tmp_path: Path, word: bool, monkeypatch: pytest.MonkeyPatch
