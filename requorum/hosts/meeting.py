@@ -48,15 +48,18 @@ class Doorkeeper:
 
     def greet(self, prefix: Sequence[str]) -> Login | NoLogin:
         with self._first:
-            met = _greet(prefix, self._mark, self._seconds)
+            met, tries = _greet(prefix, self._mark, self._seconds), 1
         for pause in () if tuple(prefix) in self._given_up else PAUSES:
             if not isinstance(met, NoLogin) or met.kind != "turned away" or self._wait(pause):
                 break
             with self._again:
-                met = _greet(prefix, self._mark, self._seconds)
-        away = isinstance(met, NoLogin) and met.kind == "turned away"
-        (self._given_up.add if away else self._given_up.discard)(tuple(prefix))
-        return met
+                met, tries = _greet(prefix, self._mark, self._seconds), tries + 1
+        if not isinstance(met, NoLogin) or met.kind != "turned away":
+            self._given_up.discard(tuple(prefix))
+            return met
+        self._given_up.add(tuple(prefix))
+        often = f", {tries} times in {sum(PAUSES[: tries - 1]):g} s" if tries > 1 else ""
+        return NoLogin(f"{TURNED_AWAY}{often}: {met.why}", met.kind)
 
 
 def _greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
@@ -81,7 +84,7 @@ def _greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
         return NoLogin(f"did not answer: {beyond[0]}", "silent")
     nobody = _NOBODY.search(said.stderr) and not _SOMEBODY.search(said.stderr)
     if _TURNS_AWAY.search(said.stderr) and not nobody:
-        return NoLogin(f"{TURNED_AWAY}, {len(PAUSES) + 1} times in {sum(PAUSES):g} s: {words}", "turned away")
+        return NoLogin(words, "turned away")
     return NoLogin(f"did not answer: {last_line(said.stderr)}", "silent")
 
 

@@ -96,7 +96,9 @@ def test_one_that_turned_all_tries_away_is_waited_for_once(bastion: pytest.Monke
     bastion.setenv("WORDS", AWAY)
     with fleet_of(tmp_path) as fleet:
         for _ in range(3):
-            assert isinstance(asked(fleet)["etcd-2"], Unreachable)
+            last = asked(fleet)["etcd-2"]
+            assert isinstance(last, Unreachable)
+    assert "turned the connection away: Connection closed by 10.0.0.9" in str(last), "once, and so it says"
     assert (tmp_path / "room" / "tries.etcd-2.invalid").read_text() == "5\n", "three, then one each"
 
 
