@@ -73,7 +73,7 @@ def unanswered(run: Run, progress: Progress) -> tuple[str, ...]:
     if not sources.lost.asks:
         return ()
     members = [member.host for member in run.inventory.old_members]
-    words = loss.words(sources.chosen, sources.salvaged, members, options)
+    words = loss.words(sources.lost, sources.chosen, sources.salvaged, members, options)
     given = {*options.accepted.words, f"on-disk:{options.skip_hash}"}
     return () if given.issuperset(words) else words
 

@@ -285,9 +285,7 @@ def decide(found: Found) -> Decision:
         raise _nothing(found)
     new = found.held is None or found.held.sha256 != chosen.source.sha256
     source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
-    told = ranking.newest(found.rows, chosen.lineage) if chosen.lineage else None
-    lost = loss_of(chosen, found.salvaged, told.own_revision if told else 0)
-    return Decision(source, rows, lost, tuple(_notes(found, chosen)), new)
+    return Decision(source, rows, loss_of(chosen, found.salvaged, found.rows), tuple(_notes(found, chosen)), new)
 
 
 def refusal(found: Found) -> SnapshotError | None:

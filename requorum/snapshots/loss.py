@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from requorum.command import Command, look
 from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Options, Terms
+from requorum.snapshots import anew, ranking
 from requorum.snapshots.ranking import BY_YOU, Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.survivors import Salvaged
@@ -21,26 +22,34 @@ class Loss:
 
     `asks`: for the operator's word. A run goes on by itself where nothing is known to be missing, and the salvage was
     held against every database that can be read, or no disk held anything: what the others had, nobody can count.
+    `history`: a backup shows more than the salvage of the same cluster, or that this is another history.
     """
 
     certain: int | None
     possible: int | None
     why: str
     asks: bool = False
+    history: bool = False
 
     def fields(self) -> dict[str, object]:
         """Of `summary.json`."""
         return {"certain": self.certain, "possible": self.possible, "why": self.why}
 
 
-def words(source: Source, salvaged: Salvaged | None, old_members: Sequence[str], options: Options) -> tuple[str, ...]:
+def words(
+    lost: Loss, source: Source, salvaged: Salvaged | None, old_members: Sequence[str], options: Options
+) -> tuple[str, ...]:
     """The words of `--accept` that say what is lost with this source, where something is. `old_members`: hosts."""
     if source.kind == ON_DISK:
         return (f"on-disk:{source.host}",)
     if source.kind != SALVAGE or salvaged is None:
         return ("backup",)
     if options.salvage:
-        return ("history",)
+        return (anew.WORD,)
+    if lost.history:
+        apart = replace(lost, history=False)
+        others = words(apart, source, salvaged, old_members, options) if _of_salvage(salvaged).asks else ()
+        return (anew.WORD, *others)
     if salvaged.how == "alone":
         return tuple(f"forced:{host}" for host in salvaged.taken)
     lacking = [host for host in old_members if host not in salvaged.taken]
@@ -70,14 +79,14 @@ def _read_loss(text: str) -> Loss | None:
     except (ValueError, TypeError):
         return None
     numbers = all(value is None or type(value) is int for value in (loss.certain, loss.possible))
-    sound = numbers and type(loss.asks) is bool and isinstance(loss.why, str)
+    sound = numbers and type(loss.asks) is type(loss.history) is bool and isinstance(loss.why, str)
     return loss if sound and loss.why.isprintable() else None
 
 
-def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
-    """What is lost when `chosen` is restored. `told`: the highest revision that a backup's manifest names."""
+def loss_of(chosen: Candidate, salvaged: Salvaged, rows: Sequence[Candidate] = ()) -> Loss:
+    """What is lost when `chosen` is restored. `rows`: of the table, with backups that are not whole any more."""
     if chosen.kind == SALVAGE:
-        found = _of_salvage(salvaged)
+        found = _held_against(rows, chosen, salvaged)
         if chosen.named == BY_YOU:  # nobody knows how that cluster's data relates to what was lost
             return Loss(None, None, f"the data of {chosen.lineage} was named: {found.why}", asks=True)
         return found
@@ -100,8 +109,9 @@ def loss_of(chosen: Candidate, salvaged: Salvaged, told: int = 0) -> Loss:
     certain = None
     if newest is not None and chosen.revision is not None:
         certain = max(newest - salvaged.bumps - chosen.own_revision, 0)
-    if told > chosen.own_revision:
-        certain = max(certain or 0, told - chosen.own_revision)  # of a later backup, which is not whole any more
+    told = ranking.newest(rows, chosen.lineage) if chosen.lineage else None
+    if told and told.own_revision > chosen.own_revision:
+        certain = max(certain or 0, told.own_revision - chosen.own_revision)  # of one that is not whole any more
     shown = f"; a disk shows revision {newest:,}" if newest and newest > reached else ""
     why = f"{why_lost(chosen, salvaged)}{shown}; writes acknowledged after {chosen.taken} are not in the snapshot"
     empty = newest is None and not (salvaged.failed or salvaged.could_not or salvaged.anew)
@@ -140,6 +150,24 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
         "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
     )
     return Loss(None, None, why)
+
+
+def _held_against(rows: Sequence[Candidate], chosen: Candidate, salvaged: Salvaged) -> Loss:
+    """The loss of a salvage, with what the backups of its cluster show: how much more than it was there, at least."""
+    found = _of_salvage(salvaged)
+    if chosen.lineage is None:
+        return found
+    told, marked = ranking.newest(rows, chosen.lineage), anew.last_is_another(rows, chosen.lineage)
+    beside = f"; {found.why}" if found.asks else ""
+    if told and told.own_revision > chosen.own_revision:
+        shown = f"the backup {told.path}, taken {told.taken}, was at revision {told.revision or 0:,} by its manifest"
+        why = f"{shown}, and what was salvaged ends at {chosen.revision or 0:,}{beside}"
+        certain = max(told.own_revision - chosen.own_revision, found.certain or 0)
+        return Loss(certain, None, why, asks=True, history=True)
+    if marked and not salvaged.anew:
+        why = f"the last backup {marked.path} is marked as another history, and what was salvaged may be of that one"
+        return Loss(found.certain or None, None, f"{why}{beside}", asks=True, history=True)
+    return found
 
 
 def why_lost(chosen: Candidate, salvaged: Salvaged) -> str:

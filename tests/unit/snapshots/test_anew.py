@@ -18,6 +18,7 @@ from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
+from requorum.run.terms import Options
 from requorum.snapshots import anew, attempts, backup, choice, files, loss, ranking, rotation, salvage
 from requorum.snapshots.attempts import Copies
 from requorum.snapshots.backup import Tonight
@@ -296,3 +297,38 @@ def test_after_a_marked_backup_disks_that_may_be_of_its_history_wait_for_a_word(
     assert stop(salvaged(1500, "etcd-1"), "history") is None
     assert stop(salvaged(1500, "etcd-1"), rows=BEFORE) is None
     assert stop(salvaged(1500, "etcd-1", anew=("etcd-2", "etcd-3"))) is None, "the others are seen to be that history's"
+
+
+CUT = replace(row(2, 1000, whole=False), problem="is cut off")
+
+
+@pytest.mark.parametrize(
+    ("revision", "rows", "certain", "why"),
+    [
+        (950, (BEFORE[0], CUT), 50, "/backups/2.snap, taken 2026-11-02T03:00:00Z, was at revision 1,000,001,000"),
+        (1500, (*BEFORE, row(3, 2 - BUMP, another=True)), None, "/backups/3.snap is marked as another history"),
+        (1000, (BEFORE[0], CUT), 0, "nothing is missing"),
+        (5, (*BEFORE, row(3, 4, history=1)), 0, "nothing is missing"),
+    ],
+    ids=["behind", "marked", "level", "given up once already"],
+)
+def test_what_the_history_before_it_held_is_said_as_lost_also_where_it_was_given_up_by_a_word(
+    revision: int, rows: tuple[Candidate, ...], certain: int | None, why: str
+) -> None:
+    there = (Disk(build.inventory().members[0], build.config(1, "ours"), OURS, True, True, 512),)
+    both, accepted = salvaged(revision, "etcd-1", "etcd-2"), Accepted(("history",))
+    found = choice.decide(Found(rows, there, Family((OURS,)), None, both, accepted=accepted)).loss
+    assert (found.certain, found.possible) == (certain, 0 if certain == 0 else None)
+    assert why in found.why and ("nothing is missing" in found.why) == (certain == 0)
+
+
+def test_data_behind_a_manifest_asks_for_the_word_that_its_history_is_given_up_and_for_any_other_that_it_needs() -> (
+    None
+):
+    two = ["etcd-1", "etcd-2"]
+    forced = replace(salvaged(5, "etcd-1"), how="alone", taken=("etcd-1",))
+    for outcome, more in ((salvaged(5, *two), ()), (forced, ("forced:etcd-1",))):
+        assert outcome.source is not None
+        lost = loss.loss_of(ranking.of(outcome.source), outcome, BEFORE)
+        assert lost.asks and lost.certain == 995
+        assert loss.words(lost, outcome.source, outcome, two, Options()) == ("history", *more)
