@@ -31,9 +31,11 @@ def marks(run: Run) -> Held:
 
     Raises `MarkerError` for one that nobody may follow unasked."""
     told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    found = held.hold(told, run.terms.configuration_server, run.options.accepted)
-    refusal = held.refusal(found, run.inventory, run.options.accepted)
-    if refusal:
+    accepted = run.options.accepted
+    if unread := held.unread(told, run.inventory, accepted):
+        raise unread
+    found = held.hold(told, run.terms.configuration_server, accepted)
+    if refusal := held.refusal(found, run.inventory, accepted):
         raise refusal
     for note in found.notes():
         run.note(note)

@@ -82,7 +82,7 @@ def refusal(held: Held, inventory: Inventory, accepted: Accepted = NO_WORD) -> M
         return None
     server = inventory.deephaven.configuration_server
     named = "; ".join(f"{host}: run {m.run} of {m.by}, {_got(m)}" for host, m in held.foreign.items())
-    away = "; ".join(_away(inventory, host, mark) for host, mark in held.foreign.items())
+    away = "; ".join(_away(inventory, host, mark.run) for host, mark in held.foreign.items())
     followed = {mark.run for mark in held.marks.values() if mark}
     runs = [mark.run for mark in held.foreign.values() if mark.run not in followed]
     word = accepted.option(f"{RUN}:{runs[0]}") if runs else ""
@@ -91,6 +91,29 @@ def refusal(held: Held, inventory: Inventory, accepted: Accepted = NO_WORD) -> M
         ", ".join(held.foreign),
         f"the mark of a run there is not what {server} says, whose mark is the run's: {named}",
         f"where nobody knows of that, move the mark away: {away}{lost}",
+    )
+
+
+NO_OTHER = "; no other host has the mark of a run"
+
+
+def unread(told: Mapping[str, Told], inventory: Inventory, accepted: Accepted = NO_WORD) -> MarkerError | None:
+    """Why nothing may go on while a mark says nothing, and what moves it aside; None where all can be read."""
+    broken = {host: one.mark for host, one in told.items() if isinstance(one.mark, MarkerError)}
+    if not broken:
+        return None
+    whose = word = ""
+    if (server := inventory.deephaven.configuration_server) in broken:
+        said = {host: one.mark for host, one in told.items() if isinstance(one.mark, Marker)}
+        others = ", ".join(f"run {mark.run} of {mark.by} ({host}: {_got(mark)})" for host, mark in said.items())
+        whose = f"; what {server} says is the run's, and it may be of {others}" if others else NO_OTHER
+        begun = Counter(mark.run for mark in said.values() if not _says_nothing(mark) and not mark.closed)
+        word = f" with {accepted.option(f'{RUN}:{max(begun, key=lambda run: begun[run])}')}" if begun else ""
+    away = "; ".join(_away(inventory, host, "unread") for host in broken)
+    return MarkerError(
+        ", ".join(broken),
+        "; ".join(dict.fromkeys(error.what for error in broken.values())) + whose,
+        f"move it aside, where nothing is deleted, and run the same command again{word}: {away}",
     )
 
 
@@ -181,6 +204,6 @@ def _got(mark: Marker) -> str:
     return f"{mark.phase.name.lower().replace('_', ' ')}{undone}"
 
 
-def _away(inventory: Inventory, host: str, mark: Marker) -> str:
+def _away(inventory: Inventory, host: str, name: str) -> str:
     path = marker.path(inventory.cluster)
-    return lock.by_hand(inventory, host, "mv", "-T", path, f"{path}.{mark.run}")
+    return lock.by_hand(inventory, host, "mv", "--backup=numbered", "-T", path, f"{path}.{name}")

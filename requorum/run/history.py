@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from requorum.cluster.etcd import NOT_THERE
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result, act, look
 from requorum.hosts.question import NAME, Question, checked
@@ -54,7 +55,17 @@ def _read_runs(mark: Result, kept: Result, births: Result) -> Told:
     backed_up, undone = (
         frozenset(run for run, _, name in rows if name == wanted and _is_run(host, run)) for wanted in (BACKUP, UNDONE)
     )
-    return Told(marker.read_mark(host, mark.stdout), backed_up, undone, _read_births(births))
+    return Told(_read_mark(mark), backed_up, undone, _read_births(births))
+
+
+def _read_mark(answer: Result) -> Marker | MarkerError | None:
+    """None only where there is no such file."""
+    host = answer.command.host
+    if answer.code and answer.stderr.strip() and not answer.words.endswith(NOT_THERE):
+        return marker.unread(host, f"cannot be read: {answer.words}")
+    if not answer.code and not answer.stdout.strip():
+        return marker.unread(host, "is empty")
+    return marker.read_mark(host, answer.stdout)
 
 
 def _is_run(host: str, name: str) -> bool:

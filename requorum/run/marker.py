@@ -167,9 +167,11 @@ def read_mark(host: str, text: str) -> Marker | MarkerError | None:
             checked(host, name, getattr(mark, name), _WORDS)
         return replace(mark, by=plain(mark.by)[:200])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal) as error:
-        why = f": {error.what}" if isinstance(error, Refusal) else ""
-        what = f"the mark of a run at {BASE}/…/run.json cannot be read{why}"
-        return MarkerError(host, what, "look at it; move it away if no run is unfinished")
+        return unread(host, f"cannot be read{f': {error.what}' if isinstance(error, Refusal) else ''}")
+
+
+def unread(host: str, why: str) -> MarkerError:
+    return MarkerError(host, f"the mark of a run at {BASE}/…/run.json {why}", "move it aside")
 
 
 def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME", outlived: Outlived = NOTHING) -> Marker | None:

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from compose import faults
 from compose.nodes import Node
 from requorum.inventory import load
@@ -37,6 +39,24 @@ def test_a_healthy_cluster_is_not_rebuilt_whatever_run_a_host_has_a_mark_of(rehe
     assert run.code == 1
     assert "quorum is intact" in run.output
     assert run.summary["outcome"] == "refused"
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("host", ["etcd-2", "infra-1"])
+def test_a_mark_that_cannot_be_read_is_moved_aside_by_what_the_stop_prints(rehearsal: Rehearsal, host: str) -> None:
+    inventory, node, base = rehearsal.inventory(), rehearsal.nodes.by_name(host), "/var/lib/requorum/lab"
+    node.run(["mkdir", "-p", base])
+    for content in (b"", b"{"):
+        node.put(f"{base}/run.json", content)
+        run = rehearsal.run(inventory)
+        rehearsal.assert_untouched(run)
+        assert run.summary["stopped_at"].endswith("test_given_no_other_run_is_under_way")
+        (away,) = re.findall(r"run the same command again: (ssh .*run\.json\.unread)", run.output)
+        subprocess.run(away, shell=True, check=True, timeout=60)
+    kept = node.run(["ls", base]).stdout.split()
+    assert "run.json" not in kept and {"run.json.unread", "run.json.unread.~1~"} <= set(kept), "nothing is deleted"
+    run = rehearsal.run(inventory)
+    assert "quorum is intact" in run.output
 
 
 def test_a_host_that_does_not_answer_is_unknown_not_lost(rehearsal: Rehearsal) -> None:

@@ -84,9 +84,10 @@ def ask_marks(seen: Seen, subject: str) -> Questions:
 def judge_marks(seen: Seen, subject: str) -> Ruling:
     told = seen.values("unfinished run", subject)
     terms = seen.terms
+    if unread := held.unread(told, terms.inventory):
+        raise unread
     known = held.hold(told, terms.configuration_server)
-    refusal = held.refusal(known, terms.inventory)
-    if refusal:
+    if refusal := held.refusal(known, terms.inventory):
         raise refusal
     mark = marker.to_carry_on(known.marks, outlived=known.outlived)
     found = f"run {mark.run} of {mark.by} got to: {mark.phase.name.lower().replace('_', ' ')}" if mark else ""

@@ -13,7 +13,7 @@ from requorum.cluster.lineage import Lineage
 from requorum.command import Command
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
-from requorum.run import held, marker
+from requorum.run import held, lock, marker
 from requorum.run.accepted import Accepted
 from requorum.run.held import Held
 from requorum.run.history import Birth, Told
@@ -151,9 +151,45 @@ def test_a_mark_that_only_another_host_has_is_followed_by_nobody_and_is_named_wi
     assert isinstance(error, MarkerError) and error.where == "etcd-2"
     assert f"etcd-2: run {lie.run} of ops@desk" in error.what and "infra-1" in error.what
     path = "/var/lib/requorum/lab/run.json"
-    assert f"sudo -n timeout -k 5 60 mv -T {path} {path}.{lie.run}" in error.remedy
+    assert f"sudo -n timeout -k 5 60 mv --backup=numbered -T {path} {path}.{lie.run}" in error.remedy
     assert ("mark:" in error.remedy) is (lie.run != MINE), "where the server has that run a word does nothing"
     assert lie.run == MINE or f"--accept=backup,mark:{lie.run}" in error.remedy
+
+
+UNREAD = MarkerError("etcd-2", "the mark of a run at /var/lib/requorum/…/run.json is empty", "")
+MOVED = "mv --backup=numbered -T /var/lib/requorum/lab/run.json /var/lib/requorum/lab/run.json.unread"
+
+
+def test_a_mark_that_cannot_be_read_is_moved_aside_by_the_line_that_is_printed_for_that_very_host() -> None:
+    inventory = build.inventory()
+    assert held.unread({"infra-1": says(), "etcd-1": says(build.mark())}, inventory) is None
+    error = held.unread(
+        {"infra-1": says(build.mark()), "etcd-2": Told(UNREAD, frozenset(), frozenset(), ())}, inventory
+    )
+    assert error is not None and error.where == "etcd-2" and UNREAD.what in error.what
+    assert lock.by_hand(inventory, "etcd-2", *MOVED.split()) in error.remedy and "nothing is deleted" in error.remedy
+    assert "infra-1" not in error.what and "--accept" not in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("others", "whose", "word"),
+    [
+        (
+            [says(build.mark(Phase.STOPPING)), says()],
+            f"run {MINE} of ops@desk (etcd-1: stopping)",
+            f"mark:{MINE}",
+        ),
+        ([says(build.mark(Phase.DONE)), says()], f"run {MINE} of ops@desk (etcd-1: done)", ""),
+        ([says(), says()], "no other host has the mark of a run", ""),
+    ],
+    ids=["unfinished", "over", "unknown"],
+)
+def test_of_one_on_the_configuration_server_is_said_whose_it_may_be(others: list[Told], whose: str, word: str) -> None:
+    told = {"infra-1": Told(UNREAD, frozenset(), frozenset(), ())}
+    told |= {f"etcd-{n}": one for n, one in enumerate(others, start=1)}
+    error = held.unread(told, build.inventory(), Accepted(("backup",)))
+    assert error is not None and error.where == "infra-1" and whose in error.what
+    assert (f"--accept=backup,{word}" in error.remedy) if word else ("--accept" not in error.remedy)
 
 
 def test_one_hosts_planted_mark_of_the_living_clusters_run_stops_before_anything_is_touched() -> None:

@@ -46,11 +46,23 @@ def test_no_mark_is_no_run(text: str) -> None:
 def test_a_mark_that_cannot_be_read_is_a_question_for_people(text: str) -> None:
     mark = marker.read_mark("etcd-2", text)
     assert isinstance(mark, MarkerError) and mark.where == "etcd-2" and "cannot be read" in mark.what
-    told = {"etcd-1": NOTHING, "etcd-2": replace(NOTHING, mark=mark)}
-    with pytest.raises(
-        MarkerError, match=r"etcd-2: the mark of a run .* cannot be read[^→]*→ look at it; move it away"
-    ):
-        history.marks(told)
+    with pytest.raises(MarkerError, match=r"etcd-2: the mark of a run .* cannot be read"):
+        history.marks({"etcd-1": NOTHING, "etcd-2": replace(NOTHING, mark=mark)})
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "said"),
+    [
+        (0, "", "is empty"),
+        (1, "cat: /x/run.json: Input/output error\n", "cannot be read: cat: /x/run.json: Input/output error"),
+        (1, "cat: /x/run.json: No such file or directory\n", None),
+        (1, "", None),
+    ],
+    ids=["empty", "disk error", "not there", "a plan's stand-in"],
+)
+def test_a_mark_that_is_there_and_says_nothing_is_not_taken_for_none(code: int, stderr: str, said: str | None) -> None:
+    mark = build.understood(history.ask_runs("etcd-2", "lab"), "", code=code, stderr=stderr).mark
+    assert (isinstance(mark, MarkerError) and said in mark.what) if said else mark is None
 
 
 GOOD = asdict(build.mark(Phase.STOPPING)) | {"phase": "STOPPING", "undone": "NO"}
