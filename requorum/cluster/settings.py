@@ -59,9 +59,15 @@ def known_too_small(kept: Mapping[str, str], old: Mapping[str, MemberConfig], si
     Whatever else the new quota will be, only the generator knows."""
     if QUOTA in kept:
         return too_small(kept.items(), size)
-    dropped = [host for host, config in old.items() if (most := quota(config.settings)) is None or most > DEFAULT_QUOTA]
-    wrong = too_small((), size) if dropped else None
-    return f"{wrong}; the raised one of {', '.join(dropped)} is not kept" if wrong else None
+    wrong = too_small((), size) if (left := dropped(kept, old)) else None
+    return f"{wrong}; the raised one of {', '.join(left)} is not kept" if wrong else None
+
+
+def dropped(kept: Mapping[str, str], old: Mapping[str, MemberConfig]) -> list[str]:
+    """Hosts whose quota is above etcd's own, where none is kept: the new one is what the generator writes."""
+    if QUOTA in kept:
+        return []
+    return [host for host, config in old.items() if (most := quota(config.settings)) is None or most > DEFAULT_QUOTA]
 
 
 def for_copies(size: int) -> dict[str, str]:

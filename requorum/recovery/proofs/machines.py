@@ -173,6 +173,11 @@ def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str], old: Mappi
     wrong = settings.known_too_small(kept, old, size)
     claim = "the data is smaller than the quota that the new cluster will have, as far as that is known"
     run.settle(claim, dict.fromkeys(run.terms.member_hosts, wrong), settings.REMEDY)
+    if left := settings.dropped(kept, old):
+        run.note(
+            f"{', '.join(left)}: the old quota is above etcd's own and not kept: the new one is what the generator "
+            f"writes, held against the data in Step 2; to {settings.REMEDY}"
+        )
 
 
 def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:

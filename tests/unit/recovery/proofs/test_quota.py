@@ -28,6 +28,10 @@ class Settled:
         self.inventory = build.inventory(etcd=etcd)
         self.terms = build.terms(of=self.inventory)
         self.found: dict[str, dict[str, str | None]] = {}
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def settle(self, claim: str, outcomes: dict[str, str | None], remedy: str) -> None:
         self.found[claim] = outcomes
@@ -59,6 +63,20 @@ def test_a_quota_that_is_known_to_be_too_small_stops_in_step_0_with_the_remedy(
     (outcomes,) = run.found.values()
     assert len(outcomes) == 3 and "etcd.keep_settings: [quota-backend-bytes]" in run.remedy
     assert all((found or "").startswith(wrong or "") and bool(found) == bool(wrong) for found in outcomes.values())
+
+
+@pytest.mark.parametrize(
+    ("kept", "old", "said"),
+    [({}, RAISED, ["etcd-2"]), ({}, ENDLESS, ["etcd-2"]), (dict(EIGHT), RAISED, []), ({}, {}, [])],
+    ids=["raised", "endless", "kept", "etcd's own"],
+)
+def test_a_raised_quota_that_is_not_kept_is_said_before_anything_is_off_also_where_the_data_fits(
+    kept: dict[str, str], old: dict[str, MemberConfig], said: list[str]
+) -> None:
+    run = Settled()
+    machines.data_fits_its_quota(cast(Run, run), GIB, kept, old)
+    assert [note.partition(":")[0] for note in run.notes] == said
+    assert all("in Step 2" in note and "[quota-backend-bytes]" in note for note in run.notes)
 
 
 def test_a_run_whose_configuration_is_installed_is_not_stopped_for_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
