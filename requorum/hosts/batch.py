@@ -1,11 +1,13 @@
 """Several commands of one host in one trip: far away, or with ssh, the trips cost more than the commands.
 
-Pure framing: a script that runs the commands in order and stops at the first that fails, and a reader that takes its
-output apart again, command by command, as it arrives. `fleet` decides nothing here but uses both.
+Pure framing: a script that runs the commands in order and stops at the first that fails, what it reads for those that
+take input, and a reader that takes its output apart again, command by command, as it arrives. `fleet` decides nothing
+here but uses all three.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +26,8 @@ class Frame:
 
 
 def fits(command: Command) -> bool:
-    """Alone goes what takes input, what is stopped in a way of its own, and what would not end a batch when stopped."""
-    return command.stdin is None and (not command.stop or (command.stop == STOP and command.accept is not None))
+    """Alone goes what is stopped in a way of its own, and what would not end a batch when stopped."""
+    return not command.stop or (command.stop == STOP and command.accept is not None)
 
 
 def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
@@ -33,7 +35,7 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
     batch: list[Command] = []
     size = 0
     for command in commands:
-        length = len(command.sent())
+        length = len(command.sent()) + 2 * len(command.stdin or b"")
         if batch and (not fits(command) or not fits(batch[-1]) or size + length > LONGEST):
             yield batch
             batch, size = [], 0
@@ -44,15 +46,28 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
 
 
 def script(commands: Sequence[Command], mark: str) -> str:
-    """One script of sh. Behind each command's output: `mark` and exit code, its standard error, `mark` again."""
+    """One script of sh. Behind each command's output: `mark` and exit code, its standard error, `mark` again.
+
+    What a command takes as input is a line of `fed`, read whole or nothing is run: by the shell's own `read` and
+    `printf`, so that it stands in nobody's arguments, in a variable that is not exported.
+    """
     parts = []
     for command in commands:
         accepted = "*" if command.accept is None else "|".join(map(str, command.accept))
+        line = f"{command.sent()} 2>&1 >&3 3>&-"
+        reads = command.stdin is not None
+        before = "unset rq; IFS= read -r rq || exit 0; " if reads else ""
+        line = f'printf %s "$rq" | base64 -d | {line}' if reads else f"{line} </dev/null"
         parts.append(
-            f"{{ e=$({command.sent()} 2>&1 >&3 3>&- </dev/null); r=$?; }} 3>&1; "
+            f"{before}{{ e=$({line}); r=$?; }} 3>&1; "
             f'printf \'\\n%s %s\\n%s\\n%s\\n\' {mark} "$r" "$e" {mark}; case $r in {accepted}) ;; *) exit 0 ;; esac'
         )
     return "\n".join(parts)
+
+
+def fed(commands: Sequence[Command]) -> str:
+    """What the script reads: a line for each command that takes input."""
+    return "".join(f"{base64.b64encode(c.stdin).decode()}\n" for c in commands if c.stdin is not None)
 
 
 def frames(lines: Iterable[str], mark: str) -> Iterator[Frame]:

@@ -35,6 +35,7 @@ from requorum.hosts.meeting import PERSIST, Doorkeeper, NoLogin, last_line
 from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, fan_out, lines_of
+from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -72,16 +73,16 @@ class Unreachable(FleetError):  # noqa: N818 - the operator's word for it
 
 @dataclass(frozen=True)
 class Machine:
-    """One host. `see` is testinfra's view of it; `look` runs one command that changes nothing."""
+    """One host. `see` is testinfra's view of it; `look` runs commands that change nothing, in one trip."""
 
     name: str
     prefix: tuple[str, ...]
     see: Seen
     lock: threading.Lock
-    look: Callable[[Command], Result]
+    look: Callable[[Sequence[Command]], list[Result]]
 
     def ask(self, question: Question[T]) -> T:
-        return question.understand([self.look(command) for command in question.commands])
+        return question.understand(self.look(question.commands))
 
 
 class Fleet:
@@ -141,7 +142,7 @@ class Fleet:
             lambda line: self._carried(name, line, self._mark),
             self._mark,
         )
-        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c))
+        return Machine(name, prefix, seen, threading.Lock(), lambda asked: self._look(self.machines[name], asked))
 
     def _ssh_option(self, text: str) -> str:
         return re.sub(r"{(\d+)}", lambda found: str(stretched(int(found[1]), self.scale)), text)
@@ -272,16 +273,25 @@ class Fleet:
         def work(machine: Machine) -> list[Result]:
             done: list[Result] = []
             for group in batch.batches(queues[machine.name]):
-                done += self._together(machine, group) if len(group) > 1 else [self._execute(machine, group[0])]
+                done += self._one_trip(machine, group)
                 if not done[-1].ok:
                     break
             return done
 
         return self.each(queues, work)
 
-    def _look(self, machine: Machine, command: Command) -> Result:
-        assert not command.changes, f"a question must not change anything: {command.shown()}"
-        return self._execute(machine, command.stretched(self.scale))
+    def _look(self, machine: Machine, commands: Sequence[Command]) -> list[Result]:
+        """All of them, whatever each says."""
+        changing = [command.shown() for command in commands if command.changes]
+        assert not changing, f"a question must not change anything: {changing}"
+        asked = [command.stretched(self.scale) for command in commands]
+        told: list[Result] = []
+        while len(told) < len(asked):
+            told += self._one_trip(machine, next(batch.batches(asked[len(told) :])))
+        return told
+
+    def _one_trip(self, machine: Machine, group: list[Command]) -> list[Result]:
+        return self._together(machine, group) if len(group) > 1 else [self._execute(machine, group[0])]
 
     def _execute(self, machine: Machine, command: Command) -> Result:
         started = time.monotonic()
@@ -324,12 +334,12 @@ class Fleet:
 
     def _together(self, machine: Machine, commands: list[Command]) -> list[Result]:
         """One trip for several commands; each is recorded as its result arrives."""
-        mark = secrets.token_hex(16)
+        mark, fed = secrets.token_hex(16), batch.fed(commands)
         with self._running_lock:
             self._refuse_if_interrupted(machine)
             process = subprocess.Popen(
                 self._brought(machine.name, batch.script(commands, mark), self._mark),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -344,6 +354,9 @@ class Fleet:
         results: list[Result] = []
         before = time.monotonic()
         try:
+            if process.stdin:
+                with contextlib.suppress(BrokenPipeError), process.stdin:  # who has ended reads nothing, and says why
+                    process.stdin.write(fed)
             with process.stdout, process.stderr:
                 shell.skip(process.stdout, self._mark)
                 for command, frame in zip(commands, batch.frames(process.stdout, mark), strict=False):
@@ -570,22 +583,3 @@ def _joined(remedies: Mapping[str, str]) -> str:
     for host, remedy in remedies.items():
         hosts.setdefault(remedy, []).append(host)
     return next(iter(hosts)) if len(hosts) == 1 else "; ".join(f"{', '.join(on)}: {what}" for what, on in hosts.items())
-
-
-class Watch:
-    """Shows nothing: a run without a terminal."""
-
-    def begin(self, text: str) -> None:
-        """A stage has begun."""
-
-    def on(self, hosts: Iterable[str]) -> None:
-        """It is at work on these hosts."""
-
-    def copying(self, what: str, size: int | None) -> None:
-        """A copy has begun; `size` in bytes where it is known."""
-
-    def copied(self, size: int) -> None:
-        """So many bytes of it have gone."""
-
-    def end(self) -> None:
-        """The stage is over, or the terminal is needed for a question."""

@@ -13,6 +13,7 @@ from requorum.command import Command, Result
 from requorum.refusal import Refusal
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # of a member, a run, a role, a unit, a token
 PATH = re.compile(r"(/[A-Za-z0-9._+@:,=~-]+)+/?|/")  # absolute, without a word that a shell or a listing would misread
@@ -93,3 +94,22 @@ class Question(Generic[T]):
             ) from error
         finally:
             _planned.reset(outer)
+
+
+def every(questions: Sequence[Question[T]]) -> Question[list[T]]:
+    """Several questions of one host as one, so that they go there together; each is read by its own reader."""
+
+    def read(*answers: Result) -> list[T]:
+        left = iter(answers)
+        return [question.understand([next(left) for _ in question.commands]) for question in questions]
+
+    return Question(tuple(command for question in questions for command in question.commands), read)
+
+
+def both(one: Question[T], other: Question[U]) -> Question[tuple[T, U]]:
+    """The same of two whose answers are of different kinds."""
+    first = len(one.commands)
+    return Question(
+        (*one.commands, *other.commands),
+        lambda *answers: (one.understand(answers[:first]), other.understand(answers[first:])),
+    )

@@ -34,7 +34,7 @@ from rich.text import Text
 
 from requorum.diagnosis.check.check import Finding
 from requorum.evidence.redaction import redact, shown
-from requorum.hosts.fleet import Watch
+from requorum.hosts.watch import Watch
 from requorum.run.dryrun import LEGEND
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}

@@ -23,8 +23,9 @@ from requorum.evidence import report
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
-from requorum.hosts.fleet import Fleet, FleetError, Machine, Watch, raise_all
+from requorum.hosts.fleet import Fleet, FleetError, Machine, raise_all
 from requorum.hosts.question import Question
+from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved, Refusal
 from requorum.run import history, lock, marker

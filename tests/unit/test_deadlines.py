@@ -143,7 +143,7 @@ class TestStretched:
             if way == "run":
                 (told,) = fleet.run([command])
             elif way == "ask":
-                told = fleet.machines["etcd-1"].look(command)
+                (told,) = fleet.machines["etcd-1"].look([command])
             else:
                 answers = getattr(fleet, way)([replace(command, accept=(0, 9))])
                 assert way == "gather" or answers == {}

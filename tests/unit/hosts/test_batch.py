@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,7 +25,8 @@ def command(line: str, accept: tuple[int, ...] | None = (0,), stdin: bytes | Non
 def run(*commands: Command) -> list[Frame]:
     """Runs the script with a real shell and takes its output apart."""
     line = batch.script(commands, MARK)
-    process = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    fed = batch.fed(commands)
+    process = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, input=fed)
     return list(batch.frames(process.stdout.splitlines(keepends=True), MARK))
 
 
@@ -59,14 +63,42 @@ def test_output_comes_back_to_the_letter(text: str) -> None:
     assert run(said, said) == [Frame(0, text, "")] * 2
 
 
-@pytest.mark.parametrize(
-    "alone",
-    [
-        command("cat", stdin=b"secret"),
-        Command("etcd-1", ("true",), "restore", root=False, stop=("systemctl", "stop", "x")),
-    ],
-)
-def test_input_and_what_can_be_stopped_go_alone_and_in_order(alone: Command) -> None:
+@given(st.lists(st.none() | st.binary(max_size=60), min_size=1, max_size=4))
+def test_each_command_gets_its_own_input_to_the_letter_and_no_other(inputs: list[bytes | None]) -> None:
+    frames = run(*(command("od -An -v -tx1 | tr -d ' \\n'", stdin=given) for given in inputs))
+    assert [bytes.fromhex(frame.stdout) for frame in frames] == [given or b"" for given in inputs]
+
+
+def test_who_does_not_read_its_input_keeps_it_from_nobody_else() -> None:
+    many = b"x" * 20_000
+    frames = run(command("exit 3", accept=None, stdin=many), command("cat", stdin=b"second"))
+    assert [(frame.code, frame.stdout) for frame in frames] == [(3, ""), (0, "second")]
+
+
+@pytest.mark.parametrize("lacking", [1, 2, 8])
+def test_a_command_whose_input_was_cut_off_is_not_run_nor_any_after_it(tmp_path: Path, lacking: int) -> None:
+    commands = (command("cat", stdin=b"first"), command(f"cat >{tmp_path}/mark", stdin=b"second"), command("echo 3"))
+    said = subprocess.run(
+        ["sh", "-c", batch.script(commands, MARK)], capture_output=True, text=True, input=batch.fed(commands)[:-lacking]
+    ).stdout
+    assert [frame.stdout for frame in batch.frames(said.splitlines(keepends=True), MARK)] == ["first"]
+    assert not (tmp_path / "mark").exists()
+
+
+def test_what_a_command_takes_as_input_is_in_no_arguments_and_no_environment() -> None:
+    sees = command("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null", accept=None, stdin=b"hunter2" * 3000)
+    said = subprocess.run(
+        ["sh", "-c", batch.script([sees], MARK)],
+        capture_output=True,
+        input=batch.fed([sees]).encode(),
+        env={**os.environ, "rq": "exported"},
+    ).stdout
+    assert b"cat /proc/" in said and b"PATH=" in said
+    assert b"hunter2" not in said and base64.b64encode(b"hunter2" * 3) not in said
+
+
+@pytest.mark.parametrize("alone", [Command("e", ("true",), "restore", root=False, stop=("systemctl", "stop", "x"))])
+def test_what_can_be_stopped_goes_alone_and_in_order(alone: Command) -> None:
     first, last = command("echo 1"), command("echo 2")
     assert list(batch.batches([first, first, alone, last])) == [[first, first], [alone], [last]]
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from requorum.command import Collect, Collected, Command, Copy
+from requorum.command import Collect, Collected, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
+from requorum.hosts.question import Question
 from requorum.hosts.stream import StreamError
 from tests.unit import build
 
@@ -47,6 +51,49 @@ def test_hosts_are_worked_on_at_the_same_time(fleet: Fleet) -> None:
 def test_what_a_command_says_comes_back_with_it(fleet: Fleet) -> None:
     (result,) = fleet.run([command("etcd-1", "cat; echo warn >&2; exit 7", stdin=b"hunter2", accept=None)])
     assert (result.code, result.stdout, result.stderr) == (7, "hunter2", "warn\n")
+
+
+def test_what_takes_input_goes_with_what_follows_it_in_one_trip(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[str] = []
+    popen = subprocess.Popen
+
+    def counted(argv: tuple[str, ...], **more: Any) -> subprocess.Popen[bytes]:
+        trips.append(argv[-1])
+        return popen(argv, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    mark = tmp_path / "mark"
+    plan = [command("etcd-1", f"cat >{mark}.part", b"hunter2"), command("etcd-1", f"mv {mark}.part {mark}")]
+    plan += [command("etcd-1", f"cat {mark} -", b" twice"), command("etcd-2", "true")]
+    results = fleet.run(plan)
+    assert [result.stdout for result in results if result.command.host == "etcd-1"] == ["", "", "hunter2 twice"]
+    assert len(trips) == 2 and not any("hunter2" in trip for trip in trips)
+
+
+def test_input_that_is_too_long_for_a_script_goes_by_itself(fleet: Fleet) -> None:
+    (*_, last) = fleet.run([command("etcd-1", "true"), command("etcd-1", "wc -c", b"x" * 200_000)])
+    assert last.stdout == "200000\n"
+
+
+def test_the_questions_of_a_fact_go_in_one_trip_and_all_are_answered(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[int] = []
+    one_trip = fleet._one_trip
+
+    def counted(machine: Machine, group: list[Command]) -> list[Result]:
+        trips.append(len(group))
+        return one_trip(machine, group)
+
+    monkeypatch.setattr(fleet, "_one_trip", counted)
+    ask = fleet.machines["etcd-1"].ask
+    codes = [look("etcd-1", "sh", "-c", f"exit {n}", why="", root=False) for n in range(4)]
+    assert ask(Question(tuple(codes), lambda *answers: [answer.code for answer in answers])) == [0, 1, 2, 3]
+    assert trips == [4]
+    strict = tuple(replace(command, accept=(0,)) for command in codes)
+    assert ask(Question(strict, lambda *answers: [answer.code for answer in answers])) == [0, 1, 2, 3]
 
 
 def test_after_a_failure_the_same_host_does_nothing_more(fleet: Fleet, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result, look
-from requorum.hosts.question import NAME, PATH, Question, checked
+from requorum.hosts.question import NAME, PATH, Question, both, checked, every
 from requorum.refusal import Refusal
 from requorum.run.run import Run
 
@@ -42,6 +42,26 @@ def test_a_fact_of_several_commands_gets_their_answers_and_no_others() -> None:
     three: Question[str] = Question(commands, lambda *results: "".join(result.stdout for result in results))
     four: Question[str] = Question(look("b", "echo", "4", why="w"), lambda result: str(result.stdout))
     assert Echoes().ask({3: three, 4: four}) == {3: "123", 4: "4"}
+
+
+def test_questions_that_go_together_are_each_read_by_their_own_reader() -> None:
+    words: Question[str] = Question(
+        tuple(look("b", "echo", word, why="w") for word in "12"), lambda *results: "".join(r.stdout for r in results)
+    )
+    assert Echoes().ask({"x": both(words, number("b", "3"))}) == {"x": ("12", 3)}
+    assert Echoes().ask({"x": every([number("b", word) for word in "123"])}) == {"x": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("together", [every, lambda questions: both(*questions)])
+def test_of_questions_that_go_together_the_one_that_is_not_understood_is_named(
+    together: Callable[[Sequence[Question[object]]], Question[object]],
+) -> None:
+    question = together([answered(""), answered("")])
+    said = [
+        Result(command, 0, text, "", 0.0) for command, text in zip(question.commands, ('{"a": 1}', "?"), strict=True)
+    ]
+    with pytest.raises(Refusal, match=r"gave an answer that is not understood .* to: what it says\n"):
+        question.understand(said)
 
 
 def answered(text: str) -> Question[object]:

@@ -13,7 +13,8 @@ import pytest
 
 from requorum.cluster.authentication import Authentication
 from requorum.evidence.journal import Journal
-from requorum.hosts.fleet import Fleet, Watch
+from requorum.hosts.fleet import Fleet
+from requorum.hosts.watch import Watch
 from requorum.recovery import commit
 from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.progress import Progress

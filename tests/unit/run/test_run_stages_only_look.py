@@ -61,4 +61,4 @@ def test_what_a_proof_may_write_is_all_in_one_file() -> None:
 def test_a_machine_that_is_asked_refuses_a_command_that_changes_something(tmp_path: Path) -> None:
     inventory, journal = build.inventory(transport={"backend": "local"}), Journal(tmp_path / "evidence")
     with Fleet(inventory, journal) as fleet, pytest.raises(AssertionError, match="must not change anything"):
-        fleet.machines["etcd-1"].look(replace(CHANGE, root=False))
+        fleet.machines["etcd-1"].look([replace(CHANGE, root=False)])
