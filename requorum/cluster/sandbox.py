@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from requorum.cluster.etcd import Address, address, is_url
+from requorum.cluster.lineage import member_id
 from requorum.command import SLICE, Command, act, act_long
 from requorum.deadlines import LONG, by_bytes, rung, wait
 from requorum.refusal import Refusal
@@ -50,8 +51,9 @@ class IsolationError(Refusal):
 @dataclass(frozen=True)
 class Boot:
     """One etcd of an isolated boot. `number`: its directory's name in the room, since no host's word becomes a path;
-    `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after the others; `force`:
-    --force-new-cluster. `initial_cluster` as etcd spells it: NAME=URL,…"""
+    `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after the others, or `ahead` of them
+    where it does not join an existing cluster; `force`: --force-new-cluster. `initial_cluster` as etcd spells it:
+    NAME=URL,…"""
 
     number: int
     name: str
@@ -66,6 +68,20 @@ class Boot:
     @property
     def host_name(self) -> str:
         return address(self.peer_url).host
+
+    @property
+    def ahead(self) -> bool:
+        return self.stand_in and not self.existing
+
+    @property
+    def turn(self) -> str:
+        return "ahead" if self.ahead else "later" if self.stand_in else "first"
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Of all members, as this one computes them where it begins the cluster."""
+        urls = (member.split("=", 1)[-1] for member in self.initial_cluster.split(","))
+        return tuple(member_id([url], self.token) for url in urls)
 
     def config(self, port: int) -> str:
         """Its config.yaml: nothing secret. At `port` clients are root by the certificate of this boot; at the plain one
@@ -153,7 +169,7 @@ def boot(
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data."""
     members = [
-        f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {'later' if b.stand_in else 'first'}"
+        f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {b.turn}"
         for number, b in enumerate(boots)
     ]
     names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
@@ -163,6 +179,7 @@ def boot(
         "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
         "revision": str(revision or ""),
+        "ids": _lines([str(number) for number in next((b.ids for b in boots if b.ahead), ())]),
         **{f"room/{b.number}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
     }
     plan = [

@@ -4,8 +4,9 @@
 #
 #   isolation.sh salvage|trial SCRATCH ACCOUNT SECONDS
 #
-# SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT first|later; on the first port we are
-#                            root by a certificate of this boot, on the plain one etcd takes passwords, no certificate
+# SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT ahead|first|later; on the first port
+#                            we are root by a certificate of this boot, on the plain one etcd takes passwords alone
+#                ids         (salvage) the members' IDs that stand-ins began with, a line each; the data must know these
 #                room/       NUMBER.yaml and NUMBER/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
 #                logins/     (trial) ROLE/user and ROLE/password, for root only
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
@@ -138,21 +139,35 @@ check_alive() {
     done <"$scratch/members"
 }
 
-# The members as the data has them: any of the copies tells, without a leader.
+# What one says of the members, in $answer; needs no leader.
+answers_peers() { # NUMBER
+    url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$1.yaml")
+    # etcd's peer listener takes HTTP/2 for gRPC, and answers nothing else there.
+    answer=$(curl -skg --http1.1 --noproxy '*' --max-time "$(long 1)" --cert "$room/tls/peer.crt" \
+        --key "$room/tls/peer.key" "$url/members") || return 1
+    case $answer in '['*) ;; *) return 1 ;; esac
+}
+
+# The members as the data has them: any of the copies tells.
 told_members() {
-    while read -r number address _ _ when; do
-        [ "$when" = first ] || continue
-        url=$(sed -n 's/^listen-peer-urls: *//p' "$room/$number.yaml")
-        # etcd's peer listener takes HTTP/2 for gRPC, and answers nothing else there.
-        answer=$(curl -skg --http1.1 --noproxy '*' --max-time "$(long 1)" --cert "$room/tls/peer.crt" \
-            --key "$room/tls/peer.key" "$url/members") || continue
-        case $answer in '['*)
-            say "{\"event\": \"members\", \"answer\": $answer}"
-            return 0
-            ;;
-        esac
+    while read -r number _ _ _ when; do
+        [ "$when" = first ] && answers_peers "$number" || continue
+        say "{\"event\": \"members\", \"answer\": $answer}"
+        return 0
     done <"$scratch/members"
     return 1
+}
+
+# Stand-ins that begin ahead have looked for a cluster that knows them already, and found nobody.
+stood_ahead() {
+    while read -r number _ _ _ when; do
+        [ "$when" != ahead ] || answers_peers "$number" || return 1
+    done <"$scratch/members"
+}
+
+# The data knows exactly the members that the stand-ins began with.
+known_ids() {
+    told_members && [ "$(printf '%s' "$answer" | grep -o '"id":[0-9]*' | cut -d : -f 2 | sort)" = "$(sort "$scratch/ids")" ]
 }
 
 # Every member sees a leader; /metrics answers without a login.
@@ -319,10 +334,17 @@ make_network
 check_tools
 hide_secrets
 make_certificates
+limit=60
+if [ -s "$scratch/ids" ]; then
+    limit=20 # the other way remains
+    start_all ahead
+    await $limit stood_ahead || hindered "no stand-in answers its peers in time"
+fi
 start_all first
 await 60 told_members || hindered "no copy answers its peers within $seconds s"
 start_all later
-await 60 led || hindered "no leader within $seconds s"
+await $limit led || hindered "no leader within $(long $limit) s"
+[ ! -s "$scratch/ids" ] || await 10 known_ids || fail "the data knows other members than it began with"
 say '{"event": "leader"}'
 first=https://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
 plain_first=http://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 4)

@@ -1,7 +1,8 @@
 """Which survivors' copies are started next, and what came of all of it: how a salvage goes on from what was answered.
 
 All copies together, without those that do not start, then one alone; each attempt only where the one before failed, and
-none after one that was hindered: slow, refused or out of room says nothing of the data.
+none after one that was hindered: slow, refused or out of room says nothing of the data. Before all that, where the
+cluster is as it began, one with stand-ins that need not join: if it fails for any reason, it was only the time.
 Pure functions over what was tried so far; `survivors` says how an attempt is booted, `salvage` runs it.
 """
 
@@ -30,12 +31,14 @@ MEND = "mend that on the host where the copies are started, or let it be less bu
 @dataclass(frozen=True)
 class Attempt:
     """One boot: these survivors' copies as part of a cluster of `members` (name → peer URL). `force`: the one copy
-    becomes a cluster of its own. `why`: what led to it, for the operator."""
+    becomes a cluster of its own. `ahead`: the stand-ins start first, as new members of it. `why`: what led to it,
+    for the operator."""
 
     survivors: tuple[Survivor, ...]
     members: dict[str, str]
     force: bool = False
     why: str = ""
+    ahead: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,11 +110,14 @@ def following(
     if copies.hindered:
         return None
     if not tried:
-        return Attempt(copies.sound, configured) if copies.sound else None
+        return _first(copies.sound, configured) if copies.sound else None
     last, answers = tried[-1]
     failed, rotten = failure(last, answers, copies.expected), _rotten(last, answers, copies.expected)
     if not failed or last.force:
         return None
+    if last.ahead:  # nothing that went wrong there is held against the data: the originals are as they were
+        why = f"{failed}; fresh copies are started, and the stand-ins join them"
+        return Attempt(last.survivors, last.members, why=why)
     actual = survivors.told(answers.members, last.members)
     if answers.failed and actual != last.members and last.members == configured:
         why = f"the data knows other members than the configuration: {', '.join(actual.values())}"
@@ -129,6 +135,13 @@ def following(
         return None
     why = f"together it failed: {failed}; one copy is forced into a cluster of its own, as you said"
     return Attempt((one,), last.members, force=True, why=why)
+
+
+def _first(sound: tuple[Survivor, ...], configured: dict[str, str]) -> Attempt:
+    if not survivors.may_begin_ahead(sound, configured):
+        return Attempt(sound, configured)
+    why = "the cluster is as it began: its stand-ins start before the copies, and wait for nobody"
+    return Attempt(sound, configured, why=why, ahead=True)
 
 
 TURNED_AWAY = ("validating peerURLs", "member count is unequal")  # etcd's words where the data knows other members
@@ -194,7 +207,8 @@ def _left_out(copies: Copies, tried: Sequence[Tried]) -> list[tuple[str, str]]:
 
 
 def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
-    return survivors.boots(attempt.survivors, attempt.members, terms.inventory.old_members, attempt.force)
+    old = terms.inventory.old_members
+    return survivors.boots(attempt.survivors, attempt.members, old, attempt.force, attempt.ahead)
 
 
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:

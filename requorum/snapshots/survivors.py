@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from requorum.cluster import archive, sandbox
 from requorum.cluster.etcd import MemberConfig, address
-from requorum.cluster.lineage import Lineage
+from requorum.cluster.lineage import Lineage, cluster_id, member_id
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import Action, Command, Copy, Result, act, act_long, look
 from requorum.deadlines import HUGE
@@ -41,7 +41,8 @@ class SalvageError(Refusal):
 @dataclass(frozen=True)
 class Survivor:
     """An old member with data on its disk. `number`: its copy's name in scratch. Bytes: of its data directory as
-    allocated, and free where scratch lies. `data`: what of it is copied, as it lies now that etcd is stopped."""
+    allocated, and free where scratch lies. `data`: what of it is copied, as it lies now that etcd is stopped.
+    `cluster_id`: at the head of its log, None where that is not known."""
 
     number: int
     member: Member
@@ -49,6 +50,7 @@ class Survivor:
     size: int
     free: int
     data: Data
+    cluster_id: int | None = None
 
     @property
     def name(self) -> str:
@@ -142,7 +144,8 @@ def ask_survivor(number: int, disk: Disk, scratch_parent: str) -> Question[Survi
     def read(used: Result, df: Result, *lies: Result) -> Survivor:
         free, data = room.understand([df]), there.understand(lies)
         size = sum(_number(line.split()[:1]) for line in used.stdout.splitlines())
-        return Survivor(number, disk.member, disk.config, size, 0 if isinstance(free, str) else free.size, data)
+        bytes_free, formed = 0 if isinstance(free, str) else free.size, disk.lineage.cluster_id
+        return Survivor(number, disk.member, disk.config, size, bytes_free, data, formed)
 
     return Question((du, *room.commands, *there.commands), read)
 
@@ -284,21 +287,50 @@ def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict
     return {name or by_url.get(url, f"member-{n}"): url for n, (name, url) in enumerate(names, start=1)}
 
 
+def _urls(survivors: Sequence[Survivor], members: Mapping[str, str]) -> dict[str, str]:
+    """Name → peer URL of everybody. `members`: the same as configured; a survivor that is not among them is added."""
+    own = {s.name: members.get(s.name, s.config.peer_url) for s in survivors}
+    return {**dict(sorted(members.items())), **own}
+
+
+_SNAPSHOT = re.compile("[0-9a-f]{16}-([0-9a-f]{16})[.]snap")  # term and index, as etcd names them
+
+
+def may_begin_ahead(survivors: Sequence[Survivor], members: Mapping[str, str]) -> bool:
+    """Whether the stand-ins that quorum lacks may begin the very cluster that was lost, before the copies start.
+
+    They do it with an entry of the log for each member, so that the cluster must have begun with these members and
+    nothing else. A restored one did not: its log starts with a snapshot at just that index, and a stand-in that has
+    the entries would never be sent what is in it. Beyond it, a leader can only send a snapshot of its own.
+    """
+    urls, token = _urls(survivors, members), survivors[0].config.token
+    formed = cluster_id(member_id([url], token) for url in urls.values())
+    names = (name for one in survivors for name in one.data.snaps if name != "db")
+    beyond = all((found := _SNAPSHOT.fullmatch(name)) and int(found[1], 16) > len(urls) for name in names)
+    alike = all((one.cluster_id, one.config.token) == (formed, token) for one in survivors)
+    return beyond and alike and len(survivors) <= len(urls) // 2
+
+
 def boots(
-    survivors: Sequence[Survivor], members: Mapping[str, str], old_members: Sequence[Member], force: bool = False
+    survivors: Sequence[Survivor],
+    members: Mapping[str, str],
+    old_members: Sequence[Member],
+    force: bool = False,
+    ahead: bool = False,
 ) -> list[Boot]:
     """The survivors' copies as they are, and the empty stand-ins that quorum lacks, under dead members' names.
 
     In the order of names, not of revisions, which nobody can tell when a plan is made.
-    `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own.
+    `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own;
+    `ahead`: the stand-ins begin the cluster, where they may.
     Raises `SalvageError` where a name stands for no address, or for two survivors.
     """
     known = {member.name: member.ip for member in old_members}
-    own = {s.name: s.config.peer_url for s in survivors}
+    own = {s.name for s in survivors}
     if len(own) < len(survivors):
         calls = ", ".join(f"{s.host}: {s.name}" for s in survivors)
         raise SalvageError("the copies", f"do not differ by their members' names ({calls})", "correct the wrong name")
-    urls = {**dict(sorted(members.items())), **{name: members.get(name, url) for name, url in own.items()}}
+    urls = _urls(survivors, members)
     initial = ",".join(f"{name}={url}" for name, url in urls.items())
     token = survivors[0].config.token
 
@@ -316,7 +348,8 @@ def boots(
                 ) from None
             ip = known[name]
         number = next(free) if stand_in else numbers[name]
-        return Boot(number, name, url, ip, initial, token, existing=True, stand_in=stand_in, force=force)
+        joins = not (stand_in and ahead)
+        return Boot(number, name, url, ip, initial, token, existing=joins, stand_in=stand_in, force=force)
 
     lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
     dead = [name for name in urls if name not in own]

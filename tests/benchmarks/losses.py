@@ -1,7 +1,7 @@
 """What each way of taking a survivor's data loses: `python -m tests.benchmarks.losses --losses 20 [--json FILE]`.
 
 Eight writers log every acknowledged write while all members are killed with SIGKILL. One of them is the only survivor;
-its data directory is taken in three ways, each from the same copy, and what came of it is read back key by key. What
+its data directory is taken in four ways, each from the same copy, and what came of it is read back key by key. What
 counts is an acknowledged write that the survivor's disk holds: a write that only the others had, nobody can restore.
 Afterwards the members are started again, and the next loss follows. Copies are booted by the product's own planners.
 """
@@ -23,7 +23,7 @@ from compose import faults, lab, load, state
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
 from requorum import inventory as inventories
-from requorum.cluster import etcd, sandbox
+from requorum.cluster import etcd, lineage, sandbox
 from requorum.cluster.lineage import Lineage
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
@@ -66,14 +66,15 @@ class Loss:
 
 
 class Bench:
-    """The copies of one survivor, on its own machine, and the three ways to take them."""
+    """The copies of one survivor, on its own machine, and the ways to take them."""
 
     def __init__(self, survivor: Node, fleet: Fleet, terms: Terms) -> None:
         self.node, self._fleet, self._terms = survivor, fleet, terms
         inventory = terms.inventory
         config = etcd.parse_config(survivor.get(inventory.etcd.config).decode(), survivor.name)
         member = next(m for m in inventory.old_members if m.host == survivor.name)
-        disk = Disk(member, config, Lineage(config.token), installed=True)
+        wal = lineage.ask_wal(survivor.name, config.data_dir, config.wal_dir)
+        disk = Disk(member, config, Lineage(config.token, wal.understand(fleet.run(wal.commands))), installed=True)
         question = survivors.ask_survivor(1, disk, "/var/lib")
         self._survivor = question.understand(fleet.run(question.commands))
         if not self._survivor.size:
@@ -83,6 +84,7 @@ class Bench:
 
     def gather(self) -> None:
         client = self._terms.inventory.deephaven.client_config
+        self._fleet.run(survivors.copy(self._terms, self._survivor))
         self._fleet.run(survivors.gather(self._terms, [self._survivor], self.node.name))
         self.node.run(["mkdir", f"{self._place}/login"])  # to read back with
         for name in ("user", "password"):
@@ -102,14 +104,20 @@ class Bench:
         return self._booted(force=True)
 
     def salvaged(self) -> str:
-        """The copy as it is, with the empty stand-ins that quorum lacks."""
-        return self._booted(force=False)
+        """The copy as it is, with the empty stand-ins that quorum lacks, which begin the cluster ahead of it."""
+        if not survivors.may_begin_ahead([self._survivor], dict(self._survivor.config.peers)):
+            raise BenchError(f"{self.node.name}: the lab's cluster is not as it began")
+        return self._booted(ahead=True)
 
-    def _booted(self, force: bool) -> str:
+    def joined(self) -> str:
+        """The same with stand-ins that join it, as in a cluster whose members changed or that was restored."""
+        return self._booted()
+
+    def _booted(self, force: bool = False, ahead: bool = False) -> str:
         terms, host, old = self._terms, self.node.name, self._terms.inventory.old_members
         self._fleet.run(survivors.unpack(terms, host, [self._survivor]))
         members = dict(self._survivor.config.peers)
-        boots = survivors.boots([self._survivor], members, old, force)
+        boots = survivors.boots([self._survivor], members, old, force, ahead)
         account = terms.inventory.etcd.user
         plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, account, boots)
         result = self._fleet.run(plan)[-1]
@@ -129,7 +137,9 @@ WAYS: dict[str, Callable[[Bench], str]] = {
     "on-disk db": Bench.on_disk_db,
     "force-new-cluster": Bench.forced,
     "salvage": Bench.salvaged,
+    "salvage, stand-ins join": Bench.joined,
 }
+SALVAGES = ("salvage", "salvage, stand-ins join")
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------
@@ -228,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if losses:
         Console(width=110).print(table(losses))
     whole = len(losses) >= given.losses
-    return 0 if whole and not any(loss.lost["salvage"] for loss in losses) else 1
+    return 0 if whole and not any(loss.lost[way] for loss in losses for way in SALVAGES) else 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from compose import cluster, etcd_client, faults, poll
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
-from tests.lab.rehearsal import Own
+from tests.lab.rehearsal import Own, Rehearsal, Run
 from tests.lab.stops import choice
 from tests.lab.test_salvage import ALL, kill_all_while_writing, missing
 from tests.lab.writers import PREFIX, data_dir, leftovers, on_disk, writing
@@ -153,19 +153,89 @@ def test_without_authentication_salvage_needs_no_login_and_the_new_cluster_has_n
     other.assert_recovered(run)
 
 
-@pytest.mark.matrix
-def test_where_copies_cannot_be_started_together_one_is_forced_into_a_cluster_of_its_own(own: Own) -> None:
-    """A dead member had two peer URLs: the data names both, so a stand-in that comes with one is turned away."""
-    other = own()
-    nodes = other.nodes
-    dead = nodes.by_name("etcd-2")
+# -- clusters that are as they began, and others ------------------------------------------------------------------
+
+AHEAD, JOIN = "its stand-ins start before the copies", "the stand-ins join them"
+
+
+def member_id(nodes: Nodes, name: str) -> str:
     listed = nodes.configuration_server.run([ETCDCTL, "member", "list"]).stdout.splitlines()
-    (number,) = [line.split(",")[0] for line in listed if ", etcd-2, " in line]
-    urls = f"--peer-urls=https://{dead.ip}:2380,https://{dead.ip}:2390"
-    nodes.configuration_server.run([ETCDCTL, "member", "update", number, urls])
-    write_late(nodes, nodes.members)
+    (number,) = [line.split(",")[0] for line in listed if f", {name}, " in line]
+    return number
+
+
+def lose_two(other: Rehearsal, without: str = "") -> None:
+    """With writes that no backup has, acknowledged by all but `without`."""
+    write_late(other.nodes, tuple(node for node in other.nodes.members if node.name != without))
     other.lose("kill", ALL)
     other.lose("wipe", ("etcd-2", "etcd-3"))
+
+
+def assert_salvaged(other: Rehearsal, run: Run) -> None:
+    assert run.recovered, run.output
+    assert run.summary["snapshot"]["source"] == "salvage"
+    assert missing(other, LATE) == []
+    assert leftovers(other.nodes) == []
+    other.assert_recovered(run)
+
+
+@pytest.mark.matrix  # which of both ways is decided in unit tests too
+def test_a_cluster_that_was_restored_is_not_as_it_began_and_comes_back_all_the_same(own: Own) -> None:
+    """What was restored is in no log, so that a stand-in which begins with the cluster would never be sent it."""
+    other = own()
+    lose_two(other)
+    first = other.run(other.inventory())
+    assert_salvaged(other, first)
+    lose_two(other)
+
+    run = other.run(other.inventory())
+
+    assert_salvaged(other, run)
+    assert AHEAD in first.output and JOIN not in first.output
+    assert AHEAD not in run.output and JOIN not in run.output
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("stands_in", [True, False])
+def test_a_member_that_was_replaced_makes_the_stand_ins_join(own: Own, stands_in: bool) -> None:
+    """Under the same name and peer URL: no configuration and no log's head tells, the data does."""
+    other = own()
+    nodes = other.nodes
+    dead = "etcd-2" if stands_in else "etcd-3"
+    url = f"--peer-urls=https://{nodes.by_name(dead).ip}:2380"
+    nodes.configuration_server.run([ETCDCTL, "member", "remove", member_id(nodes, dead)])
+    nodes.configuration_server.run([ETCDCTL, "member", "add", dead, url])
+    lose_two(other, without=dead)
+
+    run = other.run(other.inventory())
+
+    assert_salvaged(other, run)
+    assert AHEAD in run.output and JOIN in run.output
+
+
+def name_twice(nodes: Nodes, name: str) -> None:
+    dead = nodes.by_name(name)
+    urls = f"--peer-urls=https://{dead.ip}:2380,https://{dead.ip}:2390"
+    nodes.configuration_server.run([ETCDCTL, "member", "update", member_id(nodes, name), urls])
+
+
+@pytest.mark.matrix
+def test_a_dead_member_with_two_peer_urls_is_stood_in_for_where_the_cluster_is_as_it_began(own: Own) -> None:
+    other = own()
+    name_twice(other.nodes, "etcd-2")
+    lose_two(other)
+    assert_salvaged(other, other.run(other.inventory()))
+
+
+@pytest.mark.matrix
+def test_where_copies_cannot_be_started_together_one_is_forced_into_a_cluster_of_its_own(own: Own) -> None:
+    """A dead member had two peer URLs: the data names both, so a stand-in that joins with one is turned away."""
+    other = own()
+    nodes = other.nodes
+    other.lose("wipe")
+    other.assert_recovered(other.run(other.inventory()))  # a cluster that was restored
+    name_twice(nodes, "etcd-2")
+    lose_two(other)
 
     stopped = other.run(other.inventory())
     run = other.run(other.inventory(), choice(stopped, "forced:etcd-1"))

@@ -89,6 +89,21 @@ def test_a_refused_root_does_not_hide_who_else_is_refused(tmp_path: Path) -> Non
     assert [event["role"] for event in said if event["event"] == "login" and event["why"]] == ["root", "config"]
 
 
+@pytest.mark.parametrize(
+    ("has", "known"),
+    [([7, 10], True), ([10, 7], True), ([7, 11], False), ([7], False), ([7, 10, 12], False), ([], False)],
+)
+def test_the_data_knows_the_members_that_stand_ins_began_with_or_it_does_not_count(
+    tmp_path: Path, has: list[int], known: bool
+) -> None:
+    members = [{"id": number, "peerURLs": ["https://a:1"], "name": '"id":9'} for number in has]
+    (tmp_path / "curl").write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(members, separators=(',', ':'))}\nEND\n")
+    (tmp_path / "curl").chmod(0o755)
+    (tmp_path / "ids").write_text("10\n7\n")
+    said = asked(tmp_path, "known_ids && say '{}'", {})
+    assert said == [{"event": "members", "answer": members}, *([{}] if known else [])]
+
+
 def test_what_it_says_of_authentication_is_read() -> None:
     said = (
         '{"event": "authentication", "answer": false}\n{"event": "login", "role": "a", "why": "x"}\n'

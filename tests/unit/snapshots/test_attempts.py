@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from requorum.cluster.lineage import Lineage
+from requorum.cluster.lineage import Lineage, cluster_id, member_id
 from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Result
 from requorum.snapshots import attempts, on_host, ranking, survivors
@@ -53,6 +53,35 @@ def test_a_copy_that_does_not_start_is_left_out_and_the_rest_tried_again() -> No
     assert second.names == ("etcd-1",)
     assert "it is left out" in second.why
     assert (found.how, found.survivors) == ("together", ("etcd-1",))
+
+
+BEGUN = replace(ONE, cluster_id=cluster_id(member_id([url], "lost") for url in CONFIGURED.values()))
+AS_IT_BEGAN = Copies((replace(BEGUN, data=replace(BEGUN.data, snaps=("db",))),), (("etcd-1", 5),), ())
+
+
+def test_where_the_cluster_is_as_it_began_the_stand_ins_begin_ahead() -> None:
+    (only,), found = run(AS_IT_BEGAN, GOOD)
+    assert only.ahead and "as it began" in only.why
+    assert (found.how, found.survivors, found.failed) == ("together", ("etcd-1",), "")
+    (stand_in,) = [boot for boot in attempts.boots(terms(), only) if boot.stand_in]
+    assert stand_in.ahead
+
+
+@pytest.mark.parametrize(
+    "first", [SLOW, REFUSED, TURNED_AWAY, TORN, Answers(hashes={"a": (9, 1), "b": (8, 1)}, saved=True)]
+)
+def test_whatever_fails_then_is_tried_again_with_stand_ins_that_join(first: Answers) -> None:
+    (_, second), found = run(AS_IT_BEGAN, first, GOOD)
+    assert (second.names, second.members, second.ahead, second.force) == (("etcd-1",), CONFIGURED, False, False)
+    assert "fresh copies are started, and the stand-ins join them" in second.why
+    assert (found.how, found.survivors, found.failed, found.could_not) == ("together", ("etcd-1",), "", ())
+
+
+def test_what_fails_both_ways_has_failed_as_if_it_had_only_joined() -> None:
+    joining = replace(AS_IT_BEGAN, sound=(ONE,))
+    for last in (SLOW, REFUSED, TURNED_AWAY):
+        (_, alone), (_, both) = run(joining, last), run(AS_IT_BEGAN, SLOW, last)
+        assert (both.failed, both.mend, both.could_be_forced) == (alone.failed, alone.mend, alone.could_be_forced)
 
 
 WORD = ("etcd-2",)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from requorum.cluster import sandbox
+from requorum.cluster import lineage, sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.sandbox import Boot
 from requorum.command import Command, Copy, Result
@@ -115,6 +115,61 @@ def test_a_copy_keeps_its_peer_url_and_clients_reach_it_on_loopback_alone() -> N
     assert config["peer-transport-security"]["client-cert-auth"] is True
     assert yaml.safe_load(stand_in.config(20002))["initial-cluster-state"] == "existing"
     assert stand_in.initial_cluster == initial_cluster(3)
+
+
+FORMED = lineage.cluster_id(lineage.member_id([url], "lost") for url in known_members(5).values())
+
+
+def begun(number: int, *snapshots: str, formed: int | None = FORMED, token: str = "lost") -> Survivor:
+    """One of five members, whose log begins with these snapshots."""
+    one = survivor(number, 5, token)
+    return replace(one, cluster_id=formed, data=replace(one.data, snaps=("db", *snapshots)))
+
+
+BEYOND, RESTORED = "0000000000000002-0000000000000006.snap", "0000000000000001-0000000000000005.snap"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([begun(1)], id="all that ever was is in its log"),
+        pytest.param([begun(1, BEYOND)], id="a leader can only send what it has now"),
+        pytest.param([begun(1), begun(4, BEYOND)], id="two of five"),
+    ],
+)
+def test_stand_ins_of_a_cluster_that_is_as_it_began_wait_for_nobody(found: list[Survivor]) -> None:
+    assert salvage.may_begin_ahead(found, known_members(5))
+    boots = salvage.boots(found, known_members(5), inventory(5).old_members, ahead=True)
+    states = {b.name: yaml.safe_load(b.config(1))["initial-cluster-state"] for b in boots if b.stand_in}
+    assert set(states.values()) == {"new"}
+    assert [b.turn for b in boots] == ["first"] * len(found) + ["ahead"] * len(states)
+    files = {c.argv[1]: c.stdin for c in sandbox.boot("h", "salvage", "r", "/s", "etcd", boots)}
+    ids = [lineage.member_id([url], "lost") for url in known_members(5).values()]
+    assert files["of=/s/ids"] == "".join(f"{number}\n" for number in ids).encode()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([begun(1, RESTORED)], id="a restored one: its keys are in no log"),
+        pytest.param([begun(1), begun(4, RESTORED)], id="one of two was restored"),
+        pytest.param([begun(1, BEYOND, RESTORED)], id="long after a restore"),
+        pytest.param([begun(1, "5.snap")], id="a name that nobody knows"),
+        pytest.param([begun(1, "0000000000000006.snap.db")], id="a database that a leader was sending"),
+        pytest.param([begun(1, formed=FORMED + 1)], id="it began with other members"),
+        pytest.param([begun(1, formed=None)], id="its log does not tell"),
+        pytest.param([begun(1), begun(4, formed=None)], id="one of two logs does not tell"),
+        pytest.param([begun(1, token="other")], id="its configuration has another token"),
+        pytest.param([begun(1), begun(4, token="other")], id="two tokens"),
+        pytest.param([begun(1), begun(2), begun(3)], id="a majority needs no stand-in"),
+    ],
+)
+def test_where_it_is_not_proven_to_be_as_it_began_stand_ins_join(found: list[Survivor]) -> None:
+    assert not salvage.may_begin_ahead(found, known_members(5))
+
+
+def test_where_the_configuration_names_other_members_stand_ins_join() -> None:
+    assert not salvage.may_begin_ahead([begun(1)], known_members(3))
 
 
 def test_peer_urls_with_names_listen_on_the_inventorys_address() -> None:
