@@ -60,13 +60,23 @@ class Family:
         return told.with_parts_of(ours)
 
 
-def family_of(on_disk: Mapping[str, Lineage], births: Mapping[str, Birth], undone: Collection[str] = ()) -> Family:
+def family_of(
+    on_disk: Mapping[str, Lineage],
+    births: Mapping[str, Birth],
+    undone: Collection[str] = (),
+    unheld: Collection[str] = (),
+) -> Family:
     """What most old members' disks say, a failed run's cluster counting as the one whose data it was restored from.
 
     `on_disk`: host → what its configuration and WAL say. Members that contradict each other equally often tell nothing.
+    `unheld`: tokens of births that the configuration server does not have. That such a cluster, whose data disks hold,
+    is a failed run's nobody proves: then no host tells which was lost.
     """
-    unborn = [Lineage(birth.token) for birth in births.values() if not birth.alive]
+    doubted = {lineage.token for lineage in on_disk.values() if lineage.token in unheld}
+    unborn = [Lineage(birth.token) for birth in births.values() if not birth.alive and birth.token not in doubted]
     bumps = tuple((birth.token, birth.bumps) for birth in births.values())
+    if any(not birth.alive for token, birth in births.items() if token in doubted):
+        return Family((), tuple(unborn), bumps)
     resolved = [_alive(lineage, births) for lineage in on_disk.values()]
     votes = [lineage for lineage in resolved if lineage is not None and lineage != Lineage()]
     # Members that only know a part vote for the fuller answer that they agree with.

@@ -107,12 +107,14 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
 def recall(run: Run, sources: Sources) -> None:
     """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
     told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    births = (
-        held.births({host: one.births for host, one in told.items()}, run.terms.configuration_server) | sources.living
-    )
-    undone = held.outlived(told, run.terms.configuration_server).rolled_back
+    server = run.terms.configuration_server
+    births = held.births({host: one.births for host, one in told.items()}, server) | sources.living
+    own = {birth.token for birth in told[server].births} if server in told else set()
+    unheld = births.keys() - own - ({run.mark.token} if run.carrying_on else set())
+    undone = held.outlived(told, server).rolled_back
     sources.disks, sources.unread = _disks(run, sources)
-    sources.family = family_of({disk.host: disk.lineage for disk in sources.disks if disk.installed}, births, undone)
+    on_disk = {disk.host: disk.lineage for disk in sources.disks if disk.installed}
+    sources.family = family_of(on_disk, births, undone, unheld)
     sources.birth = births.get(run.mark.token)
 
 

@@ -96,6 +96,22 @@ def test_a_failed_runs_data_is_never_salvaged_by_itself() -> None:
     assert disks.salvageable(alone, Family((), (Lineage("failed"),)), None) == [], "nor where no host tells of a parent"
 
 
+def test_that_a_cluster_is_a_failed_runs_is_believed_where_the_configuration_server_has_noted_it_and_nowhere_else() -> (
+    None
+):
+    """H2: birth records that only other hosts have would set the lost cluster's own data aside."""
+    on_disk = dict.fromkeys(("etcd-1", "etcd-2"), FAILED)
+    assert family_of(on_disk, BIRTHS).line == (LOST,)
+    line = family_of(on_disk, BIRTHS, unheld={"failed"})
+    assert line.line == () and not line.is_unborn(FAILED)
+    assert disks.salvageable(BOTH, line, None) == []
+    offered = {row.problem for row in disks.listed(BOTH, line, None) if row.kind == "salvage"}
+    assert {why.rpartition(": ")[2] for why in offered if why} == {"--salvage=lost", "--salvage=failed"}
+    alive = {"failed": replace(BIRTHS["failed"], phase=Phase.DONE)}
+    assert family_of(on_disk, alive, unheld={"failed"}).line == (FAILED, LOST), "it sets nothing aside"
+    assert family_of({"etcd-1": LOST}, BIRTHS, unheld={"failed"}).line == (LOST,), "nor where no disk holds it"
+
+
 def test_once_deephaven_could_write_into_it_that_cluster_is_the_lost_one() -> None:
     born = {"failed": replace(BIRTHS["failed"], phase=Phase.POWERING_ON)}
     line = family_of({"etcd-1": FAILED}, born)
