@@ -16,7 +16,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage, ask_wal, cluster_id, member_id
 from requorum.command import Result, look
 from requorum.hosts import systemd
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, plain
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd
 from requorum.snapshots.disks import Disk
@@ -43,6 +43,7 @@ class Place:
     where nobody tells. `processes`: of etcd. `root`: the entries of `data_root`. `unmounted`: file systems that belong
     there and are not mounted, None where nobody tells. `ways`: directory where data would be → where that leads.
     `told`: "" where flags and environment say all instead of a configuration, why not where they say some of it.
+    `opened`: databases that its running etcd has open and no configuration leads to; None where nobody tells.
     `strays`: directory below `data_root` that no configuration names → what lies there, and whose it is."""
 
     host: str
@@ -57,6 +58,7 @@ class Place:
     unmounted: tuple[str, ...] | None = ()
     ways: Mapping[str, Way] = field(default_factory=dict)
     strays: Mapping[str, tuple[Layout, Lineage]] = field(default_factory=dict)
+    opened: tuple[str, ...] | None = ()
 
 
 # -- questions ---------------------------------------------------------------------------------------------------
@@ -120,6 +122,36 @@ def ask_way(host: str, directory: str, link: bool = False) -> Question[Way]:
     return Question(command, read)
 
 
+# By device and inode, since links, bind mounts and the unit's own mounts give one file several names.
+_OPENED = r"""
+for at in $(grep -lsF "/$0" /proc/[0-9]*/cgroup); do
+    for fd in "${at%/cgroup}"/fd/*; do
+        case $(readlink "$fd") in
+        */db | */db' (deleted)') printf 'open %s %s\n' "$(stat -L -c %d:%i "$fd")" "$(readlink "$fd")" ;;
+        esac
+    done
+done
+for file; do [ ! -e "$file" ] || stat -L -c 'known %d:%i' "$file"; done
+"""
+_FILE = re.compile(r"(open|known) ([0-9]+:[0-9]+)(?: (/.*))?")
+
+
+def ask_opened(host: str, unit: str, databases: Sequence[str]) -> Question[tuple[str, ...] | None]:
+    """The databases that processes of a unit have open, without these; None where nobody tells. That is where a running
+    member's data is, whatever is configured."""
+    command = look(host, "sh", "-c", _OPENED, unit, *databases, why="which database its etcd has open")
+
+    def read(answer: Result) -> tuple[str, ...] | None:
+        if answer.code != 0:
+            return None
+        rows = [found.groups() for line in answer.stdout.splitlines() if (found := _FILE.fullmatch(line))]
+        known = {file for kind, file, _ in rows if kind == "known"}
+        others = (plain(path or "") for kind, file, path in rows if kind == "open" and file not in known)
+        return tuple(dict.fromkeys(others))
+
+    return Question(command, read)
+
+
 def ask_stray(host: str, directory: str) -> Question[tuple[Layout, Lineage]]:
     """What lies in a directory that no configuration names, and by its log, which cluster's it is."""
     lies, wal = ask_layout(host, directory), ask_wal(host, directory)
@@ -169,6 +201,9 @@ def doubt(place: Place, found: Sequence[Disk], picked: bool, family: Family, set
     of it, or what is `picked` to be salvaged is all of it. `found`: what its configurations lead to."""
     lost = [disk for disk in found if not is_proven_anothers(disk, family)]
     whole = [disk.config for disk in lost if disk.whole]
+    if place.opened:
+        there = " and ".join(disk.database for disk in found) or "no database"
+        return f"its etcd has {', '.join(place.opened)} open, and its configuration leads to {there}"
     odd = next((disk.problem for disk in lost if disk.problem), "") or place.earlier
     if odd or isinstance(place.config, str):
         return odd or str(place.config)

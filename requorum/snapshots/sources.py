@@ -184,9 +184,15 @@ def _places(
             for path in emptiness.strays(place.root, root, on_host[host])
         }
     )
+    up = [host for host, unit in units.items() if unit.running]
+    opened = run.ask({h: emptiness.ask_opened(h, settings.unit, [d.database for d in on_host[h]]) for h in up})
+    for host, there in opened.items():
+        if there is None:
+            run.note(f"{host}: nobody tells which database its running etcd has open; its configuration is believed")
     return {
         host: replace(
             place,
+            opened=opened.get(host, ()),
             ways={path: way for (where, path), way in ways.items() if where == host},
             strays={path: stray for (where, path), stray in strays.items() if where == host},
         )

@@ -44,7 +44,7 @@ SCRIPTS = {
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/history.py": {"ask_births"},
     "requorum/snapshots/disks.py": {"ask_earlier"},
-    "requorum/snapshots/emptiness.py": {"ask_way"},
+    "requorum/snapshots/emptiness.py": {"ask_opened", "ask_way"},
     "requorum/snapshots/on_host.py": {"ask_source", "ask_status"},
 }
 # Whose program no reader of the code can tell: the vendor's lines of the inventory, the program of a unit, the tool

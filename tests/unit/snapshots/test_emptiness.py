@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place, Way
 from requorum.snapshots.family import Family
 from requorum.snapshots.layout import Layout
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 
 LOST, OTHER = Lineage("old", 1), Lineage("other", 2)
@@ -107,6 +109,55 @@ def test_a_masked_unit_tells_nothing_and_its_configuration_is_what_there_is() ->
 def test_whole_data_is_in_doubt_where_the_unit_leads_to_other_data(words: tuple[str, ...] | None, why: str) -> None:
     found = doubt(replace(WIPED, runs=words), disk(**WHOLE), picked=True)
     assert why in found and bool(why) == bool(found)
+
+
+def test_a_running_member_whose_open_database_no_configuration_leads_to_is_in_doubt() -> None:
+    """Its disk is not copied from where data only was; once etcd is stopped nobody could tell any more."""
+    for found, picked in (([disk()], False), ([disk(**WHOLE)], True), ([], False)):
+        why = doubt(replace(WIPED, opened=("/data/x/member/snap/db",)), *found, picked=picked)
+        assert why.startswith("its etcd has /data/x/member/snap/db open, and its configuration leads to ")
+        assert why.endswith(found[0].database if found else "no database")
+    assert doubt(replace(WIPED, opened=None), disk(**WHOLE), picked=True) == "", "sudo may not know the question yet"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "opened"),
+    [
+        ("open 1:7 /d/member/snap/db\nknown 1:7\n", 0, ()),
+        ("open 1:7 /d/member/snap/db\n", 0, ("/d/member/snap/db",)),
+        ("open 1:7 /d/db (deleted)\nopen 1:7 /d/db (deleted)\nknown 1:8\n", 0, ("/d/db (deleted)",)),
+        ("stray text\nopen 1:7 /d/\x1b[2Jdb\n", 0, ("/d/?[2Jdb",)),
+        ("", 0, ()),
+        ("", 1, None),
+    ],
+)
+def test_the_open_database_is_told_by_its_inode(said: str, code: int, opened: tuple[str, ...] | None) -> None:
+    question = emptiness.ask_opened("h", "dh-etcd.service", ["/d/member/snap/db"])
+    assert sudoers.unlisted(build.inventory(), [command.line() for command in question.commands]) == []
+    assert build.understood(question, said, code=code) == opened
+
+
+def test_the_open_database_is_found_behind_links_and_after_it_was_deleted(tmp_path: Path) -> None:
+    """The question as it runs, of this very process; the unit's name is what its control group is called."""
+    group = next(line.rpartition("/")[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if "/" in line)
+    me = f"/proc/{os.getpid()}/cgroup"
+    real, named = tmp_path / "db", tmp_path / "link"
+    real.write_text("x")
+    named.symlink_to(real)
+    asked = {path: emptiness.ask_opened("h", group, [str(path)]) for path in (real, named, tmp_path / "none")}
+
+    def opened(path: Path) -> tuple[str, ...]:
+        (command,) = asked[path].commands
+        argv = [word.replace("/proc/[0-9]*/cgroup", me) for word in command.argv]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        found = asked[path].understand([Result(command, done.returncode, done.stdout, done.stderr, 0.0)])
+        assert found is not None
+        return tuple(name for name in found if name.startswith(str(tmp_path)))
+
+    with real.open():
+        assert [opened(path) for path in asked] == [(), (), (str(real),)]
+        real.unlink()
+        assert opened(real) == (f"{real} (deleted)",)
 
 
 def test_whole_data_is_in_doubt_where_there_is_other_data_on_the_same_machine() -> None:
