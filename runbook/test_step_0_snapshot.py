@@ -11,7 +11,7 @@ from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
-from requorum.snapshots import anew, choice
+from requorum.snapshots import anew, choice, sources
 
 
 class TestStep0Snapshot:
@@ -87,6 +87,8 @@ class TestStep0Snapshot:
             run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
             if found.authentication and found.authentication.words:
                 run.note(f"{found.path}: {found.authentication.words}")
+        for line in sources.outlook(progress.sources):
+            run.note(line)
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """On each file system, for the most that this run puts there at any time; and etcd's quota for the data."""

@@ -96,7 +96,7 @@ class TestStep1Stop:
             return
         decision = choice.in_step_1(run, data, data.salvaged)
         for line in decision.notes:
-            run.note(line)
+            (run.warn if decision.less else run.note)(line)
         data.source, data.loss = decision.source, decision.loss
         run.do([loss.note_loss(run.terms, decision.loss)], bookkeeping=True)
         if decision.new:

@@ -29,7 +29,7 @@ class TestStep4Restore:
         there = facts.files(run, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
         run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256))
         if not all(tools.bumps for tools in progress.tools.values()):
-            run.note("this etcd cannot bump revisions: watchers may miss changes until restarted")
+            run.warn("this etcd cannot bump revisions: watchers may miss changes until restarted")
 
     def test_then_every_member_holds_restored_data(self, run: Run) -> None:
         """Whole, owned by the etcd account, read by nobody else."""

@@ -1,6 +1,16 @@
 """Settings of all tests. Time never decides a test, so Hypothesis keeps no deadline for one example."""
 
+import os
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("requorum", deadline=None, print_blob=True)
 settings.load_profile("requorum")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What the runs that tests start say is looked for in whole sentences: none is wrapped."""
+    writer = session.config.get_terminal_writer()
+    writer.fullwidth = writer.fullwidth
+    os.environ["COLUMNS"] = "400"

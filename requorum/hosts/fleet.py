@@ -208,8 +208,12 @@ class Fleet:
                 return Unreachable(name, f"did not answer: {last_line(str(error))}", _REACH)
             except Exception as error:
                 return error
+            finally:
+                left.pop(name)
+                self.watch.waiting(list(left), len(names))
 
         names = list(dict.fromkeys(hosts))
+        left = dict.fromkeys(names)  # who has not answered yet
         futures = {name: self._pool.submit(guarded, name) for name in names}
         try:
             return {name: future.result() for name, future in futures.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class Watch:
@@ -13,6 +13,9 @@ class Watch:
 
     def on(self, hosts: Iterable[str]) -> None:
         """It is at work on these hosts."""
+
+    def waiting(self, hosts: Sequence[str], out_of: int) -> None:
+        """These hosts, of so many that were asked together, have not answered yet."""
 
     def copying(self, what: str, size: int | None) -> None:
         """A copy has begun; `size` in bytes where it is known."""

@@ -274,8 +274,8 @@ def pytest_runtest_makereport(
         if call.excinfo is not None:
             config.stash[FAILURE] = call.excinfo.value
     if run is not None and report.when == "call":
-        report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes))]
-        report.user_properties += [("table", list(run.table))]
+        report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes)), ("warned", run.warned)]
+        report.user_properties += [("table", list(run.table)), ("sources", list(run.sources))]
         run.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
         if isinstance(run, Planning):
             texts = (getattr(item, "cls", None).__doc__, getattr(item, "function", None).__doc__)

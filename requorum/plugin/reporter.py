@@ -7,27 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.live import Live
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -35,13 +25,16 @@ from rich.text import Text
 from requorum.diagnosis.check.check import Finding
 from requorum.evidence.redaction import redact, shown
 from requorum.hosts.watch import Watch
+from requorum.plugin.watch import TerminalWatch, brief
 from requorum.run.dryrun import LEGEND
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
-STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
-TABLE_WIDTH = 160  # columns that a table takes where the terminal has fewer; it then wraps
-FILES = 8  # backups that the table of sources shows, the best first; the others are counted
-MARKS = {"passed": "✓", "failed": "✗", "skipped": "·"}
+STYLES = {"✓": "green", "!": "bold yellow", "✗": "bold red", "no": "bold red"}
+WIDEST = 120  # columns that a stage takes where the terminal has more
+TEXT = 50  # columns of a stage's words, as the longest of them
+NOTE = 11  # columns before what a stage found
+UNITS = {"keys": "keys", "size": "bytes"}  # fields of a source, beside its revision
+FILES = 8  # backups that a list of sources shows, the best first; the others are counted
 
 
 def sentence(nodeid: str) -> tuple[str, str]:
@@ -124,24 +117,29 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         if report.skipped:
             self._skipped.append((report.nodeid.split("::")[1], f"{word} {text}"))
             return
-        hosts = brief(properties.get("hosts", []))
-        if not hosts and not properties.get("notes") and word != "Given" and report.passed:
-            self.console.print(Text(f"  {word:<6}{text:<58} not needed here", style="dim"))
+        notes, warned = properties.get("notes", []), properties.get("warned", False)
+        hosts = properties.get("hosts", [])
+        if not hosts and not notes and word != "Given" and report.passed:
+            self.console.print(Text(f"  {word:<6}{text:<{TEXT}} not needed here", style="dim"))
             return
-        line = Text(f"  {word:<6}")
-        line.append(f"{text:<58} ")
-        line.append(f"{hosts:<42} ", style="dim")
-        line.append(f"{report.duration:6.1f} s ")
-        line.append(MARKS[report.outcome], style=STYLES[report.outcome])
+        mark = ("!" if warned else "✓") if report.passed else "no" if word == "Given" else "✗"
+        line = drawn_stage(word, text, hosts, report.duration, mark, min(self.console.width, WIDEST))
         self.console.print(line, crop=False, overflow="ignore")
-        for note in properties.get("notes", []):
-            self.console.print(Text(f"           {note}", style="dim"))
+        for note in notes:
+            self._below(note, NOTE, "yellow" if warned else "dim")
         if properties.get("table"):
-            wide = Screen(file=self.console.file, highlight=False, width=max(self.console.width, TABLE_WIDTH))
-            wide.print(drawn(properties["table"]), crop=False)
+            self.console.print(drawn(properties["table"]), crop=False, soft_wrap=False)
+        if properties.get("sources") and (report.failed or self.verbosity > 0):
+            for text, indent, style in drawn_sources(properties["sources"]):
+                self._below(text, indent, style)
         if report.failed:
             self._failure = (f"{word} {text}", redact(str(report.longrepr)))
             self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
+
+    def _below(self, text: str, indent: int, style: str) -> None:
+        """A line below a stage, wrapped at words; what has none, as a path, stays whole."""
+        for line in wrapped(redact(text), self.console.width, indent):
+            self.console.print(Text(line, style=style), crop=False, overflow="ignore")
 
     def _report_keyboardinterrupt(self) -> None:
         """Ctrl-C: the stages' own word, not a Python path. What to do next is in the last lines."""
@@ -168,6 +166,19 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         super().summary_stats()
 
 
+def drawn_stage(word: str, text: str, hosts: list[str], seconds: float, mark: str, width: int) -> Text:
+    """One line: the words are always whole, hosts are named or counted as there is room. A Given that does not hold is
+    an answer, no cross on a sentence that then reads as its opposite."""
+    end = f"{seconds:6.1f} s "
+    said = f"{text}?" if mark == "no" else text
+    room = width - len(f"  {word:<6}{said:<{TEXT}} {end}") - 3
+    line = Text(f"  {word:<6}{said:<{TEXT}} ")
+    line.append(f"{brief(hosts, max(room, 0)):<{max(room, 0)}} ", style="dim")
+    line.append(end)
+    line.append(mark, style=STYLES[mark])
+    return line
+
+
 def drawn(rows: list[dict[str, Any]]) -> Padding:
     """Rows with the same fields as a table; numbers with separators, to the right."""
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
@@ -176,14 +187,38 @@ def drawn(rows: list[dict[str, Any]]) -> Padding:
             name,
             justify="right" if any(isinstance(r[name], int) for r in rows) else "left",
             overflow="fold",
-            no_wrap=name in ("host", "taken", "revision", "size", "hash"),
+            no_wrap=name == "host",
         )
+    for row in rows:
+        cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]
+        table.add_row(*(Text(redact(cell)) for cell in cells), style="dim")
+    return Padding(table, (0, 0, 0, 8))
+
+
+def wrapped(text: str, width: int, indent: int) -> list[str]:
+    room = " " * indent
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=room,
+        subsequent_indent=room,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def drawn_sources(rows: list[dict[str, Any]]) -> Iterator[tuple[str, int, str]]:
+    """What could be restored, the best first: what it is, and why it is or is not used. Text, indent, style."""
     shown, left_out = shortened(rows)
     for row in shown:
-        cells = [f"{v:,}" if isinstance(v, int) else str(v) if v is not None else "?" for v in row.values()]
-        style = "bold" if str(row.get("verdict", "")).startswith("chosen") else "dim"
-        table.add_row(*(Text(redact(cell)) for cell in cells), style=style)
-    return Padding(Group(table, *(Text(redact(line), style="dim") for line in left_out)), (0, 0, 0, 8))
+        numbers = [f"{row[name]:,} {unit}" for name, unit in UNITS.items() if row.get(name) is not None]
+        revision = "revision not known yet" if row["revision"] is None else f"revision {row['revision']:,}"
+        what = f"{row['source']} on {row['host']}: {', '.join((revision, *numbers))}, taken {row['taken']}"
+        style = "bold" if str(row["verdict"]).startswith("chosen") else "dim"
+        yield what, NOTE, style
+        yield str(row["verdict"]), NOTE + 2, style
+    for line in left_out:
+        yield line, NOTE, "dim"
 
 
 def shortened(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -229,74 +264,7 @@ class PlanReporter(Reporter):  # type: ignore[misc]
             self.console.print(line, crop=False, overflow="ignore")
 
 
-MANY = 5  # hosts that are named; more of them are counted
-
-
-class TerminalWatch(Watch):
-    """Redraws its lines in place, and takes them away at the end."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live: Live | None = None
-        self._copy: TaskID | None = None
-
-    def begin(self, text: str) -> None:
-        self.end()
-        self._stage = Progress(
-            TextColumn(" "),
-            SpinnerColumn(),
-            TextColumn("[cyan]{task.description}"),
-            TextColumn("[dim]{task.fields[hosts]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-        )
-        self._copies = Progress(
-            TextColumn("          "),
-            TextColumn("[dim]{task.description}"),
-            BarColumn(bar_width=30),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-        )
-        self._task = self._stage.add_task(text, total=None, hosts="")
-        self._live = Live(
-            Group(self._stage, self._copies),
-            console=self._console,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-
-    def on(self, hosts: Iterable[str]) -> None:
-        if self._live is not None:
-            self._stage.update(self._task, hosts=brief(list(dict.fromkeys(hosts))))
-
-    def copying(self, what: str, size: int | None) -> None:
-        if self._live is not None:
-            if self._copy is not None:
-                self._copies.remove_task(self._copy)
-            self._copy = self._copies.add_task(what, total=size)
-
-    def copied(self, size: int) -> None:
-        if self._live is not None and self._copy is not None:
-            self._copies.update(self._copy, completed=size)
-
-    def end(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = self._copy = None
-
-
-def brief(hosts: list[str]) -> str:
-    """At most five names, then a number."""
-    return ", ".join(hosts if len(hosts) <= MANY else [*hosts[: MANY - 1], f"and {len(hosts) - MANY + 1} more"])
-
-
 LOOKS = {"holds": ("✓", "green"), "fails": ("✗", "bold red"), "told": ("i", "yellow"), "unknown": ("?", "yellow")}
-CHECKS_WIDTH = 110  # columns that a table takes where the terminal has fewer
 
 
 class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
@@ -316,9 +284,8 @@ class CheckReporter(Reporter):  # type: ignore[misc]  # as its parent
             self.console.print(Text(redact(str(report.longrepr)), style="red"))
 
     def summary_stats(self) -> None:
-        wide = Screen(file=self.console.file, highlight=False, width=max(self.console.width, CHECKS_WIDTH))
         for table in tables(self.findings):
-            wide.print(table, "")
+            self.console.print(table, "", soft_wrap=False)
         super().summary_stats()
 
     def _report_keyboardinterrupt(self) -> None:

@@ -57,8 +57,9 @@ def commit(run: Run, progress: Progress) -> None:
     if word != name:
         raise _not_confirmed(run, progress, word, words)
     run.prove_lock()  # people think long; somebody may have cleared it and gone back meanwhile
+    lost = progress.sources.lost
     for line in lines:
-        run.note(line)
+        (run.warn if lost.asks or lost.certain else run.note)(line)
 
 
 _WHY = "What is lost is not answered for by --confirm"

@@ -76,12 +76,14 @@ class Run:
         self.steps: list[Step] = []
         self.unanchored = ""  # why not every host was told of the journal's end
         self.notes: list[str] = []
+        self.warned = False  # the stage holds, and its notes are no good news: no tick stands over them
         self.touched: list[str] = []
         self._acted = 0.0  # the journal's action_seconds when the stage began
         self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
         self.sections: list[Section] = []
         self.table: list[dict[str, object]] = []  # drawn below the stage
+        self.sources: list[dict[str, object]] = []  # what could be restored: drawn where the stage fails, or with -v
 
     # -- the run and its places ------------------------------------------------------------------------------
 
@@ -158,9 +160,10 @@ class Run:
             self.anchor()
         self.stage = nodeid
         self.notes.clear()
+        self.warned = False
         self.touched.clear()
         self._acted = self.journal.action_seconds
-        self.table = []
+        self.table, self.sources = [], []
         self.journal.record("stage", stage=nodeid)
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
@@ -212,6 +215,11 @@ class Run:
         text = redact(text)
         self.notes.append(text)
         self.journal.record("note", text=text)
+
+    def warn(self, text: str) -> None:
+        """A note that is no good news, such as a fallback, a loss, or a word of the operator's that was taken."""
+        self.warned = True
+        self.note(text)
 
     def ask(self, questions: Mapping[K, Question[T]]) -> dict[K, T]:
         """Facts, all hosts at once: each question's value under its own key."""

@@ -88,7 +88,7 @@ def refuse_left_open(run: Run, where: str, on: bool, lineage: Lineage | None, ro
     if found is None:
         return
     if accepted.has(WORD) or run.options.names_data:
-        run.note(f"{where}: {found}; taken on your word")
+        run.warn(f"{where}: {found}; taken on your word")
         return
     raise Refusal(
         where,
@@ -139,12 +139,12 @@ def of_the_running(run: Run, verdict: Verdict) -> Anew | None:
     told = run.ask({host: etcd.ask_metrics(host, config) for host, config in up.items()})
     revisions = {host: metrics.revision for host, metrics in told.items() if metrics.revision is not None}
     if not revisions:
-        run.note("no member says its revision: whether its data began anew is not known")
+        run.warn("no member says its revision: whether its data began anew is not known")
         return None
     furthest = max(revisions, key=lambda host: revisions[host])
     found = began_anew(revisions[furthest], Lineage(up[furthest].token, heads[furthest]), rows)
     if found and run.options.accepted.has(WORD):
-        run.note(f"accepted on your word, {WORD}: the running cluster {found}")
+        run.warn(f"accepted on your word, {WORD}: the running cluster {found}")
         return None
     return found
 
@@ -160,5 +160,5 @@ def counted(run: Run, verdict: Verdict, found: Anew | None) -> Verdict:
         raise Refusal(
             run.inventory.cluster, f"quorum is intact, but the running cluster {found}", ways(run.options.hosts)
         )
-    run.note(f"the running cluster {found}; it counts for nothing, and is set aside")
+    run.warn(f"the running cluster {found}; it counts for nothing, and is set aside")
     return replace(verdict, kind=Kind.LOST, members=tuple(replace(f, has_leader=None) for f in verdict.members))

@@ -221,7 +221,7 @@ def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
 
     found = run.ask({member: Question(question, read)})[member]
     if isinstance(found, str):
-        run.note(f"no hash of all data: {found}")
+        run.warn(f"no hash of all data: {found}")
         return None
     return found
 
@@ -374,7 +374,7 @@ def it_is_no_other_history(run: Run, tonight: Tonight) -> None:
     if tonight.anew is None:
         return
     if not tonight.kept.another:
-        run.note(f"accepted on your word, history: the cluster {tonight.anew}")
+        run.warn(f"accepted on your word, history: the cluster {tonight.anew}")
         return
     raise BackupError(
         run.inventory.cluster,

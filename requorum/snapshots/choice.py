@@ -182,7 +182,7 @@ def _choose_file(run: Run, sources: Sources) -> Source | None:
     if chosen is None:
         return None
     if chosen.named and family.line and not _of_family(chosen, family):
-        run.note(f"{chosen.path} is of another lineage ({chosen.lineage}), used because it was named")
+        run.note(f"{chosen.path} is of another cluster ({chosen.lineage}), used because you named it")
     return chosen.source
 
 
@@ -252,13 +252,15 @@ def too_old(inventory: Inventory, chosen: Candidate | None, at: datetime) -> str
 @dataclass(frozen=True)
 class Decision:
     """The source to restore, the table, what is lost with it, and lines for the operator. `new`: the members do not
-    hold it yet, since Step 0 brought them another one, or none."""
+    hold it yet, since Step 0 brought them another one, or none. `less`: it is not the whole salvage of every disk that
+    may hold something, or something is known to be lost."""
 
     source: Source
     rows: tuple[Candidate, ...]
     loss: Loss
     notes: tuple[str, ...]
     new: bool
+    less: bool
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,9 @@ def decide(found: Found) -> Decision:
         raise _nothing(found)
     new = found.held is None or found.held.sha256 != chosen.source.sha256
     source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
-    return Decision(source, rows, loss_of(chosen, found.salvaged, found.rows), tuple(_notes(found, chosen)), new)
+    lost = loss_of(chosen, found.salvaged, found.rows)
+    less = source.kind != SALVAGE or lost.asks or bool(lost.certain or found.salvaged.could_not)
+    return Decision(source, rows, lost, tuple(_notes(found, chosen)), new, less)
 
 
 def refusal(found: Found) -> SnapshotError | None:
@@ -456,9 +460,13 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
     """What was chosen and why, in the operator's words."""
     salvaged, source = found.salvaged, found.salvaged.source
     if chosen.kind == SALVAGE:
-        beside = f", the backup is at {found.held.revision:,}" if found.held and found.held.revision is not None else ""
-        return [f"salvaged at revision {chosen.revision or 0:,}{beside}"]
-    notes = []
+        using = f"using what was salvaged from {', '.join(salvaged.hosts)}: revision {chosen.revision or 0:,}"
+        if found.held is None or found.held.revision is None:
+            return [using]
+        newer = chosen.own_revision - (found.held.revision - found.held.bumps)
+        beside = f"{newer:,} newer than" if newer else "as far as"
+        return [f"{using}, {beside} the backup of {found.held.taken}"]
+    notes = [f"using {_file_name(chosen)}, taken {chosen.taken}, revision {chosen.revision or 0:,}"]
     if source is not None and chosen.named == BY_YOU:
         if (source.revision or 0) - source.bumps > chosen.own_revision:
             notes.append(
@@ -471,8 +479,7 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
     else:
         notes.append(salvaged.absence)
     if chosen.kind == ON_DISK:
-        return [*notes, f"the database of {chosen.host} is restored without a hash, at revision {chosen.revision:,}"]
-    notes.append(f"the snapshot taken {chosen.taken} is restored instead")
+        return [*notes, f"the database of {chosen.host} is restored without a hash"]
     ahead = [(revision - salvaged.bumps - chosen.own_revision, host) for host, revision in salvaged.databases]
     if ahead and max(ahead)[0] > 0:
         notes.append(
@@ -480,6 +487,11 @@ def _notes(found: Found, chosen: Candidate) -> list[str]:
             + f"as the last resort: Ctrl-C before Step 3, and run again with --skip-hash={max(ahead)[1]}"
         )
     return notes
+
+
+def _file_name(chosen: Candidate) -> str:
+    kind = "the backup" if chosen.kind == "file" else f"what was saved ({chosen.kind})"
+    return f"{kind} {chosen.path.rsplit('/', 1)[-1]}" if chosen.kind != ON_DISK else f"the database of {chosen.host}"
 
 
 def _nothing(found: Found) -> SnapshotError:

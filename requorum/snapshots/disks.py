@@ -190,6 +190,9 @@ def last_resort(disks: Sequence[Disk], family: Family, host: str) -> Disk | None
     return next((disk for disk in found if disk.installed and not family.is_unborn(disk.lineage)), None)
 
 
+IN_STEP_1 = "salvaged in Step 1, once etcd is stopped"
+
+
 def listed(disks: Sequence[Disk], family: Family, named: str | None) -> list[Candidate]:
     """Rows for the table, none of which can be restored yet: what Step 1 salvages, what is salvaged only when named,
     and every database that may be the last resort. Clusters further back than the lost one's own origin are left out.
@@ -200,7 +203,7 @@ def listed(disks: Sequence[Disk], family: Family, named: str | None) -> list[Can
         first = max(group, key=lambda disk: disk.lineage.cluster_id is not None)
         generation = family.generation(first.lineage)
         if first in chosen:
-            why = "salvaged in Step 1, once etcd is stopped"
+            why = IN_STEP_1
         elif named:
             why = "another one was named"
         else:

@@ -162,12 +162,12 @@ def _booted(
         copies, behind = attempts.without_anew(copies, rows, nothing)
         nothing = replace(nothing, anew=behind)
         for name in behind:
-            run.note(
+            run.warn(
                 f"the disk of {name} is behind the newest backup of its lineage, as one that began anew: it counts "
                 "for nothing"
             )
     for _, line in copies.damage:
-        run.note(line)
+        run.warn(line)
     tried: list[Tried] = []
     while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
         if attempt.why:

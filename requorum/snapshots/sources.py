@@ -143,7 +143,7 @@ def doubt(run: Run, sources: Sources) -> None:
     covered = {kind: [host for host in accepted.hosts(kind) if host in found] for kind in ("without", "nothing")}
     for kind, hosts in covered.items():
         for host in hosts:
-            run.note(f"accepted on your word, {kind}:{host}: {found[host]}")
+            run.warn(f"accepted on your word, {kind}:{host}: {found[host]}")
     sources.given_up = {host: found[host] for host in covered["without"]}
     sources.empty = {host: found[host] for host in covered["nothing"]}
     sources.doubts = {h: why for h, why in found.items() if h not in sources.given_up and h not in sources.empty}
@@ -266,10 +266,16 @@ def save_healthy_cluster(run: Run, verdict: Verdict | None) -> Source:
 
 
 def show(run: Run, sources: Sources, rows: tuple[Candidate, ...]) -> None:
-    """The table as it is now: below the stage, in the journal, and kept for `summary.json`."""
+    """All of them as they are now: in the journal, kept for `summary.json`; the operator is told what is used."""
     sources.rows = rows
-    run.table = [row.row() for row in rows]
-    run.journal.record("sources", lost=str(sources.family.lost or "unknown"), sources=run.table)
+    run.sources = [row.row() for row in rows]
+    run.journal.record("sources", lost=str(sources.family.lost or "unknown"), sources=run.sources)
+
+
+def outlook(sources: Sources) -> list[str]:
+    """For the operator: what may take the place of what Step 0 holds."""
+    later = [row.host for row in sources.rows if row.problem == disks.IN_STEP_1]
+    return [f"the data on the disk of {host} may be newer: it is {disks.IN_STEP_1}" for host in later]
 
 
 def salvageable(run: Run, sources: Sources) -> list[Disk]:

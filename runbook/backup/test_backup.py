@@ -27,7 +27,7 @@ class TestBackup:
         (tonight.member,) = run.ask({"etcd": backup.ask_healthiest(run.inventory)}).values()
         run.note(f"{tonight.member.endpoint}: healthy, revision {tonight.member.revision:,}")
         for alarm in tonight.member.errors:
-            run.note(f"an alarm is on, and lies in this backup too: {alarm}")
+            run.warn(f"an alarm is on, and lies in this backup too: {alarm}")
 
     def test_when_a_snapshot_is_saved(self, run: Run, tonight: Tonight) -> None:
         """By the vendor's etcdctl, from that one member."""

@@ -421,7 +421,7 @@ def no_old_member_answers(run: Run) -> None:
         return f"{', '.join(answering)} still accept clients" if answering else None
 
     for host in run.terms.gone:
-        run.note(
+        run.warn(
             f"{host} is gone by your word: if it is ever started again, first run there "
             f"`systemctl mask --now {run.inventory.etcd.unit}`"
         )
@@ -460,7 +460,7 @@ def deephaven_has_begun(run: Run, host: str) -> None:
 
     run.prove((host,), "Deephaven's processes come up", probe, _look_at_monit(run))
     for found in late:
-        run.note(f"{host}: {found}; the other hosts are turned on all the same")
+        run.warn(f"{host}: {found}; the other hosts are turned on all the same")
     deephaven_talks_to_etcd(run, (host,))
 
 

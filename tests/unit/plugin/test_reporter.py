@@ -1,4 +1,4 @@
-"""The table of sources on the terminal: short enough to read at night, and nothing that may be named is left out."""
+"""What a stage looks like: calm at 80 columns, no tick over bad news, nothing obeyed that a host said."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from requorum.diagnosis.check.check import Finding
-from requorum.plugin.reporter import FILES, CheckReporter, Reporter, Screen, drawn, shortened
+from requorum.plugin.reporter import FILES, CheckReporter, Reporter, Screen, drawn_sources, drawn_stage, shortened
 from tests.unit import build
 
 
 def row(source: str, verdict: str) -> dict[str, Any]:
-    return {"source": source, "host": "this machine", "revision": 1_234, "verdict": verdict}
+    return {"source": source, "host": "this machine", "revision": 1_234, "taken": "now", "verdict": verdict}
 
 
 def test_a_table_of_many_backups_shows_the_best_and_all_on_hosts_and_counts_the_others() -> None:
@@ -30,9 +29,7 @@ def test_a_table_of_many_backups_shows_the_best_and_all_on_hosts_and_counts_the_
 
     assert shown == [*rows[:FILES], rows[-1]]
     assert left_out == ["and 2 more files: older", "and 30 more files: of another cluster"]
-    terminal = StringIO()
-    Console(file=terminal, width=160).print(drawn(rows))
-    text = terminal.getvalue()
+    text = "\n".join(line for line, _, _ in drawn_sources(rows))
     assert "chosen.snap" in text and "salvage token" in text and "and 30 more files: of another cluster" in text
     assert "foreign" not in text
 
@@ -56,7 +53,7 @@ def reporter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("outcome", ["passed", "failed"])
 def test_what_a_host_said_is_shown_on_the_terminal_and_not_obeyed(reporter: Reporter, outcome: Any) -> None:
     evil = build.OBEYED
-    said = [("hosts", [evil]), ("notes", [evil]), ("table", [row(evil, evil)])]
+    said = [("hosts", [evil]), ("notes", [evil]), ("table", [row(evil, evil)]), ("sources", [row(evil, evil)])]
     report = pytest.TestReport(
         "m::TestStep0::test_given_x", ("m", 0, "x"), {}, outcome, evil, "call", user_properties=said
     )
@@ -73,3 +70,68 @@ def test_what_a_host_said_is_shown_on_the_terminal_and_not_obeyed(reporter: Repo
     text = screen.getvalue()
     assert r"no\ryes" in text
     assert re.sub(r"\x1b\[[\d;]*m|\n", "", text).isprintable(), "only rich's own styles are obeyed"
+
+
+HOSTS = ["etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("text", ["quorum is lost", "deephaven is turned on at the configuration server"])
+def test_a_stage_fits_the_width_with_its_words_whole_and_its_hosts_named_or_counted(width: int, text: str) -> None:
+    many = [f"query-{n}.example.com" for n in range(50)]
+    for hosts in ([], HOSTS[:1], HOSTS, many):
+        line = drawn_stage("When", text, hosts, 1234.5, "✓", width).plain
+        assert len(line) <= width
+        assert line.startswith(f"  When  {text}") and line.endswith("1234.5 s ✓")
+    assert "50 hosts" in drawn_stage("When", text, many, 1.0, "✓", 80).plain
+    assert "etcd-1, etcd-2, etcd-3, infra-1, query-1" in drawn_stage("When", text, HOSTS, 1.0, "✓", 120).plain
+
+
+def stage(name: str, outcome: Any, *said: tuple[str, object]) -> pytest.TestReport:
+    found = [("hosts", HOSTS), *said]
+    words = "expected: it is lost"
+    return pytest.TestReport(f"m::TestStep0::{name}", ("m", 0, ""), {}, outcome, words, "call", user_properties=found)
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Reporter, StringIO]:
+    found, said = Reporter(request.config), StringIO()
+    found.console = Screen(file=said, width=80, soft_wrap=True, highlight=False)
+    monkeypatch.setattr(found, "watch", type(found.watch)())
+    return found, said
+
+
+def test_a_given_that_does_not_hold_is_an_answer_and_no_cross_on_its_opposite(plain: tuple[Reporter, StringIO]) -> None:
+    reporter, said = plain
+    reporter._stage(stage("test_given_quorum_is_lost", "failed"))
+    first = said.getvalue().splitlines()[0]
+    assert first.startswith("  Given quorum is lost?") and first.endswith(" no") and len(first) <= 80
+    reporter._stage(stage("test_then_quorum_is_lost", "failed"))
+    assert "✗" in said.getvalue()
+
+
+def test_no_tick_stands_over_bad_news(plain: tuple[Reporter, StringIO]) -> None:
+    reporter, said = plain
+    reporter._stage(stage("test_when_data_is_chosen", "passed", ("notes", ["3 writes are lost"]), ("warned", True)))
+    assert said.getvalue().splitlines()[0].endswith("s !") and "✓" not in said.getvalue()
+
+
+def test_what_a_stage_found_is_wrapped_at_words_and_a_path_stays_whole(plain: tuple[Reporter, StringIO]) -> None:
+    reporter, said = plain
+    path = f"/backups/{'x' * 90}/etcd.snap"
+    reporter._stage(stage("test_given_a_snapshot_is_whole", "passed", ("notes", [f"{'word ' * 30}{path}"])))
+    lines = said.getvalue().splitlines()
+    assert path in [line.strip() for line in lines]
+    assert all(len(line) <= 80 for line in lines if path not in line)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verbose", "drawn"), [("passed", 0, False), ("passed", 1, True), ("failed", 0, True)]
+)
+def test_the_sources_are_listed_where_the_stage_fails_and_with_v(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch, outcome: str, verbose: int, drawn: bool
+) -> None:
+    reporter, said = plain
+    monkeypatch.setattr(reporter.config.option, "verbose", verbose)
+    reporter._stage(stage("test_given_a_snapshot_is_whole", outcome, ("sources", [row("file a.snap", "older")])))
+    assert ("a.snap" in said.getvalue()) is drawn

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from requorum.hosts.stream import fan_out
-from requorum.plugin.reporter import TerminalWatch, brief
+from requorum.plugin.watch import TerminalWatch, brief
 
 
 def terminal() -> tuple[TerminalWatch, io.StringIO]:
@@ -25,6 +25,16 @@ def test_a_stage_shows_its_hosts_and_the_time() -> None:
     assert "the snapshot is restored on every member" in shown
     assert "etcd-1, etcd-2" in shown
     assert "0:00:00" in shown
+
+
+def test_who_has_not_answered_yet_is_named_once_others_have() -> None:
+    watch, screen = terminal()
+    watch.begin("Given every host answers")
+    watch.waiting([f"h{n}" for n in range(53)], 53)
+    assert "waiting" not in screen.getvalue()
+    watch.waiting(["query-7", "query-31"], 53)
+    watch.end()
+    assert "51 of 53, waiting for query-7, query-31" in screen.getvalue()
 
 
 def test_a_copy_shows_how_much_has_gone() -> None:

@@ -228,7 +228,10 @@ def test_salvage_is_in_the_table_with_all_that_is_known_of_it() -> None:
     said = verdicts(decision.rows)
     assert said["salvage", "failed"] == "data of an earlier run that failed: --salvage=failed"
     assert said["file", "lost"] == "salvage has all of it and may have more"
-    assert any(line.startswith("salvaged at revision 9, the backup is at 5") for line in decision.notes)
+    assert decision.notes == (
+        "using what was salvaged from etcd-1: revision 9, 4 newer than the backup of 2026-01-01T00:00:00Z",
+    )
+    assert not decision.less
 
 
 def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_by_itself() -> None:
@@ -392,7 +395,8 @@ def test_a_named_salvage_that_fails_is_replaced_by_nothing() -> None:
 def test_a_named_snapshot_is_used_and_a_newer_salvage_is_mentioned() -> None:
     decision = choice.decide(found((backup(5, named=ranking.BY_YOU),), salvaged(9)))
     assert decision.source.kind == "file"
-    assert decision.notes[0].startswith("salvage is newer: revision 9 against 5")
+    assert decision.notes[0].startswith("using the backup 5.snap")
+    assert decision.notes[1].startswith("salvage is newer: revision 9 against 5")
     assert decision.loss.certain == 4
 
 

@@ -182,7 +182,7 @@ def test_where_disks_are_whole_a_missing_backup_directory_is_a_warning(tmp_path:
     run, progress = without_backups(tmp_path, Hosts())
     assert from_files(run, progress) is None
     assert f"skipped: {tmp_path}/unmounted the inventory's snapshot.directory does not exist" in run.notes
-    assert "directory unmounted" in [row["source"] for row in run.table]
+    assert "directory unmounted" in [row["source"] for row in run.sources]
 
 
 def test_the_whole_recovery_is_planned_without_a_backup_directory(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_compressed_backup_is_what_is_distributed_unpacked(tmp_path: Path) -> 
     (copy,) = plan.copy_snapshot(run.terms, found, {})
     assert isinstance(copy, Copy)
     assert (copy.source, copy.packed, copy.sha256) == (str(packed), "gz", sha256)
-    assert {row["verdict"] for row in run.table if row["source"] == "file tonight.snap.gpg"} == {
+    assert {row["verdict"] for row in run.sources if row["source"] == "file tonight.snap.gpg"} == {
         "not used, not recognised: neither by its name nor by its first bytes"
     }
     assert any(line.startswith(f"{tmp_path}/tonight.snap.gpg: not used") for line in run.notes)
