@@ -79,7 +79,7 @@ def _transfer(size: int, scale: float) -> int:
 
 @dataclass(frozen=True)
 class Copy:
-    """A file streamed through the operator's machine, never stored there.
+    """A file streamed through the operator's machine, never stored there; on its own host it is copied in place.
 
     `source_host` None means the operator's machine. Each target gets the file as `path`, owner root, mode 0600,
     by way of `path.part`, and its SHA-256 must be the source's.
@@ -111,14 +111,30 @@ class Copy:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)
         return f"copy {self.source_host or 'this machine'}:{self.source}{self.packed and ', unpacked,'} to {to}"
 
+    @property
+    def _beside(self) -> tuple[tuple[str, str], ...]:
+        """Targets on its own host; what is streamed to all alike where nothing says what must arrive."""
+        return tuple(target for target in self.targets if self.sha256 and target[0] == self.source_host)
+
+    @property
+    def _carried(self) -> tuple[tuple[str, str], ...]:
+        return tuple(target for target in self.targets if target not in self._beside)
+
     # What it is made of, in this order; `fleet` joins the reader to all writers.
 
     def opens(self) -> list[Command]:
         argv = ("install", "-D", "-m", "600", "/dev/null")
-        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self.targets]
+        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self._carried]
+
+    def copies(self) -> list[Command]:
+        """In place: what is there keeps its name, since it may be the only one of its kind."""
+        return [
+            act_long(host, "cp", "-a", "-T", self.source, f"{path}.part", why=self.why).stretched(self.scale)
+            for host, path in self._beside
+        ]
 
     def reads(self) -> Command | None:
-        if self.source_host is None:
+        if self.source_host is None or not self._carried:
             return None
         return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
 
@@ -126,7 +142,7 @@ class Copy:
         argv = ("bs=1M", "conv=fsync", "status=none")
         return [
             Command(host, ("dd", f"of={path}.part", *argv), self.why, deadline=self.deadline)
-            for host, path in self.targets
+            for host, path in self._carried
         ]
 
     def checks(self) -> list[Command]:

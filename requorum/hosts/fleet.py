@@ -397,19 +397,23 @@ class Fleet:
 
     def _copy(self, copy: Copy) -> None:
         """Streams one file to many hosts and proves each copy by its SHA-256 before it gets its name."""
-        self._wave(copy.opens())
+        self._wave([*copy.opens(), *copy.copies()])
         reader, writers = copy.reads(), {writer.host: writer for writer in copy.writes()}
         started = time.monotonic()
         self.watch.copying(copy.why, copy.bytes)
         try:
-            digest, size = fan_out(
-                self._brought(reader.host, reader.line(), self._mark) if reader else Path(copy.source),
-                {h: self._brought(h, w.line()) for h, w in writers.items()},
-                timeout=copy.deadline + self._grace,
-                stalled=STALLED * self.scale,
-                tell=self.watch.copied if not copy.is_a_password else lambda size: None,
-                kind=copy.packed,
-                mark=self._mark if reader else "",
+            digest, size = (
+                (copy.sha256 or "", 0)
+                if not writers
+                else fan_out(
+                    self._brought(reader.host, reader.line(), self._mark) if reader else Path(copy.source),
+                    {h: self._brought(h, w.line()) for h, w in writers.items()},
+                    timeout=copy.deadline + self._grace,
+                    stalled=STALLED * self.scale,
+                    tell=self.watch.copied if not copy.is_a_password else lambda size: None,
+                    kind=copy.packed,
+                    mark=self._mark if reader else "",
+                )
             )
         except StreamError as error:
             where = copy.source_host or "this machine" if error.where == "source" else error.where

@@ -274,7 +274,7 @@ def commands_of(copy: Copy | Fetch) -> list[Command]:
     if isinstance(copy, Fetch):
         return [copy.reads()]
     reader = copy.reads()
-    return [*copy.opens(), *([reader] if reader else []), *copy.writes(), *copy.checks(), *copy.names()]
+    return [*copy.opens(), *copy.copies(), *([reader] if reader else []), *copy.writes(), *copy.checks(), *copy.names()]
 
 
 def plan(stages: Sequence[Stage]) -> list[str]:

@@ -19,7 +19,7 @@ from requorum.command import Collect, Collected, Command, Copy, Result, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
 from requorum.hosts.question import Question
-from requorum.hosts.stream import StreamError
+from requorum.hosts.stream import StreamError, fan_out
 from tests.unit import build
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
@@ -145,6 +145,34 @@ def test_of_a_copied_password_neither_digest_nor_length_is_kept(
     assert f"{tmp_path}/{name}" in kept and (tmp_path / "copy").exists() is not altered
     told = hashlib.sha256(b"hunter2" * 3).hexdigest() in kept
     assert (told, '"bytes": 21' in kept, bool(shown)) == ((False,) * 3 if name == "password" else (True,) * 3)
+
+
+@pytest.mark.parametrize("altered", [False, True])
+@pytest.mark.parametrize("others", [(), ("etcd-1", "etcd-3")])
+def test_what_lies_on_a_host_gets_to_its_place_there_without_leaving_it_and_is_proven(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], altered: bool
+) -> None:
+    tools = {
+        "sudo": 'shift; exec "$@"',
+        "systemd-run": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
+        "cp": 'for last; do :; done; echo altered >"$last"' if altered else 'exec /usr/bin/cp "$@"',
+    }
+    for tool, script in tools.items():
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / tool).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("requorum.hosts.fleet.fan_out", fan_out if others else None)
+    made = tmp_path / "salvage.snap"
+    made.write_text("data")
+    targets = tuple((host, f"{tmp_path}/{host}/snapshot.db") for host in ("etcd-2", *others))
+    copy = Copy(str(made), targets, "the snapshot", "etcd-2", hashlib.sha256(b"data").hexdigest())
+    with pytest.raises(FleetError, match=r"etcd-2: the copy of .* arrived altered") if altered else nullcontext():
+        (tmp_path / "etcd-2").mkdir()
+        fleet.run([copy])
+    assert made.read_text() == "data", "it keeps its name: it may be the only one of its kind"
+    assert [Path(path).exists() and Path(path).read_text() for _, path in targets] == [
+        "data" if not altered else False for _ in targets
+    ]
 
 
 def test_where_one_host_was_cut_off_all_is_unknown_whatever_failed_elsewhere() -> None:

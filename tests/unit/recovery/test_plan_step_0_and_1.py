@@ -14,6 +14,7 @@ from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.recovery import plan
 from requorum.run import history, marker
+from requorum.run.dryrun import commands_of
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
@@ -124,6 +125,17 @@ class TestCopyingTheSnapshot:
         terms = build.terms()
         held = {"etcd-2": SHA, "etcd-3": SHA}
         assert plan.copy_snapshot(terms, source("etcd-1", terms.snapshot_path), held) == []
+
+    def test_what_a_member_salvaged_is_copied_there_by_a_rule_that_sites_have(self) -> None:
+        terms = build.terms()
+        (copy,) = plan.copy_snapshot(terms, source("etcd-1", f"{PLACE}/salvage.snap"), {})
+        assert isinstance(copy, Copy)
+        lines = [c.line() for c in commands_of(copy)]
+        assert next(line for line in lines if " cp " in line).endswith(
+            f"cp -a -T {PLACE}/salvage.snap {PLACE}/snapshot.db.part"
+        )
+        assert {c.host for c in copy.writes()} == {"etcd-2", "etcd-3"}
+        assert sudoers.unlisted(terms.inventory, lines) == []
 
     def test_a_spare_gets_it_and_the_destroyed_machine_does_not(self) -> None:
         terms = build.terms(gone=("etcd-3",), of=build.replaced())
