@@ -202,9 +202,14 @@ def test_a_member_that_was_replaced_makes_the_stand_ins_join(own: Own, stands_in
     other = own()
     nodes = other.nodes
     dead = "etcd-2" if stands_in else "etcd-3"
-    url = f"--peer-urls=https://{nodes.by_name(dead).ip}:2380"
-    nodes.configuration_server.run([ETCDCTL, "member", "remove", member_id(nodes, dead)])
-    nodes.configuration_server.run([ETCDCTL, "member", "add", dead, url])
+    url, server = f"https://{nodes.by_name(dead).ip}:2380", nodes.configuration_server
+    server.run([ETCDCTL, "member", "remove", member_id(nodes, dead)])
+
+    def added() -> bool:
+        server.run([ETCDCTL, "member", "add", dead, f"--peer-urls={url}"], check=False)
+        return url in server.run([ETCDCTL, "member", "list"], check=False).stdout
+
+    poll.until(added, seconds=60, every=1, what="the others go on, and take it in again")
     lose_two(other, without=dead)
 
     run = other.run(other.inventory())
