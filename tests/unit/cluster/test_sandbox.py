@@ -104,6 +104,45 @@ def test_the_data_knows_the_members_that_stand_ins_began_with_or_it_does_not_cou
     assert said == [{"event": "members", "answer": members}, *([{}] if known else [])]
 
 
+STEPS = ("make_network", "check_tools", "hide_secrets", "make_certificates", "ask_salvage")
+STARTS = ("start_all", "stood_ahead", "told_members", "led", "known_ids")
+
+
+def started(place: Path, ids: str, known: bool = True) -> tuple[list[str], list[dict[str, object]]]:
+    """In which order it starts etcds and looks at them, and what it says."""
+    (place / "members").write_text("1 10.0.0.11 20001 30001 first\n2 10.0.0.12 20002 30002 ahead\n")
+    (place / "ids").write_text(ids)
+    functions, main = sandbox.PROGRAM.read_text().split("\nmake_network\n")
+    stubs = [f"{name}() {{ :; }}" for name in (*STEPS, "check_alive")]
+    stubs += [f'{name}() {{ echo "{name} $*" >>"$scratch/order"; }}' for name in STARTS[:4]]
+    stubs += [f'known_ids() {{ echo "known_ids" >>"$scratch/order"; {"true" if known else "false"}; }}']
+    stubs += ["sleep() { :; }", "long() { echo 0; }"]
+    script = "\n".join([functions, *stubs, "make_network", main])
+    argv = ["sh", "-c", script, "isolation.sh", "salvage", str(place), "nobody", "60"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    order = (place / "order").read_text().splitlines()
+    return [line.strip() for line in order], [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_stand_ins_that_begin_the_cluster_are_up_before_any_copy_and_the_data_is_asked_whom_it_knows(
+    tmp_path: Path,
+) -> None:
+    order, said = started(tmp_path, "7\n10\n")
+    copies = ["start_all first", "told_members", "start_all later", "led"]
+    assert order == ["start_all ahead", "stood_ahead", *copies, "known_ids"]
+    assert [event["event"] for event in said] == ["leader", "done"]
+
+
+def test_where_the_data_knows_others_nothing_is_asked_of_it(tmp_path: Path) -> None:
+    _, said = started(tmp_path, "7\n10\n", known=False)
+    assert said == [{"event": "failed", "why": "the data knows other members than it began with"}]
+
+
+def test_without_such_stand_ins_the_copies_come_first(tmp_path: Path) -> None:
+    order, _ = started(tmp_path, "")
+    assert order == ["start_all first", "told_members", "start_all later", "led"]
+
+
 def test_what_it_says_of_authentication_is_read() -> None:
     said = (
         '{"event": "authentication", "answer": false}\n{"event": "login", "role": "a", "why": "x"}\n'
