@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -194,7 +195,20 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
         taken=saved.taken,
         member=member.endpoint,
         fingerprint=_fingerprint(run, member, saved.revision),
+        places=places_of(run),
     )
+
+
+def places_of(run: Run) -> tuple[tuple[str, str, str], ...]:
+    """Where each member keeps its data, of those that tell: one that does not is none of tonight's business."""
+    found = []
+    for host in (member.host for member in run.inventory.members):
+        with suppress(Refusal):
+            config = facts.old_configs(run, [host])[host]
+            if config and config.data_dir.startswith("/"):
+                (at,) = run.ask({host: system.ask_free(host, *system.with_parents(config.data_dir))}).values()
+                found += [(host, config.data_dir, at.mount)] if isinstance(at, system.Free) else []
+    return tuple(found)
 
 
 def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:

@@ -44,6 +44,8 @@ class Place:
     there and are not mounted, None where nobody tells. `ways`: directory where data would be → where that leads.
     `told`: "" where flags and environment say all instead of a configuration, why not where they say some of it.
     `opened`: databases that its running etcd has open and no configuration leads to; None where nobody tells.
+    `mounted`: file systems. `noted`: by the manifest of the last backup, its data directory, where the file system of
+    that was mounted, and the backup.
     `strays`: directory below `data_root` that no configuration names → what lies there, and whose it is."""
 
     host: str
@@ -58,6 +60,8 @@ class Place:
     unmounted: tuple[str, ...] | None = ()
     ways: Mapping[str, Way] = field(default_factory=dict)
     strays: Mapping[str, tuple[Layout, Lineage]] = field(default_factory=dict)
+    mounted: tuple[str, ...] = ()
+    noted: tuple[str, str, str] | None = None
     opened: tuple[str, ...] | None = ()
 
 
@@ -99,6 +103,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
             processes=_processes(etcds),
             root=root.understand([lies]),
             unmounted=_unmounted(fstab, units, mounted),
+            mounted=tuple(mounted.stdout.split()),
         )
 
     return Question(commands, read)
@@ -217,7 +222,7 @@ def doubt(place: Place, found: Sequence[Disk], picked: bool, family: Family, set
         return flags
     if not place.unit.load:
         return f"systemd does not tell of {settings.unit}"
-    return _configuration(place, found, settings) or _elsewhere(place, family)
+    return _configuration(place, found, settings) or _elsewhere(place, family) or _not_as_noted(place, found)
 
 
 def is_proven_anothers(disk: Disk, family: Family) -> bool:
@@ -285,6 +290,18 @@ def _elsewhere(place: Place, family: Family) -> str:
         if layout.files and not _is_foreign(lineage, family):
             return f"data lies in {path}, which no configuration names"
     return ""
+
+
+def _not_as_noted(place: Place, found: Sequence[Disk]) -> str:
+    """Whether the last backup saw the data of this member where nothing is found now: on a volume that nobody listed,
+    or in a directory that its configuration does not name any more. A machine set up anew has no configuration."""
+    if place.noted is None or (place.config is None and not found):
+        return ""
+    directory, mount, backup = place.noted
+    said = f"by the manifest of {backup} its data was in {directory}, on the file system {mount}"
+    if directory not in [disk.config.data_dir for disk in found]:
+        return f"{said}: no configuration names that directory"
+    return "" if mount in place.mounted else f"{said}: that is not mounted"
 
 
 def _lies_in(target: str, directory: str) -> bool:

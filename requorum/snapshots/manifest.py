@@ -7,6 +7,7 @@ contradicts them is a finding. Written before the backup gets its name, so that 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,8 @@ class Manifest:
     `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
     how many such ones the operator's word had made the lineage's own by then. `lived`: it is of a cluster whose run was
     never closed, and somebody else had written into it; `alone`: of such a one, and nobody had. `authentication`:
-    whether it was on; None where it is not told, as in older manifests."""
+    whether it was on; None where it is not told, as in older manifests. `places`: (host, data directory, where its file
+    system is mounted) of each member that told; none in older manifests."""
 
     cluster: str
     sha256: str
@@ -51,6 +53,7 @@ class Manifest:
     lived: bool = False
     alone: bool = False
     authentication: bool | None = None
+    places: tuple[tuple[str, str, str], ...] = ()
 
     def text(self) -> str:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -87,10 +90,19 @@ def read(snapshot: Path) -> Manifest | None:
             or data.get("authentication") not in (None, True, False)
         ):
             raise ValueError("a number that is none")
-        return Manifest(**{**data, "lineage": lineage, "fingerprint": fingerprint, "number": number})
+        places = tuple(_place(of) for of in data.get("places", ()))
+        known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places}
+        return Manifest(**{**data, **known})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(
             str(path), f"cannot be read: {error}", "move it aside: the snapshot itself can still be verified"
         ) from None
+
+
+def _place(of: Sequence[str]) -> tuple[str, str, str]:
+    host, directory, mount = of
+    if not all(isinstance(word, str) and word.isprintable() for word in of):
+        raise ValueError("a place that is none")
+    return host, directory, mount

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum.cluster.etcd import MemberConfig
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
@@ -154,15 +155,27 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     settings = run.inventory.etcd
     picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
     on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
+    noted = _noted(run, sources.family.lost)
     found = {
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
-        for host, place in _places(run, sources.unread, sources.told, on_host).items()
+        for host, place in _places(run, sources.unread, sources.told, on_host, noted).items()
     }
     return {host: why for host, why in found.items() if why}
 
 
+def _noted(run: Run, lost: Lineage | None) -> dict[str, tuple[str, str, str]]:
+    """host → data directory, its file system and the backup, by the last manifest of the lost cluster that tells."""
+    rows = [row for row in files.noted(run.inventory) if row.note and lost and row.lineage and row.lineage.agrees(lost)]
+    rows.sort(key=lambda row: (row.note.number if row.note else 0, row.taken))
+    return {host: (at, on, row.path) for row in rows if row.note for host, at, on in row.note.places}
+
+
 def _places(
-    run: Run, unread: Mapping[str, str], told: Mapping[str, str], on_host: Mapping[str, Sequence[Disk]]
+    run: Run,
+    unread: Mapping[str, str],
+    told: Mapping[str, str],
+    on_host: Mapping[str, Sequence[Disk]],
+    noted: Mapping[str, tuple[str, str, str]],
 ) -> dict[str, Place]:
     """Every old member's machine: what is known of where its etcd keeps data."""
     settings, aside = run.inventory.etcd, run.terms.aside
@@ -193,6 +206,7 @@ def _places(
         host: replace(
             place,
             opened=opened.get(host, ()),
+            noted=noted.get(host),
             ways={path: way for (where, path), way in ways.items() if where == host},
             strays={path: stray for (where, path), stray in strays.items() if where == host},
         )

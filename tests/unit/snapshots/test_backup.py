@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command
+from requorum.command import Action, Command, Result
+from requorum.hosts.fleet import Unreachable
 from requorum.run import history
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
@@ -24,7 +26,7 @@ from requorum.troubleshoot import sudoers
 from runbook.backup import test_backup as stages
 from tests.unit import build
 from tests.unit.recovery.undo.test_discard import LEASE_RAN_OUT, MARK, PROBE, RESTORED, WRITTEN, Rows, Running
-from tests.unit.run.test_dryrun import planning
+from tests.unit.run.test_dryrun import DATA, Hosts, planning
 
 SPELT = {"etcdctl": "/opt/vendor/ctl --as {admin_user} etcd"}
 
@@ -64,6 +66,43 @@ def test_where_there_is_no_etcdutl_the_vendors_etcdctl_reads_the_save(tmp_path: 
 
 def test_etcdutl_reads_it_where_it_is_there_since_later_versions_leave_that_to_it(tmp_path: Path) -> None:
     assert read_with(tmp_path, "etcdutl", "etcdctl").startswith("etcdutl snapshot status -w json /")
+
+
+# -- where members keep their data ---------------------------------------------------------------------------------
+
+
+class OneIsSilent(Hosts):
+    def run(self, actions: Sequence[Action]) -> list[Result]:
+        if any(isinstance(action, Command) and action.host == "etcd-2" for action in actions):
+            raise Unreachable("etcd-2", "does not answer", "")
+        return super().run(actions)
+
+
+def test_where_members_keep_their_data_is_noted_of_those_that_tell(tmp_path: Path) -> None:
+    hosts = OneIsSilent()
+    run = planning(tmp_path, hosts, build.inventory())
+    found = backup.places_of(run)
+    assert found == (("etcd-1", DATA, "/"), ("etcd-3", DATA, "/"))
+    listed = sudoers.needed(run.inventory, of_backup=True)
+    lines = [sudoers.as_root(command.line()) for command in hosts.asked if command.root]
+    assert all(any(need.covers(line or "") for need in listed) for line in lines)
+    path = tmp_path / "x.snap"
+    manifest.path_of(path).write_text(replace(NOTE, places=found).text())
+    read = manifest.read(path)
+    assert read is not None and read.places == found
+
+
+@pytest.mark.parametrize("places", [[["etcd-1", "/d"]], [["etcd-1", "/d", 7]], [["etcd-1", "/d\x1b[2J", "/"]], 7])
+def test_places_that_are_none_are_a_manifest_that_cannot_be_read(tmp_path: Path, places: object) -> None:
+    data = json.loads(NOTE.text())
+    path = tmp_path / "x.snap"
+    manifest.path_of(path).write_text(json.dumps({**data, "places": places}))
+    with pytest.raises(ManifestError):
+        manifest.read(path)
+    del data["places"]
+    manifest.path_of(path).write_text(json.dumps(data))
+    read = manifest.read(path)
+    assert read is not None and read.places == (), "one from before"
 
 
 # -- whether the cluster of a run that was never closed lives ----------------------------------------------------

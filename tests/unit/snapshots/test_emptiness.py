@@ -111,6 +111,32 @@ def test_whole_data_is_in_doubt_where_the_unit_leads_to_other_data(words: tuple[
     assert why in found and bool(why) == bool(found)
 
 
+NOTED = (DATA, "/data", "/backups/7.snap")
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "why"),
+    [
+        ({"noted": NOTED, "mounted": ("/", "/data")}, [disk()], ""),
+        ({"noted": NOTED, "mounted": ("/",)}, [disk()], f"/backups/7.snap its data was in {DATA}, on the file system"),
+        ({"noted": NOTED, "mounted": ("/",)}, [disk()], "/data: that is not mounted"),
+        ({"noted": ("/x/old", "/", "b"), "mounted": ("/",)}, [disk()], "no configuration names that directory"),
+        ({"noted": None, "mounted": ("/",)}, [disk()], ""),
+    ],
+)
+def test_an_emptied_directory_is_held_against_where_the_last_backup_saw_the_data(
+    fields: dict[str, Any], found: list[Disk], why: str
+) -> None:
+    """D4: the volume that is not mounted, and that nobody listed in fstab."""
+    said = doubt(replace(WIPED, **fields), *found)
+    assert why in said and bool(why) == bool(said)
+
+
+def test_what_the_last_backup_saw_stops_neither_a_machine_set_up_anew_nor_whole_data() -> None:
+    assert doubt(replace(ANEW, noted=NOTED, mounted=("/",))) == ""
+    assert doubt(replace(WIPED, noted=NOTED, mounted=("/",)), disk(**WHOLE), picked=True) == ""
+
+
 def test_a_running_member_whose_open_database_no_configuration_leads_to_is_in_doubt() -> None:
     """Its disk is not copied from where data only was; once etcd is stopped nobody could tell any more."""
     for found, picked in (([disk()], False), ([disk(**WHOLE)], True), ([], False)):

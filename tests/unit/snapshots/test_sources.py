@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit import build
 from tests.unit.hosts.test_packed import zstd
-from tests.unit.run.test_dryrun import Hosts, planning, through
+from tests.unit.run.test_dryrun import DATA, Hosts, planning, through
 from tests.unit.snapshots.test_files import backup, compressed, note
 
 FAILED = Salvaged(None, members=3, failed="torn", hosts=("etcd-1",), lineage=Lineage("old"))
@@ -295,3 +296,37 @@ def test_one_hosts_birth_sets_the_lost_data_aside_only_where_it_is_the_configura
     run, progress = without_backups(tmp_path, Planted(host))
     sources.recall(run, progress.sources)
     assert ([line.token for line in progress.sources.family.line] == ["old"]) is told
+
+
+class Failed(Hosts):
+    """These hosts have noted that the cluster on all disks is that of a run that failed."""
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__()
+        self.hosts = hosts
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.host in self.hosts and "birth.json" in command.line():
+            birth = Birth("old", build.RUN, Phase.STARTED, "ab", Lineage("parent"), 7)
+            return 0, build.stdins(history.write_birth(command.host, "lab", birth))[0].decode()
+        return super().answer(command)
+
+
+def test_what_a_majority_noted_and_the_configuration_server_did_not_sets_no_disks_aside(tmp_path: Path) -> None:
+    """H2: it made the lost cluster's own data that of a failed run, without asking a disk."""
+    most = ("etcd-1", "etcd-2", "etcd-3", "query-1")
+    for hosts, line in ((most, ()), ((*most, "infra-1"), (Lineage("parent"),))):
+        run, progress = without_backups(tmp_path / str(len(hosts)), Failed(*hosts))
+        sources.recall(run, progress.sources)
+        assert progress.sources.family.line == line
+
+
+def test_a_wiped_member_is_held_against_where_the_last_backup_saw_its_data(tmp_path: Path) -> None:
+    for number, (mount, stops) in enumerate((("/", False), ("/data", True))):
+        (place := tmp_path / str(number)).mkdir()
+        run, progress, path = at(place, 2, Wiped())
+        taken = datetime.now(UTC).isoformat(timespec="seconds")
+        note(path, lineage=Lineage("old"), taken=taken, places=(("etcd-2", DATA, mount),))
+        with pytest.raises(SnapshotError, match="/data: that is not mounted") if stops else nullcontext():
+            assert from_files(run, progress) is not None
+        assert set(progress.sources.doubts) == ({"etcd-2"} if stops else set())
