@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from requorum import inventory as inventories
+from requorum import version
 from requorum.command import Result
 from requorum.evidence import report, syslog
 from requorum.evidence.audit import CLOSED, State, against, verdict
@@ -56,6 +57,9 @@ PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main}
 def main(words: Sequence[str] = ()) -> int:
     """`words` stand before those of the command line."""
     name, *others = [*words, *sys.argv[1:]] or [""]
+    if name == "--version":
+        print(f"requorum {version.told()}")
+        return 0
     if name not in PROGRAMS:
         print(f"usage: python -m requorum {' | '.join(PROGRAMS)} …", file=sys.stderr)
         return REFUSED

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
+from requorum import version
 from requorum.command import Action, Command, Copy, Result, stop_all
 from requorum.evidence import report
 from requorum.evidence.journal import Journal, now
@@ -337,6 +338,7 @@ class Run:
         acting = min(self.journal.action_seconds, total)
         content = {
             "schema": 1,
+            "version": version.told(),
             "cluster": self.inventory.cluster,
             "run": self.mark.run,
             "outcome": outcome,

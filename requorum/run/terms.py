@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from requorum import version as requorum_version
 from requorum.cluster import deephaven
 from requorum.command import Command
 from requorum.deadlines import LONG
@@ -142,7 +143,8 @@ def retire(terms: Terms) -> list[Command]:
 
 def versions() -> dict[str, str]:
     """Of what runs here; the hosts' own are in the summary."""
-    return {"Python": platform.python_version(), **{name: version(package) for name, package in SHOWN.items()}}
+    own = {"requorum": requorum_version.told(), "Python": platform.python_version()}
+    return {**own, **{name: version(package) for name, package in SHOWN.items()}}
 
 
 def opening(terms: Terms, operator: str) -> dict[str, object]:

@@ -1,0 +1,37 @@
+"""Which Requorum this is: its version, and the commit it was taken from."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from requorum import __version__
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 5  # git on a slow disk; what takes longer stays unknown
+
+
+@cache
+def told(root: Path = ROOT) -> str:
+    """`0.1.0 (commit 3420568)`, with `, changed` where files differ from it; "commit unknown" without git's word."""
+    return f"{__version__} ({_commit(root)})"
+
+
+def _commit(root: Path) -> str:
+    if not (root / ".git").exists():  # unpacked, or copied: a repository further up is another's
+        return "commit unknown"
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changed is None:
+        return "commit unknown"
+    return f"commit {commit.strip()}{', changed' if changed.strip() else ''}"
+
+
+def _git(root: Path, *words: str) -> str | None:
+    argv = ("git", "-C", str(root), "--no-optional-locks", *words)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
