@@ -160,7 +160,8 @@ class Copy:
 
 @dataclass(frozen=True)
 class Fetch:
-    """A file of a host streamed to `target` on the operator's machine, mode 0600; its SHA-256 must be `sha256`."""
+    """A file of a host streamed to `target` on the operator's machine, mode 0600; its SHA-256 must be `sha256`, and it
+    has these `bytes`, 0 where nobody knows: more are not taken."""
 
     host: str
     source: str

@@ -448,6 +448,7 @@ class Fleet:
                 stalled=STALLED * self.scale,
                 tell=self.watch.copied,
                 mark=self._mark,
+                most=fetch.bytes,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)

@@ -51,13 +51,14 @@ def fan_out(
     tell: Callable[[int], None] = lambda size: None,
     kind: str = "",
     mark: str = "",
+    most: int = 0,
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
     It is late after `timeout` seconds, and after `stalled` without a byte; not while sinks end, which write to a disk.
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
-    bytes are copied. `mark`: stands before what a command's output is.
+    bytes are copied. `mark`: stands before what a command's output is. `most`: bytes that are taken of it, 0 for all.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
@@ -77,7 +78,7 @@ def fan_out(
         if reader and reader.stdout and mark and not shell.skip(reader.stdout, mark.encode()):
             raise StreamError("source", _reason(reader))
         blocks = _blocks_of_file(source, kind) if isinstance(source, Path) else None
-        return _pump(blocks, reader, writers, moved, watchdog)
+        return _pump(blocks, reader, writers, moved, watchdog, most)
     except StreamError as error:
         if watchdog.why:
             raise StreamError(error.where, watchdog.why, late=True) from None
@@ -113,6 +114,7 @@ def _pump(
     writers: Mapping[str, subprocess.Popen[bytes]],
     tell: Callable[[int], None],
     watchdog: _Watchdog,
+    most: int,
 ) -> tuple[str, int]:
     sha, size = hashlib.sha256(), 0
     if blocks is None:
@@ -121,6 +123,8 @@ def _pump(
     for block in blocks:
         sha.update(block)
         size += len(block)
+        if most and size > most:
+            raise StreamError("source", f"sends more than the {most:,} bytes that it is said to have")
         for name, writer in writers.items():
             assert writer.stdin
             try:

@@ -52,6 +52,14 @@ def test_a_command_can_be_the_source(source: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == DATA
 
 
+def test_no_more_is_taken_of_a_source_than_it_is_said_to_have(tmp_path: Path) -> None:
+    """H8: a host that never ends filled this machine's disk until the deadline."""
+    assert fan_out(("head", "-c", "4096", "/dev/zero"), {"a": into(tmp_path / "a")}, 30, most=4096)[1] == 4096
+    with pytest.raises(StreamError, match="sends more than the 4,096 bytes that it is said to have") as error:
+        fan_out(("cat", "/dev/zero"), {"a": into(tmp_path / "a")}, 600, most=4096)
+    assert error.value.where == "source" and (tmp_path / "a").stat().st_size <= 4096
+
+
 def test_many_sinks_all_get_all_of_it(source: Path, tmp_path: Path) -> None:
     sinks = {str(n): into(tmp_path / str(n)) for n in range(12)}
     fan_out(source, sinks, 30)
