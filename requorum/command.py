@@ -13,6 +13,7 @@ from requorum import deadlines
 from requorum.deadlines import HUGE, LINE_RATE, LONG, SHORT, Wait
 
 REDACTED = "•••"
+LOGINS = "logins.tar"  # users and passwords, packed to be carried
 
 # Whatever changes a host and may take long runs in one slice, so that one fixed line ends all of it, also for a login
 # with little sudo. A scope leaves the command its environment, its input and its exit code.
@@ -105,7 +106,7 @@ class Copy:
     @property
     def is_a_password(self) -> bool:
         """And little else: then its SHA-256 and its length would tell what to try, and are kept nowhere."""
-        return self.source.rsplit("/", 1)[-1] == "password"
+        return self.source.rsplit("/", 1)[-1] in ("password", LOGINS)
 
     def shown(self) -> str:
         to = ", ".join(f"{host}:{path}" for host, path in self.targets)

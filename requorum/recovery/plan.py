@@ -14,7 +14,7 @@ from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.cluster.settings import with_settings
-from requorum.command import Action, Command, Copy, act
+from requorum.command import LOGINS, Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
@@ -325,7 +325,7 @@ def turn_deephaven_on(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 def tidy(terms: Terms) -> list[Command]:
     """Removes scratch that holds secrets and is needed for nothing any more; what was set aside stays."""
     parent = terms.inventory.deephaven.client_archive.format(cluster_id=terms.mark.token).rsplit("/", 1)[0]
-    scratch = ("patch", "read", "wrong", GENERATOR, "query.generated.tgz", "server.generated.tgz")
+    scratch = ("patch", "read", "wrong", GENERATOR, "query.generated.tgz", "server.generated.tgz", LOGINS)
     plan = [
         act(
             terms.configuration_server,

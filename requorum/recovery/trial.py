@@ -17,7 +17,7 @@ from requorum.cluster import archive, etcd, etcdctl, sandbox
 from requorum.cluster.authentication import NO_PASSWORD, Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
-from requorum.command import Action, Command, Copy, Result, act, act_long, look
+from requorum.command import LOGINS, Action, Command, Copy, Result, act, act_long, look
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.run.marker import Phase
@@ -116,17 +116,26 @@ def gather(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
             ),
             act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{number}", why=f"{account} owns it"),
         ]
-    plan += [
-        Copy(
-            f"{terms.client_backup}/{role}/{name}",
-            ((host, f"{place}/logins/{role}/{name}"),),
-            f"{role}'s old {name}",
-            terms.configuration_server,
-        )
-        for role in roles
-        for name in ("user", "password")
+    return [*plan, *(_bring_logins(terms, host, roles) if roles else ())]
+
+
+def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
+    """All roles' old logins from their backup as one archive: two files for each would be two streams for each."""
+    server, packed, brought = terms.configuration_server, terms.place(LOGINS), f"{scratch(terms)}/{LOGINS}"
+    above, _, top = terms.client_backup.rpartition("/")
+    files = [f"{top}/{role}/{name}" for role in roles for name in ("user", "password")]
+    pack = ("tar", "--create", "--sparse", f"--file={packed}", f"--directory={above}", *files)
+    unpack = ("tar", "--extract", f"--file={brought}", f"--directory={scratch(terms)}/logins")
+    as_root = ("--strip-components=1", "--no-same-owner")
+    return [
+        act(server, "install", "-m", "600", "/dev/null", packed, why="a file that only root reads"),
+        act_long(server, *pack, why="pack every role's old login"),
+        Copy(packed, ((host, brought),), "every role's old login", server),
+        act(server, "rm", "-f", packed, why="the packed logins are not needed any more"),
+        archive.judge(host, brought, top, "every role's old login"),
+        act_long(host, *unpack, *as_root, why="unpack every role's old login"),
+        act(host, "rm", "-f", brought, why="the packed logins are not needed any more"),
     ]
-    return plan
 
 
 def boots(terms: Terms, configs: Mapping[str, MemberConfig]) -> list[Boot]:

@@ -62,15 +62,32 @@ def test_the_trial_restores_with_the_very_flags_of_step_4() -> None:
 
 def test_everything_is_gathered_on_one_member_with_every_roles_login() -> None:
     actions = trial.gather(terms(), "etcd-1", ("config", "root"))
-    copies = [(a.source_host, a.source) for a in actions if isinstance(a, Copy)]
-    assert copies[:2] == [("etcd-2", f"{SCRATCH}/2.tar"), ("etcd-3", f"{SCRATCH}/3.tar")]
-    assert [path.split("client.before/")[1] for _, path in copies[2:]] == [
-        "config/user",
-        "config/password",
-        "root/user",
-        "root/password",
+    copies = [(a.source_host, a.source, a.is_a_password) for a in actions if isinstance(a, Copy)]
+    assert copies == [
+        ("etcd-2", f"{SCRATCH}/2.tar", False),
+        ("etcd-3", f"{SCRATCH}/3.tar", False),
+        ("infra-1", "/var/lib/requorum/prod/r1/logins.tar", True),
     ]
     assert {target for a in actions if isinstance(a, Copy) for target, _ in a.targets} == {"etcd-1"}
+    packing = next(a for a in actions if isinstance(a, Command) and a.host == "infra-1" and "tar" in a.argv)
+    assert packing.argv[-4:] == tuple(
+        f"client.before/{role}/{name}" for role in ("config", "root") for name in ("user", "password")
+    )
+
+
+def test_packed_logins_are_for_root_alone_and_go_as_soon_as_they_are_unpacked() -> None:
+    packed = "/var/lib/requorum/prod/r1/logins.tar"
+    actions = trial.gather(terms(), "etcd-1", ("root",))[-7:]
+    words = [" ".join(a.argv) if isinstance(a, Command) else "copy" for a in actions]
+    assert words[0] == f"install -m 600 /dev/null {packed}"
+    assert words.index("copy") < words.index(f"rm -f {packed}") < words.index(f"rm -f {SCRATCH}/logins.tar")
+    judged = next(n for n, a in enumerate(actions) if isinstance(a, Command) and "holds files" in a.why)
+    assert judged < next(n for n, line in enumerate(words) if "--extract" in line)
+    assert "--no-same-owner" in next(line for line in words if "--extract" in line)
+
+
+def test_where_no_role_has_a_password_none_is_packed() -> None:
+    assert not [a for a in trial.gather(terms(), "etcd-1", ()) if a.why.endswith("old login")]
 
 
 def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
