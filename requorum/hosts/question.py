@@ -113,3 +113,15 @@ def both(one: Question[T], other: Question[U]) -> Question[tuple[T, U]]:
         (*one.commands, *other.commands),
         lambda *answers: (one.understand(answers[:first]), other.understand(answers[first:])),
     )
+
+
+def or_refusal(question: Question[T]) -> Question[T | Refusal]:
+    """The same question, where one whose answer is refused is no reason to learn nothing of those beside it."""
+
+    def read(*answers: Result) -> T | Refusal:
+        try:
+            return question.understand(answers)
+        except Refusal as refusal:
+            return refusal
+
+    return Question(question.command, read)

@@ -19,7 +19,7 @@ from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import LOGINS, Action, Command, Copy, Result, act, act_long, look
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, both, every
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
@@ -238,9 +238,10 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> 
         seen.clear()
         try:
             wrong = _other_data(run, machine, trial, endpoint, proven, seen)
-            for what, names in (("user", trial.users), ("role", trial.roles)):
-                there = machine.ask(etcdctl.ask_names(run.inventory, what))
-                wrong += [f"{what}s {', '.join(there)}"] if there != names else []
+            users, roles = (etcdctl.ask_names(run.inventory, what) for what in ("user", "role"))
+            there = machine.ask(both(users, roles))
+            names = zip(("users", "roles"), (trial.users, trial.roles), there, strict=True)
+            wrong += [f"{what} {', '.join(found)}" for what, expected, found in names if found != expected]
         except etcd.EtcdError as error:
             return error.what
         return "; ".join(wrong) or None
@@ -273,7 +274,7 @@ def _other_data(
         run.note(f"compacted since; at revision {trial.revision:,} it was as the trial, as this run had noted")
         return []
     wrong = [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
-    for prefix, count in trial.counts.items():
-        found = machine.ask(etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}"))
-        wrong += [f"{found} keys under {prefix or 'everything'}"] if found != count else []
-    return wrong
+    asked = [etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}") for prefix in trial.counts]
+    there = machine.ask(every(asked))
+    counts = zip(trial.counts.items(), there, strict=True)
+    return wrong + [f"{found} keys under {prefix or 'everything'}" for (prefix, n), found in counts if found != n]

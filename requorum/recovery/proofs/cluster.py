@@ -5,16 +5,16 @@ etcd is asked through the vendor's etcdctl on the configuration server, as Deeph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import Address, MemberConfig, address
 from requorum.cluster.etcdctl import Login, Status
-from requorum.command import Result, look
+from requorum.command import Command, Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, both, every, or_refusal
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
@@ -35,12 +35,13 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         config = configs[machine.name]
         if config is None:
             return f"no {run.inventory.etcd.config}"
-        there = machine.ask(system.ask_files(machine.name, f"{config.data_dir}/member"))
+        files = system.ask_files(machine.name, f"{config.data_dir}/member")
+        there, restored = machine.ask(both(files, _ask_restored(run.terms, machine.name)))
         if not there and started:
             return "nothing, although this run had restored and started it: its peers may hold newer writes"
         if not there:
             return None
-        if machine.ask(_ask_restored(run.terms, machine.name)) == source.sha256:
+        if restored == source.sha256:
             return None
         return f"{config.data_dir} is there, and not from this snapshot"
 
@@ -82,9 +83,9 @@ def data_is_restored(run: Run) -> None:
         config = configs[machine.name]
         directory = config.data_dir if config else settings.data_root
         database = f"{directory}/member/snap/db"
-        if not machine.ask(system.ask_files(machine.name, database)):
-            return f"no {database}"
-        return machine.ask(_ask_foreign(machine.name, directory, settings.user))
+        foreign = _ask_foreign(machine.name, directory, settings.user)
+        there, wrong = machine.ask(both(system.ask_files(machine.name, database), foreign))
+        return wrong if there else f"no {database}"
 
     run.prove(
         run.terms.member_hosts,
@@ -256,11 +257,10 @@ def keys_are_there(run: Run, progress: Progress) -> None:
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        for prefix, (least, most) in wanted.items():
-            try:
-                count = machine.ask(etcdctl.ask_count(run.inventory, prefix))
-            except etcd.EtcdError as error:
-                wrong.append(f"{prefix or 'all keys'}: {error.what}")
+        told = machine.ask(every([or_refusal(etcdctl.ask_count(run.inventory, prefix)) for prefix in wanted]))
+        for (prefix, (least, most)), count in zip(wanted.items(), told, strict=True):
+            if isinstance(count, Refusal):
+                wrong.append(f"{prefix or 'all keys'}: {count.what}")
                 continue
             if prefix == "":
                 progress.keys = count
@@ -289,17 +289,18 @@ def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) ->
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
-        wrong = []
         bare = bool(was.without_password) or not (was.on or roles)
         others = machine.ask(deephaven.ask_endpoints(machine.name, client)) if bare else ()
-        for role in sorted({*roles, *others}):
-            user = _user(machine, client, role, needed=role in roles)
-            if role not in roles and was.on and user and user not in was.without_password:
-                continue  # it has no password here, and no way in without one: it had none before either
-            outside = _key_outside(run, machine, user) if was.on and user else None
-            arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
-            read = deephaven.etcdctl_as(run.inventory, f"{client}/{role}", *arguments, why=f"{role} logs in")
-            wrong.append(not_as_it_was(was, role, user, outside, machine.ask(etcdctl.ask_login(read))))
+        users = _users(machine, client, sorted({*roles, *others}), roles)
+        # One that has no password here, and no way in without one, had none before either.
+        tried = {r: u for r, u in users.items() if r in roles or not was.on or not u or u in was.without_password}
+        outside = _keys_outside(run, machine, tried.values()) if was.on else {}
+        reads = [_reads(run, f"{client}/{role}", role, outside.get(user)) for role, user in tried.items()]
+        logins = machine.ask(every([etcdctl.ask_login(read) for read in reads])) if reads else []
+        wrong = [
+            not_as_it_was(was, role, user, outside.get(user), login)
+            for (role, user), login in zip(tried.items(), logins, strict=True)
+        ]
         return "; ".join(filter(None, wrong)) or None
 
     if not was.on:
@@ -337,25 +338,37 @@ def not_as_it_was(was: Authentication, role: str, user: str, outside: str | None
     return None
 
 
-def _user(machine: Machine, client: str, role: str, needed: bool) -> str:
-    """As whom a role logs in; "" where only its certificate says so, unless it is `needed`, for its password."""
-    try:
-        return machine.ask(deephaven.ask_user(machine.name, client, role))
-    except Refusal:
-        if needed:
-            raise
-        return ""
+def _reads(run: Run, client: str, role: str, outside: str | None) -> Command:
+    """A role's login, by a read of the key that is closed to it, where there is one."""
+    arguments = ("get", outside) if outside else ("get", "", "--prefix", "--limit=1", "--keys-only")
+    return deephaven.etcdctl_as(run.inventory, client, *arguments, why=f"{role} logs in")
 
 
-def _key_outside(run: Run, machine: Machine, user: str) -> str | None:
-    """A key that this user may not read; None for root, and for one that may read everything."""
-    if user == "root":
-        return None
-    permissions = []
-    for role in machine.ask(etcdctl.ask_roles(run.inventory, user)):
-        found = machine.ask(etcdctl.ask_permissions(run.inventory, role))
-        permissions += found
-    return etcdctl.key_outside(permissions)
+def _users(machine: Machine, client: str, roles: Sequence[str], needed: Sequence[str]) -> dict[str, str]:
+    """Role → as whom it logs in; "" where only its certificate says so, unless it is `needed`, for its password."""
+    asked = [deephaven.ask_user(machine.name, client, role) for role in roles]
+    told = machine.ask(every([or_refusal(question) for question in asked])) if asked else []
+    users: dict[str, str] = {}
+    for role, user in zip(roles, told, strict=True):
+        if isinstance(user, Refusal) and role in needed:
+            raise user
+        users[role] = "" if isinstance(user, Refusal) else user
+    return users
+
+
+def _keys_outside(run: Run, machine: Machine, users: Iterable[str]) -> dict[str, str | None]:
+    """User → a key that it may not read; None for one that may read everything. Root is left out, and may."""
+    names = [user for user in dict.fromkeys(users) if user and user != "root"]
+    if not names:
+        return {}
+    theirs = machine.ask(every([etcdctl.ask_roles(run.inventory, user) for user in names]))
+    roles = list(dict.fromkeys(role for granted in theirs for role in granted))
+    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, role) for role in roles])) if roles else []
+    opens = dict(zip(roles, told, strict=True))
+    return {
+        user: etcdctl.key_outside([permission for role in granted for permission in opens[role]])
+        for user, granted in zip(names, theirs, strict=True)
+    }
 
 
 def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:
@@ -392,11 +405,8 @@ def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> 
     run.probe(probes.write_through(run.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:
-        missing = []
-        for endpoint in endpoints:
-            found = machine.ask(probes.ask_written(run.terms, endpoint))
-            if found != endpoints:
-                missing.append(f"{endpoint} gave {found}")
+        told = machine.ask(every([probes.ask_written(run.terms, endpoint) for endpoint in endpoints]))
+        missing = [f"{e} gave {found}" for e, found in zip(endpoints, told, strict=True) if found != endpoints]
         return "; ".join(missing) or None
 
     try:
@@ -417,7 +427,8 @@ def no_old_member_answers(run: Run) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        answering = [ip for ip in stale if machine.ask(system.ask_open(machine.name, ip, port))]
+        told = machine.ask(every([system.ask_open(machine.name, ip, port) for ip in stale])) if stale else []
+        answering = [ip for ip, answers in zip(stale, told, strict=True) if answers]
         return f"{', '.join(answering)} still accept clients" if answering else None
 
     for host in run.terms.gone:
@@ -479,8 +490,8 @@ def deephaven_talks_to_etcd(run: Run, hosts: tuple[str, ...]) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        etcd_account = machine.ask(system.ask_uid(machine.name, run.inventory.etcd.user))
-        seen = machine.ask(system.ask_connections(machine.name, port))
+        account, connections = system.ask_uid(machine.name, run.inventory.etcd.user), system.ask_connections
+        etcd_account, seen = machine.ask(both(account, connections(machine.name, port)))
         peers = {c.peer for c in seen if c.outgoing and c.uid != etcd_account}
         if peers & set(run.terms.new_ips):
             return None

@@ -34,9 +34,8 @@ class Answering(Hosts):
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
 
     def tell(self, question: Question[Any]) -> Any:
-        (command,) = question.commands
-        line = command.line()
-        return question.understand([build.answered(command, next(t for part, t in self.says.items() if part in line))])
+        said = [next(t for part, t in self.says.items() if part in c.line()) for c in question.commands]
+        return question.understand([build.answered(c, text) for c, text in zip(question.commands, said, strict=True)])
 
 
 def running(tmp_path: Path, hosts: Hosts, off: Iterable[str] = ()) -> Planning:

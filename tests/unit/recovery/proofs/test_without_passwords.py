@@ -97,9 +97,9 @@ def test_who_a_certificate_is_for_need_not_be_written_down() -> None:
         return question.understand([build.answered(question.commands[0], "")])
 
     machine = cast(Machine, SimpleNamespace(name="infra-1", ask=ask))
-    assert cluster._user(machine, build.CLIENT, "root", needed=False) == ""
+    assert cluster._users(machine, build.CLIENT, ["root"], needed=()) == {"root": ""}
     with pytest.raises(Refusal, match="user of root"):
-        cluster._user(machine, build.CLIENT, "root", needed=True)
+        cluster._users(machine, build.CLIENT, ["root"], needed=("root",))
 
 
 class Asked(Hosts):
@@ -109,23 +109,31 @@ class Asked(Hosts):
 
     def __init__(self, refused: str = "") -> None:
         super().__init__()
-        self.refused, self.read = refused, list[str]()
+        self.refused, self.read, self.granted, self.trips = refused, list[str](), list[str](), 0
 
     def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
 
     def tell(self, question: Question[Any]) -> Any:
-        (command,) = question.commands
+        self.trips += 1
+        return question.understand([self.say(command) for command in question.commands])
+
+    def say(self, command: Command) -> Result:
         line = command.line()
         if "-name endpoints" in line:
             text = "".join(f"{build.CLIENT}/{role}/endpoints:https://10.0.0.11:2379\n" for role in self.users)
-            return question.understand([build.answered(command, text)])
+            return build.answered(command, text)
+        if " user get " in line:
+            return build.answered(command, '{"roles": ["all", "reads"]}')
+        if " role get " in line:
+            self.granted.append(command.argv[command.argv.index("get") + 1])
+            return build.answered(command, '{"perm": [{"key": "L21haW4=", "range_end": "L21haW8="}]}')
         role = next(role for role in self.users if f"{build.CLIENT}/{role}" in line)
         if command.argv[0] == "cat":
-            return question.understand([build.answered(command, self.users[role])])
+            return build.answered(command, self.users[role])
         self.read.append(role)
         said = "Error: etcdserver: authentication failed" if role == self.refused else "Error: permission denied"
-        return question.understand([Result(command, 1, "", said, 0.0)])
+        return Result(command, 1, "", said, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +147,18 @@ class Asked(Hosts):
 def test_a_role_without_a_password_is_let_in_where_etcd_knows_its_user_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was: Authentication, roles: tuple[str, ...], read: list[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "_key_outside", lambda run, machine, user: None)
+    monkeypatch.setattr(cluster, "_keys_outside", lambda run, machine, users: {})
     hosts = Asked()
     cluster.old_passwords_log_in(begun(tmp_path / "in", hosts), roles, was)
     assert hosts.read == read
     with pytest.raises(Disproved, match=f"{read[-1]} .*authentication failed"):
         cluster.old_passwords_log_in(begun(tmp_path / "out", Asked(read[-1])), roles, was)
+
+
+def test_all_roles_logins_take_four_trips_however_many_roles_there_are(tmp_path: Path) -> None:
+    hosts = Asked()
+    hosts.users = {f"role-{n:02}": f"user-{n}" for n in range(11)}
+    cluster.old_passwords_log_in(begun(tmp_path, hosts), tuple(hosts.users), Authentication())
+    assert hosts.read == sorted(hosts.users), "each by a read of its own"
+    assert hosts.granted == ["all", "reads"], "what a role opens is asked once"
+    assert hosts.trips == 4
