@@ -46,8 +46,9 @@ class TestStep0Snapshot:
 
     def test_given_the_tools_are_there(self, run: Run, progress: Progress) -> None:
         """etcd and its tools on every new member, the vendor's commands where they will be run, clocks that agree."""
-        progress.tools = facts.tools(run)
-        machines.root_finds_its_tools(run)
+        paths = facts.root_paths(run, run.terms.everyone)
+        progress.tools = facts.tools(run, paths)
+        machines.root_finds_its_tools(run, paths)
         machines.new_members_have_one_etcd(run, progress.tools)
         machines.vendor_commands_are_there(run)
         if not run.carrying_on:

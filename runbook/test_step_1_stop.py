@@ -57,10 +57,9 @@ class TestStep1Stop:
     def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run) -> None:
         """On every old and new member."""
         terms, unit = run.terms, run.inventory.etcd.unit
-        units = facts.units(run, terms.etcd_hosts)
+        units, configs, _ = facts.installed(run, terms.etcd_hosts)
         files = facts.files(run, {h: etcd.unit_files(unit, u) for h, u in units.items()})
-        configs = facts.old_configs(run, terms.etcd_hosts)
-        run.do(plan.stop_etcd(terms, units, files, configs))
+        run.do(plan.stop_etcd(terms, units, files, facts.readable(configs)))
 
     def test_then_no_etcd_runs_and_its_ports_are_closed(self, run: Run) -> None:
         """No process, no unit that could start, nobody listening on the client and peer ports."""

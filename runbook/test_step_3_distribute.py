@@ -33,9 +33,8 @@ class TestStep3Distribute:
     def test_when_the_server_configuration_is_installed(self, run: Run) -> None:
         """Each new member by its server number."""
         terms = run.terms
-        units, configs = facts.units(run, terms.member_hosts), facts.configs(run, terms.member_hosts)
-        files = facts.files(run, dict.fromkeys(terms.member_hosts, plan.latest_link(terms)))
-        run.do(plan.install_servers(terms, units, configs, files))
+        units, configs, files = facts.installed(run, terms.member_hosts, *plan.latest_link(terms))
+        run.do(plan.install_servers(terms, units, facts.whole(configs), files))
 
     def test_when_the_client_configuration_is_installed(self, run: Run) -> None:
         """On all Deephaven hosts."""

@@ -65,6 +65,12 @@ def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
     return Question(look(host, *words, why="which of these files exist"), read)
 
 
+def ask_absent(host: str, paths: Sequence[str]) -> Question[list[str]]:
+    """Of these paths, those where the login finds nothing."""
+    command = look(host, "stat", "-L", "-c", "%n", *paths, why="which of these paths are there", root=False)
+    return Question(command, lambda answer: [p for p in paths if p not in in_time(answer).stdout.splitlines()])
+
+
 def ask_addresses(host: str) -> Question[tuple[str, ...]]:
     def read(result: Result) -> tuple[str, ...]:
         found = re.findall(r"\binet6? ([0-9a-fA-F.:]+)", result.stdout)

@@ -51,7 +51,8 @@ def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -
     hosts = hosts or terms.member_hosts
     if terms.mark.phase >= Phase.POWERING_ON:
         return None
-    units, installed = facts.units(run, hosts), facts.old_configs(run, hosts)
+    units, found, _ = facts.installed(run, hosts)
+    installed = facts.readable(found)
     (began,) = run.ask({"began": beginning.ask(terms)}).values()
     up = [host for host, config in installed.items() if is_new(terms, config) and units[host].running]
     if 2 * len(up) > len(terms.member_hosts):
@@ -69,7 +70,8 @@ def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -
 
 def who_wrote_since(run: Run) -> Wrote | None:
     """The same right before its etcd is stopped, once Deephaven is off: only where it has quorum did anybody write."""
-    units, installed = facts.units(run, run.terms.member_hosts), facts.old_configs(run, run.terms.member_hosts)
+    units, found, _ = facts.installed(run, run.terms.member_hosts)
+    installed = facts.readable(found)
     up = [host for host, config in installed.items() if is_new(run.terms, config) and units[host].running]
     (began,) = run.ask({"began": beginning.ask(run.terms)}).values()
     if run.mark.phase >= Phase.POWERING_ON or began is None or 2 * len(up) <= len(installed):

@@ -5,7 +5,7 @@ Nothing here decides and nothing changes a host. Questions and parsers are `etcd
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
 from requorum.command import Command, Result, look
 from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
-from requorum.hosts.question import PATH, Question, checked
+from requorum.hosts.question import PATH, Question, both, checked, every
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import held, history, marker
@@ -42,10 +42,33 @@ def marks(run: Run) -> Held:
     return found
 
 
-def tools(run: Run) -> dict[str, Tools]:
-    """Of every new member, as root finds them."""
-    paths = run.ask({host: system.ask_root_path(host) for host in run.terms.member_hosts})
-    return run.ask({host: etcd.ask_tools(host, path) for host, path in paths.items()})
+def root_paths(run: Run, hosts: Iterable[str]) -> dict[str, str]:
+    """Where root finds its tools."""
+    return run.ask({host: system.ask_root_path(host) for host in hosts})
+
+
+def tools(run: Run, paths: Mapping[str, str]) -> dict[str, Tools]:
+    """Of every new member, as root finds them by these `paths`."""
+    return run.ask({host: etcd.ask_tools(host, paths[host]) for host in run.terms.member_hosts})
+
+
+def installed(
+    run: Run, hosts: Iterable[str], *paths: str
+) -> tuple[dict[str, Unit], dict[str, MemberConfig | EtcdError | None], dict[str, tuple[str, ...]]]:
+    """Each host's unit, its configuration or why it cannot be read, and which of these paths exist, asked together."""
+    own = run.inventory.etcd
+    found = run.ask(
+        {
+            host: both(
+                both(systemd.ask_unit(host, own.unit), etcd.ask_config(host, own.config)),
+                every([system.ask_files(host, *paths)] if paths else []),
+            )
+            for host in hosts
+        }
+    )
+    units = {host: unit for host, ((unit, _), _) in found.items()}
+    configs = {host: config for host, ((_, config), _) in found.items()}
+    return units, configs, {host: files[0] for host, (_, files) in found.items() if files}
 
 
 def units(run: Run, hosts: Iterable[str]) -> dict[str, Unit]:
@@ -58,12 +81,22 @@ def _configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | EtcdErr
 
 def configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
     """Each host's installed etcd configuration; None where there is none. Raises `EtcdError` for one that is broken."""
-    found: dict[str, MemberConfig | None] = {}
-    for host, config in _configs(run, hosts).items():
+    return whole(_configs(run, hosts))
+
+
+def whole(found: Mapping[str, MemberConfig | EtcdError | None]) -> dict[str, MemberConfig | None]:
+    """Raises the `EtcdError` of a configuration that is broken."""
+    read: dict[str, MemberConfig | None] = {}
+    for host, config in found.items():
         if isinstance(config, EtcdError):
             raise config
-        found[host] = config
-    return found
+        read[host] = config
+    return read
+
+
+def readable(found: Mapping[str, MemberConfig | EtcdError | None]) -> dict[str, MemberConfig | None]:
+    """None also where it cannot be read, since one bad file must not stop what it is not needed for."""
+    return {host: config if isinstance(config, MemberConfig) else None for host, config in found.items()}
 
 
 def installed_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig]:
@@ -82,8 +115,8 @@ def configs_or_why(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | s
 
 
 def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
-    """The same; None also where it cannot be read, since one bad file must not stop what it is not needed for."""
-    return {h: config if isinstance(config, MemberConfig) else None for h, config in _configs(run, hosts).items()}
+    """The same as far as it can be read."""
+    return readable(_configs(run, hosts))
 
 
 def told(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:

@@ -23,7 +23,7 @@ class TestDrill:
     def test_given_a_lab_is_there(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Made for this drill where none was up; of the etcd version that the backup was taken with, if it has it."""
         machines.every_host_answers(run)
-        progress.tools = facts.tools(run)
+        progress.tools = facts.tools(run, facts.root_paths(run, run.terms.member_hosts))
         version = next(iter(progress.tools.values())).version
         run.note(f"{'a new lab' if exercise.made else 'the lab that is up'}, etcd {version}")
         if exercise.etcd and exercise.etcd != version:

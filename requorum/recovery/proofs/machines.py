@@ -12,6 +12,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
+from requorum.hosts.question import both, every
 from requorum.hosts.system import Free
 from requorum.recovery import equipment, probes, room
 from requorum.recovery.plan import is_new
@@ -48,10 +49,12 @@ def vendor_commands_are_there(run: Run) -> None:
     needed = equipment.needed(run.terms)
 
     def probe(machine: Machine) -> str | None:
-        mine = needed[machine.name]
-        missing = [path for path in mine.programs if not machine.see.file(path).exists]
-        missing += [tool for tool in mine.tools if not machine.see.exists(tool)]
-        missing += [f"the account {name}" for name in mine.accounts if not machine.see.user(name).exists]
+        host, mine = machine.name, needed[machine.name]
+        absent, accounts = system.ask_absent(host, mine.programs), [system.ask_uid(host, a) for a in mine.accounts]
+        programs = both(absent, system.ask_missing(host, mine.tools))
+        (files, tools), uids = machine.ask(both(programs, every(accounts)))
+        nobody = [f"the account {name}" for name, uid in zip(mine.accounts, uids, strict=True) if uid is None]
+        missing = [*files, *tools, *nobody]
         return f"missing: {', '.join(missing)}" if missing else None
 
     run.prove(
@@ -62,16 +65,15 @@ def vendor_commands_are_there(run: Run) -> None:
     )
 
 
-def root_finds_its_tools(run: Run) -> None:
-    """By sudo, and those of the copies that are started unseen on new members by systemd."""
+def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
+    """By sudo, and those of the copies that are started unseen on new members by systemd. `paths`: root's, by host."""
     needed = equipment.needed(run.terms)
 
     def probe(machine: Machine) -> str | None:
-        host = machine.name
-        path = machine.ask(system.ask_root_path(host))
-        as_root = machine.ask(system.ask_missing(host, (*equipment.AS_ROOT, *needed[host].tools), path))
+        host, path = machine.name, paths[machine.name]
+        roots = system.ask_missing(host, (*equipment.AS_ROOT, *needed[host].tools), path)
         unit = equipment.IN_UNIT if host in run.terms.member_hosts else ()
-        in_unit = machine.ask(system.ask_missing(host, unit, equipment.UNIT_PATH))
+        as_root, in_unit = machine.ask(both(roots, system.ask_missing(host, unit, equipment.UNIT_PATH)))
         return "; ".join(equipment.unfound(path, as_root, in_unit)) or None
 
     run.prove(
@@ -148,7 +150,9 @@ def there_is_room(run: Run, size: int, copies: Mapping[str, int] = MappingProxyT
 
     def probe(machine: Machine) -> str | None:
         places = room.places(run.terms, machine.name)
-        told = {p: machine.ask(system.ask_free(machine.name, *system.with_parents(p))) for p in places}
+        asked = [system.ask_free(machine.name, *system.with_parents(place)) for place in places]
+        answers = machine.ask(every(asked))
+        told = dict(zip(places, answers, strict=True))
         if why := next((found for found in told.values() if isinstance(found, str)), None):
             return why
         found = {place: free for place, free in told.items() if isinstance(free, Free)}
@@ -217,11 +221,11 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
     dh, port = run.inventory.deephaven, run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
+        accounts = system.ask_processes(machine.name, dh.admin_user, dh.accounts)
+        found, running = machine.ask(both(deephaven.ask_processes(run.inventory, machine.name), accounts))
         if isinstance(found, str):
             return found
         left = deephaven.not_off(found)
-        running = machine.ask(system.ask_processes(machine.name, dh.admin_user, dh.accounts))
         running = tuple(process for process in running if not NOT_DEEPHAVEN.match(process.name))
         uids = {c.uid for c in machine.ask(system.ask_connections(machine.name, port)) if c.outgoing} if running else ()
         left += [str(process) for process in running if not process.below_login or process.uid in uids]
@@ -261,9 +265,9 @@ def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     port = run.inventory.etcd.client_port
 
     def probe(machine: Machine) -> str | None:
-        seen = machine.ask(system.ask_connections(machine.name, port, seconds=QUIET_SECONDS if handover else 0))
+        connections = system.ask_connections(machine.name, port, seconds=QUIET_SECONDS if handover else 0)
+        seen, etcd_account = machine.ask(both(connections, system.ask_uid(machine.name, run.inventory.etcd.user)))
         peers = {c.peer for c in seen if not c.outgoing} - own[machine.name]
-        etcd_account = machine.ask(system.ask_uid(machine.name, run.inventory.etcd.user))
         local = {f"{machine.name} itself (account {c.uid})" for c in seen if c.outgoing and c.uid != etcd_account}
         strangers = peers | local if handover else peers - everyone
         return f"connected from {', '.join(sorted(strangers))}" if strangers else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from requorum.command import Result
 from requorum.hosts import system
 from requorum.hosts.question import Question
 from requorum.hosts.system import Connection, Free, Reach
@@ -286,3 +288,16 @@ def test_tools_are_looked_for_where_they_will_be(tmp_path: Path) -> None:
         return subprocess.run(command.argv, env=environment, capture_output=True, text=True, check=True).stdout
 
     assert (found(""), found("/nowhere"), found(str(tmp_path))) == ("no-such\n", "ss\nsh\nno-such\n", "sh\nno-such\n")
+
+
+def test_of_several_paths_those_where_nothing_is_are_told(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    asked = [str(tmp_path / name) for name in ("there", "link", "dangling", "no-such")]
+    (command,) = system.ask_absent("h", asked).commands
+    said = subprocess.run(command.argv, capture_output=True, text=True, check=False)
+    answer = Result(command, said.returncode, said.stdout, said.stderr, 0.0)
+    assert system.ask_absent("h", asked).understand([answer]) == asked[2:]
+    with pytest.raises(Refusal, match="could not be asked in time"):
+        system.ask_absent("h", asked).understand([replace(answer, code=124)])

@@ -116,9 +116,7 @@ class Equipped(Hosts):
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
 
     def tell(self, question: Question[Any]) -> Any:
-        (command,) = question.commands
-        said = "    secure_path=/sbin" if command.argv[0] == "sudo" else self.missing.get(command.argv[3], "")
-        return question.understand([build.answered(command, said)])
+        return question.understand([build.answered(c, self.missing.get(c.argv[3], "")) for c in question.commands])
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,60 @@ def test_what_root_does_not_find_is_named_in_step_0_with_where_it_looks(
     run.begin("m.py::TestX::test_given_the_tools_are_there")
     run.stages[-1].looked = True
     with pytest.raises(Disproved) as error:
-        machines.root_finds_its_tools(run)
+        machines.root_finds_its_tools(run, dict.fromkeys(run.terms.everyone, "/sbin"))
     assert found in str(error.value) and "secure_path in sudoers" in error.value.remedy
     assert ("query-1" in str(error.value)) == ("/sbin" in missing), "no copy is started on Deephaven's hosts"
+
+
+LACKING = {
+    "stat": ("etcd-1", "/usr/illumon/latest/bin/unpack_etcd_server.sh"),
+    "sh": ("query-1", "ss"),
+    "id": ("etcd-2", "the account etcd"),
+}
+
+
+class Lacking(Hosts):
+    """Hosts that have all they need, but for one thing of the kind that `tool` looks for."""
+
+    def __init__(self, tool: str = "") -> None:
+        super().__init__()
+        self.tool, self.trips = tool, list[str]()
+
+    def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
+        return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
+
+    def tell(self, question: Question[Any]) -> Any:
+        self.trips.append(question.host)
+        return question.understand([self.say(command) for command in question.commands])
+
+    def say(self, command: Command) -> Result:
+        lacks = command.argv[0] == self.tool and command.host == LACKING[self.tool][0]
+        if command.argv[0] == "stat":
+            paths = [path for path in command.argv if path.startswith("/")]
+            return build.answered(command, "".join(f"{path}\n" for path in (paths[:-1] if lacks else paths)))
+        if command.argv[0] == "id":
+            return Result(command, 1 if lacks else 0, "" if lacks else "900\n", "", 0.0)
+        return build.answered(command, "ss\n" if lacks else "")
+
+
+@pytest.mark.parametrize("tool", LACKING)
+def test_a_program_a_tool_or_an_account_that_is_not_there_is_named_by_its_host(tmp_path: Path, tool: str) -> None:
+    run = planning(tmp_path, Lacking(tool))
+    run.begin("m.py::TestX::test_given_the_tools_are_there")
+    run.stages[-1].looked = True
+    host, what = LACKING[tool]
+    with pytest.raises(Disproved, match=rf"{host}: found missing: {what}") as error:
+        machines.vendor_commands_are_there(run)
+    assert str(error.value).count("found missing") == 1
+
+
+def test_what_a_host_must_have_is_asked_in_one_trip(tmp_path: Path) -> None:
+    hosts = Lacking()
+    run = planning(tmp_path, hosts)
+    run.begin("m.py::TestX::test_given_the_tools_are_there")
+    run.stages[-1].looked = True
+    machines.vendor_commands_are_there(run)
+    assert sorted(hosts.trips) == sorted(run.terms.everyone)
 
 
 class TestRevisionsAfterAHandover:

@@ -12,7 +12,6 @@ from requorum.cluster.quorum import Kind, MemberFacts, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
-from requorum.hosts.system import Free
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
 from requorum.run.accepted import Accepted
@@ -32,15 +31,16 @@ class Roomy:
         self.free, self.options, self.terms = free, options, build.terms()
         self.found: dict[str, str | None] = {}
 
-    def room(self, question: Question[Any]) -> Free:
-        return Free(self.free.get(question.host, 99 * S), "/")
+    def tell(self, question: Question[Any]) -> Any:
+        df = f"Filesystem Size Used Available Use% On\n/x 9 9 {self.free.get(question.host, 99 * S)} 9% /\n"
+        return question.understand([build.answered(command, df) for command in question.commands])
 
-    def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Free]:
-        return {key: self.room(question) for key, question in questions.items()}
+    def ask(self, questions: Mapping[str, Question[Any]]) -> dict[str, Any]:
+        return {key: self.tell(question) for key, question in questions.items()}
 
     def prove(self, hosts: Iterable[str], claim: str, probe: Callable[[Machine], str | None], remedy: str) -> None:
         see = SimpleNamespace(mount_point=lambda mount: SimpleNamespace(exists=True, options=self.options))
-        made = {host: SimpleNamespace(name=host, ask=self.room, see=see) for host in hosts}
+        made = {host: SimpleNamespace(name=host, ask=self.tell, see=see) for host in hosts}
         self.found = {host: probe(cast(Machine, machine)) for host, machine in made.items()}
 
 
