@@ -398,7 +398,12 @@ def archives(run: Run) -> dict[str, dict[str, str]]:
     """Both archives as every machine that needs them holds them. Shape: archive → host → SHA-256."""
     terms = run.terms
     needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
-    return {
-        name: digests(run, dict.fromkeys((terms.configuration_server, *hosts), terms.place(name)))
+    asked = {
+        (name, host): _ask_digest(host, terms.place(name))
         for name, hosts in needs.items()
+        for host in dict.fromkeys((terms.configuration_server, *hosts))
     }
+    found: dict[str, dict[str, str]] = {name: {} for name in needs}
+    for (name, host), digest in run.ask(asked).items():
+        found[name][host] = digest
+    return found

@@ -9,7 +9,7 @@ from requorum.cluster.etcd import MemberConfig, address
 from requorum.command import Result, look
 from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, in_time
+from requorum.hosts.question import Question, both, every, in_time
 from requorum.recovery.plan import is_new
 from requorum.run import facts
 from requorum.run.run import Run
@@ -139,9 +139,7 @@ def archives_hold_the_old_passwords(run: Run) -> None:
 
 def every_archive_is_the_same(run: Run) -> None:
     terms = run.terms
-    for name, hosts in (("server.tgz", terms.member_hosts), ("query.tgz", terms.deephaven_hosts)):
-        everyone = dict.fromkeys((terms.configuration_server, *hosts))
-        sums = facts.digests(run, dict.fromkeys(everyone, terms.place(name)))
+    for name, sums in facts.archives(run).items():
         expected = sums[terms.configuration_server]
         run.settle(
             f"{name} has SHA-256 {expected[:16]}…",
@@ -170,9 +168,9 @@ def servers_are_installed(run: Run, kept: Mapping[str, str]) -> None:
         for key in config.keys:
             readable += ["-a", "-r", key]
         asked = look(machine.name, "runuser", "-u", own.user, "--", *readable, why="etcd can read")
-        if not machine.ask(Question(asked, lambda answer: in_time(answer).code == 0)):
-            return f"{own.user} cannot read {own.config} or a key that it names"
-        return machine.ask(_ask_open_keys(machine.name, config.keys))
+        can_read = Question(asked, lambda answer: in_time(answer).code == 0)
+        reads, open_keys = machine.ask(both(can_read, _ask_open_keys(machine.name, config.keys)))
+        return open_keys if reads else f"{own.user} cannot read {own.config} or a key that it names"
 
     run.prove(
         terms.member_hosts,
@@ -212,9 +210,8 @@ def clients_are_installed(run: Run) -> None:
                 wrong.append(f"{role}/endpoints {problem}")
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
-        now, before = (
-            machine.ask(deephaven.ask_owners(machine.name, place)) for place in (client, terms.client_backup)
-        )
+        places = (client, terms.client_backup)
+        now, before = machine.ask(every([deephaven.ask_owners(machine.name, place) for place in places]))
         wrong += [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]
         wrong += [
             f"{role}/password belongs to {owner}, before to {before[role][0]}"

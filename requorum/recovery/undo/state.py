@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from requorum.command import Result
+from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question, both, every
 from requorum.recovery.undo import baseline, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.run import facts
@@ -21,13 +24,23 @@ def as_it_is(run: Run) -> dict[str, Record]:
     """
     begun = run.mark.phase > Phase.OPEN
     hosts = [h for h, found in records(run).items() if found is None] if begun else run.terms.everyone
-    listed, units = run.ask({host: baseline.ask_listing(host, run.terms) for host in hosts}), facts.units(run, hosts)
-    on = deephaven_is_on(run, [host for host in hosts if host in run.terms.deephaven_hosts])
-    found = {h: Record(listed[h], unit.enabled, unit.running, on.get(h)) for h, unit in units.items()}
+    found = run.ask({host: _ask_as_it_is(run, host) for host in hosts})
     if not begun:
         return found
     left = facts.files(run, {host: baseline.traces(run.terms) for host in found})
     return {h: r for h, r in found.items() if not baseline.is_touched(r, run.mark.token, left[h])}
+
+
+def _ask_as_it_is(run: Run, host: str) -> Question[Record]:
+    listing, unit = baseline.ask_listing(host, run.terms), systemd.ask_unit(host, run.inventory.etcd.unit)
+    monit = [baseline.ask_supervised(host, run.inventory)] if host in run.terms.deephaven_hosts else []
+    asked = both(both(listing, unit), every(monit))
+
+    def read(*answers: Result) -> Record:
+        (entries, state), on = asked.understand(answers)
+        return Record(entries, state.enabled, state.running, next(iter(on), None))
+
+    return Question(asked.commands, read)
 
 
 def records(run: Run) -> dict[str, Record | None]:
