@@ -6,13 +6,22 @@ until somebody reads, while a test waits for its next stage.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from compose.state import REPOSITORY
 
 Process = subprocess.Popen[bytes]
+
+# Every run compiles the runbook's and testinfra's modules where nothing may be written beside them: a second each.
+_COMPILED = tempfile.TemporaryDirectory(prefix="requorum-compiled-")
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    "PYTHONPYCACHEPREFIX": _COMPILED.name,
+}
 
 
 def start(evidence: Path, *arguments: str, checkout: Path = REPOSITORY) -> Process:
@@ -22,6 +31,7 @@ def start(evidence: Path, *arguments: str, checkout: Path = REPOSITORY) -> Proce
         return subprocess.Popen(
             argv,
             cwd=checkout,
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
