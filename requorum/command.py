@@ -19,6 +19,7 @@ LOGINS = "logins.tar"  # users and passwords, packed to be carried
 # with little sudo. A scope leaves the command its environment, its input and its exit code.
 SLICE = "requorum.slice"
 STOP = ("systemctl", "stop", SLICE)
+MOST_LINES = 12  # of a host's own words, at the end of a run
 STOP_SECONDS = 5  # from SIGTERM to SIGKILL
 SCOPE = (
     "systemd-run",
@@ -247,6 +248,14 @@ class Result:
         if self.late:
             return f"it did not end within {self.command.deadline} s" + (f", and said: {last}" if last else "")
         return last or "(it printed nothing)"
+
+    @property
+    def whole(self) -> str:
+        """All that it said of why, its last lines at most; nothing of a secret command."""
+        if self.command.secret:
+            return ""
+        said = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        return "\n".join(said[-MOST_LINES:])
 
     @property
     def late(self) -> bool:

@@ -293,6 +293,19 @@ class Limits(_Model):
     free_disk_ratio: float = Field(default=3, ge=1)
 
 
+class Notify(_Model):
+    """`contact`: whom to call, in words; the last line of a run that ended says it."""
+
+    contact: str | None = Field(default=None, max_length=200)
+
+    @field_validator("contact")
+    @classmethod
+    def _is_a_line(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be one line of printable text")
+        return value
+
+
 class Inventory(_Model):
     """The whole file. `members` are in server-number order; `old_members` default to them."""
 
@@ -306,6 +319,7 @@ class Inventory(_Model):
     snapshot: Snapshot = Snapshot()
     expect: Expect = Expect()
     limits: Limits = Limits()
+    notify: Notify = Notify()
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -4,9 +4,32 @@ Every foreseeable condition ends in a `Refusal` or in one of its children, and t
 without a traceback. What it says: where, what was found, what was expected, what to do next.
 """
 
+from __future__ import annotations
+
+
+class Remedy(str):
+    """What to do next. `first`: the same in a few words, for the last lines of a run; `by_hand`: what is run as root
+    on every host at fault."""
+
+    __slots__ = ("by_hand", "first")
+    first: str
+    by_hand: tuple[tuple[str, ...], ...]
+
+
+def remedy(text: str, *by_hand: tuple[str, ...], first: str = "") -> Remedy:
+    made = Remedy(text)
+    made.first, made.by_hand = first, by_hand
+    return made
+
 
 class Refusal(Exception):  # noqa: N818 - it is what the runbook does, not what went wrong in it
     """A condition that was foreseen. `where` is a host, a file or a field; `remedy` is the next thing to do."""
+
+    brief = ""  # `what` without a command line and without what the host said
+    said = ""  # the host's own words, whole
+    news = ""  # where a refusal is good news: that, in a sentence
+    hosts: tuple[str, ...] = ()  # at fault, where `where` or the findings name others too
+    parts: tuple[Refusal, ...] = ()  # of an error that joins several
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
         self.where = where
@@ -21,6 +44,8 @@ class NothingToDo(Refusal):
 
 class Disproved(Refusal):
     """A Given or a Then that does not hold, on one host or on several."""
+
+    asked = False  # whether the host of a finding was only asked: those at fault are named in its words
 
     def __init__(self, claim: str, findings: dict[str, str], remedy: str) -> None:
         self.claim = claim

@@ -129,7 +129,9 @@ def _usable(where: str, data: dict[str, Any], wanted: Iterable[str]) -> MemberCo
     try:
         return _member_config(where, data)
     except Refusal as refusal:
-        raise UnusableError(where, refusal.what, "look at it; restore it, or move it away") from None
+        raise UnusableError(
+            where, refusal.what, "look at it, and restore it from a backup of that very machine"
+        ) from None
     except (AttributeError, TypeError, ValueError) as error:
         raise UnusableError(where, f"has a value that etcd would not take: {plain(str(error))}", "restore it") from None
 

@@ -17,7 +17,7 @@ from requorum.hosts.question import Question
 from requorum.hosts.system import Reach
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Etcd, Member
-from requorum.refusal import Disproved, Refusal
+from requorum.refusal import Disproved, Refusal, remedy
 
 
 class State(Enum):
@@ -201,12 +201,15 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
     `stopping`: an unfinished run has begun to stop members itself, so that they could be started proves nothing.
     """
     if verdict.kind is Kind.UNKNOWN:
-        return Disproved(
+        unknown = Disproved(
             "a majority of the old members is known to be down or without a leader",
             verdict.found(),
-            "reach those machines first; unknown is not lost, it could be the healthy half. If a "
-            "machine is fenced or destroyed, say so with --gone=HOST",
+            "make those machines answer first: unknown is not lost, it could be the healthy half. Only where a machine "
+            "does not answer since it is fenced or destroyed for good: --gone=HOST, and what only its disk holds is "
+            "given up with it",
         )
+        unknown.hosts = tuple(f.member.host for f in verdict.members if f.state is State.UNKNOWN)
+        return unknown
     healthy = [facts for facts in verdict.members if facts.state is State.HEALTHY]
     if verdict.kind is Kind.INTACT and len(healthy) <= len(verdict.members) // 2:
         return Disproved(
@@ -218,20 +221,48 @@ def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) 
         )
     if rebuild or verdict.kind is Kind.LOST or (stopping and verdict.kind is Kind.RESTARTABLE):
         return None
-    if verdict.kind is Kind.INTACT:
-        return Disproved(
-            "quorum is lost",
-            verdict.found(),
-            "nothing to rebuild: quorum is intact. To move a healthy cluster to new addresses or "
-            "machines, run again with --rebuild",
-        )
-    commands = f"systemctl unmask {unit}; systemctl start --no-block {unit}"
-    return Disproved(
+    return _intact(verdict, unit) if verdict.kind is Kind.INTACT else _startable(verdict, unit)
+
+
+def _intact(verdict: Verdict, unit: str) -> Disproved:
+    """Good news: and what of it can be started."""
+    leading = [f.member.host for f in verdict.members if f.state is State.HEALTHY]
+    down = {f.member.host: f for f in verdict.members if f.state not in (State.HEALTHY, State.GONE)}
+    start = tuple(host for host, facts in down.items() if facts.state is State.STARTABLE)
+    rest = remedy(
+        "nothing to rebuild: quorum is intact. To move a healthy cluster: docs/night.md#moving-a-healthy-cluster",
+        *(_starting(down, start, unit) if start else ()),
+        first=f"start etcd on {', '.join(start)}; the others go on meanwhile" if start else "leave etcd as it is",
+    )
+    refused = Disproved("quorum is lost", verdict.found(), rest)
+    others = "; ".join(f"{host} is {facts.state.value}" for host, facts in down.items())
+    works = f"etcd works: quorum is intact, {', '.join(leading)} see{'s' if len(leading) == 1 else ''} a leader"
+    refused.news, refused.hosts = f"{works}. {others}" if others else works, start
+    return refused
+
+
+def _startable(verdict: Verdict, unit: str) -> Disproved:
+    found, where = {f.member.host: f for f in verdict.members}, ", ".join(verdict.start)
+    tried = "If that was tried and failed, run again with --rebuild"
+    refused = Disproved(
         "quorum is lost for good",
         verdict.found(),
-        f"a majority has its data and address in place and only needs starting. On "
-        f"{', '.join(verdict.start)}: {commands}. If that was tried and failed, run again with --rebuild",
+        remedy(
+            f"a majority has its data and address in place and only needs starting. On {where}: "
+            f"systemctl unmask {unit}; systemctl start --no-block {unit}. {tried}",
+            *_starting(found, verdict.start, unit),
+            first=f"start etcd on {where}, all of them: none gets ready alone. {tried}",
+        ),
     )
+    refused.news = f"nothing needs to be rebuilt: {where} have their data and address in place, and only need starting"
+    refused.hosts = verdict.start
+    return refused
+
+
+def _starting(found: Mapping[str, MemberFacts], hosts: Sequence[str], unit: str) -> list[tuple[str, ...]]:
+    units = (found[host].unit for host in hosts)
+    masked = any(u is not None and "masked" in (u.load, u.enabled) for u in units)
+    return [*([("systemctl", "unmask", unit)] if masked else []), ("systemctl", "start", "--no-block", unit)]
 
 
 # -- questions ---------------------------------------------------------------------------------------------------

@@ -76,7 +76,11 @@ def ask_ends(host: str, places: Sequence[str], *chosen: str) -> Question[tuple[C
             if line.startswith("/"):
                 path = line
                 if not any(f"{path}/".startswith(f"{place}/") for place in places) or ".." in path.split("/"):
-                    raise Refusal(host, f"tells of {path[:200]!r}, which was not asked", "look at `find` on that host")
+                    raise Refusal(
+                        host,
+                        f"tells of {path[:200]!r}, which was not asked",
+                        "look at that machine first: its find tells what it was not asked",
+                    )
                 found[path] = Checked(path, ("no certificate that openssl can read",))
             elif line.startswith("notAfter=") and path and (ends := _date(line.removeprefix("notAfter="))):
                 found[path] = Checked(path, (), ends=ends)

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,13 +31,16 @@ from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
 from requorum.hosts import batch, interrupt, looks, shell
+from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, failure, is_failure
+from requorum.hosts.failure import FleetError as FleetError
+from requorum.hosts.failure import Unreachable as Unreachable
+from requorum.hosts.failure import raise_all as raise_all
 from requorum.hosts.meeting import PERSIST, Doorkeeper, NoLogin, last_line
 from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, fan_out, lines_of
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
-from requorum.refusal import Refusal
 
 T = TypeVar("T")
 
@@ -61,14 +64,6 @@ _SSH = (
 
 # What ssh and the way there may cost on top of a command's own deadline, in seconds.
 GRACE = 20
-
-
-class FleetError(Refusal):
-    """A host did not answer, or a command failed on it."""
-
-
-class Unreachable(FleetError):  # noqa: N818 - the operator's word for it
-    """The host did not answer, so nothing is known about it."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +158,7 @@ class Fleet:
         met = self._doorkeeper.greet(machine.prefix)
         if isinstance(met, NoLogin):
             self._refuse_if_interrupted(machine)
-            raise (FleetError if met.kind == "no shell" else Unreachable)(machine.name, met.why, _NO_LOGIN[met.kind])
+            raise (FleetError if met.kind == "no shell" else Unreachable)(machine.name, met.why, NO_LOGIN[met.kind])
         self.logins[machine.name] = met
 
     def __enter__(self) -> Fleet:
@@ -205,7 +200,7 @@ class Fleet:
                     self._used[name] = time.monotonic()
                     return found
             except RuntimeError as error:  # testinfra's word for "ssh ended with 255"
-                return Unreachable(name, f"did not answer: {last_line(str(error))}", _REACH)
+                return Unreachable(name, f"did not answer: {last_line(str(error))}", REACH)
             except Exception as error:
                 return error
             finally:
@@ -246,7 +241,7 @@ class Fleet:
         outcomes = self._gather(commands)
         errors = [outcome for outcome in outcomes.values() if isinstance(outcome, Exception)]
         results = [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome]
-        failures = [_failure(result) for result in results if not result.ok]
+        failures = [failure(result) for result in results if not result.ok]
         raise_all([*errors, *failures])
         return results
 
@@ -257,17 +252,33 @@ class Fleet:
         """
         failed: dict[str, FleetError] = {}
         outcomes = self.gather(commands)
-        raise_all([o for o in outcomes.values() if isinstance(o, Exception) and not _is_failure(o)])
+        raise_all([o for o in outcomes.values() if isinstance(o, Exception) and not is_failure(o)])
         for host, outcome in outcomes.items():
             if isinstance(outcome, FleetError):
                 failed[host] = outcome
             elif isinstance(outcome, list) and outcome and not outcome[-1].ok:
-                failed[host] = _failure(outcome[-1])
+                failed[host] = failure(outcome[-1])
         return failed
 
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""
         return self._gather([command.stretched(self.scale) for command in commands])
+
+    def glance(self, commands: Sequence[Command], seconds: float) -> dict[str, list[Result] | Exception]:
+        """As `gather`, for so many seconds: who has not answered by then is let go, and nothing is run after it."""
+        queues: dict[str, list[Command]] = {}
+        for command in commands:
+            queues.setdefault(command.host, []).append(command)
+        pool = ThreadPoolExecutor(max_workers=max(len(queues), 1))
+        futures = {host: pool.submit(self.gather, queue) for host, queue in queues.items()}
+        if wait(futures.values(), timeout=seconds * self.scale).not_done:
+            self.interrupt()
+            wait(futures.values(), timeout=1)
+        pool.shutdown(wait=False, cancel_futures=True)
+        return {
+            h: f.result()[h] if f.done() else Unreachable(h, "did not answer in time", REACH)
+            for h, f in futures.items()
+        }
 
     def _gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         queues: dict[str, list[Command]] = {}
@@ -329,11 +340,11 @@ class Fleet:
         )
         self.journal.command(result)
         if self._interrupted.is_set() and not result.ok:
-            raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
+            raise FleetError(machine.name, "stopped, the run was interrupted", AGAIN)
         if self.inventory.transport.backend == "ssh" and result.code in (255, -9):
-            raise Unreachable(machine.name, f"did not answer: {last_line(result.stderr)}", _REACH)
+            raise Unreachable(machine.name, f"did not answer: {last_line(result.stderr)}", REACH)
         if parts is None and result.code == 0:
-            raise Unreachable(machine.name, f"did not run the command, and says: {result.words[:200]!r}", _SHELL)
+            raise Unreachable(machine.name, f"did not run the command, and says: {result.words[:200]!r}", SHELL)
         return result
 
     def _together(self, machine: Machine, commands: list[Command]) -> list[Result]:
@@ -377,14 +388,14 @@ class Fleet:
         if results and (len(results) == len(commands) or not results[-1].ok):
             return results
         if self._interrupted.is_set():
-            raise FleetError(machine.name, "stopped, the run was interrupted", _AGAIN)
+            raise FleetError(machine.name, "stopped, the run was interrupted", AGAIN)
         cut = Result(commands[len(results)], code, "", said or "the connection ended", time.monotonic() - before)
         self.journal.command(cut)
-        raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", _REACH)
+        raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", REACH)
 
     def _refuse_if_interrupted(self, machine: Machine) -> None:
         if self._interrupted.is_set():
-            raise FleetError(machine.name, "not started, the run was interrupted", _AGAIN)
+            raise FleetError(machine.name, "not started, the run was interrupted", AGAIN)
 
     def interrupt(self) -> None:
         """Stops what was started on the hosts, then lets go of the connections. For Ctrl-C."""
@@ -465,12 +476,12 @@ class Fleet:
         if digest != fetch.sha256:
             target.unlink(missing_ok=True)
             what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
-            raise FleetError(fetch.host, what, _AGAIN)
+            raise FleetError(fetch.host, what, AGAIN)
 
     def _broken(self, where: str, what: str, error: StreamError) -> FleetError:
         """A lost connection or a deadline says nothing about the file, so nothing may be concluded from it."""
         cut = self.inventory.transport.backend == "ssh" and error.what.startswith("exit code 255")
-        return (Unreachable if cut or error.late else FleetError)(where, what, _AGAIN)
+        return (Unreachable if cut or error.late else FleetError)(where, what, AGAIN)
 
     def collect(self, items: Sequence[Collect]) -> dict[str, list[Collected] | Exception]:
         """Each host's output into files here, hosts in parallel; what a host raised stands in place of its own."""
@@ -520,7 +531,7 @@ class Fleet:
         # Its output is in the file, so it is no secret; a failure's last line is said in the journal as for any other.
         self.journal.command(Result(item.command, code, last if code else "", said, time.monotonic() - started))
         if self.inventory.transport.backend == "ssh" and code == 255:
-            raise Unreachable(machine.name, f"did not answer: {last_line(said)}", _REACH)
+            raise Unreachable(machine.name, f"did not answer: {last_line(said)}", REACH)
         return Collected(item, path.stat().st_size, cut, code, last_line(said + "\n" + last) if code else "")
 
     def _prove_copies(self, copy: Copy, digest: str) -> None:
@@ -532,63 +543,3 @@ class Fleet:
         if wrong:
             raise FleetError(", ".join(wrong), f"the copy of {copy.source} arrived altered", "run again; check disk")
         self._wave(copy.names())
-
-
-_REACH = (
-    "check the network, ssh and the host itself. If the machine is fenced or destroyed: a new member or the "
-    "configuration server needs a replacement in the inventory, any other is named with --gone=HOST"
-)
-_SHELL = "give that login a shell that runs `sh -c` (docs/preparing.md#the-login)"
-_NO_LOGIN = {
-    "silent": _REACH,
-    "turned away": "it is there: look at its sshd, and at the bastion's where there is one (its journal, MaxStartups, "
-    "PerSourcePenalties), or run with fewer hosts at the same time: --concurrency=4",
-    "no shell": _SHELL,
-}
-_AGAIN = "run the same command again: it carries on"
-
-
-def _is_failure(error: Exception) -> bool:
-    return isinstance(error, FleetError) and not isinstance(error, Unreachable)
-
-
-def _failure(result: Result) -> FleetError:
-    command = result.command
-    if command.root and "sudo:" in result.stderr and "password" in result.stderr:
-        return FleetError(
-            command.host,
-            "sudo asks for a password",
-            "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
-            "(docs/preparing.md#sudo)",
-        )
-    if result.late:
-        what = f"did not end within {command.deadline} s: {command.shown()}"
-    else:
-        what = f"exit code {result.code} from: {command.shown()}\n    it said: {result.words}"
-    return FleetError(command.host, f"{command.why}: {what}", "mend that on the host, then run again")
-
-
-def raise_all(errors: Sequence[Exception]) -> None:
-    """Raises what went wrong, all of it, as one error. An error that nobody foresaw is raised as it is."""
-    if not errors:
-        return
-    unforeseen = [error for error in errors if not isinstance(error, Refusal)]
-    if unforeseen:
-        raise unforeseen[0]
-    if len(errors) == 1:
-        raise errors[0]
-    foreseen = [error for error in errors if isinstance(error, Refusal)]
-    kind = Unreachable if any(isinstance(e, Unreachable) for e in foreseen) else FleetError  # what is unknown wins
-    raise kind(
-        ", ".join(e.where for e in foreseen),
-        "; ".join(f"{e.where}: {e.what}" for e in foreseen),
-        _joined({e.where: e.remedy for e in foreseen}),
-    )
-
-
-def _joined(remedies: Mapping[str, str]) -> str:
-    """One remedy for all, or each with those that it is for."""
-    hosts: dict[str, list[str]] = {}
-    for host, remedy in remedies.items():
-        hosts.setdefault(remedy, []).append(host)
-    return next(iter(hosts)) if len(hosts) == 1 else "; ".join(f"{', '.join(on)}: {what}" for what, on in hosts.items())

@@ -57,7 +57,11 @@ def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
         for line in result.stdout.splitlines():
             inode, _, path = line.partition(" ")
             if path not in asked:
-                raise Refusal(host, f"tells of {path[:200]!r}, which was not asked", "look at `find` on that host")
+                raise Refusal(
+                    host,
+                    f"tells of {path[:200]!r}, which was not asked",
+                    "look at that machine first: its find tells what it was not asked",
+                )
             found.setdefault(inode, path)
         return tuple(found.values())
 
@@ -226,7 +230,11 @@ def ask_connections(host: str, port: int, seconds: int = 0) -> Question[frozense
         for line in filter(None, map(str.strip, result.stdout.splitlines())):
             row = _CONNECTION.match(line)
             if not row:
-                raise Refusal(host, f"tells of a connection that is not understood: {line[:200]!r}", "look at `ss -tn`")
+                raise Refusal(
+                    host,
+                    f"tells of a connection that is not understood: {line[:200]!r}",
+                    "look at what `ss -tn` prints there",
+                )
             peer = str(ip_address(row["peer"].strip("[]").removeprefix("::ffff:")))
             found.add(Connection(peer, row["port"] == str(port), int(row["uid"] or 0)))
         return frozenset(found)

@@ -28,13 +28,16 @@ from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
-from requorum.hosts.fleet import Fleet
+from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.inventory import Inventory
-from requorum.plugin import advice, options
+from requorum.plugin import options
+from requorum.plugin.ending import block, ways
+from requorum.plugin.ending.standing import Did, standing
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
 from requorum.recovery.commit import NotConfirmed
 from requorum.refusal import Refusal
-from requorum.run import accepted, terms
+from requorum.run import accepted, state, terms
+from requorum.run import lock as locks
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Marker, Phase
 from requorum.run.run import Run, release_lock
@@ -72,11 +75,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every deadline")
 
 
+def _refused(text: str) -> pytest.UsageError:
+    """The end of a run before any host is asked: exit code 4, in the words of every other end."""
+    return pytest.UsageError(f"{text}\n\nState      {standing(None, Did(unasked=True))}")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     undecided = procedures.undecided(config.args, config.invocation_params.dir, ROOT)
     if undecided:
-        raise pytest.UsageError(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
+        raise _refused(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
     procedure = procedures.named(config.args, config.invocation_params.dir, ROOT)
     if config.getoption("check"):
         procedure = _check_instead(config, procedure)
@@ -84,21 +92,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hosts and (procedure is None or procedure.needs_hosts):
         return
     if not __debug__:
-        raise pytest.UsageError("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
+        raise _refused("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
     config.stash[PROCEDURE] = procedure or procedures.PROCEDURES[0]
     if config.getoption("plan") and not config.stash[PROCEDURE].confirms:
-        raise pytest.UsageError(
-            "--plan is for what changes the cluster\n    → leave it out: this changes nothing of it"
-        )
+        raise _refused("--plan is for what changes the cluster\n    → leave it out: this changes nothing of it")
     try:
         if not hosts and not config.getoption("snapshot"):
-            raise pytest.UsageError("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
+            raise _refused("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
         if hosts:
             inventory = inventories.load(inventories.find(hosts, ROOT))
             options.check(config.getoption, config.stash[PROCEDURE], inventory)
             config.stash[INVENTORY] = inventory
     except Refusal as refusal:
-        raise pytest.UsageError(str(refusal)) from None
+        raise _refused(str(refusal)) from None
     plain = config.pluginmanager.getplugin("terminalreporter")
     if plain is not None:
         config.pluginmanager.unregister(plain)
@@ -111,7 +117,7 @@ def _check_instead(config: pytest.Config, named: procedures.Procedure | None) ->
     """`pytest runbook --check` collects the check's stages in place of the recovery's."""
     check = next(procedure for procedure in procedures.PROCEDURES if procedure.outcome == "checked")
     if named not in (procedures.PROCEDURES[0], check):
-        raise pytest.UsageError("--check is for the recovery\n    → pytest runbook --hosts=NAME --check")
+        raise _refused("--check is for the recovery\n    → pytest runbook --hosts=NAME --check")
     config.args = [str(ROOT / check.directory)]
     return check
 
@@ -141,15 +147,15 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
     collected = [item.nodeid for item in session.items]
     if PROCEDURE not in config.stash:
         if any(nodeid.startswith("runbook/") for nodeid in collected):
-            raise pytest.UsageError("the runbook needs --hosts=NAME, a file in inventory/")
+            raise _refused("the runbook needs --hosts=NAME, a file in inventory/")
         return
     if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
-        raise pytest.UsageError("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
+        raise _refused("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")
     cases = _cases(config) if config.stash[PROCEDURE].looks else ()
     difference = procedures.difference(collected, ROOT, cases)
     if difference:
         directory = config.stash[PROCEDURE].directory
-        raise pytest.UsageError(
+        raise _refused(
             f"the stages must be exactly the runbook's, in its order: {difference}\n"
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
@@ -157,7 +163,7 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
         try:
             options.confirm(config.getoption, config.stash[PROCEDURE], config.stash[INVENTORY].cluster)
         except Refusal as refusal:
-            raise pytest.UsageError(str(refusal)) from None
+            raise _refused(str(refusal)) from None
 
 
 # -- the run -----------------------------------------------------------------------------------------------------
@@ -230,7 +236,20 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         journal.record("run", **terms.opening(run.terms, options.operator))
         yield run
         release_lock(run)
+        if run.acts and run.steps and config.stash[PROCEDURE].confirms:
+            run.seen = _how_things_stand(run, config.stash.get(FAILURE, None))
         run.anchor()
+
+
+def _how_things_stand(run: Run, error: BaseException | None) -> state.Seen | None:
+    """Who was not reached is not waited for once more. None where the operator does not wait either."""
+    silent = set(error.where.split(", ")) if isinstance(error, Unreachable) else set()
+    if run.inventory.transport.backend == "ssh":
+        silent |= set(run.terms.everyone) - run.fleet.logins.keys()
+    try:
+        return state.seen(run.fleet, run.terms, tuple(silent))
+    except KeyboardInterrupt:
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -296,7 +315,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     stopped_at = config.stash.get(STOPPED_AT, None)
     if run is None:
         if stopped_at is not None and isinstance(reporter, Reporter):  # before a host was asked
-            reporter.advice = advice.lines(stopped_at, config.stash.get(FAILURE, None), Phase.OPEN, _said(config))
+            reporter.ending = block.ending(_ended(config, None, "refused", stopped_at))
         return
     if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
         outcome = "planned" if isinstance(run, Planning) else config.stash[PROCEDURE].outcome
@@ -308,13 +327,31 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     run.close(outcome, stopped_at, config.stash[STARTED])
     if isinstance(reporter, Reporter):
         reporter.closing = [*run.closing(outcome), *([run.unanchored] if run.unanchored else [])]
-        if stopped_at is not None:
-            error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
-            phase = run.mark.phase if run.acts else Phase.OPEN  # a plan went nowhere
-            reporter.advice = advice.lines(stopped_at, error, phase, _said(config, error))
+        reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
 
 
-def _said(config: pytest.Config, error: BaseException | None = None) -> advice.Said:
+def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str | None) -> block.Ended:
+    """How the run ended, for its last lines. `run` None: before a host was asked."""
+    error = None if outcome == "interrupted" else config.stash.get(FAILURE, None)
+    said, inventory = _said(config, error), config.stash.get(INVENTORY, None)
+    if run is None:
+        return block.Ended(said, stopped_at, error, inventory, did=Did(unasked=True, outcome=outcome))
+    acts = run.acts and not run.options.looks
+    did = Did(
+        phase=run.mark.phase if run.acts else Phase.OPEN,  # a plan went nowhere
+        run=run.mark.run,
+        token=run.mark.token,
+        reached=run.reached,
+        changed=run.changed,
+        acts=acts,
+        carried_on=run.carrying_on,
+        outcome=outcome,
+    )
+    lock = f"the lock may still be on {locks.place(run.terms)}" if run.lock else "the lock is released" * run.let_go
+    return block.Ended(said, stopped_at, error, run.inventory, run.seen, did, str(run.page), lock)
+
+
+def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Said:
     """How this run was called, and what it must be called with to go on after `error`."""
     names = (
         "--plan",
@@ -337,5 +374,7 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> advice.S
     options += [("--accept", ",".join(words))] if (words := dict.fromkeys((*given, *more))) else []
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
     options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []
-    program = advice.program(sys.argv[0], sys.executable)
-    return advice.Said(program, config.stash[PROCEDURE].directory, config.getoption("hosts"), advice.words(options))
+    place = str(config.invocation_params.dir)
+    program = ways.program(sys.argv[0], sys.executable, place)
+    directory, hosts = config.stash[PROCEDURE].directory, config.getoption("hosts")
+    return ways.Said(program, directory, hosts, ways.words(options), place)

@@ -25,6 +25,8 @@ from rich.text import Text
 from requorum.diagnosis.check.check import Finding
 from requorum.evidence.redaction import redact, shown
 from requorum.hosts.watch import Watch
+from requorum.plugin.ending.block import LABEL, Line
+from requorum.plugin.ending.block import drawn as block
 from requorum.plugin.watch import TerminalWatch, brief
 from requorum.run.dryrun import LEGEND
 
@@ -61,8 +63,8 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self._skipped: list[tuple[str, str]] = []
         self._failure: tuple[str, str] | None = None
         self.watch = self._watch()
-        self.advice: list[str] = []  # how a run that did not end well is gone on with
-        self.closing: list[str] = []  # the last lines, set when the run has ended
+        self.ending: list[Line] = []  # the last lines: what is so, what to do
+        self.closing: list[str] = []  # what came of the run, set when it has ended
 
     def _watch(self) -> Watch:
         """Draws on a descriptor of its own: while a stage runs, pytest has the usual one."""
@@ -149,21 +151,19 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
     def summary_errors(self) -> None: ...
 
     def summary_stats(self) -> None:
-        """How it ended, what did not run and why, where the evidence is."""
+        """What did not run, in one line; what came of it; and, as the last word, the block."""
+        super().summary_stats()
         self.console.print()
         if self._skipped and self._failure:
-            self.console.print(f"Not run, since the runbook stopped at “{self._failure[0]}”:")
-            for step, stages in groupby(self._skipped, key=lambda skipped: skipped[0]):
-                names = "; ".join(stage for _, stage in stages)
-                self.console.print(Text(f"  {_words(step)}: {names}", style="dim"))
-            self.console.print()
+            rest = not_run([step for step, _ in self._skipped], self._step)
+            self.console.print(Text(f"Not run: {rest}", style="dim"))
         for line in self.closing:
             self.console.print(Text(redact(line)))
-        if self.advice:
+        if self.ending:
             self.console.print()
-        for line in self.advice:
-            self.console.print(Text(redact(line)))
-        super().summary_stats()
+        for line in block(self.ending, self.console.width):
+            label, text = line[:LABEL], line[LABEL:]
+            self.console.print(Text.assemble((redact(label), "bold"), redact(text)), crop=False, overflow="ignore")
 
 
 def drawn_stage(word: str, text: str, hosts: list[str], seconds: float, mark: str, width: int) -> Text:
@@ -234,9 +234,21 @@ def shortened(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[st
     ]
 
 
+def not_run(steps: Sequence[str], stopped_in: str) -> str:
+    """`TestStep0Snapshot, TestStep1Stop, …` → `the rest of Step 0, Steps 1 to 5`. `stopped_in`: the step that began."""
+    whole = [step for step in dict.fromkeys(steps) if step != stopped_in]
+    numbers = [found[1] for step in whole if (found := re.match(r"TestStep(\d)", step))]
+    others = [re.sub(r"^Test", "", step) for step in whole if not re.match(r"TestStep\d", step)]
+    said = [f"the rest of {_words(stopped_in)}"] if stopped_in in steps else []
+    if numbers:
+        said.append(f"Steps {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"Step {numbers[0]}")
+    return ", ".join([*said, *others])
+
+
 def _words(step: str) -> str:
-    """`TestStep1Stop` → `Step 1`."""
-    return re.sub(r"^Test(\D+)(\d+).*", r"\1 \2", step)
+    """`TestStep1Stop` → `Step 1`; of a procedure of one part `it`."""
+    found = re.match(r"TestStep(\d)", step)
+    return f"Step {found[1]}" if found else "it"
 
 
 def _instant() -> Any:

@@ -161,7 +161,7 @@ class Planning(Run):
 
     def closing(self, outcome: str) -> list[str]:
         if outcome != "planned":
-            return [f"No plan could be made. Evidence: {self.journal.directory}"]
+            return ["No plan could be made."]
         commands = [command for stage in self.stages for command in stage.commands()]
         changing, hosts = [c for c in commands if c.changes], {c.host for c in commands}
         total = f"{len(commands)} commands on {len(hosts)} hosts, {len(changing)} change something"
@@ -170,7 +170,11 @@ class Planning(Run):
         for stage in self.stages:
             if stage.refusal:
                 lines.append(f"Today the runbook would stop at “{stage.word} {stage.text}”, and do none of this.")
-        return [*lines, f"Evidence: {self.journal.directory}, to be read: plan.txt"]
+        return lines
+
+    @property
+    def page(self) -> Path:
+        return (self.journal.directory / "plan.txt").absolute()
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
         _write(self.journal.directory / "plan.json", json.dumps(self.rows(), indent=1, ensure_ascii=False))

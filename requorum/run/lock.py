@@ -22,7 +22,7 @@ from requorum.deadlines import SHORT, wait
 from requorum.evidence.journal import now
 from requorum.hosts.question import Question, plain
 from requorum.inventory import Inventory
-from requorum.refusal import Refusal
+from requorum.refusal import Refusal, remedy
 from requorum.run import marker
 from requorum.run.terms import Terms
 
@@ -98,7 +98,14 @@ def _read_holder(host: str, cluster: str, text: str) -> Holder | None:
         return holder
     except (ValueError, TypeError, RecursionError):
         what = f"the lock at {path(cluster)} cannot be read"
-        raise LockError(host, what, "look at it; move it away if nobody is at work on this cluster") from None
+        raise LockError(
+            host,
+            what,
+            remedy(
+                f"find out who is at work on this cluster before anybody touches {path(cluster)} on {host}",
+                ("ls", "-ld", path(cluster)),
+            ),
+        ) from None
 
 
 def is_gone(holder: Holder, mine: Holder, born: Callable[[int], str | None]) -> bool:

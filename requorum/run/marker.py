@@ -171,7 +171,7 @@ def read_mark(host: str, text: str) -> Marker | MarkerError | None:
 
 
 def unread(host: str, why: str) -> MarkerError:
-    return MarkerError(host, f"the mark of a run at {BASE}/…/run.json {why}", "move it aside")
+    return MarkerError(host, f"the mark of a run at {BASE}/…/run.json {why}", f"move it aside on {host} alone")
 
 
 def to_carry_on(marks: dict[str, Marker | None], hosts: str = "NAME", outlived: Outlived = NOTHING) -> Marker | None:

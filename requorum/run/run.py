@@ -30,9 +30,11 @@ from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved, Refusal
 from requorum.run import history, lock, marker
+from requorum.run.aftermath import is_own
 from requorum.run.history import Birth
 from requorum.run.lock import Holder, born, myself
 from requorum.run.marker import Marker, Phase
+from requorum.run.state import Seen
 from requorum.run.terms import Options, Terms
 
 INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
@@ -72,6 +74,10 @@ class Run:
         self.acts = True  # False where it is only shown what a run would do: then nothing is locked and nobody asked
         self.lock: lock.Holder | None = None  # what this run holds
         self.shown = False  # the lock is in a plan, so letting it go is too
+        self.let_go = False  # the lock was held, and is not any more
+        self.changed = False  # what is not ours alone was handed to the hosts to be changed
+        self.reached: dict[Phase, str] = {}  # when this process set which phase
+        self.seen: Seen | None = None  # how things stand on the hosts at the end
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
@@ -129,6 +135,7 @@ class Run:
         """On the configuration server first, and flushed: no host is ever further on than that."""
         self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
+        self.reached.setdefault(mark.phase, now())
         cluster, server = self.inventory.cluster, self.terms.configuration_server
         plan = {host: marker.write(host, cluster, mark) for host in hosts}
         for host, commands in plan.items():
@@ -273,6 +280,7 @@ class Run:
             hosts = [h for h, _ in action.targets] if isinstance(action, Copy) else [action.host]
             if not bookkeeping:
                 self.touched += [host for host in hosts if host not in self.touched]
+            self.changed = self.changed or not is_own(action)
         self.watch.on(self.touched)
         self.journal.planned(self.stretched(plan))
         started = time.monotonic()
@@ -359,6 +367,7 @@ class Run:
             "accepted": list(self.options.accepted.words),
             "findings": [],
             "causes": [],
+            "state": self.seen.fields() if self.seen else None,
             "steps": [{**asdict(step), "seconds": round(step.seconds, 2)} for step in self.steps],
         }
         own = self.handed_in
@@ -366,7 +375,7 @@ class Run:
         return content | own
 
     def closing(self, outcome: str) -> list[str]:
-        """The last lines for the operator: what came of it, what is lost, where the evidence is."""
+        """Lines for the operator: what came of it, what is lost."""
         lines = list(self.last_words)
         content = self.summary(outcome, None, "")
         if outcome == "recovered":
@@ -377,9 +386,12 @@ class Run:
                 f"{self.journal.commands} commands."
             )
             lines.append(f"Data loss: {cast('dict[str, str]', content['data_loss'])['why']}.")
-        lines += [line for section in self.sections for line in section.closing()]
-        lines.append(f"Evidence: {self.journal.directory}, to be read: report.html")
-        return lines
+        return lines + [line for section in self.sections for line in section.closing()]
+
+    @property
+    def page(self) -> Path:
+        """What of the evidence is to be read."""
+        return (self.journal.directory / "report.html").absolute()
 
 
 def _spelled(inventory: Inventory) -> str:
@@ -484,7 +496,7 @@ def release_lock(run: Run) -> None:
         return
     try:
         run.fleet.run([lock.drop(host, name, run.lock.words(), why)])
-        run.lock = None
+        run.lock, run.let_go = None, True
     except Refusal as refusal:
         run.journal.record("note", text=f"the lock could not be let go: {refusal}")
         read, clear = lock.reading(run.inventory, host), lock.clearing(run.inventory, host)

@@ -97,7 +97,9 @@ def read(snapshot: Path) -> Manifest | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(
-            str(path), f"cannot be read: {error}", "move it aside: the snapshot itself can still be verified"
+            str(path),
+            f"cannot be read: {error}",
+            "give that manifest another name: the snapshot beside it can still be verified without it",
         ) from None
 
 

@@ -116,7 +116,11 @@ def _read(host: str, text: str, asked: Callable[[str], bool]) -> list[Entry]:
     for row in text.split("\0")[:-1]:
         found = _ENTRY.fullmatch(row)
         if not found or not asked(found[6]) or ".." in found[6].split("/"):
-            raise Refusal(host, f"tells of {row[:200]!r}, which was not asked", "look at `find` on that host")
+            raise Refusal(
+                host,
+                f"tells of {row[:200]!r}, which was not asked",
+                "look at that machine first: its find tells what it was not asked",
+            )
         kind, uid, gid, mode, links, path = found.groups()
         entries.append(Entry(kind, int(uid), int(gid), int(mode, 8), int(links), path))
     return entries
@@ -251,7 +255,12 @@ def no_other_account_runs_etcd(run: Run, hosts: Sequence[str]) -> None:
         strangers = [f"process {pid} of {user}" for pid, user in rows if user != account]
         return f"etcd runs as another account: {', '.join(strangers)}" if strangers else None
 
-    run.prove(hosts, f"nobody but {account} runs etcd", probe, "stop that process by hand: kill its number")
+    run.prove(
+        hosts,
+        f"nobody but {account} runs etcd",
+        probe,
+        "find out who started it as another account, and have it ended as it was started",
+    )
 
 
 def nothing_waits_to_begin_an_empty_cluster(run: Run, sheets: Sequence[MemberFacts], hosts: Sequence[str]) -> None:

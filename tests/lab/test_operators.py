@@ -60,7 +60,7 @@ def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehears
     assert second.summary["stopped_at"].endswith("test_when_the_cluster_is_locked")
     interrupted = rehearsal.finish(first, evidence)
     assert (interrupted.code, interrupted.summary["outcome"]) == (2, "interrupted"), interrupted.output
-    assert "Next:      " in interrupted.output
+    assert "Go on      cd " in interrupted.output
     assert {n.name: at_work(n) for n in rehearsal.nodes.all if at_work(n)} == {}
     assert locked_by(infra) == ""
     assert unstoppable(evidence) == []

@@ -63,7 +63,11 @@ def _read_files(answer: Result, asked: Iterable[str]) -> list[Owned]:
     found = [Owned(path, who, int(mode, 8)) for mode, who, path in rows]
     for file in found:
         if file.path not in asked:
-            raise Refusal(host, f"tells of {file.path[:200]!r}, which was not asked", "look at `find` on that host")
+            raise Refusal(
+                host,
+                f"tells of {file.path[:200]!r}, which was not asked",
+                "look at that machine first: its find tells what it was not asked",
+            )
     return found
 
 

@@ -17,7 +17,7 @@ from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, every, or_refusal
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
-from requorum.refusal import Refusal
+from requorum.refusal import Disproved, Refusal
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -52,7 +52,8 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         "if a retry was interrupted, run that again: pytest runbook/retry --hosts=NAME. Else find out who removed it, "
         "then give this run up (docs/night.md#giving-a-run-up): what is lost now is a new incident"
         if started
-        else "move that directory aside by hand, then run again",
+        else "it bears this run's name, so a try of this run left it; this sets it aside in order, and restores again: "
+        f"pytest runbook/retry --hosts={run.options.hosts}",
     )
 
 
@@ -123,7 +124,11 @@ def every_member_sees_a_leader(run: Run) -> None:
 def _on_configuration_server(
     run: Run, claim: str, probe: Callable[[Machine], str | None], remedy: str, within: float = 0
 ) -> None:
-    run.prove((run.terms.configuration_server,), claim, probe, remedy, within)
+    try:
+        run.prove((run.terms.configuration_server,), claim, probe, remedy, within)
+    except Disproved as error:
+        error.asked = True
+        raise
 
 
 def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:

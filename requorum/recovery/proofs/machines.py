@@ -115,7 +115,7 @@ def new_members_are_no_cluster_already(run: Run, verdict: Verdict) -> None:
     raise Refusal(
         "the new members",
         "are a cluster that has quorum already: nothing is to be rebuilt",
-        "remove old_members from the inventory and --gone from the command; to replace it all the same, --rebuild then",
+        "remove old_members from the inventory and --gone from the command: this is the cluster that lives",
     )
 
 
@@ -252,7 +252,7 @@ def monit_supervises_no_etcd(run: Run) -> None:
         run.terms.everyone,
         "monit supervises no etcd, which it would bring back",
         probe,
-        "run `monit unmonitor NAME` there, or take its file out of monit's configuration",
+        "have monit there leave alone what is named above (monit unmonitor), or take its file out of monit's files",
     )
 
 

@@ -76,6 +76,7 @@ def no_command_is_left(run: Run) -> None:
         run.terms.everyone,
         "no command of a run is at work any more",
         probe,
-        "let it end, or end it there by its number; then run the same again",
+        "let it end, as it does by its own deadline; what may be ended before that ends by `systemctl stop "
+        "requorum.slice` there; then run the same again",
         within=ENDING_SECONDS,
     )

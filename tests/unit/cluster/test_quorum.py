@@ -215,7 +215,8 @@ class TestRefusal:
 
     def test_an_intact_quorum_is_refused_and_says_what_to_add(self) -> None:
         text = self.text(verdict(UP, UP, DOWN))
-        assert text and "quorum is intact" in text and "--rebuild" in text
+        assert text and "quorum is intact" in text and "docs/night.md#moving-a-healthy-cluster" in text
+        assert "--rebuild" not in text, "nobody is invited to rebuild what works"
 
     def test_a_restart_is_named_host_by_host(self) -> None:
         text = self.text(verdict(MUTE, DOWN, DOWN))

@@ -11,7 +11,7 @@ from requorum.evidence.journal import Journal
 from requorum.hosts import meeting
 from requorum.hosts.fleet import Fleet, FleetError, Unreachable, raise_all
 from requorum.hosts.meeting import AT_ONCE, PAUSES, NoLogin
-from requorum.plugin import advice
+from requorum.plugin.ending.signs import sign
 from tests.unit import build
 
 AWAY = "kex_exchange_identification: Connection closed by remote host\nConnection closed by 10.0.0.9 port 22\n"
@@ -77,8 +77,8 @@ def test_one_that_stays_so_is_named_and_never_said_to_be_gone(bastion: pytest.Mo
         raise_all([found for found in asked(fleet).values() if isinstance(found, Exception)])
     assert "etcd-2: turned the connection away, 3 times in 0.15 s: Connection closed by 10.0.0.9" in error.value.what
     assert "--gone" not in str(error.value) and "MaxStartups" in error.value.remedy
-    stage = "runbook/test_step_0_snapshot.py::TestStep0Snapshot::test_given_every_host_answers"
-    assert "bastion" in advice.cause(stage, error.value)
+    shown = sign(error.value.what)
+    assert shown and "bastion" in shown.cause
 
 
 @pytest.mark.parametrize("words", [BEYOND, "ssh: connect to host etcd-2 port 22: No route to host\n"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def refused(place: Path, *arguments: str, **environment: str) -> str:
     assert not (place / "connected").exists(), "a host was connected to"
     assert not (place / "evidence").exists(), "a refusal needs no evidence folder"
     assert said.count("ERROR: ") == 1, said
+    assert "State      Nothing was changed: no host was asked." in said, said
     return said
 
 
@@ -152,7 +154,7 @@ def test_a_drill_of_what_is_no_snapshot_ends_with_what_to_do(tmp_path: Path) -> 
     (tmp_path / "none.snap").write_text("no snapshot")
     ended = run("runbook/drill", f"--snapshot={tmp_path}/none.snap", f"--evidence={tmp_path}/evidence")
     assert ended.returncode == 1, ended.stdout
-    assert f"Where:     {tmp_path}/none.snap" in ended.stdout and "Next:      name another one" in ended.stdout
+    assert f"Failed     {tmp_path}/none.snap:" in ended.stdout and "Do first   name another one" in ended.stdout
 
 
 def test_a_single_stage_cannot_be_run_alone(inventory: Path) -> None:
@@ -187,7 +189,7 @@ def test_hosts_that_do_not_answer_stop_the_run_at_its_first_stage(inventory: Pat
     assert "Traceback" not in ended.stdout + ended.stderr
     assert "raise " not in ended.stdout and ".py:" not in ended.stdout, "the operator reads no source code"
     assert "did not answer" in ended.stdout and "--gone=HOST" in ended.stdout
-    assert "the runbook stopped at “Given every host answers”" in ended.stdout
+    assert "Not run: the rest of Step 0, Steps 1 to 5\n" in ended.stdout
     assert (inventory.parent / "connected").exists(), "this test's own trap must be able to spring"
 
 
@@ -297,24 +299,26 @@ def test_a_check_that_was_only_set_up_found_nothing(inventory: Path) -> None:
 # -- how it ends, and what is seen meanwhile -----------------------------------------------------------------------
 
 
-def test_a_failure_ends_with_what_where_why_and_the_command_to_go_on(inventory: Path) -> None:
+def test_a_stop_ends_with_how_things_stand_what_failed_and_the_command_to_go_on(inventory: Path) -> None:
     evidence = f"--evidence={inventory.parent}/evidence"
     words = ("--rebuild", "--accept=backup,without:etcd-2")
     ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", evidence, *words)
-    four = [line for line in ended.stdout.splitlines() if line.strip()][-5:-1]
-    assert four[0].startswith("What:      Step 0, “Given every host answers” failed")
-    assert four[1].startswith("Where:     etcd-1, etcd-2, etcd-3")
-    assert four[2] == "Probably:  the machine, its ssh, or the network between is down"
-    again = f"{sys.executable} -m pytest runbook --hosts={inventory} --confirm=lab {' '.join(words)} {evidence}"
-    assert again in four[3]
+    *_, block = ended.stdout.rpartition("\nState ")
+    assert "Whether Deephaven is on is not known: infra-1, query-1 (did not answer)." in " ".join(block.split())
+    assert "Failed     etcd-1, etcd-2, etcd-3, infra-1, query-1: did not answer" in block
+    python = shlex.quote(sys.executable.removeprefix(f"{ROOT}/"))
+    again = f"{python} -m pytest runbook --hosts={inventory} --confirm=lab {' '.join(words)} {evidence}"
+    assert f"Go on      cd {ROOT} && {again}\n" in block
+    assert ended.stdout.splitlines()[-1].startswith("Evidence   "), "the block is the last word"
     assert "\x1b" not in ended.stdout, "without a terminal nothing is drawn"
 
 
 def test_a_plan_that_cannot_be_made_names_the_plan_again_and_nothing_that_acts(inventory: Path) -> None:
     ended = run("runbook", f"--hosts={inventory}", "--plan", "--rebuild", f"--evidence={inventory.parent}/evidence")
-    (following,) = (line for line in ended.stdout.splitlines() if line.startswith("Next:"))
+    (following,) = (line for line in ended.stdout.splitlines() if line.startswith("Go on "))
     assert f"pytest runbook --hosts={inventory} --plan --rebuild" in following
-    assert "rollback" not in following
+    assert "rollback" not in ended.stdout
+    assert "State      Nothing was changed: this only looked.\n" in ended.stdout
 
 
 def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> None:
@@ -345,7 +349,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
         process.send_signal(number)
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 2, said
-        assert "was interrupted" in said and "Traceback" not in said, said
+        assert "Ended      Step 0, “every host answers”: Ctrl-C" in said and "Traceback" not in said, said
         (summary,) = (inventory.parent / f"evidence-{number.name}").glob("*/*/summary.json")
         assert json.loads(summary.read_text())["outcome"] == "interrupted"
 
@@ -361,7 +365,7 @@ def test_a_terminal_shows_what_a_stage_is_at_while_it_runs(inventory: Path) -> N
     terminal.wait_for("0:00:01")
     seen.touch()
     assert terminal.end() == 1
-    assert "What:      Step 0, “Given every host answers” failed" in terminal.seen
+    assert "Not run: the rest of Step 0, Steps 1 to 5" in terminal.seen
 
 
 def test_a_wrong_name_on_the_terminal_ends_the_run_before_any_host(inventory: Path) -> None:

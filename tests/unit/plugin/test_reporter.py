@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from requorum.diagnosis.check.check import Finding
+from requorum.plugin.ending.block import Line
 from requorum.plugin.reporter import FILES, CheckReporter, Reporter, Screen, drawn_sources, drawn_stage, shortened
 from tests.unit import build
 
@@ -58,7 +59,8 @@ def test_what_a_host_said_is_shown_on_the_terminal_and_not_obeyed(reporter: Repo
         "m::TestStep0::test_given_x", ("m", 0, "x"), {}, outcome, evil, "call", user_properties=said
     )
     reporter._stage(report)
-    reporter.closing, reporter.advice, reporter._failure = [evil], [evil], (evil, evil)
+    reporter.closing, reporter._failure = [evil], (evil, evil)
+    reporter.ending = [Line(evil, evil), Line(evil, evil, paste=True)]
     if isinstance(reporter, CheckReporter):
         reporter.findings = [Finding(evil, evil, "fails", evil, evil, evil)]
     reporter.write_line(f"INTERNALERROR> {evil}")

@@ -1,0 +1,242 @@
+"""The last lines of a run, by content: a pure function of how it ended."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from requorum.inventory import Inventory
+from requorum.plugin.ending import remedies
+from requorum.plugin.ending.questions import QUESTIONS
+from requorum.plugin.ending.remedies import by_hand_lines, pieces
+from requorum.plugin.ending.signs import Sign, sign
+from requorum.plugin.ending.standing import Did, named, standing
+from requorum.plugin.ending.ways import Said, Way, ways
+from requorum.refusal import Disproved, NothingToDo, Refusal, Remedy
+from requorum.run.lock import LockError
+from requorum.run.marker import Phase
+from requorum.run.state import Seen
+
+LABEL = 11  # columns that a label takes
+LONGEST = 1200  # characters of one text: what is longer is whole in the report
+
+
+@dataclass(frozen=True)
+class Line:
+    """`label` "" goes on below the one before; what is to `paste` is never wrapped."""
+
+    label: str
+    text: str
+    paste: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended. `stage`: the node ID where it stopped, None where it came to its end; `error`: None there too,
+    and where it was interrupted; `lock`: what became of it, in words."""
+
+    said: Said
+    stage: str | None = None
+    error: BaseException | None = None
+    inventory: Inventory | None = None
+    seen: Seen | None = None
+    did: Did = field(default_factory=Did)
+    evidence: str = ""
+    lock: str = ""
+
+    @property
+    def name(self) -> str:
+        return (self.stage or "").rsplit("::", 1)[-1]
+
+    @property
+    def step(self) -> str:
+        found = re.search(r"::TestStep(\d)", self.stage or "")
+        return f"Step {found[1]}" if found else ""
+
+
+def ending(ended: Ended) -> list[Line]:
+    """The block, line by line; a line without content is left out."""
+    error, faults = ended.error, at_fault(ended.error, ended.inventory)
+    said = _said(error)
+    shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) else None
+    lines = [
+        Line("Good news", error.news if isinstance(error, Refusal) else ""),
+        Line("State", standing(ended.seen, ended.did)),
+        *_failed(ended, faults),
+        Line("It said", "\n".join(said.splitlines())),
+        Line("Cause", _cause(error, shown)),
+        *_labelled("Do first", _first(ended, faults, shown)),
+        *_onward(ended),
+        Line("Evidence", "; ".join(filter(None, (ended.evidence, ended.lock)))),
+        Line("Contact", (ended.inventory.notify.contact or "") if ended.inventory else ""),
+    ]
+    return [line for line in lines if line.text]
+
+
+# -- what failed, and why ------------------------------------------------------------------------------------------
+
+
+def at_fault(error: BaseException | None, inventory: Inventory | None) -> dict[str, list[str]]:
+    """What is wrong → the hosts where it is; never the one that was only asked."""
+    found: dict[str, list[str]] = {}
+    for one in _parts(error):
+        if isinstance(one, Disproved):
+            for host, words in sorted(one.findings.items()):
+                if one.hosts and host not in one.hosts:
+                    continue
+                hosts = _meant(words, inventory) if one.asked and inventory else (host,)
+                found.setdefault(words, []).extend(hosts or (host,))
+        elif isinstance(one, Refusal):
+            words = one.brief or one.what.removesuffix(one.said).rstrip(": ")
+            found.setdefault(words, []).extend(one.hosts or (one.where,))
+    return {words: list(dict.fromkeys(hosts)) for words, hosts in found.items()}
+
+
+def _parts(error: BaseException | None) -> Sequence[BaseException]:
+    return (error.parts or (error,)) if isinstance(error, Refusal) else ()
+
+
+def _meant(words: str, inventory: Inventory) -> tuple[str, ...]:
+    """The machines of the members that these words name, by address or by name."""
+    members = {m.host: (m.ip, m.name, m.host) for m in (*inventory.members, *inventory.old_members)}
+    return tuple(h for h, names in members.items() if any(_names(words, name) for name in names))
+
+
+def _names(words: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", words) is not None
+
+
+def _said(error: BaseException | None) -> str:
+    """Each host's own words once."""
+    words: dict[str, list[str]] = {}
+    for one in _parts(error):
+        if isinstance(one, Refusal) and one.said.strip():
+            words.setdefault(one.said.strip(), []).append(one.where)
+    many = len(words) > 1
+    return "\n".join(f"{named(hosts)}: {said}" if many else said for said, hosts in words.items())[:LONGEST]
+
+
+def _failed(ended: Ended, faults: Mapping[str, Sequence[str]]) -> Iterator[Line]:
+    error, question = ended.error, QUESTIONS.get(ended.name)
+    where = f"{ended.step}, " if ended.step else ""
+    words = ended.name.removeprefix("test_").partition("_")[2].replace("_", " ")
+    if ended.stage is None:
+        return
+    if error is None or "the run was interrupted" in str(error):
+        yield Line("Ended", f"{where}“{words}”: Ctrl-C, or a signal to this process")
+        return
+    if not isinstance(error, Refusal):
+        yield Line("Failed", f"{where}“{words}”: {type(error).__name__}: {_first_line(str(error)) or 'no words'}")
+        return
+    if question and isinstance(error, Disproved):
+        yield Line("Asked", _answered(question, error.claim))
+    lines = [f"{', '.join(hosts)}: {text}"[:LONGEST] for text, hosts in faults.items()]
+    for number, line in enumerate(lines):
+        yield Line("" if number else "Found" if question and isinstance(error, Disproved) else "Failed", line)
+    if isinstance(error, Disproved) and not question:
+        yield Line("", f"{where}expected: {_first_line(error.claim)}")
+
+
+def _answered(question: str, claim: str) -> str:
+    """Whether quorum is lost has three answers."""
+    if claim.endswith("for good"):
+        return f"{question.rstrip('?')} for good? No."
+    return f"{question} That is not known." if "is known to be" in claim else f"{question} No."
+
+
+def _cause(error: BaseException | None, shown: Sign | None) -> str:
+    if error is not None and not isinstance(error, Refusal):
+        return "a fault of this runbook, not of your machines: nobody foresaw this. A rerun gives the same"
+    if isinstance(error, LockError) or shown is None:
+        return ""
+    return shown.cause
+
+
+# -- what to do ----------------------------------------------------------------------------------------------------
+
+
+def _first(ended: Ended, faults: Mapping[str, Sequence[str]], shown: Sign | None) -> list[remedies.Piece]:
+    error, said, inventory = ended.error, ended.said, ended.inventory
+    hosts = list(dict.fromkeys(host for of in faults.values() for host in of))
+    if error is None:
+        return []
+    if not isinstance(error, Refusal):
+        return [remedies.Piece("keep the evidence, and give it to whoever looks after this runbook")]
+    if shown and shown.first:
+        line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
+        return [*pieces(shown.first, said, inventory, hosts), *line]
+    remedy = error.remedy
+    text, argvs = (remedy.first or remedy, remedy.by_hand) if isinstance(remedy, Remedy) else (remedy, ())
+    by_hand = by_hand_lines(argvs, inventory, hosts) if inventory else ()
+    found = [*pieces(text, said, inventory, hosts), *by_hand]
+    return found or [remedies.Piece("nothing by hand: it may hold when it is run again")]
+
+
+def _labelled(label: str, found: Iterable[remedies.Piece]) -> Iterator[Line]:
+    for number, piece in enumerate(found):
+        yield Line("" if number else label, piece.text, piece.paste)
+
+
+def _onward(ended: Ended) -> Iterator[Line]:
+    """Go on, look closer, restore anew, go back: each command, and what it does."""
+    if ended.stage is None or isinstance(ended.error, NothingToDo):
+        return
+    phase, directory = ended.did.phase, ended.said.directory
+    found = ways(ended.name, ended.error, phase, directory)
+    if isinstance(ended.error, Refusal) and ended.error.news:  # a rerun would say the same
+        found = (Way.DIAGNOSE,)
+    silent = isinstance(ended.error, LockError)
+    undoes = directory in ("runbook", "runbook/retry") and phase in (Phase.STOPPING, Phase.STARTED) and not silent
+    for way in dict.fromkeys((*found, *((Way.ROLLBACK,) if undoes else ()))):
+        label, does = _does(way, ended)
+        yield Line(label, ended.said.line(way), paste=True)
+        yield Line("", does)
+
+
+def _does(way: Way, ended: Ended) -> tuple[str, str]:
+    if way is Way.DIAGNOSE:
+        return "Look", "changes nothing: says what is wrong, the likeliest first"
+    if way is Way.RETRY:
+        return "Anew", "sets the restored data aside on every member, restores it again and starts it"
+    if way is Way.ROLLBACK:
+        return (
+            "Go back",
+            "gives back what was before the run: Deephaven on where it was on, etcd as broken as it was",
+        )
+    if ended.error is not None and not isinstance(ended.error, Refusal):
+        return "Go on", "gives the same until that fault is mended"
+    if not ended.did.acts:
+        return "Go on", "looks again; changes nothing"
+    if ended.did.phase is Phase.OPEN and ended.said.directory == "runbook":
+        return "Go on", "safe to repeat: begins with Step 0 again"
+    at = f"; goes on at {ended.step}" if ended.step and ended.step != "Step 0" else ""
+    return "Go on", f"safe to repeat: proves again what holds{at}"
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0].rstrip(".")
+
+
+# -- as it is drawn ------------------------------------------------------------------------------------------------
+
+
+def drawn(lines: Sequence[Line], width: int) -> list[str]:
+    """For a screen of so many columns: long texts hang under their label, commands are never broken."""
+    found: list[str] = []
+    for line in lines:
+        label = f"{line.label:<{LABEL}}"
+        if line.paste:
+            found.append(f"{label}{line.text}")
+            continue
+        for number, part in enumerate(line.text.splitlines()):
+            found += textwrap.wrap(
+                part,
+                max(width, 2 * LABEL),
+                initial_indent=" " * LABEL if number else label,
+                subsequent_indent=" " * LABEL,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return found

@@ -1,0 +1,192 @@
+"""The last lines of a run, by content."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from requorum import procedures
+from requorum.cluster import quorum
+from requorum.hosts.failure import FleetError, raise_all
+from requorum.plugin.ending.block import LABEL, Line, at_fault, drawn, ending
+from requorum.plugin.ending.questions import QUESTIONS
+from requorum.plugin.ending.remedies import ROOT
+from requorum.plugin.ending.standing import Did
+from requorum.recovery.undo import retry, rollback
+from requorum.refusal import Disproved, Refusal, remedy
+from requorum.run.lock import LockError
+from requorum.run.marker import Phase
+from tests.unit import build
+from tests.unit.cluster.test_quorum import DARK, DOWN, MUTE, UP, verdict
+from tests.unit.plugin.ending.ended import ON, STOPPED, block, broken, did, ended, pasted, seen, silent
+
+DATA = "test_then_all_members_hold_the_same_data"
+WRONG = Disproved("hashkv is equal on all members", {"etcd-3": "hash 2", "etcd-2": "hash 1"}, "compare them")
+LOCKED = LockError("infra-1", "lab is locked by ann", "let that run finish")
+
+
+def intact() -> Refusal:
+    refused = quorum.refusal(verdict(UP, UP, DOWN), False, build.UNIT)
+    assert refused is not None
+    return refused
+
+
+def test_a_stop_says_what_is_so_what_failed_why_and_what_to_do() -> None:
+    found = block(ended(broken("Error: etcdserver: mvcc: database space exceeded")))
+    assert list(found) == ["State", "Failed", "It said", "Cause", "Do first", "Go on", "Go back", "Evidence"]
+    assert found["State"].startswith("Deephaven is OFF on infra-1, query-1.")
+    assert found["Failed"] == "etcd-1: restore: exit code 2"
+    assert found["It said"] == "Error: etcdserver: mvcc: database space exceeded"
+    assert found["Cause"].startswith("etcd's own quota (quota-backend-bytes)")
+    assert found["Do first"] == "mend that on the host"
+    assert found["Go on"].splitlines() == [
+        "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --confirm=lab",
+        "safe to repeat: proves again what holds; goes on at Step 4",
+    ]
+    assert found["Go back"].startswith("cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab\ngives back")
+    assert found["Evidence"] == "/opt/requorum/evidence/lab/x/report.html; the lock is released"
+
+
+def test_the_command_line_is_in_the_evidence_and_not_on_the_screen() -> None:
+    assert "sudo -n x" not in "".join(block(ended(broken("no"))).values())
+
+
+def test_hosts_that_say_the_same_are_named_together_and_each_host_once() -> None:
+    with pytest.raises(FleetError) as both:
+        raise_all([broken("no", "etcd-2"), broken("no", "etcd-1")])
+    found = block(ended(both.value))
+    assert (found["Failed"], found["It said"]) == ("etcd-2, etcd-1: restore: exit code 2", "no")
+    with pytest.raises(FleetError) as differing:
+        raise_all([broken("no", "etcd-2"), broken("never", "etcd-1")])
+    assert block(ended(differing.value))["It said"] == "etcd-2: no\netcd-1: never"
+
+
+def test_a_host_that_was_only_asked_is_not_at_fault() -> None:
+    asked = Disproved("all are healthy", {"infra-1": "https://10.0.0.12:2379: no leader"}, "read its journal")
+    assert list(at_fault(asked, build.inventory()).values()) == [["infra-1"]]
+    asked.asked = True
+    assert list(at_fault(asked, build.inventory()).values()) == [["etcd-2"]]
+    assert block(ended(asked, 5, "test_then_x"))["Failed"].startswith("etcd-2: https://10.0.0.12:2379: no leader")
+
+
+def test_a_given_that_does_not_hold_is_an_answer() -> None:
+    refused = quorum.refusal(verdict(MUTE, DOWN, DOWN), False, build.UNIT)
+    found = block(ended(refused, 0, "test_given_quorum_is_lost", did=did(Phase.OPEN)))
+    assert found["Asked"] == "Is quorum lost for good? No."
+    assert "Failed" not in found
+    for members, answer in ((verdict(UP, UP, DOWN), "No."), (verdict(DARK, DARK, DOWN), "That is not known.")):
+        refused = quorum.refusal(members, False, build.UNIT)
+        asked = block(ended(refused, 0, "test_given_quorum_is_lost", did=did(Phase.OPEN)))["Asked"]
+        assert asked == f"Is quorum lost? {answer}"
+
+
+def test_every_given_is_a_question() -> None:
+    directories = [procedure.directory for procedure in procedures.PROCEDURES]
+    nodes = [node for directory in directories for node in procedures.expected(ROOT / directory, ROOT, ["c"])]
+    givens = {node.rsplit("::", 1)[-1] for node in nodes if "::test_given_" in node}
+    assert set(QUESTIONS) == givens
+
+
+def test_a_cluster_that_works_is_good_news_and_nobody_is_invited_to_rebuild_it() -> None:
+    found = block(ended(intact(), 0, "test_given_quorum_is_lost", did=did(Phase.OPEN), seen=seen(STOPPED, ON)))
+    assert next(iter(found)) == "Good news"
+    assert found["Good news"].startswith("etcd works: quorum is intact, etcd-1, etcd-2 see a leader. etcd-3 is down")
+    assert found["Do first"].splitlines() == [
+        "start etcd on etcd-3; the others go on meanwhile",
+        f"ssh etcd-3.invalid sudo -n timeout -k 5 60 systemctl start --no-block {build.UNIT}",
+    ]
+    assert "--rebuild" not in "".join(found.values())
+    assert "Go on" not in found, "a rerun would say the same"
+    assert found["Look"].startswith("cd /opt/requorum && .venv/bin/pytest runbook/troubleshoot/diagnose --hosts=lab")
+
+
+def test_a_majority_that_only_needs_starting_is_good_news_with_a_line_for_each_host() -> None:
+    refused = quorum.refusal(verdict(MUTE, DOWN, DOWN), False, build.UNIT)
+    of = ended(refused, 0, "test_given_quorum_is_lost", did=did(Phase.OPEN))
+    assert block(of)["Good news"].startswith("nothing needs to be rebuilt: etcd-2, etcd-3 have their data")
+    assert pasted(of)[:-1] == [
+        f"ssh {host}.invalid sudo -n timeout -k 5 60 systemctl start --no-block {build.UNIT}"
+        for host in ("etcd-2", "etcd-3")
+    ]
+
+
+def test_only_a_silent_machine_may_be_gone_and_the_price_is_said() -> None:
+    found = block(ended(silent("ssh: connect to host etcd-2 port 22: No route to host"), 0, "test_given_x"))
+    assert found["Failed"] == "etcd-2: did not answer"
+    assert "Only if it is destroyed: --gone=HOST" in found["Do first"]
+
+
+def test_an_interrupted_run_says_where_and_how_to_go_on_and_back() -> None:
+    found = block(ended(None, 3, "test_when_both_archives_are_copied", did=did(Phase.STOPPING)))
+    assert found["Ended"] == "Step 3, “both archives are copied”: Ctrl-C, or a signal to this process"
+    assert "Failed" not in found and "Do first" not in found
+    assert "goes on at Step 3" in found["Go on"] and "runbook/rollback" in found["Go back"]
+
+
+def test_a_fault_of_ours_says_so_and_that_a_rerun_gives_the_same() -> None:
+    found = block(ended(KeyError("x")))
+    assert found["Failed"].endswith("KeyError: 'x'")
+    assert found["Cause"].startswith("a fault of this runbook") and "gives the same" in found["Cause"]
+    assert "gives the same" in found["Go on"]
+
+
+def test_before_a_host_was_asked_nothing_was_changed() -> None:
+    refusal = Refusal("/b/none.snap", "is no snapshot", "name another one with --snapshot=FILE")
+    found = block(ended(refusal, 0, "test_given_x", seen=None, did=Did(unasked=True), evidence="", lock=""))
+    assert found["State"] == "Nothing was changed: no host was asked."
+    assert found["Do first"] == "name another one with --snapshot=FILE"
+
+
+def test_a_run_that_came_to_its_end_says_how_things_stand_and_where_the_evidence_is() -> None:
+    of = replace(ended(None), stage=None, seen=seen(deephaven=ON), did=did(Phase.DONE, outcome="recovered"))
+    assert [line.label for line in ending(of)] == ["State", "Evidence"]
+
+
+def test_whoever_is_to_be_called_stands_last() -> None:
+    of = ended(WRONG, 5, DATA, inventory=build.inventory(notify={"contact": "ann, 555 0100"}))
+    assert ending(of)[-1] == Line("Contact", "ann, 555 0100")
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("error", [WRONG, broken("no"), silent("no"), LOCKED, ValueError("a\nb"), None])
+def test_a_way_back_is_offered_only_where_it_loses_nothing_and_undoes_something(
+    phase: Phase, error: BaseException | None
+) -> None:
+    labels = [line.label for line in ending(ended(error, did=did(phase)))]
+    assert ("Go back" in labels) <= (phase in (Phase.STOPPING, Phase.STARTED) and error is not LOCKED)
+    assert "State" in labels and "Evidence" in labels
+
+
+def test_data_that_is_not_what_was_restored_is_restored_anew() -> None:
+    of = ended(WRONG, 5, DATA)
+    assert block(of)["Failed"].splitlines() == [
+        "etcd-2: hash 1",
+        "etcd-3: hash 2",
+        "Step 5, expected: hashkv is equal on all members",
+    ]
+    assert [shlex.split(line)[4] for line in pasted(of)] == ["runbook/retry", "runbook/rollback"]
+
+
+def test_where_nothing_is_left_to_do_the_same_command_is_not_named_again() -> None:
+    for refusal in (rollback.no_run("lab"), retry.refusal(None, None, "lab")):
+        assert refusal is not None
+        found = block(ended(refusal, 0, "test_given_a_run_may_be_rolled_back"))
+        assert "Go on" not in found
+        assert found["Do first"].splitlines()[-1].startswith("cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab")
+
+
+def test_what_is_run_by_hand_is_spelled_out_for_the_hosts_at_fault_alone() -> None:
+    told = Disproved("it runs", dict.fromkeys(("etcd-1", "etcd-2"), "no"), remedy("look", ("true",), first="see"))
+    told.hosts = ("etcd-2",)
+    of = ended(told, 5, "test_then_x")
+    assert block(of)["Do first"] == "see\nssh etcd-2.invalid sudo -n timeout -k 5 60 true"
+
+
+def test_long_texts_hang_under_their_label_and_commands_are_never_broken() -> None:
+    command = "ssh -F /a/b " + "x" * 200
+    found = drawn([Line("State", "word " * 40), Line("", command, paste=True), Line("", "a\nb")], 80)
+    assert found[0].startswith("State      word") and found[1].startswith(" " * LABEL + "word")
+    assert all(len(line) <= 80 for line in found if "ssh" not in line)
+    assert f"{' ' * LABEL}{command}" in found and found[-2:] == [f"{' ' * LABEL}a", f"{' ' * LABEL}b"]

@@ -1,0 +1,91 @@
+"""What every refusal of the code looks like on the screen: it says what to do, and no line is pasted in vain."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from requorum import procedures
+from requorum.plugin.ending.remedies import ROOT
+from requorum.plugin.hooks import pytest_addoption
+from requorum.refusal import Refusal
+from requorum.run.marker import Phase
+from tests.unit.plugin.ending.ended import MEMBERS, block, did, ended, pasted
+from tests.unit.plugin.ending.refusals import Written, written
+
+ALL = list(written())
+BY_HAND = re.compile(r"ssh (\S+)\.invalid sudo -n timeout -k 5 60 .+")
+
+
+class Options:
+    """What the front door adds to pytest."""
+
+    def __init__(self) -> None:
+        self.names = {"--hosts"}
+
+    def getgroup(self, *name: str) -> Options:
+        return self
+
+    def addoption(self, name: str, **how: object) -> None:
+        self.names.add(name)
+
+
+def shown(one: Written, phase: Phase = Phase.STARTED) -> tuple[dict[str, str], list[str]]:
+    of = ended(Refusal("etcd-2", "is not as it must be", one.text), 4, did=did(phase))
+    return block(of), pasted(of)
+
+
+def test_the_refusals_of_the_code_are_found() -> None:
+    assert len(ALL) > 150
+    assert len({one.place.split(":")[0] for one in ALL}) > 50
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
+def test_a_refusal_says_how_things_stand_what_failed_and_what_to_do(one: Written) -> None:
+    found, _ = shown(one)
+    assert found["State"] and found["Failed"] and found["Go on"]
+    assert found["Do first"]
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
+def test_every_command_is_complete_from_a_fresh_login_and_names_what_exists(one: Written) -> None:
+    options = Options()
+    pytest_addoption(options)  # type: ignore[arg-type]
+    directories = {procedure.directory for procedure in procedures.PROCEDURES}
+    for line in shown(one)[1]:
+        if by_hand := BY_HAND.fullmatch(line):
+            assert by_hand[1] in (*MEMBERS, "infra-1", "query-1")
+            continue
+        cd, place, then, program, *words = shlex.split(line)
+        assert (cd, then) == ("cd", "&&") and place.startswith("/"), line
+        assert program in (".venv/bin/pytest", "/opt/requorum/.venv/bin/python"), line
+        if program.endswith("pytest"):
+            assert words[0] in directories, line
+            assert "--hosts=lab" in words, line
+            assert {word.partition("=")[0] for word in words[1:]} <= options.names, line
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
+def test_no_command_is_left_in_a_sentence(one: Written) -> None:
+    words = shown(one)[0].get("Do first", "")
+    sentences = "\n".join(line for line in words.splitlines() if not line.startswith(("cd /", "ssh ")))
+    assert not re.search(r"pytest runbook|python -m|--hosts=|`", sentences), sentences
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
+def test_nobody_is_told_to_harm(one: Written) -> None:
+    """Whose a thing is, and where, stands beside the word; a machine is only gone where it does not answer."""
+    text = one.text
+    assert not re.search(r"\b(kill|fsck|reinstall|chgrp)\b", text), text
+    if "--gone=" in text:
+        assert re.search(r"destroyed|took no part|is gone", text), text
+    if re.search(r"\bmove\b.*\b(away|aside)\b", text):
+        assert re.search(r"ssh |/var/lib|docs/|where nothing is deleted| on \S+ alone", text), text
+    assert "--rebuild" not in text or "only needs starting" in text, text
+
+
+@pytest.mark.parametrize("page", sorted({p for one in ALL for p in re.findall(r"docs/([\w-]+\.md)#", one.text)}))
+def test_a_page_that_is_named_is_there(page: str) -> None:
+    assert (ROOT / "docs" / page).is_file()
