@@ -39,7 +39,7 @@ def pieces(text: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
     found: list[Piece] = []
     for segment in _SEGMENT.split(_AGAIN.sub("", text.strip())):
         mine = list(_of(segment.strip(), said, inventory, hosts))
-        if found and mine and not found[-1].paste and not mine[0].paste:
+        if found and mine and not (found[-1].paste or mine[0].paste or mine[0].text.startswith("or ")):
             mine[0] = Piece(f"{found.pop().text}; {mine[0].text}")
         found += mine
     return [Piece(piece.text if piece.paste else _sentence(piece.text), piece.paste) for piece in found if piece.text]

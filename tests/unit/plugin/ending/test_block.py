@@ -16,11 +16,13 @@ from requorum.plugin.ending.remedies import ROOT
 from requorum.plugin.ending.standing import Did
 from requorum.recovery.undo import retry, rollback
 from requorum.refusal import Disproved, Refusal, remedy
+from requorum.run import lock
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
+from requorum.snapshots.snapshot import SnapshotError
 from tests.unit import build
 from tests.unit.cluster.test_quorum import DARK, DOWN, MUTE, UP, verdict
-from tests.unit.plugin.ending.ended import ON, STOPPED, block, broken, did, ended, pasted, seen, silent
+from tests.unit.plugin.ending.ended import ON, SAID, STOPPED, block, broken, did, ended, pasted, seen, silent
 
 DATA = "test_then_all_members_hold_the_same_data"
 WRONG = Disproved("hashkv is equal on all members", {"etcd-3": "hash 2", "etcd-2": "hash 1"}, "compare them")
@@ -190,3 +192,34 @@ def test_long_texts_hang_under_their_label_and_commands_are_never_broken() -> No
     assert found[0].startswith("State      word") and found[1].startswith(" " * LABEL + "word")
     assert all(len(line) <= 80 for line in found if "ssh" not in line)
     assert f"{' ' * LABEL}{command}" in found and found[-2:] == [f"{' ' * LABEL}a", f"{' ' * LABEL}b"]
+
+
+def test_each_choice_of_a_stop_is_a_whole_command_with_the_words_that_were_given_before() -> None:
+    choices = (
+        "make it readable there, and run the same command again: it salvages anew; or go on with the data of etcd-1, "
+        "and without what those disks hold: --accept=backup,without:etcd-2; or go on with a backup that must be named: "
+        "'--snapshot=/b/a b.snap'; or put back what was before: pytest runbook/rollback --hosts=lab"
+    )
+    again = "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --accept=backup --confirm=lab"
+    of = replace(
+        ended(SnapshotError("etcd-2", "may hold newer data", choices), did=did(Phase.STOPPING)),
+        said=replace(SAID, words=("--accept=backup", "--confirm=lab")),
+    )
+    assert pasted(of)[:3] == [
+        "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --confirm=lab --accept=backup,without:etcd-2",
+        f"{again} '--snapshot=/b/a b.snap'",
+        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
+    ]
+    first, other, *_ = block(of)["Do first"].splitlines()
+    assert first == "make it readable there, and run the same command again: it salvages anew"
+    assert other == "or, go on with the data of etcd-1, and without what those disks hold"
+
+
+def test_a_lock_names_whom_to_wait_for_before_the_line_that_clears_it() -> None:
+    clear = "ssh infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock"
+    found = block(ended(lock.held("infra-1", "lab", lock.myself(), clear), 0, "test_when_the_cluster_is_locked"))
+    assert found["Do first"].splitlines() == [
+        "let that run finish. Only if you know that it has ended, clear its lock",
+        clear,
+    ]
+    assert "Go back" not in found and "Cause" not in found
