@@ -12,6 +12,7 @@ from requorum.run import facts, history, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
 from requorum.snapshots import anew, choice, sources
+from requorum.troubleshoot import sudoers
 
 
 class TestStep0Snapshot:
@@ -23,6 +24,10 @@ class TestStep0Snapshot:
     def test_given_every_host_answers(self, run: Run) -> None:
         """Every machine takes commands as root, without a password; --gone exempts machines that no longer exist."""
         machines.every_host_answers(run)
+
+    def test_given_sudo_allows_what_will_be_run(self, run: Run) -> None:
+        """Every command of this version, by sudo's own list; lines that are missing are printed. Nothing is touched."""
+        sudoers.what_is_run_is_allowed(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""

@@ -38,13 +38,15 @@ def ask_clock(host: str, began: float | None = None) -> Question[Reading | str]:
     time. `Result.seconds` is how long the answer took: the journal's disk comes after it."""
     began = time.time() if began is None else began
 
-    def read(result: Result) -> Reading | str:
-        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?\n?", result.stdout):
-            return f"date says: {result.words}"
-        said = float(result.stdout)
-        return Reading(said - (began + result.seconds), said - began)
+    question = look(host, "date", "+%s.%N", why="the host's clock", root=False)
+    return Question(question, lambda result: read(result.stdout, result, began))
 
-    return Question(look(host, "date", "+%s.%N", why="the host's clock", root=False), read)
+
+def read(text: str, result: Result, began: float) -> Reading | str:
+    """Of what `date` printed, as a part of a result of which nothing else takes time."""
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?\n?", text):
+        return f"date says: {result.words}"
+    return Reading(float(text) - (began + result.seconds), float(text) - began)
 
 
 def behind(readings: Mapping[str, Reading], of: str, limit: float) -> dict[str, float]:

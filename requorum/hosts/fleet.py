@@ -94,6 +94,7 @@ class Fleet:
         self._control_names: list[str] = []
         self._mark = secrets.token_hex(16)  # before what a host answers: nothing that it prints by itself is this
         self.logins: dict[str, Login] = {}  # of hosts that were reached by ssh
+        self.patience: dict[str, float] = {}  # seconds that a host's sudo takes to answer, on top of any deadline
         self._used: dict[str, float] = {}  # when their connections were
         self.machines = {name: self._machine(name) for name in inventory.hosts}
         self._pool = ThreadPoolExecutor(
@@ -144,6 +145,10 @@ class Fleet:
 
     def _carried(self, host: str, line: str, mark: str = "") -> str:
         return shell.carried(line, mark, self.logins[host].shell if host in self.logins else "sh")
+
+    def _late(self, machine: Machine, *deadlines: int) -> float:
+        """Seconds after which commands with these deadlines have surely ended, with ssh, the way there and sudo."""
+        return self._grace + sum(deadline + self.patience.get(machine.name, 0) for deadline in deadlines)
 
     def _brought(self, host: str, line: str, mark: str = "") -> tuple[str, ...]:
         """What runs here so that `line` runs there; `mark` stands before its answer."""
@@ -322,7 +327,7 @@ class Fleet:
             entry = ((command,), process)
             self._running.add(entry)
         try:
-            stdout, stderr = process.communicate(command.stdin, timeout=command.deadline + self._grace)
+            stdout, stderr = process.communicate(command.stdin, timeout=self._late(machine, command.deadline))
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
@@ -364,7 +369,7 @@ class Fleet:
             entry = (tuple(commands), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
-        watchdog = threading.Timer(sum(command.deadline for command in commands) + self._grace, process.kill)
+        watchdog = threading.Timer(self._late(machine, *(command.deadline for command in commands)), process.kill)
         watchdog.start()
         results: list[Result] = []
         before = time.monotonic()

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from typing import IO, AnyStr
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not in the PATH of everybody's login
+# What a login's own environment would do to what root runs: sudo adds its umask to the login's, and may keep a proxy,
+# by which etcdctl asks members, and a language in which no reader knows sudo's words. The characters stay.
+PLAINLY = (
+    "umask 022; unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY; "
+    'export LC_CTYPE="${LC_ALL:-${LC_CTYPE:-$LANG}}" LC_MESSAGES=C; unset LC_ALL LANGUAGE'
+)
 WHICH = 'echo "$SHELL"'
 # They read what `shlex.quote` quotes as it was. Others get nothing that tcsh or fish would take for its own.
 _LIKE_SH = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "rbash", "zsh"})
@@ -31,7 +37,7 @@ class Login:
 
 def carried(line: str, mark: str = "", shell: str = "sh") -> str:
     """What `shell` gets so that `line` is run by `sh`, with `mark` as a line of its own before all that it prints."""
-    script = f'export PATH="$PATH:{SBIN}"; {f"echo {mark}; " if mark else ""}{line}'
+    script = f'export PATH="$PATH:{SBIN}"; {PLAINLY}; {f"echo {mark}; " if mark else ""}{line}'
     if shell in _LIKE_SH:
         return shlex.join(("sh", "-c", script))
     return f"sh -c 'eval \"$(echo {base64.b64encode(script.encode()).decode()} | base64 -d)\"'"

@@ -10,7 +10,8 @@ from typing import Literal
 
 from requorum.command import Command, Result, look
 from requorum.deadlines import wait
-from requorum.hosts.question import OWNER, PATH, Question, checked, in_time
+from requorum.hosts import sudo
+from requorum.hosts.question import OWNER, PATH, Question, in_time
 from requorum.refusal import Refusal
 
 
@@ -20,19 +21,10 @@ def ask_root(host: str) -> Question[str | None]:
     return Question(command, lambda result: f"sudo refused: {result.words}" if result.code else None)
 
 
-_DIRECTORIES = re.compile(r"[A-Za-z0-9/._+:-]*")
-
-
 def ask_root_path(host: str) -> Question[str]:
     """sudo's secure_path, which is root's PATH; "" where it sets none or does not tell: then root has the login's."""
-
-    def read(answer: Result) -> str:
-        defaults = answer.stdout.partition("may run the following")[0]
-        found = re.findall(r"\bsecure_path(?:=((?:\\.|[^\s,])+))?", defaults)
-        path = found[-1].replace("\\", "").strip('"') if found else ""
-        return checked(host, "secure_path", path, _DIRECTORIES)
-
-    return Question(look(host, "sudo", "-n", "-l", why="where root finds its tools", root=False), read)
+    command = look(host, "sudo", "-n", "-l", why="where root finds its tools", root=False)
+    return Question(command, lambda said: sudo.root_path(host, said.stdout.partition("may run the following")[0]))
 
 
 def ask_missing(host: str, tools: Sequence[str], path: str = "") -> Question[list[str]]:

@@ -205,6 +205,7 @@ class Looking:
         self._planning = planning
         self._fleet = fleet
         self.each, self.journal, self.logins = fleet.each, fleet.journal, fleet.logins
+        self.patience = fleet.patience
 
     def run(self, actions: Sequence[Action]) -> list[Result]:
         if all(isinstance(action, Command) and not action.changes for action in actions):

@@ -25,6 +25,7 @@ from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
 from requorum.hosts.fleet import Fleet, FleetError, Machine, raise_all
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
@@ -85,6 +86,7 @@ class Run:
         self.notes: list[str] = []
         self.warned = False  # the stage holds, and its notes are no good news: no tick stands over them
         self.touched: list[str] = []
+        self.probed: dict[str, Probed] = {}  # what hosts are like, of those that were asked
         self._acted = 0.0  # the journal's action_seconds when the stage began
         self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end

@@ -6,7 +6,6 @@ gives its login `limited` exactly `file()`. What such a list is worth: docs/prep
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import math
 import posixpath
@@ -15,22 +14,23 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.cluster import deephaven
-from requorum.command import REDACTED, SCOPE, look
+from requorum.command import REDACTED, SCOPE, Result, look
 from requorum.deadlines import stretched
+from requorum.hosts import probe, sudo
 from requorum.hosts.fleet import Machine
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
+from requorum.hosts.sudo import Grant
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.run import Run
 
 LIST = Path(__file__).with_suffix(".txt")
-TIMEOUT = "/usr/bin/timeout"
 TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcdutl", "etcdctl"))
 # Anything else in a word is spelled `?`, any one character: quotes, backslashes and # mean something to sudoers.
 _PLAIN = re.compile(r"[A-Za-z0-9 /._%+@{}()<>|$&;~^*-]")
@@ -40,16 +40,18 @@ _UNLIKELY = "any thing/at-all"  # stands for `*` when a needed pattern is held a
 
 @dataclass(frozen=True)
 class Need:
-    """One command that the runbook runs as root: everything behind `sudo -n timeout`, `*` for what varies."""
+    """One command that the runbook runs as root: everything behind `sudo -n timeout`, `*` for what varies. `labels`:
+    only where files have SELinux's."""
 
     arguments: str
+    labels: bool = False
 
     def line(self, login: str) -> str:
         """As it stands in a sudoers file."""
-        return f"{login} ALL=(root) NOPASSWD: {TIMEOUT} {spelled(self.arguments)}"
+        return f"{login} ALL=(root) NOPASSWD: {sudo.TIMEOUT} {spelled(self.arguments)}"
 
     def covers(self, arguments: str) -> bool:
-        return _matches(_pattern(spelled(self.arguments)), arguments)
+        return sudo.matches(sudo.pattern(spelled(self.arguments)), arguments)
 
 
 def spelled(arguments: str) -> str:
@@ -66,9 +68,9 @@ def needed(inventory: Inventory, *scales: float, of_backup: bool = False) -> tup
     for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
         if of_backup and not deadlines.endswith("+"):
             continue
-        for deadline in deadlines.rstrip("+").split(","):
+        for deadline in deadlines.rstrip("+!").split(","):
             for filled in _filled(inventory, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
-                found.setdefault(Need(filled))
+                found.setdefault(Need(filled, deadlines.endswith("!")))
     return tuple(found)
 
 
@@ -126,63 +128,31 @@ def file(inventory: Inventory, login: str, *scales: float, of_backup: bool = Fal
 # -- what a login may do already ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Grant:
-    """One entry of `sudo -l` that is about root: a command's pattern, whether it is denied, whether a password is
-    asked. `arguments` None: whatever they are."""
-
-    command: str
-    arguments: str | None
-    denied: bool
-    password: bool
-
-    def matches(self, arguments: str) -> bool:
-        """Whether it is about `timeout` with these arguments."""
-        if self.command != "ALL" and not _is_timeout(self.command):
-            return False
-        return self.arguments is None or _matches(_pattern(self.arguments), arguments)
-
-
 def ask_lacking(host: str, inventory: Inventory, scale: float = 1.0) -> Question[tuple[Need, ...] | str]:
     """What the login that the runbook uses lacks, asked without a password, as the runbook will ask; why sudo tells
     nothing where it does not."""
-    command = look(host, "env", "LC_ALL=C", "sudo", "-n", "-l", why="what sudo allows this login", root=False)
-    return Question(command, lambda result: result.words if result.code else missing(inventory, result.stdout, scale))
+    asked = probe.ask_host(host)
+
+    def read(*answers: Result) -> tuple[Need, ...] | str:
+        return lacked(inventory, asked.understand(answers), scale)
+
+    return Question(asked.commands, read)
 
 
-def parse(listing: str) -> tuple[Grant, ...]:
-    """`sudo -l`'s answer. Entries for other accounts than root, and the defaults above them, are left out."""
-    _, _, entries = listing.partition("may run the following commands")
-    grants: list[Grant] = []
-    for line in entries.splitlines()[1:]:
-        whom = re.match(r"\s*\(([^)]*)\)\s*(.*)$", line)
-        if not whom or not {"root", "ALL", "#0"} & set(re.split(r"[,:\s]+", whom[1])):
-            continue
-        password = True
-        for part in re.split(r"(?<!\\),\s+", whom[2]):
-            while tag := re.match(r"\s*([A-Z_]+):\s*|\s*[A-Z]+=\S+\s+", part):
-                password = {"NOPASSWD": False, "PASSWD": True}.get(tag[1] or "", password)
-                part = part[tag.end() :]
-            denied = part.startswith("!")
-            command, _, arguments = part.lstrip("!").strip().partition(" ")
-            grants.append(Grant(command, arguments.strip() or None, denied, password))
-    return tuple(grants)
+def lacked(inventory: Inventory, probed: Probed, scale: float = 1.0) -> tuple[Need, ...] | str:
+    """The same of a host that was asked; lines for SELinux's labels count where it has them."""
+    if probed.sudo.grants is None:
+        return probed.sudo.why
+    return tuple(need for need in missing(inventory, probed.sudo.grants, scale) if probed.labels or not need.labels)
 
 
-def allowed(grants: Sequence[Grant], arguments: str) -> bool:
-    """Whether `sudo -n timeout ARGUMENTS` is: sudo's last entry that matches decides."""
-    last = next((grant for grant in reversed(grants) if grant.matches(arguments)), None)
-    return last is not None and not last.denied and not last.password
-
-
-def missing(inventory: Inventory, listing: str, scale: float = 1.0) -> tuple[Need, ...]:
-    """What the login lacks, by `sudo -l`'s own words; () is as it must be.
+def missing(inventory: Inventory, grants: Sequence[Grant], scale: float = 1.0) -> tuple[Need, ...]:
+    """What these grants lack; () is as it must be.
 
     A needed pattern counts as allowed when it is with something unlikely in place of every `*`.
     """
-    grants = parse(listing)
     needs = needed(inventory, scale)
-    return tuple(need for need in needs if not allowed(grants, need.arguments.replace("*", _UNLIKELY)))
+    return tuple(need for need in needs if not sudo.allowed(grants, need.arguments.replace("*", _UNLIKELY)))
 
 
 def unlisted(inventory: Inventory, lines: Iterable[str], *scales: float) -> list[str]:
@@ -196,32 +166,6 @@ def as_root(line: str) -> str | None:
     """What sudo compares of `sudo -n timeout …`: the words joined by spaces. None for a line without sudo."""
     words = shlex.split(line.removesuffix(f" < {REDACTED}"))
     return " ".join(words[3:]) if words[:3] == ["sudo", "-n", "timeout"] else None
-
-
-def _is_timeout(command: str) -> bool:
-    """Whether sudo's word for a command, a path, a directory with a slash behind it or a pattern, means `timeout`."""
-    places = (TIMEOUT, "/bin/timeout")
-    return any(fnmatch.fnmatchcase(path, f"{command}*" if command.endswith("/") else command) for path in places)
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    """sudoers' spelling as a regular expression. `""` means no arguments; ^…$ is sudo's own regular expression."""
-    if text == '""':
-        return re.compile(r"\Z")
-    if text.startswith("^") and text.endswith("$"):
-        return re.compile(text, re.S)
-    parts = []
-    for token in re.findall(r"\\.|\[[^]]+\]|.", text, re.S):
-        if token in "*?":
-            parts.append(".*" if token == "*" else ".")
-        else:
-            parts.append(token if len(token) > 2 else re.escape(token[-1]))
-    return re.compile("".join(parts) + r"\Z", re.S)
-
-
-def _matches(pattern: re.Pattern[str], text: str) -> bool:
-    return pattern.match(text) is not None
 
 
 FOR_BACKUP = "--for=backup"
@@ -276,7 +220,6 @@ def lacking(run: Run) -> dict[str, tuple[Need, ...]]:
 
 def every_command_is_allowed(run: Run, lacking: dict[str, tuple[Need, ...]]) -> None:
     """One row for each command, and the lines that are missing at the end of the run."""
-    login = run.inventory.transport.user or "LOGIN"
     run.table = [
         {
             "command": need.arguments,
@@ -286,6 +229,22 @@ def every_command_is_allowed(run: Run, lacking: dict[str, tuple[Need, ...]]) -> 
         }
         for need in needed(run.inventory, run.options.timeout_scale)
     ]
+    _settle(run, "sudo -n allows every command of the runbook as it is spelled", lacking)
+
+
+def what_is_run_is_allowed(run: Run) -> None:
+    """Of the hosts that were asked at the start; one whose sudo does not tell is noted, each command shows it there."""
+    told = {host: lacked(run.inventory, found, run.options.timeout_scale) for host, found in run.probed.items()}
+    for host, why in told.items():
+        if isinstance(why, str):
+            run.note(f"{host}: sudo does not tell what it allows: {why}")
+    found = {host: needs for host, needs in told.items() if not isinstance(needs, str)}
+    _settle(run, "sudo -n allows every command of this version as it is spelled", found)
+
+
+def _settle(run: Run, claim: str, lacking: dict[str, tuple[Need, ...]]) -> None:
+    """The lines that are missing stand at the end of the run."""
+    login = run.inventory.transport.user or "LOGIN"
     groups: dict[tuple[Need, ...], list[str]] = {}
     for host, needs in lacking.items():
         groups.setdefault(needs, []).append(host)
@@ -293,7 +252,7 @@ def every_command_is_allowed(run: Run, lacking: dict[str, tuple[Need, ...]]) -> 
         if needs:
             run.last_words += [f"Missing on {', '.join(hosts)}:", *(need.line(login) for need in needs)]
     run.settle(
-        "sudo -n allows every command of the runbook as it is spelled",
+        claim,
         {host: f"{len(needs)} not allowed" if needs else None for host, needs in lacking.items()},
         f"add the lines below to {FILE} there, with `visudo -f {FILE}`",
     )

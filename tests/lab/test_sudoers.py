@@ -6,6 +6,7 @@ import shlex
 
 from compose.nodes import Node
 from requorum import inventory as inventories
+from requorum.hosts import sudo
 from requorum.troubleshoot import sudoers
 from tests.lab import procedures, troubles
 from tests.lab.rehearsal import Rehearsal
@@ -41,14 +42,14 @@ def test_sudo_itself_agrees_with_the_list_word_for_word(rehearsal: Rehearsal) ->
     """Every command of the list, each with something in place of its wildcards, and each with a word too many."""
     node, inventory = rehearsal.nodes.by_name("etcd-1"), inventories.load(rehearsal.inventory(troubles.as_limited))
     listing = node.run(["runuser", "-u", "limited", "--", "sudo", "-n", "-l"]).stdout
-    grants = sudoers.parse(listing)
+    grants = sudo.parse(listing)
     asked = [need.arguments.replace("*", "x") for need in sudoers.needed(inventory)]
     asked += [f"{words} x" for words in asked] + [words.replace("-k 5", "-k 6") for words in asked]
     script = "\n".join(
         f"sudo -n -l timeout {' '.join(map(shlex.quote, words.split(' ')))} >/dev/null 2>&1; echo $?" for words in asked
     )
     codes = node.run(["runuser", "-u", "limited", "--", "sh"], stdin=script.encode(), timeout=300).stdout.split()
-    ours = [sudoers.allowed(grants, words) for words in asked]
+    ours = [sudo.allowed(grants, words) for words in asked]
     differ = [words for words, code, own in zip(asked, codes, ours, strict=True) if (code == "0") != own]
     assert differ == []
     assert all(ours[: len(ours) // 3]) and not any(ours[-len(ours) // 3 :])

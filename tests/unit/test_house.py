@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from pathlib import Path
 
 from requorum.procedures import PROCEDURES
@@ -56,6 +57,12 @@ def test_the_plugin_is_named_by_the_root_conftest_alone() -> None:
     users |= {module for module, other in ARROWS if other.startswith("plugin") and not module.startswith("plugin")}
     assert users == set()
     assert '("requorum.plugin.hooks",)' in (ROOT / "conftest.py").read_text(encoding="utf-8")
+
+
+def test_no_environment_is_in_the_repository_nor_a_link_to_one() -> None:
+    """A commit of one takes away what the checkout that it is merged into runs by."""
+    tracked = subprocess.run(["git", "ls-files", ".venv"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert tracked.stdout == ""
 
 
 def test_a_procedures_row_holds_no_code() -> None:

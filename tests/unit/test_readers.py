@@ -39,6 +39,7 @@ SCRIPTS = {
     "requorum/diagnosis/logs/collection.py": {"_journal", "_of_every_host", "_of_etcd"},
     "requorum/diagnosis/questions.py": {"ask_disk", "ask_unusable"},
     "requorum/hosts/certificates.py": {"ask_certificate"},
+    "requorum/hosts/probe.py": {"ask_host"},
     "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_missing", "ask_open", "ask_reach"},
     "requorum/hosts/systemd.py": {"ask_environment"},
     "requorum/recovery/undo/rollback.py": {"ask_disk"},

@@ -140,7 +140,9 @@ MAY = "User ops may run the following commands on {host}:\n    (root) NOPASSWD: 
 
 HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "sudo -n -l": lambda c: (0, MAY.format(host=c.host, what="/usr/bin/timeout")),
+    "command -v restorecon": lambda c: (0, "1795744800.5\n"),
     'command -v "$tool"': lambda c: (0, ""),
+    "60 true": lambda c: (0, ""),
     "rolled-back": lambda c: (0, ""),
     "birth.json": lambda c: (0, ""),
     "-perm /111": lambda c: (0, _find_programs(c)),

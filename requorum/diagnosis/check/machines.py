@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from requorum.command import look
 from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, Verdict, ruled
-from requorum.hosts import system
+from requorum.hosts import probe, system
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
@@ -19,19 +20,28 @@ def everyone(terms: Terms) -> list[str]:
 def judge_answer(seen: Seen, host: str) -> Ruling:
     if host in seen.silent:
         return Ruling(Verdict.FAILS, seen.silent[host], seen.remedies.get(host, ""))
-    return ruled([], "; ".join(("answers", *filter(None, [seen.logins.get(host)]))))
+    odd = probed(seen, host).oddities() if host not in seen.locked else []
+    return ruled([], "; ".join(("answers", *filter(None, [seen.logins.get(host)]), *odd)))
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:
-    lacking = sudoers.ask_lacking(host, seen.terms.inventory, seen.scale)
-    return {"lacking": lacking, "path": system.ask_root_path(host)}
+    return {} if host in seen.locked else {"": probe.ask_host(host)}
+
+
+def probed(seen: Seen, host: str) -> Probed:
+    found = seen.known("sudo", host).get("", Probed())
+    assert isinstance(found, Probed)
+    return found
 
 
 def judge_sudo(seen: Seen, host: str) -> Ruling:
     """In, and for every command of the runbook: a login may have just these."""
     if host in seen.locked:
         return ruled([seen.locked[host]], "")
-    lacking = seen.values("sudo", host)["lacking"]
+    found = seen.values("sudo", host)[""]
+    lacking = sudoers.lacked(seen.terms.inventory, found, seen.scale)
+    if found.sudo.hinders:
+        return ruled([found.sudo.hinders], "")
     if isinstance(lacking, str):
         return ruled([f"sudo does not tell what it allows: {lacking}"], "")
     return ruled([f"{len(lacking)} of the runbook's commands are not allowed"] if lacking else [], "lets us in")
@@ -90,7 +100,7 @@ def ask_root_tools(seen: Seen, host: str) -> Questions:
 
 
 def root_path(seen: Seen, host: str) -> str:
-    return str(seen.known("sudo", host).get("path", ""))
+    return probed(seen, host).sudo.path
 
 
 def judge_root_tools(seen: Seen, host: str) -> Ruling:

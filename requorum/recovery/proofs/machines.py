@@ -9,9 +9,10 @@ from types import MappingProxyType
 from requorum.cluster import deephaven, etcdctl, settings
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.hosts import clock, system
+from requorum.hosts import clock, probe, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import both, every
 from requorum.hosts.system import Free
 from requorum.recovery import equipment, probes, room
@@ -31,17 +32,29 @@ NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|
 
 
 def every_host_answers(run: Run) -> None:
-    """Reached, and root without a password. An `Unreachable` names the host and --gone."""
+    """Reached, and root without a password. An `Unreachable` names the host and --gone. What each is like is kept."""
+    found: dict[str, Probed] = {}
+
+    def ask(machine: Machine) -> str | None:
+        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name))
+        return probed.sudo.hinders or None
 
     run.prove(
         run.terms.everyone,
         "takes commands as root without asking for a password (sudo -n)",
-        lambda machine: machine.ask(system.ask_root(machine.name)),
-        "give the login NOPASSWD for the runbook's commands",
+        ask,
+        "give the login NOPASSWD for the runbook's commands, and neither requiretty nor a text of sudo's PAM before "
+        "every command (docs/preparing.md#sudo)",
     )
-    for host, login in run.fleet.logins.items():
-        if odd := str(login):
-            run.note(f"{host}: {odd}")
+    run.probed |= found
+    odd: dict[str, list[str]] = {}
+    for host in run.terms.everyone:
+        login, probed = run.fleet.logins.get(host), found.get(host, Probed())
+        run.fleet.patience[host] = probed.sudo.seconds
+        for what in filter(None, (str(login or ""), *probed.oddities())):
+            odd.setdefault(what, []).append(host)
+    for what, hosts in odd.items():
+        run.note(f"{', '.join(hosts)}: {what}")
 
 
 def vendor_commands_are_there(run: Run) -> None:
@@ -69,7 +82,7 @@ def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
     """By sudo, and those of the copies that are started unseen on new members by systemd. `paths`: root's, by host."""
     needed = equipment.needed(run.terms)
 
-    def probe(machine: Machine) -> str | None:
+    def ask(machine: Machine) -> str | None:
         host, path = machine.name, paths[machine.name]
         roots = system.ask_missing(host, (*equipment.AS_ROOT, *needed[host].tools), path)
         unit = equipment.IN_UNIT if host in run.terms.member_hosts else ()
@@ -79,7 +92,7 @@ def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
     run.prove(
         run.terms.everyone,
         "root finds the tools that the runbook runs as root (sudo's secure_path)",
-        probe,
+        ask,
         "install them, or add their directory to secure_path in sudoers there (docs/preparing.md#sudo)",
     )
 
@@ -87,7 +100,9 @@ def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
 def certificates_will_be_valid(run: Run) -> None:
     """They are made by the configuration server's clock: a host that is far behind it would refuse them for so long."""
     server = run.terms.configuration_server
-    told = run.ask({host: clock.ask_clock(host) for host in run.terms.everyone})
+    unasked = [host for host in run.terms.everyone if host not in run.probed]
+    told = {host: run.probed[host].clock for host in run.terms.everyone if host in run.probed}
+    told |= run.ask({host: clock.ask_clock(host) for host in unasked})
     readings = {host: reading for host, reading in told.items() if isinstance(reading, Reading)}
     late = clock.behind(readings, server, CLOCK_SECONDS) if server in readings else {}
     run.settle(

@@ -138,7 +138,7 @@ class Hosts:
 
 def planning(directory: Path, hosts: Hosts, inventory: Inventory | None = None, **options: Any) -> Planning:
     journal = Journal(directory / "evidence")
-    fleet = SimpleNamespace(each=hosts.each, run=hosts.run, journal=journal, logins={})
+    fleet = SimpleNamespace(each=hosts.each, run=hosts.run, journal=journal, logins={}, patience={})
     return Planning(inventory or build.inventory(), Options(**options), journal, cast("Fleet", fleet))
 
 

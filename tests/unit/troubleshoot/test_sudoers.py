@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,16 @@ from hypothesis import strategies as st
 
 from requorum.cluster import deephaven, etcd
 from requorum.command import Command, look
+from requorum.hosts import sudo
 from requorum.run import lock
 from requorum.troubleshoot import sudoers
 from requorum.troubleshoot.sudoers import Need
 from tests.unit import build
 
 INVENTORY = build.inventory()
+TOP = Path(__file__).parents[3]
+OLD = TOP / "tests" / "samples" / "9c571ea" / "requorum.sudoers"  # as that version printed it for this inventory
+CHANGELOG = TOP / "CHANGELOG.md"
 HEAD = "Matching Defaults entries for x on h:\n    env_reset\n\nUser x may run the following commands on h:\n"
 
 
@@ -30,7 +35,7 @@ def granted() -> list[str]:
 
 
 def test_its_own_lines_lack_nothing() -> None:
-    assert sudoers.missing(INVENTORY, listing(*granted())) == ()
+    assert sudoers.missing(INVENTORY, sudo.parse(listing(*granted()))) == ()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ def test_its_own_lines_lack_nothing() -> None:
     ],
 )
 def test_a_wider_rule_covers_everything(entry: str) -> None:
-    assert sudoers.missing(INVENTORY, listing(entry)) == ()
+    assert sudoers.missing(INVENTORY, sudo.parse(listing(entry))) == ()
 
 
 @pytest.mark.parametrize(
@@ -63,40 +68,42 @@ def test_a_wider_rule_covers_everything(entry: str) -> None:
     ],
 )
 def test_a_password_another_account_or_another_command_covers_nothing(entry: str) -> None:
-    assert sudoers.missing(INVENTORY, listing(entry)) == sudoers.needed(INVENTORY)
+    assert sudoers.missing(INVENTORY, sudo.parse(listing(entry))) == sudoers.needed(INVENTORY)
 
 
 def test_an_answer_without_any_entry_covers_nothing() -> None:
-    assert sudoers.missing(INVENTORY, "") == sudoers.needed(INVENTORY)
+    assert sudoers.missing(INVENTORY, sudo.parse("")) == sudoers.needed(INVENTORY)
 
 
 def test_the_last_entry_that_matches_decides() -> None:
     denied = "(root) NOPASSWD: !/usr/bin/timeout -k 5 60 true"
-    assert [n.arguments for n in sudoers.missing(INVENTORY, listing("(root) NOPASSWD: ALL", denied))] == [
+    assert [n.arguments for n in sudoers.missing(INVENTORY, sudo.parse(listing("(root) NOPASSWD: ALL", denied)))] == [
         "-k 5 60 true"
     ]
-    assert sudoers.missing(INVENTORY, listing(denied, "(root) NOPASSWD: ALL")) == ()
+    assert sudoers.missing(INVENTORY, sudo.parse(listing(denied, "(root) NOPASSWD: ALL"))) == ()
 
 
 def test_a_password_tag_holds_until_the_next_one() -> None:
     entry = "(root) PASSWD: /bin/ls, /usr/bin/id, NOPASSWD: /bin/cat, /usr/bin/timeout -k 5 60 true"
-    grants = sudoers.parse(listing(entry))
+    grants = sudo.parse(listing(entry))
     assert [grant.password for grant in grants] == [True, True, False, False]
-    assert sudoers.allowed(grants, "-k 5 60 true")
+    assert sudo.allowed(grants, "-k 5 60 true")
 
 
 def test_a_line_that_lacks_is_told_unless_a_wider_one_covers_it() -> None:
     lines = granted()
     for gone in lines[::7]:
         rest = [line for line in lines if line != gone]
-        lacking = [need.line("x").removeprefix("x ALL=") for need in sudoers.missing(INVENTORY, listing(*rest))]
+        lacking = [
+            need.line("x").removeprefix("x ALL=") for need in sudoers.missing(INVENTORY, sudo.parse(listing(*rest)))
+        ]
         wider = [line for line in rest if "*" in line and line.split("*")[0] in gone]
         assert lacking == [gone] or (lacking == [] and wider), gone
 
 
 def test_a_rule_for_one_file_does_not_cover_a_rule_for_all() -> None:
     one = [line.replace("/var/lib/requorum/lab/*", "/var/lib/requorum/lab/run.json") for line in granted()]
-    assert len(sudoers.missing(INVENTORY, listing(*one))) > 20
+    assert len(sudoers.missing(INVENTORY, sudo.parse(listing(*one)))) > 20
 
 
 words = st.lists(st.text(string.printable.replace("\n", "") + "é", min_size=0, max_size=8), min_size=1, max_size=5)
@@ -109,7 +116,7 @@ def test_whatever_a_command_holds_its_own_line_covers_it(argv: list[str]) -> Non
     assert spoken == " ".join(("-k", "5", "60", *argv))
     need = Need(spoken)
     assert need.covers(spoken)
-    assert sudoers.allowed(sudoers.parse(listing(need.line("x").removeprefix("x ALL="))), spoken) or "\\" in spoken
+    assert sudo.allowed(sudo.parse(listing(need.line("x").removeprefix("x ALL="))), spoken) or "\\" in spoken
 
 
 @given(words)
@@ -148,6 +155,14 @@ def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -
         line = sudoers.as_root(command.stretched(4).line()) or ""
         needs = {scale: any(need.covers(line) for need in sudoers.needed(INVENTORY, scale)) for scale in (1.0, 4.0)}
         assert needs == {1.0: False, 4.0: True}, line
+
+
+def test_the_list_printed_by_9c571ea_lacks_exactly_what_the_changelog_names() -> None:
+    granted = [line.removeprefix("ops ALL=") for line in OLD.read_text().splitlines() if line.startswith("ops ALL=")]
+    lacking = {need.line("ops") for need in sudoers.missing(INVENTORY, sudo.parse(listing(*granted)))}
+    named = CHANGELOG.read_text().partition("```\n")[2].partition("```")[0].splitlines()
+    assert len(granted) > 200
+    assert lacking == {line for line in named if line.startswith("ops ")}
 
 
 def test_a_file_is_whole_lines_for_one_login_with_a_safe_path() -> None:

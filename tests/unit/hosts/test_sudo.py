@@ -1,0 +1,68 @@
+"""sudo's own words: what it gives root, how it refuses, how long it takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from requorum.command import Result
+from requorum.hosts import sudo
+from requorum.hosts.sudo import Sudo
+from requorum.refusal import Refusal
+
+LISTING = (
+    "Matching Defaults entries for ops on h:\n    env_reset, {}\n\nUser ops may run the following commands on h:\n"
+)
+
+
+def asked(defaults: str = "", code: int = 0, out: str = "", err: str = "", seconds: float = 0.0) -> Sudo:
+    """What is understood of a host whose sudo has these defaults, and answers `true` so."""
+    listed, taken = sudo.ask_sudo("h").commands
+    text = LISTING.format(defaults) + "    (root) NOPASSWD: ALL\n"
+    return sudo.ask_sudo("h").understand([Result(listed, 0, text, "", 9.0), Result(taken, code, out, err, seconds)])
+
+
+def test_a_sudo_as_most_are_has_nothing_odd() -> None:
+    found = asked("secure_path=/sbin\\:/bin")
+    assert (found.hinders, found.oddities(), found.path) == ("", [], "/sbin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "umask"),
+    [("umask=0077", "0077"), ("umask=022, umask=0027", "0027"), ("umask_override", ""), ("!umask", ""), ("", "")],
+)
+def test_the_umask_that_sudo_sets_is_told_with_what_it_means(defaults: str, umask: str) -> None:
+    found = asked(defaults)
+    assert found.umask == umask
+    assert [
+        f"the umask {umask}: what the vendor's commands write may be root's alone" in odd for odd in found.oddities()
+    ] == ([True] if umask else [])
+
+
+def test_a_umask_that_is_none_is_refused() -> None:
+    with pytest.raises(Refusal, match="h: its umask of sudo's is"):
+        asked("umask=$(reboot)")
+
+
+def test_a_slow_sudo_is_named_and_a_quick_one_is_not() -> None:
+    assert asked(seconds=sudo.SLOW_SECONDS - 0.1).oddities() == []
+    (slow,) = asked(seconds=7.25).oddities()
+    assert slow.startswith("sudo takes 7.2 s to answer") and "directory service or name server" in slow
+
+
+@pytest.mark.parametrize(
+    ("said", "hinders"),
+    [
+        ({"code": 1, "err": "sudo: a password is required"}, "sudo refused: sudo: a password is required"),
+        (
+            {"code": 1, "err": "sudo: sorry, you must have a tty to run sudo"},
+            "sudo refused: sudo: sorry, you must have a tty to run sudo",
+        ),
+        (
+            {"out": "Authorized\x1b[2J use only\n"},
+            "sudo prints 'Authorized?[2J use only' before every answer, so that none can be read",
+        ),
+        ({"err": "We trust you have received the usual lecture\n"}, ""),
+    ],
+)
+def test_what_hinders_every_command_of_root_is_named(said: dict[str, object], hinders: str) -> None:
+    assert asked(**said).hinders == hinders  # type: ignore[arg-type]
