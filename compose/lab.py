@@ -23,6 +23,7 @@ from compose import (
     lab_inventory,
     layouts,
     load,
+    other_hosts,
     provision,
     state,
 )
@@ -49,12 +50,14 @@ def up(
     accounts: bool = False,
     certificates: bool = False,
     layout: str = "vendor",
+    hosts_like: str = "debian",
 ) -> Nodes:
     """The lab with a running, secured cluster and Deephaven on it, made or found.
 
     `hosts` counts further Deephaven hosts, `spares` empty machines; with `presence` each Deephaven
     process keeps a leased key, with `accounts` three accounts run them, with `certificates`
-    nobody has a password; `layout` is one of `layouts.LAYOUTS`. Raises LabError when a lab of another shape is up.
+    nobody has a password; `layout` is one of `layouts.LAYOUTS`, `hosts_like` one of
+    `other_hosts.KINDS`. Raises LabError when a lab of another shape is up.
     """
     if layout not in layouts.LAYOUTS:
         raise LabError(f"no layout {layout!r}; there are {', '.join(layouts.LAYOUTS)}")
@@ -62,7 +65,7 @@ def up(
     began = time.monotonic()
     say(engine.start())
     with _lock():
-        lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates)
+        lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates, hosts_like)
         lab.write()
         nodes = Nodes.of(lab)
         provision.start(lab)
@@ -71,6 +74,7 @@ def up(
         cluster.bootstrap(nodes, presence=presence, accounts=accounts, certificates=certificates, layout=layout)
         lab_inventory.write(lab)
         provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
+        other_hosts.make(nodes, hosts_like)
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
     return nodes
 
@@ -84,6 +88,7 @@ def _planned(
     accounts: bool,
     layout: str,
     certificates: bool = False,
+    hosts_like: str = "debian",
 ) -> LabState:
     """The lab to have: the one that is up if it has this shape, else a new one."""
     try:
@@ -96,14 +101,14 @@ def _planned(
         subnet = provision.free_subnet()
         machines = provision.machines(members, spares, hosts, subnet)
         made = LabState(choice.name, tag, subnet, machines, presence=presence, accounts=accounts, layout=layout)
-        return replace(made, certificates=certificates)
-    asked = (members, spares, hosts, choice.name, layout, *_switches(presence, certificates, accounts))
+        return replace(made, certificates=certificates, hosts_like=hosts_like)
+    asked = (members, spares, hosts, choice.name, layout, hosts_like, *_switches(presence, certificates, accounts))
     counts = (len(lab.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY))
-    there = (*counts, lab.etcd, lab.layout, *_switches(lab.presence, lab.certificates, lab.accounts))
+    there = (*counts, lab.etcd, lab.layout, lab.hosts_like, *_switches(lab.presence, lab.certificates, lab.accounts))
     if asked != there:
         raise LabError(
-            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {}, {}, {} and {}; "
-            "run `python -m compose.lab down` first".format(*there)
+            "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {}, hosts like {}, "
+            "{}, {} and {}; run `python -m compose.lab down` first".format(*there)
         )
     return lab
 
@@ -220,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--etcd", default="3.5", metavar="3.4|3.5|testing|DIR")
     make.add_argument("--hosts", type=some, default=1, help="further Deephaven hosts")
     make.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
+    make.add_argument("--hosts-like", choices=other_hosts.KINDS, default="debian", help="what its machines are like")
     make.add_argument("--accounts", action="store_true", help="three accounts run Deephaven, not irisadmin alone")
     make.add_argument("--certificates", action="store_true", help="users have client certificates and no passwords")
     make.add_argument("--presence", action="store_true", help="each Deephaven process keeps a key with a lease")
@@ -248,6 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
                 accounts=given.accounts,
                 certificates=given.certificates,
                 layout=given.layout,
+                hosts_like=given.hosts_like,
             )
         elif given.command == "load":
             print(load_keys(given.keys, given.leases))

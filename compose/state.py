@@ -58,6 +58,7 @@ class LabState:
     accounts: bool = False
     certificates: bool = False
     layout: str = "vendor"
+    hosts_like: str = "debian"
 
     def of(self, role: Role) -> tuple[Machine, ...]:
         """The machines of one role, in the order of their numbers."""

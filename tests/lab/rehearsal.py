@@ -44,6 +44,7 @@ class Rehearsal:
     certificates: bool = False
     leases: int = 0
     layout: str = "vendor"
+    hosts_like: str = "debian"
     recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
     _number: int = 0
@@ -70,6 +71,7 @@ class Rehearsal:
             accounts=self.accounts,
             certificates=self.certificates,
             layout=self.layout,
+            hosts_like=self.hosts_like,
         )
         lab.load_keys(load.KEYS, self.leases)
         poll.until(
