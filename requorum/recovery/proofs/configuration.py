@@ -192,6 +192,16 @@ def _ask_open_keys(host: str, keys: Sequence[str]) -> Question[str | None]:
     return Question(look(host, "find", "-L", *keys, "-perm", "/007", why="who reads the keys"), read)
 
 
+def wrong_owners(now: Mapping[str, tuple[str, int]], before: Mapping[str, tuple[str, int]]) -> list[str]:
+    """Of passwords: role → owner and mode. Nobody but the owner may read them, so that the group is any."""
+    found = [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]
+    return found + [
+        f"{role}/password belongs to {owner}, before to {before[role][0]}"
+        for role, (owner, _) in now.items()
+        if role in before and owner.partition(":")[0] != before[role][0].partition(":")[0]
+    ]
+
+
 def clients_are_installed(run: Run) -> None:
     """On every Deephaven host: exactly the new endpoints, the old passwords, files for their owner alone."""
     terms = run.terms
@@ -212,13 +222,7 @@ def clients_are_installed(run: Run) -> None:
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
         places = (client, terms.client_backup)
         now, before = machine.ask(every([deephaven.ask_owners(machine.name, place) for place in places]))
-        wrong += [f"{role}/password has mode {mode:o}" for role, (_, mode) in now.items() if mode & 0o077]
-        wrong += [
-            f"{role}/password belongs to {owner}, before to {before[role][0]}"
-            for role, (owner, _) in now.items()
-            if role in before and owner != before[role][0]
-        ]
-        return "; ".join(wrong) or None
+        return "; ".join([*wrong, *wrong_owners(now, before)]) or None
 
     run.prove(
         terms.deephaven_hosts,
