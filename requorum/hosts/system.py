@@ -241,7 +241,7 @@ class RecordError(Refusal):
 @dataclass(frozen=True)
 class Entry:
     """One path. `kind` is find's letter (f, d, l, …), `mode` octal, `owner` user:group, `target` where a link points,
-    `sha256` of a file's content; "" where it was not read."""
+    `sha256` of a file's content, `label` SELinux's; "" where it was not read."""
 
     path: str
     kind: str
@@ -249,10 +249,12 @@ class Entry:
     owner: str
     target: str = ""
     sha256: str = ""
+    label: str = ""
 
 
 # $0: the data root, listed one level deep; $1: the unit, whose links in /etc count; then the places. The answer has
-# "kind mode owner", path and target of each, and "SHA-256  path" of each file, all ended by NUL.
+# "kind mode owner", where asked for with the label, path and target of each, and "SHA-256  path" of each file, all
+# ended by NUL.
 _LIST = r"""
 unit=$1; shift
 entry='%y %m %u:%g\0%p\0%l\0'
@@ -265,19 +267,23 @@ for path in "$@" /etc/systemd/system/*/"$unit"; do
     find "$place" -printf "$entry" -type f -exec sha256sum -z {} + || exit 1
 done
 """
-_STAT = re.compile(rf"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>{OWNER.pattern})$")
+_LABELLED = _LIST.replace("%u:%g", "%u:%g %Z")  # find knows none on a host without them, and fails
+_LABEL = r"( (?P<label>[\w.-]+(:[\w.,-]+){2,4}))?"
+_STAT = re.compile(rf"^(?P<kind>\S) (?P<mode>[0-7]+) (?P<owner>{OWNER.pattern}?){_LABEL}$")
 _SUM = re.compile(r"^(?P<sum>[0-9a-f]{64}) [ *](?P<path>/.*)$", re.S)
 
 
-def ask_listing(host: str, data_root: str, unit: str, places: Sequence[str]) -> Question[tuple[Entry, ...]]:
-    """Path, mode, owner, link and content of all that lies there. Compared in memory: passwords are among it."""
-    argv = ("sh", "-c", _LIST, data_root, unit, *places)
+def ask_listing(
+    host: str, data_root: str, unit: str, places: Sequence[str], labels: bool = False
+) -> Question[tuple[Entry, ...]]:
+    """Path, mode, owner, link, content and label of all that lies there. Compared in memory: passwords are among it."""
+    argv = ("sh", "-c", _LABELLED if labels else _LIST, data_root, unit, *places)
     command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True)
     return Question(command, lambda result: _read_listing(host, result.stdout))
 
 
 def is_listing(question: Command) -> bool:
-    return question.argv[:3] == ("sh", "-c", _LIST)
+    return question.argv[:3] in (("sh", "-c", _LIST), ("sh", "-c", _LABELLED))
 
 
 def without(host: str, text: str, gone: Callable[[str], bool]) -> str:
@@ -285,7 +291,8 @@ def without(host: str, text: str, gone: Callable[[str], bool]) -> str:
     words = []
     for entry in _read_listing(host, text):
         if not gone(entry.path):
-            words += [f"{entry.kind} {entry.mode or '777'} {entry.owner}", entry.path, entry.target]
+            stat = f"{entry.kind} {entry.mode or '777'} {entry.owner} {entry.label}".rstrip()
+            words += [stat, entry.path, entry.target]
             words += [f"{entry.sha256}  {entry.path}"] if entry.sha256 else []
     return "".join(f"{word}\0" for word in words)
 
@@ -299,7 +306,8 @@ def _read_listing(host: str, text: str) -> tuple[Entry, ...]:
         stat, digest = _STAT.match(word), _SUM.match(word)
         if stat:
             path, target = next(words), next(words)
-            found[path] = Entry(path, stat["kind"], stat["mode"] if stat["kind"] != "l" else "", stat["owner"], target)
+            mode, label = stat["mode"] if stat["kind"] != "l" else "", stat["label"] or ""
+            found[path] = Entry(path, stat["kind"], mode, stat["owner"], target, label=label)
         elif digest:
             sums[digest["path"]] = digest["sum"]
         elif word:  # not shown: it may be a password's

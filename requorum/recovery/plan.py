@@ -16,6 +16,7 @@ from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.cluster.settings import with_settings
 from requorum.command import LOGINS, Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
+from requorum.recovery import labels
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
@@ -239,6 +240,7 @@ def install_servers(
                 act(host, "cp", "-aP", latest, kept, why="keep what was the latest configuration"),
             ]
         plan.append(deephaven.unpack_server(terms.inventory, host, terms.place("server.tgz"), number))
+        plan += labels.of_configuration(terms, host)
     return plan
 
 
@@ -253,10 +255,15 @@ def install_clients(terms: Terms, packed: Mapping[str, str], live: Mapping[str, 
 
     Endpoints alone do not tell: where the addresses stay, the CA is still another one.
     """
+    client = terms.inventory.deephaven.client_config
     return [
-        deephaven.unpack_client(terms.inventory, host, terms.place("query.tgz"))
+        command
         for host in terms.deephaven_hosts
         if not packed.items() <= live[host].items()
+        for command in (
+            deephaven.unpack_client(terms.inventory, host, terms.place("query.tgz")),
+            *labels.anew(terms, host, client),
+        )
     ]
 
 
@@ -280,7 +287,9 @@ def restore(
     settings = terms.inventory.etcd
     plan: list[Command] = []
     for host in terms.member_hosts:
+        relabel = labels.anew(terms, host, configs[host].data_dir)
         if f"{configs[host].data_dir}/member" in existing[host]:
+            plan += relabel  # a run may have been cut right before it
             continue
         if data_root(terms) not in existing[host]:
             owner = ("-o", settings.user, "-g", settings.user)
@@ -297,6 +306,7 @@ def restore(
             (terms.place("restored"), sha256),
             terms.skips_hash,
         )
+        plan += relabel
     return plan
 
 

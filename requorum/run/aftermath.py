@@ -129,7 +129,7 @@ class Aftermath:
             self._put(host, f"{posixpath.dirname(words[0])}/salvage.snap", MADE)
         elif name == "find" and "cp" in words and self.at(host, paths[0]).kind != "real":
             self._put(host, paths[0], MADE)
-        elif name not in ("chown", "chmod", "find", "rmdir") and not command.makes:
+        elif name not in ("chown", "chmod", "chcon", "restorecon", "find", "rmdir") and not command.makes:
             for path in paths:
                 self._put(host, path, MADE)
 

@@ -20,11 +20,13 @@ from requorum.run.marker import ON_DISK, Marker
 
 @dataclass(frozen=True)
 class Terms:
-    """`gone` are hosts that no longer exist, by the operator's word; they are left out of every list here."""
+    """`gone` are hosts that no longer exist, by the operator's word; they are left out of every list here. `labels`:
+    those whose files have SELinux's."""
 
     inventory: Inventory
     mark: Marker
     gone: tuple[str, ...] = ()
+    labels: frozenset[str] = frozenset()
 
     @cached_property
     def old_members(self) -> tuple[Member, ...]:

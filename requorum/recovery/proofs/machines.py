@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcdctl, settings
@@ -43,10 +44,11 @@ def every_host_answers(run: Run) -> None:
         run.terms.everyone,
         "takes commands as root without asking for a password (sudo -n)",
         ask,
-        "give the login NOPASSWD for the runbook's commands, and neither requiretty nor a text of sudo's PAM before "
-        "every command (docs/preparing.md#sudo)",
+        "give the login NOPASSWD for the runbook's commands, also where its sudo asks an ssh agent (none is forwarded "
+        "to a host), and neither requiretty nor a text of sudo's PAM (docs/preparing.md#sudo)",
     )
     run.probed |= found
+    run.terms = replace(run.terms, labels=frozenset(host for host, probed in found.items() if probed.labels))
     odd: dict[str, list[str]] = {}
     for host in run.terms.everyone:
         login, probed = run.fleet.logins.get(host), found.get(host, Probed())

@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
 from pydantic import TypeAdapter
@@ -45,10 +45,10 @@ def roots(terms: Terms) -> tuple[str, ...]:
     parent = made.rsplit("/", 1)[0]
     units = (f"{lib}/systemd/system/{settings.unit}" for lib in ("/etc", *etcd.LIBS))
     own = parent if terms.mark.token in parent else made  # the generator's directory is this run's alone, or it is /tmp
-    return (_configurations(terms.inventory), vendor.client_config, vendor.server_archive, own, *units)
+    return (configurations(terms.inventory), vendor.client_config, vendor.server_archive, own, *units)
 
 
-def _configurations(inventory: Inventory) -> str:
+def configurations(inventory: Inventory) -> str:
     """The directory of all tokens' configurations with the `latest` link; the link alone where that would be too much:
     a directory of the system's, one right below the root, or one with data in it; else the file alone."""
     config, data = PurePosixPath(inventory.etcd.config), PurePosixPath(inventory.etcd.data_root)
@@ -62,11 +62,13 @@ def _configurations(inventory: Inventory) -> str:
 def ask_listing(host: str, terms: Terms) -> Question[tuple[Entry, ...]]:
     """All that may be touched."""
     settings = terms.inventory.etcd
-    listing = system.ask_listing(host, settings.data_root, settings.unit, roots(terms))
+    labels = host in terms.labels
+    listing = system.ask_listing(host, settings.data_root, settings.unit, roots(terms), labels)
     return Question(listing.command, lambda result: _held(host, terms, listing.understand([result])))
 
 
 _MODE = re.compile(r"[0-7]{0,4}")
+_LABEL = re.compile(r"([A-Za-z0-9_.-]+(:[A-Za-z0-9_.,-]+){2,4})?")
 
 
 def _held(host: str, terms: Terms, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -82,6 +84,7 @@ def _held(host: str, terms: Terms, entries: tuple[Entry, ...]) -> tuple[Entry, .
     foreign = [str(path) for path in top - here if path.name not in behind_a_link]
     foreign += [e.path for e in entries if not e.path.startswith("/") or ".." in e.path.split("/")]
     foreign += [f"{e.mode} {e.owner}" for e in entries if not (_MODE.fullmatch(e.mode) and OWNER.fullmatch(e.owner))]
+    foreign += [e.label for e in entries if not _LABEL.fullmatch(e.label)]
     if foreign:
         what = f"lists {min(foreign)[:200]!r}, which is no place that a run of this inventory touches"
         raise RecordError(host, what, "look at that host, and go back there by hand")
@@ -183,8 +186,8 @@ def _read_record(host: str, terms: Terms, text: str) -> Record | None:
 @dataclass(frozen=True)
 class Difference:
     """How a host differs from its record. `brought`: what is there and was not, or was another; `lacking`: what was
-    there and is not, or is another; both topmost paths. `retouched`: directories with another mode or owner, as they
-    were."""
+    there and is not, or is another; both topmost paths. `retouched`: directories with another mode, owner or
+    label, as they were."""
 
     brought: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
@@ -200,13 +203,13 @@ class Difference:
             if paths
         ]
         if self.retouched:
-            said.append(f"another mode or owner: {', '.join(entry.path for entry in self.retouched)}")
+            said.append(f"another mode, owner or label: {', '.join(entry.path for entry in self.retouched)}")
         return "; ".join(said)
 
 
 def difference(before: Sequence[Entry], now: Sequence[Entry]) -> Difference:
     was, found = {entry.path: entry for entry in before}, {entry.path: entry for entry in now}
-    changed = {path for path in was.keys() & found.keys() if was[path] != found[path]}
+    changed = {path for path in was.keys() & found.keys() if not _same(was[path], found[path])}
     retouched = {path for path in changed if was[path].kind == found[path].kind == "d"}
     other = changed - retouched
     return Difference(
@@ -214,6 +217,11 @@ def difference(before: Sequence[Entry], now: Sequence[Entry]) -> Difference:
         tuple(topmost((was.keys() - found.keys()) | other)),
         tuple(was[path] for path in sorted(retouched)),
     )
+
+
+def _same(one: Entry, other: Entry) -> bool:
+    """A record made without labels says nothing of them."""
+    return one == (other if one.label and other.label else replace(other, label=one.label))
 
 
 # -- commands that a run left running ----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from requorum.deadlines import HUGE, LONG
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
+from requorum.recovery import labels
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import baseline
 from requorum.recovery.undo.baseline import Difference, Record
@@ -157,6 +158,10 @@ def put_back(terms: Terms, differences: Mapping[str, Difference], records: Mappi
         for entry in found.retouched:
             plan.append(act(host, "chown", entry.owner, entry.path, why=f"{entry.path} belongs to whom it did"))
             plan.append(act(host, "chmod", entry.mode, entry.path, why="with its mode"))
+            if entry.label and host in terms.labels:
+                plan.append(act(host, "chcon", entry.label, entry.path, why="with its label"))
+        if back and not all(entry.label for entry in records[host].entries):  # else the copies have theirs
+            plan += labels.of_configuration(terms, host)
         if back:
             plan.append(act(host, "systemctl", "daemon-reload", why="systemd learns the old unit"))
     return plan
