@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import posixpath
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +24,10 @@ from requorum import inventory as inventories
 from requorum.cluster import deephaven
 from requorum.command import REDACTED, SCOPE, Result, look
 from requorum.deadlines import stretched
-from requorum.hosts import probe, sudo
+from requorum.hosts import probe, shell, sudo
 from requorum.hosts.fleet import Machine
 from requorum.hosts.probe import Probed
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, plain
 from requorum.hosts.sudo import Grant
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -188,8 +192,25 @@ def main(arguments: Sequence[str]) -> int:
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 4
-    print(file(inventory, arguments[1], 1.0, *scales, of_backup=of_backup), end="")
+    text = file(inventory, arguments[1], 1.0, *scales, of_backup=of_backup)
+    if doubt := refused_by_visudo(text):
+        print(f"visudo does not take these lines, so they are not printed: {doubt}", file=sys.stderr)
+        return 4
+    print(text, end="")
     return 0
+
+
+def refused_by_visudo(text: str) -> str:
+    """What this machine's visudo says against a file; "" where it takes it, or there is none."""
+    program = shutil.which("visudo", path=f"{os.environ.get('PATH', os.defpath)}:{shell.SBIN}")
+    if program is None:
+        return ""
+    with tempfile.NamedTemporaryFile("w", prefix="rq-", encoding="utf-8") as draft:
+        draft.write(text)
+        draft.flush()
+        told = subprocess.run((program, "-c", "-f", draft.name), capture_output=True, text=True, check=False)
+        said = (told.stderr + told.stdout).replace(f"{draft.name}:", "line ")
+    return plain(" ".join(said.split())) or "it gives no reason" if told.returncode else ""
 
 
 FILE = "/etc/sudoers.d/requorum"

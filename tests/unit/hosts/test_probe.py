@@ -15,7 +15,7 @@ from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.probe import Probed
 from requorum.recovery.proofs import machines
-from requorum.refusal import Refusal
+from requorum.refusal import Disproved, Refusal
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from tests.unit import build
@@ -109,6 +109,24 @@ def test_step_0_asks_each_host_once_and_gives_a_slow_sudo_more_time(
         assert fleet.trips == len(everyone), "the clock was told"
         assert set(run.probed) == set(everyone)
     assert any(": sudo takes " in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("echo 'sudo: a password is required' >&2; exit 1", "sudo refused: sudo: a password is required"),
+        ("echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1", "you must have a tty"),
+        ('echo Welcome; shift; exec "$@"', "sudo prints 'Welcome' before every answer"),
+    ],
+)
+def test_step_0_names_what_keeps_root_away_and_that_no_agent_is_forwarded(
+    fleet: One, tmp_path: Path, script: str, found: str
+) -> None:
+    (tmp_path / "sudo").write_text(f"#!/bin/sh\n{script}\n")
+    with fleet, pytest.raises(Disproved) as error:
+        machines.every_host_answers(Run(fleet.inventory, Options(), fleet.journal, fleet))
+    assert "etcd-1: found sudo" in str(error.value) and found in str(error.value)
+    assert "asks an ssh agent (none is forwarded" in error.value.remedy and "requiretty" in error.value.remedy
 
 
 def test_a_change_keeps_its_own_line(fleet: One) -> None:

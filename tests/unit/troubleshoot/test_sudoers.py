@@ -7,16 +7,22 @@ import string
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.cluster import deephaven, etcd
 from requorum.command import Command, look
 from requorum.hosts import sudo
+from requorum.hosts.probe import Probed
+from requorum.hosts.sudo import Sudo
+from requorum.refusal import Disproved
 from requorum.run import lock
+from requorum.run.dryrun import Planning
 from requorum.troubleshoot import sudoers
 from requorum.troubleshoot.sudoers import Need
 from tests.unit import build
+from tests.unit.run.test_dryrun import Hosts, planning
 
 INVENTORY = build.inventory()
 TOP = Path(__file__).parents[3]
@@ -147,6 +153,28 @@ def test_the_vendors_own_words_are_in_the_list() -> None:
     assert not any(re.search("@[A-Z_]+@", words) for words in needs), "every word of the list is filled"
 
 
+def visudo(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    (directory / "visudo").write_text(f"#!/bin/sh\n{script}\n")
+    (directory / "visudo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+
+
+def test_lines_that_visudo_does_not_take_are_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inventory = tmp_path / "prod.yaml"
+    inventory.write_text(yaml.safe_dump(build.document()))
+    visudo(tmp_path, monkeypatch, f'cat "$3" >{tmp_path}/seen; echo "$3:7:21: syntax error"; exit 1')
+    assert sudoers.main([str(inventory), "ops"]) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and "line 7:21: syntax error" in said.err and "visudo" in said.err
+    assert (tmp_path / "seen").read_text() == sudoers.file(INVENTORY, "ops", 1.0)
+
+    visudo(tmp_path, monkeypatch, "exit 0")
+    assert sudoers.main([str(inventory), "ops"]) == 0
+    assert capsys.readouterr().out == sudoers.file(INVENTORY, "ops", 1.0)
+
+
 def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -> None:
     plain, both = (sudoers.file(INVENTORY, "ops", *scales) for scales in ((), (1.0, 4.0)))
     assert both.startswith(plain)
@@ -157,12 +185,41 @@ def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -
         assert needs == {1.0: False, 4.0: True}, line
 
 
-def test_the_list_printed_by_9c571ea_lacks_exactly_what_the_changelog_names() -> None:
+@pytest.mark.parametrize("labels", [False, True])
+def test_the_list_printed_by_9c571ea_lacks_exactly_what_the_changelog_names(labels: bool) -> None:
     granted = [line.removeprefix("ops ALL=") for line in OLD.read_text().splitlines() if line.startswith("ops ALL=")]
-    lacking = {need.line("ops") for need in sudoers.missing(INVENTORY, sudo.parse(listing(*granted)))}
-    named = CHANGELOG.read_text().partition("```\n")[2].partition("```")[0].splitlines()
-    assert len(granted) > 200
-    assert lacking == {line for line in named if line.startswith("ops ")}
+    host = Probed(Sudo(grants=sudo.parse(listing(*granted))), labels=labels)
+    everywhere, selinux = CHANGELOG.read_text().split("```\n")[1:4:2]
+    named = [*everywhere.splitlines(), *(selinux.splitlines() if labels else ())]
+    assert len(granted) > 200 and len(named) > 5
+    assert {need.line("ops") for need in sudoers.lacked(INVENTORY, host) if isinstance(need, Need)} == set(named)
+
+
+def lines_out_of(host: str, grants: list[str] | None, tmp_path: Path) -> Planning:
+    """Step 0 at a host whose sudo tells these grants; None where it tells nothing."""
+    found = Sudo(grants=None if grants is None else sudo.parse(listing(*grants)), why="a password is required")
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_given_sudo_allows_what_will_be_run")
+    run.stages[-1].looked = True
+    run.probed = {host: Probed(found)}
+    return run
+
+
+def test_step_0_stops_before_the_lock_with_the_lines_that_are_missing(tmp_path: Path) -> None:
+    run = lines_out_of("etcd-2", [line for line in granted() if "alarm" not in line], tmp_path)
+    with pytest.raises(Disproved, match="etcd-2: found 3 not allowed"):
+        sudoers.what_is_run_is_allowed(run)
+    assert run.last_words[0] == "Missing on etcd-2:"
+    assert all("alarm" in line for line in run.last_words[1:]) and len(run.last_words) == 4
+
+
+def test_step_0_goes_on_where_sudo_allows_all_or_does_not_tell(tmp_path: Path) -> None:
+    run = lines_out_of("etcd-2", ["(root) NOPASSWD: ALL"], tmp_path / "all")
+    sudoers.what_is_run_is_allowed(run)
+    assert run.notes == []
+    run = lines_out_of("etcd-2", None, tmp_path / "none")
+    sudoers.what_is_run_is_allowed(run)
+    assert run.notes == ["etcd-2: sudo does not tell what it allows: a password is required"]
 
 
 def test_a_file_is_whole_lines_for_one_login_with_a_safe_path() -> None:
