@@ -147,9 +147,9 @@ def ask_opened(host: str, unit: str, databases: Sequence[str]) -> Question[tuple
     command = look(host, "sh", "-c", _OPENED, unit, *databases, why="which database its etcd has open")
 
     def read(answer: Result) -> tuple[str, ...] | None:
-        if answer.code != 0:
-            return None
         rows = [found.groups() for line in answer.stdout.splitlines() if (found := _FILE.fullmatch(line))]
+        if answer.code != 0 or all(kind != "open" for kind, _, _ in rows):
+            return None  # an etcd that runs has one: root may not look into its process, as in some containers
         known = {file for kind, file, _ in rows if kind == "known"}
         others = (plain(path or "") for kind, file, path in rows if kind == "open" and file not in known)
         return tuple(dict.fromkeys(others))

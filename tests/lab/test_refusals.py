@@ -59,23 +59,6 @@ def test_a_mark_that_cannot_be_read_is_moved_aside_by_what_the_stop_prints(rehea
     assert "quorum is intact" in run.output
 
 
-@pytest.mark.matrix
-def test_a_running_survivor_whose_data_was_moved_below_it_stops_the_run_while_it_still_tells(
-    rehearsal: Rehearsal,
-) -> None:
-    """D4: where a running member's data lies it has open, whatever is configured; stopped, it would be gone."""
-    rehearsal.lose("wipe")
-    one = rehearsal.nodes.by_name("etcd-1")
-    directory = data_dir(one)
-    one.run(["mv", "-T", directory, "/var/lib/etcd/moved"])
-    run = rehearsal.run(rehearsal.inventory())
-    said = " ".join(run.output.split())
-    assert run.code == 1 and run.summary["stopped_at"].startswith("runbook/test_step_0"), run.output
-    assert f"its etcd has /var/lib/etcd/moved/member/snap/db open, and its configuration leads to {directory}" in said
-    one.run(["mv", "-T", "/var/lib/etcd/moved", directory])
-    rehearsal.assert_recovered(rehearsal.run(rehearsal.inventory()))
-
-
 def test_a_host_that_does_not_answer_is_unknown_not_lost(rehearsal: Rehearsal) -> None:
     silent = rehearsal.nodes.by_name("etcd-3")
     faults.power_off(silent)

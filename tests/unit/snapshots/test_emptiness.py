@@ -153,7 +153,7 @@ def test_a_running_member_whose_open_database_no_configuration_leads_to_is_in_do
         ("open 1:7 /d/member/snap/db\n", 0, ("/d/member/snap/db",)),
         ("open 1:7 /d/db (deleted)\nopen 1:7 /d/db (deleted)\nknown 1:8\n", 0, ("/d/db (deleted)",)),
         ("stray text\nopen 1:7 /d/\x1b[2Jdb\n", 0, ("/d/?[2Jdb",)),
-        ("", 0, ()),
+        ("known 1:7\n", 0, None),
         ("", 1, None),
     ],
 )
