@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -20,6 +20,7 @@ from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
 from requorum.command import SLICE, Command, act, act_long
 from requorum.deadlines import LONG, by_bytes, rung, wait
+from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
 PROGRAM = Path(__file__).with_name("sandbox.sh")
@@ -29,6 +30,8 @@ BOOT_SECONDS = 300  # beside what the data takes, which is read and written
 FAREWELL = 30  # seconds between the unit's own end and that of the command that waits for it
 FIRST_PORT = 20001  # where we are root at the first member, on loopback; nothing else is in the namespace
 FIRST_PLAIN_PORT = 30001  # where it takes passwords
+# What no copy and no tool beside it needs: people's own, keys and passwords of the machine.
+NOT_NEEDED = ("/root", "/home", "/run/user", "/etc/ssh", "/etc/shadow", "/etc/gshadow", "/etc/sudoers.d")
 WAL_BYTES = 2 * 64 * 1024 * 1024  # etcd lays out two segments of write-ahead log before it holds any data
 LACKS = (
     "no space left on device",
@@ -135,6 +138,13 @@ def clear(host: str, kind: str, run: str, scratch: str) -> list[Command]:
     ]
 
 
+def unseen(inventory: Inventory) -> tuple[str, ...]:
+    """What nobody can read in an isolated boot: the live passwords, keys and data too, of which it has copies."""
+    config = PurePosixPath(inventory.etcd.config).parent.parent
+    keys = [str(config)] if len(config.parts) > len(("/", "etc", "etcd")) else []  # else it is everybody's directory
+    return (*NOT_NEEDED, inventory.deephaven.client_config, inventory.etcd.data_root, *keys)
+
+
 def make_room(host: str, scratch: str, account: str) -> list[Command]:
     """Scratch that root reads, with a room in it that the etcd account will see."""
     return [
@@ -160,7 +170,7 @@ def boot(
     kind: str,
     run: str,
     scratch: str,
-    account: str,
+    inventory: Inventory,
     boots: Sequence[Boot],
     prefixes: Sequence[str] = (),
     revision: int | None = None,
@@ -168,6 +178,7 @@ def boot(
 ) -> list[Command]:
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data."""
+    account = inventory.etcd.user
     members = [
         f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {b.turn}"
         for number, b in enumerate(boots)
@@ -188,13 +199,15 @@ def boot(
     ]
     configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
-    return [*plan, _run(host, kind, run, scratch, account, boots, size * len(boots))]
+    return [*plan, _run(host, kind, run, scratch, inventory, boots, size * len(boots))]
 
 
-def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], size: int) -> Command:
+def _run(
+    host: str, kind: str, run: str, scratch: str, inventory: Inventory, boots: Sequence[Boot], size: int
+) -> Command:
     """The unit: alone with its scratch, without a network, for as long as `size` bytes take."""
     deadline = rung(by_bytes(2 * size, BOOT_SECONDS), LONG)
-    properties = (
+    properties = (  # of systemd 239: an unknown one ends the unit, and so does a path that is missing, without the `-`
         "PrivateNetwork=yes",
         "PrivateTmp=yes",
         f"BindPaths={scratch}/room:{ROOM}",
@@ -202,6 +215,7 @@ def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequ
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
         "ProtectSystem=strict",
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
+        *(f"InaccessiblePaths=-{path}" for path in unseen(inventory)),
     )
     return Command(
         host,
@@ -219,7 +233,7 @@ def _run(host: str, kind: str, run: str, scratch: str, account: str, boots: Sequ
             f"{scratch}/{ON_HOSTS}",
             kind,
             scratch,
-            account,
+            inventory.etcd.user,
             wait(by_bytes(size)),
         ),
         f"boot {', '.join(b.name for b in boots)} in isolation",

@@ -105,7 +105,7 @@ make_certificates() {
 }
 
 start() {
-    setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups \
+    setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups --no-new-privs \
         env -u ETCDCTL_USER -u ETCDCTL_PASSWORD etcd --config-file "$room/$1.yaml" >"$scratch/$1.log" 2>&1 &
     printf '%s\n' "$!" >"$scratch/$1.pid"
 }

@@ -32,9 +32,9 @@ def hold(run: Run, progress: Progress) -> Trial:
     run.do(trial.restore(terms, progress.tools, configs))
     run.do(trial.gather(terms, host, progress.roles))
     boots = trial.boots(terms, configs)
-    account, scratch = run.inventory.etcd.user, trial.scratch(terms)
+    scratch = trial.scratch(terms)
     restored = None if source.revision is None else source.revision + progress.bump(run)
-    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, account, boots, wanted, restored, source.bytes)
+    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, run.inventory, boots, wanted, restored, source.bytes)
     answer = run.do(plan)[-1]
     run.do(trial.clear(terms, terms.member_hosts))
     answers = sandbox.parse(answer.stdout, answer.words, boots)

@@ -213,11 +213,13 @@ def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
 
 def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
     """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
-    place, account = survivors.scratch(terms), terms.inventory.etcd.user
+    place, inventory = survivors.scratch(terms), terms.inventory
     size = max(survivor.size for survivor in attempt.survivors)
     return [
         *survivors.unpack(terms, host, attempt.survivors),
-        *sandbox.boot(host, survivors.KIND, terms.mark.run, place, account, boots(terms, attempt), (), revision, size),
+        *sandbox.boot(
+            host, survivors.KIND, terms.mark.run, place, inventory, boots(terms, attempt), (), revision, size
+        ),
     ]
 
 

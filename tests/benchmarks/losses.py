@@ -118,8 +118,7 @@ class Bench:
         self._fleet.run(survivors.unpack(terms, host, [self._survivor]))
         members = dict(self._survivor.config.peers)
         boots = survivors.boots([self._survivor], members, old, force, ahead)
-        account = terms.inventory.etcd.user
-        plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, account, boots)
+        plan = sandbox.boot(host, survivors.KIND, terms.mark.run, self._place, terms.inventory, boots)
         result = self._fleet.run(plan)[-1]
         answers = sandbox.parse(result.stdout, result.words, boots)
         if answers.failed or not answers.saved:

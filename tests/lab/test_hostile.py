@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from compose.nodes import Node
+from requorum.cluster import sandbox
+from requorum.cluster.sandbox import Boot
+from requorum.inventory import load
 from tests.lab.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.matrix
@@ -37,6 +40,61 @@ def test_a_new_member_that_packs_a_link_into_its_trial_data_stops_the_run(rehear
     assert "2/out -> /etc" in run.output
     assert owner(first) == before == "root root"
     rehearsal.assert_recovered(rehearsal.run(inventory))
+
+
+# What an etcd, or the program beside it, may try in an isolated boot: it says what it could do.
+PROBE = """#!/bin/sh
+for at in /etc /usr /var/lib/etcd /var/lib/etcd/dh/* /home/ops; do
+    touch "$at/owned" 2>/dev/null && echo "wrote $at"
+done
+for at in /root /home /etc/etcd/dh /etc/sysconfig/deephaven/etcd/client /var/lib/etcd/dh /etc/ssh; do
+    [ -z "$(ls -A "$at" 2>/dev/null)" ] || echo "read $at"
+done
+[ -z "$(cat /etc/shadow 2>/dev/null)" ] || echo "read /etc/shadow"
+cat /etc/passwd >/dev/null && echo "read /etc/passwd"
+grep NoNewPrivs /proc/self/status
+exit 1
+"""
+
+
+def test_an_isolated_boot_writes_nowhere_else_and_reads_no_key_password_or_original(rehearsal: Rehearsal) -> None:
+    """H4: as the etcd account, under the real program, and as root in its place."""
+    node, scratch = rehearsal.nodes.by_name("etcd-1"), "/var/lib/requorum/lab/tried-inside"
+    inventory = load(rehearsal.inventory())
+    account = inventory.etcd.user
+    one = Boot(1, "etcd-1", "https://10.0.0.11:2380", "10.0.0.11", "etcd-1=https://10.0.0.11:2380", "token")
+    plan = [
+        *sandbox.make_room("etcd-1", scratch, account),
+        *sandbox.boot("etcd-1", "trial", "tried-inside", scratch, inventory, [one]),
+    ]
+
+    def boot(name: str, inside: str) -> str:
+        node.put(name, PROBE.encode(), 0o755)
+        for command in plan:
+            if f"of={inside}" not in command.argv:
+                result = node.run(list(command.argv), stdin=command.stdin, check=False, timeout=120)
+        return result.stdout
+
+    try:
+        node.run(["sh", "-c", "mkdir -p /home/ops && echo x >/home/ops/x && chmod -R a+rwX /home"])
+        said = boot("/usr/local/bin/etcd", "nothing")
+        assert '"event": "died"' in said, said
+        assert node.get(f"{scratch}/1.log").decode().split("\n") == ["read /etc/passwd", "NoNewPrivs:\t1", ""]
+        as_root = boot(f"{scratch}/isolation.sh", f"{scratch}/isolation.sh")
+        assert as_root.splitlines()[0] == "read /etc/passwd", as_root
+    finally:
+        node.run(["rm", "-rf", "/usr/local/bin/etcd", scratch])
+    rehearsal.assert_data_is_back()
+    rehearsal.spoilt = False
+
+
+def test_a_boot_whose_unit_does_not_start_says_nothing_of_the_data(rehearsal: Rehearsal) -> None:
+    node, inventory = rehearsal.nodes.by_name("etcd-1"), load(rehearsal.inventory())
+    command = sandbox.boot("etcd-1", "trial", "not-started", "/var/lib/requorum/lab/none", inventory, [])[-1]
+    result = node.run([*command.argv[:2], "--property=NoSuchProperty=yes", *command.argv[2:]], check=False)
+    found = sandbox.parse(result.stdout, result.stderr.strip(), [])
+    assert result.rc != 0 and found.hindered and found.failed.startswith("it ended early: ")
+    rehearsal.spoilt = False
 
 
 def owner(node: Node) -> str:

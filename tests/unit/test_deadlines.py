@@ -113,7 +113,7 @@ class TestByBytes:
     )
     def test_a_boot_waits_for_a_leader_and_ends_by_its_data(self, size: int, waits: int, deadline: int) -> None:
         boots = [sandbox.Boot(1, "etcd-1", "https://10.0.0.11:2380", "10.0.0.11", "etcd-1=https://10.0.0.11:2380", "t")]
-        command = sandbox.boot("h", "trial", "r", "/s", "etcd", boots, size=size)[-1]
+        command = sandbox.boot("h", "trial", "r", "/s", build.inventory(), boots, size=size)[-1]
         assert (command.argv[-1], command.deadline) == (str(waits), deadline)
         assert f"--property=RuntimeMaxSec={deadline - 30}" in command.argv
 

@@ -191,7 +191,9 @@ def test_a_real_archive_is_read_where_it_lies_instead_of_being_unpacked(forecast
 
 def test_a_boot_in_isolation_ends_well_with_numbers_that_are_named_when_shown(forecast: Forecast) -> None:
     boots = [sandbox.Boot(n, f"etcd-{n}", f"https://10.0.0.{n}:2380", f"10.0.0.{n}", "", "t") for n in (1, 2)]
-    said = [forecast.note(c) for c in sandbox.boot(HOST, "trial", "r", "/s", "etcd", boots, ("", "/main"))][-1]
+    said = [forecast.note(c) for c in sandbox.boot(HOST, "trial", "r", "/s", build.inventory(), boots, ("", "/main"))][
+        -1
+    ]
     assert said is not None
     answers = sandbox.parse(said.stdout, said.words, boots)
     assert not answers.failed and answers.saved and len(set(answers.hashes.values())) == 1

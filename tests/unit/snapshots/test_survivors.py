@@ -143,7 +143,7 @@ def test_stand_ins_of_a_cluster_that_is_as_it_began_wait_for_nobody(found: list[
     states = {b.name: yaml.safe_load(b.config(1))["initial-cluster-state"] for b in boots if b.stand_in}
     assert set(states.values()) == {"new"}
     assert [b.turn for b in boots] == ["first"] * len(found) + ["ahead"] * len(states)
-    files = {c.argv[1]: c.stdin for c in sandbox.boot("h", "salvage", "r", "/s", "etcd", boots)}
+    files = {c.argv[1]: c.stdin for c in sandbox.boot("h", "salvage", "r", "/s", build.inventory(), boots)}
     ids = [lineage.member_id([url], "lost") for url in known_members(5).values()]
     assert files["of=/s/ids"] == "".join(f"{number}\n" for number in ids).encode()
 
@@ -178,7 +178,9 @@ def test_peer_urls_with_names_listen_on_the_inventorys_address() -> None:
     one = replace(one, config=replace(one.config, peer_url=known["etcd-1"]))
     boots = salvage.boots([one], known, inventory(3).old_members)
     assert yaml.safe_load(boots[0].config(1))["listen-peer-urls"] == "https://10.0.0.11:2380"
-    hosts = next(c for c in sandbox.boot("h", "salvage", "r", "/s", "etcd", boots) if "of=/s/hosts" in c.argv)
+    hosts = next(
+        c for c in sandbox.boot("h", "salvage", "r", "/s", build.inventory(), boots) if "of=/s/hosts" in c.argv
+    )
     assert hosts.stdin == b"127.0.0.1 localhost\n10.0.0.11 etcd-1.example\n10.0.0.12 etcd-2.example\n"
 
 
@@ -216,7 +218,7 @@ def test_no_name_of_a_survivor_or_of_a_member_becomes_a_path() -> None:
     plan = [
         *salvage.gather(terms(), two, "etcd-3"),
         *salvage.unpack(terms(), "etcd-3", two),
-        *sandbox.boot("etcd-3", "salvage", "r1", "/s", "etcd", boots),
+        *sandbox.boot("etcd-3", "salvage", "r1", "/s", build.inventory(), boots),
     ]
     assert [(boot.number, boot.stand_in) for boot in boots] == [(2, False), (3, True)]
     paths = [word for a in plan if isinstance(a, Command) for word in a.argv]
@@ -339,7 +341,7 @@ def unpacked(found: Survivor) -> list[Command]:
 
 def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
     boots = salvage.boots([survivor(1)], known_members(3), inventory(3).old_members)
-    command = sandbox.boot("etcd-1", "salvage", "r1", "/s", "etcd", boots)[-1]
+    command = sandbox.boot("etcd-1", "salvage", "r1", "/s", build.inventory(), boots)[-1]
     assert command.stop == ("systemctl", "stop", "requorum-salvage-r1.service")
     for wanted in (
         "PrivateNetwork=yes",
@@ -348,8 +350,30 @@ def test_a_boot_can_be_stopped_ends_by_itself_and_sees_no_network() -> None:
         "BindPaths=/s/room:/tmp/requorum",
         "ProtectSystem=strict",
         "ReadWritePaths=/s",
+        "InaccessiblePaths=-/root",
+        "InaccessiblePaths=-/home",
     ):
         assert f"--property={wanted}" in command.argv
+
+
+# Of systemd 239, that of RHEL 8: any other one ends the unit there.
+KNOWN = {
+    *("PrivateNetwork", "PrivateTmp", "BindPaths", "BindReadOnlyPaths", "KillSignal", "ProtectSystem"),
+    *("ReadWritePaths", "InaccessiblePaths", "RuntimeMaxSec"),
+}
+
+
+def test_every_isolated_boot_hides_live_passwords_keys_and_data_and_asks_for_what_old_systemds_know() -> None:
+    hidden = sandbox.unseen(inventory(3))
+    assert {"/etc/etcd/dh", "/var/lib/etcd/dh", "/etc/sysconfig/deephaven/etcd/client", "/root"} <= set(hidden)
+    flat = build.inventory(etcd={"config": "/opt/etcd/config.yaml"})
+    assert not {"/", "/opt", "/etc"} & set(sandbox.unseen(flat)), "it is no directory of etcd's own"
+    boots = salvage.boots([survivor(1)], known_members(3), inventory(3).old_members)
+    command = sandbox.boot("etcd-1", "salvage", "r1", "/s", build.inventory(), boots)[-1]
+    given = [word.removeprefix("--property=").partition("=") for word in command.argv if word.startswith("--property=")]
+    assert {name for name, _, _ in given} <= KNOWN
+    paths = [value for name, _, value in given if name == "InaccessiblePaths"]
+    assert paths == [f"-{path}" for path in hidden], "a path that is not there would end it"
 
 
 def test_the_boots_words_are_read() -> None:
@@ -380,7 +404,9 @@ def test_the_boots_words_are_read() -> None:
     ],
 )
 def test_a_boot_that_came_to_no_good_end_says_why(said: str, failed: str) -> None:
-    assert sandbox.parse(said, "killed", BOOTS).failed == failed
+    found = sandbox.parse(said, "killed", BOOTS)
+    assert found.failed == failed
+    assert found.hindered == failed.startswith("it ended early"), "a unit that does not start says nothing of the data"
 
 
 @pytest.mark.parametrize(
