@@ -44,7 +44,7 @@ def test_a_new_member_that_packs_a_link_into_its_trial_data_stops_the_run(rehear
 
 # What an etcd, or the program beside it, may try in an isolated boot: it says what it could do.
 PROBE = """#!/bin/sh
-for at in /etc /usr /var/lib/etcd /var/lib/etcd/dh/* /home/ops; do
+for at in /etc /usr /var/lib/etcd /var/lib/etcd/dh/* /home/other; do
     touch "$at/owned" 2>/dev/null && echo "wrote $at"
 done
 for at in /root /home /etc/etcd/dh /etc/sysconfig/deephaven/etcd/client /var/lib/etcd/dh /etc/ssh; do
@@ -76,14 +76,14 @@ def test_an_isolated_boot_writes_nowhere_else_and_reads_no_key_password_or_origi
         return result.stdout
 
     try:
-        node.run(["sh", "-c", "mkdir -p /home/ops && echo x >/home/ops/x && chmod -R a+rwX /home"])
+        node.run(["install", "-d", "-m", "777", "/home/other"])
         said = boot("/usr/local/bin/etcd", "nothing")
         assert '"event": "died"' in said, said
         assert node.get(f"{scratch}/1.log").decode().split("\n") == ["read /etc/passwd", "NoNewPrivs:\t1", ""]
         as_root = boot(f"{scratch}/isolation.sh", f"{scratch}/isolation.sh")
         assert as_root.splitlines()[0] == "read /etc/passwd", as_root
     finally:
-        node.run(["rm", "-rf", "/usr/local/bin/etcd", scratch])
+        node.run(["rm", "-rf", "/usr/local/bin/etcd", "/home/other", scratch])
     rehearsal.assert_data_is_back()
     rehearsal.spoilt = False
 
