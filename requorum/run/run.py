@@ -214,8 +214,12 @@ class Run:
             ) as fleet,
         ):
             answers = fleet.gather(plan)
-        words = {h: of if isinstance(of, Exception) else of[-1].words for h, of in answers.items() if not _told(of)}
-        silent = "; ".join(f"{host}: {why}" for host, why in words.items())
+        untold: dict[str, list[str]] = {}
+        for host, of in answers.items():
+            if not _told(of):
+                why = of.what if isinstance(of, Refusal) else str(of) if isinstance(of, Exception) else of[-1].words
+                untold.setdefault(why, []).append(host)
+        silent = "; ".join(f"{', '.join(hosts)}: {why}" for why, hosts in untold.items())
         return f"The end is not anchored in every syslog: {silent}" if silent else ""
 
     # -- the three verbs -------------------------------------------------------------------------------------

@@ -54,7 +54,11 @@ SIGNS = (
     ),
     Sign(r"Could not resolve hostname|Name or service not known|name resolution", "its name does not resolve here"),
     Sign(r"No route to host|Network is unreachable", "there is no way to it in the network, or it is switched off"),
-    Sign(r"connect to host .*Connection refused", "something answers at that address, but no sshd on that port"),
+    Sign(
+        r"connect to host .*Connection refused",
+        "something answers at that address, but no sshd on that port",
+        "start sshd there, or correct the address and the port in the inventory and the ssh configuration",
+    ),
     Sign(
         r"(?:Connection|Operation) timed out|timed out during banner exchange|Timeout, server \S+ not responding",
         "nothing comes back from it: it is down, hangs, or a firewall swallows what is sent",
