@@ -24,6 +24,7 @@ QUESTIONS = {
     "test_given_no_other_run_is_under_way": "Is this the only run under way?",
     "test_given_quorum_is_lost": "Is quorum lost?",
     "test_given_somebody_answers": "Does any host answer?",
+    "test_given_sudo_allows_what_will_be_run": "Does sudo allow every command that will be run?",
     "test_given_the_cluster_is_this_runs": "Is the cluster that runs this run's?",
     "test_given_the_cluster_keeps_its_quorum": "Does the cluster keep its quorum meanwhile?",
     "test_given_the_configuration_server_answers": "Does the configuration server answer?",
