@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-from requorum.command import Result, look
+from requorum.command import Command, Result, look
 from requorum.hosts.question import Question, checked, plain
 
 TIMEOUT = "/usr/bin/timeout"
@@ -48,6 +49,10 @@ class Sudo:
     stray: str = ""
     seconds: float = 0.0
 
+    def allows(self, command: Command) -> bool:
+        """Whether root may be this command, as far as sudo tells."""
+        return self.grants is None or allowed(self.grants, " ".join(shlex.split(command.line())[3:]))
+
     @property
     def hinders(self) -> str:
         """Why nothing can be run as root and understood; "" where it can."""
@@ -69,9 +74,10 @@ def ask_sudo(host: str) -> Question[Sudo]:
 
     def read(listing: Result, answer: Result) -> Sudo:
         defaults, words = listing.stdout.partition("may run the following")[0], plain(listing.words)
+        grants = None if listing.code else parse(listing.stdout)
         return Sudo(
             f"sudo refused: {plain(answer.words)}" if answer.code else "",
-            None if listing.code else parse(listing.stdout),
+            grants if answer.code or grants is None else _as_taken(grants, answer.command),
             words if listing.code else "",
             root_path(host, defaults),
             checked(host, "umask of sudo's", _last(defaults, "umask"), _UMASK),
@@ -80,6 +86,14 @@ def ask_sudo(host: str) -> Question[Sudo]:
         )
 
     return Question((listed, taken), read)
+
+
+def _as_taken(grants: tuple[Grant, ...], command: Command) -> tuple[Grant, ...]:
+    """Root, a login that is exempt, and one under `!authenticate` are asked for no password, and no entry says so: a
+    command was taken for which, by the list, one is asked."""
+    arguments = " ".join(shlex.split(command.line())[3:])
+    free = tuple(replace(grant, password=False) for grant in grants)
+    return free if allowed(free, arguments) and not allowed(grants, arguments) else grants
 
 
 def root_path(host: str, defaults: str) -> str:

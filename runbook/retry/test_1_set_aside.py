@@ -10,6 +10,7 @@ from requorum.recovery.undo import equality, retry, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
+from requorum.troubleshoot import sudoers
 
 
 class TestRetry:
@@ -20,8 +21,9 @@ class TestRetry:
     """
 
     def test_given_every_host_answers(self, run: Run) -> None:
-        """As in Step 0."""
+        """As in Step 0, and sudo allows what the steps will run: it is no time to find out once the data is aside."""
         machines.every_host_answers(run)
+        sudoers.what_is_run_is_allowed(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
         """One operator at a time; what a run that was cut off left running ends: a restore, a salvage, a trial."""

@@ -16,7 +16,7 @@ from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import both, every
 from requorum.hosts.system import Free
-from requorum.recovery import equipment, probes, room
+from requorum.recovery import equipment, labels, probes, room
 from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal
 from requorum.run import facts
@@ -48,7 +48,7 @@ def every_host_answers(run: Run) -> None:
         "to a host), and neither requiretty nor a text of sudo's PAM (docs/preparing.md#sudo)",
     )
     run.probed |= found
-    run.terms = replace(run.terms, labels=frozenset(host for host, probed in found.items() if probed.labels))
+    run.terms = replace(run.terms, labels=frozenset(h for h, probed in found.items() if _sets_labels(run, h, probed)))
     odd: dict[str, list[str]] = {}
     for host in run.terms.everyone:
         login, probed = run.fleet.logins.get(host), found.get(host, Probed())
@@ -57,6 +57,13 @@ def every_host_answers(run: Run) -> None:
             odd.setdefault(what, []).append(host)
     for what, hosts in odd.items():
         run.note(f"{', '.join(hosts)}: {what}")
+
+
+def _sets_labels(run: Run, host: str, probed: Probed) -> bool:
+    """Where sudo lacks the lines for labels a rollback goes without, as ever; Step 0 asks for the lines."""
+    labelled = replace(run.terms, labels=frozenset((host,)))
+    (set_anew,) = labels.anew(labelled, host, run.inventory.deephaven.client_config)
+    return probed.labels and probed.sudo.allows(set_anew.stretched(run.options.timeout_scale))
 
 
 def vendor_commands_are_there(run: Run) -> None:

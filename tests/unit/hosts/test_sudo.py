@@ -14,10 +14,17 @@ LISTING = (
 )
 
 
-def asked(defaults: str = "", code: int = 0, out: str = "", err: str = "", seconds: float = 0.0) -> Sudo:
+def asked(
+    defaults: str = "",
+    code: int = 0,
+    out: str = "",
+    err: str = "",
+    seconds: float = 0.0,
+    entries: str = "(root) NOPASSWD: ALL",
+) -> Sudo:
     """What is understood of a host whose sudo has these defaults, and answers `true` so."""
     listed, taken = sudo.ask_sudo("h").commands
-    text = LISTING.format(defaults) + "    (root) NOPASSWD: ALL\n"
+    text = LISTING.format(defaults) + f"    {entries}\n"
     return sudo.ask_sudo("h").understand([Result(listed, 0, text, "", 9.0), Result(taken, code, out, err, seconds)])
 
 
@@ -66,3 +73,23 @@ def test_a_slow_sudo_is_named_and_a_quick_one_is_not() -> None:
 )
 def test_what_hinders_every_command_of_root_is_named(said: dict[str, object], hinders: str) -> None:
     assert asked(**said).hinders == hinders  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("entries", ["(ALL) ALL", "(ALL : ALL) ALL"])
+def test_a_login_that_is_asked_for_no_password_anyway_needs_no_nopasswd(entries: str) -> None:
+    """As root, one under `!authenticate` and one of an exempt group."""
+    found = asked(entries=entries)
+    assert found.grants is not None and sudo.allowed(found.grants, "-k 5 60 tar -c")
+    refused = asked(entries=entries, code=1, err="sudo: a password is required")
+    assert refused.grants is not None and not sudo.allowed(refused.grants, "-k 5 60 tar -c")
+
+
+def test_a_password_that_only_some_commands_ask_for_is_still_missed() -> None:
+    found = asked(entries="(root) ALL\n    (root) NOPASSWD: /usr/bin/timeout * true")
+    assert found.grants is not None
+    assert sudo.allowed(found.grants, "-k 5 20 true") and not sudo.allowed(found.grants, "-k 5 60 tar -c")
+
+
+def test_a_command_that_the_list_does_not_have_is_not_allowed_because_another_was_taken() -> None:
+    found = asked(entries="(root) /usr/bin/timeout * true")
+    assert found.grants is not None and not sudo.allowed(found.grants, "-k 5 60 tar -c")

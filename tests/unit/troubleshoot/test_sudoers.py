@@ -16,11 +16,13 @@ from requorum.command import Command, look
 from requorum.hosts import sudo
 from requorum.hosts.probe import Probed
 from requorum.hosts.sudo import Sudo
+from requorum.recovery.proofs import machines
 from requorum.refusal import Disproved
 from requorum.run import lock
 from requorum.run.dryrun import Planning
 from requorum.troubleshoot import sudoers
 from requorum.troubleshoot.sudoers import Need
+from runbook.retry import test_1_set_aside as retry_stages
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning
 
@@ -211,6 +213,24 @@ def test_step_0_stops_before_the_lock_with_the_lines_that_are_missing(tmp_path: 
         sudoers.what_is_run_is_allowed(run)
     assert run.last_words[0] == "Missing on etcd-2:"
     assert all("alarm" in line for line in run.last_words[1:]) and len(run.last_words) == 4
+
+
+def test_a_retry_stops_with_them_before_it_takes_any_data_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lines_out_of("etcd-2", [line for line in granted() if "alarm" not in line], tmp_path)
+    monkeypatch.setattr(machines, "every_host_answers", lambda run: None)
+    with pytest.raises(Disproved, match="etcd-2: found 3 not allowed"):
+        retry_stages.TestRetry().test_given_every_host_answers(run)
+
+
+def test_a_rollback_goes_without_labels_where_sudo_lacks_their_lines(tmp_path: Path) -> None:
+    run = planning(tmp_path, Hosts())
+    needs = sudoers.needed(run.inventory)
+    for lines, labelled in ((needs, True), ([need for need in needs if not need.labels], False)):
+        grants = sudo.parse(listing(*(need.line("x").removeprefix("x ALL=") for need in lines)))
+        assert machines._sets_labels(run, "etcd-1", Probed(Sudo(grants=grants), labels=True)) is labelled
+    assert not machines._sets_labels(run, "etcd-1", Probed(Sudo(grants=None), labels=False))
 
 
 def test_step_0_goes_on_where_sudo_allows_all_or_does_not_tell(tmp_path: Path) -> None:
