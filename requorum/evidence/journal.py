@@ -9,6 +9,8 @@ and every text goes through `redact`.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from requorum.command import Action, Result
 from requorum.evidence.redaction import redacted
+from requorum.refusal import Refusal
 
 
 def now() -> str:
@@ -33,6 +36,10 @@ def line_of(entry: dict[str, object], previous: str) -> bytes:
     return b'%s, "seal": "%s"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
 
 
+class EvidenceError(Refusal):
+    """This machine cannot keep evidence: a run does nothing more than end."""
+
+
 class Journal:
     """`journal.jsonl` in `directory`; safe to use from many threads."""
 
@@ -42,6 +49,8 @@ class Journal:
         self.path = directory / "journal.jsonl"
         self._lock = threading.Lock()
         self._head = "0" * 64
+        self._lacking = ""  # why a record could not be written: none is after it, so that no gap is hidden
+        self.ending = False  # what a run does at its end, it does without evidence too
         self.name = ""  # the first 16 digits of the first line's SHA-256: what the hosts' syslogs know it by
         self.records = 0
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -67,14 +76,44 @@ class Journal:
         return self._head
 
     def record(self, kind: str, **fields: object) -> None:
-        """Appends one record and waits until the disk has it."""
+        """Appends one record and waits until the disk has it. Raises `EvidenceError` where it does not get there."""
         with self._lock:
-            line = line_of({"time": now(), "kind": kind, **fields}, self._head)
-            os.write(self._file, line)
+            if not self._lacking:
+                line = line_of({"time": now(), "kind": kind, **fields}, self._head)
+                self._lacking = self._append(line)
+            if not self._lacking:
+                self._head = hashlib.sha256(line).hexdigest()
+                self.name = self.name or self._head[:16]
+                self.records += 1
+        self.prove_kept()
+
+    def _append(self, line: bytes) -> str:
+        """The whole line or nothing of it. What went wrong."""
+        before = os.fstat(self._file)
+        if not before.st_nlink:
+            return "somebody removed it"
+        try:
+            left = line
+            while left:
+                left = left[os.write(self._file, left) :]
             os.fdatasync(self._file)
-            self._head = hashlib.sha256(line).hexdigest()
-            self.name = self.name or self._head[:16]
-            self.records += 1
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, before.st_size)
+            return os.strerror(error.errno or errno.EIO)
+        return ""
+
+    def prove_kept(self) -> None:
+        """Raises `EvidenceError` when a record is lacking, until the run ends."""
+        if self._lacking and not self.ending:
+            raise self._refused(self._lacking)
+
+    def _refused(self, why: str) -> EvidenceError:
+        return EvidenceError(
+            "this machine",
+            f"evidence cannot be written to {self.directory.absolute()}: {why}",
+            "make room there, or add --evidence=DIR, a directory on another disk",
+        )
 
     def anchor(self) -> tuple[str, int, str]:
         """This journal's name, how many records it holds, and the newest one's SHA-256: three that belong together."""
@@ -87,17 +126,19 @@ class Journal:
             self.assertions += assertions
 
     def command(self, result: Result) -> None:
+        """Never raises, so that what runs on a host is waited for: whoever starts anything asks `prove_kept`."""
         self._count(commands=1)
-        self.record(
-            "command",
-            host=result.command.host,
-            argv=result.command.shown(),
-            why=result.command.why,
-            changes=result.command.changes,
-            exit_code=result.code,
-            seconds=round(result.seconds, 3),
-            **({} if result.ok else {"said": result.words}),
-        )
+        with contextlib.suppress(EvidenceError):
+            self.record(
+                "command",
+                host=result.command.host,
+                argv=result.command.shown(),
+                why=result.command.why,
+                changes=result.command.changes,
+                exit_code=result.code,
+                seconds=round(result.seconds, 3),
+                **({} if result.ok else {"said": result.words}),
+            )
 
     def planned(self, plan: Sequence[Action]) -> None:
         """The whole plan before its first command: what was meant, should the run end in the middle of it."""
@@ -110,12 +151,19 @@ class Journal:
         self.record("assertion", host=host, expected=expected, holds=found is None, found=found or "as expected")
 
     def summary(self, content: dict[str, object]) -> Path:
-        """Writes `summary.json` in one step, so that a reader never sees half of it."""
-        path = self.directory / "summary.json"
+        """Writes `summary.json`; a reader never sees half of it."""
+        return self.keep("summary.json", json.dumps(redacted(content), indent=2, ensure_ascii=False))
+
+    def keep(self, name: str, text: str) -> Path:
+        """Writes a file beside the journal, with an end of line, in one step."""
+        path = self.directory / name
         part = path.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(redacted(content), indent=2, ensure_ascii=False) + "\n")
-        part.replace(path)
+        try:
+            part.touch(mode=0o600)
+            part.write_text(f"{text}\n", encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            raise self._refused(os.strerror(error.errno or errno.EIO)) from None
         return path
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from requorum.command import Result
+from requorum.evidence.journal import EvidenceError
 from requorum.refusal import Refusal
 
 
@@ -70,6 +71,9 @@ def raise_all(errors: Sequence[Exception]) -> None:
     if len(errors) == 1:
         raise errors[0]
     foreseen = [error for error in errors if isinstance(error, Refusal)]
+    for error in foreseen:
+        if isinstance(error, EvidenceError):  # of this machine, so no host is at fault
+            raise error
     kind = Unreachable if any(isinstance(e, Unreachable) for e in foreseen) else FleetError  # what is unknown wins
     joined = kind(
         ", ".join(e.where for e in foreseen),

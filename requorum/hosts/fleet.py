@@ -344,6 +344,7 @@ class Fleet:
             time.monotonic() - started,
         )
         self.journal.command(result)
+        self.journal.prove_kept()
         if self._interrupted.is_set() and not result.ok:
             raise FleetError(machine.name, "stopped, the run was interrupted", AGAIN)
         if self.inventory.transport.backend == "ssh" and result.code in (255, -9):
@@ -390,6 +391,7 @@ class Fleet:
             watchdog.cancel()
             with self._running_lock:
                 self._running.discard(entry)
+        self.journal.prove_kept()
         if results and (len(results) == len(commands) or not results[-1].ok):
             return results
         if self._interrupted.is_set():
@@ -399,6 +401,7 @@ class Fleet:
         raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", REACH)
 
     def _refuse_if_interrupted(self, machine: Machine) -> None:
+        self.journal.prove_kept()
         if self._interrupted.is_set():
             raise FleetError(machine.name, "not started, the run was interrupted", AGAIN)
 

@@ -26,7 +26,7 @@ from requorum import procedures
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
-from requorum.evidence.journal import Journal, now
+from requorum.evidence.journal import EvidenceError, Journal, now
 from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.inventory import Inventory
@@ -235,10 +235,12 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         config.stash[RUN] = run
         journal.record("run", **terms.opening(run.terms, options.operator))
         yield run
+        journal.ending = True
         release_lock(run)
         if run.acts and run.steps and config.stash[PROCEDURE].confirms:
             run.seen = _how_things_stand(run, config.stash.get(FAILURE, None))
         run.anchor()
+        journal.ending = False
 
 
 def _how_things_stand(run: Run, error: BaseException | None) -> state.Seen | None:
@@ -285,21 +287,33 @@ def pytest_runtest_makereport(
         report.longrepr = redact(str(call.excinfo.value))  # a sentence for the operator, not a traceback
     if isinstance(run, Planning) and report.when == "call" and call.excinfo and run.pardons(call.excinfo.value):
         report.outcome, report.longrepr = "passed", None
+    error = call.excinfo.value if call.excinfo is not None else None
+    if run is not None and report.when == "call":
+        report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes)), ("warned", run.warned)]
+        report.user_properties += [("table", list(run.table)), ("sources", list(run.sources))]
+        error = _end_stage(run, item.nodeid, report) or error
     looks = config.stash[PROCEDURE].looks
     if report.when == "call" and (report.passed or looks):
         config.stash[PASSED] = config.stash.get(PASSED, 0) + 1
     if report.failed and STOPPED_AT not in config.stash and not looks:
         config.stash[STOPPED_AT] = item.nodeid
-        if call.excinfo is not None:
-            config.stash[FAILURE] = call.excinfo.value
-    if run is not None and report.when == "call":
-        report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes)), ("warned", run.warned)]
-        report.user_properties += [("table", list(run.table)), ("sources", list(run.sources))]
-        run.end(item.nodeid, report.outcome, report.duration, str(report.longrepr or ""))
-        if isinstance(run, Planning):
-            texts = (getattr(item, "cls", None).__doc__, getattr(item, "function", None).__doc__)
-            report.user_properties.append(("plan", run.describe(*texts)))
+        if error is not None:
+            config.stash[FAILURE] = error
+    if report.when == "call" and isinstance(run, Planning):
+        texts = (getattr(item, "cls", None).__doc__, getattr(item, "function", None).__doc__)
+        report.user_properties.append(("plan", run.describe(*texts)))
     return report
+
+
+def _end_stage(run: Run, nodeid: str, report: pytest.TestReport) -> EvidenceError | None:
+    """A stage that holds and leaves no evidence has failed."""
+    try:
+        run.end(nodeid, report.outcome, report.duration, str(report.longrepr or ""))
+    except EvidenceError as error:
+        if report.passed:
+            report.outcome, report.longrepr = "failed", redact(str(error))
+            return error
+    return None
 
 
 @pytest.hookimpl(trylast=True)
@@ -324,9 +338,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     else:
         refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
         outcome = "refused" if refused else "stopped"
-    run.close(outcome, stopped_at, config.stash[STARTED])
+    lacking = []
+    try:
+        run.close(outcome, stopped_at, config.stash[STARTED])
+    except EvidenceError as error:
+        if outcome != "interrupted" and FAILURE not in config.stash:
+            config.stash[FAILURE], stopped_at, outcome = error, run.stage, "stopped"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif not isinstance(config.stash.get(FAILURE, None), EvidenceError):
+            lacking = [f"The evidence ends too early: {error.what}."]
     if isinstance(reporter, Reporter):
-        reporter.closing = [*run.closing(outcome), *([run.unanchored] if run.unanchored else [])]
+        reporter.closing = [*run.closing(outcome), *([run.unanchored] if run.unanchored else []), *lacking]
         reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
 
 
@@ -348,7 +370,12 @@ def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str
         outcome=outcome,
     )
     lock = f"the lock may still be on {locks.place(run.terms)}" if run.lock else "the lock is released" * run.let_go
-    return block.Ended(said, stopped_at, error, run.inventory, run.seen, did, str(run.page), lock)
+    return block.Ended(said, stopped_at, error, run.inventory, run.seen, did, _kept(run), lock)
+
+
+def _kept(run: Run) -> str:
+    """What of the evidence is to be read."""
+    return str(run.page if run.page.exists() else run.journal.path.absolute())
 
 
 def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Said:

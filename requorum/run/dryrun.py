@@ -177,8 +177,8 @@ class Planning(Run):
         return (self.journal.directory / "plan.txt").absolute()
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        _write(self.journal.directory / "plan.json", json.dumps(self.rows(), indent=1, ensure_ascii=False))
-        _write(self.journal.directory / "plan.txt", "\n".join([*plan(self.stages), "", *self.closing(outcome)]))
+        self.journal.keep("plan.json", json.dumps(self.rows(), indent=1, ensure_ascii=False))
+        self.journal.keep("plan.txt", "\n".join([*plan(self.stages), "", *self.closing(outcome)]))
         return super().close(outcome, stopped_at, started)
 
     def rows(self) -> list[dict[str, object]]:
@@ -211,11 +211,6 @@ class Looking:
         if all(isinstance(action, Command) and not action.changes for action in actions):
             return self._fleet.run(actions)
         return self._planning.do(actions, bookkeeping=True)
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 COMMIT = "the commit prompt: from here machines get the new configuration"

@@ -260,6 +260,7 @@ def sweep(run: Run, tonight: Tonight) -> None:
 
     Over connections of its own, since an interrupted fleet starts nothing any more.
     """
+    run.journal.ending = True
     tonight.vault.clear_parts()
     if tonight.cleared:
         return

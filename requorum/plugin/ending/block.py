@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from requorum.evidence.journal import EvidenceError
 from requorum.inventory import Inventory
 from requorum.plugin.ending import remedies
 from requorum.plugin.ending.questions import QUESTIONS
@@ -60,7 +61,8 @@ def ending(ended: Ended) -> list[Line]:
     """The block, line by line; a line without content is left out."""
     error, faults = ended.error, at_fault(ended.error, ended.inventory)
     said = _said(error)
-    shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) else None
+    own = isinstance(error, EvidenceError)  # what a disk says of itself would be taken for a host's
+    shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) and not own else None
     lines = [
         Line("Good news", error.news if isinstance(error, Refusal) else ""),
         Line("State", standing(ended.seen, ended.did)),
