@@ -21,6 +21,7 @@ _COMPILED = tempfile.TemporaryDirectory(prefix="requorum-compiled-")
 _ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     "PYTHONPYCACHEPREFIX": _COMPILED.name,
+    "COLUMNS": "400",  # what it says is looked for in whole sentences: none is wrapped
 }
 
 
