@@ -74,7 +74,8 @@ class TestStep0Snapshot:
         stopping = run.mark.phase >= Phase.STOPPING
         began_anew = anew.of_the_running(run, verdict)
         rebuild = run.options.rebuild or began_anew is not None
-        refusal = quorum.refusal(verdict, rebuild, run.inventory.etcd.unit, stopping)
+        needed = (run.terms.configuration_server, *run.terms.member_hosts)
+        refusal = quorum.refusal(verdict, rebuild, run.inventory.etcd.unit, stopping, needed)
         if refusal:
             raise refusal
         verdict = progress.verdict = anew.counted(run, verdict, began_anew)

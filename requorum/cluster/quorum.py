@@ -6,7 +6,7 @@ leader. A host that could not be asked is unknown, and unknown is never lost: it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -54,6 +54,23 @@ class MemberFacts:
         return self.member.ip in self.addresses
 
     @property
+    def loops(self) -> bool:
+        """Whether its etcd ends as soon as it has started: systemd starts it already, and nobody else has to."""
+        return self.restarts or (self.unit is not None and self.unit.sub == "auto-restart")
+
+    @property
+    def masked(self) -> bool:
+        return self.unit is not None and "masked" in (self.unit.load, self.unit.enabled)
+
+    @property
+    def words(self) -> str:
+        """Its state, as it is said of its host."""
+        if self.state is State.UNKNOWN and self.reached:
+            return "the machine answers, its etcd does not"
+        loops = self.loops and self.state in (State.STARTABLE, State.LOST)
+        return f"its etcd starts and ends again and again; {self.state.value}" if loops else self.state.value
+
+    @property
     def state(self) -> State:
         if self.gone:
             return State.GONE
@@ -61,8 +78,7 @@ class MemberFacts:
             return State.UNKNOWN
         if self.has_leader:  # etcd's own word: somewhere there is a quorum
             return State.HEALTHY
-        loops = self.restarts or (self.unit is not None and self.unit.sub == "auto-restart")
-        if self.unit and self.unit.running and self.has_leader is None and not loops:
+        if self.unit and self.unit.running and self.has_leader is None and not self.loops:
             return State.UNKNOWN
         if self.has_leader is False and self.address_in_place:
             return State.LEADERLESS
@@ -79,12 +95,12 @@ class MemberFacts:
 
     def __str__(self) -> str:
         """For the operator: the state and what it was read from."""
-        parts = [self.state.value]
+        parts = [self.words]
         if self.state is State.UNKNOWN and self.reached:
             none = self.unread or f"{self.member.host} has no configuration"
             parts.append(f"unit {self.unit}, but {'/metrics gives no answer' if self.config else none}")
         if self.state in (State.STARTABLE, State.LOST):
-            parts.append(f"unit {self.unit}{', which starts again and again' if self.restarts else ''}")
+            parts.append(f"unit {self.unit}")
             parts.append(self._data)
             if not self.address_in_place:
                 parts.append(f"{self.member.ip} is not an address of this host any more")
@@ -195,74 +211,143 @@ def majority_is_down(members: Sequence[MemberFacts]) -> bool:
     return len(down) >= len(members) // 2 + 1
 
 
-def refusal(verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False) -> Refusal | None:
+def refusal(
+    verdict: Verdict, rebuild: bool, unit: str, stopping: bool = False, taking_part: Collection[str] = ()
+) -> Refusal | None:
     """Why the cluster must not be rebuilt, and what to do instead; None where the runbook may go on.
 
-    `stopping`: an unfinished run has begun to stop members itself, so that they could be started proves nothing.
+    `stopping`: an unfinished run has begun to stop members itself, so that they could be started proves nothing;
+    `taking_part`: hosts that the cluster to build needs, which nobody may call gone.
     """
     if verdict.kind is Kind.UNKNOWN:
-        unknown = Disproved(
-            "a majority of the old members is known to be down or without a leader",
-            verdict.found(),
-            "make those machines answer first: unknown is not lost, it could be the healthy half. Only where a machine "
-            "does not answer since it is fenced or destroyed for good: --gone=HOST, and what only its disk holds is "
-            "given up with it",
-        )
-        unknown.hosts = tuple(f.member.host for f in verdict.members if f.state is State.UNKNOWN)
-        return unknown
-    healthy = [facts for facts in verdict.members if facts.state is State.HEALTHY]
+        return _unknown(verdict, unit, taking_part)
+    healthy = [facts.member.host for facts in verdict.members if facts.state is State.HEALTHY]
     if verdict.kind is Kind.INTACT and len(healthy) <= len(verdict.members) // 2:
         return Disproved(
             "what is said of the old members agrees",
             verdict.found(),
-            f"{', '.join(f.member.host for f in healthy)} sees a leader, so a majority of the old cluster lives "
-            "somewhere: look at the members that are said to be down. Perhaps their /metrics does not answer, or "
-            "old_members in the inventory is wrong (it defaults to members), or --gone names a machine that lives",
+            f"on {', '.join(healthy)}, see of how many members its cluster is: it sees a leader, so a majority of the "
+            "old cluster lives somewhere, or it was forced alone. Look at the members that are said to be down too: "
+            "perhaps their /metrics does not answer, or old_members in the inventory is wrong (it defaults to "
+            "members), or --gone names a machine that lives",
         )
     if rebuild or verdict.kind is Kind.LOST or (stopping and verdict.kind is Kind.RESTARTABLE):
         return None
-    return _intact(verdict, unit) if verdict.kind is Kind.INTACT else _startable(verdict, unit)
+    if verdict.kind is Kind.INTACT:
+        return _intact(verdict, unit)
+    startable = [facts for facts in verdict.members if facts.state is State.STARTABLE]
+    stopped = [facts for facts in startable if not facts.loops]
+    leaderless = [facts for facts in verdict.members if facts.state is State.LEADERLESS]
+    enough = len(leaderless) + len(stopped) > len(verdict.members) // 2
+    return _startable(verdict, stopped, unit) if enough else _looping(verdict, startable, unit)
+
+
+def _unknown(verdict: Verdict, unit: str, taking_part: Collection[str]) -> Disproved:
+    """A machine that answers is not gone; neither is one that the new cluster needs."""
+    unsure = [facts for facts in verdict.members if facts.state is State.UNKNOWN]
+    mute = tuple(facts.member.host for facts in unsure if facts.reached)
+    silent = tuple(facts.member.host for facts in unsure if not facts.reached)
+    needed = ", ".join(host for host in silent if host in taking_part)
+    away = ", ".join(host for host in silent if host not in taking_part)
+    ways = [f"make {', '.join(silent)} answer"] if silent else []
+    ways += [f"on {', '.join(mute)}, see what etcd does: the last lines of {unit}'s journal"] if mute else []
+    ways += ["unknown is not lost, it could be the healthy half"]
+    ways += [f"for {needed}, which the new cluster needs, a replacement can stand in the inventory"] if needed else []
+    if away:
+        ways.append(
+            f"only where {away} does not answer since it is fenced or destroyed for good: --gone=HOST, and what only "
+            "its disk holds is given up with it"
+        )
+    told = remedy("; ".join(ways), *(() if silent else (systemd.journal(unit),)))
+    unknown = Disproved("a majority of the old members is known to be down or without a leader", verdict.found(), told)
+    unknown.hosts = (*mute, *silent)
+    return unknown
 
 
 def _intact(verdict: Verdict, unit: str) -> Disproved:
     """Good news: and what of it can be started."""
     leading = [f.member.host for f in verdict.members if f.state is State.HEALTHY]
     down = {f.member.host: f for f in verdict.members if f.state not in (State.HEALTHY, State.GONE)}
-    start = tuple(host for host, facts in down.items() if facts.state is State.STARTABLE)
+    stopped = [facts for facts in down.values() if facts.state is State.STARTABLE and not facts.loops]
     rest = remedy(
         "nothing to rebuild: quorum is intact. To move a healthy cluster: docs/night.md#moving-a-healthy-cluster",
-        *(_starting(down, start, unit) if start else ()),
-        first=f"start etcd on {', '.join(start)}; the others go on meanwhile" if start else "leave etcd as it is",
+        *(_starting(unit) if stopped else ()),
+        first=_start(stopped, unit, "the others go on meanwhile") if stopped else _spare(verdict),
     )
     refused = Disproved("quorum is lost", verdict.found(), rest)
-    others = "; ".join(f"{host} is {facts.state.value}" for host, facts in down.items())
+    others = "; ".join(f"{host}: {facts.words}" for host, facts in down.items())
     works = f"etcd works: quorum is intact, {', '.join(leading)} see{'s' if len(leading) == 1 else ''} a leader"
-    refused.news, refused.hosts = f"{works}. {others}" if others else works, start
+    refused.news, refused.hosts = f"{works}. {others}" if others else works, _hosts(stopped)
     return refused
 
 
-def _startable(verdict: Verdict, unit: str) -> Disproved:
-    found, where = {f.member.host: f for f in verdict.members}, ", ".join(verdict.start)
+def _spare(verdict: Verdict) -> str:
+    """How many members more may fail, where nobody can just be started."""
+    away = [f.member.host for f in verdict.members if f.state is not State.HEALTHY]
+    spare = (len(verdict.members) - 1) // 2 - len(away)
+    if not away:
+        return "leave etcd as it is"
+    left = f"{spare} more may fail" if spare else "with one more that fails it stops"
+    return f"leave the others as they are: {left}. Mend or replace {', '.join(away)} by day"
+
+
+def _startable(verdict: Verdict, stopped: Sequence[MemberFacts], unit: str) -> Disproved:
+    """Good news: who stands still has all that a start needs."""
+    hosts, several = _hosts(stopped), len(stopped) > 1
+    where = ", ".join(hosts)
     tried = "If that was tried and failed, run again with --rebuild"
     refused = Disproved(
         "quorum is lost for good",
         verdict.found(),
         remedy(
-            f"a majority has its data and address in place and only needs starting. On {where}: "
-            f"systemctl unmask {unit}; systemctl start --no-block {unit}. {tried}",
-            *_starting(found, verdict.start, unit),
-            first=f"start etcd on {where}, all of them: none gets ready alone. {tried}",
+            f"a majority has its data and address in place and only needs starting. {_masked(stopped, unit)}"
+            f"On {where}: systemctl start --no-block {unit}. {tried}",
+            *_starting(unit),
+            first=f"{_start(stopped, unit, 'all of them: none gets ready alone' if several else '')}. {tried}",
         ),
     )
-    refused.news = f"nothing needs to be rebuilt: {where} have their data and address in place, and only need starting"
-    refused.hosts = verdict.start
+    have, need = ("have their", "need") if several else ("has its", "needs")
+    news = f"nothing needs to be rebuilt: {where} {have} data and address in place, and only {need} starting"
+    refused.news, refused.hosts = news, hosts
     return refused
 
 
-def _starting(found: Mapping[str, MemberFacts], hosts: Sequence[str], unit: str) -> list[tuple[str, ...]]:
-    units = (found[host].unit for host in hosts)
-    masked = any(u is not None and "masked" in (u.load, u.enabled) for u in units)
-    return [*([("systemctl", "unmask", unit)] if masked else []), ("systemctl", "start", "--no-block", unit)]
+def _looping(verdict: Verdict, startable: Sequence[MemberFacts], unit: str) -> Disproved:
+    """No good news: systemd starts them already, and they end."""
+    looping = _hosts([facts for facts in startable if facts.loops])
+    others = ", ".join(_hosts([facts for facts in startable if not facts.loops]))
+    told = Disproved(
+        "a majority is known to be lost, and not only to end whenever it is started",
+        verdict.found(),
+        remedy(
+            f"mend what etcd says on {', '.join(looping)} when it ends: a start alone does not help. The last lines of "
+            f"its journal there say it{f'. Then start it on {others} too' if others else ''}. Only where nothing "
+            "mends it, run again with --rebuild, which takes the data from these disks",
+            systemd.journal(unit),
+        ),
+    )
+    told.hosts = looping
+    return told
+
+
+def _start(stopped: Sequence[MemberFacts], unit: str, beside: str) -> str:
+    asked = _masked(stopped, unit)
+    return f"{asked}{'Then start' if asked else 'start'} etcd on {', '.join(_hosts(stopped))}{beside and f'; {beside}'}"
+
+
+def _masked(stopped: Sequence[MemberFacts], unit: str) -> str:
+    """Somebody masked a unit for a reason: a member that is gone must never come back."""
+    where = ", ".join(_hosts([facts for facts in stopped if facts.masked]))
+    ask = f"ask who masked it there, and why; only where nothing speaks against it, as root: systemctl unmask {unit}. "
+    return f"{unit} is masked on {where}: {ask}" if where else ""
+
+
+def _starting(unit: str) -> list[tuple[str, ...]]:
+    return [("systemctl", "start", "--no-block", unit)]
+
+
+def _hosts(members: Sequence[MemberFacts]) -> tuple[str, ...]:
+    return tuple(facts.member.host for facts in members)
 
 
 # -- questions ---------------------------------------------------------------------------------------------------

@@ -13,17 +13,16 @@ from requorum.cluster.peers import DataHash
 from requorum.command import Command, Result, look
 from requorum.deadlines import LONG, wait
 from requorum.diagnosis.sheet import Disk
+from requorum.hosts import systemd
 from requorum.hosts.question import PATH, Question, checked, in_time
 from requorum.inventory import Inventory
 
-SAID = 80  # lines of a unit's journal: what it said when it last failed to start
 LOGIN_SECONDS = 15  # for etcdctl: a login is a consensus operation, and takes seconds on a machine that is overloaded
 
 
 def ask_last_words(host: str, unit: str) -> Question[tuple[str, ...]]:
     """The last lines of a unit's journal."""
-    journal = ("journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(SAID), "-u", unit)
-    return Question(look(host, *journal, why="what etcd said last"), _lines)
+    return Question(look(host, *systemd.journal(unit), why="what etcd said last"), _lines)
 
 
 def _lines(answer: Result) -> tuple[str, ...]:

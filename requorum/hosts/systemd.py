@@ -84,6 +84,11 @@ def _read_exec(host: str, unit: str, result: Result) -> ExecStart:
     )
 
 
+def journal(unit: str) -> tuple[str, ...]:
+    """What shows a unit's last words, as sudo allows it."""
+    return ("journalctl", "--no-pager", "-q", "-o", "cat", "-n", "80", "-u", unit)
+
+
 def kept(aside: str, unit: str) -> list[str]:
     """Where a unit's file is that a run has set aside."""
     return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]

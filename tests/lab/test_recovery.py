@@ -20,10 +20,10 @@ def test_members_that_only_need_starting_are_refused_and_the_named_command_bring
     run = rehearsal.run(rehearsal.inventory())
     assert run.code == 1
     assert "only needs starting" in run.output
-    command = "systemctl unmask dh-etcd.service; systemctl start --no-block dh-etcd.service"
-    assert f"On etcd-2, etcd-3: {command}" in run.output
+    start = "systemctl start --no-block dh-etcd.service"
+    assert f"On etcd-2, etcd-3: {start}" in run.output
     for name in LOST:
-        rehearsal.nodes.by_name(name).run(["sh", "-c", command])
+        rehearsal.nodes.by_name(name).run(["sh", "-c", f"systemctl unmask dh-etcd.service; {start}"])
     faults.await_quorum(rehearsal.nodes)
     rehearsal.assert_data_is_back()
     rehearsal.spoilt = False

@@ -142,9 +142,11 @@ def _failed(ended: Ended, faults: Mapping[str, Sequence[str]]) -> Iterator[Line]
 
 
 def _answered(question: str, claim: str) -> str:
-    """Whether quorum is lost has three answers."""
+    """Whether quorum is lost has more answers than two."""
     if claim.endswith("for good"):
         return f"{question.rstrip('?')} for good? No."
+    if claim.endswith("of the old members agrees"):
+        return f"{question} The members contradict each other."
     return f"{question} That is not known." if "is known to be" in claim else f"{question} No."
 
 

@@ -220,7 +220,7 @@ class TestRefusal:
 
     def test_a_restart_is_named_host_by_host(self) -> None:
         text = self.text(verdict(MUTE, DOWN, DOWN))
-        assert text and f"On etcd-2, etcd-3: systemctl unmask {build.UNIT}; systemctl start" in text
+        assert text and f"On etcd-2, etcd-3: systemctl start --no-block {build.UNIT}" in text
 
     @pytest.mark.parametrize("states", [(UP, UP, UP), (DOWN, DOWN, DOWN)])
     def test_rebuild_overrides_both(self, states: tuple[State, ...]) -> None:

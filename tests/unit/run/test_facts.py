@@ -50,7 +50,7 @@ def test_a_crash_loop_that_is_seen_while_etcd_starts_is_no_unknown_member(
     monkeypatch.setattr(Looping, "hosts", hosts)
     found = facts.diagnose(planning(tmp_path, Looping()))
     assert {one.member.host for one in found if one.state is not State.UNKNOWN} == set(hosts)
-    assert all("starts again and again" in str(one) for one in found if one.member.host in hosts)
+    assert all("starts and ends again and again" in str(one) for one in found if one.member.host in hosts)
     expected = Kind.UNKNOWN if len(hosts) < 2 else Kind.RESTARTABLE
     assert quorum.decide(found).kind is expected
 

@@ -94,7 +94,7 @@ def test_every_given_is_a_question() -> None:
 def test_a_cluster_that_works_is_good_news_and_nobody_is_invited_to_rebuild_it() -> None:
     found = block(ended(intact(), 0, "test_given_quorum_is_lost", did=did(Phase.OPEN), seen=seen(STOPPED, ON)))
     assert next(iter(found)) == "Good news"
-    assert found["Good news"].startswith("etcd works: quorum is intact, etcd-1, etcd-2 see a leader. etcd-3 is down")
+    assert found["Good news"].startswith("etcd works: quorum is intact, etcd-1, etcd-2 see a leader. etcd-3: down")
     assert found["Do first"].splitlines() == [
         "start etcd on etcd-3; the others go on meanwhile",
         f"ssh etcd-3.invalid sudo -n timeout -k 5 60 systemctl start --no-block {build.UNIT}",

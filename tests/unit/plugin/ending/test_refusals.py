@@ -83,7 +83,7 @@ def test_nobody_is_told_to_harm(one: Written) -> None:
         assert re.search(r"destroyed|took no part|is gone", text), text
     if re.search(r"\bmove\b.*\b(away|aside)\b", text):
         assert re.search(r"ssh |/var/lib|docs/|where nothing is deleted| on \S+ alone", text), text
-    assert "--rebuild" not in text or "only needs starting" in text, text
+    assert "--rebuild" not in text or re.search(r"only needs starting|Only where nothing mends it", text), text
 
 
 @pytest.mark.parametrize("page", sorted({p for one in ALL for p in re.findall(r"docs/([\w-]+\.md)#", one.text)}))
