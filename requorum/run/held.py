@@ -6,6 +6,7 @@ first is nowhere further on; one that a host has alone is followed by nobody.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -81,7 +82,13 @@ def refusal(held: Held, inventory: Inventory, accepted: Accepted = NO_WORD) -> M
     if not held.foreign:
         return None
     server = inventory.deephaven.configuration_server
-    named = "; ".join(f"{host}: run {m.run} of {m.by}, {_got(m)}" for host, m in held.foreign.items())
+    named = "; ".join(
+        f"{host} says that {m.by} began run {m.run} on {m.began:%Y-%m-%d}, and that {_DID[m.phase]}{_rolled_back(m)}"
+        for host, m in held.foreign.items()
+    )
+    own = held.marks.get(server)
+    knows = f"says run {own.run}, {_got(own)}" if own else "knows of no run that is unfinished"
+    asked = ", ".join(dict.fromkeys(_who(mark) for mark in held.foreign.values()))
     away = "; ".join(_away(inventory, host, mark.run) for host, mark in held.foreign.items())
     followed = {mark.run for mark in held.marks.values() if mark}
     runs = [mark.run for mark in held.foreign.values() if mark.run not in followed]
@@ -89,9 +96,23 @@ def refusal(held: Held, inventory: Inventory, accepted: Accepted = NO_WORD) -> M
     lost = f"; where {server} was replaced or its mark is lost, and that run is to be followed: {word}" if runs else ""
     return MarkerError(
         ", ".join(held.foreign),
-        f"the mark of a run there is not what {server} says, whose mark is the run's: {named}",
-        f"where nobody knows of that, move the mark away: {away}{lost}",
+        f"the mark of a run there is not what {server} says, whose mark is the run's: {named}; {server} {knows}",
+        f"ask {asked} whether that was begun; where nobody began it, move the mark away: {away}{lost}",
     )
+
+
+_DID = {
+    Phase.OPEN: "it had changed nothing yet",
+    Phase.STOPPING: "it had begun to stop things",
+    Phase.STARTED: "it had started the new etcd",
+    Phase.POWERING_ON: "it had begun to turn Deephaven on",
+    Phase.DONE: "it came to its end",
+}
+
+
+def _who(mark: Marker) -> str:
+    """Of whom to ask. A mark's words are anybody's: they become no line of a remedy."""
+    return mark.by if re.fullmatch(r"[\w.@-]+", mark.by) else "whoever works on this cluster"
 
 
 NO_OTHER = "; no other host has the mark of a run"
@@ -200,8 +221,11 @@ def _says_nothing(mark: Marker) -> bool:
 
 
 def _got(mark: Marker) -> str:
-    undone = "" if mark.undone is Undone.NO else f", rollback {mark.undone.name.lower().replace('_', ' ')}"
-    return f"{mark.phase.name.lower().replace('_', ' ')}{undone}"
+    return f"{mark.phase.name.lower().replace('_', ' ')}{_rolled_back(mark)}"
+
+
+def _rolled_back(mark: Marker) -> str:
+    return "" if mark.undone is Undone.NO else f", rollback {mark.undone.name.lower().replace('_', ' ')}"
 
 
 def _away(inventory: Inventory, host: str, name: str) -> str:

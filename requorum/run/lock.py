@@ -20,7 +20,7 @@ from pathlib import Path
 from requorum.command import Command, act, look
 from requorum.deadlines import SHORT, wait
 from requorum.evidence.journal import now
-from requorum.hosts.question import Question, plain
+from requorum.hosts.question import NAME, Question, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal, remedy
 from requorum.run import marker
@@ -118,16 +118,19 @@ def is_gone(holder: Holder, mine: Holder, born: Callable[[int], str | None]) -> 
     return holder.boot != mine.boot or born(holder.pid) != holder.born
 
 
-def held(host: str, cluster: str, holder: Holder | None, clear: str) -> LockError:
-    """The refusal: who, where, since when, and how to clear it."""
+def held(host: str, cluster: str, holder: Holder | None, read: str, clear: str) -> LockError:
+    """The refusal: who, where, since when; how to see whether that still runs, and only then how to clear it."""
     if holder is None:
         return LockError(
             host, f"the lock at {path(cluster)} could not be made", "look at that directory, then run again"
         )
+    there = holder.host if NAME.fullmatch(holder.host) else "that machine"
     return LockError(
         host,
         f"{cluster} is locked by {holder}",
-        f"let that run finish. Only if you know that it has ended, clear its lock: {clear}",
+        f"let that run finish. Whether it still runs, its user sees on {there} (not on {host}) with "
+        f"ps -p {holder.pid}; whose the lock is now: {read}; only if you know that it has ended, "
+        f"clear its lock: {clear}",
     )
 
 

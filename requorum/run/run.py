@@ -487,7 +487,7 @@ def take_lock(run: Run, ends: bool = True) -> None:
         found = _try(run, host, mine)
     if found != mine:
         run.lock = None
-        raise lock.held(host, name, found, lock.clearing(run.inventory, host))
+        raise lock.held(host, name, found, lock.reading(run.inventory, host), lock.clearing(run.inventory, host))
     run.do(left)
 
 

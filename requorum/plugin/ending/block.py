@@ -211,6 +211,8 @@ def _does(way: Way, ended: Ended) -> tuple[str, str]:
         )
     if ended.error is not None and not isinstance(ended.error, Refusal):
         return "Go on", "gives the same until that fault is mended"
+    if isinstance(ended.error, LockError):
+        return "Go on", "refused for as long as somebody else holds the lock"
     if not ended.did.acts:
         return "Go on", "looks again; changes nothing"
     if ended.did.phase is Phase.OPEN and ended.said.directory == "runbook":

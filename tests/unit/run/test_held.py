@@ -149,11 +149,23 @@ def test_a_mark_that_only_another_host_has_is_followed_by_nobody_and_is_named_wi
     found = holding(says(own), says(own), says(lie), says(own))
     error = held.refusal(found, build.inventory(), Accepted(("backup",)))
     assert isinstance(error, MarkerError) and error.where == "etcd-2"
-    assert f"etcd-2: run {lie.run} of ops@desk" in error.what and "infra-1" in error.what
+    assert f"etcd-2 says that ops@desk began run {lie.run} on {lie.began:%Y-%m-%d}" in error.what
+    assert error.what.endswith(f"; infra-1 says run {MINE}, stopping")
+    assert error.remedy.startswith(
+        "ask ops@desk whether that was begun; where nobody began it, move the mark away: ssh"
+    )
     path = "/var/lib/requorum/lab/run.json"
     assert f"sudo -n timeout -k 5 60 mv --backup=numbered -T {path} {path}.{lie.run}" in error.remedy
     assert ("mark:" in error.remedy) is (lie.run != MINE), "where the server has that run a word does nothing"
     assert lie.run == MINE or f"--accept=backup,mark:{lie.run}" in error.remedy
+
+
+def test_of_a_host_that_alone_has_a_mark_the_configuration_server_is_said_to_know_of_none() -> None:
+    lie = build.mark(Phase.STOPPING, LATER, by="eve; ssh infra-1 sudo rm -rf /")
+    error = held.refusal(holding(says(), says(), says(lie), says()), build.inventory())
+    assert error is not None and error.what.endswith("; infra-1 knows of no run that is unfinished")
+    assert "that it had begun to stop things" in error.what
+    assert "rm -rf" not in error.remedy and error.remedy.startswith("ask whoever works on this cluster whether")
 
 
 UNREAD = MarkerError("etcd-2", "the mark of a run at /var/lib/requorum/…/run.json is empty", "")

@@ -189,10 +189,17 @@ class TestWhereAndHow:
         assert lock.place(build.terms(gone=("infra-1", "etcd-1"))) == "etcd-2"
 
     def test_the_refusal_says_who_where_since_when_and_how_to_clear_it(self) -> None:
-        said = str(lock.held("infra-1", "lab", MINE, "ssh infra-1 sudo -n rm /x"))
+        said = str(lock.held("infra-1", "lab", MINE, "ssh infra-1 sudo -n cat /x", "ssh infra-1 sudo -n rm /x"))
         for word in ("infra-1", "lab is locked", "ann", "bastion", "process 100", "2026-01-01T00:00:00.000Z"):
             assert word in said
         assert said.endswith("clear its lock: ssh infra-1 sudo -n rm /x")
+        looks = ("on bastion (not on infra-1) with ps -p 100", "ssh infra-1 sudo -n cat /x", "sudo -n rm /x")
+        assert [said.count(look) for look in looks] == [1, 1, 1]
+        assert sorted(looks, key=said.index) == list(looks), "the line that removes stands last"
+
+    def test_what_a_lock_says_of_its_machine_becomes_no_line_to_paste(self) -> None:
+        evil = replace(MINE, host="x; ssh infra-1 sudo -n rm -rf /")
+        assert "on that machine (not on infra-1)" in lock.held("infra-1", "lab", evil, "ssh a", "ssh b").remedy
 
     @pytest.mark.parametrize(
         ("transport", "line"),

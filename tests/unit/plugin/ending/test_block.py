@@ -217,9 +217,15 @@ def test_each_choice_of_a_stop_is_a_whole_command_with_the_words_that_were_given
 
 def test_a_lock_names_whom_to_wait_for_before_the_line_that_clears_it() -> None:
     clear = "ssh infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock"
-    found = block(ended(lock.held("infra-1", "lab", lock.myself(), clear), 0, "test_when_the_cluster_is_locked"))
+    read = "ssh infra-1.invalid sudo -n timeout -k 5 60 readlink /var/lib/requorum/lab/lock"
+    look = "ps -p 4711; whose the lock is now"
+    holder = replace(lock.myself(), host="desk", pid=4711)
+    found = block(ended(lock.held("infra-1", "lab", holder, read, clear), 0, "test_when_the_cluster_is_locked"))
     assert found["Do first"].splitlines() == [
-        "let that run finish. Only if you know that it has ended, clear its lock",
+        f"let that run finish. Whether it still runs, its user sees on desk (not on infra-1) with {look}",
+        read,
+        "only if you know that it has ended, clear its lock",
         clear,
     ]
+    assert found["Go on"].endswith("refused for as long as somebody else holds the lock")
     assert "Go back" not in found and "Cause" not in found
