@@ -310,7 +310,7 @@ def _stop(found: Found) -> SnapshotError | None:
     if salvaged.could_not and not (salvaged.has_a_majority and (chosen is None or chosen.kind == SALVAGE)):
         hosts = ", ".join(dict.fromkeys(host for host, _ in salvaged.could_not))
         what = f"may hold newer data than all that can be restored: {listed(salvaged.could_not)}"
-        return SnapshotError(hosts, what, choices(found, "make it readable there"))
+        return SnapshotError(hosts, what, choices(found, _readable(salvaged)))
     return _behind_a_manifest(found, chosen)
 
 
@@ -341,10 +341,11 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
 
 def choices(found: Found, mend: str) -> str:
     """What ends the incident, the way that loses nothing first; each option as it is pasted."""
-    mend = re.sub(r"[,;]? *(then|and) run (it )?again$", "", mend or "mend what is said here")
+    mend = re.sub(r"[,;]? *(then|and) run (it )?again$", "", mend)
+    again = f"{mend}, and run the same command again: it salvages anew"
     return "; or ".join(
         [
-            f"{mend}, and run the same command again: it salvages anew",
+            *([again] if mend else []),  # what is in the data itself nobody mends
             *_with_the_others(found),
             *_forced(found),
             *_with_a_backup(found),
@@ -352,6 +353,17 @@ def choices(found: Found, mend: str) -> str:
             *_back(found),
         ]
     )
+
+
+_UNUSABLE = re.compile(r"is no etcd configuration|is not YAML|holds no etcd configuration|: lacks |\.ya?ml lacks ")
+
+
+def _readable(salvaged: Salvaged) -> str:
+    """What is to be mended where disks are in doubt. A neighbour's configuration is the one that lies nearest."""
+    hosts = ", ".join(dict.fromkeys(host for host, why in salvaged.could_not if _UNUSABLE.search(why)))
+    if not hosts:
+        return "make it readable there"
+    return f"restore the configuration of {hosts} from a backup of that very machine, not another member's"
 
 
 def _with_the_others(found: Found) -> list[str]:
@@ -407,7 +419,7 @@ def _without_a_hash(found: Found) -> list[str]:
     return [
         f"as the last resort, with the database on {host}"
         + (f" at revision {revisions[host]:,}" if host in revisions else "")
-        + f", without a hash: {found.accepted.option(f'on-disk:{host}')}"
+        + f", without a hash, so nobody can tell whether it is whole: {found.accepted.option(f'on-disk:{host}')}"
         for host in hosts
         if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
     ]

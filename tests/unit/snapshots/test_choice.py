@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from requorum.cluster.etcd import EtcdError
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.recovery import plan, trial
@@ -242,7 +243,8 @@ def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_
     stop = choice.refusal(failed)
     assert stop is not None and "salvage failed: torn" in stop.what
     assert "(/backups/5.snap), without what the disks hold: --accept=backup" in stop.remedy
-    assert "on etcd-1 at revision 9, without a hash: --accept=on-disk:etcd-1" in stop.remedy
+    assert "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole: --accept=on" in stop.remedy
+    assert stop.remedy.startswith("go on with the backup"), "nothing is to be mended, so the choices come first"
 
 
 def test_the_backup_is_restored_on_the_operators_word_where_there_is_a_reason_to_stop_and_only_there() -> None:
@@ -344,6 +346,15 @@ def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> No
     assert stop is not None
     assert "go on with the data of etcd-1, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
     assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
+
+
+@pytest.mark.parametrize("why", ["is not YAML: x", "holds no etcd configuration", "lacks initial-cluster"])
+def test_a_configuration_that_cannot_be_used_is_restored_from_its_own_machines_backup(why: str) -> None:
+    told = EtcdError("etcd-2:/etc/etcd/config.yaml", why, "restore it")
+    stop = choice.refusal(found((), replace(salvaged(9), could_not=(("etcd-2", f"{told.where} {told.what}"),))))
+    assert stop is not None and stop.remedy.startswith(
+        "restore the configuration of etcd-2 from a backup of that very machine, not another member's, and run"
+    )
 
 
 def test_a_database_that_does_not_hang_together_is_not_offered_either() -> None:
