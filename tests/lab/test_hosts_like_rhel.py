@@ -33,9 +33,9 @@ def test_a_check_a_recovery_and_its_rollback_pass_on_hosts_like_rhels(own: Own) 
     before = listing(other)
     with _administrator_logged_in(other.nodes.configuration_server):
         run = other.run(inventory)
-    assert f"etcd-2: its login's shell is tcsh and prints '{other_hosts.BANNER}'" in " ".join(run.output.split())
-    other.assert_recovered(run)
-    assert_rolled_back(roll_back(other, inventory, "--discard-new-writes"))
+        assert f"etcd-2: its login's shell is tcsh and prints '{other_hosts.BANNER}'" in " ".join(run.output.split())
+        other.assert_recovered(run)
+        assert_rolled_back(roll_back(other, inventory, "--discard-new-writes"))
     assert_equal(before, listing(other))
 
 
