@@ -36,7 +36,8 @@ _LIMIT = re.compile(
 FREE = {
     "command.py": {"timeout", "--property=TimeoutStopSec="},  # the deadline itself; how long SIGTERM has before SIGKILL
     "run/lock.py": {"timeout"},  # a line to be pasted
-    "troubleshoot/sudoers.py": {"timeout", "/usr/bin/timeout", "/bin/timeout"},  # what sudo compares
+    "hosts/sudo.py": {"/usr/bin/timeout", "/bin/timeout"},  # what sudo compares
+    "troubleshoot/sudoers.py": {"timeout"},  # and this
     "troubleshoot/run_directly.py": {"timeout", "RuntimeMaxSec="},  # systemd's word; what --seconds asks for
     "diagnosis/causes.py": None,  # commands for people
 }
