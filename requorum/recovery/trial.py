@@ -124,7 +124,8 @@ def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]
     server, packed, brought = terms.configuration_server, terms.place(LOGINS), f"{scratch(terms)}/{LOGINS}"
     above, _, top = terms.client_backup.rpartition("/")
     files = [f"{top}/{role}/{name}" for role in roles for name in ("user", "password")]
-    pack = ("tar", "--create", "--sparse", f"--file={packed}", f"--directory={above}", *files)
+    as_files = ("--dereference", "--hard-dereference")  # roles may share a login by a link, and links are refused there
+    pack = ("tar", "--create", "--sparse", f"--file={packed}", f"--directory={above}", *as_files, *files)
     unpack = ("tar", "--extract", f"--file={brought}", f"--directory={scratch(terms)}/logins")
     as_root = ("--strip-components=1", "--no-same-owner")
     return [

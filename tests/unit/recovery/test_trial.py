@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from requorum.cluster.sandbox import Answers
 from requorum.command import Command, Copy
 from requorum.recovery import plan, trial
 from requorum.recovery.trial import Trial
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.snapshots.test_survivors import initial_cluster, ip, terms
 
@@ -84,6 +88,31 @@ def test_packed_logins_are_for_root_alone_and_go_as_soon_as_they_are_unpacked() 
     judged = next(n for n, a in enumerate(actions) if isinstance(a, Command) and "holds files" in a.why)
     assert judged < next(n for n, line in enumerate(words) if "--extract" in line)
     assert "--no-same-owner" in next(line for line in words if "--extract" in line)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["symlink", "hard link"])
+def test_roles_that_share_a_login_by_a_link_are_packed_as_files_of_their_own(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    kept = tmp_path / "client.before"
+    for role in ("config", "root"):
+        (kept / role).mkdir(parents=True)
+    for name in ("user", "password"):
+        (kept / "root" / name).write_text("root")
+        here = kept / "config" / name
+        link(here, Path("../root") / name if link is Path.symlink_to else kept / "root" / name)
+    actions = [a for a in trial.gather(terms(), "etcd-1", ("config", "root"))[-7:] if isinstance(a, Command)]
+    (pack,) = [a.argv[len(build.SCOPE.split()) :] for a in actions if "--create" in a.argv]
+    (judge,) = [a.argv for a in actions if "holds files" in a.why]
+    moved = [word.replace("/var/lib/requorum/prod/r1", str(tmp_path)) for word in pack]
+    subprocess.run(moved, check=True)
+    subprocess.run([*judge[:3], str(tmp_path / "logins.tar"), judge[4]], check=True)
+
+
+def test_the_lines_for_sudoers_that_a_site_has_cover_all_of_the_gathering() -> None:
+    actions = trial.gather(terms(), "etcd-1", ("root",))
+    lines = [action.line() for action in actions if isinstance(action, Command)]
+    assert sudoers.unlisted(terms().inventory, lines) == []
 
 
 def test_where_no_role_has_a_password_none_is_packed() -> None:
