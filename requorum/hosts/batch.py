@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from requorum.command import STOP, Command
 
-LONGEST = 60_000  # characters of one script: far below what one argument may hold (128 KiB on Linux)
+LONGEST = 100_000  # bytes of one script as it is carried: well below what one argument may hold (128 KiB on Linux)
+_MARK = "m" * 32  # as long as a real one
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
     batch: list[Command] = []
     size = 0
     for command in commands:
-        length = len(command.sent()) + 2 * len(command.stdin or b"")
+        length = _length(command)
         if batch and (not fits(command) or not fits(batch[-1]) or size + length > LONGEST):
             yield batch
             batch, size = [], 0
@@ -43,6 +44,13 @@ def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
         size += length
     if batch:
         yield batch
+
+
+def _length(command: Command) -> int:
+    """Bytes that it takes in a script as `shell.carried` quotes or encodes it, and of its input."""
+    part = script([command], _MARK).encode() + b"\n"
+    quoted, encoded = len(part) + 4 * part.count(b"'"), 4 * len(part) // 3
+    return max(quoted, encoded) + 2 * len(command.stdin or b"")
 
 
 def script(commands: Sequence[Command], mark: str) -> str:

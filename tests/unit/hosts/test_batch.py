@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, look
-from requorum.hosts import batch
+from requorum.hosts import batch, shell
 from requorum.hosts.batch import Frame
 
-MARK = "0123456789abcdef"
+MARK = "0123456789abcdef" * 2
 
 
 def command(line: str, accept: tuple[int, ...] | None = (0,), stdin: bytes | None = None) -> Command:
@@ -103,11 +103,13 @@ def test_what_can_be_stopped_goes_alone_and_in_order(alone: Command) -> None:
     assert list(batch.batches([first, first, alone, last])) == [[first, first], [alone], [last]]
 
 
-def test_a_script_never_outgrows_one_argument() -> None:
-    many = [command("x" * 1000) for _ in range(200)]
-    groups = list(batch.batches(many))
-    assert sum(map(len, groups)) == 200
-    assert max(len(batch.script(group, MARK)) for group in groups) < 128 * 1024
+@pytest.mark.parametrize("login", ["bash", "tcsh"])
+@pytest.mark.parametrize("line", ["true", "x" * 1000, "'" * 40, "é" * 500], ids=["short", "long", "quotes", "umlauts"])
+def test_a_script_never_outgrows_one_argument_as_it_is_carried(line: str, login: str) -> None:
+    groups = list(batch.batches([command(line)] * 1052))
+    assert sum(map(len, groups)) == 1052
+    carried = [shell.carried(batch.script(group, MARK), MARK, login) for group in groups]
+    assert max(len(one.encode()) for one in carried) < 128 * 1024
 
 
 def test_a_question_is_asked_in_english_and_what_acts_keeps_the_hosts_language() -> None:
