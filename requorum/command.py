@@ -20,6 +20,7 @@ LOGINS = "logins.tar"  # users and passwords, packed to be carried
 SLICE = "requorum.slice"
 STOP = ("systemctl", "stop", SLICE)
 MOST_LINES = 12  # of a host's own words, at the end of a run
+_ONTO_DISK = ("bs=1M", "conv=fsync", "status=none")  # of dd
 STOP_SECONDS = 5  # from SIGTERM to SIGKILL
 SCOPE = (
     "systemd-run",
@@ -126,12 +127,14 @@ class Copy:
 
     def opens(self) -> list[Command]:
         argv = ("install", "-D", "-m", "600", "/dev/null")
-        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self._carried]
+        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self.targets]
 
     def copies(self) -> list[Command]:
         """In place: what is there keeps its name, since it may be the only one of its kind."""
         return [
-            act_long(host, "cp", "-a", "-T", self.source, f"{path}.part", why=self.why).stretched(self.scale)
+            act_long(
+                host, "dd", f"if={self.source}", f"of={path}.part", *_ONTO_DISK, why=self.why, deadline=self.deadline
+            )
             for host, path in self._beside
         ]
 
@@ -141,9 +144,8 @@ class Copy:
         return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
 
     def writes(self) -> list[Command]:
-        argv = ("bs=1M", "conv=fsync", "status=none")
         return [
-            Command(host, ("dd", f"of={path}.part", *argv), self.why, deadline=self.deadline)
+            Command(host, ("dd", f"of={path}.part", *_ONTO_DISK), self.why, deadline=self.deadline)
             for host, path in self._carried
         ]
 

@@ -155,7 +155,7 @@ def test_what_lies_on_a_host_gets_to_its_place_there_without_leaving_it_and_is_p
     tools = {
         "sudo": 'shift; exec "$@"',
         "systemd-run": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
-        "cp": 'for last; do :; done; echo altered >"$last"' if altered else 'exec /usr/bin/cp "$@"',
+        "dd": f'case $1 in {"if=*" if altered else "-"}) echo altered >"${{2#of=}}";; *) exec /usr/bin/dd "$@";; esac',
     }
     for tool, script in tools.items():
         (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")

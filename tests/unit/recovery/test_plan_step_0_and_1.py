@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from requorum.cluster import deephaven, etcd
 from requorum.cluster.quorum import MemberFacts, decide
-from requorum.command import Copy
+from requorum.command import STOP, Copy
 from requorum.deadlines import HUGE as HUGE_SECONDS
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
@@ -126,16 +127,21 @@ class TestCopyingTheSnapshot:
         held = {"etcd-2": SHA, "etcd-3": SHA}
         assert plan.copy_snapshot(terms, source("etcd-1", terms.snapshot_path), held) == []
 
-    def test_what_a_member_salvaged_is_copied_there_by_a_rule_that_sites_have(self) -> None:
+    def test_what_a_member_salvaged_is_copied_there_in_the_time_of_its_bytes_onto_the_disk_and_can_be_stopped(
+        self,
+    ) -> None:
         terms = build.terms()
-        (copy,) = plan.copy_snapshot(terms, source("etcd-1", f"{PLACE}/salvage.snap"), {})
+        large = replace(source("etcd-1", f"{PLACE}/salvage.snap"), bytes=8_000_000_000)
+        (copy,) = plan.copy_snapshot(terms, large, {})
         assert isinstance(copy, Copy)
-        lines = [c.line() for c in commands_of(copy)]
-        assert next(line for line in lines if " cp " in line).endswith(
-            f"cp -a -T {PLACE}/salvage.snap {PLACE}/snapshot.db.part"
+        ((line, stop),) = [(c.line(), c.stop) for c in commands_of(copy) if f"if={PLACE}/salvage.snap" in c.argv]
+        assert line == (
+            f"sudo -n timeout -k 5 7200 {SCOPE} dd if={PLACE}/salvage.snap of={PLACE}/snapshot.db.part "
+            "bs=1M conv=fsync status=none"
         )
+        assert stop == STOP
         assert {c.host for c in copy.writes()} == {"etcd-2", "etcd-3"}
-        assert sudoers.unlisted(terms.inventory, lines) == []
+        assert sudoers.unlisted(terms.inventory, [c.line() for c in commands_of(copy)]) == []
 
     def test_a_spare_gets_it_and_the_destroyed_machine_does_not(self) -> None:
         terms = build.terms(gone=("etcd-3",), of=build.replaced())
