@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.cluster import quorum
-from requorum.recovery import plan, written
+from requorum.recovery import plan, trial, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
@@ -105,7 +105,10 @@ class TestStep0Snapshot:
             machines.data_fits_its_quota(run, progress.bytes, progress.settings, old)
 
     def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
-        """The mark of this run is set, then the snapshot is streamed into the run's own directory."""
+        """The mark of this run is set, then the snapshot is streamed into the run's own directory. Of a run that is
+        carried on, old logins that its trial left unpacked are removed first."""
+        if run.carrying_on:
+            run.do(trial.forget(run.terms, run.terms.everyone))
         written.note_living(run, progress.sources.living)
         progress.advance(run)
         if progress.sources.source:

@@ -61,6 +61,13 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
 
 
+def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    """What a trial that was cut off left on these hosts goes: every role's old login lies in it for root to read."""
+    server, why = terms.configuration_server, "remove packed logins that a trial left"
+    packed = [act(server, "rm", "-f", terms.place(LOGINS), why=why)] if server in hosts else []
+    return [*clear(terms, [host for host in terms.member_hosts if host in hosts]), *packed]
+
+
 def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, MemberConfig]) -> list[Command]:
     """On every new member, as Step 4 will do it; only the place differs."""
     place, settings = scratch(terms), terms.inventory.etcd

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from requorum.recovery import close, plan
+from requorum.recovery import close, plan, trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import cluster
 from requorum.recovery.proofs import machines as hosts
@@ -69,7 +69,7 @@ class TestClose:
 
     def test_when_the_run_is_closed(self, run: Run, progress: Progress) -> None:
         """Scratch with copies of secrets is removed; the mark says done, and the cluster's record that it lives."""
-        run.do(plan.tidy(run.terms))
+        run.do([*trial.forget(run.terms, run.terms.everyone), *plan.tidy(run.terms)])
         close.close(run, min((status.revision for status in progress.status), default=None))
 
     def test_then_every_host_knows_it(self, run: Run) -> None:

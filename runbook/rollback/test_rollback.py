@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum.recovery import written
+from requorum.recovery import trial, written
 from requorum.recovery.proofs import machines
 from requorum.recovery.undo import discard, equality, rollback, state
 from requorum.run import facts, marker
@@ -64,8 +64,9 @@ class TestRollback:
         equality.there_is_room_aside(run, brought)
 
     def test_when_the_run_is_marked(self, run: Run, past: Past) -> None:
-        """From here it can only be undone."""
+        """From here it can only be undone; old logins that a trial of it left unpacked are removed."""
         run.remark(replace(run.mark, undone=max(run.mark.undone, Undone.BEGUN)), past.hosts)
+        run.do(trial.forget(run.terms, past.hosts))
 
     def test_then_no_command_of_a_run_is_left(self, run: Run) -> None:
         """A killed runbook's commands run on until they end."""

@@ -126,6 +126,13 @@ def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
         assert remove == (*build.SCOPE.split(), "rm", "-rf", SCRATCH)
 
 
+@pytest.mark.parametrize("hosts", [("etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"), ("etcd-2", "query-1")])
+def test_what_a_trial_that_was_cut_off_left_is_forgotten_on_these_hosts_alone(hosts: tuple[str, ...]) -> None:
+    removed = {(c.host, c.argv[-1]) for c in trial.forget(terms(), hosts) if "rm" in c.argv}
+    logins = {("infra-1", "/var/lib/requorum/prod/r1/logins.tar")}
+    assert removed == {place for place in {*((host, SCRATCH) for host in HOSTS), *logins} if place[0] in hosts}
+
+
 GOOD = {"a": (3, 7), "b": (3, 7), "c": (3, 7)}
 PROPER: dict[str, Any] = {"logins": {"root": ""}, "wrong": {"root": "Error: authentication failed"}}
 NONE = "Error: auth: authentication failed, password was given for no password user"

@@ -14,6 +14,7 @@ from requorum import procedures
 from requorum.command import Command, Fetch
 from requorum.hosts.system import Entry
 from requorum.recovery import trial
+from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.recovery.undo import state
 from requorum.recovery.undo.baseline import Record
@@ -23,6 +24,7 @@ from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase, Undone
 from requorum.troubleshoot import sudoers
 from runbook.rollback.conftest import Past
+from runbook.test_step_0_snapshot import TestStep0Snapshot as Step0
 from tests.unit import build, world
 from tests.unit.run.test_dryrun import FRAGMENT, ROOT, Hosts, actions, config, lines, planning
 
@@ -203,6 +205,27 @@ def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned
     assert away.count(f"-T {CONFIGURED}/new ") == 5 and away.count(f"-T {FRAGMENT} ") == 5
     back = lines(planned, "when_what_was_there_before_is_put_back")
     assert back.count(f"{FRAGMENT} {FRAGMENT}") == 5 and back.count(f" {CONFIGURED}/latest") == 5
+
+
+def test_old_logins_that_a_trial_left_unpacked_are_removed_before_anything_is_undone(planned: Planning) -> None:
+    marked = lines(planned, "when_the_run_is_marked").splitlines()
+    assert len([line for line in marked if line.endswith(f"rm -rf {build.PLACE}/trial")]) == 3
+    assert len([line for line in marked if line.endswith(f"rm -f {build.PLACE}/logins.tar")]) == 1
+
+
+@pytest.mark.parametrize("carried_on", [True, False])
+def test_a_run_that_is_carried_on_first_removes_old_logins_that_its_trial_left_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carried_on: bool
+) -> None:
+    monkeypatch.setattr(Progress, "advance", lambda *_, **__: None)
+    run = planning(tmp_path, Back())
+    if carried_on:
+        run.carry_on(build.mark(Phase.STOPPING, members=MEMBERS))
+    stage = "when_the_snapshot_is_copied_to_every_new_member"
+    run.begin(f"runbook/test_step_0_snapshot.py::TestStep0Snapshot::test_{stage}")
+    Step0().test_when_the_snapshot_is_copied_to_every_new_member(run, Progress())
+    removed = [line for line in lines(run, stage).splitlines() if "/trial" in line or "/logins.tar" in line]
+    assert len(removed) == (3 + 1 if carried_on else 0)
 
 
 def test_deephaven_is_turned_off_and_on_again(planned: Planning) -> None:
