@@ -404,4 +404,5 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Sai
     place = str(config.invocation_params.dir)
     program = ways.program(sys.argv[0], sys.executable, place)
     directory, hosts = config.stash[PROCEDURE].directory, config.getoption("hosts")
-    return ways.Said(program, directory, hosts, ways.words(options), place)
+    root = "" if Path(place).resolve() == ROOT.resolve() else str(ROOT)
+    return ways.Said(program, directory, hosts, ways.words(options), place, root)

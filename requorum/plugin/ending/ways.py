@@ -13,7 +13,9 @@ from enum import Enum
 from pathlib import Path
 
 from requorum.hosts.fleet import Unreachable
+from requorum.procedures import PROCEDURES
 from requorum.refusal import Disproved
+from requorum.run import accepted
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
 
@@ -29,13 +31,15 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Said:
-    """How the operator called this run. `words` are its options, as they must be given again; `place` is where."""
+    """How the operator called this run. `words` are its options, as they must be given again; `place` is where;
+    `root`: where `runbook/` lies, "" where that is the place."""
 
     program: str
     directory: str
     hosts: str | None
     words: tuple[str, ...] = ()
     place: str = "."
+    root: str = ""
 
     def line(self, way: Way | str, *more: str) -> str:
         """A command that is complete from a fresh login. `way`: a procedure's directory too; `more`: options that take
@@ -44,9 +48,20 @@ class Said:
         directory = self.directory if again else way.value if isinstance(way, Way) else way
         names = {word.partition("=")[0] for word in more}
         kept = self.words if again else [word for word in self.words if word.partition("=")[0] in ANYWHERE]
-        words = [word for word in kept if word.partition("=")[0] not in names]
+        words = [word for word in (*kept, *self._marks(directory, again)) if word.partition("=")[0] not in names]
         hosts = (f"--hosts={self.hosts}",) if self.hosts else ()
-        return f"cd {shlex.quote(self.place)} && {self.program} {shlex.join((directory, *hosts, *words, *more))}"
+        called = shlex.join((self._named(directory), *hosts, *words, *more))
+        return f"cd {shlex.quote(self.place)} && {self.program} {called}"
+
+    def _named(self, directory: str) -> str:
+        return f"{self.root}/{directory}" if self.root else directory
+
+    def _marks(self, directory: str, again: bool) -> tuple[str, ...]:
+        """Whose run is followed holds for what takes such a word: without it that very mark is refused again."""
+        takes = {procedure.directory for procedure in PROCEDURES if "accept" in procedure.takes}
+        given = next((word.partition("=")[2] for word in self.words if word.startswith("--accept=")), "")
+        marks = [word for word in accepted.split(given) if word.partition(":")[0] == accepted.RUN]
+        return (f"--accept={','.join(marks)}",) if marks and not again and directory in takes else ()
 
 
 ANYWHERE = ("--gone", "--concurrency", "--evidence", "--timeout-scale")  # options that every procedure takes

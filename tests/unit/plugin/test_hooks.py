@@ -398,3 +398,25 @@ def test_the_inventorys_name_in_a_command_to_paste_is_one_word_of_a_shell() -> N
     said = {"hosts": "my inventory; x", "evidence": "e", "timeout_scale": 1.0}
     config: Any = SimpleNamespace(getoption=said.get, stash={hooks.PROCEDURE: PROCEDURES[0]})
     assert hooks.options_of(config, build.inventory()).hosts == "'my inventory; x'"
+
+
+def test_a_command_to_paste_names_the_runbook_from_any_place(inventory: Path) -> None:
+    """Called from beside the repository, and pasted as it stands into a shell that lists the stages."""
+    evidence = f"--evidence={inventory.parent}/evidence"
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    called = (sys.executable, "-m", "pytest", f"{ROOT}/runbook", f"--hosts={inventory}", "--confirm=lab", evidence)
+    ended = subprocess.run(
+        called,
+        cwd=inventory.parent,
+        env=inherited,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("Go on "))
+    pasted = line.removeprefix("Go on").strip()
+    listed = subprocess.run(
+        ("sh", "-c", f"{pasted} --collect-only -q"), cwd="/", env=inherited, capture_output=True, text=True, check=False
+    )
+    assert listed.returncode == 0, pasted + listed.stdout + listed.stderr

@@ -103,3 +103,19 @@ def test_another_procedure_keeps_the_machines_that_are_gone_and_no_option_that_i
     assert SAID.line(Way.AGAIN, "--accept=backup", "--gone=etcd-3").endswith(
         "--rebuild --accept=backup --gone=etcd-3"
     ), "an option that is given anew takes the old one's place"
+
+
+def test_from_another_place_the_runbook_is_named_by_its_whole_path() -> None:
+    elsewhere = Said("main/.venv/bin/pytest", "runbook", "prod", (), "/srv", "/srv/my main")
+    assert elsewhere.line(Way.AGAIN) == "cd /srv && main/.venv/bin/pytest '/srv/my main/runbook' --hosts=prod"
+    back = "cd /srv && main/.venv/bin/pytest '/srv/my main/runbook/rollback' --hosts=prod"
+    assert elsewhere.line(Way.ROLLBACK) == back
+
+
+def test_whose_run_is_followed_is_said_again_to_whatever_takes_it() -> None:
+    said = Said("pytest", "runbook", "prod", ("--accept=backup,mark:r1,mark:r2",), "/opt/requorum")
+    assert said.line(Way.AGAIN).endswith("runbook --hosts=prod --accept=backup,mark:r1,mark:r2")
+    for way in (Way.ROLLBACK, Way.RETRY, "runbook/close"):
+        assert said.line(way).endswith(" --hosts=prod --accept=mark:r1,mark:r2")
+    assert said.line(Way.DIAGNOSE).endswith("runbook/troubleshoot/diagnose --hosts=prod")
+    assert said.line(Way.ROLLBACK, "--accept=mark:r3").endswith(" --hosts=prod --accept=mark:r3")
