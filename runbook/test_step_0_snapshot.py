@@ -78,6 +78,7 @@ class TestStep0Snapshot:
         refusal = quorum.refusal(verdict, rebuild, run.inventory.etcd.unit, stopping, needed)
         if refusal:
             raise refusal
+        machines.no_other_etcd_is_this_clusters(run)
         verdict = progress.verdict = anew.counted(run, verdict, began_anew)
         if choice.is_handover(run, verdict):
             anew.refuse_open_cluster(run, verdict)

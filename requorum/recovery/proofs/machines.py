@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from requorum.cluster import deephaven, etcdctl, settings
+from requorum.cluster import deephaven, etcdctl, others, settings
 from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.others import Running
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, probe, system
 from requorum.hosts.clock import Reading
@@ -16,9 +17,10 @@ from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import both, every
 from requorum.hosts.system import Free
+from requorum.inventory import Etcd
 from requorum.recovery import equipment, labels, probes, room
 from requorum.recovery.plan import is_new
-from requorum.refusal import Refusal
+from requorum.refusal import Refusal, remedy
 from requorum.run import facts
 from requorum.run.marker import BASE, Phase
 from requorum.run.run import Run
@@ -307,6 +309,49 @@ def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     )
 
 
+def _judged(machine: Machine, etcd: Etcd) -> dict[int, tuple[str, str]]:
+    """By process: what it is, and why it may be this cluster's, "" where it is surely another's."""
+    found: dict[int, tuple[str, str]] = {}
+    for one in machine.ask(others.ask_running(machine.name, etcd.unit)):
+        asked = not one.ours and one.unit
+        moved = machine.ask(others.ask_moved(machine.name, one.unit)) if asked else None
+        found[one.pid] = str(one), one.doubt(etcd, moved)
+    return found
+
+
+def no_other_etcd_is_this_clusters(run: Run) -> None:
+    """Where it can be seen: what would be found behind the power-off is found before it. Another cluster's stays."""
+    etcd = run.inventory.etcd
+    seen = run.ask({host: others.ask_running(host, etcd.unit) for host in run.terms.etcd_hosts})
+    beside = {(host, one): one.unit for host, of in seen.items() for one in of if not one.ours and one.unit}
+    moved = run.ask({key: others.ask_moved(key[0], unit) for key, unit in beside.items()})
+    doubts = {(host, one): one.doubt(etcd, moved[host, one]) for host, one in beside}
+    for (host, one), doubt in doubts.items():
+        if not doubt:
+            run.note(f"{host}: {one} is not this cluster's: left alone")
+    found = {key: doubt for key, doubt in doubts.items() if doubt}
+    if found:
+        raise _in_the_way(found)
+
+
+def _in_the_way(found: Mapping[tuple[str, Running], str]) -> Refusal:
+    """An etcd beside the unit, by host: it would keep Step 1 from proving that none runs."""
+    stops = "; ".join(f"on {host}: `sudo systemctl stop {one.unit}`" for host, one in found)
+    error = Refusal(
+        ", ".join(dict.fromkeys(host for host, _ in found)),
+        "; ".join(f"{host}: {one} may be this cluster's: {doubt}" for (host, one), doubt in found.items()),
+        remedy(
+            f"find out whose it is. If it is this cluster's, stop it: {stops}. If not, have it started with --data-dir "
+            f"and its listen URLs on its command line, then run again",
+            *dict.fromkeys(("systemctl", "status", "--no-pager", one.unit) for _, one in found),
+            first="find out whose it is. Stop it if it is this cluster's; else have it started with --data-dir and "
+            "its listen URLs on its command line. This shows what it is",
+        ),
+    )
+    error.hosts = tuple(dict.fromkeys(host for host, _ in found))
+    return error
+
+
 def old_etcd_is_gone(run: Run) -> None:
     """No process, no unit that runs or would start, both ports closed; this run's own new etcd is exempt."""
     settings = run.inventory.etcd
@@ -314,7 +359,9 @@ def old_etcd_is_gone(run: Run) -> None:
     hosts = [h for h in run.terms.etcd_hosts if not is_new(run.terms, configs[h])]
 
     def probe(machine: Machine) -> str | None:
-        left = [f"process {p.pid}" for p in machine.see.process.filter(comm="etcd")]
+        told = _judged(machine, settings)
+        there = (told.get(p.pid, (f"process {p.pid}", "unknown")) for p in machine.see.process.filter(comm="etcd"))
+        left = [words for words, doubt in there if doubt]
         unit = machine.see.service(settings.unit).systemd_properties
         if unit["ActiveState"] not in ("inactive", "failed"):
             left.append(f"{settings.unit} is {unit['ActiveState']}")
