@@ -304,13 +304,18 @@ def _stop(found: Found) -> SnapshotError | None:
     salvaged, (chosen, _) = found.salvaged, _ranked(found, _from_disks(found))
     if salvaged.failed:
         what = f"{salvaged.absence}; what the disks hold may be newer than any backup"
-        return SnapshotError("salvage", what, choices(found, salvaged.mend))
+        stop = SnapshotError("salvage", what, choices(found, salvaged.mend))
+        stop.said = salvaged.said
+        return stop
     if found.named:
         return None
     if salvaged.could_not and not (salvaged.has_a_majority and (chosen is None or chosen.kind == SALVAGE)):
         hosts = ", ".join(dict.fromkeys(host for host, _ in salvaged.could_not))
         what = f"may hold newer data than all that can be restored: {listed(salvaged.could_not)}"
-        return SnapshotError(hosts, what, choices(found, _readable(salvaged)))
+        stop = SnapshotError(hosts, what, choices(found, _readable(salvaged)))
+        whys = dict.fromkeys(why for _, why in salvaged.could_not)
+        stop.brief, stop.said = next(iter(whys)) if len(whys) == 1 else listed(salvaged.could_not), salvaged.said
+        return stop
     return _behind_a_manifest(found, chosen)
 
 

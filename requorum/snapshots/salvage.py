@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from requorum.cluster import sandbox
@@ -97,7 +97,8 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     except Unreachable:
         raise
     except Refusal as error:
-        return replace(nothing, failed=f"{error.where}: {error.what}", mend=error.remedy)
+        failed = f"{error.where}: {error.brief or error.what}"
+        return replace(nothing, failed=failed, mend=error.remedy, said=error.said)
 
 
 def _set_saves_aside(run: Run, hosts: Sequence[str]) -> None:
@@ -137,13 +138,23 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
         [command for one in found if one.host not in failed for command in survivors.copy(terms, one)]
     )
     left = [one for one in found if one.host not in failed]
-    apart = tuple((host, f"its data could not be copied: {error.what}") for host, error in failed.items())
-    nothing = replace(nothing, could_not=(*nothing.could_not, *apart))
+    apart = tuple((host, f"its data could not be copied: {_reason(error)}") for host, error in failed.items())
+    nothing = replace(nothing, could_not=(*nothing.could_not, *apart), said=_said(failed))
     if not left:
         return replace(nothing, failed=survivors.listed(apart), mend=next(iter(failed.values())).remedy)
-    for line in apart:
-        run.note(": ".join(line))
+    for host, error in failed.items():
+        run.note(f"{host}: its data could not be copied: {error.what}")
     return _booted(run, rows, left, configured, nothing)
+
+
+def _reason(error: Refusal) -> str:
+    """In a few words: the command line is in the evidence, and what the host said stands beside it."""
+    return error.brief.rpartition(": ")[2] or error.what
+
+
+def _said(failed: Mapping[str, Refusal]) -> str:
+    said = {host: error.said.strip() for host, error in failed.items() if error.said.strip()}
+    return next(iter(said.values())) if len(said) == 1 else "\n".join(f"{host}: {text}" for host, text in said.items())
 
 
 def _booted(

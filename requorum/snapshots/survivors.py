@@ -76,7 +76,8 @@ class Salvaged:
     that may hold data of the lost cluster which is not in the salvage; `given_up`: (host, by which word) of disks that
     the operator gave up; `could_be_forced`: a host whose copy alone may do, by the operator's word;
     `outvoting`: hosts without whose copies the one that had applied most is salvaged; `anew`: members (names) whose
-    disks began anew, and count for nothing; `taken`: the hosts of all others whose data it holds."""
+    disks began anew, and count for nothing; `taken`: the hosts of all others whose data it holds; `said`: the
+    hosts' own words of why a disk could not be copied."""
 
     source: Source | None
     how: str = ""
@@ -95,6 +96,7 @@ class Salvaged:
     outvoting: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
+    said: str = ""
 
     @property
     def on_disk(self) -> int | None:

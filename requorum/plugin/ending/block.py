@@ -168,14 +168,21 @@ def _first(ended: Ended, faults: Mapping[str, Sequence[str]], shown: Sign | None
         return []
     if not isinstance(error, Refusal):
         return [remedies.Piece("keep the evidence, and give it to whoever looks after this runbook")]
-    if shown and shown.first:
-        line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
-        return [*pieces(shown.first, said, inventory, hosts), *line]
     remedy = error.remedy
     text, argvs = (remedy.first or remedy, remedy.by_hand) if isinstance(remedy, Remedy) else (remedy, ())
     by_hand = by_hand_lines(argvs, inventory, hosts) if inventory else ()
     found = [*pieces(text, said, inventory, hosts), *by_hand]
+    if shown and shown.first:
+        line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
+        return [*pieces(shown.first, said, inventory, hosts), *line, *_choices(found)]
     return found or [remedies.Piece("nothing by hand: it may hold when it is run again")]
+
+
+def _choices(found: list[remedies.Piece]) -> list[remedies.Piece]:
+    """What a remedy offers to paste, behind what a sign says: without the sentence in whose place that stands."""
+    if not any(piece.paste for piece in found):
+        return []
+    return found[1:] if len(found) > 1 and found[1].text.startswith("or, ") else found
 
 
 def _labelled(label: str, found: Iterable[remedies.Piece]) -> Iterator[Line]:

@@ -12,6 +12,7 @@ import yaml
 
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Action, Command, Result, look
+from requorum.hosts.failure import failure
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
@@ -131,6 +132,21 @@ def test_one_bad_disk_of_three_is_left_out_with_its_reason_and_the_run_goes_on(
     assert started == ["etcd-1", "etcd-3"]
     assert outcome.could_not == (("etcd-2", "its data could not be copied: Input/output error"),)
     assert choice.in_step_1(run, found, outcome).source.kind == "salvage"
+
+
+def test_a_copy_that_failed_hands_on_the_hosts_words_and_keeps_the_command_line_off_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    apart(monkeypatch, run)
+    words = "tar: ./db: Read error: Input/output error"
+    copied = failure(Result(Command("etcd-2", ("tar", "--create"), "copy its data"), 2, "", words, 0.0))
+    monkeypatch.setattr(run, "attempt", lambda _: {"etcd-2": copied, "etcd-3": copied})
+    with pytest.raises(SnapshotError) as error:
+        decided(run, found)
+    assert error.value.brief == "its data could not be copied: exit code 2"
+    assert error.value.said == f"etcd-2: {words}\netcd-3: {words}"
+    assert "tar --create" not in str(error.value)
 
 
 class Tight(Hosts):

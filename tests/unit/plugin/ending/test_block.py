@@ -229,3 +229,30 @@ def test_a_lock_names_whom_to_wait_for_before_the_line_that_clears_it() -> None:
     ]
     assert found["Go on"].endswith("refused for as long as somebody else holds the lock")
     assert "Go back" not in found and "Cause" not in found
+
+
+TORN = "tar: member/snap/db: Read error at byte 40960, while reading 10240 bytes: Input/output error"
+
+
+def test_what_a_sign_says_first_stands_before_the_choices_of_a_stop_and_never_in_their_place() -> None:
+    choices = (
+        "mend that on the host, and run the same command again: it salvages anew; or go on with the data of etcd-1, "
+        "and without what those disks hold: --accept=without:etcd-2; or put back what was before: pytest "
+        "runbook/rollback --hosts=lab"
+    )
+    torn = SnapshotError("etcd-2", "may hold newer data: etcd-2: its data could not be copied", choices)
+    torn.brief, torn.said = "its data could not be copied", TORN
+    found = block(ended(torn, 1, did=did(Phase.STOPPING)))
+    assert (found["Failed"], found["It said"]) == ("etcd-2: its data could not be copied", TORN)
+    assert found["Do first"].splitlines() == [
+        "have that disk looked at; change nothing on it before its data is copied",
+        "or, go on with the data of etcd-1, and without what those disks hold",
+        "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --confirm=lab --accept=without:etcd-2",
+        "or, put back what was before",
+        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
+    ]
+
+
+def test_what_a_sign_says_takes_the_place_of_a_remedy_that_offers_nothing_to_paste() -> None:
+    first = block(ended(broken(TORN)))["Do first"]
+    assert first == "have that disk looked at; change nothing on it before its data is copied"
