@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, SHORT
 from requorum.hosts.question import NAME, OWNER, Question, checked, parts, plain
+from requorum.hosts.system import Connection, Process
 from requorum.inventory import Inventory
 
 
@@ -135,6 +136,18 @@ def expected(
 def silent(code: int, text: str) -> bool:
     """Whether monit said nothing that could be understood: then nothing is known of the processes."""
     return (code != 0 or not parse_monit(text)) and not _NO_MONIT.search(text)
+
+
+# Shells and services that an administrator's account may run although Deephaven is off.
+_NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
+
+
+def still_running(processes: Collection[Process], connections: Collection[Connection]) -> list[Process]:
+    """Of its accounts' processes those that are Deephaven's. `connections`: with etcd. What an administrator started
+    below a login counts only where it is connected."""
+    uids = {connection.uid for connection in connections if connection.outgoing}
+    found = [process for process in processes if not _NOT_DEEPHAVEN.match(process.name)]
+    return [process for process in found if not process.below_login or process.uid in uids]
 
 
 def supervised_etcd(processes: Mapping[str, str]) -> list[str]:

@@ -368,6 +368,8 @@ def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str
         acts=acts,
         carried_on=run.carrying_on,
         outcome=outcome,
+        lost=run.lost,
+        loss=_loss(run),
     )
     lock = f"the lock may still be on {locks.place(run.terms)}" if run.lock else "the lock is released" * run.let_go
     return block.Ended(said, stopped_at, error, run.inventory, run.seen, did, _kept(run), lock)
@@ -376,6 +378,15 @@ def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str
 def _kept(run: Run) -> str:
     """What of the evidence is to be read."""
     return str(run.page if run.page.exists() else run.journal.path.absolute())
+
+
+def _loss(run: Run) -> str:
+    """Why going on may lose writes, once the data is chosen; "" where nothing is known to be missing."""
+    told = run.handed_in
+    loss = told.get("data_loss")
+    if not told.get("snapshot") or not isinstance(loss, dict) or loss["certain"] == loss["possible"] == 0:
+        return ""
+    return str(loss["why"])
 
 
 def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Said:

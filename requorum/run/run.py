@@ -79,6 +79,7 @@ class Run:
         self.changed = False  # what is not ours alone was handed to the hosts to be changed
         self.reached: dict[Phase, str] = {}  # when this process set which phase
         self.seen: Seen | None = None  # how things stand on the hosts at the end
+        self.lost = ""  # the token of the cluster that was lost, once the hosts told
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []

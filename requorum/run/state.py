@@ -11,9 +11,10 @@ from requorum.cluster import deephaven, etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Result, look
 from requorum.evidence.journal import now
-from requorum.hosts import systemd
+from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Fleet
-from requorum.hosts.question import NAME, Question
+from requorum.hosts.question import NAME, Question, both, plain
+from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.marker import Marker
@@ -25,30 +26,41 @@ SECONDS = 10  # for each of two rounds: nobody waits for the end of a run as for
 @dataclass(frozen=True)
 class Member:
     """What an etcd machine says. `leads`: whether it sees a leader, None where it does not say; `token`: of its
-    installed configuration; `data`: the directories below the data root in which a database is."""
+    installed configuration; `data`: the directories below the data root in which a database is, None where it does not
+    say."""
 
     runs: bool
     leads: bool | None = None
     token: str | None = None
-    data: tuple[str, ...] = ()
+    data: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Deephaven:
-    """How many of a host's processes are up, and how many are not off."""
+    """How many of a host's processes are up, and how many are not off, `of` all that monit knows. `running`: what of
+    its accounts runs, whatever monit knows, None where that is not known."""
 
     up: int
     on: int
+    of: int = 0
+    running: tuple[str, ...] | None = None
+
+    @property
+    def off(self) -> bool:
+        """As Step 1 proves it: monit supervises none, and none runs."""
+        return self.on == 0 and self.running == ()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """By host; a text in place of what it is: why it is not known. `mark`: the configuration server's."""
+    """By host; a text in place of what it is: why it is not known. `mark`: the configuration server's; `root`: below
+    which data was looked for."""
 
     at: str
     deephaven: Mapping[str, Deephaven | str] = field(default_factory=dict)
     etcd: Mapping[str, Member | str] = field(default_factory=dict)
     mark: Marker | None = None
+    root: str = ""
 
     def fields(self) -> dict[str, object]:
         """Of `summary.json`."""
@@ -63,13 +75,14 @@ def seen(fleet: Fleet, terms: Terms, silent: Sequence[str] = (), seconds: float 
     """What all hosts say now. `silent`: those that did not answer the run and are not asked again."""
     inventory = terms.inventory
     processes = {host: deephaven.ask_processes(inventory, host) for host in terms.deephaven_hosts}
+    accounts = {host: ask_running(inventory, host) for host in terms.deephaven_hosts}
     units = {host: systemd.ask_unit(host, inventory.etcd.unit) for host in terms.etcd_hosts}
     configs = {host: etcd.ask_config(host, inventory.etcd.config) for host in terms.etcd_hosts}
     data = {host: ask_data(host, inventory.etcd.data_root) for host in terms.etcd_hosts}
     server = terms.configuration_server
     mark = {server: ask_mark(server, inventory.cluster)}
     first = Round(fleet, terms.everyone, silent, seconds)
-    first.put(processes, units, configs, data, mark)
+    first.put(processes, accounts, units, configs, data, mark)
     told = {host: first.understood(question) for host, question in units.items()}
     running = {host: unit.running for host, unit in told.items() if not isinstance(unit, str) and unit.load}
     known = {h: config for h in running if isinstance(config := first.understood(configs[h]), MemberConfig)}
@@ -82,7 +95,7 @@ def seen(fleet: Fleet, terms: Terms, silent: Sequence[str] = (), seconds: float 
             return first.why(host) or ("did not answer" if host in silent else "its systemd does not tell")
         found, config = first.understood(data[host]), known.get(host)
         leads = second.understood(leaders[host]) if host in leaders else None
-        tokens = found if isinstance(found, tuple) else ()
+        tokens = found if isinstance(found, tuple) else None
         return Member(
             running[host], leads if isinstance(leads, bool) else None, config.token if config else None, tokens
         )
@@ -90,21 +103,45 @@ def seen(fleet: Fleet, terms: Terms, silent: Sequence[str] = (), seconds: float 
     own = first.understood(mark[server])
     return Seen(
         now(),
-        {host: _deephaven(first.understood(question)) for host, question in processes.items()},
+        {h: _deephaven(first.understood(processes[h]), first.understood(accounts[h])) for h in processes},
         {host: member(host) for host in terms.etcd_hosts},
         own if isinstance(own, Marker) else None,
+        inventory.etcd.data_root,
     )
 
 
-def _deephaven(found: dict[str, str] | str) -> Deephaven | str:
-    return found if isinstance(found, str) else Deephaven(len(deephaven.up(found)), len(deephaven.not_off(found)))
+def _deephaven(found: dict[str, str] | str, running: tuple[str, ...] | str) -> Deephaven | str:
+    if isinstance(found, str):
+        return found
+    known = running if isinstance(running, tuple) else None
+    return Deephaven(len(deephaven.up(found)), len(deephaven.not_off(found)), len(found), known)
+
+
+def ask_running(inventory: Inventory, host: str) -> Question[tuple[str, ...]]:
+    """What Deephaven's accounts run, as Step 1 asks. Raises where a tool does not say."""
+    accounts = system.ask_processes(host, inventory.deephaven.admin_user, inventory.deephaven.accounts)
+    asked = both(accounts, system.ask_connections(host, inventory.etcd.client_port))
+
+    def read(*answers: Result) -> tuple[str, ...]:
+        if silent := [answer for answer in answers if answer.stderr.strip()]:
+            raise Refusal(host, f"does not tell what runs: {plain(silent[0].words)}", "look at it by hand")
+        return tuple(str(process) for process in deephaven.still_running(*asked.understand(answers)))
+
+    return Question(asked.commands, read)
 
 
 def ask_data(host: str, data_root: str) -> Question[tuple[str, ...]]:
-    """The names of the directories below the data root that hold a database."""
+    """The names of the directories below the data root that hold a database. Raises where not all could be seen."""
     database = re.compile(rf"\s{re.escape(data_root)}/({NAME.pattern})/member/snap/db$", re.M)
     command = look(host, "find", data_root, "-maxdepth", "4", "-ls", why="which data is there")
-    return Question(command, lambda answer: tuple(sorted(set(database.findall(answer.stdout)))))
+
+    def read(answer: Result) -> tuple[str, ...]:
+        found = tuple(sorted(set(database.findall(answer.stdout))))
+        if answer.code and not found and "No such file or directory" not in answer.stderr:
+            raise Refusal(host, f"does not tell which data it holds: {plain(answer.words)}", "look at it by hand")
+        return found
+
+    return Question(command, read)
 
 
 def ask_mark(host: str, cluster: str) -> Question[Marker | None]:

@@ -117,6 +117,7 @@ def recall(run: Run, sources: Sources) -> None:
     on_disk = {disk.host: disk.lineage for disk in sources.disks if disk.installed}
     sources.family = family_of(on_disk, births, undone, unheld)
     sources.birth = births.get(run.mark.token)
+    run.lost = (sources.family.lost.token or "") if sources.family.lost else ""
 
 
 def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]]:

@@ -12,7 +12,7 @@ from requorum.inventory import Inventory
 from requorum.plugin.ending import remedies
 from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import by_hand_lines, pieces
-from requorum.plugin.ending.signs import Sign, sign
+from requorum.plugin.ending.signs import DISK, Sign, sign
 from requorum.plugin.ending.standing import Did, named, standing
 from requorum.plugin.ending.ways import Said, Way, ways
 from requorum.refusal import Disproved, NothingToDo, Refusal, Remedy
@@ -65,7 +65,7 @@ def ending(ended: Ended) -> list[Line]:
     shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) and not own else None
     lines = [
         Line("Good news", error.news if isinstance(error, Refusal) else ""),
-        Line("State", standing(ended.seen, ended.did)),
+        Line("State", standing(ended.seen, ended.did, _damaged(faults, shown))),
         *_failed(ended, faults),
         Line("It said", "\n".join(said.splitlines())),
         Line("Cause", _cause(error, shown)),
@@ -75,6 +75,11 @@ def ending(ended: Ended) -> list[Line]:
         Line("Contact", (ended.inventory.notify.contact or "") if ended.inventory else ""),
     ]
     return [line for line in lines if line.text]
+
+
+def _damaged(faults: Mapping[str, Sequence[str]], shown: Sign | None) -> set[str]:
+    """Whose disk does not read: what lies on it is no comfort."""
+    return {host for hosts in faults.values() for host in hosts} if shown and shown.first == DISK else set()
 
 
 # -- what failed, and why ------------------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ def _failed(ended: Ended, faults: Mapping[str, Sequence[str]]) -> Iterator[Line]
     if ended.stage is None:
         return
     if error is None or "the run was interrupted" in str(error):
-        yield Line("Ended", f"{where}“{words}”: Ctrl-C, or a signal to this process")
+        yield Line("Ended", f"{where}while “{words}”: Ctrl-C, or a signal to this process")
         return
     if not isinstance(error, Refusal):
         yield Line("Failed", f"{where}“{words}”: {type(error).__name__}: {_first_line(str(error)) or 'no words'}")

@@ -27,7 +27,7 @@ class Sign:
 
 
 _LIVES = "The machine lives, so it is not --gone."
-_DISK = "have that disk looked at; change nothing on it before its data is copied"
+DISK = "have that disk looked at; change nothing on it before its data is copied"
 
 SIGNS = (
     # -- ssh: who is there, and who is let in
@@ -106,7 +106,7 @@ SIGNS = (
         "etcd has no quorum at this moment, or is too slow to answer",
     ),
     Sign(r"sha256 (?:mismatch|check failed)|expected sha256|integrity check failed", "the file was cut off or altered"),
-    Sign(r"crc mismatch|file is corrupt|invalid database|page \d+: unexpected", "data on that disk is damaged", _DISK),
+    Sign(r"crc mismatch|file is corrupt|invalid database|page \d+: unexpected", "data on that disk is damaged", DISK),
     Sign(r"address already in use", "another process listens on that port already"),
     Sign(r"cannot assign requested address", "that address is not one of this machine"),
     # -- systemd
@@ -114,8 +114,8 @@ SIGNS = (
     Sign(r"Unit \S+ (?:could not be |not )found|Unit file \S+ does not exist", "systemd knows no such unit there"),
     # -- the kernel's words, by whichever tool
     Sign(r"No space left on device|Disk quota exceeded", "the file system there is full", "make room on that machine"),
-    Sign(r"Read-only file system", "the file system there is mounted read-only, often after a disk error", _DISK),
-    Sign(r"Input/output error", "the disk there cannot read a block: hardware, or its file system", _DISK),
+    Sign(r"Read-only file system", "the file system there is mounted read-only, often after a disk error", DISK),
+    Sign(r"Input/output error", "the disk there cannot read a block: hardware, or its file system", DISK),
     Sign(r"Stale file handle|Transport endpoint is not connected", "a network file system there has gone away"),
     Sign(r"Cannot allocate memory|Out of memory|oom-kill", "there is not enough memory there"),
     Sign(r"file changed as we read it", "something there still writes while it is copied"),

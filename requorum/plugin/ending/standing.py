@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from requorum.run.marker import Marker, Phase, Undone
@@ -25,6 +25,8 @@ class Did:
     carried_on: bool = False
     outcome: str = ""
     unasked: bool = False  # no host was asked
+    lost: str = ""  # the token of the cluster that was lost, where it is known
+    loss: str = ""  # why going on may lose writes, where the data is chosen
 
 
 def named(hosts: Iterable[str]) -> str:
@@ -33,33 +35,64 @@ def named(hosts: Iterable[str]) -> str:
     return ", ".join(names) if len(names) <= MANY else f"{len(names)} hosts"
 
 
-def standing(seen: Seen | None, did: Did) -> str:
-    """Deephaven, etcd, data, what was changed, what may be lost."""
+def standing(seen: Seen | None, did: Did, damaged: Collection[str] = ()) -> str:
+    """Deephaven, etcd, data, what was changed, what may be lost. `damaged`: hosts whose disk could not be read."""
     if did.unasked:
         return "Nothing was changed: no host was asked."
     if seen is None:
-        return " ".join([*_changed(None, did), *(["How things stand now was not looked at."] if did.acts else [])])
-    said = [_deephaven(seen, did), *_etcd(seen, did), _data(seen, did), *_changed(seen.mark, did), _lost(seen, did)]
+        looked = ["How things stand now was not looked at."] if did.acts else []
+        return " ".join(filter(None, [_turned_off(did), *_changed(None, did), *looked]))
+    said = [
+        *_deephaven(seen, did),
+        *_etcd(seen, did),
+        _data(seen, did, damaged),
+        _configured(seen, did),
+        *_changed(seen.mark, did),
+        *_lost(seen, did),
+    ]
     return " ".join(filter(None, said))
 
 
-def _deephaven(seen: Seen, did: Did) -> str:
-    found = seen.deephaven
-    groups = {
-        "OFF": [h for h, one in found.items() if isinstance(one, Deephaven) and one.on == 0],
-        "ON": [h for h, one in found.items() if isinstance(one, Deephaven) and one.up > 0],
-        "supervised, but no process of it is up": [
-            h for h, one in found.items() if isinstance(one, Deephaven) and one.on > 0 and one.up == 0
-        ],
-    }
-    known = [f"{word} on {named(hosts)}" for word, hosts in groups.items() if hosts]
-    unknown = [host for host, one in found.items() if isinstance(one, str)]
-    if not known:
-        return f"Whether Deephaven is on is not known: {_silent(found)}." if unknown else ""
+def _turned_off(did: Did) -> str:
+    """Of what this process set in the mark alone, where nobody looked."""
+    began = did.reached.get(Phase.STOPPING, "")
+    if not began or any(phase >= Phase.POWERING_ON for phase in did.reached):
+        return ""
+    return f"This run began to turn Deephaven off at {began[11:16]} UTC and turned nothing on."
+
+
+def _deephaven(seen: Seen, did: Did) -> list[str]:
+    found = {host: one for host, one in seen.deephaven.items() if isinstance(one, Deephaven)}
+    up = [host for host, one in found.items() if one.up > 0]
+    off = [host for host, one in found.items() if one.off]
+    down = [host for host, one in found.items() if one.on > 0 and one.up == 0]
+    known = [f"OFF on {named(off)}"] if off else []
+    known += [f"ON on {named(up)}{_share([found[host] for host in up])}"] if up else []
+    known += [f"supervised, but no process of it is up on {named(down)}"] if down else []
+    rest = {host: one.running for host, one in found.items() if one.on == 0 and not one.off}
+    unsure = [host for host, running in rest.items() if running is None]
     since = did.reached.get(Phase.STOPPING, "")
-    by = f" (this run turned it off at {since[11:16]} UTC)" if since and groups["OFF"] else ""
-    rest = f" Not known on {_silent(found)}." if unknown else ""
-    return f"Deephaven is {', and '.join(known)}{by}.{rest}"
+    by = f" (this run turned it off at {since[11:16]} UTC)" if since and off else ""
+    unknown = _silent(seen.deephaven)
+    if unknown:
+        unknown = f"Not known on {unknown}." if known or rest else f"Whether Deephaven is on is not known: {unknown}."
+    return [
+        f"Deephaven is {', and '.join(known)}{by}." if known else "",
+        *(
+            f"On {host} monit supervises none of Deephaven, but {named(running)} still runs and may write."
+            for host, running in rest.items()
+            if running
+        ),
+        f"On {named(unsure)} monit supervises none of Deephaven; whether any still runs is not known."
+        if unsure
+        else "",
+        unknown,
+    ]
+
+
+def _share(on: Iterable[Deephaven]) -> str:
+    up, of = (sum(numbers) for numbers in zip(*((one.up, one.of) for one in on), strict=True))
+    return f" ({up} of {of} processes are up)" if up < of else ""
 
 
 def _silent(found: Mapping[str, object]) -> str:
@@ -90,31 +123,61 @@ def _member(one: Member, did: Did) -> str:
     return word + which
 
 
-def _data(seen: Seen, did: Did) -> str:
-    """A database that is there: of before the run, once it has begun to change the cluster."""
-    there = {host: set(one.data) - {did.token} for host, one in seen.etcd.items() if isinstance(one, Member)}
-    hosts = [host for host, data in there.items() if data]
-    if not hosts or did.outcome in ("recovered", "closed"):
+def _data(seen: Seen, did: Did, damaged: Collection[str]) -> str:
+    """Where a database lies, and whose it is where its directory has that cluster's token for a name."""
+    members = {host: one for host, one in seen.etcd.items() if isinstance(one, Member) and host not in damaged}
+    there = {host: set(one.data) for host, one in members.items() if one.data is not None}
+    if did.outcome in ("recovered", "closed") or not there:
         return ""
-    return f"The old data is in place on {named(hosts)}." if did.phase > Phase.OPEN else f"Data is on {named(hosts)}."
+    lost = [host for host, data in there.items() if did.lost in data]
+    others = [host for host, data in there.items() if data - {did.token, did.lost} and host not in lost]
+    if lost:
+        rest = f"; on {named(others)} only one of another cluster" if others else ""
+        return f"A database of the lost cluster ({did.lost}) lies on {named(lost)}{rest}."
+    below = f" below {seen.root}" if seen.root else ""
+    if not any(there.values()):
+        return f"No database was found{below} on {named(there)}."
+    return f"A database lies{below} on {named(others)}." if others else ""
+
+
+def _configured(seen: Seen, did: Did) -> str:
+    """Once the new etcd may run, it is named by its cluster."""
+    new = [host for host, one in seen.etcd.items() if isinstance(one, Member) and did.token and one.token == did.token]
+    return f"The new configuration lies on {named(new)}." if new and did.phase is Phase.STOPPING else ""
+
+
+_GOT_TO = {
+    Phase.STOPPING: "it had begun to stop Deephaven and the old etcd",
+    Phase.STARTED: "the data was restored, and the new etcd may have been started",
+    Phase.POWERING_ON: "it had begun to turn Deephaven on",
+    Phase.DONE: "it had come to its end",
+}
 
 
 def _changed(mark: Marker | None, did: Did) -> list[str]:
     if not did.acts:
         return ["Nothing was changed: this only looked."]
-    said = [] if did.changed or did.outcome in ("recovered", "closed") else ["This run changed nothing of the cluster."]
+    nothing = not did.changed and did.outcome not in ("recovered", "closed")
     other = mark is not None and mark.phase > Phase.OPEN and not mark.closed
-    if mark is not None and other and (mark.run != did.run or (did.carried_on and not did.changed)):
-        how = "being rolled back" if mark.undone is not Undone.NO else "unfinished"
-        said.append(f"Run {mark.run} of {mark.by} is {how}; it got to: {mark.phase.name.lower().replace('_', ' ')}.")
-    return said
+    if mark is None or not other or (mark.run == did.run and not (did.carried_on and nothing)):
+        return ["This run changed nothing of the cluster."] if nothing else []
+    state = "being rolled back" if mark.undone is not Undone.NO else "unfinished"
+    run = f"{mark.run} of {mark.by}"
+    if mark.run == did.run:
+        return [f"Run {run}, carried on here, is {state}: {_GOT_TO[mark.phase]}; nothing was changed this time."]
+    said = f"Run {run} is {state}: {_GOT_TO[mark.phase]}."
+    return ["This run changed nothing of the cluster.", said] if nothing else [said]
 
 
-def _lost(seen: Seen, did: Did) -> str:
+def _lost(seen: Seen, did: Did) -> list[str]:
     """The rule of the design, where what it rests on was seen: nobody writes while Deephaven is off."""
-    off = [isinstance(one, Deephaven) and one.on == 0 for one in seen.deephaven.values()]
-    if did.phase in (Phase.STOPPING, Phase.STARTED) and off and all(off):
-        return "Nothing is lost so far: nothing was deleted, and going back loses nothing while Deephaven is off."
+    if did.phase in (Phase.STOPPING, Phase.STARTED):
+        found = seen.deephaven.values()
+        off = bool(found) and all(isinstance(one, Deephaven) and one.off for one in found)
+        return [
+            "This run deleted nothing, and going back brings back what was there." if off else "",
+            f"Going on may lose writes: {did.loss}." if did.loss else "",
+        ]
     if did.phase >= Phase.POWERING_ON and did.outcome not in ("recovered", "closed", "rolled-back"):
-        return "Deephaven may have written into the new cluster, so the old one is no longer the newest."
-    return ""
+        return ["Deephaven may have written into the new cluster, so the old one is no longer the newest."]
+    return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -30,8 +29,6 @@ from requorum.snapshots.snapshot import Source
 QUIET_SECONDS = 3
 # By how much the configuration server's clock may be ahead: etcd is waited for longer than that in Step 4.
 CLOCK_SECONDS = 30
-# Shells and services that an administrator's account may run although Deephaven is off.
-NOT_DEEPHAVEN = re.compile(r"^(\(sd-pam\)|systemd|sshd|-?(ba|z|k|da)?sh|su|sudo|screen|tmux.*|login)$")
 
 
 def every_host_answers(run: Run) -> None:
@@ -252,9 +249,8 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
         if isinstance(found, str):
             return found
         left = deephaven.not_off(found)
-        running = tuple(process for process in running if not NOT_DEEPHAVEN.match(process.name))
-        uids = {c.uid for c in machine.ask(system.ask_connections(machine.name, port)) if c.outgoing} if running else ()
-        left += [str(process) for process in running if not process.below_login or process.uid in uids]
+        connections = machine.ask(system.ask_connections(machine.name, port)) if running else ()
+        left += [str(process) for process in deephaven.still_running(running, connections)]
         return f"still there: {', '.join(left)}" if left else None
 
     run.prove(

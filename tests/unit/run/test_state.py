@@ -35,7 +35,11 @@ class Hosts:
     scale = 1.0
     glance = Fleet.glance
 
-    def __init__(self, silent: str = "", slow: str = "", active: str = "active", systemd: int = 0) -> None:
+    def __init__(
+        self, silent: str = "", slow: str = "", active: str = "active", systemd: int = 0, **says: tuple[str, str]
+    ) -> None:
+        """`says`: of a command's first word, what it prints and how it complains."""
+        self.says = says
         self.silent, self.slow, self.active, self.systemd = silent, slow, active, systemd
         self.asked: list[str] = []
         self.interrupted = False
@@ -58,7 +62,11 @@ class Hosts:
             "find": LISTED.format("old") + LISTED.format(build.TOKEN),
             "curl": "etcd_server_has_leader 1\n",
             "cat": CONFIG if command.argv[-1].endswith(".yaml") else "",
+            "ps": "   1     0     0 root     init\n" if "-eo" in command.argv else "",
+            "sh": "",
         }
+        if command.argv[0] in self.says:
+            return Result(command, 1, *self.says[command.argv[0]], 0.0)
         text = said.get(command.argv[0], "Process 'iris'   not monitored\n")
         return Result(command, self.systemd if command.argv[0] == "systemctl" else 0, text, "", 0.0)
 
@@ -70,7 +78,7 @@ def seen(hosts: Hosts, silent: tuple[str, ...] = (), seconds: float = 2) -> Seen
 
 def test_each_host_says_what_runs_on_it_and_which_data_it_holds() -> None:
     found = seen(Hosts())
-    assert found.deephaven == dict.fromkeys(("infra-1", "query-1"), Deephaven(0, 0))
+    assert found.deephaven == dict.fromkeys(("infra-1", "query-1"), Deephaven(0, 0, 1, ()))
     assert found.etcd == dict.fromkeys(
         ("etcd-1", "etcd-2", "etcd-3"), Member(True, True, build.TOKEN, tuple(sorted((build.TOKEN, "old"))))
     )
@@ -107,5 +115,25 @@ def test_a_systemd_that_does_not_tell_makes_no_member_stopped() -> None:
 
 def test_the_summary_has_it_by_host() -> None:
     fields = seen(Hosts(silent="etcd-2")).fields()
-    assert fields["deephaven"] == {host: {"up": 0, "on": 0} for host in ("infra-1", "query-1")}
+    assert fields["deephaven"] == {host: {"up": 0, "on": 0, "of": 1, "running": ()} for host in ("infra-1", "query-1")}
     assert fields["etcd"]["etcd-2"] == "did not answer: No route to host"  # type: ignore[index]
+
+
+def test_a_process_of_deephavens_accounts_that_monit_does_not_know_is_seen() -> None:
+    found = seen(Hosts(ps=("4711     1  1001 irisadmin java\n", ""))).deephaven["query-1"]
+    assert isinstance(found, Deephaven) and not found.off
+    assert found.running == ("java (process 4711 of irisadmin)",)
+
+
+def test_a_host_whose_tools_do_not_tell_what_runs_is_not_called_off() -> None:
+    for hosts in (Hosts(ps=("", "sudo: a password is required")), Hosts(sh=("", "ss: not found"))):
+        assert seen(hosts).deephaven["query-1"] == Deephaven(0, 0, 1)
+
+
+def test_a_disk_that_does_not_list_its_data_is_not_called_empty() -> None:
+    for words, data in (
+        ("find: '/var/lib/etcd/dh': Input/output error", None),
+        ("find: No such file or directory", ()),
+    ):
+        found = seen(Hosts(find=("", words))).etcd["etcd-1"]
+        assert isinstance(found, Member) and found.data == data

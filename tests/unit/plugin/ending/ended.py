@@ -14,7 +14,7 @@ from tests.unit import build
 
 SAID = Said(".venv/bin/pytest", "runbook", "lab", ("--confirm=lab",), "/opt/requorum")
 STAGE = "runbook/test_step_{0}_x.py::TestStep{0}X::{1}"
-OFF, ON = Deephaven(0, 0), Deephaven(5, 5)
+OFF, ON = Deephaven(0, 0, 5, ()), Deephaven(5, 5, 5, ("java (process 7 of irisadmin)",))
 NEW = Member(True, True, build.TOKEN, ("old", build.TOKEN))
 OLD = Member(True, False, "old", ("old",))
 STOPPED = Member(False, None, "old", ("old",))

@@ -122,7 +122,7 @@ def test_only_a_silent_machine_may_be_gone_and_the_price_is_said() -> None:
 
 def test_an_interrupted_run_says_where_and_how_to_go_on_and_back() -> None:
     found = block(ended(None, 3, "test_when_both_archives_are_copied", did=did(Phase.STOPPING)))
-    assert found["Ended"] == "Step 3, “both archives are copied”: Ctrl-C, or a signal to this process"
+    assert found["Ended"] == "Step 3, while “both archives are copied”: Ctrl-C, or a signal to this process"
     assert "Failed" not in found and "Do first" not in found
     assert "goes on at Step 3" in found["Go on"] and "runbook/rollback" in found["Go back"]
 

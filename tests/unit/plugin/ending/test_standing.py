@@ -8,22 +8,57 @@ from requorum.plugin.ending.standing import Did, standing
 from requorum.run.marker import Phase, Undone
 from requorum.run.state import Deephaven, Member
 from tests.unit import build
-from tests.unit.plugin.ending.ended import DEEPHAVEN, MEMBERS, NEW, OFF, OLD, ON, STOPPED, did, seen
+from tests.unit.plugin.ending.ended import (
+    DEEPHAVEN,
+    MEMBERS,
+    NEW,
+    OFF,
+    OLD,
+    ON,
+    STOPPED,
+    block,
+    broken,
+    did,
+    ended,
+    seen,
+)
 
 
 def test_between_stop_and_power_on_deephaven_is_off_and_going_back_loses_nothing() -> None:
     said = standing(seen(), did(reached={Phase.STOPPING: "2026-11-27T11:23:45Z"}))
     assert "Deephaven is OFF on infra-1, query-1 (this run turned it off at 11:23 UTC)." in said
     assert "etcd runs with a leader (the new cluster) on etcd-1, etcd-2, etcd-3." in said
-    assert "The old data is in place on etcd-1, etcd-2, etcd-3." in said
-    assert "Nothing is lost so far" in said
+    assert "This run deleted nothing, and going back brings back what was there." in said
 
 
 def test_while_a_process_of_deephaven_is_up_or_not_known_nothing_is_called_lost_or_not() -> None:
-    for one in (ON, Deephaven(0, 1), "did not answer"):
+    for one in (ON, Deephaven(0, 1, 1, ()), Deephaven(0, 0, 5), Deephaven(0, 0, 5, ("java",)), "did not answer"):
         found = {**dict.fromkeys(DEEPHAVEN, OFF), "query-1": one}
-        assert "lost" not in standing(seen(deephaven=found), did())
-    assert "lost" not in standing(seen(deephaven={}), did())
+        assert "going back" not in standing(seen(deephaven=found), did())
+    assert "going back" not in standing(seen(deephaven={}), did())
+
+
+def test_off_is_said_only_where_no_process_of_its_accounts_runs() -> None:
+    left = Deephaven(0, 0, 0, ("java (process 4711 of irisadmin)",))
+    said = standing(seen(deephaven={"infra-1": OFF, "query-1": left}), did())
+    assert "Deephaven is OFF on infra-1." in said
+    assert (
+        "On query-1 monit supervises none of Deephaven, but java (process 4711 of irisadmin) still runs and may write."
+    ) in said
+    said = standing(seen(deephaven=Deephaven(0, 0, 5)), did())
+    assert "OFF" not in said
+    assert "On infra-1, query-1 monit supervises none of Deephaven; whether any still runs is not known." in said
+
+
+def test_where_only_some_processes_are_up_they_are_counted() -> None:
+    said = standing(seen(deephaven=Deephaven(9, 10, 10, ("java",))), did())
+    assert "Deephaven is ON on infra-1, query-1 (18 of 20 processes are up)." in said
+
+
+def test_a_loss_that_is_known_stands_beside_the_way_back() -> None:
+    said = standing(seen(), did(loss="no disk holds what was written after 02:30"))
+    assert "Going on may lose writes: no disk holds what was written after 02:30." in said
+    assert "Going on" not in standing(seen(), did())
 
 
 def test_a_host_that_did_not_answer_is_not_known() -> None:
@@ -51,10 +86,30 @@ def test_hosts_that_were_not_looked_at_are_not_spoken_of() -> None:
     assert standing(None, did()) == "How things stand now was not looked at."
 
 
+def test_what_this_run_began_is_said_where_nobody_looked() -> None:
+    began = {Phase.STOPPING: "2026-11-27T11:23:45Z", Phase.STARTED: "2026-11-27T11:40:00Z"}
+    said = "This run began to turn Deephaven off at 11:23 UTC and turned nothing on."
+    assert standing(None, did(reached=began)).startswith(said)
+    assert said not in standing(None, did(reached={**began, Phase.POWERING_ON: "2026-11-27T11:50:00Z"}))
+
+
+def test_a_run_that_is_cut_while_it_installs_says_where_the_new_configuration_lies() -> None:
+    members = {**dict.fromkeys(MEMBERS, STOPPED), "etcd-1": Member(False, None, build.TOKEN, ("old",))}
+    assert "The new configuration lies on etcd-1." in standing(seen(members), did(Phase.STOPPING))
+    assert "new configuration" not in standing(seen(STOPPED), did(Phase.STOPPING))
+
+
+def test_a_run_that_is_carried_on_is_one_and_the_same() -> None:
+    mark = build.mark(Phase.STARTED)
+    said = standing(seen(mark=mark), did(run=mark.run, carried_on=True, changed=False))
+    assert f"Run {mark.run} of {mark.by}, carried on here, is unfinished" in said
+    assert said.count("Run ") == 1 and "This run changed nothing" not in said
+
+
 @pytest.mark.parametrize(
     ("mark", "says"),
     [
-        (build.mark(Phase.STOPPING), "is unfinished; it got to: stopping"),
+        (build.mark(Phase.STOPPING), "is unfinished: it had begun to stop Deephaven and the old etcd"),
         (build.mark(Phase.STARTED, undone=Undone.BEGUN), "is being rolled back"),
     ],
 )
@@ -84,6 +139,27 @@ def test_many_hosts_are_counted() -> None:
     assert "Deephaven is OFF on 50 hosts" in standing(seen(deephaven=many), did())
 
 
-def test_old_data_is_claimed_only_where_a_database_was_seen() -> None:
-    members = {**dict.fromkeys(MEMBERS, NEW), "etcd-2": Member(True, True, build.TOKEN, (build.TOKEN,))}
-    assert "The old data is in place on etcd-1, etcd-3." in standing(seen(members), did())
+def test_data_is_called_the_lost_clusters_only_where_its_token_says_so() -> None:
+    members = {
+        "etcd-1": Member(True, True, build.TOKEN, ("ancestor", build.TOKEN)),
+        "etcd-2": NEW,
+        "etcd-3": Member(True, True, build.TOKEN, (build.TOKEN,)),
+    }
+    said = standing(seen(members), did(lost="old"))
+    assert "A database of the lost cluster (old) lies on etcd-2; on etcd-1 only one of another cluster." in said
+    unnamed = standing(seen(members, root="/var/lib/etcd/dh"), did())
+    assert "A database lies below /var/lib/etcd/dh on etcd-1, etcd-2." in unnamed and "lost cluster" not in unnamed
+
+
+def test_no_comfort_is_taken_from_a_disk_that_does_not_read() -> None:
+    said = standing(seen(), did(lost="old"), {"etcd-2"})
+    assert "A database of the lost cluster (old) lies on etcd-1, etcd-3." in said
+    torn = broken("tar: db: Read error: Input/output error", "etcd-3")
+    assert "lies on etcd-1, etcd-2." in block(ended(torn, did=did(lost="old")))["State"]
+
+
+def test_that_no_database_is_there_is_said_where_it_was_seen() -> None:
+    members = {**dict.fromkeys(MEMBERS, Member(False, data=())), "etcd-3": Member(False)}
+    said = standing(seen(members, root="/var/lib/etcd/dh"), did(Phase.OPEN))
+    assert "No database was found below /var/lib/etcd/dh on etcd-1, etcd-2." in said
+    assert "database" not in standing(seen(Member(False)), did(Phase.OPEN))
