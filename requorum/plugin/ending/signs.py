@@ -42,7 +42,7 @@ SIGNS = (
         "name the one key in the ssh configuration: IdentityFile and IdentitiesOnly yes",
     ),
     Sign(
-        r"Permission denied \((?:[\w-]+,?)+\)",
+        r"Permission denied \([\w-]+(?:,[\w-]+)*\)",
         f"sshd there answers and accepts none of your keys for this login. {_LIVES}",
         "load the key of this login (ssh-add -l lists what is loaded), or correct transport.user in the inventory",
     ),
@@ -82,7 +82,7 @@ SIGNS = (
         r"database space exceeded|NOSPACE",
         "etcd's own quota (quota-backend-bytes) is used up; that is not the disk",
     ),
-    Sign(r"\balarm:?\s*CORRUPT|\bCORRUPT\b", "etcd found that its members' data differed (alarm CORRUPT)"),
+    Sign(r"\b(?-i:CORRUPT)\b", "etcd found that its members' data differed (alarm CORRUPT)"),
     Sign(
         r"certificate has expired or is not yet valid: current time \S+ is before|certificate is not yet valid",
         "a certificate is not valid yet: the clock there is behind that of the machine that made it",
@@ -95,7 +95,8 @@ SIGNS = (
     ),
     Sign(r"certificate is valid for .*, not ", "the certificate is for other addresses than the one that is asked"),
     Sign(
-        r"CONNECT tunnel failed|HTTP code \d+ from proxy|Proxy CONNECT aborted|proxyconnect|resolve proxy",
+        r"CONNECT tunnel failed|HTTP code \d+ from proxy|Proxy CONNECT aborted|proxyconnect|resolve proxy|"
+        r"failed to do connect handshake, response:",
         "the connection goes through a proxy that the environment or .curlrc names",
         "take the proxy out of that login's and root's environment there (http_proxy, https_proxy, .curlrc)",
     ),

@@ -36,12 +36,14 @@ WORDS = {
     "x509: certificate is valid for 10.0.0.11, not 10.0.0.12": "for other addresses",
     "curl: (56) CONNECT tunnel failed, response 403": "through a proxy",
     "curl: (56) Received HTTP code 407 from proxy after CONNECT": "through a proxy",
+    'failed to do connect handshake, response: "HTTP/1.1 403 Forbidden"': "through a proxy",
     "Error: etcdserver: authentication failed, invalid user ID or password": "refuses this password",
     "Error: etcdserver: permission denied": "its role may not",
     "Error: context deadline exceeded": "no quorum at this moment",
     "Error: etcdserver: no leader": "no quorum at this moment",
     "Error: snapshot file integrity check failed. Expected hash e3b0, but got a1b2": "cut off or altered",
     "wal: crc mismatch": "is damaged",
+    "panic: bbolt: file is corrupt": "is damaged",
     "listen tcp 10.0.0.12:2380: bind: address already in use": "another process listens",
     "listen tcp 10.0.0.12:2380: bind: cannot assign requested address": "not one of this machine",
     "Failed to start dh-etcd.service: Unit dh-etcd.service is masked.": "is masked",
@@ -88,3 +90,7 @@ def test_a_machine_that_answers_is_never_offered_as_gone(words: str) -> None:
     found = ended.block(ended.ended(ended.silent(words), step=0, stage="test_given_every_host_answers"))
     assert "--gone" not in found["Do first"]
     assert "lives, so it is not --gone" in found["Cause"]
+
+
+def test_a_long_line_that_is_no_refusal_of_keys_is_read_at_once() -> None:
+    assert sign(f"Permission denied ({'a' * 40}!") is not None, "another sign's"
