@@ -45,6 +45,7 @@ class NothingToDo(Refusal):
 class Disproved(Refusal):
     """A Given or a Then that does not hold, on one host or on several."""
 
+    anew = True  # whether the same data, restored anew, may be right
     asked = False  # whether the host of a finding was only asked: those at fault are named in its words
 
     def __init__(self, claim: str, findings: dict[str, str], remedy: str) -> None:

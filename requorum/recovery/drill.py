@@ -14,9 +14,11 @@ from requorum.cluster import deephaven, etcd, etcdctl
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.peers import PeerHash, ask_peer_hash
 from requorum.command import Command, act
+from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import plain
 from requorum.inventory import Expect, Inventory
+from requorum.refusal import remedy
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.run.terms import Options, Terms
@@ -132,7 +134,7 @@ def every_member_is_up_to_date(run: Run, revision: int) -> None:
         run.terms.member_hosts,
         f"/health is true, the member sees a leader, and its revision is {revision} or higher",
         probe,
-        f"read `journalctl --no-pager -u {run.inventory.etcd.unit}` there: this backup does not come up",
+        remedy("see what etcd says there: this backup does not come up", systemd.journal(run.inventory.etcd.unit)),
         within=run.health_seconds,
     )
     leaders = [host for host, gauges in told.items() if gauges.get("etcd_server_is_leader") == 1]

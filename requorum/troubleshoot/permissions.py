@@ -23,7 +23,7 @@ from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, plain
 from requorum.hosts.systemd import Unit
-from requorum.refusal import Refusal
+from requorum.refusal import Refusal, remedy
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
@@ -355,4 +355,4 @@ def it_runs(run: Run, hosts: Sequence[str]) -> None:
         state = machine.ask(systemd.ask_unit(machine.name, unit))
         return None if state.running and state.sub != "auto-restart" else f"unit {state}"
 
-    run.prove(hosts, f"{unit} runs", probe, f"read `journalctl --no-pager -u {unit}` there", within=15)
+    run.prove(hosts, f"{unit} runs", probe, remedy("see what etcd says there", systemd.journal(unit)), within=15)

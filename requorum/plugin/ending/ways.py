@@ -94,6 +94,8 @@ def ways(stage: str, error: BaseException | None, phase: Phase, directory: str =
         return (Way.DIAGNOSE, Way.AGAIN) if stage in RIDDLES else (Way.AGAIN,)
     if phase is Phase.STOPPING:
         return (Way.AGAIN, Way.ROLLBACK)
+    if phase is Phase.STARTED and isinstance(error, Disproved) and not error.anew:
+        return (Way.ROLLBACK,)
     if phase is Phase.STARTED:
         if stage in DATA and isinstance(error, Disproved):
             return (Way.RETRY, Way.ROLLBACK)

@@ -5,9 +5,11 @@ etcd is asked through the vendor's etcdctl on the configuration server, as Deeph
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from requorum.cluster import deephaven, etcd, etcdctl
+from requorum.cluster import deephaven, etcd, etcdctl, settings
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import Address, MemberConfig, address
 from requorum.cluster.etcdctl import Login, Status
@@ -17,7 +19,7 @@ from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, every, or_refusal
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
-from requorum.refusal import Disproved, Refusal
+from requorum.refusal import Disproved, Refusal, remedy
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -98,7 +100,8 @@ def data_is_restored(run: Run) -> None:
 
 def every_member_sees_a_leader(run: Run) -> None:
     """Each member's own word, within health_seconds; then its unit is ready too."""
-    configs = facts.configs(run, run.terms.member_hosts)
+    configs, unit = facts.configs(run, run.terms.member_hosts), run.inventory.etcd.unit
+    ended: set[str] = set()
 
     def probe(machine: Machine) -> str | None:
         config = configs[machine.name]
@@ -106,19 +109,27 @@ def every_member_sees_a_leader(run: Run) -> None:
         leader = machine.ask(etcd.ask_leader(machine.name, config))
         if leader:
             return None
-        state = machine.ask(systemd.ask_unit(machine.name, run.inventory.etcd.unit))
+        state = machine.ask(systemd.ask_unit(machine.name, unit))
+        (ended.discard if state.running and state.sub != "auto-restart" else ended.add)(machine.name)
         return f"{'no leader' if leader is False else 'no answer'}; unit {state}"
 
-    run.prove(
-        run.terms.member_hosts,
-        "the member sees a leader",
-        probe,
-        f"read `journalctl --no-pager -u {run.inventory.etcd.unit}` there, then run again",
-        within=run.health_seconds,
-    )
+    told = remedy("see what etcd says there, then run again", systemd.journal(unit))
+    try:
+        run.prove(run.terms.member_hosts, "the member sees a leader", probe, told, within=run.health_seconds)
+    except Disproved as error:
+        error.hosts = tuple(sorted(ended & set(error.findings)))  # the others may only wait for these
+        raise
 
 
 # -- Step 5 ------------------------------------------------------------------------------------------------------
+
+
+_FULL = re.compile(r"\bNOSPACE\b|database space exceeded")
+RAISE_THE_QUOTA = (
+    f"do not turn Deephaven on. Raise the quota in the inventory: etcd.keep_settings: [{settings.QUOTA}=8589934592], "
+    "or higher where it was that; give this run up, since a run that is carried on keeps the old quota: "
+    "pytest runbook/rollback --hosts=NAME; then begin anew: pytest runbook --hosts=NAME"
+)
 
 
 def _on_configuration_server(
@@ -127,8 +138,12 @@ def _on_configuration_server(
     try:
         run.prove((run.terms.configuration_server,), claim, probe, remedy, within)
     except Disproved as error:
+        early = run.mark.phase < Phase.POWERING_ON and remedy != LIVING
+        if early and any(_FULL.search(found) for found in error.findings.values()):
+            error = Disproved(claim, error.findings, RAISE_THE_QUOTA)
+            error.anew = False
         error.asked = True
-        raise
+        raise error from None
 
 
 def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:
@@ -183,10 +198,7 @@ def it_is_one_cluster(run: Run, progress: Progress, living: bool = False) -> Non
         f"{len(run.terms.new_ips)} members form one cluster with one leader and no alarm"
         + ("" if living else ", of the snapshot's revision"),
         probe,
-        LIVING
-        if living
-        else "do not turn Deephaven on; run again. If it stays so, give this run up (docs/night.md#giving-a-run-up) "
-        "and use another snapshot",
+        LIVING if living else "do not turn Deephaven on; run again, and if it stays so, restore the same data anew",
         within=run.health_seconds,
     )
 
@@ -240,18 +252,24 @@ def hashes_are_equal(run: Run, progress: Progress, living: bool = False) -> None
             return None
         if len({compacted for _, compacted in found.values()}) > 1:  # one is a moment ahead; nothing can be compared
             return f"members are compacted differently: {found}"
-        return "; ".join(f"{endpoint}: hash {digest}" for endpoint, (digest, _) in sorted(found.items()))
+        return _odd({endpoint: digest for endpoint, (digest, _) in sorted(found.items())})
 
     _on_configuration_server(
         run,
         f"hashkv is equal on all members at revision {revision:,}",
         probe,
-        LIVING
-        if living
-        else "do not turn Deephaven on: the members hold different data. Give this run up "
-        "(docs/night.md#giving-a-run-up) and start anew",
+        LIVING if living else "do not turn Deephaven on: the members hold different data. Restore the same data anew",
         within=15,
     )
+
+
+def _odd(hashes: Mapping[str, int]) -> str:
+    """The hash of each member, or of those alone that differ from most."""
+    most, count = Counter(hashes.values()).most_common(1)[0]
+    if 2 * count <= len(hashes):
+        return "; ".join(f"{endpoint}: hash {digest}" for endpoint, digest in hashes.items())
+    odd = [f"{endpoint}: hash {digest}" for endpoint, digest in hashes.items() if digest != most]
+    return f"{'; '.join(odd)}; all others: {most}"
 
 
 def keys_are_there(run: Run, progress: Progress) -> None:

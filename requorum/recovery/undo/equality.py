@@ -8,6 +8,7 @@ from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.recovery.undo import baseline, rollback, state
 from requorum.recovery.undo.baseline import Record
+from requorum.refusal import remedy
 from requorum.run import facts
 from requorum.run.run import Run
 
@@ -97,7 +98,7 @@ def etcd_is_as_before(run: Run, records: Mapping[str, Record]) -> None:
         records,
         f"{unit} runs where it ran before, and nowhere else",
         probe,
-        f"read `journalctl --no-pager -u {unit}` there; then run the same again",
+        remedy("see what etcd says there, then run the same again", systemd.journal(unit)),
         within=STATE_SECONDS,
     )
 

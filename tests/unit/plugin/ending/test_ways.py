@@ -45,6 +45,13 @@ def test_what_comes_next(phase: Phase, stage: str, error: Refusal, first: Way) -
     assert ways.ways(stage, error, phase)[0] is first
 
 
+def test_what_the_same_data_anew_cannot_mend_is_not_restored_anew() -> None:
+    full = Disproved("all members are healthy", {"infra-1": "alarm: NOSPACE"}, "raise the quota")
+    full.anew = False
+    for stage in (OTHER, DATA):
+        assert ways.ways(stage, full, Phase.STARTED) == (Way.ROLLBACK,)
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_after_a_silent_host_or_an_interruption_the_same_command_carries_on(phase: Phase) -> None:
     for stage in (OTHER, DATA, LEADER, QUORUM):
