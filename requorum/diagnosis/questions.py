@@ -22,7 +22,9 @@ LOGIN_SECONDS = 15  # for etcdctl: a login is a consensus operation, and takes s
 
 def ask_last_words(host: str, unit: str) -> Question[tuple[str, ...]]:
     """The last lines of a unit's journal."""
-    return Question(look(host, *systemd.journal(unit), why="what etcd said last"), _lines)
+    return Question(
+        look(host, "journalctl", "--no-pager", *systemd.journal(unit)[2:], why="what etcd said last"), _lines
+    )
 
 
 def _lines(answer: Result) -> tuple[str, ...]:
