@@ -27,8 +27,9 @@ from tests.unit.run.test_dryrun import Hosts, planning
 
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230)
 FIELDS = [
-    *("schema", "cluster", "run", "outcome", "stopped_at", "started", "finished", "recovery_seconds"),
-    *("snapshot", "sources", "unproven", "data_loss", "members", "gone", "accepted", "findings", "causes", "steps"),
+    *("schema", "version", "cluster", "run", "outcome", "stopped_at", "started", "finished", "recovery_seconds"),
+    *("snapshot", "sources", "unproven", "data_loss", "members", "gone", "accepted", "findings", "causes"),
+    *("state", "steps"),
 ]
 
 
