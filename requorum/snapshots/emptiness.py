@@ -214,12 +214,14 @@ def doubt(place: Place, found: Sequence[Disk], picked: bool, family: Family, set
         return odd or str(place.config)
     if len(whole) > 1:
         return f"data of the lost cluster may be in {' and in '.join(config.data_dir for config in whole)}"
+    name = f"{NAME_SALVAGE}{shlex.quote(whole[0].token)}" if whole else ""
     if whole and not picked:
-        name = f"{NAME_SALVAGE}{shlex.quote(whole[0].token)}"
         return f"data in {whole[0].data_dir} is whole, and not proven to be another cluster's ({name})"
-    flags = _flags(place, settings)
-    if whole or flags:
+    if flags := _flags(place, settings):
         return flags
+    if whole:
+        moved = _not_as_noted(place, [disk for disk in lost if disk.whole])
+        return _unmounted_there(place) or (f"{moved} ({name} takes it nevertheless)" if moved else "")
     if not place.unit.load:
         return f"systemd does not tell of {settings.unit}"
     return _configuration(place, found, settings) or _elsewhere(place, family) or _not_as_noted(place, found)
@@ -272,8 +274,18 @@ def _flags(place: Place, settings: Etcd) -> str:
 
 def _elsewhere(place: Place, family: Family) -> str:
     """Whether data may lie where nothing points to: on a disk that is not mounted, or under another name."""
-    if place.root.problem:
-        return place.root.problem
+    if why := place.root.problem or _unmounted_there(place):
+        return why
+    for path, (layout, lineage) in place.strays.items():
+        if layout.problem:
+            return layout.problem
+        if layout.files and not _is_foreign(lineage, family):
+            return f"data lies in {path}, which no configuration names"
+    return ""
+
+
+def _unmounted_there(place: Place) -> str:
+    """Whether what is seen may only be what lies below a file system that is not mounted: a stale copy, or nothing."""
     if place.unmounted is None:
         return "nobody tells which of its file systems are mounted"
     for directory, way in place.ways.items():
@@ -284,24 +296,33 @@ def _elsewhere(place: Place, family: Family) -> str:
         for target in place.unmounted:
             if _lies_in(target, directory) or _lies_in(target, way.real) or (way.link and way.real == directory):
                 return f"{target} should be a file system of its own (fstab), and none is mounted there"
-    for path, (layout, lineage) in place.strays.items():
-        if layout.problem:
-            return layout.problem
-        if layout.files and not _is_foreign(lineage, family):
-            return f"data lies in {path}, which no configuration names"
     return ""
 
 
 def _not_as_noted(place: Place, found: Sequence[Disk]) -> str:
-    """Whether the last backup saw the data of this member where nothing is found now: on a volume that nobody listed,
-    or in a directory that its configuration does not name any more. A machine set up anew has no configuration."""
+    """Whether the last backup saw the data of this member where `found` is not: on a volume that nobody listed, or in
+    another directory. A machine set up anew has no configuration."""
     if place.noted is None or (place.config is None and not found):
         return ""
     directory, mount, backup = place.noted
     said = f"by the manifest of {backup} its data was in {directory}, on the file system {mount}"
     if directory not in [disk.config.data_dir for disk in found]:
-        return f"{said}: no configuration names that directory"
-    return "" if mount in place.mounted else f"{said}: that is not mounted"
+        there = " and ".join(disk.config.data_dir for disk in found if disk.whole)
+        return f"{said}: {f'now it is in {there}' if there else 'no configuration names that directory'}"
+    if mount not in place.mounted:
+        return f"{said}: that is not mounted"
+    now = _mount(place, directory)
+    return f"{said}: now that directory is on {now}" if now not in ("", mount) else ""
+
+
+def _mount(place: Place, directory: str) -> str:
+    """The file system that a directory is on; "" where nobody tells where it leads."""
+    way = place.ways.get(directory)
+    if way is None or way.unknown:
+        return ""
+    return max(
+        (at for at in place.mounted if at == way.real or at == "/" or _lies_in(at, way.real)), key=len, default=""
+    )
 
 
 def _lies_in(target: str, directory: str) -> bool:

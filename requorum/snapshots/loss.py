@@ -142,7 +142,7 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
     if shown is None or salvaged.source is None or reached < shown:
         why = f"salvaged from {held} of {members} members; it was not compared with what their databases show"
         return Loss(None, None, why, asks=True)
-    if held > members // 2:
+    if salvaged.has_a_majority:
         why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
         return Loss(0, 0, why)
     why = (

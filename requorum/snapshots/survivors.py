@@ -110,8 +110,10 @@ class Salvaged:
 
     @property
     def has_a_majority(self) -> bool:
-        """Whether the disks that it was made from are a majority, so that every acknowledged write is among them."""
-        return self.source is not None and 2 * len(self.counted) > self.members
+        """Whether the disks that it was made from, without those in doubt, are a majority: then every acknowledged
+        write is among them."""
+        doubted = {host for host, _ in self.could_not}.intersection(self.taken)
+        return self.source is not None and 2 * (len(self.counted) - len(doubted)) > self.members
 
     @property
     def words_of_giving_up(self) -> str:

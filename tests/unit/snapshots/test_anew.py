@@ -284,6 +284,14 @@ def test_a_disk_that_began_anew_counts_for_no_majority_and_proves_no_loss() -> N
     assert loss.loss_of(BEFORE[1], empty).certain is None, "it does not tell how far the lost ones were"
 
 
+def test_a_disk_in_doubt_that_was_taken_all_the_same_counts_for_no_majority_and_proves_no_loss() -> None:
+    both = salvaged(1000, "etcd-1", "etcd-2", taken=("etcd-1", "etcd-2"))
+    doubted = replace(both, could_not=(("etcd-2", "/data should be a file system of its own"),))
+    assert both.has_a_majority and not doubted.has_a_majority
+    assert doubted.source is not None
+    assert loss.loss_of(ranking.of(doubted.source), doubted).certain is None
+
+
 def test_after_a_marked_backup_disks_that_may_be_of_its_history_wait_for_a_word() -> None:
     family, marked = Family((OURS,)), (*BEFORE, row(3, 2 - BUMP, another=True))
 

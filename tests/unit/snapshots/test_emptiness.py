@@ -132,9 +132,44 @@ def test_an_emptied_directory_is_held_against_where_the_last_backup_saw_the_data
     assert why in said and bool(why) == bool(said)
 
 
-def test_what_the_last_backup_saw_stops_neither_a_machine_set_up_anew_nor_whole_data() -> None:
+def test_what_the_last_backup_saw_does_not_stop_a_machine_set_up_anew() -> None:
     assert doubt(replace(ANEW, noted=NOTED, mounted=("/",))) == ""
-    assert doubt(replace(WIPED, noted=NOTED, mounted=("/",)), disk(**WHOLE), picked=True) == ""
+
+
+ON_DATA = {DATA: Way("/data/old")}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"unmounted": ("/data",), "ways": ON_DATA}, "/data should be a file system of its own (fstab), and none"),
+        ({"unmounted": ("/var/lib/etcd",), "ways": {DATA: Way(DATA)}}, "/var/lib/etcd should be a file system"),
+        ({"unmounted": None}, "nobody tells which of its file systems are mounted"),
+        ({"noted": NOTED, "mounted": ("/",)}, "/data: that is not mounted"),
+        ({"noted": ("/x/old", "/", "b"), "mounted": ("/",)}, f"in /x/old, on the file system /: now it is in {DATA}"),
+        ({"noted": (DATA, "/", "b"), "mounted": ("/", "/data"), "ways": ON_DATA}, "now that directory is on /data"),
+    ],
+)
+def test_whole_data_is_in_doubt_where_it_may_be_the_stale_copy_below_a_volume_that_is_not_mounted(
+    fields: dict[str, Any], why: str
+) -> None:
+    assert why in doubt(replace(WIPED, **fields), disk(**WHOLE), picked=True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"noted": None, "mounted": ("/",)},
+        {"noted": NOTED, "mounted": ("/", "/data"), "ways": ON_DATA},
+        {"noted": (DATA, "/", "b"), "mounted": ("/", "/data"), "ways": {DATA: Way(DATA)}},
+        {"unmounted": ("/srv",), "ways": {DATA: Way(DATA)}},
+        {"strays": {STRAY: (FULL, LOST)}},
+    ],
+)
+def test_whole_data_is_not_in_doubt_where_it_lies_as_the_last_backup_saw_it_or_no_backup_knows(
+    fields: dict[str, Any],
+) -> None:
+    assert doubt(replace(WIPED, **fields), disk(**WHOLE), picked=True) == ""
 
 
 def test_a_running_member_whose_open_database_no_configuration_leads_to_is_in_doubt() -> None:
