@@ -230,6 +230,12 @@ def _certificates(named: Iterable[tuple[str, ...]]) -> tuple[Certificate, ...]:
 NOT_THERE = ("No such file or directory", "Not a directory")
 
 
+def is_not_there(answer: Result) -> bool:
+    """Whether a file is proven not to be there: that is all that was said, and nothing kept it from being said."""
+    said = answer.stderr.strip().splitlines()
+    return answer.code != 0 and not answer.hindered and len(said) == 1 and said[0].rstrip().endswith(NOT_THERE)
+
+
 def ask_config(host: str, path: str) -> Question[MemberConfig | EtcdError | None]:
     """The installed configuration; None where there is none. One that cannot be read or used is why, since a broken
     machine must not stop what does not need it: `facts.configs` raises it, `facts.old_configs` takes it for none."""
@@ -238,7 +244,7 @@ def ask_config(host: str, path: str) -> Question[MemberConfig | EtcdError | None
 
 def _read_config(answer: Result, where: str) -> MemberConfig | EtcdError | None:
     if answer.code != 0:
-        if answer.words.endswith(NOT_THERE):
+        if is_not_there(answer):
             return None
         return EtcdError(where, f"cannot be read: {answer.words}", "look at that host's disk, and restore the file")
     try:

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.command import Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet
 from requorum.inventory import Inventory
+from requorum.refusal import Refusal
 from requorum.run import held, history, marker
 from requorum.run.history import Birth, Told
 from requorum.run.marker import Marker, MarkerError, Outlived, Phase, Undone
@@ -56,13 +58,33 @@ def test_a_mark_that_cannot_be_read_is_a_question_for_people(text: str) -> None:
         (0, "", "is empty"),
         (1, "cat: /x/run.json: Input/output error\n", "cannot be read: cat: /x/run.json: Input/output error"),
         (1, "cat: /x/run.json: No such file or directory\n", None),
-        (1, "", None),
+        (1, "", "cannot be read: (it printed nothing)"),
+        (1, "odd\ncat: /x/run.json: No such file or directory\n", "cannot be read"),
     ],
-    ids=["empty", "disk error", "not there", "a plan's stand-in"],
+    ids=["empty", "disk error", "not there", "no word", "more than that"],
 )
 def test_a_mark_that_is_there_and_says_nothing_is_not_taken_for_none(code: int, stderr: str, said: str | None) -> None:
     mark = build.understood(history.ask_runs("etcd-2", "lab"), "", code=code, stderr=stderr).mark
     assert (isinstance(mark, MarkerError) and said in mark.what) if said else mark is None
+
+
+@pytest.mark.parametrize("code", [124, 137, 126, 127])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["mark", "passwords", "clusters"])
+@pytest.mark.parametrize("stderr", ["", "cat: /x/run.json: No such file or directory\n"])
+def test_a_host_that_is_not_asked_in_time_is_never_taken_for_one_without_runs(
+    code: int, which: int, stderr: str
+) -> None:
+    """Else other hosts' good marks are foreign, and passwords are backed up anew."""
+    question = history.ask_runs("etcd-2", "lab")
+    gone = "cat: /x/run.json: No such file or directory\n"
+    answers = [Result(command, 1, "", gone, 0.0) for command in question.commands]
+    assert question.understand(answers).mark is None
+    answers[which] = replace(answers[which], code=code, stderr=stderr)
+    if which == 0 and code in (126, 127):
+        assert isinstance(question.understand(answers).mark, MarkerError)
+        return
+    with pytest.raises(Refusal, match="etcd-2: could not be asked"):
+        question.understand(answers)
 
 
 GOOD = asdict(build.mark(Phase.STOPPING)) | {"phase": "STOPPING", "undone": "NO"}
