@@ -135,12 +135,21 @@ class Login:
     words: str
 
 
+def is_denied(answer: Result) -> bool:
+    """Whether etcd let the login in and closed the key to it, in its own words: the operating system's are said of a
+    file that the tool could not read."""
+    own = ("etcdserver: permission denied", "code = PermissionDenied")
+    return answer.code != 0 and not answer.hindered and any(words in answer.stderr for words in own)
+
+
 def ask_login(command: Command) -> Question[Login]:
     """`command`: a read by the vendor's etcdctl."""
 
     def read(answer: Result) -> Login:
         said = answer.stderr.lower()
-        if "permission denied" in said:
+        if answer.hindered:
+            return Login("failed", answer.words)
+        if is_denied(answer):
             return Login("denied", answer.words)
         if "authentication is not enabled" in said:
             return Login("off", answer.words)

@@ -209,7 +209,7 @@ reads() { asks "$1" get /requorum-login --keys-only; } # ENDPOINT
 settled() { # ENDPOINT
     reads "$1" && return 0
     case $why in
-        *'ermission denied'*) why='' ;;
+        *'etcdserver: permission denied'* | *'code = PermissionDenied'*) why='' ;;
         *'authentication failed'* | *'invalid user'* | *'user name is empty'*) ;;
         *) return 1 ;;
     esac

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from requorum.cluster import deephaven, etcd, peers
+from requorum.cluster import deephaven, etcd, etcdctl, peers
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.peers import DataHash
 from requorum.command import Command, Result, look
@@ -148,7 +148,7 @@ def ask_login(inventory: Inventory, role: str) -> Question[str | None]:
     client, limit = f"{inventory.deephaven.client_config}/{role}", wait(LOGIN_SECONDS, "--command-timeout={}s")
 
     def read(answer: Result) -> str | None:
-        let_in = answer.code == 0 or "permission denied" in answer.stderr.lower()
+        let_in = answer.code == 0 or etcdctl.is_denied(answer)
         return None if let_in else answer.words
 
     return Question(deephaven.etcdctl_as(inventory, client, limit, "get", "/requorum", why=f"{role} logs in"), read)

@@ -143,11 +143,17 @@ READ = deephaven.etcdctl(LAB, "get", "/requorum", why="a read")
         (0, '{"level":"warn","error":"desc = etcdserver: authentication is not enabled"}', "off"),
         (1, "Error: auth: authentication failed, password was given for no password user", "passwordless"),
         (1, "Error: context deadline exceeded", "failed"),
+        (1, "rpc error: code = PermissionDenied desc = etcdserver: permission denied", "denied"),
+        (1, "cat: /etc/sysconfig/deephaven/etcd/client/config/password: Permission denied", "failed"),
+        (1, "Error: open /etc/sysconfig/deephaven/etcd/client/config/cacert: permission denied", "failed"),
+        (126, "timeout: failed to run command '/x/etcdctl.sh': Permission denied", "failed"),
+        *((code, "Error: etcdserver: permission denied", "failed") for code in (124, 126, 127)),
     ],
 )
 def test_how_a_login_went(code: int, stderr: str, outcome: str) -> None:
     login = understood(etcdctl.ask_login(READ), "", code=code, stderr=stderr)
-    assert (login.outcome, login.words) == (outcome, stderr or "(it printed nothing)")
+    assert login.outcome == outcome
+    assert login.words.endswith(stderr or "(it printed nothing)")
 
 
 def test_no_answer_is_told_in_the_words_of_the_tool() -> None:
@@ -336,6 +342,12 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
         assert understood(question, "", code=1, stderr="cat: /x: No such file or directory") is None
         found = understood(question, "", code=1, stderr="cat: /x: Input/output error")
         assert isinstance(found, EtcdError) and "Input/output error" in str(found)
+
+    @pytest.mark.parametrize("code", [124, 137, 126, 127])
+    def test_a_file_of_which_nobody_told_in_time_is_not_one_that_is_not_there(self, code: int) -> None:
+        for said in ("", "cat: /x: No such file or directory"):
+            found = understood(etcd.ask_config("etcd-1", "/x"), "", code=code, stderr=said)
+            assert isinstance(found, EtcdError) and "cannot be read" in str(found)
 
     @given(st.text(max_size=2000) | st.text(max_size=200).map(lambda text: f"{TestConfigurations.TEXT}\n{text}"))
     def test_whatever_a_host_says_is_a_value_or_a_refusal_that_names_it(self, text: str) -> None:

@@ -132,7 +132,11 @@ class Asked(Hosts):
         if command.argv[0] == "cat":
             return build.answered(command, self.users[role])
         self.read.append(role)
-        said = "Error: etcdserver: authentication failed" if role == self.refused else "Error: permission denied"
+        said = (
+            "Error: etcdserver: authentication failed"
+            if role == self.refused
+            else "Error: etcdserver: permission denied"
+        )
         return Result(command, 1, "", said, 0.0)
 
 
