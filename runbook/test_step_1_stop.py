@@ -12,7 +12,7 @@ from requorum.recovery.undo import baseline, state
 from requorum.run import facts, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run
-from requorum.snapshots import choice, loss, ondisk, salvage, sources
+from requorum.snapshots import choice, loss, ondisk, opened, salvage, sources
 
 
 class TestStep1Stop:
@@ -54,9 +54,10 @@ class TestStep1Stop:
         run.note(f"saved at revision {revision:,}")
         progress.advance(run, source=source)
 
-    def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run) -> None:
+    def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run, progress: Progress) -> None:
         """On every old and new member."""
         terms, unit = run.terms, run.inventory.etcd.unit
+        run.do(opened.note(terms, progress.sources.opened), bookkeeping=True)  # nobody can be asked once it is stopped
         units, configs, _ = facts.installed(run, terms.etcd_hosts)
         files = facts.files(run, {h: etcd.unit_files(unit, u) for h, u in units.items()})
         run.do(plan.stop_etcd(terms, units, files, facts.readable(configs)))

@@ -17,7 +17,7 @@ from requorum.run import facts, held, history
 from requorum.run.history import Birth
 from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
-from requorum.snapshots import disks, emptiness, files, on_host, ondisk, snapshot, survivors
+from requorum.snapshots import disks, emptiness, files, on_host, ondisk, opened, snapshot, survivors
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place
 from requorum.snapshots.family import Family, family_of
@@ -38,6 +38,7 @@ class Sources:
     disks: tuple[Disk, ...] = ()  # Step 0: what old members' disks hold
     unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
     told: dict[str, str] = field(default_factory=dict)  # Step 0: host → as `Place.told`
+    opened: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Step 0: host → as `Place.opened`, where told
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     given_up: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `without:HOST` covers
     empty: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `nothing:HOST` covers
@@ -157,9 +158,12 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
     on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
     noted = _noted(run, sources.family.lost)
+    before = run.ask({"opened": opened.ask(run.terms)})["opened"] if run.carrying_on else {}
+    places = _places(run, sources.unread, sources.told, on_host, noted, before)
+    sources.opened = {host: place.opened for host, place in places.items() if place.opened}
     found = {
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
-        for host, place in _places(run, sources.unread, sources.told, on_host, noted).items()
+        for host, place in places.items()
     }
     return {host: why for host, why in found.items() if why}
 
@@ -177,8 +181,9 @@ def _places(
     told: Mapping[str, str],
     on_host: Mapping[str, Sequence[Disk]],
     noted: Mapping[str, tuple[str, str, str]],
+    before: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Place]:
-    """Every old member's machine: what is known of where its etcd keeps data."""
+    """Every old member's machine: what is known of where its etcd keeps data; `before`: had, when it was stopped."""
     settings, aside = run.inventory.etcd, run.terms.aside
     units, configs = facts.units(run, on_host), facts.configs_or_why(run, on_host)
     known = {h: Place(h, units[h], configs[h], earlier=unread[h], told=told.get(h)) for h in on_host}
@@ -199,14 +204,14 @@ def _places(
         }
     )
     up = [host for host, unit in units.items() if unit.running]
-    opened = run.ask({h: emptiness.ask_opened(h, settings.unit, [d.database for d in on_host[h]]) for h in up})
-    for host, there in opened.items():
+    open_now = run.ask({h: emptiness.ask_opened(h, settings.unit, [d.database for d in on_host[h]]) for h in up})
+    for host, there in open_now.items():
         if there is None:
             run.note(f"{host}: nobody tells which database its running etcd has open; its configuration is believed")
     return {
         host: replace(
             place,
-            opened=opened.get(host, ()),
+            opened=before.get(host, open_now.get(host, ())) if open_now.get(host) is None else open_now[host],
             noted=noted.get(host),
             ways={path: way for (where, path), way in ways.items() if where == host},
             strays={path: stray for (where, path), stray in strays.items() if where == host},

@@ -23,6 +23,7 @@ from requorum.run.marker import Phase
 from requorum.snapshots import choice, on_host, salvage, snapshot, sources
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
+from runbook import test_step_1_stop as step_1
 from tests.unit import build
 from tests.unit.hosts.test_packed import zstd
 from tests.unit.run.test_dryrun import DATA, Hosts, planning, through
@@ -330,3 +331,30 @@ def test_a_wiped_member_is_held_against_where_the_last_backup_saw_its_data(tmp_p
         with pytest.raises(SnapshotError, match="/data: that is not mounted") if stops else nullcontext():
             assert from_files(run, progress) is not None
         assert set(progress.sources.doubts) == ({"etcd-2"} if stops else set())
+
+
+class Noted(Hosts):
+    """etcd is stopped; before that etcd-2's had a database open that no configuration leads to."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[-1].endswith("/opened.json"):
+            return 0, '{"etcd-2": ["/srv/new/member/snap/db"]}\n'
+        return super().answer(command)
+
+
+def test_a_run_that_is_carried_on_knows_what_a_member_had_open_before_it_was_stopped(tmp_path: Path) -> None:
+    run, progress, _ = at(tmp_path, 1, Noted())
+    carried_on(run, 0)
+    from_files(run, progress)
+    assert "/srv/new/member/snap/db open" in progress.sources.doubts["etcd-2"]
+    assert progress.sources.opened == {"etcd-2": ("/srv/new/member/snap/db",)}, "and notes it again"
+
+
+def test_what_members_have_open_is_noted_before_they_are_stopped(tmp_path: Path) -> None:
+    run, progress, _ = at(tmp_path, 1, Hosts())
+    progress.sources.opened = {"etcd-2": ("/srv/new/member/snap/db",)}
+    run.begin("m.py::TestX::test_when_etcd_is_stopped_and_its_unit_set_aside")
+    step_1.TestStep1Stop().test_when_etcd_is_stopped_and_its_unit_set_aside(run, progress)
+    plans = [plan for plan, _ in run.stages[-1].plans]
+    assert "opened.json" in str(plans[0]) and "infra-1" in str(plans[0])
+    assert "opened.json" not in str(plans[1:]) and len(plans) > 1
