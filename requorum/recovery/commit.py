@@ -85,7 +85,10 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
         what = f"{typed!r} was typed, not {name}"
     elif words:
         lost, accept = progress.sources.lost.why, run.options.accepted.option(*words)
-        what, again = f"{_WHY}: {lost}", f"accept it, and the same command carries on from here: {accept}"
+        what = f"{_WHY}: {lost}"
+        again = (
+            f"decide whether newer data lies anywhere, in another backup or on a disk; else accept the loss: {accept}"
+        )
     else:
         what = "nobody is there to confirm"
     refusal = NotConfirmed(

@@ -275,5 +275,5 @@ def _settle(run: Run, claim: str, lacking: dict[str, tuple[Need, ...]]) -> None:
     run.settle(
         claim,
         {host: f"{len(needs)} not allowed" if needs else None for host, needs in lacking.items()},
-        f"add the lines below to {FILE} there, with `visudo -f {FILE}`",
+        f"as root there, open {FILE} by visudo -f {FILE}, and add the lines that stand with this message",
     )

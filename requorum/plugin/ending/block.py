@@ -63,14 +63,15 @@ def ending(ended: Ended) -> list[Line]:
     said = _said(error)
     own = isinstance(error, EvidenceError)  # what a disk says of itself would be taken for a host's
     shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) and not own else None
+    onward = list(_onward(ended))
     lines = [
         Line("Good news", error.news if isinstance(error, Refusal) else ""),
         Line("State", standing(ended.seen, ended.did, _damaged(faults, shown))),
         *_failed(ended, faults),
         Line("It said", "\n".join(said.splitlines())),
         Line("Cause", _cause(error, shown)),
-        *_labelled("Do first", _first(ended, faults, shown)),
-        *_onward(ended),
+        *_labelled("Do first", _once(_first(ended, faults, shown), onward, ended.said)),
+        *onward,
         Line("Evidence", "; ".join(filter(None, (ended.evidence, ended.lock)))),
         Line("Contact", (ended.inventory.notify.contact or "") if ended.inventory else ""),
     ]
@@ -188,6 +189,12 @@ def _choices(found: list[remedies.Piece]) -> list[remedies.Piece]:
     if not any(piece.paste for piece in found):
         return []
     return found[1:] if len(found) > 1 and found[1].text.startswith("or, ") else found
+
+
+def _once(found: Iterable[remedies.Piece], onward: Sequence[Line], said: Said) -> list[remedies.Piece]:
+    """Without the very command that goes on, where that stands below with what it does."""
+    below = {line.text for line in onward if line.paste and line.text == said.line(Way.AGAIN)}
+    return [piece for piece in found if not (piece.paste and piece.text in below)]
 
 
 def _labelled(label: str, found: Iterable[remedies.Piece]) -> Iterator[Line]:

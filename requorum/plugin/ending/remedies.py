@@ -38,11 +38,11 @@ def pieces(text: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
     """What a remedy says, in its order. `hosts`: at fault, where a command `there` is run."""
     found: list[Piece] = []
     for segment in _SEGMENT.split(_AGAIN.sub("", text.strip())):
-        mine = list(_of(segment.strip(), said, inventory, hosts))
+        mine = [piece for piece in _of(segment.strip(), said, inventory, hosts) if piece.text.strip()]
         if found and mine and not (found[-1].paste or mine[0].paste or mine[0].text.startswith("or ")):
             mine[0] = Piece(f"{found.pop().text}; {mine[0].text}")
         found += mine
-    return [Piece(piece.text if piece.paste else _sentence(piece.text), piece.paste) for piece in found if piece.text]
+    return [piece if piece.paste else Piece(_sentence(piece.text)) for piece in found]
 
 
 def _of(segment: str, said: Said, inventory: Inventory | None, hosts: Sequence[str]) -> Iterator[Piece]:
@@ -55,7 +55,7 @@ def _of(segment: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
     elif ours := _OURS.search(segment):
         yield Piece(segment[: ours.start()].rstrip(" :"))
         yield Piece(_ours(ours[1], said), paste=True)
-        yield Piece(segment[ours.end() :].lstrip(" :,."))
+        yield Piece(segment[ours.end() :].lstrip(" :;,."))
     elif (there := _THERE.search(segment)) and inventory and hosts and "NAME" not in there[1]:
         yield Piece(_THERE.sub("what this says", segment, count=1))
         yield from by_hand_lines([tuple(shlex.split(there[1]))], inventory, hosts)

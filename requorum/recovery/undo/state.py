@@ -76,7 +76,6 @@ def no_command_is_left(run: Run) -> None:
         run.terms.everyone,
         "no command of a run is at work any more",
         probe,
-        "let it end, as it does by its own deadline; what may be ended before that ends by `systemctl stop "
-        "requorum.slice` there; then run the same again",
+        "let it end, as it does by its own deadline, then run the same again",
         within=ENDING_SECONDS,
     )

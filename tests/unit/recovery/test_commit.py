@@ -233,7 +233,8 @@ def test_anything_else_stops(run: Run, progress: Progress, monkeypatch: pytest.M
     run.options = Options(confirm=None)
     with pytest.raises(NotConfirmed) as stopped:
         commit.commit(run, progress)
-    for words in ("Nothing is committed", "the same command carries on", "runbook/rollback"):
+    goes_on = "the same command carries on" if word is not None else "accept the loss: --accept=backup"
+    for words in ("Nothing is committed", goes_on, "runbook/rollback"):
         assert words in str(stopped.value)
 
 

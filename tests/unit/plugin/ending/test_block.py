@@ -14,6 +14,7 @@ from requorum.plugin.ending.block import LABEL, Line, at_fault, drawn, ending
 from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import ROOT
 from requorum.plugin.ending.standing import Did
+from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.undo import retry, rollback
 from requorum.refusal import Disproved, Refusal, remedy
 from requorum.run import lock
@@ -256,3 +257,16 @@ def test_what_a_sign_says_first_stands_before_the_choices_of_a_stop_and_never_in
 def test_what_a_sign_says_takes_the_place_of_a_remedy_that_offers_nothing_to_paste() -> None:
     first = block(ended(broken(TORN)))["Do first"]
     assert first == "have that disk looked at; change nothing on it before its data is copied"
+
+
+def test_a_command_that_stands_below_with_what_it_does_is_not_printed_twice() -> None:
+    remedy = "decide whether newer data lies anywhere; else accept the loss: --accept=backup"
+    said = replace(SAID, words=("--confirm=lab", "--accept=backup"))
+    found = block(replace(ended(NotConfirmed("the commit prompt", "nobody is there to confirm", remedy)), said=said))
+    assert found["Do first"] == "decide whether newer data lies anywhere; else accept the loss"
+    assert "--accept=backup" in found["Go on"]
+
+
+def test_words_behind_a_command_begin_with_no_sign() -> None:
+    found = block(ended(Refusal("the hosts", "it is not so", "pytest runbook/close; look at it; then go on")))
+    assert [line.strip()[:1] for line in found["Do first"].splitlines()] == ["c", "l"]
