@@ -234,7 +234,8 @@ def lacking(run: Run) -> dict[str, tuple[Need, ...]]:
     run.settle(
         "sudo tells this login what it may do, without a password",
         {host: found if isinstance(found, str) else None for host, found in answers.items()},
-        f"give the login NOPASSWD there; a whole file for {FILE}: python -m requorum.sudoers INVENTORY LOGIN",
+        f"as root there, give the login its rules; a whole file for {FILE}: python -m requorum.sudoers "
+        f"{run.options.hosts} {run.inventory.transport.user or 'LOGIN'}",
     )
     return {host: found for host, found in answers.items() if not isinstance(found, str)}
 

@@ -180,6 +180,7 @@ def _first(ended: Ended, faults: Mapping[str, Sequence[str]], shown: Sign | None
     found = [*pieces(text, said, inventory, hosts), *by_hand]
     if shown and shown.first:
         line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
+        line += [remedies.rules(said, inventory)] if shown.rules and inventory else []
         return [*pieces(shown.first, said, inventory, hosts), *line, *_choices(found)]
     return found or [remedies.Piece("nothing by hand: it may hold when it is run again")]
 

@@ -63,6 +63,12 @@ def _of(segment: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
         yield Piece(segment)
 
 
+def rules(said: Said, inventory: Inventory) -> Piece:
+    """What prints sudo's rules for the login that the runbook uses. Where ssh's own configuration names it, LOGIN."""
+    names = shlex.join((said.hosts or "NAME", inventory.transport.user or "LOGIN"))
+    return Piece(_ours(f"python -m requorum.sudoers {names}", said), paste=True)
+
+
 def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)

@@ -15,12 +15,13 @@ from requorum.hosts.meeting import TURNED_AWAY
 @dataclass(frozen=True)
 class Sign:
     """`words`: a pattern over what was said. `first`: what to do, "" where the error's own remedy says it better;
-    `procedure`: of ours, that says more."""
+    `procedure`: of ours, that says more; `rules`: that sudo's rules lack altogether, so that no procedure can ask."""
 
     words: str
     cause: str
     first: str = ""
     procedure: str = ""
+    rules: bool = False
 
     def shows(self, text: str) -> bool:
         return re.search(self.words, text, re.I) is not None
@@ -67,8 +68,8 @@ SIGNS = (
     Sign(
         r"a password is required|a terminal is required to read the password|no tty present and no askpass",
         "sudo wants a password: the login has no NOPASSWD rule for this command there",
-        "add the lines that are missing; this lists them and changes nothing",
-        "runbook/troubleshoot/sudoers",
+        "as root there, give this login its rules; this prints a whole file for /etc/sudoers.d/requorum",
+        rules=True,
     ),
     Sign(
         r"is not allowed to execute|is not in the sudoers file|may not run sudo",

@@ -270,3 +270,10 @@ def test_a_command_that_stands_below_with_what_it_does_is_not_printed_twice() ->
 def test_words_behind_a_command_begin_with_no_sign() -> None:
     found = block(ended(Refusal("the hosts", "it is not so", "pytest runbook/close; look at it; then go on")))
     assert [line.strip()[:1] for line in found["Do first"].splitlines()] == ["c", "l"]
+
+
+def test_where_sudo_wants_a_password_its_rules_are_printed_and_no_procedure_is_named_that_would_ask_the_same() -> None:
+    found = block(ended(broken("sudo: a password is required")))
+    assert "troubleshoot/sudoers" not in str(found)
+    (line,) = [text for text in found["Do first"].splitlines() if "requorum.sudoers" in text]
+    assert line.endswith(f"python -m requorum.sudoers {SAID.hosts} {build.inventory().transport.user or 'LOGIN'}")
