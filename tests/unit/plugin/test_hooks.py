@@ -350,7 +350,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
         process.send_signal(number)
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 2, said
-        assert "Ended      Step 0, “every host answers”: Ctrl-C" in said and "Traceback" not in said, said
+        assert "Ended      Step 0, while “every host answers”: Ctrl-C" in said and "Traceback" not in said, said
         (summary,) = (inventory.parent / f"evidence-{number.name}").glob("*/*/summary.json")
         assert json.loads(summary.read_text())["outcome"] == "interrupted"
 
