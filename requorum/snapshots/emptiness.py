@@ -171,6 +171,9 @@ def _processes(answer: Result) -> tuple[str, ...]:
     return tuple(answer.stdout.split()) if answer.code in (0, 1) else ("unknown",)
 
 
+_KERNELS = ("/proc/", "/sys/", "/dev/", "/run/")  # nobody's data: a mount unit there often has nothing to mount
+
+
 def _unmounted(fstab: Result, units: Result, mounted: Result) -> tuple[str, ...] | None:
     """Mount points of fstab and of mount units where nothing is mounted; None where that cannot be told."""
     if mounted.code != 0 or fstab.hindered or units.hindered:
@@ -178,7 +181,7 @@ def _unmounted(fstab: Result, units: Result, mounted: Result) -> tuple[str, ...]
     there = {target.rstrip("/") for target in mounted.stdout.split()}
     targets = [target.rstrip("/") for target in fstab.stdout.split() if target.startswith("/")]
     targets += [systemd.mount_point(name).rstrip("/") for name in _UNIT.findall(units.stdout)]
-    return tuple(target for target in targets if target not in there)
+    return tuple(target for target in targets if target not in there and not target.startswith(_KERNELS))
 
 
 def ways(root: Layout, data_root: str, disks: Sequence[Disk]) -> dict[str, bool]:

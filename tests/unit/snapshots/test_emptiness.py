@@ -453,3 +453,11 @@ def test_a_link_that_this_login_cannot_follow_is_in_doubt_while_anything_is_not_
 def test_a_file_system_that_a_unit_mounts_belongs_there_too(line: str, targets: tuple[str, ...]) -> None:
     assert emptiness._unmounted(said(0), said(0, f"{line}\n"), said(0, "/\n/proc\n")) == targets
     assert emptiness._unmounted(said(0), said(0, f"{line}\n"), said(0, "/\n" + "\n".join(targets))) == ()
+
+
+def test_a_mount_point_of_the_kernel_holds_nobodys_data() -> None:
+    def said(text: str) -> Result:
+        return Result(Command("h", ("x",), ""), 0, text, "", 0.0)
+
+    kernels = "/sys/kernel/config\n/dev/mqueue\n/proc/sys/fs/binfmt_misc\n/run/lock\n"
+    assert emptiness._unmounted(said(f"{kernels}/data\n/system\n"), said(""), said("/\n")) == ("/data", "/system")
