@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +68,13 @@ def needed(inventory: Inventory, *scales: float, of_backup: bool = False) -> tup
     """Every command of the runbook, in the list's order, for this inventory; with its deadlines so many times as long
     for each of `scales`, which is 1 where none is named. `of_backup`: of the nightly backup alone."""
     rows = (row.split(" ", 1) for row in LIST.read_text(encoding="utf-8").splitlines() if row and row[0] != "#")
+    values = _values(inventory)
     found: dict[Need, None] = {}
     for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
         if of_backup and not deadlines.endswith("+"):
             continue
         for deadline in deadlines.rstrip("+!").split(","):
-            for filled in _filled(inventory, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
+            for filled in _filled(values, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
                 found.setdefault(Need(filled, deadlines.endswith("!")))
     return tuple(found)
 
@@ -82,16 +83,13 @@ def _stretched(words: str, scale: float) -> str:
     return re.sub(r"@(\d+)@", lambda limit: str(stretched(int(limit[1]), scale)), words)
 
 
-def _filled(inventory: Inventory, words: str) -> Iterable[str]:
-    """The list's @WORDS@ from the inventory; a line that names a tool becomes one for each place it may be in,
-    one for the account that etcdctl runs as none where that is root."""
+def _values(inventory: Inventory) -> dict[str, str]:
+    """What stands for each of the list's @WORDS@; no SAVER where etcdctl runs as root."""
     settings, dh = inventory.etcd, inventory.deephaven
     latest = posixpath.dirname(settings.config)
     token = f"{inventory.cluster.lower()}-*"
     saver = deephaven.account(dh.commands.etcdctl, dh.admin_user)
-    if saver is None and "@SAVER@" in words:
-        return
-    values = {
+    return {
         "SCOPE": " ".join(SCOPE),
         "BASE": marker.BASE,
         "RUNS": marker.directory(inventory.cluster),
@@ -103,13 +101,20 @@ def _filled(inventory: Inventory, words: str) -> Iterable[str]:
         "ACCOUNT": settings.user,
         "PORT": str(settings.client_port),
         "ADMIN": dh.admin_user,
-        "SAVER": saver or "",
+        **({"SAVER": saver} if saver else {}),
         "CLIENT": dh.client_config,
         "SERVER_ARCHIVE": dh.server_archive,
         "CLIENT_ARCHIVE": dh.client_archive.format(cluster_id=token),
         "CLIENT_ARCHIVE_DIRECTORY": posixpath.dirname(dh.client_archive.format(cluster_id=token)),
         **{name.upper(): _vendor(inventory, line) for name, line in dh.commands.model_dump().items()},
     }
+
+
+def _filled(values: Mapping[str, str], words: str) -> Iterable[str]:
+    """A line of the list for this inventory; one that names a tool becomes one for each place it may be in, one for
+    an account that is none does not come."""
+    if "@SAVER@" in words and "SAVER" not in values:
+        return
     for name, value in values.items():
         words = words.replace(f"@{name}@", value)
     for tool in TOOLS if "@TOOL@" in words else ("",):
