@@ -22,6 +22,9 @@ STOP = ("systemctl", "stop", SLICE)
 MOST_LINES = 12  # of a host's own words, at the end of a run
 _ONTO_DISK = ("bs=1M", "conv=fsync", "status=none")  # of dd
 STOP_SECONDS = 5  # from SIGTERM to SIGKILL
+# Bytes of an answer, far beyond what most hosts give; and of one that lists files, processes or what was logged.
+MOST = 1 << 20
+MOST_OF_A_LIST = 8 << 20
 SCOPE = (
     "systemd-run",
     "--quiet",
@@ -40,6 +43,7 @@ class Command:
     this command started there, since killing the local ssh does not; `act_long` gives it. `accept` lists the exit
     codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message and
     record. `makes` lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
+    `most`: bytes that it may print; it is ended where it prints more, and nothing of it is read.
     """
 
     host: str
@@ -53,6 +57,7 @@ class Command:
     accept: tuple[int, ...] | None = (0,)
     secret: bool = False
     makes: tuple[str, ...] = ()
+    most: int = field(default=MOST, compare=False)
 
     def stretched(self, scale: float) -> Command:
         """With its deadline, and every limit in its words, so many times as long."""
@@ -94,6 +99,7 @@ class Copy:
     source_host: str | None = None
     sha256: str | None = None
     bytes: int | None = field(default=None, compare=False)  # for the bar and the deadline
+    most: int = field(default=0, compare=False)  # bytes that are taken of a host that may lie about its file, 0 for all
     packed: str = ""  # how a source on the operator's machine is compressed; its plain bytes are what arrives
     scale: float = field(default=1.0, compare=False)
 
@@ -272,9 +278,10 @@ def look(
     root: bool = True,
     accept: tuple[int, ...] | None = None,
     deadline: int = SHORT,
+    most: int = MOST,
 ) -> Command:
     """A command that changes nothing. Any exit code is an answer unless `accept` says otherwise."""
-    return Command(host, argv, why, changes=False, root=root, accept=accept, deadline=deadline)
+    return Command(host, argv, why, changes=False, root=root, accept=accept, deadline=deadline, most=most)
 
 
 def act(host: str, *argv: str, why: str, accept: tuple[int, ...] = (0,)) -> Command:

@@ -11,7 +11,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from requorum.command import Command, act, act_long, look
+from requorum.command import MOST_OF_A_LIST, Command, act, act_long, look
 from requorum.deadlines import LONG
 from requorum.hosts.question import NAME, Question, checked
 from requorum.refusal import Refusal
@@ -38,7 +38,7 @@ class Entry:
 def ask_listing(host: str, archive: str) -> Question[list[Entry]]:
     """What an archive holds. Raises `ArchiveError` for a member that would land, or point, outside."""
     argv = ("tar", "--numeric-owner", "--quoting-style=escape", "-tvzf", archive)
-    command = look(host, *argv, why=f"what {archive} holds", accept=(0,))
+    command = look(host, *argv, why=f"what {archive} holds", accept=(0,), most=MOST_OF_A_LIST)
     return Question(command, lambda answer: _read_listing(f"{host}:{archive}", answer.stdout))
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from requorum.command import Result, look
+from requorum.command import MOST_OF_A_LIST, Result, look
 from requorum.hosts.question import Question, plain
 from requorum.inventory import Etcd
 
@@ -90,7 +90,9 @@ def ask_running(host: str, unit: str) -> Question[tuple[Running, ...]]:
         rows = [found.groups() for line in answer.stdout.splitlines() if (found := _ROW.fullmatch(line))]
         return tuple(_running(int(pid), group, words, unit) for pid, group, words in rows)
 
-    return Question(look(host, *command, why="every etcd that runs, whatever its unit", root=False), read)
+    return Question(
+        look(host, *command, why="every etcd that runs, whatever its unit", root=False, most=MOST_OF_A_LIST), read
+    )
 
 
 def _running(pid: int, group: str, words: str, unit: str) -> Running:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from requorum.command import Command, look
+from requorum.command import MOST_OF_A_LIST, Command, look
 
 TAG = "requorum"
 _LINE = re.compile(r"journal (?P<journal>[0-9a-f]{16}) of \S+: (?P<records>[1-9]\d*) records, (?P<head>[0-9a-f]{64})")
@@ -41,7 +41,7 @@ def tell(hosts: Iterable[str], text: str) -> list[Command]:
 def ask(host: str) -> Command:
     """Everything that root has told this host's syslog of journals."""
     journalctl = ("journalctl", "-t", TAG, "_UID=0", "--no-pager", "-o", "cat")
-    return look(host, *journalctl, why="what the syslog was told of journals")
+    return look(host, *journalctl, why="what the syslog was told of journals", most=MOST_OF_A_LIST)
 
 
 def parse(text: str) -> list[Anchor]:

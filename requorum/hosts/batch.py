@@ -8,6 +8,7 @@ here but uses all three.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -84,8 +85,8 @@ def frames(lines: Iterable[str], mark: str) -> Iterator[Frame]:
     code: int | None = None
     errors: list[str] = []
     for line in lines:
-        if code is None and line.startswith(f"{mark} "):
-            code = int(line.split()[1])
+        if code is None and (found := re.match(rf"{mark} (\d{{1,3}})$", line)):
+            code = int(found[1])
         elif code is None:
             output.append(line)
         elif line.rstrip("\n") == mark:

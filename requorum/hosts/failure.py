@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from requorum.command import Result
+from requorum.command import Command, Result
 from requorum.evidence.journal import EvidenceError
 from requorum.refusal import Refusal
 
@@ -34,6 +34,12 @@ NO_LOGIN = {
     "no shell": SHELL,
 }
 AGAIN = "run the same command again: it carries on"
+
+
+def endless(command: Command) -> Unreachable:
+    """It printed more than it was asked for: nothing of that was read, so nothing is known."""
+    what = f"answers without an end, more than {command.most:,} bytes, and was cut off"
+    return Unreachable(command.host, f"{what}: {command.why}", f"look at what it prints there: {command.shown()}")
 
 
 def is_failure(error: Exception) -> bool:

@@ -30,8 +30,8 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, interrupt, looks, shell
-from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, failure, is_failure
+from requorum.hosts import batch, bounded, interrupt, looks, shell
+from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failure, is_failure
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
@@ -327,26 +327,25 @@ class Fleet:
             entry = ((command,), process)
             self._running.add(entry)
         try:
-            stdout, stderr = process.communicate(command.stdin, timeout=self._late(machine, command.deadline))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            stdout, stderr = process.communicate()
-            stderr += b"\nno answer within the deadline"
+            heard = bounded.hear(process, command.stdin, command.most, self._late(machine, command.deadline))
         finally:
             with self._running_lock:
                 self._running.discard(entry)
-        parts = shell.answer(stdout, self._mark.encode())
+        parts = shell.answer(heard.out, self._mark.encode())
+        ended = {"": "", "late": "\nno answer within the deadline", "much": "\nmore than was asked for"}[heard.ended]
         result = Result(
             command,
             process.returncode,
-            (parts[1] if parts else stdout).decode(errors="replace"),
-            stderr.decode(errors="replace"),
+            (parts[1] if parts else heard.out).decode(errors="replace"),
+            heard.err.decode(errors="replace") + ended,
             time.monotonic() - started,
         )
         self.journal.command(result)
         self.journal.prove_kept()
         if self._interrupted.is_set() and not result.ok:
             raise FleetError(machine.name, "stopped, the run was interrupted", AGAIN)
+        if heard.ended == "much":
+            raise endless(command)
         if self.inventory.transport.backend == "ssh" and result.code in (255, -9):
             raise Unreachable(machine.name, f"did not answer: {last_line(result.stderr)}", REACH)
         if parts is None and result.code == 0:
@@ -364,12 +363,11 @@ class Fleet:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                text=True,
-                errors="replace",
             )
             entry = (tuple(commands), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
+        lines, last_words = bounded.Lines(process.stdout, commands[0].most), bounded.LastWords(process.stderr)
         watchdog = threading.Timer(self._late(machine, *(command.deadline for command in commands)), process.kill)
         watchdog.start()
         results: list[Result] = []
@@ -377,18 +375,19 @@ class Fleet:
         try:
             if process.stdin:
                 with contextlib.suppress(BrokenPipeError), process.stdin:  # who has ended reads nothing, and says why
-                    process.stdin.write(fed)
-            with process.stdout, process.stderr:
-                shell.skip(process.stdout, self._mark)
-                for command, frame in zip(commands, batch.frames(process.stdout, mark), strict=False):
-                    now = time.monotonic()
-                    results.append(Result(command, frame.code, frame.stdout, frame.stderr, now - before))
-                    self.journal.command(results[-1])
-                    before = now
-                said = process.stderr.read()
-            code = process.wait()
+                    process.stdin.write(fed.encode())
+            shell.skip(process.stdout, self._mark.encode())
+            for command, frame in zip(commands, batch.frames(lines, mark), strict=False):
+                now = time.monotonic()
+                results.append(Result(command, frame.code, frame.stdout, frame.stderr, now - before))
+                self.journal.command(results[-1])
+                before = now
+                lines.allowed = commands[min(len(results), len(commands) - 1)].most
+            if not lines.much:
+                process.wait()
         finally:
             watchdog.cancel()
+            bounded.end(process)
             with self._running_lock:
                 self._running.discard(entry)
         self.journal.prove_kept()
@@ -396,8 +395,11 @@ class Fleet:
             return results
         if self._interrupted.is_set():
             raise FleetError(machine.name, "stopped, the run was interrupted", AGAIN)
-        cut = Result(commands[len(results)], code, "", said or "the connection ended", time.monotonic() - before)
+        said = "more than was asked for" if lines.much else last_words.said() or "the connection ended"
+        cut = Result(commands[len(results)], process.returncode, "", said, time.monotonic() - before)
         self.journal.command(cut)
+        if lines.much:
+            raise endless(cut.command)
         raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", REACH)
 
     def _refuse_if_interrupted(self, machine: Machine) -> None:
@@ -432,6 +434,7 @@ class Fleet:
                     tell=self.watch.copied if not copy.is_a_password else lambda size: None,
                     kind=copy.packed,
                     mark=self._mark if reader else "",
+                    most=copy.most,
                 )
             )
         except StreamError as error:
@@ -514,6 +517,7 @@ class Fleet:
             entry = ((item.command,), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
+        last_words = bounded.LastWords(process.stderr)
         watchdog = threading.Timer(item.command.deadline + self._grace, process.kill)
         watchdog.start()
         path = Path(item.target)
@@ -530,7 +534,7 @@ class Fleet:
                 if cut:
                     file.write(f"\n… more than {item.most:,} bytes: the rest was left out\n")
                     process.terminate()
-            code, said = process.wait(), process.stderr.read().decode(errors="replace")
+            code, said = process.wait(), last_words.said()
         finally:
             watchdog.cancel()
             with self._running_lock:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from requorum.command import STOP_SECONDS, Command, Result
+from requorum.hosts import bounded
 
 Process = subprocess.Popen[bytes] | subprocess.Popen[str]
 Running = tuple[tuple[Command, ...], Process]
@@ -60,17 +61,11 @@ def _stop(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            text=True,
-            errors="replace",
         ): command
         for command in plan
     }
     for process, command in enders.items():
-        try:
-            said, _ = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said, _ = process.communicate()
+        said = bounded.hear(process, None, bounded.LAST_WORDS, patience).out.decode(errors="replace")
         tell(Result(command, process.returncode, "", said, time.monotonic() - started))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
-from requorum.hosts import shell
+from requorum.command import MOST
+from requorum.hosts import bounded, shell
 
 
 def bound(seen: Host, seconds: float, carried: Callable[[str], str] = str, mark: str = "") -> Host:
@@ -29,15 +30,11 @@ def bound(seen: Host, seconds: float, carried: Callable[[str], str] = str, mark:
         process = subprocess.Popen(
             line, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()  # what hangs below it ends with the connection
-            for pipe in (process.stdout, process.stderr):
-                if pipe:
-                    pipe.close()
-            process.wait()
-            raise RuntimeError(f"a look did not end within {seconds:g} s: {asked[:200]}") from None
+        heard = bounded.hear(process, None, MOST, seconds)
+        if heard.ended:
+            why = f"did not end within {seconds:g} s" if heard.ended == "late" else f"printed more than {MOST:,} bytes"
+            raise RuntimeError(f"a look {why}: {asked[:200]}")
+        out, err = heard.out, heard.err
         _, out = shell.answer(out, mark.encode()) or (b"", out) if mark else (b"", out)
         return backend.result(process.returncode, line, out, err)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from requorum.hosts import shell
+from requorum.command import MOST
+from requorum.hosts import bounded, shell
 from requorum.hosts.shell import Login
 
 # Seconds that a connection surely outlives its last use: ControlPersist, less a moment.
@@ -63,29 +64,28 @@ class Doorkeeper:
 
 
 def _greet(prefix: Sequence[str], mark: str, seconds: float) -> Login | NoLogin:
-    try:
-        said = subprocess.run(
-            (*prefix, shell.carried(shell.WHICH, mark)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
-    except subprocess.TimeoutExpired:
+    process = subprocess.Popen(
+        (*prefix, shell.carried(shell.WHICH, mark)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    heard = bounded.hear(process, None, MOST, seconds)
+    if heard.ended == "late":
         return NoLogin(f"did not answer within {seconds:g} s", "silent")
-    words = last_line(f"{said.stdout}\n{said.stderr}")
-    if said.returncode != 255:
-        return shell.login(said.stdout, mark) or NoLogin(
-            f"its login's shell runs no command: {words[:200]!r}", "no shell"
-        )
-    if beyond := _BEYOND.search(said.stderr):
+    if heard.ended:
+        return NoLogin(f"its login prints without an end, more than {MOST:,} bytes", "no shell")
+    out, err = heard.out.decode(errors="replace"), heard.err.decode(errors="replace")
+    words = last_line(f"{out}\n{err}")
+    if process.returncode != 255:
+        return shell.login(out, mark) or NoLogin(f"its login's shell runs no command: {words[:200]!r}", "no shell")
+    if beyond := _BEYOND.search(err):
         return NoLogin(f"did not answer: {beyond[0]}", "silent")
-    nobody = _NOBODY.search(said.stderr) and not _SOMEBODY.search(said.stderr)
-    if _TURNS_AWAY.search(said.stderr) and not nobody:
+    nobody = _NOBODY.search(err) and not _SOMEBODY.search(err)
+    if _TURNS_AWAY.search(err) and not nobody:
         return NoLogin(words, "turned away")
-    return NoLogin(f"did not answer: {last_line(said.stderr)}", "silent")
+    return NoLogin(f"did not answer: {last_line(err)}", "silent")
 
 
 def last_line(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from requorum.command import Command, Result, look
+from requorum.command import MOST_OF_A_LIST, Command, Result, look
 from requorum.deadlines import wait
 from requorum.hosts import sudo
 from requorum.hosts.question import OWNER, PATH, Question, in_time
@@ -165,7 +165,16 @@ class Process:
 
 def ask_processes(host: str, account: str, others: Collection[str] = ()) -> Question[tuple[Process, ...]]:
     """All that an account runs, seen by root, and what these `others` run, where processes can be seen by everybody."""
-    mine = look(host, "ps", "-o", "pid=,comm=", "-u", account, why=f"processes of {account}, whoever may see them")
+    mine = look(
+        host,
+        "ps",
+        "-o",
+        "pid=,comm=",
+        "-u",
+        account,
+        why=f"processes of {account}, whoever may see them",
+        most=MOST_OF_A_LIST,
+    )
     tree = ("ps", "-eo", "pid=,ppid=,uid=,user:64=,comm=")
 
     def read(own: Result, listed: Result) -> tuple[Process, ...]:
@@ -182,7 +191,7 @@ def ask_processes(host: str, account: str, others: Collection[str] = ()) -> Ques
             for pid in sorted(named.keys() | theirs)
         )
 
-    return Question((mine, look(host, *tree, why="who started them", root=False)), read)
+    return Question((mine, look(host, *tree, why="who started them", root=False, most=MOST_OF_A_LIST)), read)
 
 
 def _is_below_login(pid: int, seen: Mapping[int, tuple[int, int, str, str]]) -> bool:
@@ -231,7 +240,7 @@ def ask_connections(host: str, port: int, seconds: int = 0) -> Question[frozense
             found.add(Connection(peer, row["port"] == str(port), int(row["uid"] or 0)))
         return frozenset(found)
 
-    return Question(look(host, "sh", "-c", watch, why=f"who is connected with port {port}"), read)
+    return Question(look(host, "sh", "-c", watch, why=f"who is connected with port {port}", most=MOST_OF_A_LIST), read)
 
 
 class RecordError(Refusal):
@@ -278,7 +287,7 @@ def ask_listing(
 ) -> Question[tuple[Entry, ...]]:
     """Path, mode, owner, link, content and label of all that lies there. Compared in memory: passwords are among it."""
     argv = ("sh", "-c", _LABELLED if labels else _LIST, data_root, unit, *places)
-    command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True)
+    command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True, most=MOST_OF_A_LIST)
     return Question(command, lambda result: _read_listing(host, result.stdout))
 
 

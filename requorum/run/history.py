@@ -160,7 +160,7 @@ def ask_births(host: str, cluster: str) -> Question[tuple[Birth, ...]]:
 
 def _read_births(answer: Result) -> tuple[Birth, ...]:
     found = []
-    for line in _answered(answer).stdout.splitlines():
+    for line in filter(None, _answered(answer).stdout.splitlines()):
         with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal):
             found.append(_birth(answer.command.host, json.loads(line)))
     return tuple(found)

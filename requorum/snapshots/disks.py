@@ -58,6 +58,8 @@ class Disk:
 
 # -- questions ---------------------------------------------------------------------------------------------------
 
+MOST_EARLIER = 1000  # a host keeps one for each cluster that it was a member of
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -92,7 +94,12 @@ def ask_earlier(host: str, config: str, cluster: str) -> Question[Earlier]:
 def _read_earlier(host: str, answer: Result) -> Earlier:
     """What of it are configurations of a member; anything else lies beside them by right."""
     found, odd = [], []
-    for line in answer.stdout.splitlines():
+    lines = dict.fromkeys(filter(None, answer.stdout.splitlines()))
+    if len(lines) > MOST_EARLIER:
+        return Earlier(
+            (), f"there are {len(lines):,} configurations of earlier clusters, and {MOST_EARLIER:,} are read"
+        )
+    for line in lines:
         encoded, _, path = line.partition(" ")
         try:
             found.append(parse_config(base64.b64decode(encoded, validate=True).decode(), f"{host}:{path}"))

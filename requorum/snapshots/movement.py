@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import EtcdError
@@ -13,6 +14,12 @@ from requorum.deadlines import LONG
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
+
+MOST_OF_KEYS = 64 << 20  # bytes: some 350,000 keys
+_BEGINS = re.compile(r'"kvs":\s*\[')
+_REVISION = re.compile(r'"revision":\s*([0-9]{1,19})\b')
+_ROW = re.compile(r"\{[^{}\[\]]{1,20000}\}")
+_END = re.compile(r'\s*\]\s*(,\s*"(more|count)":\s*\w{1,20}\s*){0,2}\}\s*')
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,26 @@ def ask_keys(inventory: Inventory, revision: int | None = None) -> Question[Keys
     """Keys without values, as of a revision or as they are now. Raises `EtcdError` where there is no answer."""
     at = () if revision is None else (f"--rev={revision}",)
     arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json", *etcdctl.HASHING)
-    return Question(deephaven.etcdctl(inventory, *arguments, why="which keys have a lease", deadline=LONG), _read_keys)
+    command = deephaven.etcdctl(inventory, *arguments, why="which keys have a lease", deadline=LONG)
+    return Question(replace(command, most=MOST_OF_KEYS), _read_keys)
 
 
 def _read_keys(result: Result) -> Keys:
     if result.code != 0:
         raise EtcdError(result.command.host, f"keys could not be listed: {result.words}", "run again")
-    data = json.loads(result.stdout)
-    rows = data.get("kvs") or ()
-    held = {base64.b64decode(row["key"]): (int(row["mod_revision"]), int(row.get("lease", 0))) for row in rows}
-    return Keys(int(data["header"]["revision"]), held)
+    # Row by row: as one value a long list would take many times its length.
+    text, held = result.stdout, {}
+    begins = _BEGINS.search(text)
+    header = _REVISION.search(text, 0, begins.start() if begins else len(text))
+    end = begins.end() if begins else len(text)
+    for found in _ROW.finditer(text, end):
+        if text[end : found.start()].strip(", \n"):
+            break
+        end, row = found.end(), json.loads(found[0])
+        held[base64.b64decode(row["key"])] = (int(row["mod_revision"]), int(row.get("lease", 0)))
+    if not header or (begins and not _END.fullmatch(text, end)):
+        raise EtcdError(result.command.host, f"its list of keys is none: {text[end : end + 80]!r}", "run again")
+    return Keys(int(header[1]), held)
 
 
 def written(pinned: int, now: Keys, probes: bytes | None = None) -> str | None:

@@ -32,6 +32,7 @@ from requorum.snapshots.layout import Data
 from requorum.snapshots.snapshot import Source
 
 KIND = SALVAGE
+SLACK = 64 << 20  # bytes: a tar's own, and a small log's
 
 
 class SalvageError(Refusal):
@@ -239,7 +240,7 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Actio
         packed = f"{place}/{survivor.number}.tar"
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
-            plan.append(Copy(packed, ((host, packed),), why, survivor.host))
+            plan.append(Copy(packed, ((host, packed),), why, survivor.host, most=2 * survivor.size + SLACK))
             plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
         plan.append(archive.judge(host, packed, ".", f"the copy of {survivor.name}"))
     return plan

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from requorum import yaml_text
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Command, Result, act, look
+from requorum.command import MOST_OF_A_LIST, Command, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import PATH, Question, checked, in_time, plain
@@ -272,16 +272,21 @@ class Said:
     debug: tuple[str, ...]
 
 
+LINES = 2000  # that are asked for, and read
+
+
 def ask_journal(host: str, invocation: str) -> Question[Said]:
     """The unit's lines of one start, newest last; root may read them all."""
-    words = ("journalctl", "--no-pager", "-o", "json", "--output-fields=MESSAGE,PRIORITY", "-n", "2000")
+    words = ("journalctl", "--no-pager", "-o", "json", "--output-fields=MESSAGE,PRIORITY", "-n", f"{LINES}")
     since = f"_SYSTEMD_INVOCATION_ID={invocation}"
-    return Question(look(host, *words, since, why="what etcd logs since it was started"), _read_journal)
+    return Question(
+        look(host, *words, since, why="what etcd logs since it was started", most=MOST_OF_A_LIST), _read_journal
+    )
 
 
 def _read_journal(result: Result) -> Said:
     """Debug messages are told by their own JSON from 3.5, by priority or letter before."""
-    lines, found = result.stdout.splitlines(), []
+    lines, found = result.stdout.splitlines()[-LINES:], []
     for line in lines:
         try:
             entry = json.loads(line)

@@ -17,7 +17,7 @@ from enum import Enum
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import Command, Result, act, look
+from requorum.command import MOST_OF_A_LIST, Command, Result, act, look
 from requorum.deadlines import LONG
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
@@ -84,7 +84,9 @@ def real_paths(config: MemberConfig, config_path: str) -> tuple[str, ...]:
 
 
 def ask_data(host: str, data_dir: str) -> Question[list[Entry]]:
-    command = look(host, "find", data_dir, "-printf", _FORMAT, why="whose the data is", deadline=LONG)
+    command = look(
+        host, "find", data_dir, "-printf", _FORMAT, why="whose the data is", deadline=LONG, most=MOST_OF_A_LIST
+    )
     below = f"{data_dir.rstrip('/')}/"
     return Question(command, lambda result: _read(host, result.stdout, lambda path: f"{path}/".startswith(below)))
 

@@ -7,7 +7,7 @@ from typing import Any
 from requorum.cluster import etcd, settings
 from requorum.cluster.etcd import Metrics
 from requorum.cluster.sandbox import WAL_BYTES
-from requorum.command import Result, look
+from requorum.command import MOST_OF_A_LIST, Result, look
 from requorum.diagnosis.check import advisories
 from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, ruled, told
 from requorum.diagnosis.check.machines import root_path
@@ -33,7 +33,7 @@ def old(terms: Terms) -> list[str]:
 
 def ask_room(seen: Seen, host: str) -> Questions:
     """Directories that are mounted read-only, room at each place, bytes of the database."""
-    mounts = look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False)
+    mounts = look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False, most=MOST_OF_A_LIST)
     questions: dict[Any, Question[Any]] = {"read-only": Question(mounts, _read_mounts)}
     for place in room.places(seen.terms, host):
         questions["room", place] = system.ask_free(host, *system.with_parents(place))
@@ -48,7 +48,7 @@ def ask_size(seen: Seen, host: str) -> Questions:
 
 
 def _read_mounts(answer: Result) -> set[str]:
-    rows = [row.split() for row in answer.stdout.splitlines()]
+    rows = (row.split() for row in answer.stdout.splitlines())
     return {row[1] for row in rows if "ro" in row[3].split(",")}
 
 

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from pydantic import TypeAdapter
 
 from requorum.cluster import deephaven, etcd
-from requorum.command import Command, Result, act, act_long, look
+from requorum.command import MOST_OF_A_LIST, Command, Result, act, act_long, look
 from requorum.hosts import system
 from requorum.hosts.question import OWNER, Question
 from requorum.hosts.system import Entry, RecordError, topmost
@@ -232,7 +232,7 @@ _QUESTION = ("ps", "-ww", "-eo", "pid=,args=")
 
 def ask_left_running(host: str) -> Question[tuple[str, ...]]:
     """The commands of a killed runbook, told by their deadline, which stands in each; this very question is none."""
-    command = look(host, *_QUESTION, why="whether a command of a run still runs", accept=(0,))
+    command = look(host, *_QUESTION, why="whether a command of a run still runs", accept=(0,), most=MOST_OF_A_LIST)
 
     def read(result: Result) -> tuple[str, ...]:
         rows = (line.strip() for line in result.stdout.splitlines())

@@ -47,5 +47,10 @@ def test_etcds_answer_is_read_and_one_that_is_none_is_refused() -> None:
     assert "--rev=9" in command.argv and "--keys-only" in command.argv
     read = question.understand([Result(command, 0, text, "", 0.0)])
     assert read == Keys(12, {b"/s": (9, 7587870123), b"/a": (9, 0)})
+    assert read == question.understand([Result(command, 0, text.replace(" ", ""), "", 0.0)])
+    assert question.understand([Result(command, 0, '{"header":{"revision":12}}', "", 0.0)]) == Keys(12, {})
+    for broken in ("", "{}", text[:-2], text.replace("], ", "]"), f"{text} x", text.replace("}, {", "}, 7, {")):
+        with pytest.raises(EtcdError, match="its list of keys is none"):
+            question.understand([Result(command, 0, broken, "", 0.0)])
     with pytest.raises(EtcdError, match="keys could not be listed: etcdserver: too busy"):
         question.understand([Result(command, 1, "", "etcdserver: too busy", 0.0)])

@@ -225,6 +225,8 @@ def test_no_name_of_a_survivor_or_of_a_member_becomes_a_path() -> None:
     paths += [path for a in plan if isinstance(a, Copy) for path in (a.source, *(at for _, at in a.targets))]
     assert not [word for word in paths if ".." in word]
     members = next(c.stdin for c in plan if isinstance(c, Command) and "of=/s/members" in c.argv)
+    copied = next(action for action in plan if isinstance(action, Copy))
+    assert copied.most == 2 * two[0].size + (64 << 20), "no more than it was said to have, on another host's disk"
     assert members == b"2 10.0.0.12 20001 30001 first\n3 10.0.0.11 20002 30002 later\n"
 
 
