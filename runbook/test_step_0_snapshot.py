@@ -26,7 +26,7 @@ class TestStep0Snapshot:
         machines.every_host_answers(run)
 
     def test_given_sudo_allows_what_will_be_run(self, run: Run) -> None:
-        """Every command of this version, by sudo's own list; lines that are missing are printed. Nothing is touched."""
+        """Every command of a recovery and its rollback, by sudo's own list; missing lines are printed."""
         sudoers.what_is_run_is_allowed(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:

@@ -45,10 +45,11 @@ _UNLIKELY = "any thing/at-all"  # stands for `*` when a needed pattern is held a
 @dataclass(frozen=True)
 class Need:
     """One command that the runbook runs as root: everything behind `sudo -n timeout`, `*` for what varies. `labels`:
-    only where files have SELinux's."""
+    only where files have SELinux's; `aside`: no recovery needs it, nor its rollback and retry."""
 
     arguments: str
     labels: bool = False
+    aside: bool = False
 
     def line(self, login: str) -> str:
         """As it stands in a sudoers file."""
@@ -73,9 +74,9 @@ def needed(inventory: Inventory, *scales: float, of_backup: bool = False) -> tup
     for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
         if of_backup and not deadlines.endswith("+"):
             continue
-        for deadline in deadlines.rstrip("+!").split(","):
+        for deadline in deadlines.rstrip("+!-").split(","):
             for filled in _filled(values, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
-                found.setdefault(Need(filled, deadlines.endswith("!")))
+                found.setdefault(Need(filled, deadlines.endswith("!"), deadlines.endswith("-")))
     return tuple(found)
 
 
@@ -164,9 +165,10 @@ def missing(inventory: Inventory, grants: Sequence[Grant], scale: float = 1.0) -
     return tuple(need for need in needs if not sudo.allowed(grants, need.arguments.replace("*", _UNLIKELY)))
 
 
-def unlisted(inventory: Inventory, lines: Iterable[str], *scales: float) -> list[str]:
-    """Of exact shell lines as `Command.line` spells them: those as root that no line of the list covers."""
-    needs = needed(inventory, *scales)
+def unlisted(inventory: Inventory, lines: Iterable[str], *scales: float, of_recovery: bool = False) -> list[str]:
+    """Of exact shell lines as `Command.line` spells them: those as root that no line of the list covers.
+    `of_recovery`: no line that Step 0 asks for."""
+    needs = [need for need in needed(inventory, *scales) if not (of_recovery and need.aside)]
     spoken = {line: as_root(line) for line in lines}
     return [line for line, words in spoken.items() if words and not any(need.covers(words) for need in needs)]
 
@@ -266,7 +268,14 @@ def what_is_run_is_allowed(run: Run) -> None:
         if isinstance(why, str):
             run.note(f"{host}: sudo does not tell what it allows: {why}")
     found = {host: needs for host, needs in told.items() if not isinstance(needs, str)}
-    _settle(run, "sudo -n allows every command of this version as it is spelled", found)
+    for host, needs in found.items():
+        if aside := [need for need in needs if need.aside]:
+            run.note(
+                f"{host}: sudo does not allow {len(aside)} commands that only other procedures run (logs, diagnose, "
+                "troubleshooting); which: pytest runbook/troubleshoot/sudoers"
+            )
+    within = {host: tuple(need for need in needs if not need.aside) for host, needs in found.items()}
+    _settle(run, "sudo -n allows every command of a recovery and its rollback as it is spelled", within)
 
 
 def _settle(run: Run, claim: str, lacking: dict[str, tuple[Need, ...]]) -> None:

@@ -112,18 +112,23 @@ SCALES = (1.0, 2.0)  # what lab tests give to --timeout-scale
 
 def unlisted_in_sudoers(rehearsal: Rehearsal) -> list[str]:
     """Commands as root, in any journal of the session, that no line of the sudoers list covers."""
-    left = commands(rehearsal.scratch)
+    left, of_recovery = commands(rehearsal.scratch), commands(rehearsal.scratch, *RECOVERY)
     for path in rehearsal.scratch.glob("inventory-*.yaml"):
         left = sudoers.unlisted(load(path), left, *SCALES)
-    return sorted(left)
+        of_recovery = sudoers.unlisted(load(path), of_recovery, *SCALES, of_recovery=True)
+    return sorted({*left, *of_recovery})
 
 
-def commands(scratch: Path) -> list[str]:
-    """Every command line of every run but drills, which touch nobody's production."""
+RECOVERY = ("runbook/test_step_", "runbook/rollback", "runbook/retry")  # what Step 0 asks sudo for, and no more
+
+
+def commands(scratch: Path, *procedures: str) -> list[str]:
+    """Every command line of every run of these, or of all, but drills, which touch nobody's production."""
     lines: dict[str, None] = {}
     for journal in scratch.rglob("journal.jsonl"):
         entries = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
-        if not any("runbook/drill" in str(entry.get("stage", "")) for entry in entries):
+        stages = " ".join(str(entry.get("stage", "")) for entry in entries)
+        if "runbook/drill" not in stages and any(procedure in stages for procedure in procedures or ("",)):
             lines |= dict.fromkeys(e["argv"] for e in entries if e["kind"] == "command")
     return list(lines)
 
