@@ -91,6 +91,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
         return
+    if config.getoption("numprocesses", None) or config.getoption("tx", None) or hasattr(config, "workerinput"):
+        raise _refused("the stages run in their order, in one process\n    → leave out the options of pytest-xdist")
     if not __debug__:
         raise _refused("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
     config.stash[PROCEDURE] = procedure or procedures.PROCEDURES[0]

@@ -13,13 +13,10 @@ from compose.errors import LabError
 from tests.lab import troubles
 from tests.lab.rehearsal import Own, Rehearsal
 
-REHEARSAL = pytest.StashKey[Rehearsal]()
-
 
 @pytest.fixture(scope="session")
-def _lab(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     rehearsal = Rehearsal(tmp_path_factory.mktemp("lab"))
-    pytestconfig.stash[REHEARSAL] = rehearsal
     yield rehearsal
     lab.down()
     unlisted = troubles.unlisted_in_sudoers(rehearsal)
@@ -52,13 +49,10 @@ def own(tmp_path: Path) -> Iterator[Own]:
         lab.down()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that need the lab are one lane: `make test` runs the units beside them in another."""
     for item in items:
         if "tests/lab/" in item.nodeid:
             item.add_marker(pytest.mark.lab)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    rehearsal = config.stash.get(REHEARSAL, None)
-    if rehearsal is not None:
-        terminalreporter.write_line(f"real recoveries in the lab: {len(rehearsal.recoveries)}")
+            item.add_marker(pytest.mark.xdist_group("lab"))

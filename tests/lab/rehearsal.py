@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ class Rehearsal:
     leases: int = 0
     layout: str = "vendor"
     hosts_like: str = "debian"
-    recoveries: list[str] = field(default_factory=list)
     spoilt: bool = False
     _number: int = 0
 
@@ -113,10 +112,7 @@ class Rehearsal:
         output = launch.output(process, evidence.parent)
         summaries = sorted(evidence.glob("*/summary.json"))
         summary = json.loads(summaries[-1].read_text()) if summaries else {}
-        run = Run(process.returncode, output, summary)
-        if run.recovered:
-            self.recoveries.append(summary["run"])
-        return run
+        return Run(process.returncode, output, summary)
 
     def run(self, inventory: Path, *arguments: str) -> Run:
         return self.finish(*self.start(inventory, *arguments))

@@ -107,6 +107,8 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (["--confirm=lab", "--timeout-scale=nan"], "must be a number above 0"),
         (["--confirm=lab", "--ssh-config=/nowhere"], "--ssh-config: is testinfra's, and does nothing here"),
         (["--confirm=lab", "-k", "quorum"], "the stages must be exactly the runbook's"),
+        (["--confirm=lab", "-n", "2"], "the stages run in their order, in one process"),
+        (["--confirm=lab", "--dist=each", "--tx=popen"], "the stages run in their order, in one process"),
         (["--confirm=lab", "-k", "no_such_stage"], "nothing was collected"),
         (["--confirm=lab", "--deselect=runbook/test_step_0_snapshot.py"], "stage 1 is deephaven"),
         (["--confirm=lab", "tests/unit/run/test_run.py"], "the stages must be exactly the runbook's"),
@@ -337,6 +339,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
                 f"--hosts={inventory}",
                 "--confirm=lab",
                 f"--evidence={inventory.parent}/evidence-{number.name}",
+                "--timeout-scale=0.3",  # of the look around at the end too: no host answers it
             ),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
