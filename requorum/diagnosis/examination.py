@@ -16,14 +16,15 @@ from requorum.cluster.quorum import Installed, MemberFacts, Running
 from requorum.diagnosis import questions, rounds
 from requorum.diagnosis.causes import refused
 from requorum.diagnosis.sheet import EtcdSheet, Sheet
-from requorum.hosts import certificates, clock, system, systemd
+from requorum.hosts import certificates, probe, system, systemd
 from requorum.hosts.clock import Reading
-from requorum.hosts.fleet import Machine, Unreachable
+from requorum.hosts.fleet import Unreachable
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
 from requorum.hosts.system import Reach
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
-from requorum.run import facts, held, history
+from requorum.run import facts, held, history, likeness
 from requorum.run.held import Held
 from requorum.run.history import Told
 from requorum.run.marker import MarkerError
@@ -34,19 +35,15 @@ Found = dict[str, EtcdSheet]  # by host
 
 
 def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:
-    """Who does not take commands as root, and why; everybody else's clock."""
+    """Who does not take commands as root, and why; everybody else's clock. What is odd about them is a note."""
 
-    def ask(machine: Machine) -> str | Reading | None:
-        refused = machine.ask(system.ask_root(machine.name))
-        if refused:
-            return refused
-        found = machine.ask(clock.ask_clock(machine.name))
-        return found if isinstance(found, Reading) else None
-
-    answers = run.fleet.each(run.terms.everyone, ask)
+    answers = run.fleet.each(run.terms.everyone, lambda machine: machine.ask(probe.ask_host(machine.name)))
     silent = {h: a.what if isinstance(a, Refusal) else str(a) for h, a in answers.items() if isinstance(a, Exception)}
-    silent |= {host: answer for host, answer in answers.items() if isinstance(answer, str)}
-    return silent, {host: answer for host, answer in answers.items() if isinstance(answer, Reading)}
+    found = {host: probed for host, probed in answers.items() if isinstance(probed, Probed)}
+    silent |= {host: probed.sudo.hinders for host, probed in found.items() if probed.sudo.hinders}
+    found = {host: probed for host, probed in found.items() if host not in silent}
+    likeness.keep(run, found)
+    return silent, {host: probed.clock for host, probed in found.items() if isinstance(probed.clock, Reading)}
 
 
 @dataclass

@@ -21,12 +21,13 @@ from requorum.cluster.lineage import Lineage
 from requorum.command import Action, Command, Fetch, Result, act, look
 from requorum.deadlines import LONG
 from requorum.evidence.journal import now
-from requorum.hosts import system
+from requorum.hosts import probe, system
 from requorum.hosts.fleet import Fleet, Machine
+from requorum.hosts.probe import Probed
 from requorum.hosts.question import NAME, Question, checked
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts, history, marker
+from requorum.run import facts, history, likeness, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew, beginning, bolt, files, manifest, movement, on_host, processes, snapshot
@@ -314,19 +315,23 @@ HERE = "this machine"
 
 
 def the_configuration_server_answers(run: Run) -> None:
+    """What it is like is kept: a slow sudo gets its time, a login that prints or a proxy is named."""
     program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
+    found: dict[str, Probed] = {}
 
-    def probe(machine: Machine) -> str | None:
-        if refused := machine.ask(system.ask_root(machine.name)):
-            return refused
+    def ask(machine: Machine) -> str | None:
+        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name))
+        if probed.sudo.hinders:
+            return probed.sudo.hinders
         return None if machine.see.file(program).exists else f"no {program}"
 
     run.prove(
         (run.terms.configuration_server,),
         "takes commands as root without asking for a password (sudo -n), and has the vendor's etcdctl",
-        probe,
+        ask,
         "give the login NOPASSWD for the runbook's commands, or correct deephaven.commands in the inventory",
     )
+    likeness.keep(run, found)
 
 
 def the_save_is_up_to_date(run: Run, tonight: Tonight) -> None:
@@ -497,7 +502,7 @@ def good_backups_are_left(run: Run, tonight: Tonight) -> None:
 
 
 def nothing_is_left(run: Run) -> None:
-    def probe(machine: Machine) -> str | None:
+    def ask(machine: Machine) -> str | None:
         return machine.ask(ask_left(run.terms))
 
-    run.prove((run.terms.configuration_server,), "nothing of the backup is left", probe, "remove that directory there")
+    run.prove((run.terms.configuration_server,), "nothing of the backup is left", ask, "remove that directory there")

@@ -20,7 +20,7 @@ from requorum.inventory import Etcd
 from requorum.recovery import equipment, labels, probes, room
 from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal, remedy
-from requorum.run import facts
+from requorum.run import facts, likeness
 from requorum.run.marker import BASE, Phase
 from requorum.run.run import Run
 from requorum.snapshots.snapshot import Source
@@ -46,16 +46,8 @@ def every_host_answers(run: Run) -> None:
         "give the login NOPASSWD for the runbook's commands, also where its sudo asks an ssh agent (none is forwarded "
         "to a host), and neither requiretty nor a text of sudo's PAM (docs/preparing.md#sudo)",
     )
-    run.probed |= found
     run.terms = replace(run.terms, labels=frozenset(h for h, probed in found.items() if _sets_labels(run, h, probed)))
-    odd: dict[str, list[str]] = {}
-    for host in run.terms.everyone:
-        login, probed = run.fleet.logins.get(host), found.get(host, Probed())
-        run.fleet.patience[host] = probed.sudo.seconds
-        for what in filter(None, (str(login or ""), *probed.oddities())):
-            odd.setdefault(what, []).append(host)
-    for what, hosts in odd.items():
-        run.note(f"{', '.join(hosts)}: {what}")
+    likeness.keep(run, {host: found[host] for host in run.terms.everyone if host in found})
 
 
 def _sets_labels(run: Run, host: str, probed: Probed) -> bool:
