@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, SHORT
-from requorum.hosts.question import NAME, OWNER, Question, checked, parts, plain
+from requorum.hosts.question import NAME, OWNER, Question, checked, complete, parts, plain
 from requorum.hosts.system import Connection, Process
 from requorum.inventory import Inventory
 
@@ -179,7 +179,7 @@ def _sums(host: str, directory: str, *depth: str) -> Command:
 
 
 def _read_passwords(answer: Result) -> list[tuple[str, str]]:
-    rows = [line.partition("  ") for line in answer.stdout.splitlines()]
+    rows = [line.partition("  ") for line in complete(answer).stdout.splitlines()]
     return [(_role(answer, path), digest) for digest, _, path in rows if path.endswith("/password")]
 
 
@@ -196,7 +196,7 @@ def ask_endpoints(host: str, directory: str) -> Question[dict[str, str]]:
 
 def _read_endpoints(answer: Result) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in answer.stdout.splitlines():
+    for line in complete(answer).stdout.splitlines():
         path, _, value = line.partition(":")
         role = _role(answer, path)
         found[role] = f"{found.get(role, '')} {value}".strip()
@@ -234,7 +234,7 @@ _OWNED = re.compile(rf"(\S+) ({OWNER.pattern}) ([0-7]+)")
 
 
 def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
-    rows = (parts(answer.command.host, "owner", line, _OWNED) for line in answer.stdout.splitlines())
+    rows = (parts(answer.command.host, "owner", line, _OWNED) for line in complete(answer).stdout.splitlines())
     return {_role(answer, name): (plain(owner), int(mode, 8)) for name, owner, mode in rows}
 
 
@@ -248,7 +248,7 @@ def ask_client_files(host: str, directory: str) -> Question[dict[str, str]]:
 
 
 def _read_client_files(answer: Result) -> dict[str, str]:
-    rows = [line.partition("  ") for line in answer.stdout.splitlines()]
+    rows = [line.partition("  ") for line in complete(answer).stdout.splitlines()]
     found = {"/".join(path.split("/")[-2:]): digest for digest, _, path in rows}
     roles = {_role(answer, name) for name in found if name.endswith(("/password", "/endpoints"))}
     return {plain(name): digest for name, digest in found.items() if name.split("/")[0] in roles}

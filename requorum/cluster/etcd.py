@@ -14,7 +14,7 @@ from requorum import yaml_text
 from requorum.command import Command, Result, act, act_long, look, stop_all
 from requorum.deadlines import LONG, RESTORE, wait
 from requorum.hosts.certificates import Certificate
-from requorum.hosts.question import NAME, PATH, Question, checked, in_time, is_foreseen, plain
+from requorum.hosts.question import NAME, NOT_THERE, PATH, Question, checked, in_time, is_foreseen, plain
 from requorum.hosts.systemd import ExecStart, Unit, filled, flags
 from requorum.refusal import Refusal
 
@@ -225,9 +225,6 @@ def _certificates(named: Iterable[tuple[str, ...]]) -> tuple[Certificate, ...]:
     """Peer and client certificates. Where clients present none, servers are signed by the peers' CA."""
     ca = next((own for _, _, own in named if own), "")
     return tuple(Certificate(cert, key, own or ca) for cert, key, own in named if cert and key)
-
-
-NOT_THERE = ("No such file or directory", "Not a directory")
 
 
 def is_not_there(answer: Result) -> bool:

@@ -53,6 +53,23 @@ def in_time(answer: Result) -> Result:
     )
 
 
+NOT_THERE = ("No such file or directory", "Not a directory")
+# A tool's own complaint; beside it stand words of sudo, or of a login.
+_COMPLAINT = re.compile(r"(\S*/)?(base64|bash|cat|dash|find|head|ls|sh|sha256sum|stat): .*")
+
+
+def complete(answer: Result) -> Result:
+    """An answer that is all there is: in time, and of a tool that complained of nothing but what is not there. What an
+    ill disk did not give is not what is not there. Raises `Refusal`."""
+    said = [line.strip() for line in in_time(answer).stderr.splitlines()]
+    ill = [line for line in said if _COMPLAINT.fullmatch(line) and not line.endswith(NOT_THERE)]
+    if not ill and not answer.hindered:
+        return answer
+    words = "(output withheld)" if answer.command.secret else plain(ill[0] if ill else answer.words)
+    what = f"could not be asked: {answer.command.why} ({words[:200]})"
+    raise Refusal(answer.command.host, what, "look at that host, then run again")
+
+
 def plain(text: str) -> str:
     """A host's own words that are only shown and compared: nothing that a terminal would act on."""
     return "".join(char if char.isprintable() else "?" for char in text)

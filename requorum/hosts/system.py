@@ -11,7 +11,7 @@ from typing import Literal
 from requorum.command import MOST_OF_A_LIST, Command, Result, look
 from requorum.deadlines import wait
 from requorum.hosts import sudo
-from requorum.hosts.question import OWNER, PATH, Question, in_time
+from requorum.hosts.question import OWNER, PATH, Question, complete, in_time
 from requorum.refusal import Refusal
 
 
@@ -46,7 +46,7 @@ def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
 
     def read(result: Result) -> tuple[str, ...]:
         found: dict[str, str] = {}
-        for line in result.stdout.splitlines():
+        for line in complete(result).stdout.splitlines():
             inode, _, path = line.partition(" ")
             if path not in asked:
                 raise Refusal(
@@ -288,7 +288,7 @@ def ask_listing(
     """Path, mode, owner, link, content and label of all that lies there. Compared in memory: passwords are among it."""
     argv = ("sh", "-c", _LABELLED if labels else _LIST, data_root, unit, *places)
     command = Command(host, argv, "list what the runbook may touch", changes=False, secret=True, most=MOST_OF_A_LIST)
-    return Question(command, lambda result: _read_listing(host, result.stdout))
+    return Question(command, lambda result: _read_listing(host, complete(result).stdout))
 
 
 def is_listing(question: Command) -> bool:

@@ -15,7 +15,7 @@ from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
 from requorum.command import Command, Result, look
 from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
-from requorum.hosts.question import PATH, Question, both, checked, every
+from requorum.hosts.question import PATH, Question, both, checked, complete, every
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import held, history, marker
@@ -271,7 +271,7 @@ def _has_client_key(run: Run) -> bool:
     """Whether root's client configuration holds a private key: with one, a login needs no consensus."""
     host, client = run.terms.configuration_server, f"{run.inventory.deephaven.client_config}/root"
     find = look(host, "find", client, "-name", "*key*", why="whether root has a client key")
-    return run.ask({host: Question(find, lambda answer: bool(answer.stdout.strip()))})[host]
+    return run.ask({host: Question(find, lambda answer: bool(complete(answer).stdout.strip()))})[host]
 
 
 def _cut_off(
@@ -369,7 +369,7 @@ def _archived(run: Run) -> dict[str, Command]:
     find = look(host, "find", root, "-name", "config.yaml", why="what was generated")
 
     def paths(answer: Result) -> list[str]:
-        return sorted(checked(host, "path", path, PATH) for path in answer.stdout.splitlines())
+        return sorted(checked(host, "path", path, PATH) for path in complete(answer).stdout.splitlines())
 
     found = run.ask({root: Question(find, paths)})[root]
     return {path: look(host, "cat", path, why="read it", accept=(0,)) for path in found}

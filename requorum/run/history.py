@@ -18,7 +18,7 @@ from typing import Any
 from requorum.cluster.etcd import is_not_there
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result, act, look
-from requorum.hosts.question import NAME, Question, checked, in_time
+from requorum.hosts.question import NAME, Question, checked, complete, in_time
 from requorum.refusal import Refusal
 from requorum.run import marker
 from requorum.run.marker import SHA256, Marker, MarkerError, Outlived, Phase
@@ -51,19 +51,11 @@ def ask_runs(host: str, cluster: str) -> Question[Told]:
 
 def _read_runs(mark: Result, kept: Result, births: Result) -> Told:
     host = mark.command.host
-    rows = [line.partition("/") for line in _answered(kept).stdout.splitlines()]
+    rows = [line.partition("/") for line in complete(kept).stdout.splitlines()]
     backed_up, undone = (
         frozenset(run for run, _, name in rows if name == wanted and _is_run(host, run)) for wanted in (BACKUP, UNDONE)
     )
     return Told(_read_mark(mark), backed_up, undone, _read_births(births))
-
-
-def _answered(answer: Result) -> Result:
-    """An answer that says yes or no. Raises `Refusal`: none in time, or none at all, is not that nothing is there."""
-    if not in_time(answer).hindered:
-        return answer
-    what = f"could not be asked: {answer.command.why} ({answer.words})"
-    raise Refusal(answer.command.host, what, "look at that host, then run again")
 
 
 def _read_mark(answer: Result) -> Marker | MarkerError | None:
@@ -160,7 +152,7 @@ def ask_births(host: str, cluster: str) -> Question[tuple[Birth, ...]]:
 
 def _read_births(answer: Result) -> tuple[Birth, ...]:
     found = []
-    for line in filter(None, _answered(answer).stdout.splitlines()):
+    for line in filter(None, complete(answer).stdout.splitlines()):
         with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal):
             found.append(_birth(answer.command.host, json.loads(line)))
     return tuple(found)

@@ -24,7 +24,7 @@ from requorum.evidence.journal import now
 from requorum.hosts import probe, system
 from requorum.hosts.fleet import Fleet, Machine
 from requorum.hosts.probe import Probed
-from requorum.hosts.question import NAME, Question, checked
+from requorum.hosts.question import NAME, Question, checked, complete
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history, likeness, marker
@@ -160,7 +160,7 @@ def clear(terms: Terms) -> list[Command]:
 def ask_left(terms: Terms) -> Question[str | None]:
     """What is left there, None where nothing is."""
     question = look(terms.configuration_server, "ls", "-d", staging(terms), why="whether anything was left")
-    return Question(question, lambda answer: answer.stdout.strip() or None)
+    return Question(question, lambda answer: complete(answer).stdout.strip() or None)
 
 
 def describe(run: Run, member: Status, path: str | None = None) -> Manifest:

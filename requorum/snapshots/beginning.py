@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 
 from requorum.command import Command, Result, act, look
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, complete
 from requorum.run.history import Birth
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
@@ -91,8 +91,8 @@ def ask(terms: Terms) -> Question[Beginning | None]:
     proven = look(server, "cat", path(terms), why="what was proven of the new cluster")
 
     def read(trial: Result, noted: Result) -> Beginning | None:
-        found = _read(noted.stdout, terms.mark.snapshot) if terms.mark.phase >= Phase.STARTED else None
-        revision = _revision(trial.stdout, terms.mark.snapshot) or (found.revision if found else None)
+        found = _read(complete(noted).stdout, terms.mark.snapshot) if terms.mark.phase >= Phase.STARTED else None
+        revision = _revision(complete(trial).stdout, terms.mark.snapshot) or (found.revision if found else None)
         return (
             None if revision is None else Beginning(revision, found, 0 < terms.inventory.etcd.revision_bump < revision)
         )

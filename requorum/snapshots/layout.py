@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from requorum.cluster.etcd import NOT_THERE, MemberConfig
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, Result, look
 from requorum.deadlines import LONG
-from requorum.hosts.question import Question
+from requorum.hosts.question import NOT_THERE, Question
 
 ENTRY = r"%y %U %G %m %n %p\0"
 DEPTH = 3  # from a data directory to member/snap/db and member/wal/*.wal

@@ -16,7 +16,7 @@ from requorum.cluster.etcdctl import Login, Status
 from requorum.command import Command, Result, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, both, every, or_refusal
+from requorum.hosts.question import Question, both, complete, every, or_refusal
 from requorum.recovery import probes
 from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal, remedy
@@ -62,7 +62,7 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
 def _ask_restored(terms: Terms, host: str) -> Question[str]:
     """SHA-256 of the snapshot that this run restored there; "" where it restored none."""
     command = look(host, "cat", terms.place("restored"), why="what was restored")
-    return Question(command, lambda answer: answer.stdout.strip())
+    return Question(command, lambda answer: complete(answer).stdout.strip())
 
 
 def _ask_foreign(host: str, directory: str, account: str) -> Question[str | None]:
@@ -72,7 +72,7 @@ def _ask_foreign(host: str, directory: str, account: str) -> Question[str | None
     def read(answer: Result) -> str | None:
         if answer.hindered:
             return f"{directory} cannot be looked through: {answer.words}"
-        first = next(iter(answer.stdout.split()), None)
+        first = next(iter(complete(answer).stdout.split()), None)
         return first and f"{first} is not {account}'s alone"
 
     return Question(look(host, "find", directory, *theirs, why="whose files these are"), read)

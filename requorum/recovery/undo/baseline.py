@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from requorum.cluster import deephaven, etcd
 from requorum.command import MOST_OF_A_LIST, Command, Result, act, act_long, look
 from requorum.hosts import system
-from requorum.hosts.question import OWNER, Question
+from requorum.hosts.question import OWNER, Question, complete
 from requorum.hosts.system import Entry, RecordError, topmost
 from requorum.inventory import Inventory, is_of_the_system
 from requorum.run.terms import Terms
@@ -163,7 +163,7 @@ def ask_record(host: str, terms: Terms) -> Question[Record | None]:
     """None where nothing was recorded. Raises `RecordError` for a record that cannot be read or names other places."""
     argv = ("cat", place(terms, "record.json"))
     command = Command(host, argv, "what the host was before the run", changes=False, accept=None, secret=True)
-    return Question(command, lambda result: _read_record(host, terms, result.stdout))
+    return Question(command, lambda result: _read_record(host, terms, complete(result).stdout))
 
 
 _RECORD = TypeAdapter(Record)

@@ -64,7 +64,9 @@ def test_a_mark_that_cannot_be_read_is_a_question_for_people(text: str) -> None:
     ids=["empty", "disk error", "not there", "no word", "more than that"],
 )
 def test_a_mark_that_is_there_and_says_nothing_is_not_taken_for_none(code: int, stderr: str, said: str | None) -> None:
-    mark = build.understood(history.ask_runs("etcd-2", "lab"), "", code=code, stderr=stderr).mark
+    question = history.ask_runs("etcd-2", "lab")
+    first, *others = question.commands
+    mark = question.understand([Result(first, code, "", stderr, 0.0), *(build.answered(c, "") for c in others)]).mark
     assert (isinstance(mark, MarkerError) and said in mark.what) if said else mark is None
 
 

@@ -1,0 +1,65 @@
+"""What an ill disk does not give is not what is not there: an answer of a tool that failed is no answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from requorum.cluster import deephaven
+from requorum.command import Result
+from requorum.hosts import system
+from requorum.hosts.question import Question
+from requorum.recovery.undo import baseline
+from requorum.refusal import Refusal
+from requorum.run import history
+from requorum.run.marker import Phase
+from requorum.snapshots import backup, beginning
+from tests.unit import build
+
+ILL = "{tool}: '/var/lib/requorum/lab/x': Input/output error\n"
+GONE = "{tool}: '/var/lib/requorum/lab/x': No such file or directory\n"
+OTHERS = "sudo: unable to resolve host etcd-1: Name or service not known\nWelcome, cat lovers: enjoy\n"
+TERMS = build.terms(phase=Phase.STARTED)
+QUESTIONS: dict[str, Question[Any]] = {
+    "births": history.ask_births("etcd-1", "lab"),
+    "runs": history.ask_runs("etcd-1", "lab"),
+    "beginning": beginning.ask(TERMS),
+    "record": baseline.ask_record("etcd-1", TERMS),
+    "left": backup.ask_left(TERMS),
+    "files": system.ask_files("etcd-1", "/etc/x"),
+    "listing": system.ask_listing("etcd-1", "/var/lib/etcd/dh", build.UNIT, ["/etc/etcd/dh"]),
+    "passwords": deephaven.ask_passwords("etcd-1", build.CLIENT),
+    "all passwords": deephaven.ask_all_passwords("etcd-1", build.CLIENT),
+    "endpoints": deephaven.ask_endpoints("etcd-1", build.CLIENT),
+    "owners": deephaven.ask_owners("etcd-1", build.CLIENT),
+    "client files": deephaven.ask_client_files("etcd-1", build.CLIENT),
+}
+EACH = [(name, number) for name, question in QUESTIONS.items() for number in range(len(question.commands))]
+
+
+def told(name: str, ill: int, words: str, tool: str = "") -> Any:
+    """What a question makes of it where one of its commands ends so; the others find nothing."""
+    question, results = QUESTIONS[name], []
+    for number, command in enumerate(question.commands):
+        tool = tool or command.argv[0]
+        found = (1, words.format(tool=tool)) if number == ill else (1, GONE.format(tool=command.argv[0]))
+        results.append(Result(command, found[0], "", found[1], 0.0))
+    return question.understand(results)
+
+
+@pytest.mark.parametrize(("name", "number"), [one for one in EACH if one != ("runs", 0)])
+@pytest.mark.parametrize("tool", ["", "/usr/bin/cat", "sha256sum"])
+def test_an_answer_of_an_ill_disk_is_none(name: str, number: int, tool: str) -> None:
+    words = r"could not be asked: .*\((/usr/bin/)?\w+: .*Input/output error\)|withheld"
+    with pytest.raises(Refusal, match=words) as error:
+        told(name, number, ILL, tool)
+    assert error.value.where == QUESTIONS[name].host
+
+
+@pytest.mark.parametrize(("name", "number"), EACH)
+@pytest.mark.parametrize("words", [GONE, OTHERS + GONE])
+def test_what_is_not_there_is_an_answer_whatever_sudo_or_the_login_say_beside_it(
+    name: str, number: int, words: str
+) -> None:
+    told(name, number, words)
