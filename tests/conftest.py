@@ -1,6 +1,7 @@
 """Settings of all tests. Time never decides a test, so Hypothesis keeps no deadline for one example."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -14,3 +15,5 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     writer = session.config.get_terminal_writer()
     writer.fullwidth = writer.fullwidth
     os.environ["COLUMNS"] = "400"
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; what is started inherits it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
