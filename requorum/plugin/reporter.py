@@ -36,6 +36,7 @@ WIDEST = 120  # columns that a stage takes where the terminal has more
 TEXT = 50  # columns of a stage's words, as the longest of them
 NOTE = 11  # columns before what a stage found
 UNITS = {"keys": "keys", "size": "bytes"}  # fields of a source, beside its revision
+TELL = {"Failed", "Found"}  # labels of the last lines that say what failed
 FILES = 8  # backups that a list of sources shows, the best first; the others are counted
 
 
@@ -61,7 +62,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self.console = Screen(file=self._tw._file, highlight=False, soft_wrap=True)
         self._step = ""
         self._skipped: list[tuple[str, str]] = []
-        self._failure: tuple[str, str] | None = None
+        self._failure = ""  # the whole text of the first
         self.watch = self._watch()
         self.ending: list[Line] = []  # the last lines: what is so, what to do
         self.closing: list[str] = []  # what came of the run, set when it has ended
@@ -96,12 +97,12 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
 
     def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
         step = nodeid.split("::")[1]
-        if step != self._step and self._failure is None:
+        if step != self._step and not self._failure:
             self._step = step
             item = next(i for i in self._items if i.nodeid == nodeid)
             doc = (getattr(item, "cls", None).__doc__ or step).strip().splitlines()[0]
             self.console.print(f"\n[bold]{doc}[/bold]")
-        if self._failure is None:
+        if not self._failure:
             word, text = sentence(nodeid)
             self.watch.begin(f"{word:<6}{text}")
 
@@ -135,8 +136,12 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             for text, indent, style in drawn_sources(properties["sources"]):
                 self._below(text, indent, style)
         if report.failed:
-            self._failure = (f"{word} {text}", redact(str(report.longrepr)))
-            self.console.print(Text(f"\n{self._failure[1]}\n", style="red"))
+            if self.verbosity > 0 or self._failure:  # the last lines say it once, and tell of one failure alone
+                self._whole(str(report.longrepr))
+            self._failure = self._failure or str(report.longrepr)
+
+    def _whole(self, text: str) -> None:
+        self.console.print(Text(f"\n{redact(text)}\n", style="red"))
 
     def _below(self, text: str, indent: int, style: str) -> None:
         """A line below a stage, wrapped at words; what has none, as a path, stays whole."""
@@ -157,6 +162,8 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         if self._skipped and self._failure:
             rest = not_run([step for step, _ in self._skipped], self._step)
             self.console.print(Text(f"Not run: {rest}", style="dim"))
+        if self._failure and not self.verbosity > 0 and not TELL & {line.label for line in self.ending}:
+            self._whole(self._failure)
         for line in self.closing:
             self.console.print(Text(redact(line)))
         if self.ending:

@@ -26,8 +26,10 @@ _ENVIRONMENT = {
 
 
 def start(evidence: Path, *arguments: str, checkout: Path = REPOSITORY) -> Process:
-    """Starts `pytest runbook…` with its evidence below `evidence`, in a process group, of a `checkout`."""
-    argv = [sys.executable, "-m", "pytest", *arguments, f"--evidence={evidence}"]
+    """Starts `pytest runbook…` with its evidence below `evidence`, in a process group, of a `checkout`.
+
+    With `-v`, so that the whole text of a failure is said, and a traceback that nobody foresaw."""
+    argv = [sys.executable, "-m", "pytest", *arguments, "-v", f"--evidence={evidence}"]
     with _said(evidence).open("wb") as said:
         return subprocess.Popen(
             argv,

@@ -59,7 +59,7 @@ def test_what_a_host_said_is_shown_on_the_terminal_and_not_obeyed(reporter: Repo
         "m::TestStep0::test_given_x", ("m", 0, "x"), {}, outcome, evil, "call", user_properties=said
     )
     reporter._stage(report)
-    reporter.closing, reporter._failure = [evil], (evil, evil)
+    reporter.closing, reporter._failure = [evil], evil
     reporter.ending = [Line(evil, evil), Line(evil, evil, paste=True)]
     if isinstance(reporter, CheckReporter):
         reporter.findings = [Finding(evil, evil, "fails", evil, evil, evil)]
@@ -137,3 +137,35 @@ def test_the_sources_are_listed_where_the_stage_fails_and_with_v(
     monkeypatch.setattr(reporter.config.option, "verbose", verbose)
     reporter._stage(stage("test_given_a_snapshot_is_whole", outcome, ("sources", [row("file a.snap", "older")])))
     assert ("a.snap" in said.getvalue()) is drawn
+
+
+def end(reporter: Reporter, monkeypatch: pytest.MonkeyPatch, ending: list[Line]) -> None:
+    monkeypatch.setattr("requorum.plugin.reporter.TerminalReporter.summary_stats", lambda self: None)
+    reporter.ending = ending
+    reporter.summary_stats()
+
+
+@pytest.mark.parametrize(("verbose", "times"), [(0, 0), (1, 1)])
+@pytest.mark.parametrize("label", ["Failed", "Found"])
+def test_what_the_last_lines_say_is_not_said_above_them_too_but_whole_with_v(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch, label: str, verbose: int, times: int
+) -> None:
+    reporter, said = plain
+    monkeypatch.setattr(reporter.config.option, "verbose", verbose)
+    reporter._stage(stage("test_given_quorum_is_lost", "failed"))
+    end(reporter, monkeypatch, [Line("State", "x"), Line(label, "etcd-1: it is not")])
+    assert said.getvalue().count("expected: it is lost") == times
+    assert "etcd-1: it is not" in said.getvalue()
+
+
+def test_what_the_last_lines_do_not_tell_of_is_said_whole(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is interrupted once a stage has failed; and a second failure, of what ends the run."""
+    reporter, said = plain
+    reporter._stage(stage("test_given_quorum_is_lost", "failed"))
+    assert "expected: it is lost" not in said.getvalue()
+    end(reporter, monkeypatch, [Line("State", "x"), Line("Ended", "Step 0: Ctrl-C")])
+    assert said.getvalue().count("expected: it is lost") == 1
+    reporter._stage(stage("test_given_quorum_is_lost", "failed"))
+    assert said.getvalue().count("expected: it is lost") == 2
