@@ -60,17 +60,15 @@ class Ended:
 def ending(ended: Ended) -> list[Line]:
     """The block, line by line; a line without content is left out."""
     error, faults = ended.error, at_fault(ended.error, ended.inventory)
-    said = _said(error)
-    own = isinstance(error, EvidenceError)  # what a disk says of itself would be taken for a host's
-    shown = sign(said or " ".join(faults)) if isinstance(error, Refusal) and not own else None
+    reasons = list(_reasons(error, ended.inventory))
     onward = list(_onward(ended))
     lines = [
         Line("Good news", error.news if isinstance(error, Refusal) else ""),
-        Line("State", standing(ended.seen, ended.did, _damaged(faults, shown))),
+        Line("State", standing(ended.seen, ended.did, _damaged(reasons))),
         *_failed(ended, faults),
-        Line("It said", "\n".join(said.splitlines())),
-        Line("Cause", _cause(error, shown)),
-        *_labelled("Do first", _once(_first(ended, faults, shown), onward, ended.said)),
+        Line("It said", "\n".join(_said(error).splitlines())),
+        Line("Cause", _cause(error, reasons)),
+        *_labelled("Do first", _once(_first(ended, reasons), onward, ended.said)),
         *onward,
         Line("Evidence", "; ".join(filter(None, (ended.evidence, ended.lock)))),
         Line("Contact", (ended.inventory.notify.contact or "") if ended.inventory else ""),
@@ -78,9 +76,9 @@ def ending(ended: Ended) -> list[Line]:
     return [line for line in lines if line.text]
 
 
-def _damaged(faults: Mapping[str, Sequence[str]], shown: Sign | None) -> set[str]:
+def _damaged(reasons: Sequence[Reason]) -> set[str]:
     """Whose disk does not read: what lies on it is no comfort."""
-    return {host for hosts in faults.values() for host in hosts} if shown and shown.first == DISK else set()
+    return {host for one in reasons if one.sign and one.sign.first == DISK for host in one.hosts}
 
 
 # -- what failed, and why ------------------------------------------------------------------------------------------
@@ -96,13 +94,19 @@ def at_fault(error: BaseException | None, inventory: Inventory | None) -> dict[s
                     continue
                 hosts = _meant(words, inventory) if one.asked and inventory else (host,)
                 found.setdefault(words, []).extend(hosts or (host,))
-        elif isinstance(one, Refusal):
+        else:
             words = one.brief or one.what.removesuffix(one.said).rstrip(": ")
-            found.setdefault(words, []).extend(one.hosts or (one.where,))
+            found.setdefault(words, []).extend(one.hosts or _places(one, inventory))
     return {words: list(dict.fromkeys(hosts)) for words, hosts in found.items()}
 
 
-def _parts(error: BaseException | None) -> Sequence[BaseException]:
+def _places(one: Refusal, inventory: Inventory | None) -> tuple[str, ...]:
+    """Where it is: the hosts, where they are several."""
+    hosts = tuple(one.where.split(", "))
+    return hosts if inventory and inventory.hosts.keys() >= set(hosts) else (one.where,)
+
+
+def _parts(error: BaseException | None) -> Sequence[Refusal]:
     return (error.parts or (error,)) if isinstance(error, Refusal) else ()
 
 
@@ -116,11 +120,41 @@ def _names(words: str, name: str) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", words) is not None
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why it fails on these hosts, as a sign tells it, and the remedy of its author."""
+
+    hosts: tuple[str, ...]
+    sign: Sign | None
+    remedy: str
+
+
+def _reasons(error: BaseException | None, inventory: Inventory | None) -> Iterator[Reason]:
+    """Of each part, and of each host where they say different things."""
+    for one in _parts(error):
+        if isinstance(one, EvidenceError):  # what a disk says of itself would be taken for a host's
+            yield Reason((one.where,), None, one.remedy)
+            continue
+        for words, hosts in at_fault(one, inventory).items():
+            each = _each_said(one.said, hosts)
+            for host, said in each.items() if each else ((", ".join(hosts), one.said),):
+                mine = (host,) if each else tuple(hosts)
+                yield Reason(mine, sign(said.strip() or words), one.remedy)
+
+
+def _each_said(said: str, hosts: Sequence[str]) -> dict[str, str]:
+    """What each of several hosts said, where each one's words stand behind its name at the start of a line."""
+    if len(hosts) < 2:
+        return {}
+    _, *found = re.split(rf"^({'|'.join(map(re.escape, hosts))}): ", said, flags=re.M)
+    return dict(zip(found[::2], found[1::2], strict=True)) if set(found[::2]) == set(hosts) else {}
+
+
 def _said(error: BaseException | None) -> str:
     """Each host's own words once."""
     words: dict[str, list[str]] = {}
     for one in _parts(error):
-        if isinstance(one, Refusal) and one.said.strip():
+        if one.said.strip():
             words.setdefault(one.said.strip(), []).append(one.where)
     many = len(words) > 1
     return "\n".join(f"{named(hosts)}: {said}" if many else said for said, hosts in words.items())[:LONGEST]
@@ -156,33 +190,74 @@ def _answered(question: str, claim: str) -> str:
     return f"{question} That is not known." if "is known to be" in claim else f"{question} No."
 
 
-def _cause(error: BaseException | None, shown: Sign | None) -> str:
+def _cause(error: BaseException | None, reasons: Sequence[Reason]) -> str:
+    """One for all, or a line for each group of hosts that have one of their own."""
     if error is not None and not isinstance(error, Refusal):
         return "a fault of this runbook, not of your machines: nobody foresaw this. A rerun gives the same"
-    if isinstance(error, LockError) or shown is None:
+    if isinstance(error, LockError):
         return ""
-    return shown.cause
+    causes: dict[str, list[str]] = {}
+    for one in reasons:
+        causes.setdefault(one.sign.cause if one.sign else "", []).extend(one.hosts)
+    if len(causes) == 1:
+        return next(iter(causes))
+    return "\n".join(f"{named(dict.fromkeys(hosts))}: {cause}" for cause, hosts in causes.items() if cause)
 
 
 # -- what to do ----------------------------------------------------------------------------------------------------
 
 
-def _first(ended: Ended, faults: Mapping[str, Sequence[str]], shown: Sign | None) -> list[remedies.Piece]:
-    error, said, inventory = ended.error, ended.said, ended.inventory
-    hosts = list(dict.fromkeys(host for of in faults.values() for host in of))
+def _first(ended: Ended, reasons: Sequence[Reason]) -> list[remedies.Piece]:
+    """What to do, for each group of hosts that needs something of its own."""
+    error = ended.error
     if error is None:
         return []
     if not isinstance(error, Refusal):
         return [remedies.Piece("keep the evidence, and give it to whoever looks after this runbook")]
-    remedy = error.remedy
+    groups: dict[tuple[str, str], list[Reason]] = {}
+    for one in reasons:
+        first = one.sign.first if one.sign else ""
+        said_better = first and not _choices(pieces(one.remedy, ended.said, ended.inventory, one.hosts))
+        groups.setdefault((first, "" if said_better else one.remedy), []).append(one)
+    found: list[remedies.Piece] = []
+    offered: dict[str, list[remedies.Piece]] = {}  # by remedy: what it offers stands once, behind all that is first
+    for (first, _), of in groups.items():
+        hosts = list(dict.fromkeys(host for one in of for host in one.hosts))
+        whole = _remedy(ended, of[0], hosts)
+        if first:
+            offered.setdefault(of[0].remedy, _choices(whole))
+        else:
+            offered[of[0].remedy] = []
+        mine = _by_sign(ended, of[0], hosts) if first else whole
+        found += _addressed(mine, hosts) if len(groups) > 1 else mine
+    found += [piece for choices in offered.values() for piece in choices]
+    return found or [remedies.Piece("nothing by hand: it may hold when it is run again")]
+
+
+def _remedy(ended: Ended, one: Reason, hosts: list[str]) -> list[remedies.Piece]:
+    """What its author wrote."""
+    said, inventory, remedy = ended.said, ended.inventory, one.remedy
     text, argvs = (remedy.first or remedy, remedy.by_hand) if isinstance(remedy, Remedy) else (remedy, ())
     by_hand = by_hand_lines(argvs, inventory, hosts) if inventory else ()
-    found = [*pieces(text, said, inventory, hosts), *by_hand]
-    if shown and shown.first:
-        line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
-        line += [remedies.rules(said, inventory)] if shown.rules and inventory else []
-        return [*pieces(shown.first, said, inventory, hosts), *line, *_choices(found)]
-    return found or [remedies.Piece("nothing by hand: it may hold when it is run again")]
+    return [*pieces(text, said, inventory, hosts), *by_hand]
+
+
+def _by_sign(ended: Ended, one: Reason, hosts: list[str]) -> list[remedies.Piece]:
+    """What the sign says, and the line that says more."""
+    said, inventory, shown = ended.said, ended.inventory, one.sign
+    if shown is None:
+        return []
+    line = [remedies.Piece(said.line(shown.procedure), paste=True)] if shown.procedure else []
+    line += [remedies.rules(said, inventory)] if shown.rules and inventory else []
+    return [*pieces(shown.first, said, inventory, hosts), *line]
+
+
+def _addressed(found: list[remedies.Piece], hosts: Sequence[str]) -> list[remedies.Piece]:
+    """Whom it is for stands before it."""
+    where = f"{', '.join(hosts)}:"
+    if not found or found[0].paste:
+        return [remedies.Piece(where), *found] if found else []
+    return [remedies.Piece(f"{where} {found[0].text}"), *found[1:]]
 
 
 def _choices(found: list[remedies.Piece]) -> list[remedies.Piece]:

@@ -277,3 +277,53 @@ def test_where_sudo_wants_a_password_its_rules_are_printed_and_no_procedure_is_n
     assert "troubleshoot/sudoers" not in str(found)
     (line,) = [text for text in found["Do first"].splitlines() if "requorum.sudoers" in text]
     assert line.endswith(f"python -m requorum.sudoers {SAID.hosts} {build.inventory().transport.user or 'LOGIN'}")
+
+
+FULL, GONE_DISK = "tar: x: Cannot write: No space left on device", "cat: x: Input/output error"
+
+
+def joined(*errors: FleetError) -> FleetError:
+    with pytest.raises(FleetError) as found:
+        raise_all(list(errors))
+    return found.value
+
+
+def test_hosts_that_fail_for_different_reasons_have_each_their_cause_and_what_to_do() -> None:
+    error = joined(broken(FULL, "etcd-1"), broken(GONE_DISK, "etcd-2"), broken(FULL, "etcd-3"), broken("no", "infra-1"))
+    found = block(ended(error))
+    assert found["Cause"].splitlines() == [
+        "etcd-1, etcd-3: the file system there is full",
+        "etcd-2: the disk there cannot read a block: hardware, or its file system",
+    ]
+    assert found["Do first"].splitlines() == [
+        "etcd-1, etcd-3: make room on that machine",
+        "etcd-2: have that disk looked at; change nothing on it before its data is copied",
+        "infra-1: mend that on the host",
+    ]
+
+
+def test_hosts_of_one_stop_that_said_different_things_are_told_apart_too() -> None:
+    choices = "mend it there; or put back what was before: pytest runbook/rollback --hosts=lab"
+    stop = SnapshotError("etcd-1, etcd-2", "may hold newer data: etcd-1: x; etcd-2: x", choices)
+    stop.brief, stop.said = "its data could not be copied", f"etcd-1: {FULL}\netcd-2: {GONE_DISK}"
+    found = block(ended(stop, 1, did=did(Phase.STOPPING)))
+    assert [line[:8] for line in found["Cause"].splitlines()] == ["etcd-1: ", "etcd-2: "]
+    assert found["Do first"].splitlines()[0] == "etcd-1: make room on that machine"
+    assert found["Do first"].splitlines()[1:] == [
+        "etcd-2: have that disk looked at; change nothing on it before its data is copied",
+        "or, put back what was before",
+        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
+    ], "what is offered stands once"
+
+
+def test_members_of_one_claim_that_fail_for_different_reasons_have_each_their_cause() -> None:
+    findings = {"etcd-1": "no leader", "etcd-2": "alarm:NOSPACE", "etcd-3": "certificate has expired"}
+    found = block(ended(Disproved("all are healthy", findings, "read their journals"), 4, "test_then_x"))
+    assert [line[:8] for line in found["Cause"].splitlines()] == ["etcd-2: ", "etcd-3: "]
+    assert found["Do first"] == "read their journals"
+
+
+def test_one_cause_for_all_names_no_host() -> None:
+    found = block(ended(joined(broken(FULL, "etcd-1"), broken(FULL + " (2)", "etcd-2"))))
+    assert found["Cause"] == "the file system there is full"
+    assert found["Do first"] == "make room on that machine"
