@@ -49,6 +49,8 @@ class Disproved(Refusal):
     asked = False  # whether the host of a finding was only asked: those at fault are named in its words
 
     def __init__(self, claim: str, findings: dict[str, str], remedy: str) -> None:
+        self.where = ", ".join(sorted(findings))
+        self.what = claim
         self.claim = claim
         self.findings = findings
         self.remedy = remedy

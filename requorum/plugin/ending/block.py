@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from requorum.evidence.journal import EvidenceError
 from requorum.inventory import Inventory
-from requorum.plugin.ending import remedies
+from requorum.plugin.ending import logins, remedies
 from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import by_hand_lines, pieces
 from requorum.plugin.ending.signs import DISK, Sign, sign
@@ -66,7 +66,7 @@ def ending(ended: Ended) -> list[Line]:
         Line("Good news", error.news if isinstance(error, Refusal) else ""),
         Line("State", standing(ended.seen, ended.did, _damaged(reasons))),
         *_failed(ended, faults),
-        Line("It said", "\n".join(_said(error).splitlines())),
+        Line("It said", "\n".join(_said(error, ended.inventory).splitlines())),
         Line("Cause", _cause(error, reasons)),
         *_labelled("Do first", _once(_first(ended, reasons), onward, ended.said)),
         *onward,
@@ -87,7 +87,7 @@ def _damaged(reasons: Sequence[Reason]) -> set[str]:
 def at_fault(error: BaseException | None, inventory: Inventory | None) -> dict[str, list[str]]:
     """What is wrong → the hosts where it is; never the one that was only asked."""
     found: dict[str, list[str]] = {}
-    for one in _parts(error):
+    for one in _parts(error, inventory):
         if isinstance(one, Disproved):
             for host, words in sorted(one.findings.items()):
                 if one.hosts and host not in one.hosts:
@@ -106,8 +106,9 @@ def _places(one: Refusal, inventory: Inventory | None) -> tuple[str, ...]:
     return hosts if inventory and inventory.hosts.keys() >= set(hosts) else (one.where,)
 
 
-def _parts(error: BaseException | None) -> Sequence[Refusal]:
-    return (error.parts or (error,)) if isinstance(error, Refusal) else ()
+def _parts(error: BaseException | None, inventory: Inventory | None) -> Sequence[Refusal]:
+    parts = (error.parts or (error,)) if isinstance(error, Refusal) else ()
+    return [logins.placed(part, inventory) for part in parts]
 
 
 def _meant(words: str, inventory: Inventory) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ class Reason:
 
 def _reasons(error: BaseException | None, inventory: Inventory | None) -> Iterator[Reason]:
     """Of each part, and of each host where they say different things."""
-    for one in _parts(error):
+    for one in _parts(error, inventory):
         if isinstance(one, EvidenceError):  # what a disk says of itself would be taken for a host's
             yield Reason((one.where,), None, one.remedy)
             continue
@@ -150,10 +151,10 @@ def _each_said(said: str, hosts: Sequence[str]) -> dict[str, str]:
     return dict(zip(found[::2], found[1::2], strict=True)) if set(found[::2]) == set(hosts) else {}
 
 
-def _said(error: BaseException | None) -> str:
+def _said(error: BaseException | None, inventory: Inventory | None) -> str:
     """Each host's own words once."""
     words: dict[str, list[str]] = {}
-    for one in _parts(error):
+    for one in _parts(error, inventory):
         if one.said.strip():
             words.setdefault(one.said.strip(), []).append(one.where)
     many = len(words) > 1

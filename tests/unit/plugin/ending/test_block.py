@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from requorum import procedures
-from requorum.cluster import quorum
+from requorum.cluster import quorum, sandbox
 from requorum.hosts.failure import FleetError, raise_all
 from requorum.plugin.ending.block import LABEL, Line, at_fault, drawn, ending
 from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import ROOT
 from requorum.plugin.ending.standing import Did
+from requorum.recovery import trial, trials
 from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.undo import retry, rollback
 from requorum.refusal import Disproved, Refusal, remedy
@@ -327,3 +328,24 @@ def test_one_cause_for_all_names_no_host() -> None:
     found = block(ended(joined(broken(FULL, "etcd-1"), broken(FULL + " (2)", "etcd-2"))))
     assert found["Cause"] == "the file system there is full"
     assert found["Do first"] == "make room on that machine"
+
+
+@pytest.mark.parametrize("roles", [["props-rw"], ["props-rw", "root"]])
+def test_a_password_that_the_trial_refuses_is_named_by_its_role_and_where_it_lies(roles: list[str]) -> None:
+    """The trial boots on one member, which is not at fault; the words are the trial's own."""
+    why = "etcdserver: authentication failed, invalid user ID or password"
+    problem = trial.problem(sandbox.Answers(logins={**dict.fromkeys(roles, why), "config": ""}), 3)
+    remedy = trials._REMEDY.format(backup="/var/lib/requorum/lab/x/client.before")
+    found = block(ended(Disproved("it lets every role in", {"etcd-1": problem or ""}, remedy), 2, "test_then_x"))
+    first, *_ = found["Failed"].splitlines()
+    assert first.startswith("infra-1, query-1: the old password") and f"of {', '.join(roles)} do" in first
+    assert "etcd-1" not in found["Failed"] and "config" not in found["Failed"]
+    assert found["It said"].splitlines() == [f"{role}: {why}" for role in roles]
+    assert found["Cause"].startswith("etcd refuses this password")
+    place = roles[0] if len(roles) == 1 else "ROLE"
+    assert f"/var/lib/requorum/lab/x/client.before/{place}/password on every Deephaven host" in found["Do first"]
+
+
+def test_what_else_the_trial_finds_stays_where_it_was_found() -> None:
+    found = block(ended(Disproved("it is good", {"etcd-1": "an old password is in no backup"}, "x"), 2, "test_then_x"))
+    assert found["Failed"].startswith("etcd-1: an old password is in no backup")
