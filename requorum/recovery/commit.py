@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from requorum.evidence.redaction import shown
@@ -62,6 +63,8 @@ def commit(run: Run, progress: Progress) -> None:
         (run.warn if lost.asks or lost.certain else run.note)(line)
 
 
+FEW = 3  # roles that are named
+
 _WHY = "What is lost is not answered for by --confirm"
 
 
@@ -109,21 +112,37 @@ def summary(run: Run, progress: Progress) -> list[str]:
     if trial is not None and not trial.problem:
         proven += f"; restored for trial, {trial.counts.get('', 0):,} keys are there at revision {trial.revision:,}"
         if trial.authentication.on and progress.roles:
-            proven += f", and the old passwords of {', '.join(progress.roles)} log in"
+            proven += f", and {_passwords(progress)}"
     unusual = progress.authentication.words
-    lost = [f"{word} {_number(missing[word])}" for word in ("certain", "possible")]
     return [
         f"to be built  {run.inventory.cluster}: {members}",
         f"proven       {proven}",
         f"snapshot     {taken}, SHA-256 {source.sha256[:12]}…",
         *([f"logins       {unusual}, and it will be so again"] if unusual else []),
         *([f"kept         {configuration.shown(kept)}"] if (kept := progress.settings) else []),
-        f"lost         writes: {', '.join(lost)}; {missing['why']}",
+        f"lost         writes: {_counted(missing)}; {missing['why']}",
         (
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "
             "rollback loses nothing"
         ),
     ]
+
+
+def _passwords(progress: Progress) -> str:
+    """How many roles' old passwords log in, and which where they are few; who has none stands in a line of its own."""
+    count, several = len(progress.roles), len(progress.roles) > 1
+    named = f" ({', '.join(progress.roles)})" if count <= FEW else ""
+    return f"the old password{'s' * several} of {count} role{'s' * several}{named} log{'s' * (not several)} in"
+
+
+def _counted(missing: Mapping[str, object]) -> str:
+    """What is lost, in one word where it is the same."""
+    certain, possible = missing["certain"], missing["possible"]
+    if certain is None and possible is None:
+        return "how many, nobody can count"
+    if certain == possible:
+        return f"{_number(certain)}" if certain else "none"
+    return f"certain {_number(certain)}, possible {_number(possible)}"
 
 
 def _number(value: object) -> str:

@@ -72,13 +72,27 @@ def test_it_says_what_was_proven_from_which_snapshot_what_is_lost_and_where_ther
     said = {line.split("  ")[0]: line for line in commit.summary(run, progress)}
     assert "etcd-1 at 10.0.0.11" in said["to be built"]
     assert "21,640 keys are there at revision 1,000,000,230" in said["proven"]
-    assert "passwords of config, root log in" in said["proven"]
+    assert "and the old passwords of 2 roles (config, root) log in" in said["proven"]
     assert "taken 2026-01-01T02:00:00Z, revision 230, 10,633,248 bytes" in said["snapshot"]
     assert "kept" not in said
     progress.settings = {"quota-backend-bytes": "8589934592"}
     assert "kept         quota-backend-bytes 8589934592" in commit.summary(run, progress)
     assert "writes: certain 32, possible unknown; salvage failed: too old" in said["lost"]
     assert "Step 5, when Deephaven is turned on at infra-1" in said["no return"]
+
+
+def test_many_roles_are_counted_and_a_loss_that_nobody_can_count_is_said_once(run: Run, progress: Progress) -> None:
+    progress.roles = tuple(f"role-{n}" for n in range(11))
+    assert "and the old passwords of 11 roles log in" in "\n".join(commit.summary(run, progress))
+    for loss, said in (
+        (Loss(None, None, "why"), "how many, nobody can count; why"),
+        (Loss(0, 0, "why"), "none; why"),
+        (Loss(7, 7, "why"), "7; why"),
+        (Loss(0, 3, "why"), "certain 0, possible 3; why"),
+    ):
+        progress.sources.loss = loss
+        (lost,) = (line for line in commit.summary(run, progress) if line.startswith("lost"))
+        assert lost == f"lost         writes: {said}"
 
 
 def test_data_that_lets_people_in_without_a_password_is_told(run: Run, progress: Progress) -> None:
@@ -185,7 +199,7 @@ def test_a_healthy_clusters_own_save_lacks_nothing_and_is_no_question(
     questions = typing(monkeypatch, None)
     progress.sources = Sources(source=replace(SOURCE, kind="handover"))
     commit.commit(run, progress)
-    assert questions == [] and any("writes: certain 0, possible 0" in line for line in run.notes)
+    assert questions == [] and any("writes: none; " in line for line in run.notes)
     progress.sources.loss = UNKNOWN  # members held more than was saved
     with pytest.raises(NotConfirmed):
         commit.commit(run, progress)
