@@ -22,6 +22,7 @@ _BLANK = re.compile(r"\b[A-Z]{4,}\b")
 _OURS = re.compile(
     r"`?(?:\.venv/bin/)?(pytest runbook[\w/]*(?: --[a-z][\w-]*(?:=[^\s;,]+)?)*|python -m [\w.]+(?: [\w./-]+)*)`?"
 )
+_PAGE = re.compile(r"(?<![\w/.])docs/(?=[\w-]+\.md)")
 _THERE = re.compile(r"`([^`]+)`")
 _BY_HAND = re.compile(r"(?:^|: )((?:ssh|docker exec|podman exec|sudo -n) .+)$")
 
@@ -37,7 +38,8 @@ class Piece:
 def pieces(text: str, said: Said, inventory: Inventory | None, hosts: Sequence[str]) -> list[Piece]:
     """What a remedy says, in its order. `hosts`: at fault, where a command `there` is run."""
     found: list[Piece] = []
-    for segment in _SEGMENT.split(_AGAIN.sub("", text.strip())):
+    text = _PAGE.sub(lambda _: f"{ROOT}/docs/", text.strip())
+    for segment in _SEGMENT.split(_AGAIN.sub("", text)):
         mine = [piece for piece in _of(segment.strip(), said, inventory, hosts) if piece.text.strip()]
         if found and mine and not (found[-1].paste or mine[0].paste or mine[0].text.startswith("or ")):
             mine[0] = Piece(f"{found.pop().text}; {mine[0].text}")

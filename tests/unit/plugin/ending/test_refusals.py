@@ -86,6 +86,12 @@ def test_nobody_is_told_to_harm(one: Written) -> None:
     assert "--rebuild" not in text or re.search(r"only needs starting|Only where nothing mends it", text), text
 
 
+@pytest.mark.parametrize("one", [one for one in ALL if "docs/" in one.text], ids=lambda one: one.place)
+def test_a_page_is_named_by_its_whole_path(one: Written) -> None:
+    found = shown(one)[0]["Do first"]
+    assert f"{ROOT}/docs/" in found and not re.search(r"(?<![\w/.])docs/", found)
+
+
 @pytest.mark.parametrize("page", sorted({p for one in ALL for p in re.findall(r"docs/([\w-]+\.md)#", one.text)}))
 def test_a_page_that_is_named_is_there(page: str) -> None:
     assert (ROOT / "docs" / page).is_file()
