@@ -277,7 +277,8 @@ def refuse_others(
         raise MarkerError(
             "the hosts",
             f"run {other.run} of {other.by} has begun in the meantime",
-            "let that one finish, or end it first; then run again",
+            "let that one finish; how it stands is told, and nothing changed, by pytest "
+            f"runbook/troubleshoot/diagnose --hosts={hosts}",
         )
 
 

@@ -56,7 +56,9 @@ class Vault:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 where = str(self.directory)
-                raise BackupError(where, "another backup is under way", "wait for it, then run again") from None
+                raise BackupError(
+                    where, "another backup is under way", "wait for it (lslocks here shows its process), then run again"
+                ) from None
             except OSError as error:  # NFS without its lock daemon, CIFS with nobrl, …
                 what = f"cannot be locked, and two backups at once would spoil each other: {error.strerror}"
                 remedy = "let the backup lie on a disk of this machine, and copy it to that share afterwards"

@@ -290,5 +290,6 @@ def _settle(run: Run, claim: str, lacking: dict[str, tuple[Need, ...]]) -> None:
     run.settle(
         claim,
         {host: f"{len(needs)} not allowed" if needs else None for host, needs in lacking.items()},
-        f"as root there, open {FILE} by visudo -f {FILE}, and add the lines that stand with this message",
+        f"as root there, open {FILE} by visudo -f {FILE}, and add the lines that stand with this message; a whole file "
+        f"in their place is printed by python -m requorum.sudoers {run.options.hosts} {login}",
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from requorum.command import Result
+from requorum.command import SLICE, Result
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, every
 from requorum.recovery.undo import baseline, rollback
 from requorum.recovery.undo.baseline import Difference, Record
+from requorum.refusal import remedy
 from requorum.run import facts
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -76,6 +77,10 @@ def no_command_is_left(run: Run) -> None:
         run.terms.everyone,
         "no command of a run is at work any more",
         probe,
-        "let it end, as it does by its own deadline, then run the same again",
+        remedy(
+            "let it end, as it does by its own deadline, then run the same again",
+            ("systemctl", "stop", SLICE),
+            first="let it end, as it does by its own deadline; or end it, as Ctrl-C would have",
+        ),
         within=ENDING_SECONDS,
     )
