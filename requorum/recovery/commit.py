@@ -87,10 +87,11 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
     if typed is not None:
         what = f"{typed!r} was typed, not {name}"
     elif words:
-        lost, accept = progress.sources.lost.why, run.options.accepted.option(*words)
-        what = f"{_WHY}: {lost}"
+        lost, accept = progress.sources.lost, run.options.accepted.option(*words)
+        what = f"{_WHY}: {lost.why}"
         again = (
-            f"decide whether newer data lies anywhere, in another backup or on a disk; else accept the loss: {accept}"
+            "decide whether newer data lies anywhere, in another backup or on a disk; else accept the loss "
+            f"(price in writes: {_counted(lost.fields())}): {accept}"
         )
     else:
         what = "nobody is there to confirm"

@@ -118,12 +118,19 @@ def placed(note: Manifest, rows: Sequence[Candidate], accepted: bool) -> tuple[M
     return replace(note, history=history, another=found is not None), found
 
 
-def ways(hosts: str) -> str:
-    """Both ways out, ready to paste. `hosts`: as `--hosts` is pasted."""
+def ways(hosts: str, found: Anew | None = None) -> str:
+    """Both ways out, ready to paste, with their prices. `hosts`: as `--hosts` is pasted; `found`: where it is known."""
+    written = f", up to revision {found.revision:,}" if found else ""
+    backup = found.backup if found else None
+    beyond = (backup.revision or 0) - found.revision if found and backup else 0
+    counted = f", at least {beyond:,} revisions" if beyond > 0 else ""
+    kept = f"the backup of {backup.taken}" if backup else "the backups"
     return (
-        f"to recover what was lost, from disks that reach further or else from the newest backup, the running cluster "
-        f"counting for nothing: pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, and its "
-        f"history from now on: pytest runbook/backup --hosts={hosts} {option(WORD)}"
+        "to recover what was lost, from disks that reach further or else from the newest backup, the running cluster "
+        f"counting for nothing (price: all that was written since it began anew{written}, and Deephaven is off "
+        f"meanwhile): pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, and its history from "
+        f"now on (price: all that {kept} has and it has not{counted}): pytest runbook/backup --hosts={hosts} "
+        f"{option(WORD)}"
     )
 
 
@@ -158,7 +165,7 @@ def counted(run: Run, verdict: Verdict, found: Anew | None) -> Verdict:
         return verdict
     if not run.options.rebuild:
         raise Refusal(
-            run.inventory.cluster, f"quorum is intact, but the running cluster {found}", ways(run.options.hosts)
+            run.inventory.cluster, f"quorum is intact, but the running cluster {found}", ways(run.options.hosts, found)
         )
     run.warn(f"the running cluster {found}; it counts for nothing, and is set aside")
     return replace(verdict, kind=Kind.LOST, members=tuple(replace(f, has_leader=None) for f in verdict.members))

@@ -400,7 +400,7 @@ def it_is_no_other_history(run: Run, tonight: Tonight) -> None:
         run.inventory.cluster,
         f"{tonight.anew}. {tonight.written.name} is kept and marked as another history, which is never restored by "
         "itself; no old backup is removed",
-        anew.ways(run.options.hosts),
+        anew.ways(run.options.hosts, tonight.anew),
     )
 
 

@@ -16,7 +16,7 @@ from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE, Phase
 from requorum.run.run import Run
-from requorum.snapshots import anew, disks, files, ranking
+from requorum.snapshots import anew, disks, files, price, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.family import Family
 from requorum.snapshots.loss import Loss, loss_of, why_lost
@@ -153,6 +153,7 @@ def _found(run: Run, sources: Sources, salvaged: Salvaged) -> Found:
         sources.last_resort,
         run.options.accepted,
         run.mark.rollback(run.options.hosts) if run.mark.phase > Phase.OPEN else "",
+        run.mark.began if run.carrying_on else datetime.now(UTC),
     )
 
 
@@ -267,7 +268,8 @@ class Decision:
 class Found:
     """All that the decision is made from. `rows`: the table of Step 0; `held`: the source that Step 0 chose; `named`:
     the token that the operator wants salvaged; `resort`: the last resort, where it was asked for and taken;
-    `accepted`: the losses that the operator's word covers; `back`: the command that goes back, once that is one."""
+    `accepted`: the losses that the operator's word covers; `back`: the command that goes back, once that is one; `at`:
+    when the run began, for the hours that a choice costs."""
 
     rows: tuple[Candidate, ...]
     disks: tuple[Disk, ...]
@@ -278,6 +280,7 @@ class Found:
     resort: Candidate | None = None
     accepted: Accepted = field(default_factory=Accepted)
     back: str = ""
+    at: datetime | None = None
 
 
 def decide(found: Found) -> Decision:
@@ -339,7 +342,8 @@ def _behind_a_manifest(found: Found, chosen: Candidate | None) -> SnapshotError 
         f"by its manifest the backup {newest.path} was at revision {newest.revision or 0:,}, and all that can be "
         f"restored ends at {chosen.revision or 0:,}: that backup {newest.problem or 'was left out'}"
     )
-    accept = f"go on without what it held: {found.accepted.option('history')}"
+    beyond = newest.own_revision - chosen.own_revision
+    accept = f"go on without what it held (price: {beyond:,} revisions): {found.accepted.option('history')}"
     ways = ["find that backup again, whole, and run the same command again", accept, *_back(found)]
     return SnapshotError(newest.path, what, "; or ".join(ways))
 
@@ -378,11 +382,13 @@ def _with_the_others(found: Found) -> list[str]:
     ahead = max(salvaged.databases, key=lambda shown: shown[1], default=("", 0))[0]
     doubted = tuple(dict.fromkeys((*odd, *(() if ahead in odd else salvaged.outvoting))))
     whole = disks.salvageable(found.disks, found.family, found.named, doubted)
-    names = ", ".join(dict.fromkeys(disk.host for disk in whole if disk.host not in doubted))
+    kept = list(dict.fromkeys(disk.host for disk in whole if disk.host not in doubted))
+    names = ", ".join(kept)
     if not names or not doubted or (salvaged.failed and not salvaged.outvoting):
         return []
     accept = found.accepted.option(*(f"without:{host}" for host in doubted))
-    return [f"go on with the data of {names}, and without what those disks hold: {accept}"]
+    cost = price.of_disks(doubted, kept, salvaged)
+    return [f"go on with the data of {names}, and without what those disks hold {cost}: {accept}"]
 
 
 def _forced(found: Found) -> list[str]:
@@ -391,7 +397,8 @@ def _forced(found: Found) -> list[str]:
     if not host:
         return []
     accept = found.accepted.option(f"forced:{host}")
-    return [f"force the copy of {host}, which drops what it had not heard to be committed: {accept}"]
+    cost = price.of_database(host, found.salvaged, found.rows, price.FORCED)
+    return [f"force the copy of {host} into a cluster of its own {cost}: {accept}"]
 
 
 def _with_a_backup(found: Found) -> list[str]:
@@ -399,14 +406,23 @@ def _with_a_backup(found: Found) -> list[str]:
     best, rows = _ranked(found, [])
     if best is not None:
         there = f"the backup taken {best.taken} ({best.path})"
-        return [f"go on with {there}, without what the disks hold: {found.accepted.option('backup')}"]
-    return [f"go on with a backup that must be named, without what the disks hold: {one}" for one in _nameable(rows)]
+        cost = price.of_snapshot(best, found.salvaged, found.rows, found.at)
+        return [f"go on with {there}, without what the disks hold {cost}: {found.accepted.option('backup')}"]
+    return [
+        "go on with a backup that must be named, without what the disks hold "
+        f"{price.of_snapshot(row, found.salvaged, found.rows, found.at)}: {_named(row)}"
+        for row in _nameable_row(rows)
+    ]
 
 
 def _nameable(rows: Sequence[Candidate]) -> list[str]:
     """The option for the best file that is whole and not taken by itself; none where there is none."""
+    return [_named(row) for row in _nameable_row(rows)]
+
+
+def _nameable_row(rows: Sequence[Candidate]) -> list[Candidate]:
     whole = [row for row in rows if row.kind == "file" and row.source]
-    return [_named(max(whole, key=lambda row: (row.own_revision, row.taken)))] if whole else []
+    return [max(whole, key=lambda row: (row.own_revision, row.taken))] if whole else []
 
 
 def _named(file: Candidate) -> str:
@@ -424,7 +440,9 @@ def _without_a_hash(found: Found) -> list[str]:
     return [
         f"as the last resort, with the database on {host}"
         + (f" at revision {revisions[host]:,}" if host in revisions else "")
-        + f", without a hash, so nobody can tell whether it is whole: {found.accepted.option(f'on-disk:{host}')}"
+        + ", without a hash, so nobody can tell whether it is whole "
+        + f"{price.of_database(host, found.salvaged, found.rows, price.LOG)}: "
+        + found.accepted.option(f"on-disk:{host}")
         for host in hosts
         if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
     ]

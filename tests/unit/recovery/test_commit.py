@@ -247,7 +247,11 @@ def test_anything_else_stops(run: Run, progress: Progress, monkeypatch: pytest.M
     run.options = Options(confirm=None)
     with pytest.raises(NotConfirmed) as stopped:
         commit.commit(run, progress)
-    goes_on = "the same command carries on" if word is not None else "accept the loss: --accept=backup"
+    goes_on = (
+        "the same command carries on"
+        if word is not None
+        else "accept the loss (price in writes: certain 32, possible unknown): --accept=backup"
+    )
     for words in ("Nothing is committed", goes_on, "runbook/rollback"):
         assert words in str(stopped.value)
 

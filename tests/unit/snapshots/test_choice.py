@@ -242,8 +242,10 @@ def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_
     assert next(row.revision for row in rows if row.kind == "on-disk") == 9
     stop = choice.refusal(failed)
     assert stop is not None and "salvage failed: torn" in stop.what
-    assert "(/backups/5.snap), without what the disks hold: --accept=backup" in stop.remedy
-    assert "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole: --accept=on" in stop.remedy
+    price = "(price: at least 4 revisions, as the database of etcd-1 shows)"
+    assert f"(/backups/5.snap), without what the disks hold {price}: --accept=backup" in stop.remedy
+    assert "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole (price: no" in stop.remedy
+    assert "in 13 of 13 trials): --accept=on-disk:etcd-1" in stop.remedy
     assert stop.remedy.startswith("go on with the backup"), "nothing is to be mended, so the choices come first"
 
 
@@ -301,7 +303,8 @@ def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_i
     both = (disk(1, LOST), disk(2, LOST))
     stop = choice.refusal(found((), short, both))
     assert stop is not None and "ends at revision 5, but the database of etcd-1 shows 99" in stop.what
-    assert "go on with the data of etcd-1, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
+    cost = "(price: no revision that any database or backup shows)"
+    assert f"data of etcd-1, and without what those disks hold {cost}: --accept=without:etcd-2" in stop.remedy
 
 
 def test_forcing_a_copy_is_offered_where_it_may_do() -> None:
@@ -344,7 +347,8 @@ def test_nothing_is_restored_by_itself_while_a_disk_that_is_in_doubt_may_hold_mo
 def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> None:
     stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT)))
     assert stop is not None
-    assert "go on with the data of etcd-1, and without what those disks hold: --accept=without:etcd-2" in stop.remedy
+    cost = "(price: nobody can tell how many revisions only etcd-2 may hold)"
+    assert f"data of etcd-1, and without what those disks hold {cost}: --accept=without:etcd-2" in stop.remedy
     assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
 
 

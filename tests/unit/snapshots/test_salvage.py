@@ -62,7 +62,8 @@ def test_where_no_host_has_room_the_run_stops_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         decided(run, found)
     assert error.value.remedy.startswith("make room below /var/lib/requorum")
-    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
+    assert f"({path}), without what the disks hold (price: " in error.value.remedy
+    assert "): --accept=backup" in error.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,8 @@ def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be
     run, found, path = prepared(tmp_path, Full(), skip_hash="etcd-1")
     with pytest.raises(SnapshotError, match="no room for copies") as error:
         decided(run, found)
-    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
+    assert f"({path}), without what the disks hold (price: " in error.value.remedy
+    assert "): --accept=backup" in error.value.remedy
 
 
 def apart(monkeypatch: pytest.MonkeyPatch, run: Planning, *hosts: str) -> list[str]:

@@ -112,7 +112,8 @@ def test_where_salvage_failed_the_run_stops_whatever_the_backups_age(tmp_path: P
     from_files(run, progress)
     with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
         choice.in_step_1(run, progress.sources, FAILED)
-    assert f"({path}), without what the disks hold: --accept=backup" in error.value.remedy
+    assert f"({path}), without what the disks hold (price: " in error.value.remedy
+    assert "): --accept=backup" in error.value.remedy
     assert "run the same command again" not in error.value.remedy, "nothing can be mended"
 
 
@@ -260,7 +261,8 @@ def test_where_that_salvage_fails_the_save_is_what_the_operators_word_goes_on_wi
     run, progress = outrun(tmp_path)
     with pytest.raises(SnapshotError, match="salvage failed: torn") as error:
         choice.in_step_1(run, progress.sources, FAILED)
-    assert "(/run/live.snap), without what the disks hold: --accept=backup" in error.value.remedy
+    assert "(/run/live.snap), without what the disks hold (price: " in error.value.remedy
+    assert "): --accept=backup" in error.value.remedy
     run.options = replace(run.options, accepted=Accepted(("backup",)))
     assert choice.in_step_1(run, progress.sources, FAILED).source.path == "/run/live.snap"
 
