@@ -117,7 +117,7 @@ def test_a_second_run_is_refused_at_once_and_ctrl_c_lets_go_of_the_lock(desk: De
     said, _ = second.communicate(timeout=120)
     assert second.returncode == 1, said
     assert f"(process {first.pid}), since " in said and "lab is locked by " in said, said
-    assert "clear its lock: ssh infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock" in said
+    assert "\n           ssh infra-1.invalid sudo -n timeout -k 5 60 rm -f /var/lib/requorum/lab/lock" in said
     assert first.poll() is None and desk.lock.is_symlink(), "the first goes on, and keeps its lock"
 
     os.killpg(first.pid, signal.SIGINT)
