@@ -17,7 +17,7 @@ from requorum.hosts.question import NAME, Question, both, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
-from requorum.run.marker import Marker
+from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 
 SECONDS = 10  # for each of two rounds: nobody waits for the end of a run as for its stages
@@ -27,12 +27,13 @@ SECONDS = 10  # for each of two rounds: nobody waits for the end of a run as for
 class Member:
     """What an etcd machine says. `leads`: whether it sees a leader, None where it does not say; `token`: of its
     installed configuration; `data`: the directories below the data root in which a database is, None where it does not
-    say."""
+    say; `aside`: whether the run has set an old unit aside there."""
 
     runs: bool
     leads: bool | None = None
     token: str | None = None
     data: tuple[str, ...] | None = None
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,12 @@ def seen(fleet: Fleet, terms: Terms, silent: Sequence[str] = (), seconds: float 
     units = {host: systemd.ask_unit(host, inventory.etcd.unit) for host in terms.etcd_hosts}
     configs = {host: etcd.ask_config(host, inventory.etcd.config) for host in terms.etcd_hosts}
     data = {host: ask_data(host, inventory.etcd.data_root) for host in terms.etcd_hosts}
+    begun = terms.etcd_hosts if terms.mark.phase > Phase.OPEN else ()
+    aside = {host: ask_aside(host, systemd.kept(terms.aside, inventory.etcd.unit)) for host in begun}
     server = terms.configuration_server
     mark = {server: ask_mark(server, inventory.cluster)}
     first = Round(fleet, terms.everyone, silent, seconds)
-    first.put(processes, accounts, units, configs, data, mark)
+    first.put(processes, accounts, units, configs, data, aside, mark)
     told = {host: first.understood(question) for host, question in units.items()}
     running = {host: unit.running for host, unit in told.items() if not isinstance(unit, str) and unit.load}
     known = {h: config for h in running if isinstance(config := first.understood(configs[h]), MemberConfig)}
@@ -97,7 +100,11 @@ def seen(fleet: Fleet, terms: Terms, silent: Sequence[str] = (), seconds: float 
         leads = second.understood(leaders[host]) if host in leaders else None
         tokens = found if isinstance(found, tuple) else None
         return Member(
-            running[host], leads if isinstance(leads, bool) else None, config.token if config else None, tokens
+            running[host],
+            leads if isinstance(leads, bool) else None,
+            config.token if config else None,
+            tokens,
+            host in aside and first.understood(aside[host]) is True,
         )
 
     own = first.understood(mark[server])
@@ -142,6 +149,12 @@ def ask_data(host: str, data_root: str) -> Question[tuple[str, ...]]:
         return found
 
     return Question(command, read)
+
+
+def ask_aside(host: str, kept: Sequence[str]) -> Question[bool]:
+    """Whether a unit's file lies in one of these places."""
+    command = look(host, "ls", "-d", *kept, why="whether its old unit is set aside")
+    return Question(command, lambda answer: bool(set(answer.stdout.splitlines()) & set(kept)))
 
 
 def ask_mark(host: str, cluster: str) -> Question[Marker | None]:

@@ -45,6 +45,7 @@ def standing(seen: Seen | None, did: Did, damaged: Collection[str] = ()) -> str:
     said = [
         *_deephaven(seen, did),
         *_etcd(seen, did),
+        _aside(seen, did),
         _data(seen, did, damaged),
         _configured(seen, did),
         *_changed(seen.mark, did),
@@ -121,6 +122,17 @@ def _member(one: Member, did: Did) -> str:
         which = " (the new cluster)" if one.token == did.token else " (the old cluster)"
     word = {True: "runs with a leader", False: "runs without a leader", None: "runs and does not answer"}[one.leads]
     return word + which
+
+
+def _aside(seen: Seen, did: Did) -> str:
+    """Once the cluster is recovered, or as it was before, its old units are nobody's question."""
+    if did.outcome in ("recovered", "closed", "rolled-back"):
+        return ""
+    hosts = [host for host, one in seen.etcd.items() if isinstance(one, Member) and one.aside]
+    if not hosts:
+        return ""
+    units, them = ("The old unit is", "it") if len(hosts) == 1 else ("Old units are", "them")
+    return f"{units} set aside on {named(hosts)}: a rollback puts {them} back."
 
 
 def _data(seen: Seen, did: Did, damaged: Collection[str]) -> str:

@@ -36,10 +36,16 @@ class Hosts:
     glance = Fleet.glance
 
     def __init__(
-        self, silent: str = "", slow: str = "", active: str = "active", systemd: int = 0, **says: tuple[str, str]
+        self,
+        silent: str = "",
+        slow: str = "",
+        active: str = "active",
+        systemd: int = 0,
+        aside: str = "",
+        **says: tuple[str, str],
     ) -> None:
         """`says`: of a command's first word, what it prints and how it complains."""
-        self.says = says
+        self.says, self.aside = says, aside
         self.silent, self.slow, self.active, self.systemd = silent, slow, active, systemd
         self.asked: list[str] = []
         self.interrupted = False
@@ -64,6 +70,7 @@ class Hosts:
             "cat": CONFIG if command.argv[-1].endswith(".yaml") else "",
             "ps": "   1     0     0 root     init\n" if "-eo" in command.argv else "",
             "sh": "",
+            "ls": f"{command.argv[-1]}\n" if command.host == self.aside else "",
         }
         if command.argv[0] in self.says:
             return Result(command, 1, *self.says[command.argv[0]], 0.0)
@@ -137,3 +144,12 @@ def test_a_disk_that_does_not_list_its_data_is_not_called_empty() -> None:
     ):
         found = seen(Hosts(find=("", words))).etcd["etcd-1"]
         assert isinstance(found, Member) and found.data == data
+
+
+def test_an_old_unit_that_the_run_set_aside_is_seen_once_it_began_to() -> None:
+    found = seen(Hosts(aside="etcd-2"))
+    assert [host for host, one in found.etcd.items() if isinstance(one, Member) and one.aside] == ["etcd-2"]
+    assert found.fields()["etcd"]["etcd-2"]["aside"] is True  # type: ignore[index]
+    fleet: Any = Hosts(aside="etcd-2")
+    before = state.seen(fleet, build.terms(Phase.OPEN), (), 2)
+    assert not any(isinstance(one, Member) and one.aside for one in before.etcd.values())

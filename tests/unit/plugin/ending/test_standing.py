@@ -163,3 +163,13 @@ def test_that_no_database_is_there_is_said_where_it_was_seen() -> None:
     said = standing(seen(members, root="/var/lib/etcd/dh"), did(Phase.OPEN))
     assert "No database was found below /var/lib/etcd/dh on etcd-1, etcd-2." in said
     assert "database" not in standing(seen(Member(False)), did(Phase.OPEN))
+
+
+def test_old_units_that_the_run_set_aside_are_said_until_the_cluster_is_recovered_or_as_before() -> None:
+    aside = Member(False, None, "old", ("old",), aside=True)
+    said = standing(seen({**dict.fromkeys(MEMBERS, aside), "etcd-3": STOPPED}), did(Phase.STOPPING))
+    assert "Old units are set aside on etcd-1, etcd-2: a rollback puts them back." in said
+    said = standing(seen({"etcd-1": aside, "etcd-3": STOPPED}), did(Phase.STOPPING))
+    assert "The old unit is set aside on etcd-1: a rollback puts it back." in said
+    for outcome in ("recovered", "closed", "rolled-back"):
+        assert "aside" not in standing(seen(aside), did(Phase.DONE, outcome=outcome))
