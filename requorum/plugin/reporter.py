@@ -27,7 +27,7 @@ from requorum.evidence.redaction import redact, shown
 from requorum.hosts.watch import Watch
 from requorum.plugin.ending.block import LABEL, Line
 from requorum.plugin.ending.block import drawn as block
-from requorum.plugin.watch import TerminalWatch, brief
+from requorum.plugin.watch import LogWatch, TerminalWatch, brief
 from requorum.run.dryrun import LEGEND
 
 WORDS = {"given": "Given", "when": "When", "then": "Then"}
@@ -68,10 +68,14 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self.closing: list[str] = []  # what came of the run, set when it has ended
 
     def _watch(self) -> Watch:
-        """Draws on a descriptor of its own: while a stage runs, pytest has the usual one."""
-        if not self.console.is_terminal:
+        """Draws on a descriptor of its own: while a stage runs, pytest has the usual one. `TERM=dumb` is what a screen
+        reader or an editor's shell says of itself: nothing is drawn there either."""
+        try:
+            screen = os.fdopen(os.dup(self._tw._file.fileno()), "w", encoding="utf-8")
+        except OSError:  # no file at all
             return Watch()
-        screen = os.fdopen(os.dup(self._tw._file.fileno()), "w", encoding="utf-8")
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
+            return LogWatch(screen)
         return TerminalWatch(Screen(file=screen, force_terminal=True, highlight=False))
 
     def write_line(self, line: str | bytes, **markup: bool) -> None:

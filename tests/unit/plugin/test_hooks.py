@@ -365,7 +365,8 @@ def test_a_terminal_shows_what_a_stage_is_at_while_it_runs(inventory: Path) -> N
     (place / "ssh_config").write_text(f"Host *\n  ProxyCommand sh -c '{trap}'\n  ConnectTimeout 60\n")
     terminal = Terminal(f"--hosts={inventory}", f"--evidence={place}/evidence")
     terminal.answer("Type the cluster's name to go on (lab): ", "lab")
-    terminal.wait_for("Given every host answers\x1b[0m \x1b[2metcd-1, etcd-2, etcd-3, infra-1, query-1")
+    terminal.wait_for("Given every host answers\x1b[0m")
+    terminal.wait_for("\x1b[2metcd-1, etcd-2, etcd-3, infra-1, query-1\x1b[0m")
     terminal.wait_for("0:00:01")
     seen.touch()
     assert terminal.end() == 1

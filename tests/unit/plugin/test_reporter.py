@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from requorum.diagnosis.check.check import Finding
+from requorum.hosts.watch import Watch
 from requorum.plugin.ending.block import Line
 from requorum.plugin.reporter import FILES, CheckReporter, Reporter, Screen, drawn_sources, drawn_stage, shortened
 from tests.unit import build
@@ -99,7 +100,7 @@ def stage(name: str, outcome: Any, *said: tuple[str, object]) -> pytest.TestRepo
 def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Reporter, StringIO]:
     found, said = Reporter(request.config), StringIO()
     found.console = Screen(file=said, width=80, soft_wrap=True, highlight=False)
-    monkeypatch.setattr(found, "watch", type(found.watch)())
+    monkeypatch.setattr(found, "watch", Watch())
     return found, said
 
 

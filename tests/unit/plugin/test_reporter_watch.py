@@ -1,19 +1,22 @@
-"""What is shown while a stage runs: on a terminal only, and gone when the stage is over."""
+"""What is shown while a stage runs: drawn on a terminal and gone when it is over, a line now and then in a log."""
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from compose import poll
 from requorum.hosts.stream import fan_out
-from requorum.plugin.watch import TerminalWatch, brief
+from requorum.plugin.watch import LogWatch, TerminalWatch, brief
 
 
-def terminal() -> tuple[TerminalWatch, io.StringIO]:
+def terminal(width: int = 160) -> tuple[TerminalWatch, io.StringIO]:
     screen = io.StringIO()
-    return TerminalWatch(Console(file=screen, force_terminal=True, width=160)), screen
+    return TerminalWatch(Console(file=screen, force_terminal=True, width=width)), screen
 
 
 def test_a_stage_shows_its_hosts_and_the_time() -> None:
@@ -79,3 +82,50 @@ def test_a_copy_tells_after_each_block_how_much_has_gone(tmp_path: Path) -> None
     told: list[int] = []
     fan_out(tmp_path / "from", {"here": ("dd", f"of={tmp_path}/to", "status=none")}, timeout=60, tell=told.append)
     assert told == [1 << 20, 2 << 20, (2 << 20) + 5]
+
+
+def lines(screen: io.StringIO) -> list[str]:
+    return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", screen.getvalue()).replace("\r", "\n").splitlines()
+
+
+def test_at_80_columns_the_slow_ones_are_named_and_bytes_and_time_left_are_whole() -> None:
+    watch, screen = terminal(80)
+    watch.begin("When  deephaven is turned on at the configuration server")
+    watch.waiting(["query-7.example.com", "query-31.example.com"], 53)
+    watch.copying("the snapshot to every new member, which is long", 4_000_000_000)
+    watch.copied(2_000_000_000)
+    watch.end()
+    drawn = lines(screen)
+    assert all(len(line) <= 80 for line in drawn)
+    text = "\n".join(drawn)
+    assert "When  deephaven is turned on at the configuration server" in text
+    assert "51 of 53, waiting for query-7.example.com, query-31.example.com" in text
+    assert re.search(r"2\.0/4\.0 GB .*(?:\?|[\d.]+ [kMG]?B/s|-:--:--|\d:\d\d:\d\d)", text), text
+
+
+def test_without_colour_nothing_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    watch, screen = terminal(80)
+    watch.begin("Given every host answers")
+    watch.end()
+    assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:3[0-7]|9[0-7])m", screen.getvalue())
+
+
+def test_a_log_gets_a_line_of_a_stage_that_is_long_and_none_of_one_that_is_not() -> None:
+    said = io.StringIO()
+    watch = LogWatch(said, every=0.02)
+    watch.begin("When  survivors are salvaged")
+    watch.waiting(["etcd-2"], 3)
+    watch.copying("the copy of etcd-1", 4_000_000)
+    watch.copied(1_000_000)
+    poll.until(lambda: "MB" in said.getvalue(), seconds=10, every=0.01, what="a line")
+    watch.end()
+    line = said.getvalue().splitlines()[-1]
+    assert line.startswith("  … When survivors are salvaged: 0:0")
+    assert "; 2 of 3, waiting for etcd-2; the copy of etcd-1: 1.0 MB of 4.0 MB, about " in line and "min left" in line
+    assert "\x1b" not in said.getvalue()
+    quick = LogWatch(said := io.StringIO())
+    quick.begin("Given every host answers")
+    quick.on(["etcd-1"])
+    quick.end()
+    assert said.getvalue() == ""
