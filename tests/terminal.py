@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
 import termios
@@ -17,17 +18,23 @@ from compose.state import REPOSITORY
 class Terminal:
     """Starts the runbook on a pseudo-terminal of its own. `seen` is all that was shown so far."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        procedure: str = "runbook",
+        columns: int = 200,
+        program: tuple[str, ...] = (sys.executable, "-m", "pytest"),
+    ) -> None:
         self._keyboard, screen = pty.openpty()
-        fcntl.ioctl(screen, termios.TIOCSWINSZ, b"\x28\x00\xc8\x00\x00\x00\x00\x00")  # 40 lines of 200 columns
+        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "runbook", *arguments],
+            [*program, procedure, *arguments],
             cwd=REPOSITORY,
             stdin=screen,
             stdout=screen,
             stderr=screen,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm"},
+            env={**{k: v for k, v in os.environ.items() if k != "COLUMNS"}, "TERM": "xterm"},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,  # so that it has a /dev/tty
         )
         os.close(screen)
@@ -55,6 +62,9 @@ class Terminal:
     def answer(self, question: str, word: str) -> None:
         """Waits for the question and types a word."""
         self.wait_for(question)
+        self.type(word)
+
+    def type(self, word: str) -> None:
         os.write(self._keyboard, f"{word}\n".encode())
 
     def end(self) -> int:
