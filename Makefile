@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Compiled once, not by each of the runs that tests start: some machines forbid it for all that runs there.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup rehearse test rehearse-matrix lint bench docs lab-up lab-down clean
+.PHONY: setup rehearse test rehearse-matrix lint bench docs manual lab-up lab-down clean
 
 setup:                           ## what an operator's machine needs: .venv with the pinned dependencies, no engine
 	./setup $(PYTHON)
@@ -32,6 +32,9 @@ docs: .venv/ready                ## docs/report.png: the report of EVIDENCE=DIRE
 	@[ -n "$(EVIDENCE)" ] || { echo "make docs: say whose report: EVIDENCE=evidence/lab/…, where a rehearsal left it" >&2; exit 2; }
 	$(BIN)/python -m requorum.report "$(EVIDENCE)"
 	sh docs/screenshot "$(EVIDENCE)/report.html" docs/report.png
+
+manual: .venv/ready              ## the man page, tables of the pages and bash's completion, from what can be typed
+	$(BIN)/python -m requorum manual --write
 
 lab-up: .venv/ready              ## a lab to play with; it stays until lab-down
 	$(PYTHON) -m compose.engine start

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from requorum import inventory as inventories
-from requorum import version
+from requorum import manual, version
 from requorum.command import Result
 from requorum.evidence import report, syslog
 from requorum.evidence.audit import CLOSED, State, against, verdict
@@ -51,7 +51,7 @@ def journal(arguments: Sequence[str] | None = None) -> int:
     return found.state.code
 
 
-PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main}
+PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main, "manual": manual.main}
 
 
 def main(words: Sequence[str] = ()) -> int:

@@ -18,7 +18,7 @@ class Procedure:
     `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed.
     `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it.
     `commits`: the module before which the commit prompt lies, "" where there is none. `takes`: its own options besides
-    those that all have, `!` behind the required."""
+    those that all have, `!` behind the required. `about`: what it is for, in a line of the help."""
 
     directory: str
     outcome: str
@@ -29,21 +29,49 @@ class Procedure:
     looks: bool = False
     commits: str = ""
     takes: tuple[str, ...] = ()
+    about: str = ""
 
 
 DATA = ("snapshot", "salvage", "skip_hash")  # options that say which data is restored
 
 PROCEDURES = (
-    Procedure("runbook", "recovered", commits="test_step_3_distribute.py", takes=(*DATA, "accept")),
-    Procedure("runbook/check", "checked", confirms=False, looks=True, takes=(*DATA, "accept")),
-    Procedure("runbook/backup", "backed-up", confirms=False, takes=("accept",)),
-    Procedure("runbook/drill", "drilled", confirms=False, needs_hosts=False, takes=("snapshot",)),
+    Procedure(
+        "runbook",
+        "recovered",
+        commits="test_step_3_distribute.py",
+        takes=(*DATA, "accept"),
+        about="the recovery, Steps 0 to 5",
+    ),
+    Procedure(
+        "runbook/check",
+        "checked",
+        confirms=False,
+        looks=True,
+        takes=(*DATA, "accept"),
+        about="look at everything, change nothing; the same as the recovery with `--check`",
+    ),
+    Procedure(
+        "runbook/backup",
+        "backed-up",
+        confirms=False,
+        takes=("accept",),
+        about="a verified snapshot, stored and rotated: every night",
+    ),
+    Procedure(
+        "runbook/drill",
+        "drilled",
+        confirms=False,
+        needs_hosts=False,
+        takes=("snapshot",),
+        about="restore a backup in a lab and prove it: every week",
+    ),
     Procedure(
         "runbook/rollback",
         "rolled-back",
         refuses="::test_given_",
         does="takes the new etcd cluster away and puts back what was before the run",
         takes=("discard_new_writes", "accept"),
+        about="put every host back as it was before the run",
     ),
     Procedure(
         "runbook/retry",
@@ -51,6 +79,7 @@ PROCEDURES = (
         refuses="::TestRetry::test_given_",
         does="sets the restored data aside, restores it again and rebuilds the etcd cluster",
         takes=("snapshot", "accept"),
+        about="set the restored data aside, restore it anew and go on",
     ),
     Procedure(
         "runbook/close",
@@ -58,28 +87,48 @@ PROCEDURES = (
         refuses="::test_given_",
         does="ends the unfinished run whose cluster people finished by hand",
         takes=("accept",),
+        about="people finished the run by hand: prove the cluster and end the run",
     ),
-    Procedure("runbook/troubleshoot/collect_logs", "diagnosed", confirms=False, takes=("since",)),
-    Procedure("runbook/troubleshoot/diagnose", "diagnosed", confirms=False),
+    Procedure(
+        "runbook/troubleshoot/collect_logs",
+        "diagnosed",
+        confirms=False,
+        takes=("since",),
+        about="logs of all hosts in one archive and one page",
+    ),
+    Procedure(
+        "runbook/troubleshoot/diagnose",
+        "diagnosed",
+        confirms=False,
+        about="what is wrong, the likeliest first, each with the next command",
+    ),
     Procedure(
         "runbook/troubleshoot/debug_logging",
         "diagnosed",
         does="restarts members of the etcd cluster, one at a time",
         takes=("members!", "off"),
+        about="etcd's debug logging on, or off again, member by member",
     ),
     Procedure(
         "runbook/troubleshoot/run_directly",
         "diagnosed",
         does="stops one member of the etcd cluster for a while",
         takes=("members!", "seconds"),
+        about="one member run without its unit, for what it prints",
     ),
     Procedure(
         "runbook/troubleshoot/permissions",
         "diagnosed",
         does="gives etcd's files back to its account and restarts members, one at a time",
         takes=("members",),
+        about="give etcd's files back to its account",
     ),
-    Procedure("runbook/troubleshoot/sudoers", "diagnosed", confirms=False),
+    Procedure(
+        "runbook/troubleshoot/sudoers",
+        "diagnosed",
+        confirms=False,
+        about="which commands sudo allows the login, and the lines that are missing",
+    ),
 )
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
+from requorum import commandline, manual, procedures, version
 from requorum import inventory as inventories
-from requorum import procedures
 from requorum.diagnosis import check as checks
 from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
@@ -56,23 +56,21 @@ FAILURE = pytest.StashKey[BaseException]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     # testinfra's plugin owns --hosts; a bare name there would mean a host, here it means an inventory.
     group = parser.getgroup("requorum", "requorum: the runbook")
-    group.addoption("--confirm", metavar="CLUSTER", help="the cluster's name, instead of being asked for it")
-    group.addoption("--plan", action="store_true", help="print what would be done on each host, and change nothing")
-    group.addoption("--snapshot", metavar="FILE", help="the snapshot to restore, on this machine")
-    group.addoption("--salvage", metavar="TOKEN", help="the cluster whose data on members' disks is salvaged")
-    group.addoption("--skip-hash", metavar="HOST", help="the member whose own database may be restored without a hash")
-    group.addoption("--check", action="store_true", help="assert all that can be without a change, and change nothing")
-    group.addoption("--rebuild", action="store_true", help="rebuild although quorum is intact or could be restarted")
-    group.addoption("--gone", metavar="HOST,…", help="machines that are fenced or destroyed, on your word")
-    group.addoption("--accept", metavar="WORD,…", help="what a stop offered: one stated loss each, on your word")
-    group.addoption("--discard-new-writes", action="store_true", help="roll back or retry although somebody wrote")
-    group.addoption("--since", metavar="TIME", help="collect_logs: 90m, 2h (the default), 3d, or 2026-01-31T03:00:00Z")
-    group.addoption("--members", metavar="NAME,…", help="troubleshooting: the members it is about")
-    group.addoption("--off", action="store_true", help="debug_logging: turn it off again")
-    group.addoption("--seconds", metavar="N", type=int, help="run_directly: how long")
-    group.addoption("--evidence", metavar="DIR", default="evidence", help="where evidence is kept")
-    group.addoption("--concurrency", metavar="N", type=int, help="hosts worked on at the same time")
-    group.addoption("--timeout-scale", metavar="F", type=float, default=1.0, help="stretches every deadline")
+    for option in commandline.OPTIONS:
+        if not option.declared:
+            group.addoption(option.name, **option.arguments())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """The runbook's own help, and its version for -VV; pytest's where no procedure is named, and for --help-pytest."""
+    given = [word for word in config.invocation_params.args if isinstance(word, str) and not word.startswith("-")]
+    procedure = procedures.named(given, config.invocation_params.dir, ROOT)
+    config.option.help = config.option.help or config.option.help_pytest
+    if procedure is None or config.option.help_pytest or not (config.option.help or config.option.version):
+        return None
+    print(manual.page(procedure) if config.option.help else f"requorum {version.told()}\n", end="")
+    return int(pytest.ExitCode.OK)
 
 
 def _refused(text: str) -> pytest.UsageError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from requorum import procedures
+from requorum import commandline, procedures
 from requorum.deadlines import LONG
 from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
@@ -34,15 +34,7 @@ TESTINFRA = (  # options of its plugin, which knows nothing of inventories
     "force_ansible",
     "nagios",
 )
-OWN = (
-    *procedures.DATA,
-    "accept",
-    "discard_new_writes",
-    "members",
-    "off",
-    "seconds",
-    "since",
-)  # only some procedures take these
+OWN = tuple(option.dest for option in commandline.OPTIONS if option.own)  # only some procedures take these
 
 
 def gone(option: Option) -> tuple[str, ...]:

@@ -157,6 +157,8 @@ def without_hosts(shown: str, evidence: Path) -> list[str]:
         return [*words, "--collect-only", "-q"]
     if words[0].startswith(("compose.", "tests.")):
         return [*words[: 2 if words[1][0] != "-" else 1], "--help"]
+    if words[0] == "requorum":
+        return words[:2] if words[1] == "--version" else [*words[:2], "--help"]
     return {
         "requorum.sudoers": ["requorum.sudoers", "example", words[-1]],
         "requorum.journal": ["requorum.journal", "verify", str(evidence / "journal.jsonl")],
