@@ -153,7 +153,7 @@ def _named(candidate: Candidate) -> bool:
 def stranger(lineage: Lineage | None, family: Family) -> str:
     """Why data of this lineage does not compete by itself, whatever else there is."""
     if lineage is None or lineage == Lineage():
-        return "of unknown lineage"
+        return "of a cluster that nobody knows"
     if family.is_unborn(lineage):
         return "data of an earlier run that failed"
     if not family.line:

@@ -174,7 +174,7 @@ def _booted(
         nothing = replace(nothing, anew=behind)
         for name in behind:
             run.warn(
-                f"the disk of {name} is behind the newest backup of its lineage, as one that began anew: it counts "
+                f"the disk of {name} is behind the newest backup of its cluster, as one that began anew: it counts "
                 "for nothing"
             )
     for _, line in copies.damage:

@@ -35,7 +35,7 @@ class TestDrill:
         for bad in exercise.skipped:
             run.note(f"skipped: {bad.path} {bad.problem}")
         source = exercise.source
-        run.note(f"{source.path}, {source.bytes:,} bytes, taken {source.taken}, lineage {source.lineage}")
+        run.note(f"{source.path}, {source.bytes:,} bytes, taken {source.taken}, of the cluster {source.lineage}")
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """As in Step 0."""
