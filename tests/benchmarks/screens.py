@@ -37,6 +37,7 @@ SECONDS = 900  # for one run
 PYTEST = (".venv/bin/pytest",)
 OPERATORS = "/opt/requorum"  # where the checkout lies on a screen
 PROMPTS = ("Type the cluster's name to go on (lab): ", "Type lab to go on: ")
+AT_WORK = "\x1b[1A"  # a line is drawn once more
 ALL = ("etcd-1", "etcd-2", "etcd-3")
 Change = Callable[[dict[str, Any]], None]
 
@@ -245,22 +246,26 @@ def _shell(node: Node, script: str) -> None:
     node.run(["bash", "-ec", script])
 
 
-def watched(scene: Scene, inventory: str) -> str:
-    """All that such a run sent to its terminal; questions are answered as they come."""
+def watched(scene: Scene, inventory: str, scratch: Path) -> tuple[str, str]:
+    """All that such a run sent to its terminal, and what it had sent in the middle of Step 4, "" where it did not get
+    there. Questions are answered as they come."""
     terminal = Terminal(
         f"--hosts={inventory}", *scene.words, procedure=scene.procedure, columns=COLUMNS, program=PYTEST
     )
-    answered, until = 0, time.monotonic() + SECONDS
+    answered, until, during = 0, time.monotonic() + SECONDS, ""
     while terminal.process.poll() is None:
         asked = sum(map(terminal.seen.count, PROMPTS))
         if asked > answered:
             terminal.type("lab")
             answered = asked
+        if not during and AT_WORK in terminal.seen.rpartition("Step 4.")[2]:
+            during = terminal.seen
         if time.monotonic() > until:
             terminal.process.terminate()
-        time.sleep(0.2)
+        time.sleep(0.1)
     terminal.end()
-    return terminal.seen.replace(str(state.REPOSITORY), OPERATORS)
+    seen, during = (one.replace(str(state.REPOSITORY), OPERATORS) for one in (terminal.seen, during))
+    return seen.replace(str(scratch), "/srv"), during.replace(str(scratch), "/srv")
 
 
 def show(world: World, rehearsal: Rehearsal, place: Path, svg: bool) -> None:
@@ -272,11 +277,12 @@ def show(world: World, rehearsal: Rehearsal, place: Path, svg: bool) -> None:
         content = yaml.safe_load(rehearsal.inventory(scene.change).read_text())
         content["transport"]["ssh_config"] = str(state.SSH_CONFIG)
         state.INVENTORY.write_text(yaml.safe_dump(content, sort_keys=False))
-        seen = watched(scene, "lab").replace(str(rehearsal.scratch), "/srv")
-        command = f"$ {' '.join((*PYTEST, scene.procedure, '--hosts=lab', *scene.words))}\n"
-        place.with_suffix(".txt").write_text(command + shown.plain(seen))
+        seen, during = watched(scene, "lab", rehearsal.scratch)
+        command = f"$ {' '.join((*PYTEST, scene.procedure, '--hosts=lab', *scene.words))}\r\n"
+        place.with_suffix(".txt").write_text(shown.plain(command + seen))
         if svg:
-            place.with_suffix(".svg").write_text(shown.svg(command + seen, "requorum", COLUMNS))
+            place.with_suffix(".svg").write_text(shown.svg(command + seen, "a recovery", COLUMNS))
+            place.with_name(f"{place.name}-running.svg").write_text(shown.svg(command + during, "a recovery", COLUMNS))
     rehearsal.forget_old_addresses()
     faults.await_quorum(rehearsal.nodes)
     rehearsal.spoilt = bool(load.check(rehearsal.nodes).missing)
