@@ -291,6 +291,7 @@ def pytest_runtest_makereport(
     if run is not None and report.when == "call":
         report.user_properties += [("hosts", list(run.touched)), ("notes", list(run.notes)), ("warned", run.warned)]
         report.user_properties += [("table", list(run.table)), ("sources", list(run.sources))]
+        report.user_properties += [("told", block.told(error, run.inventory))]
         error = _end_stage(run, item.nodeid, report) or error
     looks = config.stash[PROCEDURE].looks
     if report.when == "call" and (report.passed or looks):
@@ -348,7 +349,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         elif not isinstance(config.stash.get(FAILURE, None), EvidenceError):
             lacking = [f"The evidence ends too early: {error.what}."]
     if isinstance(reporter, Reporter):
-        reporter.closing = [*run.closing(outcome), *([run.unanchored] if run.unanchored else []), *lacking]
+        reporter.closing, reporter.untold = [*run.closing(outcome), *lacking], run.unanchored
         reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
 
 

@@ -66,6 +66,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         self.watch = self._watch()
         self.ending: list[Line] = []  # the last lines: what is so, what to do
         self.closing: list[str] = []  # what came of the run, set when it has ended
+        self.untold = ""  # who was not told of the end
 
     def _watch(self) -> Watch:
         """Draws on a descriptor of its own: while a stage runs, pytest has the usual one. `TERM=dumb` is what a screen
@@ -105,7 +106,9 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self._step = step
             item = next(i for i in self._items if i.nodeid == nodeid)
             doc = (getattr(item, "cls", None).__doc__ or step).strip().splitlines()[0]
-            self.console.print(f"\n[bold]{doc}[/bold]")
+            self.console.print()
+            for line in wrapped(doc, self.console.width, 0):
+                self.console.print(Text(line, style="bold"))
         if not self._failure:
             word, text = sentence(nodeid)
             self.watch.begin(f"{word:<6}{text}")
@@ -132,8 +135,10 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
         mark = ("!" if warned else "✓") if report.passed else "no" if word == "Given" else "✗"
         line = drawn_stage(word, text, hosts, report.duration, mark, min(self.console.width, WIDEST))
         self.console.print(line, crop=False, overflow="ignore")
+        told = properties.get("told", []) if report.failed and not self.verbosity > 0 else []
         for note in notes:
-            self._below(note, NOTE, "yellow" if warned else "dim")
+            if note not in told:  # the last lines say it
+                self._below(note, NOTE, "yellow" if warned else "dim")
         if properties.get("table"):
             self.console.print(drawn(properties["table"]), crop=False, soft_wrap=False)
         if properties.get("sources") and (report.failed or self.verbosity > 0):
@@ -168,6 +173,7 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self.console.print(Text(f"Not run: {rest}", style="dim"))
         if self._failure and not self.verbosity > 0 and not TELL & {line.label for line in self.ending}:
             self._whole(self._failure)
+        self._below(self.untold, 0, "dim")
         for line in self.closing:
             self.console.print(Text(redact(line)))
         if self.ending:

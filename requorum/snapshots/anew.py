@@ -165,7 +165,9 @@ def counted(run: Run, verdict: Verdict, found: Anew | None) -> Verdict:
         return verdict
     if not run.options.rebuild:
         raise Refusal(
-            run.inventory.cluster, f"quorum is intact, but the running cluster {found}", ways(run.options.hosts, found)
+            run.inventory.cluster,
+            f"quorum is intact, but the running cluster {found}. Members lost their disks, and etcd started empty",
+            ways(run.options.hosts, found),
         )
     run.warn(f"the running cluster {found}; it counts for nothing, and is set aside")
     return replace(verdict, kind=Kind.LOST, members=tuple(replace(f, has_leader=None) for f in verdict.members))

@@ -308,7 +308,7 @@ def _stop(found: Found) -> SnapshotError | None:
     if salvaged.failed:
         what = f"{salvaged.absence}; what the disks hold may be newer than any backup"
         stop = SnapshotError("salvage", what, choices(found, salvaged.mend))
-        stop.said = salvaged.said
+        stop.said, stop.hosts = salvaged.said, salvaged.hosts
         return stop
     if found.named:
         return None

@@ -59,7 +59,7 @@ def revisions(own: int | None, salvaged: Salvaged, rows: Sequence[Candidate]) ->
 
 def _at_least(lost: int, shown_by: str) -> str:
     if lost <= 0:
-        return "no revision that any database or backup shows"
+        return "nothing that any database or backup shows"
     return f"at least {lost:,} revision{'s' * (lost > 1)}, as {shown_by} shows"
 
 

@@ -21,6 +21,7 @@ from requorum.run.marker import Phase
 from requorum.run.state import Seen
 
 LABEL = 11  # columns that a label takes
+OR = "or, "  # how a choice begins
 LONGEST = 1200  # characters of one text: what is longer is whole in the report
 
 
@@ -98,6 +99,12 @@ def at_fault(error: BaseException | None, inventory: Inventory | None) -> dict[s
             words = one.brief or one.what.removesuffix(one.said).rstrip(": ")
             found.setdefault(words, []).extend(one.hosts or _places(one, inventory))
     return {words: list(dict.fromkeys(hosts)) for words, hosts in found.items()}
+
+
+def told(error: BaseException | None, inventory: Inventory | None) -> list[str]:
+    """Notes of a stage that say of a host what the last lines will say of it."""
+    found = at_fault(error, inventory) if isinstance(error, Disproved) else {}
+    return [f"{host}: {words}" for words, hosts in found.items() for host in hosts]
 
 
 def _places(one: Refusal, inventory: Inventory | None) -> tuple[str, ...]:
@@ -269,14 +276,24 @@ def _choices(found: list[remedies.Piece]) -> list[remedies.Piece]:
 
 
 def _once(found: Iterable[remedies.Piece], onward: Sequence[Line], said: Said) -> list[remedies.Piece]:
-    """Without the very command that goes on, where that stands below with what it does."""
-    below = {line.text for line in onward if line.paste and line.text == said.line(Way.AGAIN)}
-    return [piece for piece in found if not (piece.paste and piece.text in below)]
+    """Without the very command that goes on or back, where that stands below with what it does; a choice that is
+    nothing else than going back goes with it."""
+    below = {line.text for line in onward if line.paste}
+    left: list[remedies.Piece] = []
+    for piece in found:
+        if not piece.paste or piece.text not in below & {said.line(Way.AGAIN), said.line(Way.ROLLBACK)}:
+            left.append(piece)
+        elif left and left[-1].text.startswith(OR) and piece.text == said.line(Way.ROLLBACK):
+            left.pop()
+    return left
 
 
 def _labelled(label: str, found: Iterable[remedies.Piece]) -> Iterator[Line]:
+    """What is first, and each choice besides under a label of its own."""
     for number, piece in enumerate(found):
-        yield Line("" if number else label, piece.text, piece.paste)
+        other = number > 0 and not piece.paste and piece.text.startswith(OR)
+        text = piece.text.removeprefix(OR) if other else piece.text
+        yield Line("Or" if other else "" if number else label, text, piece.paste)
 
 
 def _onward(ended: Ended) -> Iterator[Line]:

@@ -170,3 +170,26 @@ def test_what_the_last_lines_do_not_tell_of_is_said_whole(
     assert said.getvalue().count("expected: it is lost") == 1
     reporter._stage(stage("test_given_quorum_is_lost", "failed"))
     assert said.getvalue().count("expected: it is lost") == 2
+
+
+@pytest.mark.parametrize(("outcome", "verbose", "times"), [("failed", 0, 0), ("failed", 1, 1), ("passed", 0, 1)])
+def test_what_the_last_lines_say_of_a_host_is_no_note_above_them_too(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch, outcome: str, verbose: int, times: int
+) -> None:
+    reporter, said = plain
+    monkeypatch.setattr(reporter.config.option, "verbose", verbose)
+    notes = ["etcd-1: up", "etcd-2: down"]
+    reporter._stage(stage("test_given_quorum_is_lost", outcome, ("notes", notes), ("told", notes[1:])))
+    assert said.getvalue().count("           etcd-1: up\n") == 1
+    assert said.getvalue().count("           etcd-2: down\n") == times
+
+
+def test_who_was_not_told_of_the_end_is_wrapped_and_a_line_to_paste_is_not(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter, said = plain
+    rule = f"ops ALL=(root) NOPASSWD: /usr/bin/{'x' * 100} a b c"
+    reporter.untold, reporter.closing = "The end is not anchored in every syslog: " + "host.example.com, " * 9, [rule]
+    end(reporter, monkeypatch, [])
+    lines = said.getvalue().splitlines()
+    assert rule in lines and all(len(line) <= 80 for line in lines if line != rule)

@@ -244,7 +244,9 @@ def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_
     assert stop is not None and "salvage failed: torn" in stop.what
     price = "(price: at least 4 revisions, as the database of etcd-1 shows)"
     assert f"(/backups/5.snap), without what the disks hold {price}: --accept=backup" in stop.remedy
-    assert "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole (price: no" in stop.remedy
+    assert (
+        "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole (price: nothing" in stop.remedy
+    )
     assert "in 13 of 13 trials): --accept=on-disk:etcd-1" in stop.remedy
     assert stop.remedy.startswith("go on with the backup"), "nothing is to be mended, so the choices come first"
 
@@ -303,7 +305,7 @@ def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_i
     both = (disk(1, LOST), disk(2, LOST))
     stop = choice.refusal(found((), short, both))
     assert stop is not None and "ends at revision 5, but the database of etcd-1 shows 99" in stop.what
-    cost = "(price: no revision that any database or backup shows)"
+    cost = "(price: nothing that any database or backup shows)"
     assert f"data of etcd-1, and without what those disks hold {cost}: --accept=without:etcd-2" in stop.remedy
 
 

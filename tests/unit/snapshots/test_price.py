@@ -45,7 +45,7 @@ def test_a_disk_that_is_given_up_costs_what_its_database_shows_beyond_the_others
     both = replace(salvaged(120), databases=SHOWN)
     more = price.of_disks(["etcd-1"], ["etcd-2"], both)
     assert more == "(price: at least 12 revisions, as the database of etcd-1 shows)"
-    assert price.of_disks(["etcd-2"], ["etcd-1"], both) == "(price: no revision that any database or backup shows)"
+    assert price.of_disks(["etcd-2"], ["etcd-1"], both) == "(price: nothing that any database or backup shows)"
     unread = "(price: nobody can tell how many revisions only etcd-3 may hold)"
     assert price.of_disks(["etcd-3"], ["etcd-1"], both) == unread
 

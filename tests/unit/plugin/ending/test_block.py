@@ -10,7 +10,7 @@ import pytest
 from requorum import procedures
 from requorum.cluster import quorum, sandbox
 from requorum.hosts.failure import FleetError, raise_all
-from requorum.plugin.ending.block import LABEL, Line, at_fault, drawn, ending
+from requorum.plugin.ending.block import LABEL, Line, at_fault, drawn, ending, told
 from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import ROOT
 from requorum.plugin.ending.standing import Did
@@ -207,14 +207,18 @@ def test_each_choice_of_a_stop_is_a_whole_command_with_the_words_that_were_given
         ended(SnapshotError("etcd-2", "may hold newer data", choices), did=did(Phase.STOPPING)),
         said=replace(SAID, words=("--accept=backup", "--confirm=lab")),
     )
-    assert pasted(of)[:3] == [
+    back = "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab"
+    assert pasted(of) == [
         "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --confirm=lab --accept=backup,without:etcd-2",
         f"{again} '--snapshot=/b/a b.snap'",
-        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
-    ]
-    first, other, *_ = block(of)["Do first"].splitlines()
-    assert first == "make it readable there, and run the same command again: it salvages anew"
-    assert other == "or, go on with the data of etcd-1, and without what those disks hold"
+        again,
+        back,
+    ], "the way back stands once"
+    found = block(of)
+    assert found["Do first"] == "make it readable there, and run the same command again: it salvages anew"
+    assert found["Or"].splitlines()[0] == "go on with the data of etcd-1, and without what those disks hold"
+    assert "put back what was before" not in found["Or"] and back in found["Go back"]
+    assert [line.label for line in ending(of)].count("Or") == 2, "a label for each choice"
 
 
 def test_a_lock_names_whom_to_wait_for_before_the_line_that_clears_it() -> None:
@@ -246,12 +250,10 @@ def test_what_a_sign_says_first_stands_before_the_choices_of_a_stop_and_never_in
     torn.brief, torn.said = "its data could not be copied", TORN
     found = block(ended(torn, 1, did=did(Phase.STOPPING)))
     assert (found["Failed"], found["It said"]) == ("etcd-2: its data could not be copied", TORN)
-    assert found["Do first"].splitlines() == [
-        "have that disk looked at; change nothing on it before its data is copied",
-        "or, go on with the data of etcd-1, and without what those disks hold",
+    assert found["Do first"] == "have that disk looked at; change nothing on it before its data is copied"
+    assert found["Or"].splitlines() == [
+        "go on with the data of etcd-1, and without what those disks hold",
         "cd /opt/requorum && .venv/bin/pytest runbook --hosts=lab --confirm=lab --accept=without:etcd-2",
-        "or, put back what was before",
-        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
     ]
 
 
@@ -304,7 +306,7 @@ def test_hosts_that_fail_for_different_reasons_have_each_their_cause_and_what_to
 
 
 def test_hosts_of_one_stop_that_said_different_things_are_told_apart_too() -> None:
-    choices = "mend it there; or put back what was before: pytest runbook/rollback --hosts=lab"
+    choices = "mend it there; or go on without: --accept=without:etcd-2"
     stop = SnapshotError("etcd-1, etcd-2", "may hold newer data: etcd-1: x; etcd-2: x", choices)
     stop.brief, stop.said = "its data could not be copied", f"etcd-1: {FULL}\netcd-2: {GONE_DISK}"
     found = block(ended(stop, 1, did=did(Phase.STOPPING)))
@@ -312,9 +314,8 @@ def test_hosts_of_one_stop_that_said_different_things_are_told_apart_too() -> No
     assert found["Do first"].splitlines()[0] == "etcd-1: make room on that machine"
     assert found["Do first"].splitlines()[1:] == [
         "etcd-2: have that disk looked at; change nothing on it before its data is copied",
-        "or, put back what was before",
-        "cd /opt/requorum && .venv/bin/pytest runbook/rollback --hosts=lab",
-    ], "what is offered stands once"
+    ]
+    assert found["Or"].splitlines()[0] == "go on without" and found["Or"].count("--accept=") == 1, "offered once"
 
 
 def test_members_of_one_claim_that_fail_for_different_reasons_have_each_their_cause() -> None:
@@ -349,3 +350,10 @@ def test_a_password_that_the_trial_refuses_is_named_by_its_role_and_where_it_lie
 def test_what_else_the_trial_finds_stays_where_it_was_found() -> None:
     found = block(ended(Disproved("it is good", {"etcd-1": "an old password is in no backup"}, "x"), 2, "test_then_x"))
     assert found["Failed"].startswith("etcd-1: an old password is in no backup")
+
+
+def test_what_a_stage_noted_of_hosts_at_fault_is_told_by_the_last_lines() -> None:
+    found = Disproved("all agree", {"etcd-1": "up", "etcd-2": "down"}, "x")
+    found.hosts = ("etcd-2",)
+    assert told(found, build.inventory()) == ["etcd-2: down"]
+    assert told(broken("no"), build.inventory()) == [] and told(None, None) == []
