@@ -18,8 +18,9 @@ import yaml
 
 from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
-from requorum.command import SLICE, Command, act, act_long
+from requorum.command import SLICE, Command, Result, act, act_long, look
 from requorum.deadlines import LONG, by_bytes, rung, wait
+from requorum.hosts.question import PATH, Question, checked, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
@@ -145,6 +146,29 @@ def unseen(inventory: Inventory) -> tuple[str, ...]:
     return (*NOT_NEEDED, inventory.deephaven.client_config, inventory.etcd.data_root, *keys)
 
 
+# Where systemd's units look for what a boot runs.
+_TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcd", "etcdctl", "etcdutl"))
+
+
+def ask_unseen(host: str, place: str, inventory: Inventory) -> Question[tuple[str, ...]]:
+    """The same as far as it can be hidden on this host: what `place`, where scratch is, or a tool lies in, behind
+    whatever links, stays in sight, else the boot would not find them."""
+    hidden = unseen(inventory)
+    asked = (place, *_TOOLS, *hidden)
+    command = look(host, "readlink", "-m", "--", *asked, why="where links lead to what a boot needs", root=False)
+
+    def read(answer: Result) -> tuple[str, ...]:
+        lines = answer.stdout.splitlines()
+        if answer.code or len(lines) != len(asked):
+            raise Refusal(host, f"does not tell where links lead ({plain(answer.words)[:200]})", "look at that host")
+        real = [f"{checked(host, 'path', line, PATH)}/" for line in lines]
+        needed, places = real[: -len(hidden)], real[-len(hidden) :]
+        found = zip(hidden, places, strict=True)
+        return tuple(path for path, place in found if not any(need.startswith(place) for need in needed))
+
+    return Question(command, read)
+
+
 def make_room(host: str, scratch: str, account: str) -> list[Command]:
     """Scratch that root reads, with a room in it that the etcd account will see."""
     return [
@@ -175,9 +199,11 @@ def boot(
     prefixes: Sequence[str] = (),
     revision: int | None = None,
     size: int = 0,
+    hidden: Sequence[str] = (),
 ) -> list[Command]:
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
-    its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data."""
+    its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data.
+    `hidden`: as `ask_unseen` found it, `unseen` where nobody asked."""
     account = inventory.etcd.user
     members = [
         f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {b.turn}"
@@ -199,11 +225,12 @@ def boot(
     ]
     configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
-    return [*plan, _run(host, kind, run, scratch, inventory, boots, size * len(boots))]
+    hidden = hidden or unseen(inventory)
+    return [*plan, _run(host, kind, run, scratch, inventory.etcd.user, boots, size * len(boots), hidden)]
 
 
 def _run(
-    host: str, kind: str, run: str, scratch: str, inventory: Inventory, boots: Sequence[Boot], size: int
+    host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], size: int, hidden: Sequence[str]
 ) -> Command:
     """The unit: alone with its scratch, without a network, for as long as `size` bytes take."""
     deadline = rung(by_bytes(2 * size, BOOT_SECONDS), LONG)
@@ -215,7 +242,7 @@ def _run(
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
         "ProtectSystem=strict",
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
-        *(f"InaccessiblePaths=-{path}" for path in unseen(inventory)),
+        *(f"InaccessiblePaths=-{path}" for path in hidden),
     )
     return Command(
         host,
@@ -233,7 +260,7 @@ def _run(
             f"{scratch}/{ON_HOSTS}",
             kind,
             scratch,
-            inventory.etcd.user,
+            account,
             wait(by_bytes(size)),
         ),
         f"boot {', '.join(b.name for b in boots)} in isolation",

@@ -211,14 +211,16 @@ def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
     return survivors.boots(attempt.survivors, attempt.members, old, attempt.force, attempt.ahead)
 
 
-def boot(terms: Terms, host: str, attempt: Attempt, revision: int | None = None) -> list[Command]:
+def boot(
+    terms: Terms, host: str, attempt: Attempt, revision: int | None = None, hidden: Sequence[str] = ()
+) -> list[Command]:
     """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
     place, inventory = survivors.scratch(terms), terms.inventory
     size = max(survivor.size for survivor in attempt.survivors)
     return [
         *survivors.unpack(terms, host, attempt.survivors),
         *sandbox.boot(
-            host, survivors.KIND, terms.mark.run, place, inventory, boots(terms, attempt), (), revision, size
+            host, survivors.KIND, terms.mark.run, place, inventory, boots(terms, attempt), (), revision, size, hidden
         ),
     ]
 

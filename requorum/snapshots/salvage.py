@@ -12,7 +12,7 @@ from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
-from requorum.run import facts
+from requorum.run import facts, marker
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import BASE
 from requorum.run.run import Run
@@ -180,10 +180,11 @@ def _booted(
     for _, line in copies.damage:
         run.warn(line)
     tried: list[Tried] = []
+    hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
     while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
         if attempt.why:
             run.note(attempt.why)
-        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None))[-1]
+        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden))[-1]
         tried.append((attempt, sandbox.parse(answer.stdout, answer.words, attempts.boots(terms, attempt))))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
             run.do(survivors.keep_unproven(terms, host))

@@ -74,6 +74,7 @@ GIVEN: dict[str, Any] = {
     "read": lambda text: text,
     "revision": 7,
     "role": "irisadmin",
+    "place": "/var/lib/requorum/lab",
     "scratch_parent": "/var/lib",
     "settings": build.inventory().etcd,
     "snapshot": "a" * 64,

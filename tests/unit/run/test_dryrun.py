@@ -123,6 +123,8 @@ class Hosts:
         }
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             return 0, config(number)
+        if argv[:2] == ("readlink", "-m"):
+            return 0, "".join(f"{path}\n" for path in argv[3:])
         if argv[0] == "find" and argv[-1] == layout.ENTRY:
             if argv[1] == f"{DATA}/member/.":
                 return 0, parts(DATA, *self.data)

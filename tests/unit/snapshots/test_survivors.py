@@ -17,6 +17,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.sandbox import Boot
 from requorum.command import Command, Copy, Result
 from requorum.inventory import Inventory, Member
+from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import disks, layout
@@ -488,3 +489,36 @@ def test_an_answer_that_came_at_the_second_try_keeps_its_name(tmp_path: Path) ->
     command = ["sh", "-c", program + play, "isolation.sh", "salvage", str(tmp_path), "nobody", "5"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert json.loads(ended.stdout) == {"event": "hashes", "answer": []}, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("links", "in_sight"),
+    [
+        ({}, set()),
+        ({"/s": "/home/big/requorum"}, {"/home"}),
+        ({"/s": "/srv/people/requorum", "/home": "/srv/people"}, {"/home"}),
+        ({"/s": "/srv/people/requorum", "/home": "/srv/peo"}, set()),
+        ({"/usr/local/bin/etcd": "/root/etcd-3.5/etcd"}, {"/root"}),
+        ({"/s": "/disk/etcd/requorum", "/var/lib/etcd/dh": "/disk/etcd"}, {"/var/lib/etcd/dh"}),
+        ({"/var/lib/etcd/dh": "/home/etcd"}, set()),
+    ],
+)
+def test_what_scratch_or_a_tool_lies_in_behind_a_link_stays_in_sight_of_a_boot(
+    links: dict[str, str], in_sight: set[str]
+) -> None:
+    question = sandbox.ask_unseen("etcd-1", "/s", inventory(3))
+    (command,) = question.commands
+    asked = command.argv[command.argv.index("--") + 1 :]
+    hidden = build.understood(question, "".join(f"{links.get(path, path)}\n" for path in asked))
+    assert set(sandbox.unseen(inventory(3))) - set(hidden) == in_sight
+    booted = sandbox.boot("etcd-1", "salvage", "r1", "/s", inventory(3), [], hidden=hidden)[-1]
+    told = {word.split("=-")[1] for word in booted.argv if word.startswith("--property=InaccessiblePaths=-")}
+    assert told == set(hidden)
+
+
+@pytest.mark.parametrize("said", ["", "/s\n", "/../../etc\n", "$(touch x)\n", "a: b\nc: d\n", "\x1b[2J\n"])
+def test_a_host_that_does_not_tell_where_links_lead_is_named(said: str) -> None:
+    question = sandbox.ask_unseen("etcd-1", "/s", inventory(3))
+    many = said * (len(question.commands[0].argv) - 3 if said.count("\n") == 1 and said != "/s\n" else 1)
+    with pytest.raises(Refusal, match="etcd-1"):
+        build.understood(question, many)
