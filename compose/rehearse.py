@@ -68,7 +68,7 @@ def _verdict(before: dict[bytes, bytes], after: dict[bytes, bytes], seconds: flo
     lost = {key for key, value in before.items() if after.get(key) != value}
     late = {key for key in lost if key.startswith(b"/main/late/")}
     extra = set(after) - set(before)
-    evidence = max((ROOT / "evidence" / "lab").iterdir())
+    evidence = (ROOT / "evidence" / "lab" / "latest").resolve()
     lab.say(f"rehearsal: recovered in {seconds:.1f} s")
     lab.say(f"  {len(before) - len(lost):,} of {len(before):,} keys are back with their values")
     lab.say(f"  written after the backup: {LATE_WRITES - len(late)} of {LATE_WRITES} salvaged")

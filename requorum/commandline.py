@@ -101,6 +101,13 @@ OPTIONS = (
         float,
         given=1.0,
     ),
+    Option("--json", "", "`summary.json` on standard output when all has ended; all else on standard error", "no"),
+    Option(
+        "--detailed-exitcode",
+        "",
+        "`--check`, `--plan`: [2](programs.md#exit-codes) where there are findings or changes",
+        "1 and 0",
+    ),
     Option("--help-pytest", "", "pytest's own help, in place of this", "this page"),
 )
 
@@ -110,6 +117,20 @@ EXIT_CODES = {
     2: "interrupted",
     3: "an error inside pytest",
     4: "refused before any host was reached: command line, inventory, confirmation",
+}
+
+OUTCOMES = {  # of `summary.json`; those of the procedures stand in their rows
+    "recovered": "the cluster is rebuilt and proven, Deephaven is on; also by a retry",
+    "rolled-back": "every host is as it was before the run",
+    "closed": "people had finished the run, its cluster is proven",
+    "backed-up": "a snapshot is stored and verified",
+    "drilled": "the backup was restored in a lab and proven",
+    "checked": "everything was looked at, whatever was found: `findings`",
+    "planned": "a plan was made, whatever stands in its way today",
+    "diagnosed": "a procedure of troubleshooting came to its end",
+    "refused": "stopped in Step 0, or in a Given of a rollback, retry or close: nothing of the cluster was changed",
+    "stopped": "stopped later: `state` says how things stand",
+    "interrupted": "by Ctrl-C or a signal",
 }
 
 EXAMPLES = (

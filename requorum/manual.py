@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from requorum import __version__, version
-from requorum.commandline import EXAMPLES, EXIT_CODES, OPTIONS, Option
+from requorum.commandline import EXAMPLES, EXIT_CODES, OPTIONS, OUTCOMES, Option
 from requorum.procedures import PROCEDURES, Procedure
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,8 @@ def _takes(procedure: Procedure, option: Option) -> bool:
         return procedure.confirms
     if option.name == "--check":
         return False
+    if option.name == "--detailed-exitcode":
+        return procedure.confirms or procedure.looks
     return not option.own or option.dest in {name.rstrip("!") for name in procedure.takes}
 
 
@@ -92,6 +94,7 @@ def tables() -> dict[str, str]:
             "procedure | what it is for | its own options | outcome",
             ((f"`{p.directory}`", p.about, takes[p.directory], f"`{p.outcome}`") for p in PROCEDURES),
         ),
+        "outcomes": _table("outcome | meaning", ((f"`{word}`", text) for word, text in OUTCOMES.items())),
         "exit codes": _table("exit code | meaning", ((str(code), text) for code, text in EXIT_CODES.items())),
     }
 

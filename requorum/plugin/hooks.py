@@ -12,7 +12,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from requorum.evidence.journal import EvidenceError, Journal, now
 from requorum.evidence.redaction import redact
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.inventory import Inventory
-from requorum.plugin import options
+from requorum.plugin import options, programs
 from requorum.plugin.ending import block, ways
 from requorum.plugin.ending.standing import Did, standing
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
@@ -51,6 +51,7 @@ STARTED = pytest.StashKey[str]()
 STOPPED_AT = pytest.StashKey[str]()
 PASSED = pytest.StashKey[int]()
 FAILURE = pytest.StashKey[BaseException]()
+SUMMARY = pytest.StashKey[Mapping[str, object]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,6 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not __debug__:
         raise _refused("PYTHONOPTIMIZE strips assertions, and they are the proof: unset it")
     config.stash[PROCEDURE] = procedure or procedures.PROCEDURES[0]
+    if config.getoption("detailed_exitcode") and not (config.getoption("plan") or config.stash[PROCEDURE].looks):
+        raise _refused("--detailed-exitcode is for --check and --plan\n    → leave it out")
     if config.getoption("plan") and not config.stash[PROCEDURE].confirms:
         raise _refused("--plan is for what changes the cluster\n    → leave it out: this changes nothing of it")
     try:
@@ -110,7 +113,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.unregister(plain)
         reporter = PlanReporter if config.getoption("plan") else Reporter
         reporter = CheckReporter if config.stash[PROCEDURE].looks else reporter
-        config.pluginmanager.register(reporter(config), "terminalreporter")
+        screen = sys.stderr if config.getoption("json") else None
+        config.pluginmanager.register(reporter(config, screen), "terminalreporter")
 
 
 def _check_instead(config: pytest.Config, named: procedures.Procedure | None) -> procedures.Procedure:
@@ -222,6 +226,7 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         journal = Journal.create(place, started)
     except OSError as error:
         raise Refusal(str(place), f"cannot hold evidence: {error}", "name another place: --evidence=DIR") from None
+    programs.point_at(journal.directory)
     config.stash[STARTED] = now()
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends a run as Ctrl-C does, nohup keeps it
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -339,18 +344,29 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     else:
         refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
         outcome = "refused" if refused else "stopped"
-    lacking = []
+    lacking, path = [], None
     try:
-        run.close(outcome, stopped_at, config.stash[STARTED])
+        path = run.close(outcome, stopped_at, config.stash[STARTED])
     except EvidenceError as error:
         if outcome != "interrupted" and FAILURE not in config.stash:
             config.stash[FAILURE], stopped_at, outcome = error, run.stage, "stopped"
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         elif not isinstance(config.stash.get(FAILURE, None), EvidenceError):
             lacking = [f"The evidence ends too early: {error.what}."]
+    summary = programs.written(path) if path else run.summary(outcome, stopped_at, config.stash[STARTED])
+    config.stash[SUMMARY] = summary
+    programs.told_to_junit(config, summary, run.journal.directory)
+    if config.getoption("detailed_exitcode"):
+        session.exitstatus = programs.detailed(run, outcome, int(exitstatus))
     if isinstance(reporter, Reporter):
         reporter.closing, reporter.untold = [*run.closing(outcome), *lacking], run.unanchored
         reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last thing of all, and with --json the only one on standard output."""
+    if config.getoption("json") and SUMMARY in config.stash:
+        print(programs.text(config.stash[SUMMARY]), flush=True)
 
 
 def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str | None) -> block.Ended:

@@ -11,7 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -57,8 +57,8 @@ class Screen(Console):
 class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checkers; replacing it is documented
     """Draws the runbook. Counts and exit codes stay pytest's own."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        super().__init__(config)
+    def __init__(self, config: pytest.Config, file: TextIO | None = None) -> None:
+        super().__init__(config, file)
         self.console = Screen(file=self._tw._file, highlight=False, soft_wrap=True)
         self._step = ""
         self._skipped: list[tuple[str, str]] = []

@@ -54,6 +54,12 @@ class Planning(Run):
         theirs = (action for stage in self.stages for action in stage.actions if not is_own(action))
         return self.stages[-1].word == "Given" and next(theirs, None) is None
 
+    @property
+    def would_change(self) -> bool:
+        """Whether the run would change something that is not its own: not where today it would stop before."""
+        stops = any(stage.refusal for stage in self.stages)
+        return not stops and any(not is_own(action) for stage in self.stages for action in stage.actions)
+
     # -- stages ----------------------------------------------------------------------------------------------
 
     def begin(self, nodeid: str) -> None:

@@ -147,7 +147,7 @@ def test_a_backup_that_is_killed_leaves_no_half_file_and_the_next_one_clears_up(
 
 
 def _journal(evidence: Path) -> Callable[[], str]:
-    return lambda: "".join(path.read_text() for path in evidence.glob("*/*/journal.jsonl"))
+    return lambda: "".join(path.read_text() for path in evidence.glob("*/2*/journal.jsonl"))
 
 
 def _age(rehearsal: Rehearsal) -> None:

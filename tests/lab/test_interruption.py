@@ -143,7 +143,7 @@ def await_stage(process: launch.Process, evidence: Path, stage: str, moment: Mom
 
     def come() -> bool:
         assert process.poll() is None, f"the run ended before the stage began: {launch.so_far(evidence.parent)}"
-        lines = [line for journal in evidence.glob("*/journal.jsonl") for line in journal.read_text().splitlines(True)]
+        lines = [line for journal in evidence.glob("2*/journal.jsonl") for line in journal.read_text().splitlines(True)]
         records = [json.loads(line) for line in lines if line.endswith("\n")]
         first = next((n for n, r in enumerate(records) if r["kind"] == "stage" and r["stage"].endswith(stage)), None)
         return first is not None and moment(records[first:])

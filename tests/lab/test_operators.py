@@ -129,7 +129,7 @@ def installed(node: Node, token: str) -> bool:
 
 def unstoppable(evidence: Path) -> list[str]:
     """Commands of a run that change something, may take long, and were not started where a stop would find them."""
-    records = [json.loads(line) for path in evidence.glob("*/journal.jsonl") for line in path.read_text().splitlines()]
+    records = [json.loads(line) for path in evidence.glob("2*/journal.jsonl") for line in path.read_text().splitlines()]
     actions = [action["action"] for record in records for action in record.get("actions", ())]
     actions += [record["argv"] for record in records if record["kind"] == "command" and record["changes"]]
     long = [line for line in actions if re.match(r"sudo -n timeout -k 5 (900|7200) ", line)]

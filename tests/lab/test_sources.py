@@ -157,7 +157,7 @@ def cut(rehearsal: Rehearsal, inventory: Path, stage: str, *arguments: str) -> l
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    (journal,) = evidence.glob("*/journal.jsonl")
+    (journal,) = evidence.glob("2*/journal.jsonl")
     tables = [json.loads(line) for line in journal.read_text().splitlines() if '"kind": "sources"' in line]
     rows: list[dict[str, Any]] = tables[-1]["sources"]
     return rows

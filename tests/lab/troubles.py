@@ -59,7 +59,7 @@ def records(directory: Path) -> list[dict[str, Any]]:
 
 def finish(process: launch.Process, evidence: Path) -> Ended:
     found = procedures.finish(process, evidence)
-    return Ended(found.code, found.output, found.summary, next(evidence.glob("*/*"), evidence))
+    return Ended(found.code, found.output, found.summary, next(evidence.glob("*/2*"), evidence))
 
 
 def run(rehearsal: Rehearsal, name: str, *arguments: str) -> Ended:

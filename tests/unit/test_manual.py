@@ -22,7 +22,7 @@ def test_what_is_made_from_the_one_list_is_as_it_says(path: Path) -> None:
 
 
 def test_every_page_with_a_table_has_its_marker() -> None:
-    text = "".join(FILES[ROOT / name] for name in ("README.md", "docs/reference.md"))
+    text = "".join(FILES[ROOT / name] for name in ("README.md", "docs/reference.md", "docs/programs.md"))
     assert all(
         f"<!-- made by make manual: {name} -->\n\n{table[:20]}" in text for name, table in manual.tables().items()
     )
@@ -32,6 +32,10 @@ def test_every_option_of_a_procedure_is_in_the_list_as_one_that_not_all_take() -
     taken = {name.rstrip("!") for procedure in procedures.PROCEDURES for name in procedure.takes}
     assert taken == set(options.OWN)
     assert all(procedure.about for procedure in procedures.PROCEDURES)
+
+
+def test_every_outcome_of_a_procedure_has_its_meaning() -> None:
+    assert {procedure.outcome for procedure in procedures.PROCEDURES} <= set(commandline.OUTCOMES)
 
 
 def test_every_option_is_one_that_pytest_knows(request: pytest.FixtureRequest) -> None:
@@ -67,7 +71,7 @@ def test_a_procedures_help_has_the_options_that_it_takes() -> None:
     said = asked("--help", "runbook/troubleshoot/run_directly")
     assert said == manual.page(next(p for p in procedures.PROCEDURES if p.directory.endswith("run_directly")))
     assert "--seconds=N" in said and "--members=NAME" in said and "--plan" in said
-    assert not [name for name in ("--snapshot", "--salvage", "--since", "--off ", "--check") if name in said]
+    assert not [name for name in ("--snapshot", "--salvage", "--since", "--off ", "  --check ") if name in said]
 
 
 def test_pytests_own_help_is_a_word_away_and_is_what_stands_where_no_procedure_is_named() -> None:

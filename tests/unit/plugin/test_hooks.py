@@ -201,7 +201,7 @@ def test_a_plan_needs_no_confirmation_and_says_when_none_could_be_made(inventory
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "did not answer" in ended.stdout and "No plan could be made." in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
-    (summary,) = evidence.glob("*/*/summary.json")
+    (summary,) = evidence.glob("*/2*/summary.json")
     assert json.loads(summary.read_text())["outcome"] == "refused"
 
 
@@ -218,7 +218,7 @@ def test_a_run_whose_stages_were_only_set_up_recovered_nothing(inventory: Path, 
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert not (inventory.parent / "connected").exists()
-    (summary,) = evidence.glob("*/*/summary.json")
+    (summary,) = evidence.glob("*/2*/summary.json")
     assert json.loads(summary.read_text())["outcome"] == "stopped"
 
 
@@ -226,7 +226,7 @@ def test_a_run_that_reaches_no_host_still_leaves_whole_evidence(tmp_path: Path, 
     """Every host is silent, so nothing can be anchored either: that must not hide what the run came to."""
     ended = run("runbook", f"--hosts={inventory}", "--confirm=lab", f"--evidence={tmp_path}/evidence")
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    (place,) = (tmp_path / "evidence" / "lab").iterdir()
+    (place,) = (tmp_path / "evidence" / "lab").glob("2*")
     data = (place / "journal.jsonl").read_bytes()
     assert audit.verdict(data).state is audit.State.WHOLE, audit.verdict(data)
     assert "not anchored in every syslog" in data.decode()
@@ -272,7 +272,7 @@ def test_a_check_of_silent_hosts_names_them_all_and_asks_nobody_to_confirm(inven
     ended = run(*arguments)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
-    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
+    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/2*/summary.json"))
     assert (summary["outcome"], summary["stopped_at"]) == ("checked", None)
     failing = {(f["host"], f["check"]) for f in summary["findings"] if f["verdict"] == "fails"}
     assert failing == {
@@ -286,7 +286,7 @@ def test_a_check_of_silent_hosts_names_them_all_and_asks_nobody_to_confirm(inven
     assert junit.count("<failure") == 6
     assert 'name="test_then_it_holds[ssh on etcd-2]"' in junit
     assert ended.stdout.count("did not answer") >= 5 and "the inventory names no snapshot.directory" in ended.stdout
-    (page,) = place.glob("evidence/*/*/report.html")
+    (page,) = place.glob("evidence/*/2*/report.html")
     assert "6 of" in page.read_text() and "What was found" in page.read_text()
 
 
@@ -294,7 +294,7 @@ def test_a_check_that_was_only_set_up_found_nothing(inventory: Path) -> None:
     place = inventory.parent
     ended = run("runbook", "--check", f"--hosts={inventory}", f"--evidence={place}/evidence", "--setup-only")
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/*/summary.json"))
+    (summary,) = (json.loads(path.read_text()) for path in place.glob("evidence/*/2*/summary.json"))
     assert summary["outcome"] == "stopped"
 
 
@@ -356,7 +356,7 @@ def test_a_run_whose_terminal_is_closed_ends_as_by_ctrl_c(inventory: Path) -> No
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 2, said
         assert "Ended      Step 0, while “every host answers”: Ctrl-C" in said and "Traceback" not in said, said
-        (summary,) = (inventory.parent / f"evidence-{number.name}").glob("*/*/summary.json")
+        (summary,) = (inventory.parent / f"evidence-{number.name}").glob("*/2*/summary.json")
         assert json.loads(summary.read_text())["outcome"] == "interrupted"
 
 
