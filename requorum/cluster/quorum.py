@@ -324,6 +324,9 @@ def _looping(verdict: Verdict, startable: Sequence[MemberFacts], unit: str) -> D
             f"its journal there say it{f'. Then start it on {others} too' if others else ''}. Only where nothing "
             "mends it, run again with --rebuild, which takes the data from these disks",
             systemd.journal(unit),
+            first=f"read why etcd ends on {', '.join(looping)}, as its journal says, and mend that: no start helps"
+            + (f". Then start it on {others} too" if others else "")
+            + ". Only where nothing mends it, run again with --rebuild, which takes the data from these disks",
         ),
     )
     told.hosts = looping

@@ -14,7 +14,7 @@ from requorum.plugin.ending.questions import QUESTIONS
 from requorum.plugin.ending.remedies import by_hand_lines, pieces
 from requorum.plugin.ending.signs import DISK, Sign, sign
 from requorum.plugin.ending.standing import Did, named, standing
-from requorum.plugin.ending.ways import Said, Way, ways
+from requorum.plugin.ending.ways import RIDDLES, Said, Way, ways
 from requorum.refusal import Disproved, NothingToDo, Refusal, Remedy
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
@@ -328,6 +328,8 @@ def _does(way: Way, ended: Ended) -> tuple[str, str]:
         return "Go on", "refused for as long as somebody else holds the lock"
     if not ended.did.acts:
         return "Go on", "looks again; changes nothing"
+    if ended.did.phase is Phase.OPEN and ended.name in RIDDLES and ended.error is not None:
+        return "Go on", "looks again, and says the same until something has changed"
     if ended.did.phase is Phase.OPEN and ended.said.directory == "runbook":
         return "Go on", "safe to repeat: begins with Step 0 again"
     at = f"; goes on at {ended.step}" if ended.step and ended.step != "Step 0" else ""

@@ -12,6 +12,7 @@ from requorum.diagnosis.check.check import Finding
 from requorum.hosts.watch import Watch
 from requorum.plugin.ending.block import Line
 from requorum.plugin.reporter import FILES, CheckReporter, Reporter, Screen, drawn_sources, drawn_stage, shortened
+from requorum.plugin.watch import LogWatch, TerminalWatch
 from tests.unit import build
 
 
@@ -193,3 +194,15 @@ def test_who_was_not_told_of_the_end_is_wrapped_and_a_line_to_paste_is_not(
     end(reporter, monkeypatch, [])
     lines = said.getvalue().splitlines()
     assert rule in lines and all(len(line) <= 80 for line in lines if line != rule)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "term", "kind"), [(True, "xterm", TerminalWatch), (True, "dumb", LogWatch), (False, "xterm", LogWatch)]
+)
+def test_only_what_can_be_drawn_on_is_drawn_on(
+    plain: tuple[Reporter, StringIO], monkeypatch: pytest.MonkeyPatch, terminal: bool, term: str, kind: type
+) -> None:
+    reporter, said = plain
+    monkeypatch.setenv("TERM", term)
+    reporter.console = Screen(file=said, force_terminal=terminal)
+    assert type(reporter._watch()) is kind

@@ -36,7 +36,8 @@ def test_etcd_that_ends_whenever_it_starts_is_no_good_news_and_nobody_starts_it_
     found, lines = quorum_screen(*loops, sheet(3, DOWN))
     assert "Good news" not in found and found["Asked"] == "Is quorum lost? That is not known."
     assert found["Found"].startswith("etcd-1, etcd-2: its etcd starts and ends again and again; down, with its data")
-    assert found["Do first"].startswith("mend what etcd says on etcd-1, etcd-2 when it ends")
+    assert found["Do first"].startswith("read why etcd ends on etcd-1, etcd-2, as its journal says, and mend that")
+    assert found["Go on"].endswith("looks again, and says the same until something has changed")
     assert lines == [by_ssh(host, JOURNAL) for host in ("etcd-1", "etcd-2")]
 
 
