@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def commit(run: Run, progress: Progress) -> None:
     word = None if words else run.options.confirm
     if word is None:
         run.watch.end()
-        text = "\n".join(f"    {line}" for line in lines)
+        text = "\n".join(part for line in lines for part in _wrapped(line))
         why = f"\n  {_WHY}, {run.options.accepted.option(*words)} does." if words and run.options.confirm else ""
         word = asked(f"\n  Before anything is committed:\n{text}{why}\n  Type {name} to go on: ")
         for line in lines:
@@ -140,10 +142,31 @@ def _counted(missing: Mapping[str, object]) -> str:
     """What is lost, in one word where it is the same."""
     certain, possible = missing["certain"], missing["possible"]
     if certain is None and possible is None:
-        return "how many, nobody can count"
+        return "unknown"
     if certain == possible:
         return f"{_number(certain)}" if certain else "none"
     return f"certain {_number(certain)}, possible {_number(possible)}"
+
+
+def _columns() -> int:
+    """Of the terminal that is asked on; 80 where it does not say."""
+    try:
+        with Path("/dev/tty").open("rb", buffering=0) as tty:
+            return os.get_terminal_size(tty.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _wrapped(line: str) -> list[str]:
+    """For the terminal that is asked on, below its label; what has no blank in it stays whole."""
+    return textwrap.wrap(
+        line,
+        max(_columns(), 60),
+        initial_indent="    ",
+        subsequent_indent=" " * 17,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _number(value: object) -> str:

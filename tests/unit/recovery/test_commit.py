@@ -85,7 +85,7 @@ def test_many_roles_are_counted_and_a_loss_that_nobody_can_count_is_said_once(ru
     progress.roles = tuple(f"role-{n}" for n in range(11))
     assert "and the old passwords of 11 roles log in" in "\n".join(commit.summary(run, progress))
     for loss, said in (
-        (Loss(None, None, "why"), "how many, nobody can count; why"),
+        (Loss(None, None, "why"), "unknown; why"),
         (Loss(0, 0, "why"), "none; why"),
         (Loss(7, 7, "why"), "7; why"),
         (Loss(0, 3, "why"), "certain 0, possible 3; why"),
@@ -116,6 +116,19 @@ def test_what_a_host_said_is_shown_at_the_prompt_and_not_obeyed() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.close(terminal)
     assert r"no\ryes" in seen.decode() and seen.decode().replace("\r\n", "").isprintable()
+
+
+def test_the_question_fits_the_terminal_and_breaks_no_word(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = typing(monkeypatch, "lab")
+    monkeypatch.setattr(commit, "_columns", lambda: 80)
+    progress.sources.loss = Loss(None, None, " ".join(["writes of yesterday are not in it"] * 6), asks=True)
+    commit.commit(run, progress)
+    (question,) = questions
+    assert all(len(line) <= 80 for line in question.splitlines()), question
+    assert all(f"    {line.split('  ')[0]}  " in question for line in commit.summary(run, progress))
+    assert " ".join(" ".join(commit.summary(run, progress)).split()) in " ".join(question.split())
 
 
 NOTHING = Loss(0, 0, "nothing is missing")
@@ -236,7 +249,7 @@ def test_on_a_terminal_the_name_is_typed_below_the_summary(
     run.options = Options(confirm=None)
     commit.commit(run, progress)
     (question,) = questions
-    assert all(line in question for line in commit.summary(run, progress))
+    assert all(" ".join(line.split()) in " ".join(question.split()) for line in commit.summary(run, progress))
     assert run.notes == ["confirmed on the terminal by typing lab"]
     assert "21,640 keys" in run.journal.path.read_text(), "evidence has what was confirmed"
 
