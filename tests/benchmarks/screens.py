@@ -44,11 +44,13 @@ Change = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Scene:
-    """How the runbook is called in a state. `words`: options; `change`: of the inventory."""
+    """How the runbook is called in a state. `words`: options; `change`: of the inventory; `heals`: whether the state is
+    undone, where the run does not end it."""
 
     words: tuple[str, ...] = ()
     change: Change | None = None
     procedure: str = "runbook"
+    heals: bool = False
 
 
 Maker = Callable[[Rehearsal], AbstractContextManager[Scene]]
@@ -73,14 +75,17 @@ def lost(rehearsal: Rehearsal) -> Iterator[Scene]:
     yield Scene()
 
 
+ELSEWHERE = "s#^listen-peer-urls:.*#listen-peer-urls: https://192.0.2.1:2380#"  # no address of that machine
+
+
 @contextmanager
 def crash_loop(rehearsal: Rehearsal) -> Iterator[Scene]:
     """On a majority etcd ends whenever systemd starts it."""
     hosts = faults.majority(rehearsal.nodes)
     for node in hosts:
-        _shell(node, f"cp -a {CONFIG} {CONFIG}.was; echo 'no-such-setting: 1' >>{CONFIG}; {RESTART}")
+        _shell(node, f"cp -a {CONFIG} {CONFIG}.was; sed -i '{ELSEWHERE}' {CONFIG}; {RESTART}")
     faults.await_members_down(rehearsal.nodes, hosts)
-    yield Scene()
+    yield Scene(heals=True)
     for node in hosts:
         _shell(node, f"mv -f {CONFIG}.was {CONFIG}; {RESTART}")
 
@@ -167,7 +172,7 @@ def ailing(ailment: ailments.Ailment) -> Maker:
     @contextmanager
     def make(rehearsal: Rehearsal) -> Iterator[Scene]:
         ailment.inject(rehearsal.nodes)
-        yield Scene()
+        yield Scene(heals=True)
         ailment.heal(rehearsal.nodes)
 
     return make
@@ -177,7 +182,7 @@ def broken(how: str) -> Maker:
     @contextmanager
     def make(rehearsal: Rehearsal) -> Iterator[Scene]:
         rehearsal.lose(how)
-        yield Scene()
+        yield Scene(heals=True)
         nodes = rehearsal.nodes
         faults.by_name(how).heal(nodes, faults.majority(nodes))
 
@@ -204,7 +209,7 @@ def sudo_asks(rehearsal: Rehearsal) -> Iterator[Scene]:
     (rule,) = node.run(["sh", "-c", "grep -rl '^ops' /etc/sudoers.d"]).stdout.split()
     node.run(["mv", rule, "/root/ops.sudoers"])
     try:
-        yield Scene()
+        yield Scene(heals=True)
     finally:
         node.run(["mv", "/root/ops.sudoers", rule])
 
@@ -220,7 +225,7 @@ def troubled(rehearsal: Rehearsal) -> Iterator[Scene]:
     """The diagnosis, where a member's files belong to root."""
     ailment = ailments.by_name("owner")
     ailment.inject(rehearsal.nodes)
-    yield Scene(procedure="runbook/troubleshoot/diagnose")
+    yield Scene(procedure="runbook/troubleshoot/diagnose", heals=True)
     ailment.heal(rehearsal.nodes)
 
 
@@ -246,9 +251,9 @@ def _shell(node: Node, script: str) -> None:
     node.run(["bash", "-ec", script])
 
 
-def watched(scene: Scene, inventory: str, scratch: Path) -> tuple[str, str]:
-    """All that such a run sent to its terminal, and what it had sent in the middle of Step 4, "" where it did not get
-    there. Questions are answered as they come."""
+def watched(scene: Scene, inventory: str, scratch: Path) -> tuple[int, str, str]:
+    """Its exit code, all that such a run sent to its terminal, and what it had sent in the middle of Step 4, "" where
+    it did not get there. Questions are answered as they come."""
     terminal = Terminal(
         f"--hosts={inventory}", *scene.words, procedure=scene.procedure, columns=COLUMNS, program=PYTEST
     )
@@ -263,9 +268,9 @@ def watched(scene: Scene, inventory: str, scratch: Path) -> tuple[str, str]:
         if time.monotonic() > until:
             terminal.process.terminate()
         time.sleep(0.1)
-    terminal.end()
+    code = terminal.end()
     seen, during = (one.replace(str(state.REPOSITORY), OPERATORS) for one in (terminal.seen, during))
-    return seen.replace(str(scratch), "/srv"), during.replace(str(scratch), "/srv")
+    return code, seen.replace(str(scratch), "/srv"), during.replace(str(scratch), "/srv")
 
 
 def show(world: World, rehearsal: Rehearsal, place: Path, svg: bool) -> None:
@@ -277,12 +282,14 @@ def show(world: World, rehearsal: Rehearsal, place: Path, svg: bool) -> None:
         content = yaml.safe_load(rehearsal.inventory(scene.change).read_text())
         content["transport"]["ssh_config"] = str(state.SSH_CONFIG)
         state.INVENTORY.write_text(yaml.safe_dump(content, sort_keys=False))
-        seen, during = watched(scene, "lab", rehearsal.scratch)
+        code, seen, during = watched(scene, "lab", rehearsal.scratch)
         command = f"$ {' '.join((*PYTEST, scene.procedure, '--hosts=lab', *scene.words))}\r\n"
         place.with_suffix(".txt").write_text(shown.plain(command + seen))
         if svg:
             place.with_suffix(".svg").write_text(shown.svg(command + seen, "a recovery", COLUMNS))
             place.with_name(f"{place.name}-running.svg").write_text(shown.svg(command + during, "a recovery", COLUMNS))
+    if code and not scene.heals:
+        return
     rehearsal.forget_old_addresses()
     faults.await_quorum(rehearsal.nodes)
     rehearsal.spoilt = bool(load.check(rehearsal.nodes).missing)
