@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import signal
 import socket
@@ -386,7 +387,7 @@ def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str
         carried_on=run.carrying_on,
         outcome=outcome,
         lost=run.lost,
-        loss=_loss(run),
+        loss=_loss(run) if _is_chosen(stopped_at) else "",
     )
     lock = f"the lock may still be on {locks.place(run.terms)}" if run.lock else "the lock is released" * run.let_go
     return block.Ended(said, stopped_at, error, run.inventory, run.seen, did, _kept(run), lock)
@@ -395,6 +396,11 @@ def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str
 def _kept(run: Run) -> str:
     """What of the evidence is to be read."""
     return str(run.page if run.page.exists() else run.journal.path.absolute())
+
+
+def _is_chosen(stage: str | None) -> bool:
+    """Steps 0 and 1 end with the choice of the data: before that nobody knows what would be lost."""
+    return not re.search(r"::TestStep[01]", stage or "")
 
 
 def _loss(run: Run) -> str:

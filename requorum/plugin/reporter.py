@@ -37,6 +37,7 @@ TEXT = 50  # columns of a stage's words, as the longest of them
 NOTE = 11  # columns before what a stage found
 UNITS = {"keys": "keys", "size": "bytes"}  # fields of a source, beside its revision
 TELL = {"Failed", "Found"}  # labels of the last lines that say what failed
+LAST_RESORTS = ("on-disk", "directory")  # kinds of sources that are no choice by themselves
 FILES = 8  # backups that a list of sources shows, the best first; the others are counted
 
 
@@ -141,9 +142,11 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
                 self._below(note, NOTE, "yellow" if warned else "dim")
         if properties.get("table"):
             self.console.print(drawn(properties["table"]), crop=False, soft_wrap=False)
-        if properties.get("sources") and (report.failed or self.verbosity > 0):
+        if properties.get("sources") and self.verbosity > 0:
             for text, indent, style in drawn_sources(properties["sources"]):
                 self._below(text, indent, style)
+        elif properties.get("sources") and report.failed:
+            self._below(there_is(properties["sources"]), NOTE, "dim")
         if report.failed:
             if self.verbosity > 0 or self._failure:  # the last lines say it once, and tell of one failure alone
                 self._whole(str(report.longrepr))
@@ -236,6 +239,20 @@ def drawn_sources(rows: list[dict[str, Any]]) -> Iterator[tuple[str, int, str]]:
         yield str(row["verdict"]), NOTE + 2, style
     for line in left_out:
         yield line, NOTE, "dim"
+
+
+def there_is(rows: list[dict[str, Any]]) -> str:
+    """What could be restored, in a sentence: a stop says what each of them costs, and -v why it is not used."""
+    kinds = [str(row["source"]).partition(" ")[0] for row in rows]
+    kept = [row for row, kind in zip(rows, kinds, strict=True) if kind not in LAST_RESORTS]
+    said = [f"{_called(row)}, taken {row['taken']}" for row in kept[:FILES]]
+    more = f"; and {len(kept) - FILES} more" if len(kept) > FILES else ""
+    return f"found: {'; '.join(said)}{more}" if said else ""
+
+
+def _called(row: dict[str, Any]) -> str:
+    revision = "" if row["revision"] is None else f" at revision {row['revision']:,}"
+    return f"{row['source']} on {row['host']}{revision}"
 
 
 def shortened(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -23,7 +23,7 @@ from requorum.snapshots.loss import Loss, loss_of, why_lost
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, NAME_SALVAGE, Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources, doubt, of_this_run, recall, salvageable, saved, show
-from requorum.snapshots.survivors import Salvaged, listed
+from requorum.snapshots.survivors import UNCOPIED, Salvaged, listed
 
 # -- by stages -------------------------------------------------------------------------------------------------
 
@@ -436,7 +436,15 @@ def _back(found: Found) -> list[str]:
 def _without_a_hash(found: Found) -> list[str]:
     """The last resort: databases that can be read."""
     revisions = dict(found.salvaged.databases)
-    hosts = dict.fromkeys(disk.host for disk in found.disks)
+    unread = {host for host, why in found.salvaged.could_not if UNCOPIED in why}
+    there = dict.fromkeys(disk.host for disk in found.disks if disk.host not in unread)
+    hosts = [
+        host
+        for host in there
+        if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
+    ]
+    if any(host in revisions for host in hosts):  # of several the one that shows most
+        hosts = [max(hosts, key=lambda host: revisions.get(host, -1))]
     return [
         f"as the last resort, with the database on {host}"
         + (f" at revision {revisions[host]:,}" if host in revisions else "")
@@ -444,7 +452,6 @@ def _without_a_hash(found: Found) -> list[str]:
         + f"{price.of_database(host, found.salvaged, found.rows, price.LOG)}: "
         + found.accepted.option(f"on-disk:{host}")
         for host in hosts
-        if host not in found.salvaged.damaged and disks.last_resort(found.disks, found.family, host)
     ]
 
 
@@ -549,7 +556,7 @@ def nothing(what: str, rows: Sequence[Candidate], back: Sequence[str] = ()) -> S
     ways = [f"name a backup: {one}" for one in _nameable(rows)]
     for row in rows:
         option = re.search(f"{NAME_SALVAGE}.+$", row.problem or "") if row.kind == SALVAGE else None
-        ways += [f"have another cluster's data in the table above salvaged: {option[0]}"] if option else []
+        ways += [f"have another cluster's data salvaged: {option[0]}"] if option else []
     hosts = [row.host for row in rows if row.kind == ON_DISK]
     ways += [
         f"as the last resort, have the database on {host} restored without a hash: --skip-hash={host}"

@@ -70,7 +70,9 @@ def _hours(taken: str, at: datetime | None) -> str:
         return ""
     if at is None or then.tzinfo is None or at.astimezone(UTC) <= then:
         return ""
-    return f"all writes of the {(at - then).total_seconds() / 3600:,.1f} h before this run"
+    minutes = (at - then).total_seconds() / 60
+    span = f"{minutes / 60:,.1f} h" if minutes >= 60 else f"{max(round(minutes), 1)} min"
+    return f"all writes of the {span} before this run"
 
 
 def _price(*parts: str) -> str:

@@ -10,6 +10,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import look
 from requorum.evidence.journal import now
 from requorum.hosts.fleet import FleetError, Unreachable
+from requorum.hosts.meeting import last_line
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run import facts, marker
@@ -138,12 +139,13 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
         [command for one in found if one.host not in failed for command in survivors.copy(terms, one)]
     )
     left = [one for one in found if one.host not in failed]
-    apart = tuple((host, f"its data could not be copied: {_reason(error)}") for host, error in failed.items())
+    apart = tuple((host, f"{survivors.UNCOPIED}: {_reason(error)}") for host, error in failed.items())
     nothing = replace(nothing, could_not=(*nothing.could_not, *apart), said=_said(failed))
     if not left:
         return replace(nothing, failed=survivors.listed(apart), mend=next(iter(failed.values())).remedy)
     for host, error in failed.items():
-        run.note(f"{host}: its data could not be copied: {error.what}")
+        why = last_line(error.said) if error.said.strip() else error.what
+        run.note(f"{host}: {survivors.UNCOPIED}: {why}")
     return _booted(run, rows, left, configured, nothing)
 
 

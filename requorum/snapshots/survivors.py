@@ -39,6 +39,9 @@ class SalvageError(Refusal):
     """The survivors' data cannot be salvaged; the text says why."""
 
 
+UNCOPIED = "its data could not be copied"
+
+
 @dataclass(frozen=True)
 class Survivor:
     """An old member with data on its disk. `number`: its copy's name in scratch. Bytes: of its data directory as

@@ -426,3 +426,8 @@ def test_a_command_to_paste_names_the_runbook_from_any_place(inventory: Path) ->
         ("sh", "-c", f"{pasted} --collect-only -q"), cwd="/", env=inherited, capture_output=True, text=True, check=False
     )
     assert listed.returncode == 0, pasted + listed.stdout + listed.stderr
+
+
+def test_what_may_be_lost_is_said_once_data_is_chosen() -> None:
+    assert not any(hooks._is_chosen(f"runbook/x.py::TestStep{n}X::test_x") for n in (0, 1))
+    assert all(hooks._is_chosen(one) for one in ("runbook/x.py::TestStep2X::test_x", None))

@@ -206,3 +206,12 @@ def test_only_what_can_be_drawn_on_is_drawn_on(
     monkeypatch.setenv("TERM", term)
     reporter.console = Screen(file=said, force_terminal=terminal)
     assert type(reporter._watch()) is kind
+
+
+def test_a_stop_says_in_a_sentence_what_there_is_and_no_last_resort(plain: tuple[Reporter, StringIO]) -> None:
+    reporter, said = plain
+    rows = [row("salvage s.snap", "chosen"), row("file a.snap", "older"), row("on-disk db", "the last resort: --skip")]
+    reporter._stage(stage("test_when_the_best_data_is_chosen", "failed", ("sources", rows)))
+    text = " ".join(said.getvalue().split())
+    assert "found: salvage s.snap on this machine at revision 1,234, taken now; file a.snap on this machine" in text
+    assert "chosen" not in text.partition("found:")[2] and "on-disk" not in text

@@ -422,7 +422,7 @@ def test_without_anything_the_last_resort_is_named() -> None:
     with pytest.raises(SnapshotError, match="there is no backup, and salvage failed: torn") as error:
         choice.decide(found(there, torn()))
     assert error.value.remedy == (
-        "have another cluster's data in the table above salvaged: --salvage=failed; "
+        "have another cluster's data salvaged: --salvage=failed; "
         "or as the last resort, have the database on etcd-1 restored without a hash: --skip-hash=etcd-1"
     )
 

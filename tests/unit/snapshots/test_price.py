@@ -11,8 +11,9 @@ from requorum.refusal import Refusal
 from requorum.run.marker import Phase
 from requorum.snapshots import anew, choice, price
 from requorum.snapshots.anew import Anew
+from requorum.snapshots.survivors import UNCOPIED
 from tests.unit.plugin.ending.ended import did, ended, pasted
-from tests.unit.snapshots.test_choice import OTHER, backup, found, salvaged, torn
+from tests.unit.snapshots.test_choice import LOST, OTHER, backup, disk, found, salvaged, torn
 
 AT = datetime(2026, 1, 1, 3, 30, tzinfo=UTC)
 SHOWN = (("etcd-1", 140), ("etcd-2", 128))
@@ -50,6 +51,11 @@ def test_a_disk_that_is_given_up_costs_what_its_database_shows_beyond_the_others
     assert price.of_disks(["etcd-3"], ["etcd-1"], both) == unread
 
 
+def test_less_than_an_hour_is_said_in_minutes() -> None:
+    late = AT.replace(hour=0, minute=12)
+    assert "all writes of the 12 min before this run" in price.of_snapshot(backup(1), torn(5), (), late)
+
+
 @pytest.mark.parametrize("taken", ["", "now", "2026-01-01T00:00:00", "2026-01-02T00:00:00Z"])
 def test_a_time_that_is_none_or_lies_ahead_is_no_price(taken: str) -> None:
     assert " h before" not in price.of_snapshot(replace(backup(1), taken=taken), torn(5), (), AT)
@@ -76,3 +82,13 @@ def test_a_cluster_that_began_anew_is_handed_over_or_kept_at_a_price() -> None:
     grown = anew.ways("lab", Anew(400, backup(367), backup(390)))
     assert "revisions)" not in grown, "past the last backup no number shows it any more"
     assert "price" in anew.ways("NAME")
+
+
+def test_a_disk_that_cannot_be_copied_is_no_last_resort_and_of_several_the_furthest_is_offered() -> None:
+    there = (disk(1, LOST), disk(2, LOST), disk(3, LOST))
+    unread = replace(salvaged(9), could_not=(("etcd-3", f"{UNCOPIED}: exit code 2"),), databases=SHOWN)
+    stop = choice.refusal(found((), unread, there))
+    assert stop is not None and stop.remedy.count("--accept=on-disk:") == 1
+    assert "--accept=on-disk:etcd-1" in stop.remedy
+    blind = choice.refusal(found((), replace(unread, databases=()), there))
+    assert blind is not None and blind.remedy.count("--accept=on-disk:") == 2, "nobody knows which shows most"
