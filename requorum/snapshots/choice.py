@@ -18,6 +18,7 @@ from requorum.run.marker import ON_DISK, SALVAGE, Phase
 from requorum.run.run import Run
 from requorum.snapshots import anew, disks, files, price, ranking
 from requorum.snapshots.disks import Disk
+from requorum.snapshots.emptiness import UNNAMED
 from requorum.snapshots.family import Family
 from requorum.snapshots.loss import Loss, loss_of, why_lost
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, NAME_SALVAGE, Candidate
@@ -364,11 +365,20 @@ def choices(found: Found, mend: str) -> str:
     )
 
 
+_NOWHERE = re.compile(r"is a link that leads (?:to no directory|nowhere)")
 _UNUSABLE = re.compile(r"is no etcd configuration|is not YAML|holds no etcd configuration|: lacks |\.ya?ml lacks ")
 
 
 def _readable(salvaged: Salvaged) -> str:
     """What is to be mended where disks are in doubt. A neighbour's configuration is the one that lies nearest."""
+    aside = ", ".join(dict.fromkeys(host for host, why in salvaged.could_not if UNNAMED in why))
+    if aside and all(UNNAMED in why for _, why in salvaged.could_not):
+        return (
+            f"ask who set that directory aside on {aside}, and why: where it is that member's own data, whoever did it "
+            "puts it back in its place"
+        )
+    if salvaged.could_not and all(_NOWHERE.search(why) for _, why in salvaged.could_not):
+        return "mount, or put back, what that link leads to"
     hosts = ", ".join(dict.fromkeys(host for host, why in salvaged.could_not if _UNUSABLE.search(why)))
     if not hosts:
         return "make it readable there"

@@ -24,6 +24,8 @@ from requorum.snapshots.family import Family
 from requorum.snapshots.layout import OURS, Layout, ask_layout
 from requorum.snapshots.ranking import NAME_SALVAGE
 
+UNNAMED = "which no configuration names"  # of a directory with data
+
 
 @dataclass(frozen=True)
 class Way:
@@ -283,7 +285,7 @@ def _elsewhere(place: Place, family: Family) -> str:
         if layout.problem:
             return layout.problem
         if layout.files and not _is_foreign(lineage, family):
-            return f"data lies in {path}, which no configuration names"
+            return f"data lies in {path}, {UNNAMED}"
     return ""
 
 

@@ -144,7 +144,9 @@ def _data(seen: Seen, did: Did, damaged: Collection[str]) -> str:
     lost = [host for host, data in there.items() if did.lost in data]
     others = [host for host, data in there.items() if data - {did.token, did.lost} and host not in lost]
     if lost:
-        rest = f"; on {named(others)} only one of another cluster" if others else ""
+        names = sorted({name for host in others for name in there[host] - {did.token, did.lost}})
+        told = ", ".join(names) if len(names) <= MANY else f"{len(names)} directories"
+        rest = f"; on {named(others)} only in a directory of another name ({told})" if others else ""
         return f"A database of the lost cluster ({did.lost}) lies on {named(lost)}{rest}."
     below = f" below {seen.root}" if seen.root else ""
     if not any(there.values()):

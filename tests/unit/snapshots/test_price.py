@@ -11,6 +11,7 @@ from requorum.refusal import Refusal
 from requorum.run.marker import Phase
 from requorum.snapshots import anew, choice, price
 from requorum.snapshots.anew import Anew
+from requorum.snapshots.emptiness import UNNAMED
 from requorum.snapshots.survivors import UNCOPIED
 from tests.unit.plugin.ending.ended import did, ended, pasted
 from tests.unit.snapshots.test_choice import LOST, OTHER, backup, disk, found, salvaged, torn
@@ -92,3 +93,19 @@ def test_a_disk_that_cannot_be_copied_is_no_last_resort_and_of_several_the_furth
     assert "--accept=on-disk:etcd-1" in stop.remedy
     blind = choice.refusal(found((), replace(unread, databases=()), there))
     assert blind is not None and blind.remedy.count("--accept=on-disk:") == 2, "nobody knows which shows most"
+
+
+def test_data_that_somebody_set_aside_is_asked_for_before_anything_else() -> None:
+    """As `mv data data.away` leaves it: nobody can read what no configuration leads to."""
+    why = f"data lies in /var/lib/etcd/dh/lost.away, {UNNAMED}"
+    stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=(("etcd-2", why),))))
+    assert stop is not None and stop.remedy.startswith("ask who set that directory aside on etcd-2, and why")
+    mixed = replace(salvaged(9), could_not=(("etcd-2", why), ("etcd-3", "a link")))
+    stop = choice.refusal(found((backup(5),), mixed))
+    assert stop is not None and stop.remedy.startswith("make it readable there")
+
+
+def test_a_link_that_leads_nowhere_is_mounted_and_not_made_readable() -> None:
+    why = "/var/lib/etcd/dh/lost/member/wal is a link that leads to no directory"
+    stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=(("etcd-2", why),))))
+    assert stop is not None and stop.remedy.startswith("mount, or put back, what that link leads to")

@@ -146,7 +146,7 @@ def test_data_is_called_the_lost_clusters_only_where_its_token_says_so() -> None
         "etcd-3": Member(True, True, build.TOKEN, (build.TOKEN,)),
     }
     said = standing(seen(members), did(lost="old"))
-    assert "A database of the lost cluster (old) lies on etcd-2; on etcd-1 only one of another cluster." in said
+    assert "A database of the lost cluster (old) lies on etcd-2; on etcd-1 only in a directory of another name" in said
     unnamed = standing(seen(members, root="/var/lib/etcd/dh"), did())
     assert "A database lies below /var/lib/etcd/dh on etcd-1, etcd-2." in unnamed and "lost cluster" not in unnamed
 
