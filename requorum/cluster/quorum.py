@@ -276,8 +276,9 @@ def _intact(verdict: Verdict, unit: str) -> Disproved:
     )
     refused = Disproved("quorum is lost", verdict.found(), rest)
     others = "; ".join(f"{host}: {facts.words}" for host, facts in down.items())
-    works = f"etcd works: quorum is intact, {', '.join(leading)} see{'s' if len(leading) == 1 else ''} a leader"
-    refused.news, refused.hosts = f"{works}. {others}" if others else works, _hosts(stopped)
+    intact = f"quorum is intact, {', '.join(leading)} see{'s' if len(leading) == 1 else ''} a leader"
+    whole = f"{intact}. Nothing is to be rebuilt: whatever is wrong, it is something else"
+    refused.news, refused.hosts = f"etcd works: {intact}. {others}" if others else whole, _hosts(stopped)
     return refused
 
 
@@ -286,7 +287,7 @@ def _spare(verdict: Verdict) -> str:
     away = [f.member.host for f in verdict.members if f.state is not State.HEALTHY]
     spare = (len(verdict.members) - 1) // 2 - len(away)
     if not away:
-        return "leave etcd as it is"
+        return "find out what is wrong, by the line below: a quota, a password, a certificate, a member apart"
     left = f"{spare} more may fail" if spare else "with one more that fails it stops"
     return f"leave the others as they are: {left}. Mend or replace {', '.join(away)} by day"
 

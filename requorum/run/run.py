@@ -108,7 +108,9 @@ class Run:
             raise marker.MarkerError(
                 "the inventory",
                 f"run {mark.run} of {mark.by} is unfinished, and it builds {mark.members}, not {wanted}",
-                "restore the inventory to carry that run on, or give it up: docs/night.md#giving-a-run-up",
+                f"ask {mark.by} whether it goes on, and use the inventory that it began with; how things stand is told "
+                f"by pytest runbook/troubleshoot/diagnose --hosts={self.options.hosts}; only where nobody goes on with "
+                "it, give it up (docs/night.md#giving-a-run-up)",
             )
         self.terms = replace(self.terms, mark=mark)
         self.carrying_on = True

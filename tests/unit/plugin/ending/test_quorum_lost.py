@@ -86,3 +86,11 @@ def test_a_cluster_that_has_no_spare_left_says_so() -> None:
     assert found["Do first"] == (
         "leave the others as they are: with one more that fails it stops. Mend or replace etcd-3 by day"
     )
+
+
+def test_where_all_members_are_up_nobody_says_that_etcd_works_and_what_is_wrong_is_looked_for() -> None:
+    """A quota that is used up, or a password that nobody knows, is no lost quorum, and no health either."""
+    found, lines = quorum_screen(sheet(1, UP), sheet(2, UP), sheet(3, UP))
+    assert "works" not in found["Good news"] and "it is something else" in found["Good news"]
+    assert found["Do first"].startswith("find out what is wrong, by the line below")
+    assert "runbook/troubleshoot/diagnose" in found["Look"] and not lines
