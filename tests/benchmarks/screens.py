@@ -149,7 +149,7 @@ def empty_configuration(rehearsal: Rehearsal) -> Iterator[Scene]:
     rehearsal.lose("stop", ALL)
     rehearsal.lose("wipe", ("etcd-3",))
     node = rehearsal.nodes.by_name("etcd-2")
-    _shell(node, f"cp -a {CONFIG} {CONFIG}.was; echo 'no-such-setting: 1' >>{CONFIG}; {RESTART}")
+    _shell(node, f"cp -a {CONFIG} /root/config.was; : >{CONFIG}")
     yield Scene(("--rebuild",))
 
 

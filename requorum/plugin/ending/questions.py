@@ -36,7 +36,7 @@ QUESTIONS = {
     "test_given_the_snapshot_is_whole": "Is the snapshot whole?",
     "test_given_the_tools_are_there": "Is everything there that the runbook needs?",
     "test_given_their_configuration_can_be_edited": "Can their configuration be edited?",
-    "test_given_there_is_room": "Is there room on every disk?",
+    "test_given_there_is_room": "Is there room on every disk, and below etcd's quota?",
     "test_given_there_is_room_for_what_is_set_aside": "Is there room for what is set aside?",
     "test_given_what_was_before_is_recorded": "Is it recorded what every host was before?",
     "test_given_you_confirm_what_was_proven": "Did you confirm what was proven?",

@@ -67,7 +67,7 @@ SIGNS = (
     # -- sudo
     Sign(
         r"a password is required|a terminal is required to read the password|no tty present and no askpass",
-        "sudo wants a password: the login has no NOPASSWD rule for this command there",
+        "sudo wants a password there, since the login has no NOPASSWD rule for this command",
         "as root there, give this login its rules; this prints a whole file for /etc/sudoers.d/requorum",
         rules=True,
     ),
@@ -80,8 +80,8 @@ SIGNS = (
     Sign(r"sudo: \S+: command not found", "root does not find that tool in sudo's secure_path there"),
     # -- etcd
     Sign(
-        r"database space exceeded|NOSPACE",
-        "etcd's own quota (quota-backend-bytes) is used up; that is not the disk",
+        r"database space exceeded|NOSPACE|quota of [\d,]+ bytes for [\d,]+ bytes of data",
+        "etcd's own quota (quota-backend-bytes) is used up, or too small for the data; that is not the disk",
     ),
     Sign(r"\b(?-i:CORRUPT)\b", "etcd found that its members' data differed (alarm CORRUPT)"),
     Sign(
@@ -101,7 +101,7 @@ SIGNS = (
         "the connection goes through a proxy that the environment or .curlrc names",
         "take the proxy out of that login's and root's environment there (http_proxy, https_proxy, .curlrc)",
     ),
-    Sign(r"invalid user ID or password", "etcd refuses this password: it is not one of the data that it runs on"),
+    Sign(r"invalid user ID or password", "etcd refuses this password, which is not one of the data that it runs on"),
     Sign(r"etcdserver: permission denied", "etcd let the login in, and its role may not do this"),
     Sign(
         r"etcdserver: (?:no leader|leader changed|request timed out)|context deadline exceeded",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from requorum.plugin.ending.signs import SIGNS, sign
+from requorum.cluster.settings import too_small
+from requorum.evidence.redaction import redact
+from requorum.plugin.ending.signs import SIGNS, Sign, sign
+from requorum.refusal import Disproved
 from tests.unit.plugin.ending import ended
 
 EXPIRED = "x509: certificate has expired or is not yet valid: current time "
@@ -94,3 +97,17 @@ def test_a_machine_that_answers_is_never_offered_as_gone(words: str) -> None:
 
 def test_a_long_line_that_is_no_refusal_of_keys_is_read_at_once() -> None:
     assert sign(f"Permission denied ({'a' * 40}!") is not None, "another sign's"
+
+
+def test_a_quota_that_is_too_small_is_not_the_disks_fault() -> None:
+    words = too_small([("quota-backend-bytes", "8388608")], 10_620_960)
+    found = ended.block(
+        ended.ended(Disproved("it fits", {"etcd-1": words or ""}, "raise it"), 0, "test_given_there_is_room")
+    )
+    assert found["Asked"] == "Is there room on every disk, and below etcd's quota? No."
+    assert found["Cause"].endswith("that is not the disk")
+
+
+@pytest.mark.parametrize("one", SIGNS, ids=lambda one: one.cause[:30])
+def test_no_word_of_a_sign_is_taken_for_a_secret(one: Sign) -> None:
+    assert redact(one.cause) == one.cause and redact(one.first) == one.first
