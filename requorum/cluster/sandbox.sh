@@ -20,6 +20,7 @@ room=/tmp/requorum
 home=127.0.0.1
 restarts=0
 secrets=$scratch
+log=$scratch/etcdctl.log
 
 plain() { tr -d '\000-\037"\\' | cut -c1-400; }
 say() { printf '%s\n' "$1"; }
@@ -197,8 +198,8 @@ asks() {
     shift
     case "$*" in *hashkv*) patience=240 ;; esac # it reads all keys: gigabytes, from a cold disk
     answer=$(timeout -k 2 "$(long $((patience + 12)))" etcdctl --endpoints="$at" --dial-timeout="$(long 2)s" \
-        --command-timeout="$(long $patience)s" "$@" 2>"$scratch/etcdctl.log") && why='' && return 0
-    why=$(grep -v '^$' "$scratch/etcdctl.log" | tail -n 1 | plain)
+        --command-timeout="$(long $patience)s" "$@" 2>"$log") && why='' && return 0
+    why=$(grep -v '^$' "$log" | tail -n 1 | plain)
     return 1
 }
 
@@ -247,14 +248,14 @@ pin() { # ENDPOINT REVISION: that of the second, or the one that the first has n
 
 # No deadline of etcdctl's own: a database takes the time it takes.
 saves() { # ENDPOINT
-    etcdctl --endpoints="$1" --dial-timeout="$(long 2)s" snapshot save "$scratch/salvage.snap" >"$scratch/etcdctl.log" 2>&1
+    etcdctl --endpoints="$1" --dial-timeout="$(long 2)s" snapshot save "$scratch/salvage.snap" >"$log" 2>&1
 }
 
 ask_salvage() {
     await 30 reads "$first" || ended "nothing can be read"
     disarm "$first"
     if ! await 20 saves "$first"; then
-        why=$(tail -n 1 "$scratch/etcdctl.log" | plain)
+        why=$(tail -n 1 "$log" | plain)
         ! is_late || hindered "the save did not end in time${why:+: $why}"
         fail "the save failed: $why"
     fi
@@ -292,16 +293,35 @@ tell_authentication() {
     as_root
 }
 
-# Every role by its old password. Then a wrong one, of root and of everybody whose own was not seen to be right: it must
-# be refused, and etcd says then who has none at all.
+# One role's login, in a shell of its own. etcd's words of it are a file of its own too.
+try_login() { # ROLE
+    log=$secrets/$1.log
+    as_user "$(cat "$secrets/logins/$1/user")" "$(cat "$secrets/logins/$1/password")"
+    let_in "$plain_first" || :
+    say "{\"event\": \"login\", \"role\": \"$1\", \"why\": \"$why\"}"
+}
+
+# Every role by its old password, all at once. Then a wrong one, of root and of everybody whose own was not seen to be
+# right: it must be refused, and etcd says then who has none at all.
 try_passwords() {
     known=' '
+    tries=
     for role in root $(ls "$secrets/logins" | grep -vx root); do
         [ -e "$secrets/logins/$role/user" ] || continue
+        (try_login "$role") >"$secrets/$role.said" &
+        tries="$tries $!:$role"
+    done
+    for try in $tries; do
+        role=${try#*:}
+        ended=0
+        wait "${try%%:*}" || ended=$?
+        cat "$secrets/$role.said"
+        [ "$ended" = 0 ] || exit "$ended"
         user=$(cat "$secrets/logins/$role/user")
-        as_user "$user" "$(cat "$secrets/logins/$role/password")"
-        if let_in "$plain_first" && [ "$user" != root ]; then known="$known$user "; fi
-        say "{\"event\": \"login\", \"role\": \"$role\", \"why\": \"$why\"}"
+        case $user:$(cat "$secrets/$role.said") in
+            root:*) ;;
+            *'"why": ""}') known="$known$user " ;;
+        esac
     done
     as_root
     await 20 asks "$first" user list || ended users

@@ -77,6 +77,36 @@ def test_every_old_password_is_tried_and_a_wrong_one_of_root_and_of_all_who_were
     assert wrong == {"root": refused, "viewer": none, "with space": refused}
 
 
+# Every login waits until all of them have begun.
+MEETING = r"""#!/bin/sh
+[ -n "${ETCDCTL_USER:-}" ] && [ "$ETCDCTL_PASSWORD" = right ] || exec "$0.alone" "$@"
+touch "$0.$ETCDCTL_USER"
+for _ in $(seq 100); do
+    [ -e "$0.root" ] && [ -e "$0.a" ] && [ -e "$0.b" ] && exit 0
+    sleep 0.05
+done
+echo "Error: the others did not come" >&2
+exit 1
+"""
+
+
+def test_all_roles_log_in_at_once_and_none_takes_another_ones_words(tmp_path: Path) -> None:
+    moves = 'mv "$scratch/etcdctl" "$scratch/etcdctl.alone"; mv "$scratch/new" "$scratch/etcdctl"'
+    play = f'cat >"$scratch/new" <<\'END\'\n{MEETING}END\n{moves}; chmod 755 "$scratch/etcdctl"; try_passwords'
+    said = asked(tmp_path, play, {"root": "right", "a": "right", "b": "right", "c": "wrong"})
+    logins = {str(event["role"]): str(event["why"]) for event in said if event["event"] == "login"}
+    assert [logins[role] for role in ("root", "a", "b")] == ["", "", ""]
+    assert logins["c"].startswith("Error: etcdserver: authentication failed")
+    assert list(logins) == ["root", "a", "b", "c"]
+
+
+def test_a_login_that_ends_the_boot_ends_it_with_its_own_word(tmp_path: Path) -> None:
+    play = """let_in() { [ "$ETCDCTL_USER" != config ] || hindered "it hangs"; why=''; }; try_passwords"""
+    said = asked(tmp_path, play, {"root": "right", "config": "right"})
+    assert said[-1] == {"event": "failed", "hindered": True, "why": "it hangs"}
+    assert [event["event"] for event in said] == ["login", "failed"], "and nothing is asked after it"
+
+
 def test_logins_are_in_the_units_own_tmp_and_in_the_scratch_no_more(tmp_path: Path) -> None:
     play = 'hide_secrets; try_passwords; rm -rf "$secrets"'
     said = asked(tmp_path, play, {"root": "right"})
