@@ -11,12 +11,12 @@ from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
-from requorum.snapshots import anew, choice, sources
+from requorum.snapshots import anew, choice, salvage, sources
 from requorum.troubleshoot import sudoers
 
 
 class TestStep0Snapshot:
-    """Step 0. Find out what is lost, and hold a snapshot that is proven whole on every new member.
+    """Step 0. Find out what is lost, and hold a snapshot that is proven whole.
 
     Nothing of the cluster is changed here: the only things written are the lock and this run's own directory.
     """
@@ -106,22 +106,27 @@ class TestStep0Snapshot:
             machines.data_fits_its_quota(run, progress.bytes, progress.settings, old)
 
     def test_when_the_snapshot_is_copied_to_every_new_member(self, run: Run, progress: Progress) -> None:
-        """The mark of this run is set, then the snapshot is streamed into the run's own directory. Of a run that is
-        carried on, old logins that its trial left unpacked are removed first."""
+        """The mark of this run is set; the snapshot is streamed into the run's own directory where nothing can take its
+        place, else it waits until Step 1 has chosen. Of a run that is carried on, old logins that its trial left
+        unpacked are removed first."""
         if run.carrying_on:
             run.do(trial.forget(run.terms, run.terms.everyone))
         written.note_living(run, progress.sources.living)
         progress.advance(run)
-        if progress.sources.source:
-            held = facts.staged(run)
-            run.do(plan.copy_snapshot(run.terms, progress.sources.source, held))
+        _bring(run, progress)
 
     def test_then_etcd_can_read_every_copy(self, run: Run, progress: Progress) -> None:
-        """`snapshot status` gives the same revision on every new member."""
-        if progress.sources.source:
+        """`snapshot status` gives the same revision on every new member, where it was copied there already."""
+        data = progress.sources
+        if data.source and data.brought:
             revision, keys = machines.every_copy_is_readable(run, progress.tools)
-            progress.sources.source = replace(progress.sources.source, revision=revision, keys=keys)
+            data.source = replace(data.source, revision=revision, keys=keys)
             run.note(f"the snapshot is at revision {revision:,}")
+        elif data.source:
+            at = (
+                "" if data.source.revision is None else f"; by its own pages it is at revision {data.source.revision:,}"
+            )
+            run.note(f"nothing to copy yet: disks may hold newer data, and Step 1 chooses{at}")
 
     def test_when_survivors_are_saved_where_login_works(self, run: Run, progress: Progress) -> None:
         """Without quorum a password cannot log in; a client certificate, or no authentication at all, can."""
@@ -132,6 +137,14 @@ class TestStep0Snapshot:
         if newer:
             run.note(f"{newer.path} on {newer.host} is newer: revision {newer.revision}")
             data.source = newer
-            run.do(plan.copy_snapshot(run.terms, newer, facts.staged(run)))
+            _bring(run, progress)
         if data.source:
             progress.advance(run, source=data.source)
+
+
+def _bring(run: Run, progress: Progress) -> None:
+    """To the new members, where what is held is what will be restored."""
+    data = progress.sources
+    if data.source and not salvage.may_replace(run, data, progress.verdict):
+        run.do(plan.copy_snapshot(run.terms, data.source, facts.staged(run)))
+        data.brought = data.source.sha256

@@ -49,6 +49,7 @@ class TestStep1Stop:
         source = progress.sources.source = sources.save_healthy_cluster(run, progress.verdict)
         held = facts.staged(run)
         run.do(plan.copy_snapshot(run.terms, source, held))
+        progress.sources.brought = source.sha256
         revision, keys = machines.every_copy_is_readable(run, progress.tools)
         source = progress.sources.source = replace(source, revision=revision, keys=keys)
         run.note(f"saved at revision {revision:,}")
@@ -102,10 +103,14 @@ class TestStep1Stop:
         if decision.new:
             progress.advance(run, source=decision.source)  # before it is copied: a run that is cut here finds it so
             machines.there_is_room(run, decision.source.bytes)
+        data.copied = data.brought != decision.source.sha256
+        if data.copied:
             run.do(plan.copy_snapshot(run.terms, decision.source, facts.staged(run)))
-        data.copied = decision.new
+            data.brought = decision.source.sha256
 
     def test_then_the_best_data_is_on_every_new_member(self, run: Run, progress: Progress) -> None:
         """`snapshot status` gives the same revision on every new member."""
-        if progress.sources.copied:
-            machines.every_copy_is_readable(run, progress.tools)
+        data = progress.sources
+        if data.copied:
+            revision, keys = machines.every_copy_is_readable(run, progress.tools)
+            data.source = replace(data.chosen, revision=revision, keys=keys)

@@ -253,9 +253,9 @@ def too_old(inventory: Inventory, chosen: Candidate | None, at: datetime) -> str
 
 @dataclass(frozen=True)
 class Decision:
-    """The source to restore, the table, what is lost with it, and lines for the operator. `new`: the members do not
-    hold it yet, since Step 0 brought them another one, or none. `less`: it is not the whole salvage of every disk that
-    may hold something, or something is known to be lost."""
+    """The source to restore, the table, what is lost with it, and lines for the operator. `new`: it is another one than
+    Step 0 held, or that held none. `less`: it is not the whole salvage of every disk that may hold something, or
+    something is known to be lost."""
 
     source: Source
     rows: tuple[Candidate, ...]

@@ -38,6 +38,16 @@ def is_decided(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
     return verdict is None or intact or (source is not None and source.kind == "handover")
 
 
+def may_replace(run: Run, sources: Sources, verdict: Verdict | None) -> bool:
+    """Whether Step 1 may restore other data than Step 0 holds: then nothing of that goes to members before it is
+    chosen. Where no disk can be salvaged, and no other data is chosen by the operator's word, it is what is restored.
+    """
+    options = run.options
+    if is_decided(run, sources, verdict) or options.snapshot:
+        return False
+    return bool(salvageable(run, sources) or options.skip_hash)
+
+
 def recall(run: Run) -> Loss | None:
     """What the run that is carried on found to be lost stays true."""
     run.note("decided by the run that is carried on")

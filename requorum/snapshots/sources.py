@@ -47,7 +47,8 @@ class Sources:
     outrun: bool = False  # Step 1, after a handover: members hold more than was saved
     salvaged: Salvaged | None = None  # Step 1; None where the data was decided before
     last_resort: Candidate | None = None  # Step 1, with --skip-hash where salvage failed
-    copied: bool = False  # Step 1: other data than Step 0's was chosen, and brought to the new members
+    brought: str = ""  # Step 0, 1: SHA-256 of what was brought to the new members
+    copied: bool = False  # Step 1: what was chosen was brought there only then
     loss: Loss | None = None  # Step 1; None where the data was decided before
 
     @property
