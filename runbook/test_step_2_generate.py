@@ -60,9 +60,12 @@ class TestStep2Generate:
         configuration.archives_hold_the_old_passwords(run)
 
     def test_when_the_snapshot_is_tried(self, run: Run, progress: Progress) -> None:
-        """Restored on every new member into scratch with the very flags of Step 4, and booted where nobody sees it."""
+        """Restored on one host as a member alone, and booted where nobody sees it. Meanwhile every new member does its
+        own restore beside its place, with the very flags of Step 4, which moves it."""
         progress.trial = trials.hold(run, progress)
 
     def test_then_every_old_password_logs_in_to_the_trial(self, run: Run, progress: Progress) -> None:
-        """All members hold the same data, with the keys to expect; what is found here, Step 5 must find again."""
+        """With the keys to expect; what is found here, Step 5 must find again. And every member restored the same, by
+        its own etcd's word."""
         trials.trial_is_good(run, progress)
+        trials.restored_alike(run, progress)

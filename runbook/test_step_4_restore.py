@@ -1,8 +1,8 @@
-"""Step 4 of the guide: restore on every member, and start only when all have succeeded."""
+"""Step 4 of the guide: restored data on every member, and a start only when all have it."""
 
 from __future__ import annotations
 
-from requorum.recovery import plan
+from requorum.recovery import ahead, plan
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import cluster
 from requorum.run import facts
@@ -23,11 +23,12 @@ class TestStep4Restore:
         cluster.no_data_is_in_the_way(run, progress.sources.chosen)
 
     def test_when_the_snapshot_is_restored_on_every_member(self, run: Run, progress: Progress) -> None:
-        """In parallel, into the new token's directory."""
+        """In parallel, into the new token's directory; what was restored there before the commit is moved in place."""
         terms, configs = run.terms, facts.new_configs(run)
         root = plan.data_root(terms)
         there = facts.files(run, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
-        run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256))
+        made = run.ask({host: ahead.ask(terms, host, c) for host, c in configs.items()})
+        run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256, made))
         if not all(tools.bumps for tools in progress.tools.values()):
             run.warn("this etcd cannot bump revisions: watchers may miss changes until restarted")
 

@@ -423,6 +423,19 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
 # -- restoring ---------------------------------------------------------------------------------------------------
 
 
+def restore_words(tools: Tools, config: MemberConfig, bump: int, skip_hash: bool = False) -> tuple[str, ...]:
+    """All that tells one restore of a snapshot from another but the place: whose data it becomes, and how."""
+    flags: tuple[str, ...] = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
+    return (
+        f"--name={config.name}",
+        f"--initial-cluster={config.initial_cluster}",
+        f"--initial-cluster-token={config.token}",
+        f"--initial-advertise-peer-urls={config.peer_url}",
+        *flags,
+        *(("--skip-hash-check",) if skip_hash else ()),
+    )
+
+
 def restore(
     host: str,
     tools: Tools,
@@ -440,8 +453,6 @@ def restore(
     `skip_hash`: it is a database from a disk, which carries none.
     """
     part = f"{config.data_dir}.restoring"
-    flags: tuple[str, ...] = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
-    flags += ("--skip-hash-check",) if skip_hash else ()
     return [
         stop_all(host, "end what an interrupted restore left running"),
         act_long(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
@@ -453,12 +464,8 @@ def restore(
             "snapshot",
             "restore",
             snapshot,
-            f"--name={config.name}",
-            f"--initial-cluster={config.initial_cluster}",
-            f"--initial-cluster-token={config.token}",
-            f"--initial-advertise-peer-urls={config.peer_url}",
             f"--data-dir={part}",
-            *flags,
+            *restore_words(tools, config, bump, skip_hash),
             why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""),
             deadline=RESTORE,
         ),

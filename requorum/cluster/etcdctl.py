@@ -126,6 +126,37 @@ def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[in
 
 
 @dataclass(frozen=True)
+class Database:
+    """What `snapshot status` says of a database: a sum over all of it, its revision, the keys as that version counts
+    them."""
+
+    hash: int
+    revision: int
+    keys: int
+
+    def __str__(self) -> str:
+        return f"hash {self.hash:08x}, revision {self.revision:,}, {self.keys:,} keys"
+
+
+def ask_database(host: str, tool: str, account: str, path: str) -> Question[Database | str]:
+    """A restored database as `tool`, etcdutl or etcdctl, reads it as `account`; why it cannot."""
+
+    def read(answer: Result) -> Database | str:
+        if in_time(answer).code != 0:
+            return f"unreadable: {answer.words}"
+        try:
+            found = _json(answer.stdout, "snapshot status")
+            return Database(int(found["hash"]), int(found["revision"]), int(found["totalKey"]))
+        except EtcdError as error:
+            return f"unreadable: {error.what}"
+        except (KeyError, TypeError, ValueError):
+            return f"unreadable: it says {answer.stdout.strip()[:200]!r}"
+
+    words = ("runuser", "-u", account, "--", "env", "ETCDCTL_API=3", tool, "snapshot", "status", "-w", "json", path)
+    return Question(look(host, *words, why="what was restored, as etcd's account reads it", deadline=HUGE), read)
+
+
+@dataclass(frozen=True)
 class Login:
     """How a login went, with the tool's last words. "denied" was let in, and this key is closed to it; "off": there is
     no authentication, whether the tool goes on without it or not; "passwordless": a password was given for a user who

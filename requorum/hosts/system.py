@@ -42,9 +42,22 @@ def ask_missing(host: str, tools: Sequence[str], path: str = "") -> Question[lis
 def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
     """Which of these paths exist, links not followed; of two names of the same file the first (/lib is a link where
     /usr is merged)."""
-    asked = dict.fromkeys(paths)
+    inodes = ask_inodes(host, *paths)
 
     def read(result: Result) -> tuple[str, ...]:
+        found: dict[str, str] = {}
+        for path, inode in inodes.understand([result]).items():
+            found.setdefault(inode, path)
+        return tuple(found.values())
+
+    return Question(inodes.command, read)
+
+
+def ask_inodes(host: str, *paths: str) -> Question[dict[str, str]]:
+    """Of these paths those that exist, links not followed, with `device:inode` of each."""
+    asked = dict.fromkeys(paths)
+
+    def read(result: Result) -> dict[str, str]:
         found: dict[str, str] = {}
         for line in complete(result).stdout.splitlines():
             inode, _, path = line.partition(" ")
@@ -54,8 +67,8 @@ def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:
                     f"tells of {path[:200]!r}, which was not asked",
                     "look at that machine first: its find tells what it was not asked",
                 )
-            found.setdefault(inode, path)
-        return tuple(found.values())
+            found[path] = inode
+        return found
 
     words = ("find", *asked, "-maxdepth", "0", "-printf", r"%D:%i %p\n")
     return Question(look(host, *words, why="which of these files exist"), read)

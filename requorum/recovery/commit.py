@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from requorum.evidence.redaction import shown
+from requorum.recovery import ahead
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import configuration
 from requorum.refusal import Refusal
@@ -99,8 +100,10 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
         what = "nobody is there to confirm"
     refusal = NotConfirmed(
         "the commit prompt",
-        f"{what}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off",
-        f"{again}; pytest runbook/rollback puts the old state back",
+        f"{what}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off"
+        + (f"; {', '.join(progress.ahead)} hold restored data in {ahead.place(run.terms)}" if progress.ahead else ""),
+        f"{again}; pytest runbook/rollback puts the old state back"
+        + (", and removes what was restored" if progress.ahead else ""),
     )
     refusal.words = words if typed is None else ()
     return refusal
@@ -121,6 +124,7 @@ def summary(run: Run, progress: Progress) -> list[str]:
         f"to be built  {run.inventory.cluster}: {members}",
         f"proven       {proven}",
         f"snapshot     {taken}, SHA-256 {source.sha256[:12]}…",
+        *_restores(run, progress),
         *([f"logins       {unusual}, and it will be so again"] if unusual else []),
         *([f"kept         {configuration.shown(kept)}"] if (kept := progress.settings) else []),
         f"lost         writes: {_counted(missing)}; {missing['why']}",
@@ -128,6 +132,18 @@ def summary(run: Run, progress: Progress) -> list[str]:
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "
             "rollback loses nothing"
         ),
+    ]
+
+
+def _restores(run: Run, progress: Progress) -> list[str]:
+    """Which members hold their data already, which restore it after this, and what no trial of one member proves."""
+    now = progress.ahead
+    later = [host for host in run.terms.member_hosts if host not in now]
+    held = f"on {', '.join(now)}, alike by each one's own etcd; moved in place in Step 4" if now else ""
+    first = f"only in Step 4 on {', '.join(later)}, where no place beside the data is ready" if later else ""
+    return [
+        f"restored     {'; '.join(filter(None, (held, first)))}",
+        "not proven   that the members find each other: Step 5 proves it before Deephaven is on",
     ]
 
 

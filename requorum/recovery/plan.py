@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from requorum.cluster import archive, deephaven, etcd
 from requorum.cluster.archive import Entry
@@ -16,7 +17,8 @@ from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.cluster.settings import with_settings
 from requorum.command import LOGINS, Action, Command, Copy, act
 from requorum.hosts.systemd import Unit
-from requorum.recovery import labels
+from requorum.recovery import ahead, labels
+from requorum.recovery.ahead import Ahead
 from requorum.run.marker import Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import on_host
@@ -276,21 +278,29 @@ def restore(
     configs: Mapping[str, MemberConfig],
     existing: Mapping[str, tuple[str, ...]],
     sha256: str,
+    restored: Mapping[str, Ahead] = MappingProxyType({}),
 ) -> list[Command]:
     """On every new member without its restored data. `existing`: host → which of its `member` directory and `data_root`
     are there; on a machine that never was a member etcd must be able to reach what lies below the root, so it owns it.
+    `restored`: host → what was restored before the commit, which is moved where it is what would be restored now.
 
     Never once the new etcd was started: its other members may hold newer writes then.
     """
     if terms.mark.phase >= Phase.STARTED:
         return []
     settings = terms.inventory.etcd
+    waits = ahead.is_there(terms, tools, configs, restored, sha256)
     plan: list[Command] = []
     for host in terms.member_hosts:
         relabel = labels.anew(terms, host, configs[host].data_dir)
+        left = ahead.forget(terms, [host]) if restored.get(host, ahead.NOTHING).left else []
         if f"{configs[host].data_dir}/member" in existing[host]:
-            plan += relabel  # a run may have been cut right before it
+            plan += [*left, *relabel]  # a run may have been cut right before it
             continue
+        if host in waits:
+            plan += [*ahead.put_in_place(terms, host, configs[host], sha256), *relabel]
+            continue
+        plan += left
         if data_root(terms) not in existing[host]:
             owner = ("-o", settings.user, "-g", settings.user)
             plan.append(
@@ -348,7 +358,7 @@ def tidy(terms: Terms) -> list[Command]:
     if terms.mark.token in parent:  # the generator's own directory, empty now; never somebody else's
         why = "remove the generator's empty directory"
         plan.append(act(terms.configuration_server, "rmdir", parent, why=why, accept=(0, 1)))
-    return plan
+    return [*plan, *ahead.forget(terms, terms.member_hosts)]
 
 
 def disarm(terms: Terms, alarms: Sequence[str]) -> list[Command]:

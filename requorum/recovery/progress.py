@@ -32,6 +32,7 @@ class Progress:
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
+    ahead: tuple[str, ...] = ()  # Step 2: new members whose data is restored already, beside its place
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
     keys: int | None = None  # Step 5

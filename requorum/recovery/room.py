@@ -1,7 +1,8 @@
 """What a run needs of each file system: one figure, asked before anything is off. Pure.
 
-A run takes its room in turns: copies of what disks hold, the trial, the restored data. Each turn is cleared before the
-next begins, so a file system must have room for the largest of them, all of a turn's places that lie on it together.
+A run takes its room in turns: copies of what disks hold, then the trial beside the restored data. A turn is cleared
+before the next begins, so a file system must have room for the largest of them, all of a turn's places that lie on it
+together.
 """
 
 from __future__ import annotations
@@ -34,15 +35,22 @@ def turns(terms: Terms, host: str, size: int, copies: Mapping[str, int], gathers
         here = survivors.bytes_needed(list(copies.values()), len(terms.old_members)) if host == gathers else 0
         found.append(Turn("copies of what disks hold", {base: max(here, copies[host])}))
     if host in terms.member_hosts:
-        members = len(terms.member_hosts)
-        tried = trial.bytes_needed(size, members, host == terms.member_hosts[0])
         least = int(size * terms.inventory.limits.free_disk_ratio) + WAL_BYTES
+        tried = before_the_commit(terms, size, tries=host == terms.member_hosts[0]).uses
+        both = {base: size + tried[base], data: tried[data]}
         found += [
-            Turn("the snapshot and its trial", {base: size + tried}),
-            Turn("the snapshot and the restored data", {base: size, data: size + WAL_BYTES}),
+            Turn("the snapshot, its trial and the restored data", both),
             Turn("limits.free_disk_ratio, for data that grows", {data: least}),
         ]
     return found
+
+
+def before_the_commit(terms: Terms, size: int, tries: bool, restores: bool = True) -> Turn:
+    """What the end of Step 2 puts down on a host beside the snapshot: the trial's member on one, its own data on each
+    that can; where Step 4 restores, it is the same data."""
+    uses = {marker.BASE: trial.bytes_needed(size) if tries else 0}
+    uses[terms.inventory.etcd.data_root] = size + WAL_BYTES if restores else 0
+    return Turn("the trial and the restored data", uses)
 
 
 def needed(found: list[Turn], mounts: Mapping[str, str]) -> dict[str, tuple[int, str]]:

@@ -1,14 +1,13 @@
 """The trial: the chosen snapshot, restored and booted before anything is committed. Planners and parsers only.
 
-Every new member restores into scratch with the very flags of Step 4 (`etcd.restore` with another data directory); all
-results are gathered on one of them and booted in `sandbox`. What is found there, Step 5 must find in the real
-cluster. `trials` carries this out.
+One member proves the data: restored with the bump of Step 4 as a cluster of its own, it is booted in `sandbox` on one
+host. etcd's hash covers keys alone, so Step 5 must find the same in the real cluster. `trials` carries this out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -27,11 +26,13 @@ from requorum.snapshots import beginning
 from requorum.snapshots.beginning import Proven
 
 KIND = "trial"
+NUMBER = 1  # of the one member: its name in the room
+PEER_URL = "https://127.0.0.1:2380"  # nobody else's, in a namespace of its own
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the trial found: `hash` of all members' data at `revision` (the bumped one where the tool bumps), `counts`
+    """What the trial found: `hash` of the data at `revision` (the bumped one where the tool bumps), `counts`
     of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
     why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names.
     `authentication` as it is in the data: as it was is how it must be."""
@@ -51,10 +52,9 @@ def scratch(terms: Terms) -> str:
     return terms.place(KIND)
 
 
-def bytes_needed(snapshot: int, members: int, gathers: bool) -> int:
-    """Room for one restored member; where all are gathered, for each of them as an archive and unpacked too."""
-    one = snapshot + WAL_BYTES
-    return one * (1 + 2 * members) if gathers else 2 * one
+def bytes_needed(snapshot: int) -> int:
+    """Room for one restored member."""
+    return snapshot + WAL_BYTES
 
 
 def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
@@ -68,62 +68,35 @@ def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [*clear(terms, [host for host in terms.member_hosts if host in hosts]), *packed]
 
 
-def restore(terms: Terms, tools: Mapping[str, Tools], configs: Mapping[str, MemberConfig]) -> list[Command]:
-    """On every new member, as Step 4 will do it; only the place differs."""
+def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
+    """The member as a cluster of its own, which waits for nobody and is nobody's: own token, own peer URL."""
+    return replace(
+        config,
+        data_dir=f"{scratch(terms)}/room/{NUMBER}",
+        peer_url=PEER_URL,
+        initial_cluster=f"{config.name}={PEER_URL}",
+        token=f"{config.token}-trial",
+    )
+
+
+def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig, roles: Sequence[str]) -> list[Action]:
+    """On one host, as Step 4 will do it but for whose data it becomes; and each role's old login beside it."""
     place, settings = scratch(terms), terms.inventory.etcd
-    plan = clear(terms, terms.member_hosts)
-    for number, host in enumerate(terms.member_hosts, 1):
-        config = replace(configs[host], data_dir=f"{place}/{number}")
-        plan.append(act(host, "install", "-d", "-m", "700", place, why="scratch for root alone"))
-        plan += etcd.restore(
+    return [
+        *clear(terms, [host]),
+        *sandbox.make_room(host, place, settings.user),
+        *(_bring_logins(terms, host, roles) if roles else ()),
+        *etcd.restore(
             host,
-            tools[host],
-            config,
+            tools,
+            alone(terms, config),
             terms.snapshot_path,
             settings.user,
             settings.revision_bump,
             (f"{place}/restored", "for the trial"),
             terms.skips_hash,
-        )
-    return plan
-
-
-def gather(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
-    """Brings what was restored to `host`, and each role's old login from the backup of Step 2."""
-    place, account = scratch(terms), terms.inventory.etcd.user
-    plan: list[Action] = [*sandbox.make_room(host, place, account)]
-    for number, member in enumerate(terms.member_hosts, 1):
-        packed = f"{place}/{number}.tar"
-        plan.append(
-            act_long(
-                member,
-                "tar",
-                "--create",
-                "--sparse",
-                f"--file={packed}",
-                f"--directory={place}",
-                str(number),
-                why="pack what was restored",
-            )
-        )
-    for number, member in enumerate(terms.member_hosts, 1):
-        packed = f"{place}/{number}.tar"
-        if member != host:
-            plan.append(Copy(packed, ((host, packed),), f"{member}'s trial data to where all are gathered", member))
-            plan.append(act_long(member, "rm", "-rf", place, why="remove the trial's scratch"))
-        plan += [
-            archive.judge(host, packed, str(number), f"{member}'s trial data"),
-            act_long(
-                host,
-                "tar",
-                "--extract",
-                f"--file={packed}",
-                f"--directory={place}/room",
-                why=f"unpack {member}'s trial data",
-            ),
-            act_long(host, "chown", "-R", f"{account}:", f"{place}/room/{number}", why=f"{account} owns it"),
-        ]
-    return [*plan, *(_bring_logins(terms, host, roles) if roles else ())]
+        ),
+    ]
 
 
 def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
@@ -146,12 +119,15 @@ def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]
     ]
 
 
-def boots(terms: Terms, configs: Mapping[str, MemberConfig]) -> list[Boot]:
-    """All new members, as they are configured."""
-    return [
-        Boot(number, c.name, c.peer_url, terms.member_on(host).ip, c.initial_cluster, c.token)
-        for number, (host, c) in enumerate(((host, configs[host]) for host in terms.member_hosts), 1)
-    ]
+def boot(terms: Terms, config: MemberConfig) -> Boot:
+    """The member that was restored."""
+    one = alone(terms, config)
+    return Boot(NUMBER, one.name, PEER_URL, etcd.address(PEER_URL).host, one.initial_cluster, one.token)
+
+
+def said(terms: Terms, results: Sequence[Result]) -> Result:
+    """Of what a plan gave, the word of its boot."""
+    return next(result for result in results if result.command.stop == sandbox.stop(KIND, terms.mark.run))
 
 
 def prefixes(terms: Terms) -> tuple[str, ...]:
@@ -159,7 +135,7 @@ def prefixes(terms: Terms) -> tuple[str, ...]:
     return ("", *terms.inventory.expect.prefixes)
 
 
-def problem(answers: Answers, members: int) -> str | None:
+def problem(answers: Answers) -> str | None:
     """Why the trial is not good; None if it is. A refused password is named first: it is what people can mend."""
     refused = [f"{role}: {why}" for role, why in answers.logins.items() if why and NO_PASSWORD not in why]
     if refused:
@@ -175,17 +151,17 @@ def problem(answers: Answers, members: int) -> str | None:
         return f"no role's old password is in the backup, and in this data these have one: {', '.join(others)}"
     if "CORRUPT" in answers.alarms:
         return "the alarm CORRUPT lies in this data: members held different data, and nobody knows whose it is"
-    if len(answers.hashes) != members or len(set(answers.hashes.values())) != 1:
-        return f"the members hold different data at revision {answers.revision:,}: {answers.hashes}"
+    if len(answers.hashes) != 1:
+        return f"its one member gave {len(answers.hashes)} hashes of its data at revision {answers.revision:,}"
     return None
 
 
-def result(snapshot: str, wanted: Sequence[str], answers: Answers, members: int) -> Trial:
+def result(snapshot: str, wanted: Sequence[str], answers: Answers) -> Trial:
     """What the trial found."""
-    wrong = problem(answers, members)
+    wrong = problem(answers)
     if wrong is not None:
         return Trial(snapshot, 0, 0, {}, (), (), wrong)
-    ((digest, _),) = set(answers.hashes.values())
+    ((digest, _),) = answers.hashes.values()
     return Trial(
         snapshot,
         answers.revision,

@@ -1,13 +1,19 @@
-"""Holding the trial, at the end of Step 2: what `trial` plans is run here, and its answers are judged."""
+"""Holding the trial, at the end of Step 2: what `trial` and `ahead` plan is run here, and its answers are judged."""
 
 from __future__ import annotations
 
-from requorum.cluster import sandbox
+from collections.abc import Sequence
+
+from requorum.cluster import etcdctl, sandbox
+from requorum.command import Action
 from requorum.hosts import system
-from requorum.recovery import trial
+from requorum.hosts.question import both
+from requorum.hosts.system import Free
+from requorum.recovery import ahead, room, trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
+from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.snapshots import anew, files
@@ -18,30 +24,61 @@ class TrialError(Refusal):
 
 
 def hold(run: Run, progress: Progress) -> Trial:
-    """Restores and boots the snapshot in isolation, or takes the word of this run's own good trial of it.
+    """Restores and boots the snapshot in isolation, or takes the word of this run's own good trial of it; beside it
+    every new member that can does its real restore, where that does not lie whole there already.
 
     Raises what `fleet` raises where a restore fails. Whether the trial is good is for `trial_is_good`.
     """
-    terms, configs, source = run.terms, progress.new_configs, progress.sources.chosen
-    wanted, server = trial.prefixes(terms), terms.configuration_server
+    terms, configs, tools, source = run.terms, progress.new_configs, progress.tools, progress.sources.chosen
+    wanted, server, host = trial.prefixes(terms), terms.configuration_server, terms.member_hosts[0]
     held = run.ask({server: trial.ask_note(terms, source.sha256, wanted)})[server]
+    restores = _to_restore(run, progress)
+    _there_is_room(run, source.bytes, () if held else (host,), restores)
+    plan: list[Action] = []
+    if held is None:
+        boots = [trial.boot(terms, configs[host])]
+        restored = None if source.revision is None else source.revision + progress.bump(run)
+        plan += trial.restore(terms, host, tools[host], configs[host], progress.roles)
+        plan += sandbox.boot(
+            host, trial.KIND, terms.mark.run, trial.scratch(terms), run.inventory, boots, wanted, restored, source.bytes
+        )
+    for member in restores:
+        plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
+    done = run.do(plan)
     if held is not None:
         return held
-    host = terms.member_hosts[0]
-    _there_is_room(run, host, source.bytes)
-    run.do(trial.restore(terms, progress.tools, configs))
-    run.do(trial.gather(terms, host, progress.roles))
-    boots = trial.boots(terms, configs)
-    scratch = trial.scratch(terms)
-    restored = None if source.revision is None else source.revision + progress.bump(run)
-    plan = sandbox.boot(host, trial.KIND, terms.mark.run, scratch, run.inventory, boots, wanted, restored, source.bytes)
-    answer = run.do(plan)[-1]
-    run.do(trial.clear(terms, terms.member_hosts))
-    answers = sandbox.parse(answer.stdout, answer.words, boots)
-    found = trial.result(source.sha256, wanted, answers, len(terms.member_hosts))
+    run.do(trial.clear(terms, [host]))
+    answer = trial.said(terms, done)
+    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots))
     if not found.problem:
         run.do([trial.note(terms, server, found)])
     return found
+
+
+def _to_restore(run: Run, progress: Progress) -> list[str]:
+    """New members that restore now; keeps in `progress` which then hold their data ahead. Once the new configuration
+    is installed anywhere Step 4 does it."""
+    if facts.new_configuration_is_installed(run):
+        return []
+    terms, configs, tools = run.terms, progress.new_configs, progress.tools
+    found = run.ask({host: ahead.ask(terms, host, configs[host]) for host in terms.member_hosts})
+    whole = ahead.is_there(terms, tools, configs, found, progress.sources.chosen.sha256)
+    progress.ahead = tuple(host for host in terms.member_hosts if found[host].movable)
+    return [host for host in progress.ahead if host not in whole]
+
+
+def _there_is_room(run: Run, size: int, tries: Sequence[str], restores: Sequence[str]) -> None:
+    root, hosts = run.inventory.etcd.data_root, dict.fromkeys((*tries, *restores))
+    if not hosts:
+        return
+    findings: dict[str, str | Exception | None] = {}
+    free = run.ask({host: both(system.ask_free(host, BASE), system.ask_free(host, root)) for host in hosts})
+    for host, told in free.items():
+        places = {place: one for place, one in zip((BASE, root), told, strict=True) if isinstance(one, Free)}
+        turn = room.before_the_commit(run.terms, size, host in tries, host in restores)
+        untold = next((one for one in told if isinstance(one, str)), None) if turn.uses.keys() - places.keys() else None
+        findings[host] = untold or room.lacking([turn], places)
+    run.settle("has room for the trial and its restored data", findings, "make room there, then run again")
 
 
 _REMEDY = (
@@ -51,21 +88,9 @@ _REMEDY = (
 )
 
 
-def _there_is_room(run: Run, host: str, size: int) -> None:
-    members = len(run.terms.member_hosts)
-    findings: dict[str, str | Exception | None] = {}
-    for member, free in run.ask({h: system.ask_free(h, BASE) for h in run.terms.member_hosts}).items():
-        needed = trial.bytes_needed(size, members, member == host)
-        if isinstance(free, str):
-            findings[member] = free
-        else:
-            findings[member] = None if free.size >= needed else f"{free.size:,} of {needed:,} bytes"
-    run.settle(f"has room for the trial below {BASE}", findings, "make room there, then run again")
-
-
 def trial_is_good(run: Run, progress: Progress) -> None:
-    """Every old password logged in, all members hold the same data, with as many keys as the inventory expects. Without
-    authentication only where the newest backup had none either."""
+    """Every old password logged in, with as many keys as the inventory expects. Without authentication only where the
+    newest backup had none either."""
     found, roles = progress.trial, progress.roles
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
@@ -92,3 +117,25 @@ def trial_is_good(run: Run, progress: Progress) -> None:
         {host: "; ".join(wrong) or None},
         "is this the right snapshot? Name another one with --snapshot=FILE, or correct expect in the inventory",
     )
+
+
+def restored_alike(run: Run, progress: Progress) -> None:
+    """What lies beside the members' places is one and the same: hash, revision and number of keys, as each host's own
+    etcd reads it, as the account that etcd will run as."""
+    terms, account = run.terms, run.inventory.etcd.user
+    if not progress.ahead:
+        return
+    path = ahead.database(terms)
+    found = run.ask({h: etcdctl.ask_database(h, progress.tools[h].restorer, account, path) for h in progress.ahead})
+    told = {value for value in found.values() if not isinstance(value, str)}
+    run.settle(
+        "the data that this member restored is the same as every other's, by its own etcd",
+        {
+            host: value if isinstance(value, str) else (None if len(told) == 1 else str(value))
+            for host, value in found.items()
+        },
+        "nothing was committed yet. Run again with another snapshot: --snapshot=FILE; where one host alone differs, "
+        "look at its disk and its etcd",
+    )
+    for value in told:
+        run.note(f"restored on {', '.join(progress.ahead)}, alike: {value}; Step 4 only moves it")

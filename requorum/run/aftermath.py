@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
 from requorum.command import Action, Command, Copy
-from requorum.run.marker import BASE
+from requorum.run.marker import BASE, RUN
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ class Aftermath:
 
 
 def is_own(action: Action) -> bool:
-    """Whether it changes nothing but what is ours: files below our own directory, units of our own name."""
+    """Whether it changes nothing but what is ours: files below our own directories, units of our own name."""
     if isinstance(action, Copy):
-        return all(path.startswith(f"{BASE}/") for _, path in action.targets)
+        return all(_is_ours(path) for _, path in action.targets)
     if not isinstance(action, Command) or not action.changes:
         return True
     name, *words = program(action.argv)
@@ -177,7 +177,14 @@ def is_own(action: Action) -> bool:
     paths = paths[-1:] if name == "cp" else paths  # what is copied stays as it is
     if name == "systemctl":
         return words[-1].startswith("requorum")
-    return bool(paths) and all(f"{path}/".startswith(f"{BASE}/") for path in paths)
+    return bool(paths) and all(map(_is_ours, paths))
+
+
+_BESIDE_THE_DATA = re.compile(rf"/requorum-({RUN.pattern}|‹run›)/")
+
+
+def _is_ours(path: str) -> bool:
+    return f"{path}/".startswith(f"{BASE}/") or bool(_BESIDE_THE_DATA.search(f"{path}/"))
 
 
 def digest(thing: Thing, path: str) -> str:

@@ -174,7 +174,8 @@ class Forecast:
     def _status(self, question: Command) -> str:
         """etcd's own reading of a snapshot."""
         line = " ".join(question.argv)
-        return f'{{"revision": {REVISION}, "totalKey": {NUMBER}}}' if "snapshot status" in line else ""
+        said = f'{{"hash": {HASH}, "revision": {REVISION}, "totalKey": {NUMBER}}}'
+        return said if "snapshot status" in line else ""
 
     def _member(self, host: str, path: str) -> Member:
         """Whose configuration lies there: the host's own, or one of the archive's."""

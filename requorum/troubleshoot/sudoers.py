@@ -98,6 +98,7 @@ def _values(inventory: Inventory) -> dict[str, str]:
         "LATEST": latest,
         "CONFIG_ROOT": posixpath.dirname(latest),
         "DATA": settings.data_root,
+        "BESIDE": posixpath.dirname(settings.data_root).rstrip("/"),
         "UNIT": settings.unit,
         "ACCOUNT": settings.user,
         "PORT": str(settings.client_port),

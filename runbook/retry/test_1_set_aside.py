@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum.recovery import written
+from requorum.recovery import ahead, written
 from requorum.recovery.proofs import machines
 from requorum.recovery.undo import equality, retry, state
 from requorum.run import facts, marker
@@ -68,13 +68,14 @@ class TestRetry:
         equality.no_new_etcd_runs(run, run.terms.member_hosts)
 
     def test_when_the_data_is_set_aside_on_every_member(self, run: Run) -> None:
-        """Into the run's own directory, below `tried`."""
+        """Into the run's own directory, below `tried`; what was restored and never got its place is removed."""
         wanted = retry.data_of(run.terms, facts.new_configs(run))
-        run.do(retry.set_aside(run.terms, facts.files(run, wanted)))
+        made = state.restored_ahead(run, run.terms.member_hosts)
+        run.do([*retry.set_aside(run.terms, facts.files(run, wanted)), *ahead.forget(run.terms, made)])
 
     def test_then_no_member_holds_data_of_the_run(self, run: Run) -> None:
         """Nowhere, also where only a part of it was restored."""
-        equality.no_data_is_left(run, retry.data_of(run.terms, facts.new_configs(run)))
+        equality.no_data_is_left(run, retry.places_of(run.terms, facts.new_configs(run)))
 
     def test_when_the_mark_is_set_back(self, run: Run) -> None:
         """Only now it says that nothing was started yet, which lets the steps restore again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from requorum.recovery import trial, written
+from requorum.recovery import ahead, trial, written
 from requorum.recovery.proofs import machines
 from requorum.recovery.undo import discard, equality, rollback, state
 from requorum.run import facts, marker
@@ -99,12 +99,15 @@ class TestRollback:
         equality.no_new_etcd_runs(run, [host for host, difference in found.items() if difference])
 
     def test_when_what_the_run_brought_is_set_aside(self, run: Run, past: Past) -> None:
-        """Unit, configuration, links, data and archives, on all hosts before anything is put back on any."""
-        run.do(rollback.set_aside(run.terms, state.differences(run, past.records)))
+        """Unit, configuration, links, data and archives, on all hosts before anything is put back on any. What was
+        restored and never got its place is removed."""
+        away = rollback.set_aside(run.terms, state.differences(run, past.records))
+        run.do([*away, *ahead.forget(run.terms, state.restored_ahead(run, past.hosts))])
 
     def test_then_nothing_of_it_is_left_in_place(self, run: Run, past: Past) -> None:
         """It is in the run's own directory now, below `brought`."""
         equality.nothing_brought_is_left(run, past.records)
+        equality.nothing_restored_is_left(run, past.hosts)
 
     def test_when_what_was_there_before_is_put_back(self, run: Run, past: Past) -> None:
         """From the run's own copy: units, links, configuration, passwords, archives."""

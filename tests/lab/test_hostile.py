@@ -12,23 +12,24 @@ from tests.lab.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.matrix
 
-# Of what it packs for the trial, a hostile member makes an archive with a link to another host's /etc in it.
+# Of the logins that it packs for the trial, a hostile configuration server makes an archive with a link to the other
+# host's /etc in it.
 LYING_TAR = """#!/bin/sh
 /usr/bin/tar.real "$@" || exit
-for word; do case $word in --file=*) file=${word#--file=} ;; esac; last=$word; done
+for word; do case $word in --file=*) file=${word#--file=} ;; esac; done
 case "$* " in
-*--create*/trial/*.tar*)
-    mkdir -p "/tmp/lie/$last"
-    ln -sfn /etc "/tmp/lie/$last/out"
-    exec /usr/bin/tar.real --append --file="$file" --directory=/tmp/lie "$last/out"
+*--create*/logins.tar*)
+    mkdir -p /tmp/lie/client.before
+    ln -sfn /etc /tmp/lie/client.before/out
+    exec /usr/bin/tar.real --append --file="$file" --directory=/tmp/lie client.before/out
     ;;
 esac
 """
 
 
-def test_a_new_member_that_packs_a_link_into_its_trial_data_stops_the_run(rehearsal: Rehearsal) -> None:
+def test_a_configuration_server_that_packs_a_link_among_the_logins_stops_the_run(rehearsal: Rehearsal) -> None:
     rehearsal.lose("wipe")
-    liar, first = (rehearsal.nodes.by_name(name) for name in ("etcd-2", "etcd-1"))
+    liar, first = (rehearsal.nodes.by_name(name) for name in ("infra-1", "etcd-1"))
     inventory, before = rehearsal.inventory(), owner(first)
     liar.run(["mv", "/usr/bin/tar", "/usr/bin/tar.real"])
     try:
@@ -36,8 +37,8 @@ def test_a_new_member_that_packs_a_link_into_its_trial_data_stops_the_run(rehear
         run = rehearsal.run(inventory)
     finally:
         liar.run(["mv", "-f", "/usr/bin/tar.real", "/usr/bin/tar"])
-    assert run.code == 1 and "etcd-2's trial data holds files and directories alone" in " ".join(run.output.split())
-    assert "2/out -> /etc" in run.output
+    assert run.code == 1 and "every role's old login holds files and directories alone" in " ".join(run.output.split())
+    assert "client.before/out -> /etc" in run.output
     assert owner(first) == before == "root root"
     rehearsal.assert_recovered(rehearsal.run(inventory))
 

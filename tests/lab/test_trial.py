@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from compose.nodes import Nodes
 from tests.lab.rehearsal import Rehearsal
-from tests.lab.writers import leftovers
+from tests.lab.writers import leftovers, restored_ahead
 
 CLIENT = "/etc/sysconfig/deephaven/etcd/client/props-rw/password"
 
@@ -48,6 +48,7 @@ def test_a_refused_password_stops_the_trial_and_a_leader_that_changes_does_not(r
     assert right.decode().strip() not in stopped.output
     assert "Traceback" not in stopped.output
     assert leftovers(nodes) == []
+    assert restored_ahead(nodes) == [node.name for node in nodes.members], "for the same command"
 
     backup = f"/var/lib/requorum/lab/{stopped.summary['run']}/client.before/props-rw/password"
     assert f"{backup.replace('props-rw', 'ROLE')} on every" in stopped.output
@@ -58,3 +59,7 @@ def test_a_refused_password_stops_the_trial_and_a_leader_that_changes_does_not(r
     rehearsal.assert_recovered(run)
     assert run.summary["snapshot"]["source"] == "salvage", "nor is the salvage given up for it"
     assert run.summary["run"] == stopped.summary["run"]
+    assert restored_ahead(nodes) == []
+    for node in nodes.members:
+        tried = node.run(["sh", "-c", f"cat /var/lib/requorum/lab/{run.summary['run']}/restored.ahead"]).stdout
+        assert tried.startswith(run.summary["snapshot"]["sha256"]) and f"--name={node.name}" in tried

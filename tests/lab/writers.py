@@ -81,3 +81,9 @@ def leftovers(nodes: Nodes) -> list[str]:
         true
     """
     return [f"{node.name}: {line}" for node in nodes.all for line in node.run(["sh", "-c", script]).stdout.splitlines()]
+
+
+def restored_ahead(nodes: Nodes) -> list[str]:
+    """Members where a run restored before its commit, and that has not got its place or is not removed."""
+    script = "find /var/lib/etcd -maxdepth 1 -name 'requorum-*'"
+    return [node.name for node in nodes.members if node.run(["sh", "-c", script]).stdout.strip()]

@@ -54,7 +54,7 @@ KNOWN = {
     "requorum/command.py": {"look"},
     "requorum/cluster/deephaven.py": {"ask_monit", "etcdctl", "etcdctl_as"},
     "requorum/evidence/syslog.py": {"tell"},
-    "requorum/cluster/etcdctl.py": {"ask_snapshot"},
+    "requorum/cluster/etcdctl.py": {"ask_database", "ask_snapshot"},
     "requorum/troubleshoot/debug_logging.py": {"ask_version"},
 }
 

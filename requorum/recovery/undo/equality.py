@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
+from requorum.recovery import ahead
 from requorum.recovery.undo import baseline, rollback, state
 from requorum.recovery.undo.baseline import Record
 from requorum.refusal import remedy
@@ -67,6 +68,16 @@ def nothing_brought_is_left(run: Run, records: Mapping[str, Record]) -> None:
     run.settle(
         f"nothing that run {run.mark.run} brought is in place",
         {host: f"still there: {', '.join(d.brought)}" if d.brought else None for host, d in found.items()},
+        "find out who puts it there; then run the same again",
+    )
+
+
+def nothing_restored_is_left(run: Run, hosts: Iterable[str]) -> None:
+    members = [host for host in run.terms.member_hosts if host in hosts]
+    left = state.restored_ahead(run, members)
+    run.settle(
+        "nothing that the run restored before its commit is left",
+        {host: f"still there: {ahead.place(run.terms)}" if host in left else None for host in members},
         "find out who puts it there; then run the same again",
     )
 

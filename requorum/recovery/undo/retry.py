@@ -11,6 +11,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.command import Command, act
 from requorum.deadlines import LONG
 from requorum.hosts.systemd import Unit
+from requorum.recovery import ahead
 from requorum.recovery.plan import is_new
 from requorum.recovery.undo import rollback
 from requorum.recovery.written import Wrote
@@ -64,6 +65,11 @@ def written(mark: Marker, wrote: Wrote, hosts: str) -> RetryError:
 def data_of(terms: Terms, configs: Mapping[str, MemberConfig]) -> dict[str, tuple[str, ...]]:
     """host → where this run's data may lie: restored, or half restored."""
     return {h: (configs[h].data_dir, f"{configs[h].data_dir}.restoring") for h in terms.member_hosts}
+
+
+def places_of(terms: Terms, configs: Mapping[str, MemberConfig]) -> dict[str, tuple[str, ...]]:
+    """The same, and where this run restores before it is committed."""
+    return {host: (*paths, ahead.place(terms)) for host, paths in data_of(terms, configs).items()}
 
 
 def stop_etcd(terms: Terms, units: Mapping[str, Unit]) -> list[Command]:

@@ -8,6 +8,7 @@ from requorum.command import SLICE, Result
 from requorum.hosts import systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, every
+from requorum.recovery import ahead
 from requorum.recovery.undo import baseline, rollback
 from requorum.recovery.undo.baseline import Difference, Record
 from requorum.refusal import remedy
@@ -64,6 +65,13 @@ def deephaven_is_on(run: Run, hosts: Iterable[str] | None = None) -> dict[str, b
 def disks(run: Run, paths: Mapping[str, Iterable[str]]) -> dict[str, rollback.Disk]:
     """What would have to move to another disk to be set aside. Shape: host → paths."""
     return run.ask({host: rollback.ask_disk(run.terms, host, found) for host, found in paths.items()})
+
+
+def restored_ahead(run: Run, hosts: Iterable[str]) -> list[str]:
+    """Of these hosts, the new members where this run's directory beside the data is still there."""
+    members = [host for host in run.terms.member_hosts if host in hosts]
+    found = run.ask({host: ahead.ask(run.terms, host) for host in members})
+    return [host for host, one in found.items() if one.left]
 
 
 def no_command_is_left(run: Run) -> None:

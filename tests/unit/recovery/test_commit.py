@@ -95,6 +95,35 @@ def test_many_roles_are_counted_and_a_loss_that_nobody_can_count_is_said_once(ru
         assert lost == f"lost         writes: {said}"
 
 
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (HOSTS, "restored     on etcd-1, etcd-2, etcd-3, alike by each one's own etcd; moved in place in Step 4"),
+        (("etcd-2",), "moved in place in Step 4; only in Step 4 on etcd-1, etcd-3, where"),
+        ((), "restored     only in Step 4 on etcd-1, etcd-2, etcd-3, where no place beside the data is ready"),
+    ],
+)
+def test_it_says_who_holds_restored_data_already_and_what_one_member_does_not_prove(
+    run: Run, progress: Progress, now: tuple[str, ...], said: str
+) -> None:
+    progress.ahead = now
+    lines = "\n".join(commit.summary(run, progress))
+    assert said in lines
+    assert "not proven   that the members find each other: Step 5 proves it before Deephaven is on" in lines
+
+
+def test_a_no_says_where_restored_data_lies_and_what_removes_it(
+    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typing(monkeypatch, "no")
+    for now, where in ((HOSTS, True), ((), False)):
+        progress.ahead = now
+        with pytest.raises(NotConfirmed) as error:
+            commit.commit(run, progress)
+        assert (f"hold restored data in /var/lib/etcd/requorum-{run.mark.run}" in error.value.what) == where
+        assert ("and removes what was restored" in error.value.remedy) == where
+
+
 def test_data_that_lets_people_in_without_a_password_is_told(run: Run, progress: Progress) -> None:
     progress.trial = replace(TRIAL, authentication=Authentication(on=False))
     said = "\n".join(commit.summary(run, progress))

@@ -41,9 +41,8 @@ class TestRestoring:
             f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring",
             (
                 f"etcd-2: {HUGE} {SCOPE} env ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
-                f" --name=etcd-2 --initial-cluster={PEERS} --initial-cluster-token={TOKEN}"
-                f" --initial-advertise-peer-urls=https://10.0.0.12:2380 --data-dir={DATA}.restoring"
-                " --bump-revision=1000000000 --mark-compacted"
+                f" --data-dir={DATA}.restoring --name=etcd-2 --initial-cluster={PEERS} --initial-cluster-token={TOKEN}"
+                " --initial-advertise-peer-urls=https://10.0.0.12:2380 --bump-revision=1000000000 --mark-compacted"
             ),
             f"etcd-2: {SHORT} chown -R etcd:etcd {DATA}.restoring",
             f"etcd-2: {SHORT} chmod 700 {DATA}.restoring",

@@ -30,18 +30,28 @@ def most(host: str, mounts: dict[str, str], of: Inventory | None = None, **given
     return {mount: size for mount, (size, _) in room.needed(found, mounts).items()}
 
 
-@pytest.mark.parametrize(("of", "members"), [(None, 3), (five(), 5)])
-def test_the_first_new_member_holds_every_members_trial_twice(of: Inventory | None, members: int) -> None:
-    assert most("etcd-1", ONE, of) == {"/": S + D * (1 + 2 * members)}
-    assert most("etcd-2", ONE, of) == {"/": S + 2 * D}
+@pytest.mark.parametrize("of", [None, five()])
+def test_the_trial_is_put_down_once_beside_the_restored_data_however_many_members(of: Inventory | None) -> None:
+    wide = build.inventory(limits={"free_disk_ratio": 1}).limits
+    of = (of or build.inventory()).model_copy(update={"limits": wide})
+    assert most("etcd-1", ONE, of) == {"/": S + 2 * D}
+    assert most("etcd-2", ONE, of) == {"/": S + D}
 
 
 def test_places_on_one_file_system_are_added_and_on_two_they_are_not() -> None:
-    assert most("etcd-2", TWO) == {"/": S + 2 * D, "/data": 3 * S + WAL_BYTES}
+    assert most("etcd-1", TWO) == {"/": S + D, "/data": 3 * S + WAL_BYTES}
+    assert most("etcd-2", TWO) == {"/": S, "/data": 3 * S + WAL_BYTES}
     wide = build.inventory(limits={"free_disk_ratio": 1})
-    assert most("etcd-2", TWO, wide)["/data"] == D
-    restored = next(turn for turn in room.turns(build.terms(), "etcd-2", S, {}, "") if "restored" in turn.what)
-    assert {mount: size for mount, (size, _) in room.needed([restored], ONE).items()} == {"/": S + D}
+    assert most("etcd-2", TWO, wide) == {"/": S, "/data": D}
+
+
+def test_before_the_commit_only_what_is_still_to_be_put_down_is_asked_for() -> None:
+    def uses(**given: bool) -> list[int]:
+        return list(room.before_the_commit(build.terms(), S, **given).uses.values())
+
+    assert uses(tries=True, restores=True) == [D, D]
+    assert uses(tries=True, restores=False) == [D, 0]
+    assert uses(tries=False, restores=True) == [0, D]
 
 
 def test_where_copies_are_gathered_they_are_needed_twice_with_stand_ins_and_the_save() -> None:
@@ -70,8 +80,8 @@ def test_one_survivor_without_room_is_left_out_where_the_others_are_a_majority()
 
 
 def test_what_is_lacking_names_file_system_free_needed_and_for_what() -> None:
-    found = room.turns(build.terms(), "etcd-2", S, {}, "")
+    found = room.turns(build.terms(), "etcd-1", S, {}, "")
     free = {BASE: Free(S, "/"), DATA: Free(99 * S, "/data")}
-    said = f"{S:,} bytes free in /, {S + 2 * D:,} needed: the snapshot and its trial"
+    said = f"{S:,} bytes free in /, {S + D:,} needed: the snapshot, its trial and the restored data"
     assert room.lacking(found, free) == said
-    assert room.lacking(found, {BASE: Free(S + 2 * D, "/"), DATA: Free(99 * S, "/data")}) is None
+    assert room.lacking(found, {BASE: Free(S + D, "/"), DATA: Free(99 * S, "/data")}) is None

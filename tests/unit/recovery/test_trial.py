@@ -1,11 +1,11 @@
-"""The plan of a trial, as data: the flags of Step 4 in another place, and how its answers are judged."""
+"""The plan of a trial, as data: one member alone with the bump of Step 4, and how its answers are judged."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster import sandbox
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import Answers
-from requorum.command import Command, Copy
-from requorum.recovery import plan, trial
+from requorum.command import Action, Command, Copy
+from requorum.recovery import ahead, plan, trial
 from requorum.recovery.trial import Trial
 from requorum.troubleshoot import sudoers
 from tests.unit import build
@@ -46,42 +47,74 @@ def configs() -> dict[str, MemberConfig]:
     }
 
 
-def flags(commands: list[Command]) -> list[list[str]]:
-    """Every restore, without where it puts the data."""
-    return [
-        [word for word in c.argv if not word.startswith("--data-dir=")]
-        for c in commands
-        if "restore" in c.argv and "systemd-run" in c.argv
-    ]
+def tried(*roles: str) -> list[Action]:
+    return trial.restore(terms(), "etcd-1", TOOLS, configs()["etcd-1"], roles)
 
 
-def test_the_trial_restores_with_the_very_flags_of_step_4() -> None:
-    tools = dict.fromkeys(HOSTS, Tools("3.5.16", "/usr/bin/etcdutl", bumps=True))
-    tried = trial.restore(terms(), tools, configs())
-    real = plan.restore(terms(), tools, configs(), dict.fromkeys(HOSTS, ("/var/lib/etcd/dh/.",)), "sha")
-    assert len(flags(tried)) == 3
-    assert flags(tried) == flags(real)
-    assert not [c for c in tried if any("/var/lib/etcd" in word for word in c.argv)], "only scratch is written"
+TOOLS = Tools("3.5.16", "/usr/bin/etcdutl", bumps=True)
 
 
-def test_everything_is_gathered_on_one_member_with_every_roles_login() -> None:
-    actions = trial.gather(terms(), "etcd-1", ("config", "root"))
-    copies = [(a.source_host, a.source, a.is_a_password) for a in actions if isinstance(a, Copy)]
-    assert copies == [
-        ("etcd-2", f"{SCRATCH}/2.tar", False),
-        ("etcd-3", f"{SCRATCH}/3.tar", False),
-        ("infra-1", "/var/lib/requorum/prod/r1/logins.tar", True),
-    ]
-    assert {target for a in actions if isinstance(a, Copy) for target, _ in a.targets} == {"etcd-1"}
+def restored(plan: Sequence[Action]) -> dict[str, str]:
+    """The options of the one restore."""
+    (command,) = [c for c in plan if isinstance(c, Command) and "restore" in c.argv and "systemd-run" in c.argv]
+    words = command.argv[command.argv.index("restore") + 2 :]
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def test_one_member_is_restored_alone_with_the_bump_of_step_4_and_as_nobody_elses_member() -> None:
+    real = plan.restore(
+        terms(), dict.fromkeys(HOSTS, TOOLS), configs(), dict.fromkeys(HOSTS, ("/var/lib/etcd/dh/.",)), "sha"
+    )
+    step_4, alone = restored([c for c in real if c.host == "etcd-1"]), restored(tried())
+    differing = {name for name in step_4 if step_4[name] != alone[name]}
+    assert step_4.keys() == alone.keys() and alone["--bump-revision"] == "1000000000"
+    assert differing == {
+        "--data-dir",
+        "--initial-cluster",
+        "--initial-cluster-token",
+        "--initial-advertise-peer-urls",
+    }
+    assert alone["--initial-cluster"] == "etcd-1=https://127.0.0.1:2380"
+    assert alone["--initial-cluster-token"] == "prod-r1-trial"
+    booted = trial.boot(terms(), configs()["etcd-1"])
+    assert f"{SCRATCH}/room/{booted.number}.restoring" == alone["--data-dir"]
+    assert (booted.initial_cluster, booted.token, booted.peer_url) == (
+        alone["--initial-cluster"],
+        alone["--initial-cluster-token"],
+        alone["--initial-advertise-peer-urls"],
+    )
+
+
+def test_only_one_hosts_scratch_is_written_and_nothing_is_carried_but_the_logins() -> None:
+    actions = tried("config", "root")
+    assert {a.host for a in actions if isinstance(a, Command)} == {"etcd-1", "infra-1"}
+    copies = [(a.source_host, a.source, a.targets, a.is_a_password) for a in actions if isinstance(a, Copy)]
+    logins = "/var/lib/requorum/prod/r1/logins.tar"
+    assert copies == [("infra-1", logins, (("etcd-1", f"{SCRATCH}/logins.tar"),), True)]
+    assert not [a for a in actions if isinstance(a, Command) and any("/var/lib/etcd" in word for word in a.argv)]
     packing = next(a for a in actions if isinstance(a, Command) and a.host == "infra-1" and "tar" in a.argv)
     assert packing.argv[-4:] == tuple(
         f"client.before/{role}/{name}" for role in ("config", "root") for name in ("user", "password")
     )
 
 
+def test_of_all_that_is_done_the_boots_word_is_read() -> None:
+    booting = sandbox.boot("etcd-1", trial.KIND, "r1", SCRATCH, terms().inventory, [])
+    done = [
+        *ahead.restore(terms(), "etcd-2", TOOLS, configs()["etcd-2"], "sha"),
+        *booting,
+        *trial.clear(terms(), HOSTS),
+    ]
+    assert trial.said(terms(), [build.answered(command, "") for command in done]).command is booting[-1]
+
+
+def logins(*roles: str) -> list[Action]:
+    return [a for a in tried(*roles) if a not in tried()]
+
+
 def test_packed_logins_are_for_root_alone_and_go_as_soon_as_they_are_unpacked() -> None:
     packed = "/var/lib/requorum/prod/r1/logins.tar"
-    actions = trial.gather(terms(), "etcd-1", ("root",))[-7:]
+    actions = logins("root")
     words = [" ".join(a.argv) if isinstance(a, Command) else "copy" for a in actions]
     assert words[0] == f"install -m 600 /dev/null {packed}"
     assert words.index("copy") < words.index(f"rm -f {packed}") < words.index(f"rm -f {SCRATCH}/logins.tar")
@@ -101,7 +134,7 @@ def test_roles_that_share_a_login_by_a_link_are_packed_as_files_of_their_own(
         (kept / "root" / name).write_text("root")
         here = kept / "config" / name
         link(here, Path("../root") / name if link is Path.symlink_to else kept / "root" / name)
-    actions = [a for a in trial.gather(terms(), "etcd-1", ("config", "root"))[-7:] if isinstance(a, Command)]
+    actions = [a for a in logins("config", "root") if isinstance(a, Command)]
     (pack,) = [a.argv[len(build.SCOPE.split()) :] for a in actions if "--create" in a.argv]
     (judge,) = [a.argv for a in actions if "holds files" in a.why]
     moved = [word.replace("/var/lib/requorum/prod/r1", str(tmp_path)) for word in pack]
@@ -109,14 +142,14 @@ def test_roles_that_share_a_login_by_a_link_are_packed_as_files_of_their_own(
     subprocess.run([*judge[:3], str(tmp_path / "logins.tar"), judge[4]], check=True)
 
 
-def test_the_lines_for_sudoers_that_a_site_has_cover_all_of_the_gathering() -> None:
-    actions = trial.gather(terms(), "etcd-1", ("root",))
+def test_the_lines_for_sudoers_cover_all_of_it() -> None:
+    actions = tried("root")
     lines = [action.line() for action in actions if isinstance(action, Command)]
     assert sudoers.unlisted(terms().inventory, lines) == []
 
 
 def test_where_no_role_has_a_password_none_is_packed() -> None:
-    assert not [a for a in trial.gather(terms(), "etcd-1", ()) if a.why.endswith("old login")]
+    assert not [a for a in tried() if a.why.endswith("old login")]
 
 
 def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
@@ -133,7 +166,7 @@ def test_what_a_trial_that_was_cut_off_left_is_forgotten_on_these_hosts_alone(ho
     assert removed == {place for place in {*((host, SCRATCH) for host in HOSTS), *logins} if place[0] in hosts}
 
 
-GOOD = {"a": (3, 7), "b": (3, 7), "c": (3, 7)}
+GOOD = {"a": (3, 7)}
 PROPER: dict[str, Any] = {"logins": {"root": ""}, "wrong": {"root": "Error: authentication failed"}}
 NONE = "Error: auth: authentication failed, password was given for no password user"
 
@@ -148,20 +181,20 @@ NONE = "Error: auth: authentication failed, password was given for no password u
         (Answers(hashes=GOOD, wrong={"root": NONE, "config": NONE}), None),
         (Answers(hashes=GOOD, wrong={"root": NONE, "eve": "no"}), "no role's old password is in the backup, .* eve"),
         (Answers(hashes=GOOD, authentication=False), None),
-        (Answers(hashes={"a": (3, 7)}, authentication=False), "different data"),
+        (Answers(authentication=False), "gave 0 hashes"),
         (Answers(hashes=GOOD, logins={"config": "invalid"}), "an old password does not log in: config: invalid"),
         (Answers(failed="root does not log in: x", logins={"root": "x"}), "an old password does not log in: root: x"),
         (Answers(failed="no leader within 60 s"), "no leader within 60 s"),
-        (Answers(hashes={**GOOD, "c": (4, 7)}, **PROPER), "different data"),
-        (Answers(hashes={"a": (3, 7)}, **PROPER), "different data"),
+        (Answers(hashes={**GOOD, "c": (3, 7)}, **PROPER), "gave 2 hashes"),
+        (Answers(**PROPER), "gave 0 hashes"),
         (Answers(hashes=GOOD, alarms=("NOSPACE",), **PROPER), None),
         (Answers(hashes=GOOD, alarms=("CORRUPT",), **PROPER), "the alarm CORRUPT lies in this data"),
     ],
 )
-def test_a_trial_is_good_when_all_members_agree_and_who_gets_in_is_as_the_data_has_it(
+def test_a_trial_is_good_when_its_hash_is_told_and_who_gets_in_is_as_the_data_has_it(
     answers: Answers, problem: str | None
 ) -> None:
-    found = trial.problem(answers, 3)
+    found = trial.problem(answers)
     assert found is None if problem is None else re.search(problem, str(found))
 
 
@@ -181,7 +214,7 @@ def test_a_trial_is_good_when_all_members_agree_and_who_gets_in_is_as_the_data_h
 def test_who_gets_in_is_kept_with_the_trial_and_an_older_note_had_only_passwords(
     answers: Answers, authentication: Authentication
 ) -> None:
-    found = trial.result("sha", ("",), answers, 3)
+    found = trial.result("sha", ("",), answers)
     assert found.authentication == authentication
     noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
     assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) == found
@@ -193,7 +226,7 @@ def test_who_gets_in_is_kept_with_the_trial_and_an_older_note_had_only_passwords
 
 def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
     answers = Answers(revision=7, hashes=GOOD, users=("root",), roles=("root",), counts=(20, 5), **PROPER)
-    found = trial.result("sha", ("", "/main"), answers, 3)
+    found = trial.result("sha", ("", "/main"), answers)
     assert found == Trial("sha", 7, 3, {"": 20, "/main": 5}, ("root",), ("root",))
     noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
     assert json.loads(noted)["hash"] == 3
@@ -207,7 +240,7 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
 
 def test_a_space_alarm_in_the_data_is_disarmed_after_the_restore_and_an_older_note_tells_of_none() -> None:
     answers = Answers(revision=7, hashes=GOOD, counts=(20,), alarms=("NOSPACE",), **PROPER)
-    found = trial.result("sha", ("",), answers, 3)
+    found = trial.result("sha", ("",), answers)
     (command,) = plan.disarm(terms(), found.alarms)
     assert (command.argv[-2:], command.changes, command.accept) == (("alarm", "disarm"), True, (0,))
     noted = json.loads((trial.note(terms(), "infra-1", found).stdin or b"").decode())
@@ -219,7 +252,3 @@ def test_a_space_alarm_in_the_data_is_disarmed_after_the_restore_and_an_older_no
 @given(st.text())
 def test_a_note_that_cannot_be_read_is_none(text: str) -> None:
     assert build.understood(trial.ask_note(terms(), "sha", ("",)), text) is None
-
-
-def test_room_is_counted_for_what_is_gathered() -> None:
-    assert trial.bytes_needed(100, 3, gathers=True) > 3 * trial.bytes_needed(100, 3, gathers=False)

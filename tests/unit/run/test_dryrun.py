@@ -221,6 +221,36 @@ def test_survivors_are_gathered_together_and_what_they_give_goes_to_every_member
     ]
 
 
+BESIDE = "/var/lib/etcd/requorum-‹run›"
+
+
+class Placed(Hosts):
+    """`data_root` and the directory above it are on one file system."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        code, said = super().answer(command)
+        above = ("/var/lib/etcd/dh/.", "/var/lib/etcd/.")
+        if command.argv[0] == "find" and command.argv[1] == above[0]:
+            said += "".join(f"1:9{n} {path}\n" for n, path in enumerate(above) if path in command.argv)
+        return code, said
+
+
+def test_where_no_place_beside_the_data_is_ready_step_4_restores(planned: Planning) -> None:
+    tried = lines(planned, "when_the_snapshot_is_tried")
+    assert tried.count("snapshot restore") == 1 and "requorum-‹run›" not in tried
+    assert lines(planned, "when_the_snapshot_is_restored_on_every_member").count("snapshot restore") == 3
+
+
+def test_every_member_restores_before_the_commit_and_step_4_moves_it(tmp_path: Path) -> None:
+    run = through(planning(tmp_path, Placed()))
+    tried = lines(run, "when_the_snapshot_is_tried")
+    assert tried.count("snapshot restore") == 1 + 3 and tried.count(f"--data-dir={BESIDE}/data.restoring") == 3
+    assert "isolation.sh" in tried
+    moved = lines(run, "when_the_snapshot_is_restored_on_every_member")
+    assert moved.count(f"mv -T '{BESIDE}/leaving' '‹data-directory-of-etcd-") == 3 and "snapshot restore" not in moved
+    assert "beside" not in "".join(s.refusal + s.unforeseen for s in run.stages)
+
+
 def test_the_syslog_is_told_after_each_step_by_a_line_of_its_own(planned: Planning) -> None:
     told = [a.argv[-1] for s in planned.stages for a in s.actions if isinstance(a, Command) and a.argv[0] == "logger"]
     assert len(set(told)) == 6 and len(told) == 6 * 5

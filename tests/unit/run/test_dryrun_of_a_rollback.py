@@ -23,6 +23,7 @@ from requorum.run import marker
 from requorum.run.dryrun import Planning
 from requorum.run.marker import Phase, Undone
 from requorum.troubleshoot import sudoers
+from runbook.retry.test_1_set_aside import TestRetry as Retry
 from runbook.rollback.conftest import Past
 from runbook.test_step_0_snapshot import TestStep0Snapshot as Step0
 from tests.unit import build, world
@@ -207,6 +208,24 @@ def test_what_the_run_brought_is_set_aside_and_what_was_there_comes_back(planned
     assert back.count(f"{FRAGMENT} {FRAGMENT}") == 5 and back.count(f" {CONFIGURED}/latest") == 5
 
 
+class Ahead(Started):
+    """etcd-2 restored before the commit, and that has not got its place."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        beside = f"/var/lib/etcd/requorum-{build.RUN}"
+        if command.host == "etcd-2" and beside in command.argv:
+            return 0, f"1:1 {beside}\n1:2 {beside}/data\n"
+        return super().answer(command)
+
+
+def test_what_was_restored_and_never_got_its_place_is_removed_where_it_is(tmp_path: Path, planned: Planning) -> None:
+    removes = f"rm -rf /var/lib/etcd/requorum-{build.RUN}"
+    run = through(planning(tmp_path, Ahead()))
+    away = [line for line in lines(run, "when_what_the_run_brought_is_set_aside").splitlines() if removes in line]
+    assert len(away) == 1 and away[0].startswith("etcd-2: ")
+    assert removes not in lines(planned, "when_what_the_run_brought_is_set_aside")
+
+
 def test_old_logins_that_a_trial_left_unpacked_are_removed_before_anything_is_undone(planned: Planning) -> None:
     marked = lines(planned, "when_the_run_is_marked").splitlines()
     assert len([line for line in marked if line.endswith(f"rm -rf {build.PLACE}/trial")]) == 3
@@ -240,3 +259,13 @@ def test_etcd_is_stopped_and_started_where_it_ran(planned: Planning) -> None:
 
 def test_the_plan_names_the_run_that_is_undone(planned: Planning) -> None:
     assert build.RUN in lines(planned, "when_the_run_is_closed")
+
+
+def test_a_retry_removes_what_never_got_its_place_and_sets_aside_what_did(tmp_path: Path) -> None:
+    run = planning(tmp_path, Ahead())
+    run.carry_on(build.mark(Phase.STARTED, members=MEMBERS))
+    run.begin("runbook/retry/test_1_set_aside.py::TestRetry::test_when_the_data_is_set_aside_on_every_member")
+    Retry().test_when_the_data_is_set_aside_on_every_member(run)
+    made = lines(run, "when_the_data_is_set_aside_on_every_member").splitlines()
+    removed = [line for line in made if f"rm -rf /var/lib/etcd/requorum-{build.RUN}" in line]
+    assert len(removed) == 1 and removed[0].startswith("etcd-2: ")

@@ -12,7 +12,7 @@ import pytest
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
-from requorum.recovery import plan, trial
+from requorum.recovery import ahead, plan, trial
 from requorum.run.accepted import Accepted
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
@@ -478,11 +478,12 @@ def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else()
     tools, configs = dict.fromkeys(hosts, build.BUMPING), {h: build.config(n) for n, h in enumerate(hosts, start=1)}
     for origin in ("on-disk", "file", "salvage", "handover", "survivor", ""):
         terms = replace(build.terms(), mark=build.mark(origin=origin))
-        tried = trial.restore(terms, tools, configs)
+        tried = trial.restore(terms, hosts[0], build.BUMPING, configs[hosts[0]], ())
+        early = [c for h in hosts for c in ahead.restore(terms, h, build.BUMPING, configs[h], "sha")]
         real = plan.restore(terms, tools, configs, dict.fromkeys(hosts, ("/var/lib/etcd/dh/.",)), "sha")
-        for restores in (tried, real):
-            flags = ["--skip-hash-check" in c.argv for c in restores if "restore" in c.argv]
-            assert flags == [origin == "on-disk"] * 3, origin
+        for restores, times in ((tried, 1), (early, 3), (real, 3)):
+            flags = ["--skip-hash-check" in c.argv for c in restores if isinstance(c, Command) and "restore" in c.argv]
+            assert flags == [origin == "on-disk"] * times, origin
 
 
 @pytest.mark.parametrize(("ends", "good"), [("aa\naa  -\n", True), ("aa\nbb  -\n", False)])

@@ -335,7 +335,7 @@ def test_one_cause_for_all_names_no_host() -> None:
 def test_a_password_that_the_trial_refuses_is_named_by_its_role_and_where_it_lies(roles: list[str]) -> None:
     """The trial boots on one member, which is not at fault; the words are the trial's own."""
     why = "etcdserver: authentication failed, invalid user ID or password"
-    problem = trial.problem(sandbox.Answers(logins={**dict.fromkeys(roles, why), "config": ""}), 3)
+    problem = trial.problem(sandbox.Answers(logins={**dict.fromkeys(roles, why), "config": ""}))
     remedy = trials._REMEDY.format(backup="/var/lib/requorum/lab/x/client.before")
     found = block(ended(Disproved("it lets every role in", {"etcd-1": problem or ""}, remedy), 2, "test_then_x"))
     first, *_ = found["Failed"].splitlines()

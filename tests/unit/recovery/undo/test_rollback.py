@@ -267,6 +267,8 @@ class TestTryingAgain:
 
     def test_restored_and_half_restored_data_is_moved_never_deleted(self) -> None:
         data = retry.data_of(build.terms(), CONFIGS)
+        beside = f"/var/lib/etcd/requorum-{build.RUN}"
+        assert retry.places_of(build.terms(), CONFIGS) == {h: (*paths, beside) for h, paths in data.items()}
         assert data["etcd-1"] == (f"/var/lib/etcd/dh/{TOKEN}", f"/var/lib/etcd/dh/{TOKEN}.restoring")
         assert lines(retry.set_aside(build.terms(), {"etcd-1": data["etcd-1"][:1], "etcd-2": ()})) == [
             f"etcd-1: {SHORT} mkdir -p {PLACE}/tried",

@@ -1,0 +1,179 @@
+"""What is done at the end of Step 2, and what each member's own etcd must say of what it restored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from requorum.cluster import etcdctl, sandbox
+from requorum.cluster.etcdctl import Database
+from requorum.command import Command, Result
+from requorum.hosts.system import Free
+from requorum.recovery import ahead, room, trial, trials
+from requorum.recovery.progress import Progress
+from requorum.recovery.trial import Trial
+from requorum.refusal import Disproved
+from requorum.run import facts
+from requorum.run.run import Run
+from requorum.snapshots.snapshot import Source
+from requorum.snapshots.sources import Sources
+from requorum.troubleshoot import sudoers
+from tests.unit import build
+from tests.unit.recovery.test_ahead import BESIDE, CONFIGS, HOSTS, MADE, ON_ONE, SHA, TOOLS, note
+
+SOURCE = Source("salvage", "etcd-1", "/x", SHA, 1 << 20, "2026-01-01T00:00:00Z", 230)
+NOTED = build.stdins([trial.note(build.terms(), "infra-1", Trial(SHA, 5, 7, {"": 2}, (), ()))])[0].decode()
+GOOD = (
+    '{"event": "authentication", "answer": false}\n{"event": "pinned", "answer": 5}\n'
+    '{"event": "hashes", "answer": [{"Endpoint": "a", "HashKV": {"hash": 7}}]}\n'
+    '{"event": "users", "answer": {}}\n{"event": "roles", "answer": {}}\n{"event": "count", "answer": {"count": 2}}\n'
+    '{"event": "done"}\n'
+)
+
+
+class Site(Run):
+    """Hosts in the middle of Step 2. `there`: host → inode by path, `said`: host → the note of what it restored;
+    `tried`: the trial's note; `free` bytes on the one file system of each; `told`: host → `snapshot status`."""
+
+    def __init__(self, place: Path, **given: Any) -> None:
+        self.inventory, self.terms, self.notes = build.inventory(), build.terms(), []
+        self.there, self.said = given.get("there", {}), given.get("said", {})
+        self.tried, self.free, self.told = given.get("tried", ""), given.get("free", 1 << 40), given.get("told", {})
+        self.done: list[Command] = []
+
+    def answer(self, command: Command) -> str:
+        line = " ".join(command.argv)
+        if command.argv[0] == "cat":
+            return str(self.tried if line.endswith("trial.json") else self.said.get(command.host, ""))
+        if command.argv[0] == "df":
+            return f"Filesystem Size Used Available Use% On\n/x 9 9 {self.free} 9% /\n"
+        if "status" in line:
+            return str(self.told[command.host])
+        paths = {**ON_ONE, **self.there.get(command.host, {})}
+        return "".join(f"{inode} {path}\n" for path, inode in paths.items() if path in command.argv)
+
+    def look(self, commands: Any) -> list[Result]:
+        return [build.answered(command, self.answer(command)) for command in commands]
+
+    def do(self, plan: Any, bookkeeping: bool = False) -> list[Result]:
+        new = [action for action in plan if isinstance(action, Command)]
+        self.done += new
+        return [build.answered(c, GOOD if c.argv[0] == "systemd-run" and "--wait" in c.argv else "") for c in new]
+
+    def settle(self, claim: str, outcomes: Any, remedy: str) -> None:
+        if wrong := {host: str(found) for host, found in outcomes.items() if found is not None}:
+            raise Disproved(claim, wrong, remedy)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @property
+    def restored(self) -> list[str]:
+        """Where what was restored went, by host."""
+        words = ((c.host, w) for c in self.done if "restore" in c.argv for w in c.argv if w.startswith("--data-dir="))
+        return [f"{host}:{word.removeprefix('--data-dir=').removesuffix('.restoring')}" for host, word in words]
+
+
+@pytest.fixture(autouse=True)
+def begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: False)
+
+
+def progress() -> Progress:
+    return Progress(Sources(source=SOURCE), tools=TOOLS, new_configs=dict(CONFIGS))
+
+
+ALONE = f"etcd-1:{trial.scratch(build.terms())}/room/1"
+WHOLE = dict.fromkeys(HOSTS, MADE)
+NOTES = {host: note(host=host) for host in HOSTS}
+
+
+def test_one_member_is_tried_and_every_member_restores(tmp_path: Path) -> None:
+    run, made = Site(tmp_path), progress()
+    found = trials.hold(run, made)
+    assert run.restored == [ALONE, *(f"{host}:{BESIDE}/data" for host in HOSTS)]
+    assert (found.hash, found.revision, made.ahead) == (7, 5, HOSTS)
+    booted = [c for c in run.done if c.stop == sandbox.stop("trial", build.RUN)]
+    assert [c.host for c in booted] == ["etcd-1"]
+    assert [c.argv[-1] for c in run.done if c.stdin and c.argv[1].endswith("trial.json")], "the trial is noted"
+
+
+def test_carried_on_only_what_does_not_lie_whole_is_restored_and_the_trial_is_not_held_again(tmp_path: Path) -> None:
+    run, made = Site(tmp_path, tried=NOTED, there={**WHOLE, "etcd-2": {BESIDE: "7:3"}}, said=NOTES), progress()
+    assert trials.hold(run, made).hash == 7
+    assert run.restored == [f"etcd-2:{BESIDE}/data"] and made.ahead == HOSTS
+    run, made = Site(tmp_path, tried=NOTED, there=WHOLE, said=NOTES), progress()
+    assert trials.hold(run, made).hash == 7 and run.done == []
+
+
+def test_what_was_restored_of_other_data_is_restored_anew(tmp_path: Path) -> None:
+    run = Site(tmp_path, there=WHOLE, said={**NOTES, "etcd-3": note(host="etcd-3", sha256="00")})
+    trials.hold(run, progress())
+    assert run.restored == [ALONE, f"etcd-3:{BESIDE}/data"]
+
+
+def test_where_a_new_name_would_not_do_the_member_waits_for_step_4(tmp_path: Path) -> None:
+    run, made = Site(tmp_path, there={"etcd-2": {"/var/lib/etcd/dh/.": "8:1"}}), progress()
+    trials.hold(run, made)
+    assert made.ahead == ("etcd-1", "etcd-3")
+    assert run.restored == [ALONE, f"etcd-1:{BESIDE}/data", f"etcd-3:{BESIDE}/data"]
+
+
+def test_once_the_new_configuration_is_installed_step_4_restores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run of an earlier version, whose trial gathered all members, and a retry."""
+    monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: True)
+    run, made = Site(tmp_path, tried=NOTED), progress()
+    assert trials.hold(run, made).hash == 7 and run.done == [] and made.ahead == ()
+
+
+def test_room_is_asked_for_what_is_still_to_be_put_down(tmp_path: Path) -> None:
+    one = trial.bytes_needed(SOURCE.bytes)
+    trials.hold(Site(tmp_path, free=2 * one), progress())
+    with pytest.raises(Disproved) as error:
+        trials.hold(Site(tmp_path, free=2 * one - 1), progress())
+    assert list(error.value.findings) == ["etcd-1"], "which also holds the trial"
+    trials.hold(Site(tmp_path, free=one, tried=NOTED), progress())
+    turn = room.before_the_commit(build.terms(), SOURCE.bytes, tries=True)
+    assert room.lacking([turn], {place: Free(2 * one, "/") for place in turn.uses}) is None
+
+
+def status(**fields: object) -> str:
+    return json.dumps({"hash": 7, "revision": 230, "totalKey": 9, "totalSize": 4096, **fields})
+
+
+def test_what_every_member_restored_is_one_and_the_same(tmp_path: Path) -> None:
+    made = progress()
+    made.ahead = HOSTS
+    run = Site(tmp_path, told=dict.fromkeys(HOSTS, status()))
+    trials.restored_alike(run, made)
+    said = "restored on etcd-1, etcd-2, etcd-3, alike: hash 00000007, revision 230, 9 keys; Step 4 only moves it"
+    assert run.notes == [said]
+
+
+@pytest.mark.parametrize(
+    "other", [status(hash=8), status(revision=231), status(totalKey=8), "no answer", status(hash="x")]
+)
+def test_one_that_differs_or_does_not_tell_stops_the_run_before_the_commit(tmp_path: Path, other: str) -> None:
+    made = progress()
+    made.ahead = HOSTS
+    with pytest.raises(Disproved) as error:
+        trials.restored_alike(Site(tmp_path, told={**dict.fromkeys(HOSTS, status()), "etcd-2": other}), made)
+    assert "etcd-2" in error.value.findings
+
+
+def test_it_is_asked_with_the_hosts_own_tool_as_the_etcd_account(tmp_path: Path) -> None:
+    asked = etcdctl.ask_database("etcd-1", "/usr/bin/etcdutl", "etcd", ahead.database(build.terms()))
+    assert asked.commands[0].argv == (
+        *("runuser", "-u", "etcd", "--", "env", "ETCDCTL_API=3", "/usr/bin/etcdutl"),
+        *("snapshot", "status", "-w", "json", f"{BESIDE}/data/member/snap/db"),
+    )
+    assert build.understood(asked, status()) == Database(7, 230, 9)
+    assert (
+        build.understood(asked, "", code=1, stderr="Error: permission denied") == "unreadable: Error: permission denied"
+    )
+    assert sudoers.unlisted(build.inventory(), [asked.commands[0].line()]) == []
