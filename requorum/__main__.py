@@ -6,19 +6,21 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from requorum import inventory as inventories
 from requorum import manual, version
 from requorum.command import Result
-from requorum.evidence import report, syslog
-from requorum.evidence.audit import CLOSED, State, against, verdict
+from requorum.evidence import audit, report, signature, syslog
+from requorum.evidence.audit import CLOSED, State, Verdict, against, verdict
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import shown
 from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.question import Question
+from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.troubleshoot import sudoers
 
@@ -43,7 +45,9 @@ def journal(arguments: Sequence[str] | None = None) -> int:
         others = (options.file.parent / name for name in CLOSED)
         found = verdict(data, {path.name: path.read_bytes() for path in others if path.is_file()})
         if options.hosts and found.state is not State.ALTERED:
-            found = against(data, found, read_syslogs(options.hosts))
+            inventory = inventories.load(inventories.find(options.hosts, Path(__file__).parents[1]))
+            found = signed(data, found, inventory)
+            found = against(data, found, read_syslogs(inventory))
     except (OSError, Refusal) as error:
         print(shown(str(error)), file=sys.stderr)
         return REFUSED
@@ -66,12 +70,24 @@ def main(words: Sequence[str] = ()) -> int:
     return PROGRAMS[name](others)
 
 
-def read_syslogs(name: str) -> dict[str, list[Anchor]]:
-    """By host, what its syslog was told; `name` is an inventory's, as for --hosts. Hosts that are silent are left out.
+def signed(data: bytes, own: Verdict, inventory: Inventory) -> Verdict:
+    """The same with what its signature says, where the inventory has a key or a list of who may sign."""
+    end, wanted = audit.end_of(data), inventory.evidence
+    if not end or not (wanted.sign or wanted.allowed_signers or end.get("signature")):
+        return own
+    if not wanted.allowed_signers and end.get("signature"):
+        return replace(
+            own, why=f"{own.why}; its signature was not checked: no evidence.allowed_signers in the inventory"
+        )
+    held, what = signature.verify(end, wanted.allowed_signers or "")
+    return replace(own, why=f"{own.why}; {what}") if held else Verdict(State.ALTERED, own.number, what)
+
+
+def read_syslogs(inventory: Inventory) -> dict[str, list[Anchor]]:
+    """By host, what its syslog was told. Hosts that are silent are left out.
 
     Raises `Refusal` when no host at all could tell.
     """
-    inventory = inventories.load(inventories.find(name, Path(__file__).parents[1]))
     members = (member.host for member in (*inventory.members, *inventory.old_members))
     hosts = dict.fromkeys((*members, *inventory.deephaven.hosts))  # who is told; a spare machine is not
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:

@@ -306,6 +306,13 @@ class Notify(_Model):
         return value
 
 
+class Evidence(_Model):
+    """`sign`: a key of the operator's, on this machine; `allowed_signers`: ssh-keygen's list of who may sign."""
+
+    sign: str | None = Field(default=None, min_length=1)
+    allowed_signers: str | None = Field(default=None, min_length=1)
+
+
 class Inventory(_Model):
     """The whole file. `members` are in server-number order; `old_members` default to them."""
 
@@ -320,6 +327,7 @@ class Inventory(_Model):
     expect: Expect = Expect()
     limits: Limits = Limits()
     notify: Notify = Notify()
+    evidence: Evidence = Evidence()
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -461,4 +469,6 @@ def _relative_to(inventory: Inventory, base: Path) -> Inventory:
         }
     )
     transport = inventory.transport.model_copy(update={"ssh_config": resolved(inventory.transport.ssh_config)})
-    return inventory.model_copy(update={"snapshot": snapshot, "transport": transport})
+    of = inventory.evidence
+    evidence = of.model_copy(update={"sign": resolved(of.sign), "allowed_signers": resolved(of.allowed_signers)})
+    return inventory.model_copy(update={"snapshot": snapshot, "transport": transport, "evidence": evidence})

@@ -124,6 +124,13 @@ def _record(line: bytes) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def end_of(data: bytes) -> dict[str, Any]:
+    """The end record of a journal that has one; else empty."""
+    lines = data.split(b"\n")[:-1]
+    record = _record(lines[-1]) if lines else {}
+    return record if record.get("kind") == "end" else {}
+
+
 def _torn(rest: bytes) -> bool:
     """Whether a last line without an end of line can be the beginning of a record."""
     if not (rest.startswith(_BEGINNING) or _BEGINNING.startswith(rest)):

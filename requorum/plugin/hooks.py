@@ -360,7 +360,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if config.getoption("detailed_exitcode"):
         session.exitstatus = programs.detailed(run, outcome, int(exitstatus))
     if isinstance(reporter, Reporter):
-        reporter.closing, reporter.untold = [*run.closing(outcome), *lacking], run.unanchored
+        reporter.closing = [*run.closing(outcome), *([run.unsigned] if run.unsigned else []), *lacking]
+        reporter.untold = run.unanchored
         reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
 
 

@@ -20,7 +20,7 @@ from typing import TypeVar, cast
 
 from requorum import version
 from requorum.command import Action, Command, Copy, Result, stop_all
-from requorum.evidence import report
+from requorum.evidence import report, signature
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
@@ -83,6 +83,7 @@ class Run:
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
+        self.unsigned = ""  # why there is no signature though the inventory names a key
         self.unanchored = ""  # why not every host was told of the journal's end
         self.notes: list[str] = []
         self.warned = False  # the stage holds, and its notes are no good news: no tick stands over them
@@ -201,7 +202,13 @@ class Run:
         path = self.journal.summary(self.summary(outcome, stopped_at, started))
         written = [file for file in (path, report.attempt(self.journal.directory)) if file]
         files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
-        self.journal.record("end", outcome=outcome, stopped_at=stopped_at, files=files)
+        end: dict[str, object] = {"outcome": outcome, "stopped_at": stopped_at, "files": files}
+        if key := self.inventory.evidence.sign:
+            seconds = signature.SECONDS * self.options.timeout_scale
+            signed = signature.sign({**end, "previous": self.journal.head}, key, seconds)
+            self.unsigned = f"The evidence is not signed: {signed.why}" if signed.why else ""
+            end |= signed.fields()
+        self.journal.record("end", **end)
         if self.steps and self.acts and not self.options.looks:
             try:
                 self.unanchored = self._anchor_end()
