@@ -29,6 +29,7 @@ from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.run.terms import Options
 from requorum.snapshots import layout
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.build import CLIENT, UNIT
 
@@ -210,6 +211,16 @@ def test_the_run_and_its_token_are_placeholders_everywhere(planned: Planning) ->
     assert "/var/lib/requorum/lab/‹run›/snapshot.db" in text
     assert "--cluster-id '‹token›'" in text
     assert str(9_100_000_000_000_000_000) not in text
+
+
+def test_step_0_asks_sudo_for_all_that_a_recovery_asks_and_does(tmp_path: Path) -> None:
+    """What only other procedures need is left out there; the lab holds the journals of real ones against it."""
+    hosts = Hosts()
+    run = through(planning(tmp_path, hosts))
+    lines = [command.line() for stage in run.stages for command in stage.commands()]
+    lines += [command.line() for command in hosts.asked]
+    needed, listed = (sudoers.unlisted(run.inventory, lines, of_recovery=only) for only in (True, False))
+    assert len(lines) > 400 and needed == listed
 
 
 def test_survivors_are_gathered_together_and_what_they_give_goes_to_every_member(planned: Planning) -> None:

@@ -228,7 +228,7 @@ def test_step_0_refuses_the_list_printed_by_9c571ea_with_exactly_the_lines_that_
 
 def test_step_0_only_notes_what_other_procedures_lack(tmp_path: Path) -> None:
     aside = [need for need in sudoers.needed(INVENTORY) if need.aside]
-    others = ("-o json", "run-directly", "chgrp", "tail -n", "alarm list", "maxdepth 4")
+    others = ("-o json", "run-directly", "chgrp", "tail -n", "alarm list", "timedatectl")
     assert all(any(word in need.arguments for need in aside) for word in others)
     kept = [need.line("x").removeprefix("x ALL=") for need in sudoers.needed(INVENTORY) if not need.aside]
     run = lines_out_of("etcd-2", kept, tmp_path)
