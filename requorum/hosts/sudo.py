@@ -143,7 +143,10 @@ def pattern(text: str) -> re.Pattern[str]:
     if text == '""':
         return re.compile(r"\Z")
     if text.startswith("^") and text.endswith("$"):
-        return re.compile(text, re.S)
+        try:
+            return re.compile(text, re.S)
+        except (re.error, RecursionError, OverflowError):  # a host may say what it likes: that allows nothing
+            return re.compile("(?!)")
     parts = []
     for token in re.findall(r"\\.|\[[^]]+\]|.", text, re.S):
         if token in "*?":

@@ -61,7 +61,8 @@ class Need:
 
 def spelled(arguments: str) -> str:
     """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`."""
-    one_space = re.sub("(?<= ) | $", "?", arguments)  # an empty word; sudoers would make one space of two
+    # An empty word, since sudoers would make one space of two; and a word that would begin a regular expression.
+    one_space = re.sub("(?<= ) | $|^\\^", "?", arguments)
     return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
 
 

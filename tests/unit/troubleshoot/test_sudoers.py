@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from requorum.cluster import deephaven, etcd
@@ -118,6 +118,7 @@ words = st.lists(st.text(string.printable.replace("\n", "") + "é", min_size=0, 
 
 
 @given(words)
+@example(["^", ")", "$"])
 def test_whatever_a_command_holds_its_own_line_covers_it(argv: list[str]) -> None:
     command = Command("h", tuple(argv), "why")
     spoken = sudoers.as_root(command.line())
@@ -127,7 +128,13 @@ def test_whatever_a_command_holds_its_own_line_covers_it(argv: list[str]) -> Non
     assert sudo.allowed(sudo.parse(listing(need.line("x").removeprefix("x ALL="))), spoken) or "\\" in spoken
 
 
+@pytest.mark.parametrize("said", ["^)$", "^[$", "^(?P<a>$", "^a{99999999999}$", f"^{'(' * 9999}$"])
+def test_a_host_s_own_regular_expression_that_is_none_allows_nothing(said: str) -> None:
+    assert not sudo.allowed(sudo.parse(listing(f"(root) NOPASSWD: /usr/bin/timeout {said}")), "-k 5 60 true")
+
+
 @given(words)
+@example(["^", ")", "$"])
 def test_a_line_without_wildcards_covers_nothing_longer(argv: list[str]) -> None:
     spoken = " ".join(argv).replace("*", "")
     assert not Need(spoken).covers(spoken + "x")
