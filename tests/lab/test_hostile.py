@@ -9,6 +9,7 @@ from requorum.cluster import sandbox
 from requorum.cluster.sandbox import Boot
 from requorum.inventory import load
 from tests.lab.rehearsal import Rehearsal
+from tests.lab.test_rollback import assert_equal, listing
 
 pytestmark = pytest.mark.matrix
 
@@ -96,6 +97,51 @@ def test_a_boot_whose_unit_does_not_start_says_nothing_of_the_data(rehearsal: Re
     found = sandbox.parse(result.stdout, result.stderr.strip(), [])
     assert result.rc != 0 and found.hindered and found.failed.startswith("it ended early: ")
     rehearsal.spoilt = False
+
+
+# In place of whatever a question's program would say; what sudo itself is asked, and what changes something, goes on.
+LYING_TIMEOUT = """#!/bin/sh
+case "$4" in
+base64|busctl|cat|curl|df|du|find|findmnt|id|ip|journalctl|ls|pgrep|ps|readlink|sha256sum|ss|stat|systemctl)
+    [ "$4 $5" != "systemctl stop" ] && cat /usr/share/lie && exit ;;
+esac
+exec /usr/bin/timeout "$@"
+"""
+LIES = (
+    b"../../etc\n",
+    b"$(touch /x)\n",
+    b"a: b\nname: etcd-1\n",
+    b"\x1b[2J\x1b]0;x\x07\n",
+    b"a" * (1 << 20),
+    b"a" * (9 << 20),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("query-1", ("etcd-2", "etcd-3")), ("etcd-2", ("etcd-1", "etcd-3"))],
+    ids=["deephaven", "survivor"],
+)
+def test_a_host_whose_every_answer_is_a_lie_is_named_and_no_other_is_touched(
+    rehearsal: Rehearsal, name: str, lost: tuple[str, ...]
+) -> None:
+    """A Deephaven host, and the only survivor. The last lie is more than any question lets it say."""
+    rehearsal.lose("wipe", lost)
+    liar, inventory = rehearsal.nodes.by_name(name), rehearsal.inventory()
+    before = listing(rehearsal)
+    try:
+        liar.put("/usr/local/bin/timeout", LYING_TIMEOUT.encode(), 0o755)
+        for lie in LIES:
+            liar.put("/usr/share/lie", lie)
+            run = rehearsal.run(inventory)
+            assert run.code == 1 and "Traceback" not in run.output, run.output
+            assert "\x1b[2J" not in run.output and name in run.output, run.output
+            assert run.summary["outcome"] in ("refused", "stopped"), lie[:20]
+            after = listing(rehearsal)
+            assert_equal({host: lines for host, lines in before.items() if host != name}, after)
+    finally:
+        liar.run(["rm", "-f", "/usr/local/bin/timeout", "/usr/share/lie"])
+    rehearsal.assert_recovered(rehearsal.run(inventory))
 
 
 def owner(node: Node) -> str:
