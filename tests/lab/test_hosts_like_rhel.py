@@ -29,7 +29,17 @@ def test_a_check_a_recovery_and_its_rollback_pass_on_hosts_like_rhels(own: Own) 
     assert said.format("is tcsh and ") in findings["etcd-2", "ssh"]["found"]
     assert findings["etcd-1", "secure_path"]["found"] == other_hosts.SECURE_PATH
 
-    other.lose("wipe")
+    unfound = (
+        f"has neither etcdutl nor etcdctl where root looks for them: sudo's secure_path is {other_hosts.SECURE_PATH}"
+    )
+    with _tools_in_local(other.nodes.by_name("etcd-1")):
+        found = {key: f["found"] for key, f in _checked(other, inventory).items() if f["verdict"] == "fails"}
+        assert found["etcd-1", "version"] == f"etcd-1: {unfound}"
+        other.lose("wipe")
+        refused = other.run(inventory)
+        assert refused.code == 1 and unfound in " ".join(refused.output.split()), refused.output
+        assert refused.summary["outcome"] == "refused" and "step_0" in refused.summary["stopped_at"]
+
     before = listing(other)
     with _administrator_logged_in(other.nodes.configuration_server):
         run = other.run(inventory)
@@ -37,6 +47,17 @@ def test_a_check_a_recovery_and_its_rollback_pass_on_hosts_like_rhels(own: Own) 
         other.assert_recovered(run)
         assert_rolled_back(roll_back(other, inventory, "--discard-new-writes"))
     assert_equal(before, listing(other))
+
+
+@contextmanager
+def _tools_in_local(node: Node) -> Iterator[None]:
+    """etcd's tools where an administrator may put them, and where RHEL's sudo does not look."""
+    move = "for tool in etcdctl etcdutl; do mv /usr/{}bin/$tool /usr/{}bin/ || exit 1; done"
+    node.run(["sh", "-c", move.format("", "local/")])
+    try:
+        yield
+    finally:
+        node.run(["sh", "-c", move.format("local/", "")])
 
 
 @contextmanager
