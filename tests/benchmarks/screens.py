@@ -263,7 +263,7 @@ def watched(scene: Scene, inventory: str, scratch: Path) -> tuple[int, str, str]
         if asked > answered:
             terminal.type("lab")
             answered = asked
-        if not during and AT_WORK in terminal.seen.rpartition("Step 4.")[2]:
+        if not during and AT_WORK in terminal.seen.partition("Step 4.")[2]:
             during = terminal.seen
         if time.monotonic() > until:
             terminal.process.terminate()
