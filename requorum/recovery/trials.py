@@ -13,7 +13,7 @@ from requorum.recovery import ahead, room, trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
-from requorum.run import facts
+from requorum.run import facts, marker
 from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.snapshots import anew, files
@@ -39,9 +39,9 @@ def hold(run: Run, progress: Progress) -> Trial:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
         plan += trial.restore(terms, host, tools[host], configs[host], progress.roles)
-        plan += sandbox.boot(
-            host, trial.KIND, terms.mark.run, trial.scratch(terms), run.inventory, boots, wanted, restored, source.bytes
-        )
+        hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
+        place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
+        plan += sandbox.boot(host, trial.KIND, terms.mark.run, place, run.inventory, *of)
     for member in restores:
         plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
     done = run.do(plan)

@@ -291,6 +291,23 @@ def test_a_healthy_cluster_is_planned_as_if_it_were_lost_and_the_refusal_is_said
     assert actions(run, "when_survivors_are_salvaged")
 
 
+class Elsewhere(Hosts):
+    """Scratch lies behind a link, below what a boot hides."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        code, text = super().answer(command)
+        return code, text.replace("/var/lib/requorum", "/home/big") if command.argv[0] == "readlink" else text
+
+
+def test_no_boot_hides_what_its_scratch_lies_in(planned: Planning, tmp_path: Path) -> None:
+    for run, hidden in ((planned, True), (through(planning(tmp_path, Elsewhere())), False)):
+        boots = [
+            c for stage in run.stages for c in stage.commands() if c.argv[0] == "systemd-run" and "--pipe" in c.argv
+        ]
+        assert len(boots) == 2, "of the salvage and of the trial"
+        assert all(("--property=InaccessiblePaths=-/home" in boot.argv) is hidden for boot in boots)
+
+
 def test_a_handover_saves_and_looks_at_the_stopped_members(tmp_path: Path) -> None:
     run = through(planning(tmp_path, Hosts(leader=1), rebuild=True))
     assert not [s for s in run.stages if s.refusal]
