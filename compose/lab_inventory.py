@@ -11,17 +11,20 @@ from typing import Any
 
 import yaml
 
-from compose import state
+from compose import load, state
 from compose.state import LabState, Machine, Role
 
 VENDOR = "/usr/illumon/latest/bin"
 HEADER = "# Written by `python -m compose.lab`; changed by it when the lab changes, gone with the lab.\n"
-LOADED = {
-    "min_keys": 21_000,
-    "prefixes": {"/main/config/props": {"min": 100, "max": 999}},
-}
+PROPS = {"min": 100, "max": 999}
 UNLOADED: dict[str, Any] = {"min_keys": 1, "prefixes": {}}
-LOADED_FROM = 21_000  # a smaller load has no expectation of its own
+
+
+def expected(keys: int) -> dict[str, Any]:
+    """What the inventory expects of so many keys; a load with few properties has no expectation of its own."""
+    if load.props(keys) < PROPS["min"]:
+        return UNLOADED
+    return {"min_keys": keys * 97 // 100, "prefixes": {load.PROPS: PROPS}}
 
 
 def write(lab: LabState, path: Path = state.INVENTORY) -> None:
@@ -79,7 +82,7 @@ def content(lab: LabState, directory: Path) -> dict[str, Any]:
             "max_age_hours": 26,
             "keep": {"count": 14, "days": 30},
         },
-        "expect": LOADED if lab.keys >= LOADED_FROM else UNLOADED,
+        "expect": expected(lab.keys),
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from compose import etcd_client, load, poll
 from compose.nodes import Node
-from tests.lab.rehearsal import Rehearsal
+from tests.lab.rehearsal import KEYS, Rehearsal
 from tests.lab.stops import choice, stops
 from tests.lab.test_interruption import await_stage
 from tests.lab.writers import PREFIX, data_dir, digests, leftovers, on_disk, writing
@@ -98,7 +98,7 @@ def truncate_log(node: Node, directory: str) -> None:
 
 def damage_pages(node: Node, directory: str) -> None:
     """Random bytes where the database keeps keys."""
-    for offset in _offsets(node, directory, load.key(150, load.KEYS).encode()):
+    for offset in _offsets(node, directory, load.key(50, KEYS).encode()):
         where = f"seek={max(offset // 4096 - 2, 2)}"
         file = f"of={directory}/member/snap/db"
         node.run(["dd", "if=/dev/urandom", file, "bs=4096", where, "count=4", "conv=notrunc", "status=none"])
