@@ -13,8 +13,8 @@ setup:                           ## what an operator's machine needs: .venv with
 rehearse: .venv/ready            ## build the lab, destroy its quorum, run the runbook, prove the result (KEEP=1: leave it up)
 	KEEP=$(KEEP) sh compose/with-engine $(BIN)/python -m compose.rehearse
 
-test: .venv/ready lint           ## everything that must hold: real recoveries in the lab, the units beside them
-	sh compose/with-engine $(BIN)/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+test: .venv/ready lint           ## everything that must hold: real recoveries in two labs, the units beside them
+	sh compose/with-engine $(BIN)/pytest --numprocesses=3 --dist=loadgroup $(ARGS)
 
 rehearse-matrix: .venv/ready     ## what `make test` has no time for: the cases marked `matrix`, each in the lab
 	sh compose/with-engine $(BIN)/pytest -m matrix $(ARGS)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from compose import (
     cluster,
@@ -65,10 +66,11 @@ def up(
     began = time.monotonic()
     say(engine.start())
     with _lock():
-        lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates, hosts_like)
-        lab.write()
-        nodes = Nodes.of(lab)
-        provision.start(lab)
+        with _locked(state.MAKING, "another lab is being made; waiting for it"):
+            lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates, hosts_like)
+            lab.write()
+            nodes = Nodes.of(lab)
+            provision.start(lab)
         provision.give_access(lab, nodes)
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
         cluster.bootstrap(nodes, presence=presence, accounts=accounts, certificates=certificates, layout=layout)
@@ -185,7 +187,7 @@ def down() -> str:
             removed = provision.remove()
         lab_inventory.remove()
     shutil.rmtree(state.LAB_DIR, ignore_errors=True)
-    shutil.rmtree(state.REPOSITORY / "backups" / state.CLUSTER, ignore_errors=True)  # of a cluster that is no more
+    shutil.rmtree(state.BACKUPS, ignore_errors=True)  # of a cluster that is no more
     return f"down: {removed} containers and networks removed" if removed else "down: there was none"
 
 
@@ -193,11 +195,17 @@ def down() -> str:
 def _lock() -> Iterator[None]:
     """One command at a time changes the lab."""
     state.LAB_DIR.mkdir(mode=0o700, exist_ok=True)
-    with (state.LAB_DIR / "lock").open("w", encoding="utf-8") as lock:
+    with _locked(state.LAB_DIR / "lock", "another command works on the lab; waiting for it"):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, waiting: str) -> Iterator[None]:
+    with path.open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another command works on the lab; waiting for it")
+            say(waiting)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

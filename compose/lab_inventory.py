@@ -78,7 +78,7 @@ def content(lab: LabState, directory: Path) -> dict[str, Any]:
         },
         "snapshot": {
             "file": None,
-            "directory": os.path.relpath(state.REPOSITORY / "backups" / state.CLUSTER, directory),
+            "directory": os.path.relpath(state.BACKUPS, directory),
             "max_age_hours": 26,
             "keep": {"count": 14, "days": 30},
         },

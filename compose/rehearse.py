@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compose import etcd_client, lab, layouts, load
+from compose import etcd_client, lab, layouts, load, state
 from compose.errors import LabError
 from compose.nodes import Nodes
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LATE_WRITES = 10  # written after the backup, so that only the survivor's disk has them
 
 
-def back_up(nodes: Nodes, directory: Path = ROOT / "backups" / "lab") -> Path:
+def back_up(nodes: Nodes, directory: Path = state.BACKUPS) -> Path:
     """A snapshot by the vendor's etcdctl, fetched into the backup directory: what last night's backup would be."""
     remote = "/root/backup.snap"
     nodes.configuration_server.run(["/usr/illumon/latest/bin/etcdctl.sh", "snapshot", "save", remote])
@@ -56,7 +56,7 @@ def rehearse(leases: int = 0, presence: bool = False, accounts: bool = False, la
     before = data(nodes)
     lab.say(f"quorum is destroyed now: {lab.break_lab('wipe')}")
     started = time.monotonic()
-    code = run_runbook("--hosts=lab", "--confirm=lab")
+    code = run_runbook(f"--hosts={state.INVENTORY.stem}", "--confirm=lab")
     seconds = time.monotonic() - started
     if code != 0:
         lab.say(f"rehearsal: NOT recovered, the runbook ended with {code}; its evidence is in evidence/lab")

@@ -12,16 +12,21 @@ from pathlib import Path
 from compose.errors import StateError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LAB_DIR = REPOSITORY / ".lab"
+# REQUORUM_LAB=NAME is another lab of this checkout, beside its own: for tests that run side by side.
+OTHER = os.environ.get("REQUORUM_LAB", "")
+_SUFFIX = f"-{OTHER}" if OTHER else ""
+LAB_DIR = REPOSITORY / f".lab{_SUFFIX}"
+MAKING = REPOSITORY / ".lab-making"  # locked while a lab's image, addresses and ports are taken: one lab at a time
 STATE_FILE = LAB_DIR / "state.json"
 SSH_CONFIG = LAB_DIR / "ssh_config"
 SSH_KEY = LAB_DIR / "ops_ed25519"
 KNOWN_HOSTS = LAB_DIR / "known_hosts"
 COMPOSE_OVERRIDE = LAB_DIR / "compose.yml"
-INVENTORY = REPOSITORY / "inventory" / "lab.yaml"
+INVENTORY = REPOSITORY / "inventory" / f"lab{_SUFFIX}.yaml"
+BACKUPS = REPOSITORY / "backups" / f"lab{_SUFFIX}"
 
 # Two checkouts on one machine can each have a lab, under another project name.
-PROJECT = os.environ.get("REQUORUM_LAB_PROJECT", "requorum-lab")
+PROJECT = os.environ.get("REQUORUM_LAB_PROJECT", "requorum-lab") + _SUFFIX
 CLUSTER = "lab"
 
 

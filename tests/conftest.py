@@ -6,6 +6,10 @@ import signal
 import pytest
 from hypothesis import settings
 
+# Each of pytest-xdist's workers has a lab of its own, before anything reads where that is.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["REQUORUM_LAB"] = worker
+
 settings.register_profile("requorum", deadline=None, print_blob=True)
 settings.load_profile("requorum")
 

@@ -23,7 +23,7 @@ from requorum import inventory as inventories
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 
-OWN_BACKUPS = state.REPOSITORY / "backups" / state.CLUSTER
+OWN_BACKUPS = state.BACKUPS
 
 
 class DrillError(Refusal):
