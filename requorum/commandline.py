@@ -72,6 +72,13 @@ OPTIONS = (
         "stop",
         own=True,
     ),
+    Option(
+        "--approved",
+        "FILE",
+        "a `plan.json` that a second person [approved](programs.md#a-plan-that-was-approved)",
+        "none is asked for",
+        own=True,
+    ),
     Option("--rebuild", "", "although quorum is intact or could be restarted", "refuse"),
     Option("--gone", "HOST,…", "machines that are fenced or destroyed", "none"),
     Option(

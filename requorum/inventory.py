@@ -6,6 +6,7 @@ before any connection is made. `inventory/example.yaml` explains every field; `f
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import posixpath
@@ -406,6 +407,11 @@ def find(name: str, root: Path) -> Path:
         f"no such inventory: neither a file of that path nor {candidates[1].relative_to(root)}",
         "copy inventory/example.yaml to inventory/NAME.yaml and fill it in, or correct the name",
     )
+
+
+def sha256(path: Path) -> str:
+    """Of the file that was read a moment ago."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load(path: Path) -> Inventory:

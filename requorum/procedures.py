@@ -39,7 +39,7 @@ PROCEDURES = (
         "runbook",
         "recovered",
         commits="test_step_3_distribute.py",
-        takes=(*DATA, "accept"),
+        takes=(*DATA, "accept", "approved"),
         about="the recovery, Steps 0 to 5",
     ),
     Procedure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.cluster import quorum
-from requorum.recovery import plan, trial, written
+from requorum.recovery import approval, plan, trial, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
@@ -30,7 +30,10 @@ class TestStep0Snapshot:
         sudoers.what_is_run_is_allowed(run)
 
     def test_when_the_cluster_is_locked(self, run: Run) -> None:
-        """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends."""
+        """One operator at a time; a lock that your own dead run left is taken over, and what it left running ends.
+
+        With --approved all must be as in that plan, or the run stops before the lock and names what is not."""
+        approval.at_the_lock(run)
         take_lock(run)
 
     def test_given_no_other_run_is_under_way(self, run: Run, progress: Progress) -> None:

@@ -46,6 +46,7 @@ from requorum.run.terms import Options, Terms
 
 ROOT = Path(__file__).parents[2]
 PROCEDURE = pytest.StashKey[procedures.Procedure]()
+SHA256 = pytest.StashKey[str]()  # of the inventory's file
 INVENTORY = pytest.StashKey[Inventory]()
 RUN = pytest.StashKey[Run]()
 STARTED = pytest.StashKey[str]()
@@ -104,7 +105,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if not hosts and not config.getoption("snapshot"):
             raise _refused("the drill needs --snapshot=FILE, or --hosts=NAME, whose newest backup it takes")
         if hosts:
-            inventory = inventories.load(inventories.find(hosts, ROOT))
+            path = inventories.find(hosts, ROOT)
+            inventory, config.stash[SHA256] = inventories.load(path), inventories.sha256(path)
             options.check(config.getoption, config.stash[PROCEDURE], inventory)
             config.stash[INVENTORY] = inventory
     except Refusal as refusal:
@@ -214,6 +216,8 @@ def options_of(config: pytest.Config, inventory: Inventory) -> Options:
         hosts=shlex.quote(config.getoption("hosts") or "NAME"),
         discard=config.getoption("discard_new_writes"),
         confirm=config.getoption("confirm"),
+        approved=Path(config.getoption("approved")) if config.getoption("approved") else None,
+        inventory_sha256=config.stash.get(SHA256, ""),
     )
 
 

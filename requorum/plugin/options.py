@@ -6,6 +6,7 @@ import getpass
 import math
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from requorum.deadlines import LONG
 from requorum.diagnosis.logs import collection
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
-from requorum.recovery import commit
+from requorum.recovery import approval, commit
 from requorum.refusal import Refusal
 from requorum.run import accepted as accept
 from requorum.run.accepted import Accepted
@@ -68,6 +69,8 @@ def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     for host in gone(option):
         _gone(host, inventory)
     accepted(option, inventory)
+    if option("approved"):
+        approval.check(Path(option("approved")), inventory.cluster, datetime.now(UTC))
 
 
 def confirm(option: Option, procedure: Procedure, cluster: str) -> None:

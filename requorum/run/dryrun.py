@@ -22,8 +22,8 @@ from rich.text import Text
 from requorum import procedures
 from requorum.command import REDACTED, Action, Command, Copy, Fetch, Result
 from requorum.evidence import outline, syslog
-from requorum.evidence.journal import Journal
-from requorum.evidence.redaction import redact
+from requorum.evidence.journal import Journal, now
+from requorum.evidence.redaction import redact, redacted
 from requorum.hosts.fleet import Fleet, FleetError, Machine
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved
@@ -46,6 +46,7 @@ class Planning(Run):
         self.forecast = Forecast(inventory, lambda: self.mark.token)
         self.fleet = cast("Fleet", Looking(self, fleet))
         self.stages: list[Stage] = []
+        self.basis: Mapping[str, str] = {}  # what the plan rests on, where it was looked at
         self.suppose: Callable[[], None] = lambda: None  # as if it held: a procedure's part of `pardons`
 
     @property
@@ -183,7 +184,9 @@ class Planning(Run):
         return (self.journal.directory / "plan.txt").absolute()
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        self.journal.keep("plan.json", json.dumps(self.rows(), indent=1, ensure_ascii=False))
+        told = {"schema": 1, "cluster": self.inventory.cluster, "made": now(), "outcome": outcome}
+        told |= {"basis": redacted(dict(self.basis)) if outcome == "planned" else {}, "commands": self.rows()}
+        self.journal.keep("plan.json", json.dumps(told, indent=1, ensure_ascii=False))
         self.journal.keep("plan.txt", "\n".join([*plan(self.stages), "", *self.closing(outcome)]))
         return super().close(outcome, stopped_at, started)
 

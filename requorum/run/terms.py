@@ -110,6 +110,8 @@ class Options:
     discard: bool = False
     looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
     confirm: str | None = None
+    approved: Path | None = None  # the plan.json that a second person approved
+    inventory_sha256: str = ""  # of its file, as it was read
 
     @property
     def names_data(self) -> bool:

@@ -14,7 +14,7 @@ from tests.matching import differences, matches
 
 @dataclass(frozen=True)
 class Plan:
-    """`rows` as in plan.json, `text` as in plan.txt."""
+    """`rows` as `commands` in plan.json, `text` as in plan.txt."""
 
     run: Run
     rows: list[dict[str, Any]]
@@ -28,7 +28,7 @@ def made(rehearsal: Rehearsal, inventory: Path, *arguments: str, of: str = "") -
     assert run.code == 0, run.output
     assert run.summary["outcome"] == "planned"
     (place,) = (evidence / "lab").glob("2*")
-    return Plan(run, json.loads((place / "plan.json").read_text()), (place / "plan.txt").read_text())
+    return Plan(run, json.loads((place / "plan.json").read_text())["commands"], (place / "plan.txt").read_text())
 
 
 def assert_it_was_run(plan: Plan, evidence: Path) -> None:

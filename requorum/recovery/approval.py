@@ -1,0 +1,149 @@
+"""A plan that a second person approved: what it rests on, and whether that is still so before the lock is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from requorum import version
+from requorum.cluster import quorum
+from requorum.cluster.etcd import Tools
+from requorum.cluster.quorum import Verdict
+from requorum.refusal import Disproved, Refusal
+from requorum.run import facts
+from requorum.run.dryrun import Planning
+from requorum.run.run import Run
+from requorum.run.terms import Options
+from requorum.snapshots import directory, files, sources
+from requorum.snapshots.disks import Disk
+from requorum.snapshots.family import Family
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.sources import Sources
+
+VALID = timedelta(hours=24)
+AHEAD = timedelta(minutes=5)  # by which the clock of the machine that made it may be before this one's
+_ANEW = "make the plan anew (--plan), and have that approved"
+
+
+@dataclass(frozen=True)
+class Approved:
+    """`made`: RFC 3339; `basis`: what the plan rests on, by name."""
+
+    cluster: str
+    made: datetime
+    basis: Mapping[str, str]
+
+
+def read(path: Path) -> Approved:
+    """A `plan.json`. Raises `Refusal` for what is none, or rests on nothing."""
+    where = f"--approved={path}"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        basis = {str(name): str(value) for name, value in told["basis"].items()}
+        made = datetime.fromisoformat(told["made"])
+        approved = Approved(str(told["cluster"]), made if made.tzinfo else made.replace(tzinfo=UTC), basis)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refusal(where, f"is no plan.json of --plan: {error!r}"[:300], f"name one; or {_ANEW}") from None
+    if not basis:
+        raise Refusal(where, "says not what it rests on, since that could not be looked at", _ANEW)
+    return approved
+
+
+def check(path: Path, cluster: str, now: datetime) -> None:
+    """What can be seen before any host is asked. Raises `Refusal` for another cluster's plan, and for one too old."""
+    approved, where = read(path), f"--approved={path}"
+    if approved.cluster != cluster:
+        raise Refusal(where, f"is a plan for the cluster {approved.cluster}, not {cluster}", "name this cluster's")
+    age = now - approved.made
+    if age > VALID:
+        hours = age.total_seconds() / 3600
+        raise Refusal(where, f"was made {hours:.0f} hours ago, and counts for 24", _ANEW)
+    if age < -AHEAD:
+        raise Refusal(where, f"was made at {approved.made.isoformat()}, which is to come", "set this machine's clock")
+
+
+def at_the_lock(run: Run) -> None:
+    """A plan keeps what it rests on; a run with --approved proves it, or raises `Disproved` that names what is not."""
+    if isinstance(run, Planning):
+        try:
+            run.basis = basis(run)
+        except Refusal as refusal:
+            run.journal.record("note", text=f"the plan cannot be approved: {refusal}")
+        return
+    if run.options.approved is None:
+        return
+    wrong, claim = differences(read(run.options.approved).basis, basis(run)), "all is as in the approved plan"
+    run.journal.assertion("this machine", claim, "; ".join(f"{name}: {found}" for name, found in wrong.items()) or None)
+    if wrong:
+        remedy = f"{_ANEW}; a run that is carried on needs no plan: leave --approved out"
+        raise Disproved(claim, wrong, remedy)
+    run.note(f"{claim} {run.options.approved}")
+
+
+def differences(approved: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """By name, each thing that is not as approved, in words."""
+    none, names = "nothing", dict.fromkeys((*approved, *now))
+    pairs = {name: (now.get(name, none), approved.get(name, none)) for name in names}
+    return {name: f"{is_now}, approved was {was}" for name, (is_now, was) in pairs.items() if is_now != was}
+
+
+def basis(run: Run) -> dict[str, str]:
+    """By name, what must be the same. Nothing that is measured: no bytes, times, room, tokens to come."""
+    tools = facts.tools(run, facts.root_paths(run, run.terms.member_hosts))
+    verdict, data = quorum.decide(facts.diagnose(run)), Sources()
+    sources.recall(run, data)
+    return {
+        **of_command(run.options),
+        **of_hosts(verdict, data.disks, tools),
+        **of_files(run),
+    }
+
+
+def of_command(options: Options) -> dict[str, str]:
+    """Inventory, version and the operator's words, those alone that change what a run does."""
+    words = {
+        "--snapshot": options.snapshot,
+        "--salvage": options.salvage,
+        "--skip-hash": options.skip_hash,
+        "--rebuild": options.rebuild or None,
+        "--gone": ",".join(sorted(options.gone)),
+        "--accept": ",".join(sorted(options.accepted.words)),
+    }
+    given = {name: str(value) for name, value in words.items() if value}
+    return {"inventory, SHA-256": options.inventory_sha256, "version": version.told(), **given}
+
+
+def of_hosts(verdict: Verdict, disks: tuple[Disk, ...], tools: Mapping[str, Tools]) -> dict[str, str]:
+    """Per host: its part in quorum, whose data its disk holds and in which state, the tools' versions."""
+    found = {"quorum": verdict.kind.value}
+    for member in verdict.members:
+        place = "" if member.address_in_place or member.gone else "; its address is not in place"
+        found[f"{member.member.host}, etcd"] = member.state.value + place
+    for disk in disks:
+        state = disk.problem or ("whole" if disk.whole else "no data")
+        installed = "" if disk.installed else ", of an earlier configuration"
+        found[f"{disk.host}, data in {disk.config.data_dir}"] = f"{disk.lineage}, {state}{installed}"
+    for host, tool in tools.items():
+        found[f"{host}, tools"] = f"etcd {tool.version}, {tool.restorer}"
+    return found
+
+
+def of_files(run: Run) -> dict[str, str]:
+    """The named file and every backup on this machine, by lineage and revision as their manifests say."""
+    inventory = run.inventory
+    named = run.options.snapshot or inventory.snapshot.file
+    rows = list(files.noted(inventory))
+    rows += [files.of_file(Path(named), Family())] if named else []
+    found = {row.path: _row(row) for row in rows}
+    if inventory.snapshot.directory:
+        there = directory.contents(Path(inventory.snapshot.directory)).backups
+        found |= {str(p): f"no manifest, of {directory.modified(p)}" for p in there if str(p) not in found}
+    return {f"source {path}": words for path, words in found.items()}
+
+
+def _row(row: Candidate) -> str:
+    revision = "unknown" if row.revision is None else f"{row.revision:,}"
+    return f"lineage {row.lineage or 'unknown'}, revision {revision}"
