@@ -13,6 +13,7 @@ from typing import NoReturn
 from requorum import inventory as inventories
 from requorum import manual, version
 from requorum.command import Result
+from requorum.diagnosis import inventories as inventory_command
 from requorum.evidence import audit, report, signature, syslog
 from requorum.evidence.audit import CLOSED, State, Verdict, against, verdict
 from requorum.evidence.journal import Journal
@@ -55,7 +56,13 @@ def journal(arguments: Sequence[str] | None = None) -> int:
     return found.state.code
 
 
-PROGRAMS = {"journal": journal, "report": report.main, "sudoers": sudoers.main, "manual": manual.main}
+PROGRAMS = {
+    "journal": journal,
+    "report": report.main,
+    "sudoers": sudoers.main,
+    "manual": manual.main,
+    "inventory": inventory_command.main,
+}
 
 
 def main(words: Sequence[str] = ()) -> int:

@@ -435,7 +435,7 @@ def load(path: Path) -> Inventory:
     try:
         inventory = Inventory.model_validate(data)
     except ValidationError as error:
-        raise InventoryError(str(path), *_first(error)) from None
+        raise InventoryError(str(path), *_first(error, text)) from None
     if inventory.transport.backend == "local" and len(inventory.hosts) > 1:
         what = f"transport.backend local is this machine alone (found {len(inventory.hosts)} hosts)"
         raise InventoryError(str(path), what, "reach them by ssh, or list one host")
@@ -446,8 +446,9 @@ def _one_line(error: yaml_text.YAMLError) -> str:
     return re.sub(r"\s+", " ", str(error)).strip()
 
 
-def _first(error: ValidationError) -> tuple[str, str]:
-    """What is wrong, and the remedy. All findings are named, since each costs the operator a rerun."""
+def _first(error: ValidationError, text: str) -> tuple[str, str]:
+    """What is wrong and on which line, and the remedy. All findings are named, since each costs the operator a
+    rerun."""
     lines = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"]) or "inventory"
@@ -458,8 +459,24 @@ def _first(error: ValidationError) -> tuple[str, str]:
             message, shown = "is not a known field", ""
         elif item["type"] == "missing":
             message, shown = "is missing", ""
-        lines.append(message if not item["loc"] else f"{field} {message}{shown}")
+        said = message if not item["loc"] else f"{field} {message}{shown}"
+        lines.append(f"line {yaml_text.line_of(text, item['loc'] or _place(message))}: {said}")
     return "; ".join(lines), "correct it; inventory/example.yaml explains every field"
+
+
+def _place(message: str) -> tuple[str, ...]:
+    """Where what is wrong with the whole stands, by its own words: `deephaven.hosts: …`; a place in a list by name."""
+    found = re.match(r"[a-z_]+(?:\.[a-z_]+)*(?=[: ])", message)
+    return tuple(found[0].split(".")) if found else ()
+
+
+def schema() -> dict[str, object]:
+    """JSON Schema of the file: what an editor needs to complete and to mark it. What fields mean to each other is
+    `load`'s alone."""
+    made = Inventory.model_json_schema()
+    hosts = made["properties"]["hosts"]
+    hosts["additionalProperties"] = {"anyOf": [hosts["additionalProperties"], {"type": "null"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 def _relative_to(inventory: Inventory, base: Path) -> Inventory:

@@ -3,7 +3,7 @@ gigabytes."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import yaml
@@ -49,3 +49,20 @@ def load(text: str, unique: bool = False) -> Any:
         return yaml.load(text, Loader=_Unique if unique else _Plain)
     except (ValueError, LookupError, AttributeError, RecursionError) as error:  # no date, no number, no end of brackets
         raise YAMLError(f"a value cannot be read: {error}") from None
+
+
+def line_of(text: str, place: Sequence[str | int]) -> int:
+    """The line, counted from 1, where a field of a text that `load` takes stands; of the nearest around it where it is
+    missing."""
+    node, line = yaml.compose(text, Loader=_Plain), 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = (node.value[part], node.value[part])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

@@ -302,3 +302,41 @@ class TestWhatIsAccepted:
     def test_the_example_is_valid(self) -> None:
         root = Path(__file__).parents[2]
         assert inventory.load(inventory.find("example", root)).cluster
+
+
+# -- where it is wrong ---------------------------------------------------------------------------------------------
+
+TEXT = """cluster: lab
+hosts:
+  etcd-1: {}
+  infra-1:
+members:
+  - name: etcd-1
+    host: etcd-1
+    ip: nowhere
+deephaven:
+  configuration_server: infra-1
+  hosts: [infra-1]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("", "", "line 8: members.0.ip must be an IP address"),
+        ("nowhere", "10.0.0.11\netcd:\n  user: etcd\n  client_port: x", "line 11: etcd.client_port "),
+        ("nowhere", "10.0.0.11\nsurprise: 1", "line 9: surprise is not a known field"),
+        ("nowhere", "10.0.0.11\nexpect:\n  prefixes:\n    /a: {min: 2, max: 1}", "line 11: expect.prefixes./a max 1"),
+        ("nowhere", "10.0.0.11\n  - {name: etcd-2, host: infra-1, ip: 10.0.0.12}", "line 5: members: 2 members"),
+        ("hosts: [infra-1]", "hosts: [infra-1, query-1]", "line 8: members.0.ip"),
+        ("    ip: nowhere\n", "", "line 6: members.0.ip is missing"),
+        ("  hosts: [infra-1]", "  hosts: [etcd-9, infra-1]\nlimits: {}\n", "line 8"),
+    ],
+)
+def test_an_error_names_the_line(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert says in refused(tmp_path / "a.yaml", TEXT.replace(old, new, 1) if old else TEXT)
+
+
+def test_what_is_wrong_between_fields_names_the_line_of_the_first(tmp_path: Path) -> None:
+    text = TEXT.replace("nowhere", "10.0.0.11").replace("[infra-1]", "[infra-1, query-1]")
+    assert "line 11: deephaven.hosts: query-1 is not among hosts" in refused(tmp_path / "a.yaml", text)
