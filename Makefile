@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Compiled once, not by each of the runs that tests start: some machines forbid it for all that runs there.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup rehearse test rehearse-matrix lint bench docs manual lab-up lab-down clean
+.PHONY: setup rehearse test rehearse-matrix lint bench docs manual bundle lab-up lab-down clean
 
 setup:                           ## what an operator's machine needs: .venv with the pinned dependencies, no engine
 	./setup $(PYTHON)
@@ -35,6 +35,9 @@ docs: .venv/ready                ## docs/report.png: the report of EVIDENCE=DIRE
 
 manual: .venv/ready              ## the man page, tables of the pages and bash's completion, from what can be typed
 	$(BIN)/python -m requorum manual --write
+
+bundle: .venv/ready              ## dist/requorum-…tar.gz: tree, wheels and hashes, for a machine without a package registry
+	sh deploy/bundle $(BIN)/python
 
 lab-up: .venv/ready              ## a lab to play with; it stays until lab-down
 	$(PYTHON) -m compose.engine start

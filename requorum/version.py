@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -20,12 +21,21 @@ def told(root: Path = ROOT) -> str:
 
 def _commit(root: Path) -> str:
     if not (root / ".git").exists():  # unpacked, or copied: a repository further up is another's
-        return "commit unknown"
+        return _noted(root / "COMMIT")
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     if commit is None or changed is None:
         return "commit unknown"
     return f"commit {commit.strip()}{', changed' if changed.strip() else ''}"
+
+
+def _noted(file: Path) -> str:
+    """What a bundle says of itself; whether it was changed since, its SHA256SUMS tells."""
+    try:
+        word = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return "commit unknown"
+    return f"commit {word}" if re.fullmatch(r"[0-9a-f]{7,40}", word) else "commit unknown"
 
 
 def _git(root: Path, *words: str) -> str | None:

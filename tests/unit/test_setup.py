@@ -33,6 +33,12 @@ def test_the_operators_machine_gets_nothing_of_the_labs() -> None:
     assert text.index("-r requirements.txt") < text.index('[ "${2:-}" = lab ] || exit 0') < text.index("build.txt")
 
 
+def test_in_a_bundle_no_index_is_asked_and_no_system_package_installed() -> None:
+    text = (ROOT / "setup").read_text(encoding="utf-8")
+    assert "from='--no-index --find-links=wheels'" in text and '[ -z "$from" ] && command -v apt-get' in text
+    assert _installs()[0][4:6] == ["$from", "--quiet"]
+
+
 def _installs() -> list[list[str]]:
     text = (ROOT / "setup").read_text(encoding="utf-8").replace("\\\n", " ")
     return [shlex.split(line) for line in text.splitlines() if "pip install" in line]

@@ -42,6 +42,14 @@ def test_what_is_no_checkout_does_not_tell_the_commit_of_a_repository_around_it(
     assert version.told(tmp_path / "unpacked") == f"{__version__} (commit unknown)"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("3420568a9b1c\n", "commit 3420568a9b1c"), ("x; rm\n", "commit unknown"), ("", "commit unknown")]
+)
+def test_a_bundle_tells_the_commit_that_it_was_made_of(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "COMMIT").write_text(text)
+    assert version.told(tmp_path) == f"{__version__} ({said})"
+
+
 def test_a_run_records_it_with_the_versions_of_what_it_runs_on() -> None:
     assert terms.versions()["requorum"] == version.told()
 
