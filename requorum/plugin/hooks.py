@@ -438,6 +438,8 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Sai
     more = error.words if isinstance(error, NotConfirmed) else ()
     given = accepted.split(config.getoption("accept"))
     options += [("--accept", ",".join(words))] if (words := dict.fromkeys((*given, *more))) else []
+    run = config.stash.get(RUN, None)  # what the hosts are like after a change was never approved
+    options += [("--approved", config.getoption("approved"))] if run is None or run.mark.phase is Phase.OPEN else []
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
     options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []
     place = str(config.invocation_params.dir)

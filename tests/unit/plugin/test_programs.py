@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_refusal_before_any_host_leaves_standard_output_empty(inventory: Path)
     ended = run("runbook", "--json", f"--hosts={inventory}", "--confirm=no", f"--evidence={inventory.parent}/e")
     assert (ended.returncode, ended.stdout) == (4, "")
     assert "is not the name of this cluster" in ended.stderr
+
+
+def test_the_command_to_go_on_keeps_the_approved_plan_as_long_as_nothing_is_changed(inventory: Path) -> None:
+    told = {"cluster": "lab", "made": datetime.now(UTC).isoformat(), "basis": {"quorum": "quorum is lost"}}
+    plan = inventory.parent / "plan.json"
+    plan.write_text(json.dumps(told))
+    words = (f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/e", f"--approved={plan}")
+    (line,) = [line for line in run("runbook", *words).stdout.splitlines() if line.startswith("Go on")]
+    assert f"--approved={plan}" in line
 
 
 # -- exit codes --------------------------------------------------------------------------------------------------
