@@ -36,6 +36,8 @@ WIDEST = 120  # columns that a stage takes where the terminal has more
 TEXT = 50  # columns of a stage's words, as the longest of them
 NOTE = 11  # columns before what a stage found
 UNITS = {"keys": "keys", "size": "bytes"}  # fields of a source, beside its revision
+# What came of a run, in sentences; other lines at its end may be there to be pasted.
+OUTCOME = ("Recovered in ", "Data loss: ")
 TELL = {"Failed", "Found"}  # labels of the last lines that say what failed
 LAST_RESORTS = ("on-disk", "directory")  # kinds of sources that are no choice by themselves
 FILES = 8  # backups that a list of sources shows, the best first; the others are counted
@@ -178,7 +180,10 @@ class Reporter(TerminalReporter):  # type: ignore[misc]  # final for type checke
             self._whole(self._failure)
         self._below(self.untold, 0, "dim")
         for line in self.closing:
-            self.console.print(Text(redact(line)))
+            if line.startswith(OUTCOME):
+                self._below(line, 0, "")
+            else:  # it may be there to be pasted
+                self.console.print(Text(redact(line)))
         if self.ending:
             self.console.print()
         for line in block(self.ending, self.console.width):

@@ -126,10 +126,11 @@ def ways(hosts: str, found: Anew | None = None) -> str:
     counted = f", at least {beyond:,} revisions" if beyond > 0 else ""
     kept = f"the backup of {backup.taken}" if backup else "the backups"
     return (
-        "to recover what was lost, from disks that reach further or else from the newest backup, the running cluster "
-        f"counting for nothing (price: all that was written since it began anew{written}, and Deephaven is off "
-        f"meanwhile): pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, and its history from "
-        f"now on (price: all that {kept} has and it has not{counted}): pytest runbook/backup --hosts={hosts} "
+        "start no stopped etcd and delete nothing before this is decided: a stopped member's disk may hold what is "
+        "lost; either, to recover what was lost, from disks that reach further or else from the newest backup, the "
+        f"running cluster counting for nothing (price: all that was written since it began anew{written}, and "
+        f"Deephaven is off meanwhile): pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, "
+        f"and its history from now on (price: all that {kept} has and it has not{counted}): pytest runbook/backup --hosts={hosts} "
         f"{option(WORD)}"
     )
 

@@ -22,6 +22,7 @@ from requorum.run.state import Seen
 
 LABEL = 11  # columns that a label takes
 OR = "or, "  # how a choice begins
+EITHER = "either, "  # how the first of several does, where what is first is none of them
 LONGEST = 1200  # characters of one text: what is longer is whole in the report
 
 
@@ -291,13 +292,16 @@ def _once(found: Iterable[remedies.Piece], onward: Sequence[Line], said: Said) -
 def _labelled(label: str, found: Iterable[remedies.Piece]) -> Iterator[Line]:
     """What is first, and each choice besides under a label of its own."""
     for number, piece in enumerate(found):
-        other = number > 0 and not piece.paste and piece.text.startswith(OR)
-        text = piece.text.removeprefix(OR) if other else piece.text
-        yield Line("Or" if other else "" if number else label, text, piece.paste)
+        begins = "" if piece.paste or not number else next((w for w in (OR, EITHER) if piece.text.startswith(w)), "")
+        mine = begins.rstrip(", ").capitalize() if begins else "" if number else label
+        yield Line(mine, piece.text.removeprefix(begins), piece.paste)
 
 
 def _onward(ended: Ended) -> Iterator[Line]:
     """Go on, look closer, restore anew, go back: each command, and what it does."""
+    if ended.stage is None and ended.did.outcome == "recovered":
+        yield Line("Next", ended.said.line("runbook/backup"), paste=True)
+        yield Line("", "the first backup of the new cluster. What was before the run is kept, nothing was deleted")
     if ended.stage is None or isinstance(ended.error, NothingToDo):
         return
     phase, directory = ended.did.phase, ended.said.directory

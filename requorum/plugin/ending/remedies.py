@@ -41,7 +41,7 @@ def pieces(text: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
     text = _PAGE.sub(lambda _: f"{ROOT}/docs/", text.strip())
     for segment in _SEGMENT.split(_AGAIN.sub("", text)):
         mine = [piece for piece in _of(segment.strip(), said, inventory, hosts) if piece.text.strip()]
-        if found and mine and not (found[-1].paste or mine[0].paste or mine[0].text.startswith("or ")):
+        if found and mine and not (found[-1].paste or mine[0].paste or mine[0].text.startswith(("or ", "either, "))):
             mine[0] = Piece(f"{found.pop().text}; {mine[0].text}")
         found += mine
     return [piece if piece.paste else Piece(_sentence(piece.text)) for piece in found]

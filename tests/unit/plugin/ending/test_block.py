@@ -21,6 +21,7 @@ from requorum.refusal import Disproved, Refusal, remedy
 from requorum.run import lock
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
+from requorum.snapshots import anew
 from requorum.snapshots.snapshot import SnapshotError
 from tests.unit import build
 from tests.unit.cluster.test_quorum import DARK, DOWN, MUTE, UP, verdict
@@ -145,7 +146,9 @@ def test_before_a_host_was_asked_nothing_was_changed() -> None:
 
 def test_a_run_that_came_to_its_end_says_how_things_stand_and_where_the_evidence_is() -> None:
     of = replace(ended(None), stage=None, seen=seen(deephaven=ON), did=did(Phase.DONE, outcome="recovered"))
-    assert [line.label for line in ending(of)] == ["State", "Evidence"]
+    assert [line.label for line in ending(of)] == ["State", "Next", "", "Evidence"]
+    (backup,) = (line.text for line in ending(of) if line.paste)
+    assert backup.endswith("pytest runbook/backup --hosts=lab")
 
 
 def test_whoever_is_to_be_called_stands_last() -> None:
@@ -357,3 +360,14 @@ def test_what_a_stage_noted_of_hosts_at_fault_is_told_by_the_last_lines() -> Non
     found.hosts = ("etcd-2",)
     assert told(found, build.inventory()) == ["etcd-2: down"]
     assert told(broken("no"), build.inventory()) == [] and told(None, None) == []
+
+
+def test_a_decision_is_no_first_thing_to_do() -> None:
+    """Each side of it costs something: what is safe meanwhile comes first, then both under labels of their own."""
+    refusal = Refusal("lab", "quorum is intact, but the data began anew", anew.ways("lab"))
+    found = [line for line in ending(ended(refusal, 0, "test_given_quorum_is_lost")) if line.label or line.paste]
+    labels = [line.label for line in found]
+    first = labels.index("Do first")
+    assert labels[first : first + 5] == ["Do first", "Either", "", "Or", ""]
+    assert found[first].text.startswith("start no stopped etcd and delete nothing")
+    assert found[first + 2].text.endswith("--rebuild") and "--accept=history" in found[first + 4].text
