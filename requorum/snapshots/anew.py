@@ -130,8 +130,8 @@ def ways(hosts: str, found: Anew | None = None) -> str:
         "lost; either, to recover what was lost, from disks that reach further or else from the newest backup, the "
         f"running cluster counting for nothing (price: all that was written since it began anew{written}, and "
         f"Deephaven is off meanwhile): pytest runbook --hosts={hosts} --rebuild; or to keep the cluster as it is, "
-        f"and its history from now on (price: all that {kept} has and it has not{counted}): pytest runbook/backup --hosts={hosts} "
-        f"{option(WORD)}"
+        f"and its history from now on (price: all that {kept} has and it has not{counted}): "
+        f"pytest runbook/backup --hosts={hosts} {option(WORD)}"
     )
 
 
