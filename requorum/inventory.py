@@ -314,6 +314,25 @@ class Evidence(_Model):
     allowed_signers: str | None = Field(default=None, min_length=1)
 
 
+class Hooks(_Model):
+    """Lines that are run on this machine when a run has ended, split as a shell would, without one. `seconds`: how long
+    each may take."""
+
+    on_success: str | None = None
+    on_failure: str | None = None
+    seconds: float = Field(default=60, gt=0, le=3600)
+
+    @field_validator("on_success", "on_failure")
+    @classmethod
+    def _can_run(cls, value: str | None) -> str | None:
+        try:
+            if value is not None and not shlex.split(value):
+                raise ValueError("is empty; leave it out")
+        except ValueError as error:
+            raise ValueError(f"is no command line: {error}") from None
+        return value
+
+
 class Inventory(_Model):
     """The whole file. `members` are in server-number order; `old_members` default to them."""
 
@@ -329,6 +348,7 @@ class Inventory(_Model):
     limits: Limits = Limits()
     notify: Notify = Notify()
     evidence: Evidence = Evidence()
+    hooks: Hooks = Hooks()
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -29,6 +29,7 @@ from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
 from requorum.evidence.journal import EvidenceError, Journal, now
 from requorum.evidence.redaction import redact
+from requorum.hosts import hook
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.inventory import Inventory
 from requorum.plugin import options, programs
@@ -341,6 +342,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     if run is None:
         if stopped_at is not None and isinstance(reporter, Reporter):  # before a host was asked
             reporter.ending = block.ending(_ended(config, None, "refused", stopped_at))
+            reporter.closing = _told_outside(config, "refused", None, failed=True)
         return
     if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
         outcome = "planned" if isinstance(run, Planning) else config.stash[PROCEDURE].outcome
@@ -358,6 +360,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         elif not isinstance(config.stash.get(FAILURE, None), EvidenceError):
             lacking = [f"The evidence ends too early: {error.what}."]
+    if run.acts:
+        lacking += _told_outside(config, outcome, path, failed=int(exitstatus) != int(pytest.ExitCode.OK))
     summary = programs.written(path) if path else run.summary(outcome, stopped_at, config.stash[STARTED])
     config.stash[SUMMARY] = summary
     programs.told_to_junit(config, summary, run.journal.directory)
@@ -373,6 +377,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The last thing of all, and with --json the only one on standard output."""
     if config.getoption("json") and SUMMARY in config.stash:
         print(programs.text(config.stash[SUMMARY]), flush=True)
+
+
+def _told_outside(config: pytest.Config, outcome: str, summary: Path | None, failed: bool) -> list[str]:
+    """Runs the inventory's line for how it ended. What goes wrong with it is said, and changes nothing else."""
+    inventory = config.stash.get(INVENTORY, None)
+    lines = inventory.hooks if inventory else None
+    line = (lines.on_failure if failed else lines.on_success) if lines else None
+    if lines is None or line is None or config.getoption("collectonly"):
+        return []
+    there = str(summary.absolute()) if summary and summary.exists() else ""
+    environment = {"REQUORUM_OUTCOME": outcome, "REQUORUM_SUMMARY": there}
+    wrong = hook.run(line, environment, lines.seconds)
+    return [f"hooks.{'on_failure' if failed else 'on_success'} did not work: {wrong}."] if wrong else []
 
 
 def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str | None) -> block.Ended:

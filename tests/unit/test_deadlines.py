@@ -27,8 +27,9 @@ GIB = 1 << 30
 
 # Who may wait, in Python: the fleet with what it is made of, and the one poll loop. Everybody else asks these.
 FLEET = {"hosts/fleet.py", "hosts/looks.py", "hosts/stream.py", "hosts/interrupt.py", "hosts/meeting.py", "run/run.py"}
+HOOK = {"hosts/hook.py"}  # a line of the inventory on this machine, at the end of a run
 # On this machine alone: git, of whom what is late stays unknown, and ssh-keygen, whose time the run stretches.
-DOORS = FLEET | {"version.py", "evidence/signature.py"}
+DOORS = FLEET | HOOK | {"version.py", "evidence/signature.py"}
 _WAITS = {"sleep", "communicate", "Timer", "until_holds"}
 # A limit in a word of argv: what a program on a host calls it.
 _LIMIT = re.compile(

@@ -431,3 +431,20 @@ def test_a_command_to_paste_names_the_runbook_from_any_place(inventory: Path) ->
 def test_what_may_be_lost_is_said_once_data_is_chosen() -> None:
     assert not any(hooks._is_chosen(f"runbook/x.py::TestStep{n}X::test_x") for n in (0, 1))
     assert all(hooks._is_chosen(one) for one in ("runbook/x.py::TestStep2X::test_x", None))
+
+
+# -- who is told of the end --------------------------------------------------------------------------------------
+
+
+def test_a_failure_runs_its_line_and_one_that_fails_changes_no_exit_code(inventory: Path) -> None:
+    data, told = yaml.safe_load(inventory.read_text()), inventory.parent / "told"
+    script = inventory.parent / "tell"
+    script.write_text(f'#!/bin/sh\necho "$1 $REQUORUM_OUTCOME $REQUORUM_SUMMARY" >>{told}\nexit 7\n')
+    script.chmod(0o755)
+    hooks = {"on_success": f"{script} good", "on_failure": f"{script} bad"}
+    inventory.write_text(yaml.safe_dump({**data, "hooks": hooks}))
+    ended = run("runbook/backup", f"--hosts={inventory}", f"--evidence={inventory.parent}/evidence")
+    place = (inventory.parent / "evidence" / "lab" / "latest").resolve()
+    assert ended.returncode == 1
+    assert told.read_text() == f"bad stopped {place}/summary.json\n"
+    assert f"hooks.on_failure did not work: {script} ended with 7." in ended.stdout
