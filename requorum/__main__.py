@@ -1,4 +1,4 @@
-"""One command line for what needs no pytest: `python -m requorum journal verify … | report … | sudoers …`."""
+"""One command line for what needs no pytest: `python -m requorum journal … | report … | sudoers … | backups …`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from requorum.hosts.fleet import Fleet
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
+from requorum.snapshots import listed
 from requorum.troubleshoot import sudoers
 
 REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal
@@ -56,12 +58,38 @@ def journal(arguments: Sequence[str] | None = None) -> int:
     return found.state.code
 
 
+def backups(arguments: Sequence[str] | None = None) -> int:
+    """0, or 4 where there is no such inventory or directory: nothing is asked of any host."""
+    parser = _Parser(prog="python -m requorum backups", description="What lies in the inventory's snapshot.directory.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    those = commands.add_parser("list", help="each with what is in it, whether it was proven, what becomes of it")
+    those.add_argument("--json", action="store_true", help="as JSON")
+    pins = [commands.add_parser(name, help=f"{name} one: rotation leaves what is pinned") for name in ("pin", "unpin")]
+    for command in (those, *pins):
+        command.add_argument("--hosts", metavar="NAME", required=True, help="an inventory")
+    for command in pins:
+        command.add_argument("name", metavar="NAME.snap", help="a file's name in that directory")
+    options = parser.parse_args(arguments)
+    try:
+        inventory = inventories.load(inventories.find(options.hosts, Path(__file__).parents[1]))
+        if options.command == "list":
+            text = listed.text(inventory, datetime.now(UTC), options.json)
+        else:
+            text = listed.pin(inventory, options.name, options.command == "pin")
+    except (OSError, Refusal) as error:
+        print(shown(str(error)), file=sys.stderr)
+        return REFUSED
+    print(shown(text))
+    return 0
+
+
 PROGRAMS = {
     "journal": journal,
     "report": report.main,
     "sudoers": sudoers.main,
     "manual": manual.main,
     "inventory": inventory_command.main,
+    "backups": backups,
 }
 
 

@@ -259,8 +259,21 @@ class Etcd(_Model):
 
 
 class Keep(_Model):
+    """Which good backups stay is the union of all of these. `count` is the older word for `last`, and has its default
+    only where none of the others is said; `days` is for bad ones."""
+
     count: int = Field(default=14, ge=1)
     days: int = Field(default=30, ge=1)
+    last: int = Field(default=0, ge=0)
+    daily: int = Field(default=0, ge=0)
+    weekly: int = Field(default=0, ge=0)
+    monthly: int = Field(default=0, ge=0)
+
+    @property
+    def most_recent(self) -> int:
+        """How many of those that were made last stay."""
+        said = "count" in self.model_fields_set or not any((self.last, self.daily, self.weekly, self.monthly))
+        return max(self.last, self.count if said else 0)
 
 
 class Snapshot(_Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
@@ -15,18 +15,22 @@ PAUSE = timedelta(days=3)  # between two backups; more than that, and than thric
 LONGEST = timedelta(days=1)  # that one backup takes
 AGREE = 3  # nights in a row, before anything is removed after an odd one
 MOST = 3  # removed a night: the one that was added, and two more
+LEAST = 3  # good ones that stay whatever the inventory says, and as many of those that were proven
 
 
 @dataclass(frozen=True)
 class Backup:
     """One file under a final name. `good`: it was verified and is whole; only such ones are worth keeping or count,
     unless they are of another history.
-    `note`: its manifest, None where that cannot be read."""
+    `note`: its manifest, None where that cannot be read. `proven`: it was booted, and every proof held; `pinned`: it
+    stays whatever else is so."""
 
     name: str
     taken: datetime
     good: bool
     note: Manifest | None = None
+    proven: bool = False
+    pinned: bool = False
 
     @property
     def another(self) -> bool:
@@ -46,8 +50,41 @@ class Rotation:
     paused: str = ""
 
 
-def rotation(backups: Iterable[Backup], now: datetime, count: int, days: int) -> Rotation:
-    """Good backups beyond the `count` last made go, however old they are, and none of those `count`, however old.
+@dataclass(frozen=True)
+class Periods:
+    """Of each of so many days, weeks and months that have a backup, the last that was made stays; in UTC."""
+
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+
+
+NO_PERIODS = Periods()
+
+
+def kept(backups: Iterable[Backup], count: int, periods: Periods = NO_PERIODS) -> dict[str, str]:
+    """Which good backups stay, name → why: the union of all that says so."""
+    made = sorted((b for b in backups if b.good and not b.another), key=lambda backup: backup.order, reverse=True)
+    why = {b.name: f"one of the last {max(count, LEAST)}" for b in made[: max(count, LEAST)]}
+    proven = [backup for backup in made if backup.proven][:LEAST]
+    why = {b.name: f"one of the last {LEAST} that were proven" for b in proven} | why
+    spans = (
+        (periods.daily, "day", lambda at: at.date().isoformat()),
+        (periods.weekly, "week", lambda at: "{}-W{:02}".format(*at.isocalendar())),
+        (periods.monthly, "month", lambda at: f"{at:%Y-%m}"),
+    )
+    for most, word, key in spans:
+        last: dict[str, Backup] = {}
+        for backup in made:
+            last.setdefault(key(backup.taken.astimezone(UTC)), backup)
+        why = {backup.name: f"the last of {word} {at}" for at, backup in list(last.items())[:most]} | why
+    return {b.name: "pinned" for b in made if b.pinned} | why
+
+
+def rotation(
+    backups: Iterable[Backup], now: datetime, count: int, days: int, periods: Periods = NO_PERIODS
+) -> Rotation:
+    """Good backups that nothing of `kept` keeps go, however old or new they are.
 
     A bad one goes when it is older than `days` and a good one was made after it: it is evidence of a disk that fails,
     and it never pushes a good one out. Never more than `MOST`, and none while the last `AGREE` nights do not agree.
@@ -60,8 +97,9 @@ def rotation(backups: Iterable[Backup], now: datetime, count: int, days: int) ->
     if paused:
         return Rotation((), paused)
     limit = now - timedelta(days=days)
-    bad = [b for b in made if b not in good and b.taken < limit and b.order < good[-1].order]
-    gone = [*good[:-count], *bad]
+    bad = [b for b in made if b not in good and b.taken < limit and b.order < good[-1].order and not b.pinned]
+    stays = kept(good, count, periods)
+    gone = [*(backup for backup in good if backup.name not in stays), *bad]
     return Rotation(tuple(backup.name for backup in sorted(gone, key=lambda backup: backup.order)[:MOST]))
 
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,13 +17,22 @@ from pathlib import Path
 
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.snapshots import files, manifest, processes
+from requorum.snapshots import files, manifest, processes, proven
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest, ManifestError
-from requorum.snapshots.rotation import Backup, Rotation, rotation
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.rotation import Backup, Periods, Rotation, rotation
 
 NAMES = "{cluster}-{stamp}.snap"
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
+
+
+NOTHING: Mapping[str, Candidate] = {}
+
+
+def pin_of(snapshot: Path) -> Path:
+    """The file, empty, by which somebody keeps a backup for good."""
+    return snapshot.with_name(f"{snapshot.name}.pin")
 
 
 class BackupError(Refusal):
@@ -116,6 +125,13 @@ class Vault:
         self._sync()
         return final
 
+    def keep_proof(self, snapshot: Path, proof: proven.Proven) -> Path:
+        """The note that this backup was booted and proven, beside its manifest; an earlier one is replaced."""
+        path = proven.path_of(snapshot)
+        self._write(path, proof.text())
+        self._sync()
+        return path
+
     def keep_processes(self, up: Mapping[str, tuple[str, ...]]) -> None:
         """Host → those that are up now; a host that is not among them keeps what was kept of it before."""
         path = processes.path_of(self.inventory)
@@ -151,17 +167,28 @@ class Vault:
 
     def rotate(self, now: datetime) -> Rotation:
         """Removes what `rotation` lets go. Only this cluster's own backups are looked at."""
-        keep = self.inventory.snapshot.keep
-        found = rotation(self.backups(), now, keep.count, keep.days)
+        found = self.rotation(self.backups(), now)
         for name in found.removed:
             # The snapshot first: one without its manifest is still told by its contents, never the other way round.
             (self.directory / name).unlink()
             manifest.path_of(self.directory / name).unlink(missing_ok=True)
+            proven.path_of(self.directory / name).unlink(missing_ok=True)
         self._sync()
         return found
 
-    def backups(self) -> list[Backup]:
-        """Every backup under a final name that this procedure made, verified. Files without a manifest are others'."""
+    def rotation(self, backups: Iterable[Backup], now: datetime) -> Rotation:
+        """What would be removed."""
+        keep = self.inventory.snapshot.keep
+        return rotation(backups, now, keep.most_recent, keep.days, self.periods)
+
+    @property
+    def periods(self) -> Periods:
+        keep = self.inventory.snapshot.keep
+        return Periods(keep.daily, keep.weekly, keep.monthly)
+
+    def backups(self, known: Mapping[str, Candidate] = NOTHING) -> list[Backup]:
+        """Every backup under a final name that this procedure made, verified. Files without a manifest are others'.
+        `known`: path → what was found of it already."""
         found = []
         for path in sorted(self.directory.glob("*.snap")):
             if not self._ours(path.name):
@@ -172,10 +199,12 @@ class Vault:
                     continue
             except ManifestError:
                 note = None  # known by its name alone
-            candidate = files.of_file(path, Family())
+            candidate = known.get(str(path)) or files.of_file(path, Family())
             told = note.taken if note else candidate.taken
             taken = datetime.fromisoformat(told or datetime.now(UTC).isoformat())
-            found.append(Backup(path.name, taken, candidate.source is not None, note))
+            good = candidate.source is not None
+            is_proven = good and note is not None and proven.read(path, note.sha256) is not None
+            found.append(Backup(path.name, taken, good, note, is_proven, pin_of(path).exists()))
         return found
 
     def _sync(self) -> None:

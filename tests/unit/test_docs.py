@@ -160,6 +160,7 @@ def without_hosts(shown: str, evidence: Path) -> list[str]:
     if words[0] == "requorum":
         return words[:2] if words[1] == "--version" else [*words[:2], "--help"]
     return {
+        "requorum": ["requorum", "backups", "list", "--hosts=example"],
         "requorum.sudoers": ["requorum.sudoers", "example", words[-1]],
         "requorum.journal": ["requorum.journal", "verify", str(evidence / "journal.jsonl")],
         "requorum.report": ["requorum.report", str(evidence)],

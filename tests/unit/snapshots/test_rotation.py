@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from requorum.cluster.lineage import Lineage
 from requorum.snapshots.manifest import Manifest
-from requorum.snapshots.rotation import MOST, Backup, rotation
+from requorum.snapshots.rotation import LEAST, MOST, Backup, Periods, kept, rotation
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -193,3 +193,49 @@ def test_over_ninety_nights_good_earlier_backups_are_always_left_and_the_count_c
     for fault, amount in [*faults, *[("none", 0)] * 30]:
         world.night(fault, amount)
     assert len([backup for backup in world.there if backup.good]) == COUNT
+
+
+# -- the union of all that keeps one -----------------------------------------------------------------------------
+
+
+def left_after(found: list[Backup], count: int, periods: Periods) -> list[Backup]:
+    """Once as many rotations have been as it takes."""
+    while removed := rotation(found, NOW, count, DAYS, periods).removed:
+        found = [backup for backup in found if backup.name not in removed]
+    return found
+
+
+def test_days_weeks_and_months_each_keep_the_last_that_was_made_in_them() -> None:
+    found = nights(120)
+    noon = [replace(backup, name=f"{backup.name}.noon", taken=backup.taken + DAY / 2) for backup in found[:-1]]
+    left = left_after([*found, *noon], 0, Periods(daily=5, weekly=4, monthly=3))
+    told = sorted({backup.taken.date().isoformat() for backup in left})
+    weeks, months = ["2026-11-08", "2026-11-15", "2026-11-22"], ["2026-09-30", "2026-10-31"]
+    days = ["2026-11-19", "2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23"]
+    assert told == sorted({*weeks, *months, *days})
+    assert len(left) == len(told) + 1, "the last three as they were made, and of each other day its last"
+
+
+def test_whoever_says_that_it_stays_is_enough() -> None:
+    found = nights(40)
+    pinned, proven = replace(found[2], pinned=True), replace(found[4], proven=True)
+    left = left_after([*found[:2], pinned, found[3], proven, *found[5:]], 4, Periods())
+    assert [backup.name for backup in left] == [pinned.name, proven.name, *(b.name for b in found[-4:])]
+    why = kept(left, 4)
+    assert why[pinned.name] == "pinned" and "were proven" in why[proven.name] and "last 4" in why[found[-1].name]
+
+
+@given(st.integers(0, 2), st.integers(3, 30), st.sets(st.integers(0, 29)))
+def test_the_newest_three_good_ones_and_the_newest_three_proven_ones_never_go(
+    count: int, there: int, proven: set[int]
+) -> None:
+    found = [replace(backup, proven=number in proven) for number, backup in enumerate(nights(there))]
+    left = {backup.name for backup in left_after(found, count, Periods())}
+    assert {backup.name for backup in found[-LEAST:]} <= left
+    assert {backup.name for backup in [b for b in found if b.proven][-LEAST:]} <= left
+
+
+def test_a_pinned_bad_one_stays_too() -> None:
+    found = nights(30)
+    old = replace(found[0], good=False, pinned=True)
+    assert old.name not in rotation([old, *found[-3:]], NOW, COUNT, DAYS).removed
