@@ -7,6 +7,7 @@ Nothing here touches a host.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from requorum import deadlines
@@ -33,6 +34,14 @@ SCOPE = (
     f"--slice={SLICE}",
     f"--property=TimeoutStopSec={STOP_SECONDS}",
 )
+
+# What only tries something beside a living cluster: in a slice of its own below that one, so that a recovery ends it
+# with the rest and it ends nothing of a recovery's; a core, half of the memory, and the disk when nobody else wants it.
+BESIDE = "requorum-verify.slice"
+BESIDE_STOP = ("systemctl", "stop", BESIDE)
+LIMITS = ("CPUQuota=100%", "MemoryMax=50%", "IOWeight=10")
+_BESIDE_WORDS = (f"--slice={BESIDE}", *(f"--property={limit}" for limit in LIMITS))
+BESIDE_SCOPE = tuple(word for each in SCOPE for word in (_BESIDE_WORDS if each == f"--slice={SLICE}" else (each,)))
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Copy:
     bytes: int | None = field(default=None, compare=False)  # for the bar and the deadline
     most: int = field(default=0, compare=False)  # bytes that are taken of a host that may lie about its file, 0 for all
     packed: str = ""  # how a source on the operator's machine is compressed; its plain bytes are what arrives
+    rate: int = 0  # bytes a second that it is held to, 0 for as fast as it goes
     scale: float = field(default=1.0, compare=False)
 
     def stretched(self, scale: float) -> Copy:
@@ -304,3 +314,16 @@ def act_long(
 def stop_all(host: str, why: str) -> Command:
     """Ends whatever of this kind still runs on the host; nothing is an answer too."""
     return act(host, *STOP, why=why, accept=(0, 5))
+
+
+def beside(plan: Sequence[Command]) -> list[Command]:
+    """The same with limits, in `BESIDE`; without what would end the commands of a recovery."""
+    return [_beside(command) for command in plan if command.argv != STOP]
+
+
+def _beside(command: Command) -> Command:
+    if f"--slice={SLICE}" not in command.argv:
+        return command
+    words = (_BESIDE_WORDS if word == f"--slice={SLICE}" else (word,) for word in command.argv)
+    argv = tuple(word for each in words for word in each)
+    return replace(command, argv=argv, stop=BESIDE_STOP if command.stop == STOP else command.stop)

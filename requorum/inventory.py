@@ -283,6 +283,15 @@ class Snapshot(_Model):
     keep: Keep = Keep()
 
 
+class Verify(_Model):
+    """Where and how gently a backup is booted. `host`: default the configuration server; a member only when it is named
+    here. `disk`: "shared" allows one that also holds a live log. `rate`: MB a second of the upload."""
+
+    host: str | None = None
+    disk: Literal["own", "shared"] = "own"
+    rate: int = Field(default=50, ge=2, le=100_000)
+
+
 class Range(_Model):
     min: int = Field(default=0, ge=0)
     max: int | None = Field(default=None, ge=0)
@@ -357,6 +366,7 @@ class Inventory(_Model):
     deephaven: Deephaven
     etcd: Etcd = Etcd()
     snapshot: Snapshot = Snapshot()
+    verify: Verify = Verify()
     expect: Expect = Expect()
     limits: Limits = Limits()
     notify: Notify = Notify()
@@ -392,6 +402,8 @@ class Inventory(_Model):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: {name} is not among hosts; add it there")
+        if self.verify.host is not None and self.verify.host not in known:
+            raise ValueError(f"verify.host: {self.verify.host} is not among hosts; add it there")
         client, data = self.deephaven.client_config, self.etcd.data_root
         if f"{client}/".startswith(f"{data}/") or f"{data}/".startswith(f"{client}/"):
             raise ValueError(f"deephaven.client_config {client} and etcd.data_root {data}: one lies in the other")

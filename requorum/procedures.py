@@ -14,11 +14,12 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Procedure:
     """One directory of stages. `confirms`: it changes the cluster, so its name must be typed. `needs_hosts`: it runs
-    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed.
-    `refuses`: in which stages, by a part of their node IDs, a failure is a refusal. `does`: what is confirmed.
-    `looks`: it only looks, so it stops at nothing, every finding counts, and not even a syslog hears of it.
-    `commits`: the module before which the commit prompt lies, "" where there is none. `takes`: its own options besides
-    those that all have, `!` behind the required. `about`: what it is for, in a line of the help."""
+    on the machines of an inventory that `--hosts` names. `outcome`: what the summary says when every stage passed;
+    `fails`: when one failed, "" where that is stopped or refused. `refuses`: in which stages, by a part of their node
+    IDs, a failure is a refusal. `does`: what is confirmed. `looks`: it only looks, so it stops at nothing, every
+    finding counts, and not even a syslog hears of it. `commits`: the module before which the commit prompt lies, ""
+    where there is none. `takes`: its own options besides those that all have, `!` behind the required. `about`: what
+    it is for, in a line of the help."""
 
     directory: str
     outcome: str
@@ -27,6 +28,7 @@ class Procedure:
     refuses: str = "step_0"
     does: str = "rebuilds the etcd cluster"
     looks: bool = False
+    fails: str = ""
     commits: str = ""
     takes: tuple[str, ...] = ()
     about: str = ""
@@ -56,6 +58,13 @@ PROCEDURES = (
         confirms=False,
         takes=("accept",),
         about="a verified snapshot, stored and rotated: every night",
+    ),
+    Procedure(
+        "runbook/verify",
+        "verified",
+        confirms=False,
+        fails="not-proven",
+        about="the newest backup booted unseen, and proven with production's own passwords: every night",
     ),
     Procedure(
         "runbook/drill",

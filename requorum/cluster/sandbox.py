@@ -308,6 +308,7 @@ class Answers:
     users: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
+    leases: int | None = None
     authentication: bool = True
     logins: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
@@ -330,6 +331,8 @@ def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
         found[name] = tuple(sorted(answer.get(name) or ()))
     elif name == "count":
         found["counts"] = (*found["counts"], int(answer.get("count", 0)))
+    elif name == "leases":
+        found[name] = len(answer.get("leases") or ())
     elif name == "authentication":
         found[name] = {True: True, False: False}[answer]  # and nothing else
     elif name == "login":

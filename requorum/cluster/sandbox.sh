@@ -2,7 +2,7 @@
 # Boots copies of etcd data where nobody can see them, asks them, and ends. Run by requorum/cluster/sandbox.py as one
 # transient systemd unit, so that stopping the unit ends every process here and the network namespace with them.
 #
-#   isolation.sh salvage|trial SCRATCH ACCOUNT SECONDS
+#   isolation.sh salvage|trial|verify SCRATCH ACCOUNT SECONDS
 #
 # SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT ahead|first|later; on the first port
 #                            we are root by a certificate of this boot, on the plain one etcd takes passwords alone
@@ -348,6 +348,12 @@ ask_trial() {
     while IFS= read -r prefix; do
         event count "$first" get "$prefix" --prefix --keys-only --limit=1 --rev="$at_revision" -w json
     done <"$scratch/prefixes"
+}
+
+# A backup that is proven every night: all that a trial asks, and how many leases it brings back.
+ask_verify() {
+    ask_trial
+    event leases "$first" lease list -w json
 }
 
 make_network

@@ -33,6 +33,9 @@ OUTCOMES = {
     "rolled-back": ("Rolled back", "good", "The state before the run was put back, and proven."),
     "closed": ("Closed", "good", "The cluster that people finished was proven healthy, and its run is over."),
     "backed-up": ("Backed up", "good", "A snapshot was saved, and proven whole."),
+    "verified": ("Verified", "good", "The newest backup was booted with production's own passwords."),
+    "not-proven": ("Not proven", "bad", "Nobody may rely on the newest backup until this is mended."),
+    "skipped": ("Skipped", "warn", "Something else was under way, so nothing was proven this time."),
     "drilled": ("Drilled", "good", "A backup was restored in the lab, and proven."),
     "diagnosed": ("Diagnosed", "good", "What was found is below."),
 }
@@ -79,6 +82,7 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
         sources=_sources(content, entries),
         findings=[(host, list(rows)) for host, rows in groupby(findings, key=lambda row: str(row.get("host")))],
         checked_only=outcome == "checked",
+        proof=_proof(entries),
         members=_members(content),
         retire=_retire(content, run),
         accepted=content.get("accepted") or [],
@@ -129,6 +133,12 @@ def _sources(content: Mapping[str, Any], entries: Sequence[Record]) -> list[Reco
     told = [record.get("sources") for record in entries if record.get("kind") == "sources"]
     found: list[Record] = content.get("sources") or (told[-1] if told else None) or []
     return found
+
+
+def _proof(entries: Sequence[Record]) -> Record | None:
+    """What a boot of the newest backup proved; None where none was tried."""
+    told = [record.get("proof") for record in entries if record.get("kind") == "proof"]
+    return told[-1] if told and isinstance(told[-1], dict) else None
 
 
 def _retire(content: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, list[Record]]:

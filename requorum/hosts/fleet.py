@@ -435,6 +435,7 @@ class Fleet:
                     kind=copy.packed,
                     mark=self._mark if reader else "",
                     most=copy.most,
+                    rate=copy.rate,
                 )
             )
         except StreamError as error:
@@ -445,6 +446,7 @@ class Fleet:
             action=copy.shown(),
             why=copy.why,
             **({} if copy.is_a_password else {"sha256": digest, "bytes": size}),
+            **({"held_to": copy.rate} if copy.rate else {}),
             seconds=round(time.monotonic() - started, 3),
         )
         if copy.sha256 and digest != copy.sha256:

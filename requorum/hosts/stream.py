@@ -52,6 +52,7 @@ def fan_out(
     kind: str = "",
     mark: str = "",
     most: int = 0,
+    rate: int = 0,
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
@@ -59,6 +60,7 @@ def fan_out(
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
     bytes are copied. `mark`: stands before what a command's output is. `most`: bytes that are taken of it, 0 for all.
+    `rate`: bytes a second that it is held to, 0 for as fast as it goes.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
@@ -70,15 +72,11 @@ def fan_out(
     watchdog = _Watchdog(processes, timeout, stalled)
     watchdog.start()
 
-    def moved(size: int) -> None:
-        watchdog.moved = time.monotonic()
-        tell(size)
-
     try:
         if reader and reader.stdout and mark and not shell.skip(reader.stdout, mark.encode()):
             raise StreamError("source", _reason(reader))
         blocks = _blocks_of_file(source, kind) if isinstance(source, Path) else None
-        return _pump(blocks, reader, writers, moved, watchdog, most)
+        return _pump(blocks, reader, writers, _moving(tell, watchdog, rate), watchdog, most)
     except StreamError as error:
         if watchdog.why:
             raise StreamError(error.where, watchdog.why, late=True) from None
@@ -92,6 +90,19 @@ def fan_out(
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe and not pipe.closed:
                     _close(pipe)
+
+
+def _moving(tell: Callable[[int], None], watchdog: _Watchdog, rate: int) -> Callable[[int], None]:
+    """What is done after each block: it is told, and what is ahead of its rate waits."""
+
+    def moved(size: int) -> None:
+        watchdog.moved = time.monotonic()
+        tell(size)
+        ahead = size / rate - (watchdog.moved - watchdog.began) if rate else 0
+        if ahead > 0:
+            watchdog.over.wait(ahead)
+
+    return moved
 
 
 LINE = 1 << 20  # bytes of one line; the rest of a longer one is left out, so that no secret is seen in two halves

@@ -283,6 +283,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     stopped_at = item.config.stash.get(STOPPED_AT, None)
     if stopped_at is not None:
         pytest.skip(f"the runbook stopped at {stopped_at.rsplit('::', 1)[-1]}")
+    run = item.config.stash.get(RUN, None)
+    if run is not None and run.skipped:
+        pytest.skip(run.skipped)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -333,7 +336,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
     config = session.config
     run = config.stash.get(RUN, None)
     collected_only = config.getoption("collectonly")
-    done = config.stash.get(PASSED, 0) == len(session.items) or collected_only
+    skipped = run is not None and bool(run.skipped)
+    done = config.stash.get(PASSED, 0) == len(session.items) or collected_only or skipped
     if PROCEDURE in config.stash and int(exitstatus) == int(pytest.ExitCode.OK) and not done:
         # --setup-only, --setup-plan and the like: nothing was carried out, so it must not look as if it had been
         session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -344,13 +348,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
             reporter.ending = block.ending(_ended(config, None, "refused", stopped_at))
             reporter.closing = _told_outside(config, "refused", None, failed=True)
         return
-    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
-        outcome = "planned" if isinstance(run, Planning) else config.stash[PROCEDURE].outcome
-    elif int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
-        outcome, stopped_at = "interrupted", run.stage
-    else:
-        refused = stopped_at is not None and config.stash[PROCEDURE].refuses in stopped_at
-        outcome = "refused" if refused else "stopped"
+    outcome, stopped_at = _came_to(config, run, exitstatus, done, stopped_at)
     lacking, path = [], None
     try:
         path = run.close(outcome, stopped_at, config.stash[STARTED])
@@ -360,7 +358,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         elif not isinstance(config.stash.get(FAILURE, None), EvidenceError):
             lacking = [f"The evidence ends too early: {error.what}."]
-    if run.acts:
+    if run.acts and not run.skipped:  # neither good news nor bad
         lacking += _told_outside(config, outcome, path, failed=int(exitstatus) != int(pytest.ExitCode.OK))
     summary = programs.written(path) if path else run.summary(outcome, stopped_at, config.stash[STARTED])
     config.stash[SUMMARY] = summary
@@ -371,6 +369,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         reporter.closing = [*run.closing(outcome), *([run.unsigned] if run.unsigned else []), *lacking]
         reporter.untold = run.unanchored
         reporter.ending = block.ending(_ended(config, run, outcome, stopped_at))
+
+
+def _came_to(
+    config: pytest.Config, run: Run, exitstatus: Any, done: bool, stopped_at: str | None
+) -> tuple[str, str | None]:
+    """The outcome in a word, and the stage where it stopped."""
+    procedure = config.stash[PROCEDURE]
+    if int(exitstatus) == int(pytest.ExitCode.OK) and run.skipped:
+        return "skipped", None
+    if int(exitstatus) == int(pytest.ExitCode.OK) or (done and run.handed_in.get("findings")):
+        return ("planned" if isinstance(run, Planning) else procedure.outcome), stopped_at
+    if int(exitstatus) == int(pytest.ExitCode.INTERRUPTED):
+        return "interrupted", run.stage
+    refused = stopped_at is not None and procedure.refuses in stopped_at
+    return procedure.fails or ("refused" if refused else "stopped"), stopped_at
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -166,6 +166,9 @@ class Aftermath:
             self._put(host, target + rest, one)
 
 
+_NAMED = re.compile("^(of|--file|--directory)=")  # of dd and tar
+
+
 def is_own(action: Action) -> bool:
     """Whether it changes nothing but what is ours: files below our own directories, units of our own name."""
     if isinstance(action, Copy):
@@ -173,8 +176,9 @@ def is_own(action: Action) -> bool:
     if not isinstance(action, Command) or not action.changes:
         return True
     name, *words = program(action.argv)
-    paths = [word.removeprefix("of=") for word in words if is_path(word.removeprefix("of="))]
-    paths = paths[-1:] if name == "cp" else paths  # what is copied stays as it is
+    paths = [path for word in words if is_path(path := _NAMED.sub("", word))]
+    copies = name == "cp" or (name == "install" and "-d" not in words)
+    paths = paths[-1:] if copies else paths  # what is copied stays as it is
     if name == "systemctl":
         return words[-1].startswith("requorum")
     return bool(paths) and all(map(_is_ours, paths))

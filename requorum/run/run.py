@@ -87,6 +87,8 @@ class Run:
         self.unanchored = ""  # why not every host was told of the journal's end
         self.notes: list[str] = []
         self.warned = False  # the stage holds, and its notes are no good news: no tick stands over them
+        self.skipped = ""  # why the rest is passed over, which is no failure
+        self.failed = ""  # what the first stage that failed said
         self.touched: list[str] = []
         self.probed: dict[str, Probed] = {}  # what hosts are like, of those that were asked
         self._acted = 0.0  # the journal's action_seconds when the stage began
@@ -181,6 +183,7 @@ class Run:
         self.journal.record("stage", stage=nodeid)
 
     def end(self, nodeid: str, outcome: str, seconds: float, why: str) -> None:
+        self.failed = self.failed or (why if outcome == "failed" else "")
         name = nodeid.split("::")[1]
         if not self.steps or self.steps[-1].name != name:
             self.steps.append(Step(name))

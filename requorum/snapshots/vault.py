@@ -39,6 +39,10 @@ class BackupError(Refusal):
     """There is no backup tonight."""
 
 
+class UnderWayError(BackupError):
+    """Another backup, or a proof of one, has the directory."""
+
+
 class Vault:
     """The inventory's backup directory, or `below` it, where nothing is ever chosen by itself or rotated. Made 0700
     where it is not there; files are 0600; a lock keeps a second backup out."""
@@ -65,8 +69,10 @@ class Vault:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 where = str(self.directory)
-                raise BackupError(
-                    where, "another backup is under way", "wait for it (lslocks here shows its process), then run again"
+                raise UnderWayError(
+                    where,
+                    "another backup is under way, or one is being verified",
+                    "wait for it (lslocks here shows its process), then run again",
                 ) from None
             except OSError as error:  # NFS without its lock daemon, CIFS with nobrl, …
                 what = f"cannot be locked, and two backups at once would spoil each other: {error.strerror}"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.cluster import deephaven
-from requorum.command import REDACTED, SCOPE, Result, look
+from requorum.command import BESIDE, BESIDE_SCOPE, LIMITS, REDACTED, SCOPE, Result, look
 from requorum.deadlines import stretched
 from requorum.hosts import probe, shell, sudo
 from requorum.hosts.fleet import Machine
@@ -66,18 +66,22 @@ def spelled(arguments: str) -> str:
     return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
 
 
-def needed(inventory: Inventory, *scales: float, of_backup: bool = False) -> tuple[Need, ...]:
+PURPOSES = {"backup": "+", "verify": "v"}  # what may have a login of its own, and its mark in the list
+
+
+def needed(inventory: Inventory, *scales: float, purpose: str = "") -> tuple[Need, ...]:
     """Every command of the runbook, in the list's order, for this inventory; with its deadlines so many times as long
-    for each of `scales`, which is 1 where none is named. `of_backup`: of the nightly backup alone."""
+    for each of `scales`, which is 1 where none is named. `purpose`: of one of `PURPOSES` alone."""
     rows = (row.split(" ", 1) for row in LIST.read_text(encoding="utf-8").splitlines() if row and row[0] != "#")
     values = _values(inventory)
     found: dict[Need, None] = {}
     for scale, (deadlines, words) in itertools.product(scales or (1.0,), list(rows)):
-        if of_backup and not deadlines.endswith("+"):
+        marks = deadlines.lstrip("0123456789,")
+        if PURPOSES.get(purpose, "") not in marks:
             continue
-        for deadline in deadlines.rstrip("+!-").split(","):
+        for deadline in deadlines.removesuffix(marks).split(","):
             for filled in _filled(values, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
-                found.setdefault(Need(filled, deadlines.endswith("!"), deadlines.endswith("-")))
+                found.setdefault(Need(filled, "!" in marks, "-" in marks))
     return tuple(found)
 
 
@@ -93,6 +97,9 @@ def _values(inventory: Inventory) -> dict[str, str]:
     saver = deephaven.account(dh.commands.etcdctl, dh.admin_user)
     return {
         "SCOPE": " ".join(SCOPE),
+        "VERIFY_SCOPE": " ".join(BESIDE_SCOPE),
+        "VERIFY_SLICE": BESIDE,
+        "LIMITS": " ".join(f"--property={limit}" for limit in LIMITS),
         "BASE": marker.BASE,
         "RUNS": marker.directory(inventory.cluster),
         "CONFIG": settings.config,
@@ -130,11 +137,11 @@ def _vendor(inventory: Inventory, line: str) -> str:
     return re.sub(r"\{[a-z_]+\}", "*", " ".join(words))
 
 
-def file(inventory: Inventory, login: str, *scales: float, of_backup: bool = False) -> str:
+def file(inventory: Inventory, login: str, *scales: float, purpose: str = "") -> str:
     """A whole file for /etc/sudoers.d. secure_path: without it the login could bring a `cat` of its own."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     head = [f"Defaults:{login} !requiretty", f'Defaults:{login} secure_path="{path}"']
-    return "\n".join([*head, *(need.line(login) for need in needed(inventory, *scales, of_backup=of_backup))]) + "\n"
+    return "\n".join([*head, *(need.line(login) for need in needed(inventory, *scales, purpose=purpose))]) + "\n"
 
 
 # -- what a login may do already ---------------------------------------------------------------------------------
@@ -181,27 +188,30 @@ def as_root(line: str) -> str | None:
     return " ".join(words[3:]) if words[:3] == ["sudo", "-n", "timeout"] else None
 
 
-FOR_BACKUP = "--for=backup"
+FOR = "--for="
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m requorum.sudoers INVENTORY LOGIN [--for=backup] [SCALE…]`: a whole file on standard output, also for
-    each --timeout-scale that is named."""
-    of_backup = FOR_BACKUP in arguments
-    arguments = [word for word in arguments if word != FOR_BACKUP]
+    """`python -m requorum.sudoers INVENTORY LOGIN [--for=backup|verify] [SCALE…]`: a whole file on standard output,
+    also for each --timeout-scale that is named."""
+    purposes = [word.removeprefix(FOR) for word in arguments if word.startswith(FOR)]
+    purpose = purposes[-1] if purposes else ""
+    arguments = [word for word in arguments if not word.startswith(FOR)]
     try:
         scales = [float(word) for word in arguments[2:]]
     except ValueError:
         scales = [math.nan]
-    if len(arguments) < 2 or not all(0 < scale < math.inf for scale in scales):
-        print(f"usage: python -m requorum.sudoers INVENTORY LOGIN [{FOR_BACKUP}] [SCALE…]", file=sys.stderr)
+    unknown = bool(purposes) and purpose not in PURPOSES
+    if unknown or len(arguments) < 2 or not all(0 < scale < math.inf for scale in scales):
+        usage = f"INVENTORY LOGIN [{FOR}{'|'.join(PURPOSES)}] [SCALE…]"
+        print(f"usage: python -m requorum.sudoers {usage}", file=sys.stderr)
         return 4
     try:
         inventory = inventories.load(inventories.find(arguments[0], LIST.parents[2]))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 4
-    text = file(inventory, arguments[1], 1.0, *scales, of_backup=of_backup)
+    text = file(inventory, arguments[1], 1.0, *scales, purpose=purpose)
     if doubt := refused_by_visudo(text):
         print(f"visudo does not take these lines, so they are not printed: {doubt}", file=sys.stderr)
         return 4

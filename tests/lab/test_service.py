@@ -18,7 +18,9 @@ NOW = "[Timer]\nOnCalendar=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1
 
 def test_the_timer_runs_the_service_and_a_failed_backup_is_a_failed_unit(rehearsal: Rehearsal, tmp_path: Path) -> None:
     node = rehearsal.nodes.query[0]
-    provision.give_limited_access(rehearsal.nodes, sudoers.file(load(rehearsal.inventory()), "limited", of_backup=True))
+    provision.give_limited_access(
+        rehearsal.nodes, sudoers.file(load(rehearsal.inventory()), "limited", purpose="backup")
+    )
     operator.install(node, rehearsal.nodes, tmp_path, BACKUPS)
     for suffix in ("service", "timer"):
         node.run(["install", "-m", "644", f"{operator.HOME}/deploy/requorum-backup.{suffix}", "/etc/systemd/system/"])

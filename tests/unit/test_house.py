@@ -9,7 +9,7 @@ from pathlib import Path
 from requorum.procedures import PROCEDURES
 
 ROOT = Path(__file__).parents[2]
-LEVELS = ("evidence", "hosts", "cluster", "run", "snapshots", "recovery troubleshoot", "diagnosis", "plugin")
+LEVELS = ("evidence", "hosts", "cluster", "run", "snapshots", "recovery troubleshoot verify", "diagnosis", "plugin")
 LEVEL = {room: number for number, rooms in enumerate(LEVELS, start=1) for room in rooms.split()}  # the ground is 0
 ON_TOP = ("__main__", "journal", "report", "sudoers", "plugin")  # the three are aliases of what `python -m` promises
 

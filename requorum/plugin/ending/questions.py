@@ -4,6 +4,7 @@ from __future__ import annotations
 
 QUESTIONS = {
     "test_given_a_lab_is_there": "Is a lab there?",
+    "test_given_a_machine_can_boot_it": "Is there a machine that may boot it, with etcd and room?",
     "test_given_a_member_is_healthy": "Is a member of etcd healthy?",
     "test_given_a_run_got_to_step_4": "Did a run get to Step 4, so that it can be tried again?",
     "test_given_a_run_is_unfinished": "Is a run unfinished?",
@@ -22,6 +23,7 @@ QUESTIONS = {
     "test_given_no_old_member_serves_clients": "Have all old members stopped serving clients?",
     "test_given_no_other_account_runs_etcd": "Is etcd run by its own account alone?",
     "test_given_no_other_run_is_under_way": "Is this the only run under way?",
+    "test_given_nothing_else_is_under_way": "Is neither a backup nor a recovery under way?",
     "test_given_quorum_is_lost": "Is quorum lost?",
     "test_given_somebody_answers": "Does any host answer?",
     "test_given_sudo_allows_what_will_be_run": "Does sudo allow every command that will be run?",
@@ -33,6 +35,7 @@ QUESTIONS = {
     "test_given_the_member_can_be_taken_away": "Can the member be taken away for a while?",
     "test_given_the_members_answer": "Do the members answer?",
     "test_given_the_new_members_reach_each_other": "Do the new members reach each other?",
+    "test_given_the_newest_backup_is_good": "Is the newest backup good?",
     "test_given_the_snapshot_is_whole": "Is the snapshot whole?",
     "test_given_the_tools_are_there": "Is everything there that the runbook needs?",
     "test_given_their_configuration_can_be_edited": "Can their configuration be edited?",

@@ -181,3 +181,13 @@ def test_what_it_says_of_authentication_is_read() -> None:
     answers = sandbox.parse(said, "", [])
     assert (answers.authentication, answers.logins, answers.wrong) == (False, {"a": "x"}, {"b": "y"})
     assert sandbox.parse('{"event": "done"}', "", []).authentication, "on, unless it was said to be off"
+
+
+def test_a_proof_asks_what_a_trial_does_and_counts_the_leases(tmp_path: Path) -> None:
+    play = """ask_trial() { say '{"event": "leader"}'; }; asks() { answer='{"leases": [{"id": 1}, {"id": 2}]}'; }"""
+    said = asked(tmp_path, f"{play}; ask_verify", {})
+    assert [event["event"] for event in said] == ["leader", "leases"]
+    text = "".join(f"{json.dumps(event)}\n" for event in (*said, {"event": "done"}))
+    assert sandbox.parse(text, "", []).leases == 2
+    assert sandbox.parse('{"event": "leases", "answer": {}}\n{"event": "done"}\n', "", []).leases == 0
+    assert sandbox.parse('{"event": "done"}', "", []).leases is None

@@ -136,3 +136,9 @@ class TestLinesOfAStream:
 
     def test_an_end_without_a_newline_is_a_line(self) -> None:
         assert list(stream.lines_of(io.BytesIO(b"a\nb"), 100)) == ["a\n", "b"]
+
+
+def test_a_copy_that_is_held_to_a_rate_is_no_faster_and_whole(source: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert fan_out(source, {"a": into(tmp_path / "a")}, 60, rate=20_000_000) == (SHA, len(DATA))
+    assert time.monotonic() - began >= len(DATA) / 20_000_000

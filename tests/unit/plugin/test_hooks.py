@@ -5,6 +5,7 @@ The real command in a process of its own. Every host of these inventories is por
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -433,6 +434,43 @@ def test_what_may_be_lost_is_said_once_data_is_chosen() -> None:
     assert all(hooks._is_chosen(one) for one in ("runbook/x.py::TestStep2X::test_x", None))
 
 
+# -- the nightly proof -------------------------------------------------------------------------------------------
+
+
+def proof_of(inventory: Path, **snapshot: Any) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], Path]:
+    """What `runbook/verify` gives, its summary, and its evidence; no host of that inventory can be reached."""
+    data = yaml.safe_load(inventory.read_text())
+    inventory.write_text(yaml.safe_dump({**data, "snapshot": snapshot}))
+    ended = run("runbook/verify", f"--hosts={inventory}", f"--evidence={inventory.parent}/evidence")
+    place = (inventory.parent / "evidence" / "lab" / "latest").resolve()
+    return ended, json.loads((place / "summary.json").read_text()), place
+
+
+def test_a_night_without_a_backup_is_not_proven_and_says_so_in_its_proof(inventory: Path) -> None:
+    ended, summary, place = proof_of(inventory)
+    assert ended.returncode == 1 and summary["outcome"] == "not-proven", ended.stdout
+    told = json.loads((place / "proof.json").read_text())
+    assert told["recoverable"] is False and "snapshot.directory: is not set" in told["why"]
+    assert (told["snapshot"], told["behind"]["revisions"]) == (None, None)
+    assert told["recovery"]["measured"] == "never measured"
+    assert (place / "proof.json").stat().st_mode & 0o777 == 0o600
+    assert "Could last night's backup be recovered from? No" in (place / "report.html").read_text()
+
+
+def test_beside_a_backup_the_night_is_skipped_which_is_no_failure(inventory: Path) -> None:
+    backups = inventory.parent / "backups"
+    backups.mkdir()
+    lock = os.open(backups / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        ended, summary, place = proof_of(inventory, directory=str(backups))
+    finally:
+        os.close(lock)
+    assert ended.returncode == 0 and summary["outcome"] == "skipped", ended.stdout
+    assert "Skipped: another backup is under way, or one is being verified; nothing was proven yet." in ended.stdout
+    assert not (place / "proof.json").exists()
+
+
 # -- who is told of the end --------------------------------------------------------------------------------------
 
 
@@ -443,8 +481,21 @@ def test_a_failure_runs_its_line_and_one_that_fails_changes_no_exit_code(invento
     script.chmod(0o755)
     hooks = {"on_success": f"{script} good", "on_failure": f"{script} bad"}
     inventory.write_text(yaml.safe_dump({**data, "hooks": hooks}))
-    ended = run("runbook/backup", f"--hosts={inventory}", f"--evidence={inventory.parent}/evidence")
-    place = (inventory.parent / "evidence" / "lab" / "latest").resolve()
-    assert ended.returncode == 1
-    assert told.read_text() == f"bad stopped {place}/summary.json\n"
+    ended, summary, place = proof_of(inventory)
+    assert ended.returncode == 1 and summary["outcome"] == "not-proven"
+    assert told.read_text() == f"bad not-proven {place}/summary.json\n"
     assert f"hooks.on_failure did not work: {script} ended with 7." in ended.stdout
+
+
+def test_a_night_that_is_passed_over_runs_no_line(inventory: Path) -> None:
+    data, backups = yaml.safe_load(inventory.read_text()), inventory.parent / "backups"
+    backups.mkdir()
+    hooks = dict.fromkeys(("on_success", "on_failure"), f"touch {inventory.parent}/told")
+    inventory.write_text(yaml.safe_dump({**data, "hooks": hooks}))
+    lock = os.open(backups / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        ended, _, _ = proof_of(inventory, directory=str(backups))
+    finally:
+        os.close(lock)
+    assert ended.returncode == 0 and not (inventory.parent / "told").exists()

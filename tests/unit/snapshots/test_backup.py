@@ -83,7 +83,7 @@ def test_where_members_keep_their_data_is_noted_of_those_that_tell(tmp_path: Pat
     run = planning(tmp_path, hosts, build.inventory())
     found = backup.places_of(run)
     assert found == (("etcd-1", DATA, "/"), ("etcd-3", DATA, "/"))
-    listed = sudoers.needed(run.inventory, of_backup=True)
+    listed = sudoers.needed(run.inventory, purpose="backup")
     lines = [sudoers.as_root(command.line()) for command in hosts.asked if command.root]
     assert all(any(need.covers(line or "") for need in listed) for line in lines)
     path = tmp_path / "x.snap"

@@ -198,8 +198,8 @@ def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -
 def test_the_list_printed_by_9c571ea_lacks_exactly_what_the_changelog_names(labels: bool) -> None:
     granted = [line.removeprefix("ops ALL=") for line in OLD.read_text().splitlines() if line.startswith("ops ALL=")]
     host = Probed(Sudo(grants=sudo.parse(listing(*granted))), labels=labels)
-    everywhere, selinux = CHANGELOG.read_text().split("```\n")[1:4:2]
-    named = [*everywhere.splitlines(), *(selinux.splitlines() if labels else ())]
+    everywhere, selinux, proof = CHANGELOG.read_text().split("```\n")[1:6:2]
+    named = [*everywhere.splitlines(), *proof.splitlines(), *(selinux.splitlines() if labels else ())]
     assert len(granted) > 200 and len(named) > 5
     assert {need.line("ops") for need in sudoers.lacked(INVENTORY, host) if isinstance(need, Need)} == set(named)
 

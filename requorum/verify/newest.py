@@ -1,0 +1,107 @@
+"""Which backup is proven: the newest of the running cluster's lineage, good or not, and the newest that is good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from requorum.cluster.lineage import Lineage
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
+from requorum.snapshots import directory, files, manifest, ranking
+from requorum.snapshots.family import Family
+from requorum.snapshots.manifest import ManifestError
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import SnapshotError
+from requorum.verify.live import Live
+
+
+@dataclass(frozen=True)
+class Newest:
+    """`row`: the newest, with its `problem` where it is bad; `good`: the newest that is good, itself where it is; None
+    where none is."""
+
+    row: Candidate
+    good: Candidate | None
+
+
+def rows(inventory: Inventory) -> list[Candidate]:
+    """Every backup of the inventory's directory with a manifest, none looked at; one whose manifest cannot be read is
+    bad. Files without one are others'."""
+    found = []
+    for path in directory.contents(Path(inventory.snapshot.directory or "")).backups:
+        try:
+            row = files.as_noted(path) if manifest.of_file(path) else None
+        except ManifestError as error:
+            row = Candidate("file", None, str(path), directory.modified(path), problem=f"its manifest {error.what}")
+        found += [row] if row else []
+    return found
+
+
+def newest_first(found: Sequence[Candidate], live: Lineage | None) -> list[Candidate]:
+    """The backups of the running cluster, or where nobody tells which that is of the last one's: by their number, those
+    of another history left out. One without a readable manifest has its place by its time."""
+    noted = sorted((row for row in found if row.note), key=_order, reverse=True)
+    line = live or (noted[0].lineage if noted else None)
+    ours = [row for row in noted if line and row.lineage and row.lineage.agrees(line)]
+    own = [row for row in ours if ranking.another_history(row, ours) is None]
+    torn = [row for row in found if row.note is None and (not own or row.taken > own[0].taken)]
+    return [*sorted(torn, key=lambda row: row.taken, reverse=True), *own]
+
+
+def _order(row: Candidate) -> tuple[int, str]:
+    return (row.note.number if row.note else 0, row.taken)
+
+
+def choose(inventory: Inventory, live: Lineage | None, look: Callable[[Candidate], Candidate] | None = None) -> Newest:
+    """Looks into the newest, and where that is bad into the next, until one is good. Raises `SnapshotError` where the
+    cluster has no backup at all."""
+    look = look or (lambda row: looked_into(inventory, row))
+    found = rows(inventory)
+    ours = newest_first(found, live)
+    if not ours:
+        others = f"; those that are there are of another cluster: {found[0].path}, …" if found else ""
+        raise SnapshotError(
+            inventory.snapshot.directory or "snapshot.directory",
+            f"holds no backup of the running cluster{f' ({live})' if live else ''}{others}",
+            "make one: pytest runbook/backup --hosts=NAME",
+        )
+    judged = _until_good(ours, look)
+    first = next(judged)
+    return Newest(first, first if first.source else next((row for row in judged if row.source), None))
+
+
+def _until_good(ours: Sequence[Candidate], look: Callable[[Candidate], Candidate]) -> Iterator[Candidate]:
+    for row in ours:
+        yield row if row.problem else look(row)
+
+
+def looked_into(inventory: Inventory, row: Candidate) -> Candidate:
+    """Whole by its SHA-256, readable, and as its manifest says; else with why not."""
+    path = Path(row.path)
+    rooms = (Path(inventory.snapshot.directory or path.parent), path.parent)
+    return files.of_file(path, Family(), "", rooms)
+
+
+def hours(taken: str, now: datetime) -> float:
+    return round((now - datetime.fromisoformat(taken)).total_seconds() / 3600, 2)
+
+
+def refusal(newest: Newest, live: Live | str, now: datetime) -> Refusal | None:
+    """Why the newest proves nothing: it is bad. Names the newest that is good, and what would be lost with it."""
+    row, good = newest.row, newest.good
+    if row.source is not None:
+        return None
+    what = f"the newest backup is not good: {row.problem}"
+    if good is None:
+        return Refusal(row.path, f"{what}; no other is good either", "make one now: pytest runbook/backup --hosts=NAME")
+    lost = f"all that was written since {good.taken}"
+    if isinstance(live, Live) and good.revision is not None and good.lineage and good.lineage.agrees(live.lineage):
+        lost = f"{max(live.revision - good.revision, 0):,} revisions"
+    return Refusal(
+        row.path,
+        f"{what}; the newest good one is {good.path}, {hours(good.taken, now):.1f} h old: with it {lost} would be lost",
+        "make another one now: pytest runbook/backup --hosts=NAME; and look at the disk that holds these",
+    )

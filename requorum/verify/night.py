@@ -1,0 +1,397 @@
+"""One night's proof: what its stages do and establish, and the `proof.json` that tells of it however it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from requorum import version
+from requorum.cluster import deephaven, sandbox
+from requorum.cluster.etcd import Tools
+from requorum.cluster.sandbox import Answers
+from requorum.command import LIMITS, Result
+from requorum.evidence.journal import EvidenceError, now
+from requorum.evidence.redaction import redacted
+from requorum.hosts.fleet import Fleet, Machine
+from requorum.refusal import Refusal
+from requorum.run import facts, history, lock
+from requorum.run.marker import Marker, Phase
+from requorum.run.run import Run, Section
+from requorum.snapshots import proven
+from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.proven import Proven
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import Source
+from requorum.snapshots.sources import Sources
+from requorum.snapshots.vault import BackupError, UnderWayError, Vault
+from requorum.verify import live, measured, newest, place, plan, proof
+from requorum.verify.live import Behind, Live
+from requorum.verify.newest import Newest
+from requorum.verify.proof import Proof
+
+T = TypeVar("T")
+NEVER = "never measured"
+HERE = "this machine"
+LOSS = "what was written since this backup is not in it; nothing is restored tonight"
+
+
+@dataclass
+class Night:
+    """What the stages have established so far. `busy`: who has the backup directory; `refused`: why it cannot be used;
+    `where`: role → the hosts that have its password, `silent`: host → why it does not tell."""
+
+    vault: Vault | None = None
+    busy: str = ""
+    refused: BackupError | None = None
+    live: Live | str = "it was not asked"
+    newest: Newest | None = None
+    host: str = ""
+    tools: Tools | None = None
+    roles: tuple[str, ...] = ()
+    answers: Answers | None = None
+    proofs: list[Proof] = field(default_factory=list)
+    restore_seconds: float | None = None
+    boot_seconds: float | None = None
+    where: dict[str, list[str]] | None = None
+    silent: dict[str, str] = field(default_factory=dict)
+    placed: bool = False
+    cleared: bool = False
+    ended: bool = False
+
+    @property
+    def row(self) -> Candidate:
+        return _there(self.newest).row
+
+    @property
+    def source(self) -> Source:
+        return _there(self.row.source)
+
+    @property
+    def note(self) -> Manifest:
+        return _there(self.row.note)
+
+    @property
+    def uncompared(self) -> tuple[str, ...]:
+        return tuple(f"{one.proof} {one.found}" for one in self.proofs if one.held is None)
+
+    @property
+    def behind(self) -> Behind:
+        note = self.newest.row.note if self.newest else None
+        return live.behind(note, self.live) if note else Behind(None, "no backup with a manifest was found")
+
+    def fields(self) -> dict[str, object]:
+        """Of `summary.json`."""
+        source = self.newest.row.source if self.newest else None
+        return {
+            "snapshot": Sources(source=source).fields()["snapshot"] if source else None,
+            "unproven": list(self.uncompared),
+            "data_loss": {"certain": None, "possible": self.behind.revisions, "why": LOSS},
+        }
+
+
+def _there(value: T | None) -> T:
+    assert value is not None
+    return value
+
+
+@contextmanager
+def opened(run: Run) -> Iterator[Night]:
+    """The locked backup directory. However it ends, nothing stays on a host, and `proof.json` says what came of it."""
+    night = Night()
+    run.hand_in(Section(night.fields))
+    with ExitStack() as held:
+        try:
+            night.vault = Vault(run.inventory)
+            held.enter_context(night.vault.locked())
+        except UnderWayError as refusal:
+            night.busy = refusal.what
+        except BackupError as refusal:
+            night.refused = refusal
+        try:
+            yield night
+        finally:
+            sweep(run, night)
+            if not run.skipped:
+                keep(run, night)
+
+
+# -- whether, which, where ---------------------------------------------------------------------------------------
+
+
+def nothing_else_is_under_way(run: Run, night: Night) -> None:
+    """A backup or a recovery that is at work: then this night is passed over, which is no failure."""
+    if night.refused:
+        raise night.refused
+    busy = night.busy or _recovery(run)
+    if not busy:
+        return
+    last = proven.last(Path(row.path) for row in newest.rows(run.inventory))
+    age = newest.hours(last.at, datetime.now(UTC)) if last else None
+    run.skipped = f"{busy}; {'nothing was proven yet' if age is None else f'the last proof is {age:.1f} h old'}"
+    run.note(f"skipped: {run.skipped}")
+    run.last_words.append(f"Skipped: {run.skipped}.")
+
+
+def _recovery(run: Run) -> str:
+    """Who is at work on the cluster, by its lock and by the mark of a run; "" where nobody is."""
+    server, name = run.terms.configuration_server, run.inventory.cluster
+    told = run.ask({server: history.ask_runs(server, name)})[server]
+    at = lock.place(run.terms)
+    holder = run.ask({at: lock.ask_holder(at, name)})[at]
+    if holder is not None:
+        return f"the cluster is locked by {holder}"
+    mark = told.mark
+    begun = isinstance(mark, Marker) and mark.phase > Phase.OPEN and not mark.closed
+    return f"run {mark.run} of {mark.by} is not finished" if isinstance(mark, Marker) and begun else ""
+
+
+def the_newest_is_good(run: Run, night: Night) -> None:
+    night.live = run.ask({"live": live.ask(run.inventory)})["live"]
+    if isinstance(night.live, str):
+        run.warn(f"the running cluster is not known: {night.live}")
+    line = night.live.lineage if isinstance(night.live, Live) else None
+    night.newest = newest.choose(run.inventory, line)
+    if stop := newest.refusal(night.newest, night.live, datetime.now(UTC)):
+        raise stop
+    row = night.row
+    told = night.behind
+    lost = told.why if told.revisions is None else f"{told.revisions:,} revisions before the running cluster"
+    run.settle(f"{row.path} is whole, and as its manifest says", {HERE: None}, "")
+    run.note(f"{row.path}: revision {row.revision:,}, {row.bytes:,} bytes, taken {row.taken}; {lost}")
+
+
+def a_host_can_boot_it(run: Run, night: Night) -> None:
+    night.host = place.chosen(run.inventory)
+    place.may_boot(run, night.host, night.live)
+    night.tools = place.tools(run, night.host)
+    place.there_is_room(run, night.host, night.source.bytes)
+    run.note(f"{night.host}: etcd {night.tools.version}, {night.tools.restorer}")
+
+
+# -- what is done ------------------------------------------------------------------------------------------------
+
+
+def bring(run: Run, night: Night) -> None:
+    server, client = run.terms.configuration_server, run.inventory.deephaven.client_config
+    night.roles = tuple(sorted(facts.passwords(run, client, [server])[server]))
+    night.placed = True
+    run.do(plan.clear(run.terms, night.host))
+    run.do(plan.bring(run.terms, night.host, night.source, night.roles))
+
+
+def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
+    """Restored and booted; what it said, and how many seconds each took."""
+    terms, host, size = run.terms, night.host, night.source.bytes
+    restored = run.do(plan.restore(terms, host, _there(night.tools), bump))
+    if live.is_a_members(run.inventory, host):  # as things are right now
+        place.may_boot(run, host, run.ask({"live": live.ask(run.inventory)})["live"])
+    booted = run.do(plan.boot(terms, host, night.note.revision + bump, size))
+    answer = booted[-1]
+    return sandbox.parse(answer.stdout, answer.words, plan.boots(terms)), _seconds(restored), _seconds(booted)
+
+
+def _seconds(results: Sequence[Result]) -> float:
+    return round(sum(result.seconds for result in results), 2)
+
+
+def boot_as_it_is(run: Run, night: Night) -> None:
+    """Without bump or compaction mark, so that its hash and counts are those of the manifest's revision."""
+    answers, _, _ = _booted(run, night, 0)
+    night.answers = answers
+    wanted, expect = plan.prefixes(run.terms), run.inventory.expect
+    night.proofs += proof.of_boot(answers, night.note, _there(night.tools).version, night.roles, wanted, expect)
+
+
+def boot_as_recovered(run: Run, night: Night) -> None:
+    """With the recovery's own flags; in passing, how long that takes."""
+    bump = run.inventory.etcd.revision_bump if _there(night.tools).bumps else 0
+    answers, night.restore_seconds, night.boot_seconds = _booted(run, night, bump)
+    night.proofs.append(proof.of_recovery(answers, night.note.revision + bump))
+
+
+def holds(run: Run, night: Night, *names: str, remedy: str = "") -> None:
+    """Settles these proofs, each a sentence of its own."""
+    for one in night.proofs:
+        if one.proof not in names:
+            continue
+        if one.held is None:
+            run.warn(f"{one.proof}: {one.found}")
+        elif one.held:
+            run.note(f"{one.proof}: {one.found}")
+        run.settle(one.expected, {night.host: one.found if one.held is False else None}, remedy or REMEDY)
+
+
+REMEDY = "do not rely on this backup: make another (pytest runbook/backup), and find out what happened to this one"
+PASSWORDS = (
+    "a recovery from this backup would stop there: where the password was changed after the backup, make another one "
+    "now (pytest runbook/backup); else put the right password there on every Deephaven host"
+)
+
+
+def where_passwords_are(run: Run, night: Night) -> None:
+    """On which machines each role's password lies: whether the loss of one would lock everybody out."""
+    client = run.inventory.deephaven.client_config
+
+    def look(machine: Machine) -> tuple[str, ...]:
+        found = machine.ask(deephaven.ask_owners(machine.name, client))
+        return tuple(found)
+
+    night.where = {}
+    for host, told in run.fleet.each(run.terms.deephaven_hosts, look).items():
+        if isinstance(told, tuple):
+            for role in told:
+                night.where.setdefault(role, []).append(host)
+        elif isinstance(told, Refusal):
+            night.silent[host] = told.what
+        else:
+            raise told
+    run.note(proof.alone(night.where))
+
+
+def it_is_not_old(run: Run, night: Night) -> None:
+    age = newest.hours(night.note.taken, datetime.now(UTC))
+    night.proofs.append(proof.of_age(age, run.inventory.snapshot.max_age_hours))
+    holds(run, night, proof.AGE, remedy="find out why no newer backup was made: journalctl -u requorum-backup")
+
+
+def clear(run: Run, night: Night) -> None:
+    run.do(plan.tidy(run.terms, night.host))
+    night.cleared = True
+
+
+def nothing_is_left(run: Run, night: Night) -> None:
+    def probe(machine: Machine) -> str | None:
+        return machine.ask(plan.ask_left(run.terms, machine.name))
+
+    hosts = plan.hosts(run.terms, night.host)
+    run.prove(hosts, "nothing of the proof is left", probe, "remove that directory there")
+
+
+def note_it(run: Run, night: Night) -> None:
+    """Beside the manifest, so that the next look at the backups knows it."""
+    night.ended = True
+    path, tools = Path(night.row.path), _there(night.tools)
+    told = Proven(night.source.sha256, now(), night.host, tools.version, run.mark.run, night.uncompared)
+    run.touched.append(HERE)
+    run.note(str(_there(night.vault).keep_proof(path, told)))
+    took = recovery(run, night)
+    seconds = took["seconds"]
+    run.last_words.append(
+        f"Verified: {path} boots, and lets {len(night.roles)} roles in. A recovery from it: "
+        + (f"about {seconds:.0f} s." if isinstance(seconds, float) else f"not estimated, copies were {NEVER}.")
+    )
+    run.last_words += [f"Not proven: {sentence}." for sentence in night.uncompared]
+
+
+def sweep(run: Run, night: Night) -> None:
+    """However it ended: nothing stays on a host. For the end of a run, so it never raises, and over connections of its
+    own, since an interrupted fleet starts nothing any more."""
+    if not night.placed or night.cleared:
+        return
+    run.journal.ending = True
+    try:
+        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale) as fleet:
+            fleet.run(plan.tidy(run.terms, night.host))
+    except Refusal as refusal:
+        run.journal.record("note", text=f"the next proof clears what is left: {refusal}")
+
+
+# -- what is told of it ------------------------------------------------------------------------------------------
+
+
+def keep(run: Run, night: Night) -> None:
+    """`proof.json` beside the journal, which has all of it as a record too. For the end of a run: it never raises."""
+    content = document(run, night)
+    try:
+        run.journal.record("proof", proof=content)
+        run.journal.keep("proof.json", json.dumps(redacted(content), indent=2, ensure_ascii=False))
+    except EvidenceError as error:
+        run.last_words.append(f"proof.json was not written: {error.what}.")
+
+
+def document(run: Run, night: Night) -> dict[str, object]:
+    failed = any(one.held is False for one in night.proofs)
+    recoverable = night.ended and not failed
+    can, cannot = proof.who_can(night.answers) if night.answers else ((), {})
+    return {
+        "schema": 1,
+        "cluster": run.inventory.cluster,
+        "run": run.mark.run,
+        "at": now(),
+        "recoverable": recoverable,
+        "why": proof.why(night.proofs, run.failed or ("" if night.ended else "it did not come to its end")),
+        "host": night.host or None,
+        "snapshot": _snapshot(night),
+        "newest_good": _good(night),
+        "behind": behind(night),
+        "recovery": recovery(run, night),
+        "versions": {
+            "requorum": version.told(),
+            "backup": night.row.note.etcd if night.newest and night.row.note else None,
+            "host": night.tools.version if night.tools else None,
+            "running": list(night.live.versions) if isinstance(night.live, Live) else None,
+        },
+        "logins": {"can": list(can), "cannot": cannot},
+        "passwords": passwords(night),
+        "limits": [*LIMITS, f"upload {run.inventory.verify.rate} MB/s"],
+        "proofs": [one.fields() for one in night.proofs],
+    }
+
+
+def _snapshot(night: Night) -> dict[str, object] | None:
+    if night.newest is None:
+        return None
+    row, note = night.row, night.row.note
+    told = {"revision": row.revision, "bytes": row.bytes, "keys": row.keys, "taken": row.taken, "problem": row.problem}
+    return {"file": row.path, "sha256": row.source.sha256 if row.source else note.sha256 if note else None, **told}
+
+
+def _good(night: Night) -> dict[str, object] | None:
+    """The newest that is good, where it is not the newest."""
+    good = night.newest.good if night.newest else None
+    if good is None or good is night.row:
+        return None
+    return {
+        "file": good.path,
+        "taken": good.taken,
+        "hours": newest.hours(good.taken, datetime.now(UTC)),
+        "revision": good.revision,
+    }
+
+
+def behind(night: Night) -> dict[str, object]:
+    """What is between the newest backup and the running cluster, as it was asked in this run."""
+    note = night.newest.row.note if night.newest else None
+    hours = newest.hours(note.taken, datetime.now(UTC)) if note else None
+    return {"hours": hours, "revisions": night.behind.revisions, "why": night.behind.why or None}
+
+
+def recovery(run: Run, night: Night) -> dict[str, object]:
+    """How long a recovery would take by what was measured: copy, restore and boot; null where one never was."""
+    rate = measured.last_rate(run.journal.directory.parent, run.journal.directory)
+    size = night.row.bytes if night.newest else None
+    copying = round(size / rate.bytes_per_second, 2) if rate and size else None
+    parts = (copying, night.restore_seconds, night.boot_seconds)
+    known = [part for part in parts if part is not None]
+    return {
+        "seconds": round(sum(known), 2) if len(known) == len(parts) else None,
+        "copy_seconds": copying,
+        "restore_seconds": night.restore_seconds,
+        "boot_seconds": night.boot_seconds,
+        "bytes_per_second": rate.bytes_per_second if rate else None,
+        "measured": f"{rate.what} ({rate.evidence})" if rate else NEVER,
+    }
+
+
+def passwords(night: Night) -> Mapping[str, object]:
+    known = night.where is not None
+    return {
+        "where": {role: sorted(hosts) for role, hosts in sorted((night.where or {}).items())} if known else None,
+        "unknown": night.silent,
+        "why": proof.alone(night.where or {}) if known else "it was not asked",
+    }

@@ -1,0 +1,1 @@
+"""The nightly proof of the newest backup: collected only when it is named."""

@@ -1,0 +1,207 @@
+"""A night as its stages go: passed over beside a recovery, and told in `proof.json` however it ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from requorum.cluster.etcd import Tools
+from requorum.command import Command
+from requorum.inventory import Inventory
+from requorum.refusal import Disproved, Refusal
+from requorum.run.dryrun import Planning
+from requorum.run.lock import Holder
+from requorum.run.marker import Phase, Undone
+from requorum.snapshots import manifest, proven
+from requorum.snapshots.proven import Proven
+from requorum.snapshots.vault import Vault
+from requorum.verify import newest, place, proof
+from requorum.verify import night as nights
+from requorum.verify.newest import Newest
+from requorum.verify.night import Night
+from tests.unit import build
+from tests.unit.run.test_dryrun import Hosts, planning
+from tests.unit.verify import nights as backups
+
+HOLDER = Holder("ops", "desk", 7, "2026-11-27T03:00:00Z")
+
+
+class Busy(Hosts):
+    """`says`: part of a command → its answer, before what a healthy cluster's hosts would say."""
+
+    def __init__(self, **says: str) -> None:
+        super().__init__()
+        self.says = says
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        line = " ".join(command.argv)
+        return next(((0, said) for part, said in self.says.items() if part in line), super().answer(command))
+
+
+def tonight(place: Path, hosts: Hosts, **fields: Any) -> tuple[Planning, Night]:
+    directory = place / "backups"
+    directory.mkdir()
+    inventory = build.inventory(snapshot={"directory": str(directory)}, **fields)
+    run = planning(place, hosts, inventory)
+    run.begin("runbook/verify/test_verify.py::TestVerify::test_given_x")
+    run.stages[-1].looked = True
+    return run, Night(vault=Vault(inventory))
+
+
+def marked(phase: Phase, undone: Undone = Undone.NO) -> str:
+    mark = build.mark(phase, undone=undone)
+    return json.dumps({**asdict(mark), "phase": phase.name, "undone": undone.name})
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ({"readlink": HOLDER.words()}, "the cluster is locked by ops on desk (process 7), since 2026-11-27T03:00:00Z"),
+        ({"run.json": marked(Phase.STOPPING)}, f"run {build.RUN} of ops@desk is not finished"),
+        ({"run.json": marked(Phase.DONE, Undone.BEGUN)}, f"run {build.RUN} of ops@desk is not finished"),
+    ],
+)
+def test_beside_a_recovery_the_night_is_passed_over_with_the_age_of_the_last_proof(
+    tmp_path: Path, says: dict[str, str], why: str
+) -> None:
+    run, night = tonight(tmp_path, Busy(**says))
+    path = backups.kept(tmp_path / "backups", backups.NOTE)
+    nights.nothing_else_is_under_way(run, night)
+    assert run.skipped == f"{why}; nothing was proven yet"
+    proven.path_of(path).write_text(Proven("ab" * 32, "2020-01-01T00:00:00Z", "infra-1", "3.5.16", "x").text())
+    run.skipped = ""
+    nights.nothing_else_is_under_way(run, night)
+    assert run.skipped.startswith(f"{why}; the last proof is ") and run.skipped.endswith(" h old")
+
+
+@pytest.mark.parametrize(
+    "says", [{}, {"run.json": marked(Phase.OPEN)}, {"run.json": marked(Phase.DONE)}, {"run.json": ""}]
+)
+def test_what_is_over_or_has_changed_nothing_is_nobodys_recovery(tmp_path: Path, says: dict[str, str]) -> None:
+    run, night = tonight(tmp_path, Busy(**says))
+    nights.nothing_else_is_under_way(run, night)
+    assert run.skipped == ""
+
+
+def done(run: Planning, night: Night, directory: Path) -> None:
+    """As after a good night's stages."""
+    path = backups.kept(directory, backups.NOTE)
+    row = backups.good(replace(next(iter(newest.rows(run.inventory))), path=str(path)))
+    night.newest, night.live, night.host = Newest(row, row), backups.live(), "infra-1"
+    night.tools, night.roles, night.answers = Tools("3.5.16", "/usr/bin/etcdutl", True), backups.ROLES, backups.GOOD
+    night.proofs = proof.of_boot(backups.GOOD, backups.NOTE, "3.5.16", backups.ROLES, ("",), run.inventory.expect)
+    night.restore_seconds, night.boot_seconds, night.where = 1.5, 2.5, {"root": ["infra-1"], "query": ["infra-1"]}
+    night.ended = True
+
+
+def test_the_proof_tells_all_that_was_found_and_a_time_only_where_it_was_measured(tmp_path: Path) -> None:
+    run, night = tonight(tmp_path, Hosts(), expect={"min_keys": 100})
+    done(run, night, tmp_path / "backups")
+    told: Any = nights.document(run, night)
+    assert (told["recoverable"], told["why"]) == (True, "every proof holds")
+    assert (told["behind"]["revisions"], told["recovery"]["seconds"]) == (13, None)
+    assert told["passwords"]["why"] == "if infra-1 burns, nobody can log in"
+    assert told["logins"] == {"can": ["root", "query"], "cannot": {}}
+    earlier = tmp_path / "2026"
+    earlier.mkdir()
+    record = {"kind": "copy", "why": "the snapshot", "bytes": 1_000_000, "seconds": 1000.0}
+    (earlier / "journal.jsonl").write_text(json.dumps(record) + "\n")
+    told = nights.document(run, night)
+    assert told["recovery"]["copy_seconds"] == 1.0 and told["recovery"]["seconds"] == 5.0
+    assert told["recovery"]["measured"] == f"the snapshot ({earlier})"
+
+
+def test_it_is_not_recoverable_where_a_proof_does_not_hold_or_it_did_not_come_to_its_end(tmp_path: Path) -> None:
+    run, night = tonight(tmp_path, Hosts())
+    done(run, night, tmp_path / "backups")
+    night.proofs.append(proof.of_age(50, 26))
+    assert nights.document(run, night)["recoverable"] is False
+    night.proofs.pop()
+    night.ended, run.failed = False, "infra-1: did not answer\n    → look"
+    told = nights.document(run, night)
+    assert (told["recoverable"], told["why"]) == (False, "infra-1: did not answer → look")
+
+
+def test_a_proof_that_does_not_hold_stops_and_one_that_cannot_be_given_is_a_warning(tmp_path: Path) -> None:
+    run, night = tonight(tmp_path, Hosts())
+    night.host = "infra-1"
+    night.proofs = [proof.Proof("data", "the hash", "could not be compared: x", None), proof.of_age(50, 26)]
+    nights.holds(run, night, "data")
+    assert run.warned and run.notes == ["data: could not be compared: x"]
+    with pytest.raises(Disproved, match=r"infra-1: found 50\.0 h old"):
+        nights.holds(run, night, proof.AGE)
+
+
+class Each(Hosts):
+    """A fleet whose machines are asked for real; `lack`: host → what its login does not find."""
+
+    def __init__(self, **lack: str) -> None:
+        super().__init__()
+        self.lack = {name.replace("_", "-"): tools for name, tools in lack.items()}
+
+    def each(self, hosts: Any, work: Any) -> dict[str, Any]:
+        return {host: work(Asked(host, self)) for host in hosts}
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        line = " ".join(command.argv)
+        if 'printf "%s\\n" "$tool"' in line:
+            return 0, self.lack.get(command.host, "")
+        return (0, "111\n") if line.startswith(("id -u", "true", "sudo -n -l")) else super().answer(command)
+
+
+@dataclass
+class Asked:
+    """A machine that answers as these hosts do."""
+
+    name: str
+    hosts: Hosts
+
+    def ask(self, question: Any) -> Any:
+        return question.understand(self.hosts.run(question.commands))
+
+
+def where(place_: Path, **lack: str) -> tuple[Planning, Inventory]:
+    run, _ = tonight(place_, Each(**lack))
+    return run, run.inventory
+
+
+def test_where_etcd_is_lacking_the_machines_that_could_are_named(tmp_path: Path) -> None:
+    run, inventory = where(tmp_path, infra_1="etcd\n", etcd_1="curl\n")
+    with pytest.raises(Refusal, match="infra-1: cannot boot a backup: root finds no etcd there") as refusal:
+        place.tools(run, place.chosen(inventory))
+    named = "verify.host in the inventory could name etcd-2 (a member: only where it does not lead), etcd-3 (a member"
+    assert named in refusal.value.remedy and "query-1" in refusal.value.remedy
+    assert "etcd-1" not in refusal.value.remedy
+
+
+def test_where_it_is_there_it_is_used(tmp_path: Path) -> None:
+    run, inventory = where(tmp_path)
+    found = place.tools(run, place.chosen(inventory))
+    assert (found.version, found.restorer) == ("3.5.16", "/usr/bin/etcdutl")
+
+
+def test_on_a_members_machine_the_disk_of_its_log_is_not_used_unless_that_was_said(tmp_path: Path) -> None:
+    run, _ = tonight(tmp_path, Hosts(), verify={"host": "etcd-2"})
+    with pytest.raises(Disproved, match="both on /"):
+        place.there_is_room(run, "etcd-2", 1000)
+    place.there_is_room(run, "infra-1", 1000)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    place.there_is_room(tonight(shared, Hosts(), verify={"host": "etcd-2", "disk": "shared"})[0], "etcd-2", 1000)
+    with pytest.raises(Disproved, match="has room for the proof"):
+        place.there_is_room(run, "infra-1", 10**18)
+
+
+def test_the_note_beside_the_backup_is_of_its_very_bytes(tmp_path: Path) -> None:
+    run, night = tonight(tmp_path, Hosts(), expect={"min_keys": 100})
+    done(run, night, tmp_path / "backups")
+    nights.note_it(run, night)
+    path = Path(night.row.path)
+    assert manifest.read(path) == backups.NOTE
+    told = proven.read(path, backups.NOTE.sha256)
+    assert told is not None and (told.host, told.etcd, told.run) == ("infra-1", "3.5.16", run.mark.run)
+    assert run.last_words[-1].startswith(f"Verified: {path} boots, and lets 2 roles in.")
