@@ -323,11 +323,11 @@ def _looping(verdict: Verdict, startable: Sequence[MemberFacts], unit: str) -> D
         remedy(
             f"mend what etcd says on {', '.join(looping)} when it ends: a start alone does not help. The last lines of "
             f"its journal there say it{f'. Then start it on {others} too' if others else ''}. Only where nothing "
-            "mends it, run again with --rebuild, which takes the data from these disks",
+            "mends it, run again with --rebuild, which recovers from the data on these disks",
             systemd.journal(unit),
             first=f"read why etcd ends on {', '.join(looping)}, as its journal says, and mend that: no start helps"
             + (f". Then start it on {others} too" if others else "")
-            + ". Only where nothing mends it, run again with --rebuild, which takes the data from these disks",
+            + ". Only where nothing mends it, run again with --rebuild, which recovers from the data on these disks",
         ),
     )
     told.hosts = looping

@@ -106,11 +106,11 @@ class Run:
 
     def carry_on(self, mark: Marker, doing: str = "carrying on") -> None:
         """Takes over an earlier run: its staging, token and snapshot. Raises `MarkerError` for another cluster."""
-        wanted = _spelled(self.inventory)
+        wanted, builds = _spelled(self.inventory), mark.members or "what its mark does not name"
         if mark.members != wanted:
             raise marker.MarkerError(
                 "the inventory",
-                f"run {mark.run} of {mark.by} is unfinished, and it builds {mark.members}, not {wanted}",
+                f"run {mark.run} of {mark.by} is unfinished, and it builds {builds}, not {wanted}",
                 f"ask {mark.by} whether it goes on, and use the inventory that it began with; how things stand is told "
                 f"by pytest runbook/troubleshoot/diagnose --hosts={self.options.hosts}; only where nobody goes on with "
                 "it, give it up (docs/night.md#giving-a-run-up)",

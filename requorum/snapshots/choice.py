@@ -398,7 +398,7 @@ def _with_the_others(found: Found) -> list[str]:
         return []
     accept = found.accepted.option(*(f"without:{host}" for host in doubted))
     cost = price.of_disks(doubted, kept, salvaged)
-    return [f"go on with the data of {names}, and without what those disks hold {cost}: {accept}"]
+    return [f"go on with the data of {names}, and without that of {', '.join(doubted)} {cost}: {accept}"]
 
 
 def _forced(found: Found) -> list[str]:

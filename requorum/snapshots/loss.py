@@ -145,8 +145,9 @@ def _of_salvage(salvaged: Salvaged) -> Loss:
     if salvaged.has_a_majority:
         why = f"nothing is missing: salvaged from {held} of {members} members, so all acknowledged writes are there"
         return Loss(0, 0, why)
+    disks = "its disk" if held == 1 else "their disks"
     why = (
-        f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on their disks "
+        f"salvaged from {held} of {members} members ({', '.join(salvaged.survivors)}): all on {disks} "
         "is back; a write that only the others had on disk when they were lost is missing, nobody can count it"
     )
     return Loss(None, None, why)

@@ -36,7 +36,7 @@ def of_snapshot(row: Candidate, salvaged: Salvaged, rows: Sequence[Candidate], a
 def of_database(host: str, salvaged: Salvaged, rows: Sequence[Candidate], more: str) -> str:
     """Of taking one member's own data alone; `more` is lost besides."""
     own = dict(salvaged.databases).get(host)
-    return _price(revisions(None if own is None else own - salvaged.bumps, salvaged, rows), more)
+    return _price(more, revisions(None if own is None else own - salvaged.bumps, salvaged, rows))
 
 
 def of_disks(given_up: Sequence[str], kept: Sequence[str], salvaged: Salvaged) -> str:

@@ -140,7 +140,7 @@ def small_quota(rehearsal: Rehearsal) -> Iterator[Scene]:
 
 
 def _small_quota(content: dict[str, Any]) -> None:
-    content.setdefault("etcd", {})["keep_settings"] = ["quota-backend-bytes=8388608"]
+    content.setdefault("etcd", {})["keep_settings"] = ["quota-backend-bytes=2097152"]
 
 
 @contextmanager

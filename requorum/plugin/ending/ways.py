@@ -79,7 +79,13 @@ DATA = frozenset(
     }
 )
 # Stages that will say the same again, until somebody has found out more.
-RIDDLES = frozenset({"test_given_quorum_is_lost", "test_then_every_member_sees_a_leader"})
+RIDDLES = frozenset(
+    {
+        "test_given_quorum_is_lost",
+        "test_given_the_new_members_reach_each_other",
+        "test_then_every_member_sees_a_leader",
+    }
+)
 
 
 def ways(stage: str, error: BaseException | None, phase: Phase, directory: str = "runbook") -> tuple[Way, ...]:

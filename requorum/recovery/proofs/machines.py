@@ -149,8 +149,8 @@ def new_members_reach_each_other(run: Run) -> None:
     run.settle(
         "reaches every other new member's address",
         {host: f"no way to {', '.join(found[host])}" if host in found else None for host in run.terms.member_hosts},
-        "mend the network between the members first: a cut-off etcd comes back by itself, "
-        "and a new cluster could not form either",
+        "mend the network between the members first (routes, firewalls): a cut-off etcd comes back by itself within a "
+        "minute, and a new cluster could not form either",
     )
 
 

@@ -245,9 +245,10 @@ def test_failed_salvage_is_in_the_table_with_the_reason_and_nothing_is_restored_
     price = "(price: at least 4 revisions, as the database of etcd-1 shows)"
     assert f"(/backups/5.snap), without what the disks hold {price}: --accept=backup" in stop.remedy
     assert (
-        "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole (price: nothing" in stop.remedy
+        "on etcd-1 at revision 9, without a hash, so nobody can tell whether it is whole (price: what was only in"
+        in stop.remedy
     )
-    assert "in 13 of 13 trials): --accept=on-disk:etcd-1" in stop.remedy
+    assert "in 13 of 13 trials, and nothing that any database or backup shows): --accept=on-disk:etcd-1" in stop.remedy
     assert stop.remedy.startswith("go on with the backup"), "nothing is to be mended, so the choices come first"
 
 
@@ -306,7 +307,7 @@ def test_the_copy_that_had_applied_most_is_offered_without_those_that_outvoted_i
     stop = choice.refusal(found((), short, both))
     assert stop is not None and "ends at revision 5, but the database of etcd-1 shows 99" in stop.what
     cost = "(price: nothing that any database or backup shows)"
-    assert f"data of etcd-1, and without what those disks hold {cost}: --accept=without:etcd-2" in stop.remedy
+    assert f"data of etcd-1, and without that of etcd-2 {cost}: --accept=without:etcd-2" in stop.remedy
 
 
 def test_forcing_a_copy_is_offered_where_it_may_do() -> None:
@@ -350,7 +351,7 @@ def test_where_only_other_disks_are_in_doubt_the_whole_ones_can_be_named() -> No
     stop = choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT)))
     assert stop is not None
     cost = "(price: nobody can tell how many revisions only etcd-2 may hold)"
-    assert f"data of etcd-1, and without what those disks hold {cost}: --accept=without:etcd-2" in stop.remedy
+    assert f"data of etcd-1, and without that of etcd-2 {cost}: --accept=without:etcd-2" in stop.remedy
     assert choice.refusal(found((backup(5),), replace(salvaged(9), could_not=DOUBT), named="lost")) is None
 
 
