@@ -13,8 +13,6 @@ from compose.errors import LabError
 from tests.lab import troubles
 from tests.lab.rehearsal import Own, Rehearsal
 
-SECOND = "test_p"  # the first file of the second lane: each takes about as long
-
 
 @pytest.fixture(scope="session")
 def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
@@ -51,10 +49,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
         lab.down()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need a lab are two lanes, each with a lab of its own; `make test` runs the units beside them."""
     for item in items:
         if "tests/lab/" in item.nodeid:
             item.add_marker(pytest.mark.lab)
-            item.add_marker(pytest.mark.xdist_group("first lab" if item.path.name < SECOND else "second lab"))

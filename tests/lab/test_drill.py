@@ -48,7 +48,7 @@ def test_a_backup_whose_passwords_nobody_knows_is_restored_in_a_lab_of_its_own_w
 
 
 def test_a_drill_never_takes_its_own_snapshot_down_with_the_lab(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    own = state.REPOSITORY / "backups" / state.CLUSTER / "drilled.snap"
+    own = state.BACKUPS / "drilled.snap"
     lab.down()
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_bytes(rehearsal.snapshot.read_bytes())
