@@ -20,7 +20,7 @@ from pathlib import Path
 from requorum.command import Command, act, look
 from requorum.deadlines import SHORT, wait
 from requorum.evidence.journal import now
-from requorum.hosts.question import NAME, Question, plain
+from requorum.hosts.question import NAME, Question, complete, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal, remedy
 from requorum.run import marker
@@ -73,9 +73,9 @@ def take(host: str, cluster: str, words: str) -> list[Command]:
 
 
 def ask_holder(host: str, cluster: str) -> Question[Holder | None]:
-    """None where there is no lock. Raises `LockError` for one that cannot be read."""
+    """None where there is no lock. Raises `LockError` for one that cannot be read, `Refusal` where nobody looked."""
     command = look(host, "readlink", path(cluster), why="who holds the lock")
-    return Question(command, lambda answer: _read_holder(host, cluster, answer.stdout))
+    return Question(command, lambda answer: _read_holder(host, cluster, complete(answer).stdout))
 
 
 # One after the other on that host, so that nobody removes a lock that was taken anew in between.

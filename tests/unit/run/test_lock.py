@@ -20,6 +20,7 @@ from requorum import procedures
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, Unreachable
+from requorum.refusal import Refusal
 from requorum.run import lock
 from requorum.run import run as locking
 from requorum.run.lock import Holder, LockError
@@ -107,6 +108,12 @@ class TestTaking:
     def test_one_that_cannot_be_read_is_a_question_for_people(self, text: str) -> None:
         with pytest.raises(LockError, match="cannot be read"):
             understood(lock.ask_holder("infra-1", "lab"), text)
+
+    @pytest.mark.parametrize(("code", "said"), [(1, "sudo: a password is required\n"), (124, ""), (127, "")])
+    def test_where_nobody_could_look_it_is_not_said_that_there_is_none(self, code: int, said: str) -> None:
+        with pytest.raises(Refusal, match="could not be asked"):
+            understood(lock.ask_holder("infra-1", "lab"), "", code=code, stderr=said)
+        assert understood(lock.ask_holder("infra-1", "lab"), "", code=1) is None
 
     @given(st.text(max_size=2000))
     def test_whatever_a_host_says_is_a_holder_or_a_refusal_that_names_it(self, text: str) -> None:
