@@ -11,7 +11,7 @@ from requorum.cluster import archive, etcd, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import BESIDE_STOP, LOGINS, Action, Command, Copy, act, act_long, beside, look
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, complete
 from requorum.run import marker
 from requorum.run.terms import Terms
 from requorum.snapshots.snapshot import Source
@@ -72,12 +72,12 @@ def tidy(terms: Terms, host: str) -> list[Command]:
 
 
 def ask_left(terms: Terms, host: str) -> Question[str | None]:
-    """What is left there, None where nothing is."""
+    """What is left there, None where nothing is. A listing that failed or was cut is neither."""
     base = marker.directory(terms.inventory.cluster)
     command = look(
         host, "find", base, "-mindepth", "1", "-maxdepth", "1", "-name", f"{KIND}-*", why="whether anything was left"
     )
-    return Question(command, lambda answer: answer.stdout.strip() or None)
+    return Question(command, lambda answer: complete(answer).stdout.strip() or None)
 
 
 def bring(terms: Terms, host: str, source: Source, roles: Sequence[str]) -> list[Action]:

@@ -15,6 +15,7 @@ from requorum.refusal import Refusal
 from requorum.run import history
 from requorum.run.marker import Phase
 from requorum.snapshots import backup, beginning
+from requorum.verify import plan as verify
 from tests.unit import build
 
 ILL = "{tool}: '/var/lib/requorum/lab/x': Input/output error\n"
@@ -27,6 +28,7 @@ QUESTIONS: dict[str, Question[Any]] = {
     "beginning": beginning.ask(TERMS),
     "record": baseline.ask_record("etcd-1", TERMS),
     "left": backup.ask_left(TERMS),
+    "left of a proof": verify.ask_left(TERMS, "etcd-1"),
     "files": system.ask_files("etcd-1", "/etc/x"),
     "listing": system.ask_listing("etcd-1", "/var/lib/etcd/dh", build.UNIT, ["/etc/etcd/dh"]),
     "passwords": deephaven.ask_passwords("etcd-1", build.CLIENT),
@@ -55,6 +57,14 @@ def test_an_answer_of_an_ill_disk_is_none(name: str, number: int, tool: str) -> 
     with pytest.raises(Refusal, match=words) as error:
         told(name, number, ILL, tool)
     assert error.value.where == QUESTIONS[name].host
+
+
+@pytest.mark.parametrize("name", ["left", "left of a proof"])
+@pytest.mark.parametrize(("code", "words"), [(1, "sudo: a password is required\n"), (124, ""), (137, ""), (127, "")])
+def test_what_was_kept_from_looking_is_no_proof_that_nothing_is_left(name: str, code: int, words: str) -> None:
+    (command,) = QUESTIONS[name].commands
+    with pytest.raises(Refusal, match="could not be asked"):
+        QUESTIONS[name].understand([Result(command, code, "", words, 0.0)])
 
 
 @pytest.mark.parametrize(("name", "number"), EACH)
