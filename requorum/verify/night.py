@@ -18,9 +18,11 @@ from requorum.command import LIMITS, Result
 from requorum.evidence.journal import EvidenceError, now
 from requorum.evidence.redaction import redacted
 from requorum.hosts.fleet import Fleet, Machine
+from requorum.hosts.question import complete
+from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import facts, history, lock
-from requorum.run.marker import Marker, Phase
+from requorum.run.marker import Marker, MarkerError, Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots import proven
 from requorum.snapshots.manifest import Manifest
@@ -37,6 +39,7 @@ from requorum.verify.proof import Proof
 T = TypeVar("T")
 NEVER = "never measured"
 HERE = "this machine"
+MOST_HOURS = 7 * 24  # without a proof that are passed over
 LOSS = "what was written since this backup is not in it; nothing is restored tonight"
 
 
@@ -124,28 +127,52 @@ def opened(run: Run) -> Iterator[Night]:
 
 
 def nothing_else_is_under_way(run: Run, night: Night) -> None:
-    """A backup or a recovery that is at work: then this night is passed over, which is no failure."""
+    """A backup or a recovery that is at work: then this night is passed over, which is no failure. Raises `Refusal`
+    where that has gone on for too long."""
     if night.refused:
         raise night.refused
     busy = night.busy or _recovery(run)
     if not busy:
         return
-    last = proven.last(Path(row.path) for row in newest.rows(run.inventory))
-    age = newest.hours(last.at, datetime.now(UTC)) if last else None
-    run.skipped = f"{busy}; {'nothing was proven yet' if age is None else f'the last proof is {age:.1f} h old'}"
+    words, late = _last_proof(run.inventory, datetime.now(UTC))
+    if late:
+        raise Refusal(
+            run.inventory.cluster,
+            f"no further night is passed over: {busy}; {words}",
+            "find out whether that is still at work (of a backup lslocks here shows the process), and end what nobody "
+            "goes on with (docs/night.md#giving-a-run-up); then pytest runbook/verify --hosts=NAME",
+        )
+    run.skipped = f"{busy}; {words}"
     run.note(f"skipped: {run.skipped}")
     run.last_words.append(f"Skipped: {run.skipped}.")
 
 
+def _last_proof(inventory: Inventory, now: datetime) -> tuple[str, bool]:
+    """How old it is, or for how long there could have been one; and whether that is too long."""
+    rows = newest.rows(inventory)
+    if last := proven.last(Path(row.path) for row in rows):
+        age = newest.hours(last.at, now)
+        return f"the last proof is {age:.1f} h old", age > MOST_HOURS
+    if not rows:
+        return "nothing was proven yet", False
+    age = max(newest.hours(row.taken, now) for row in rows)
+    gone = min((row.note.number for row in rows if row.note), default=0) > 1  # the first ones were rotated away
+    words = f"nothing was proven yet, and the oldest backup is {age:.1f} h old{', others before it are gone' * gone}"
+    return words, gone or age > MOST_HOURS
+
+
 def _recovery(run: Run) -> str:
-    """Who is at work on the cluster, by its lock and by the mark of a run; "" where nobody is."""
+    """Who is at work on the cluster, by its lock and by the mark of a run; "" where nobody is. A lock whose process has
+    ended is none. Raises `MarkerError` for a mark that is not understood."""
     server, name = run.terms.configuration_server, run.inventory.cluster
     told = run.ask({server: history.ask_runs(server, name)})[server]
     at = lock.place(run.terms)
     holder = run.ask({at: lock.ask_holder(at, name)})[at]
-    if holder is not None:
+    if holder is not None and not lock.is_gone(holder, lock.myself(), lock.born):
         return f"the cluster is locked by {holder}"
     mark = told.mark
+    if isinstance(mark, MarkerError):
+        raise mark
     begun = isinstance(mark, Marker) and mark.phase > Phase.OPEN and not mark.closed
     return f"run {mark.run} of {mark.by} is not finished" if isinstance(mark, Marker) and begun else ""
 
@@ -176,18 +203,34 @@ def a_host_can_boot_it(run: Run, night: Night) -> None:
 # -- what is done ------------------------------------------------------------------------------------------------
 
 
+def _clear(results: Sequence[Result]) -> None:
+    """What found nothing to remove may fail, and so may not what was kept from looking. Raises `Refusal`."""
+    for result in results:
+        complete(result)
+
+
+def _gives_way(run: Run) -> None:
+    """As things are right now. Raises `Refusal` where somebody has begun with the cluster meanwhile."""
+    if busy := _recovery(run):
+        raise Refusal(
+            run.inventory.cluster, f"nothing more is booted beside that: {busy}", "verify again when that is over"
+        )
+
+
 def bring(run: Run, night: Night) -> None:
     server, client = run.terms.configuration_server, run.inventory.deephaven.client_config
     night.roles = tuple(sorted(facts.passwords(run, client, [server])[server]))
     night.placed = True
-    run.do(plan.clear(run.terms, night.host))
+    _clear(run.do(plan.clear(run.terms, night.host)))
     run.do(plan.bring(run.terms, night.host, night.source, night.roles))
 
 
 def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
     """Restored and booted; what it said, and how many seconds each took."""
     terms, host, size = run.terms, night.host, night.source.bytes
+    _gives_way(run)
     restored = run.do(plan.restore(terms, host, _there(night.tools), bump))
+    _gives_way(run)
     if live.is_a_members(run.inventory, host):  # as things are right now
         place.may_boot(run, host, run.ask({"live": live.ask(run.inventory)})["live"])
     booted = run.do(plan.boot(terms, host, night.note.revision + bump, size))
@@ -260,7 +303,7 @@ def it_is_not_old(run: Run, night: Night) -> None:
 
 
 def clear(run: Run, night: Night) -> None:
-    run.do(plan.tidy(run.terms, night.host))
+    _clear(run.do(plan.tidy(run.terms, night.host)))
     night.cleared = True
 
 
@@ -274,11 +317,14 @@ def nothing_is_left(run: Run, night: Night) -> None:
 
 def note_it(run: Run, night: Night) -> None:
     """Beside the manifest, so that the next look at the backups knows it."""
-    night.ended = True
     path, tools = Path(night.row.path), _there(night.tools)
     told = Proven(night.source.sha256, now(), night.host, tools.version, run.mark.run, night.uncompared)
     run.touched.append(HERE)
-    run.note(str(_there(night.vault).keep_proof(path, told)))
+    try:
+        run.note(str(_there(night.vault).keep_proof(path, told)))
+    except OSError as error:
+        what = f"the proof cannot be noted beside {path.name}: {error.strerror}"
+        raise BackupError(str(path.parent), what, "mend that, then run again") from None
     took = recovery(run, night)
     seconds = took["seconds"]
     run.last_words.append(
@@ -286,6 +332,7 @@ def note_it(run: Run, night: Night) -> None:
         + (f"about {seconds:.0f} s." if isinstance(seconds, float) else f"not estimated, copies were {NEVER}.")
     )
     run.last_words += [f"Not proven: {sentence}." for sentence in night.uncompared]
+    night.ended = True
 
 
 def sweep(run: Run, night: Night) -> None:
@@ -296,7 +343,7 @@ def sweep(run: Run, night: Night) -> None:
     run.journal.ending = True
     try:
         with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale) as fleet:
-            fleet.run(plan.tidy(run.terms, night.host))
+            _clear(fleet.run(plan.tidy(run.terms, night.host)))
     except Refusal as refusal:
         run.journal.record("note", text=f"the next proof clears what is left: {refusal}")
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from requorum.cluster.etcd import Tools
-from requorum.command import Command
+from requorum.command import Command, Result
 from requorum.inventory import Inventory
 from requorum.refusal import Disproved, Refusal
+from requorum.run import lock
 from requorum.run.dryrun import Planning
 from requorum.run.lock import Holder
-from requorum.run.marker import Phase, Undone
+from requorum.run.marker import MarkerError, Phase, Undone
 from requorum.snapshots import manifest, proven
 from requorum.snapshots.proven import Proven
-from requorum.snapshots.vault import Vault
+from requorum.snapshots.vault import BackupError, Vault
 from requorum.verify import newest, place, proof
 from requorum.verify import night as nights
 from requorum.verify.newest import Newest
@@ -69,18 +73,106 @@ def test_beside_a_recovery_the_night_is_passed_over_with_the_age_of_the_last_pro
     tmp_path: Path, says: dict[str, str], why: str
 ) -> None:
     run, night = tonight(tmp_path, Busy(**says))
-    path = backups.kept(tmp_path / "backups", backups.NOTE)
     nights.nothing_else_is_under_way(run, night)
     assert run.skipped == f"{why}; nothing was proven yet"
-    proven.path_of(path).write_text(Proven("ab" * 32, "2020-01-01T00:00:00Z", "infra-1", "3.5.16", "x").text())
-    run.skipped = ""
+    path = backups.kept(tmp_path / "backups", replace(backups.NOTE, number=1, taken=ago(hours=30)))
     nights.nothing_else_is_under_way(run, night)
-    assert run.skipped.startswith(f"{why}; the last proof is ") and run.skipped.endswith(" h old")
+    assert run.skipped == f"{why}; nothing was proven yet, and the oldest backup is 30.0 h old"
+    proven.path_of(path).write_text(at(ago(hours=167)))
+    nights.nothing_else_is_under_way(run, night)
+    assert run.skipped == f"{why}; the last proof is 167.0 h old"
 
 
+def ago(**past: float) -> str:
+    return (datetime.now(UTC) - timedelta(**past)).isoformat()
+
+
+def at(time: str) -> str:
+    return Proven("ab" * 32, time, "infra-1", "3.5.16", "x").text()
+
+
+@pytest.mark.parametrize("busy", ["", "another backup is under way"])
 @pytest.mark.parametrize(
-    "says", [{}, {"run.json": marked(Phase.OPEN)}, {"run.json": marked(Phase.DONE)}, {"run.json": ""}]
+    ("number", "taken", "told", "age"),
+    [
+        (9, 24.0, 169.0, "the last proof is 169.0 h old"),
+        (1, 169.0, None, "nothing was proven yet, and the oldest backup is 169.0 h old"),
+        (9, 24.0, None, "nothing was proven yet, and the oldest backup is 24.0 h old, others before it are gone"),
+    ],
 )
+def test_after_a_week_without_a_proof_no_night_is_passed_over(
+    tmp_path: Path, busy: str, number: int, taken: float, told: float | None, age: str
+) -> None:
+    run, night = tonight(tmp_path, Busy(readlink=HOLDER.words()))
+    night.busy = busy
+    path = backups.kept(tmp_path / "backups", replace(backups.NOTE, number=number, taken=ago(hours=taken)))
+    if told:
+        proven.path_of(path).write_text(at(ago(hours=told)))
+    with pytest.raises(Refusal) as refusal:
+        nights.nothing_else_is_under_way(run, night)
+    assert refusal.value.what == (
+        f"no further night is passed over: {busy or f'the cluster is locked by {HOLDER}'}; {age}"
+    )
+    assert run.skipped == ""
+
+
+def test_the_lock_of_a_process_that_has_ended_is_none(tmp_path: Path) -> None:
+    mine = lock.myself()
+    for dead, skipped in ((replace(mine, boot="another boot"), False), (mine, True)):
+        (tmp_path / dead.boot).mkdir()
+        run, night = tonight(tmp_path / dead.boot, Busy(readlink=dead.words()))
+        nights.nothing_else_is_under_way(run, night)
+        assert bool(run.skipped) == skipped
+
+
+def test_a_mark_that_is_not_understood_is_not_nobodys(tmp_path: Path) -> None:
+    run, night = tonight(tmp_path, Busy(**{"run.json": ""}))
+    with pytest.raises(MarkerError, match="is empty"):
+        nights.nothing_else_is_under_way(run, night)
+
+
+@pytest.mark.parametrize("begins", [0, 1], ids=["before the restore", "before the boot"])
+def test_beside_a_recovery_that_has_begun_meanwhile_nothing_more_is_booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: int
+) -> None:
+    hosts = Busy()
+    run, night = tonight(tmp_path, hosts)
+    done(run, night, tmp_path / "backups")
+    plans: list[Any] = []
+
+    def do(commands: Any, bookkeeping: bool = False) -> list[Any]:
+        plans.append(commands)
+        hosts.says = {"readlink": HOLDER.words()}
+        return []
+
+    monkeypatch.setattr(run, "do", do)
+    hosts.says = {} if begins else {"readlink": HOLDER.words()}
+    with pytest.raises(Refusal, match="nothing more is booted beside that: the cluster is locked by ops on desk"):
+        nights.boot_as_it_is(run, night)
+    assert len(plans) == begins
+
+
+@pytest.mark.parametrize("stage", [nights.clear, nights.bring])
+def test_what_was_kept_from_clearing_has_not_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Callable[[Planning, Night], None]
+) -> None:
+    run, night = tonight(tmp_path, Hosts())
+    done(run, night, tmp_path / "backups")
+    said = {"find": "sudo: a password is required\n"}
+
+    def do(commands: list[Command], bookkeeping: bool = False) -> list[Result]:
+        return [Result(each, 1, "", said.get(each.argv[0], ""), 0.0) for each in commands]
+
+    monkeypatch.setattr(run, "do", do)
+    with pytest.raises(Refusal, match="could not be asked: nothing of it stays on the host"):
+        stage(run, night)
+    assert not night.cleared
+    said["find"] = "find: '/var/lib/requorum/lab': No such file or directory\n"
+    nights.clear(run, night)
+    assert night.cleared
+
+
+@pytest.mark.parametrize("says", [{}, {"run.json": marked(Phase.OPEN)}, {"run.json": marked(Phase.DONE)}])
 def test_what_is_over_or_has_changed_nothing_is_nobodys_recovery(tmp_path: Path, says: dict[str, str]) -> None:
     run, night = tonight(tmp_path, Busy(**says))
     nights.nothing_else_is_under_way(run, night)
@@ -199,9 +291,24 @@ def test_on_a_members_machine_the_disk_of_its_log_is_not_used_unless_that_was_sa
 def test_the_note_beside_the_backup_is_of_its_very_bytes(tmp_path: Path) -> None:
     run, night = tonight(tmp_path, Hosts(), expect={"min_keys": 100})
     done(run, night, tmp_path / "backups")
+    night.ended = False
     nights.note_it(run, night)
     path = Path(night.row.path)
     assert manifest.read(path) == backups.NOTE
     told = proven.read(path, backups.NOTE.sha256)
     assert told is not None and (told.host, told.etcd, told.run) == ("infra-1", "3.5.16", run.mark.run)
     assert run.last_words[-1].startswith(f"Verified: {path} boots, and lets 2 roles in.")
+    assert nights.document(run, night)["recoverable"] is True
+
+
+def test_a_proof_that_cannot_be_noted_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, night = tonight(tmp_path, Hosts(), expect={"min_keys": 100})
+    done(run, night, tmp_path / "backups")
+    night.ended = False
+    monkeypatch.setattr(Vault, "keep_proof", full)
+    with pytest.raises(BackupError, match=r"cannot be noted beside lab-3\.snap: No space left on device"):
+        nights.note_it(run, night)
+    assert nights.document(run, night)["recoverable"] is False and run.last_words == []
