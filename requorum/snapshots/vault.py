@@ -173,14 +173,17 @@ class Vault:
 
     def rotate(self, now: datetime) -> Rotation:
         """Removes what `rotation` lets go. Only this cluster's own backups are looked at."""
-        found = self.rotation(self.backups(), now)
+        found, removed = self.rotation(self.backups(), now), []
         for name in found.removed:
+            if pin_of(self.directory / name).exists():  # since it was looked at
+                continue
             # The snapshot first: one without its manifest is still told by its contents, never the other way round.
             (self.directory / name).unlink()
             manifest.path_of(self.directory / name).unlink(missing_ok=True)
             proven.path_of(self.directory / name).unlink(missing_ok=True)
+            removed.append(name)
         self._sync()
-        return found
+        return replace(found, removed=tuple(removed))
 
     def rotation(self, backups: Iterable[Backup], now: datetime) -> Rotation:
         """What would be removed."""

@@ -16,8 +16,8 @@ import pytest
 from requorum.cluster.lineage import Lineage
 from requorum.snapshots import manifest
 from requorum.snapshots.manifest import Manifest
-from requorum.snapshots.rotation import Rotation
-from requorum.snapshots.vault import BackupError, Vault
+from requorum.snapshots.rotation import Backup, Rotation
+from requorum.snapshots.vault import BackupError, Vault, pin_of
 from tests.unit import build
 
 NOTE = Manifest("prod", "a" * 64, 1, Lineage(), 0, 1, 1, "3.5.16", "2026-01-01T00:00:00.000Z", "https://10.0.0.11:2379")
@@ -66,6 +66,19 @@ def test_rotation_removes_nothing_of_another_cluster(vault: Vault, monkeypatch: 
     assert vault.rotate(LATE).removed == (ours,)
     assert not (vault.directory / ours).exists()
     assert (vault.directory / theirs).exists() and manifest.path_of(vault.directory / theirs).exists()
+
+
+def test_one_that_is_pinned_right_before_it_would_be_removed_stays(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pinned_then(found: list[Backup], *limits: object) -> Rotation:
+        pin_of(vault.directory / found[0].name).touch()
+        return Rotation((found[0].name,))
+
+    monkeypatch.setattr("requorum.snapshots.vault.rotation", pinned_then)
+    name = backup(vault, "prod")
+    assert vault.rotate(LATE).removed == ()
+    assert (vault.directory / name).exists() and manifest.path_of(vault.directory / name).exists()
 
 
 @pytest.mark.parametrize("name", [f"{STAMP}.snap.part", f"{STAMP}.snap.json.part", f"{STAMP}.snap.json"])
