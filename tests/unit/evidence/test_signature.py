@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -114,6 +115,38 @@ def test_a_stranger_s_signature_is_wrong_and_one_that_was_taken_away_is_missing(
     found = told(data, of)
     assert found.state is State.ALTERED and found.why == f"its signature is of nobody in {tmp_path}/allowed"
     assert "; not signed: it was written without a key" in told(rewritten(data, signature=None), of).why
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("#!/bin/sh\nexec /bin/sleep 30\n", "did not end within 0.5 s"), (None, "cannot be started: No such file")],
+)
+def test_where_nobody_could_look_who_signed_nothing_is_altered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+) -> None:
+    mine = key(tmp_path, "ops")
+    of = inventory(tmp_path, mine, mine)
+    end = audit.end_of(closed(tmp_path, of)[1])
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "ssh").symlink_to(shutil.which("ssh") or "")
+    if script:
+        (tools / "ssh-keygen").write_text(script)
+        (tools / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    held, said = signature.verify(end, of.evidence.allowed_signers or "", 0.5)
+    assert held and said.startswith(f"its signature was not checked: ssh-keygen {why}")
+
+
+def test_a_key_that_has_expired_since_was_good_when_it_signed(tmp_path: Path) -> None:
+    mine = key(tmp_path, "ops")
+    of = inventory(tmp_path, mine, mine)
+    end = audit.end_of(closed(tmp_path, of)[1])
+    public = mine.with_suffix(".pub").read_text()
+    (tmp_path / "allowed").write_text(f'ops@desk valid-before="20200601" {public}')
+    for time_, holds in (("2020-05-01T00:00:00.000Z", True), ("2020-07-01T00:00:00.000Z", False)):
+        held, said = signature.verify({**end, "time": time_}, str(tmp_path / "allowed"))
+        assert held == holds, said
 
 
 def test_a_key_with_a_passphrase_is_never_asked_for_and_the_run_says_that_it_is_not_signed(tmp_path: Path) -> None:
