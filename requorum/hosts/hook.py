@@ -16,7 +16,7 @@ MOST = 4096  # bytes of what it said that are looked at
 
 
 def run(line: str, environment: Mapping[str, str], seconds: float) -> str:
-    """Why it did not work, in a sentence; "" where it did. Its process group ends with the deadline."""
+    """Why it did not work, in a sentence; "" where it did. Its process group ends with the deadline, or at Ctrl-C."""
     words = shlex.split(line)
     with tempfile.TemporaryFile() as errors:  # a pipe would be held open by what it leaves behind
         try:
@@ -32,11 +32,12 @@ def run(line: str, environment: Mapping[str, str], seconds: float) -> str:
             return f"{words[0]} could not be started: {error.strerror}"
         try:
             code = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return f"{words[0]} did not end within {seconds:g} s"
+            late = isinstance(ended, subprocess.TimeoutExpired)
+            return f"{words[0]} {f'did not end within {seconds:g} s' if late else 'was interrupted'}"
         errors.seek(max(errors.tell() - MOST, 0))
         lines = errors.read().decode(errors="replace").strip().splitlines()
     return "" if code == 0 else f"{words[0]} ended with {code}{f': {plain(lines[-1])}' if lines else ''}"

@@ -397,7 +397,7 @@ def _told_outside(config: pytest.Config, outcome: str, summary: Path | None, fai
     inventory = config.stash.get(INVENTORY, None)
     lines = inventory.hooks if inventory else None
     line = (lines.on_failure if failed else lines.on_success) if lines else None
-    if lines is None or line is None or config.getoption("collectonly"):
+    if lines is None or line is None or config.getoption("collectonly") or config.getoption("plan"):
         return []
     there = str(summary.absolute()) if summary and summary.exists() else ""
     environment = {"REQUORUM_OUTCOME": outcome, "REQUORUM_SUMMARY": there}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,27 @@ def test_what_goes_wrong_is_a_sentence(tmp_path: Path) -> None:
 def test_with_its_deadline_all_that_it_started_ends(tmp_path: Path) -> None:
     line = script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait")
     assert hook.run(line, {}, 1).endswith("did not end within 1 s")
-    child = int((tmp_path / "child").read_text())
+    ends(int((tmp_path / "child").read_text()))
 
+
+def test_an_interrupt_ends_it_and_all_that_it_started_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, wait = script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait"), subprocess.Popen.wait
+
+    def interrupted(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is None:
+            return wait(process)
+        poll.until(lambda: child.exists() and child.read_text() != "", seconds=30, what="the child is there")
+        raise KeyboardInterrupt
+
+    child = tmp_path / "child"
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert hook.run(line, {}, 30) == f"{tmp_path}/a hook was interrupted"
+    ends(int(child.read_text()))
+
+
+def ends(child: int) -> None:
     def gone() -> bool:
         try:
             os.kill(child, 0)

@@ -407,6 +407,15 @@ def test_the_inventorys_name_in_a_command_to_paste_is_one_word_of_a_shell() -> N
     assert hooks.options_of(config, build.inventory()).hosts == "'my inventory; x'"
 
 
+@pytest.mark.parametrize(("plan", "runs"), [(False, True), (True, False)])
+def test_a_plan_that_is_refused_tells_nobody(tmp_path: Path, plan: bool, runs: bool) -> None:
+    of = build.inventory(hooks={"on_failure": f"touch {tmp_path}/told"})
+    said = {"collectonly": False, "plan": plan}
+    config: Any = SimpleNamespace(getoption=said.get, stash={hooks.INVENTORY: of})
+    assert hooks._told_outside(config, "refused", None, failed=True) == []
+    assert (tmp_path / "told").exists() == runs
+
+
 def test_a_command_to_paste_names_the_runbook_from_any_place(inventory: Path) -> None:
     """Called from beside the repository, and pasted as it stands into a shell that lists the stages."""
     evidence = f"--evidence={inventory.parent}/evidence"
