@@ -132,7 +132,7 @@ def of_hosts(verdict: Verdict, disks: tuple[Disk, ...], tools: Mapping[str, Tool
 
 
 def of_files(run: Run) -> dict[str, str]:
-    """The named file and every backup on this machine, by lineage and revision as their manifests say."""
+    """The named file and every backup on this machine, by lineage, revision and SHA-256 as their manifests say."""
     inventory = run.inventory
     named = run.options.snapshot or inventory.snapshot.file
     rows = list(files.noted(inventory))
@@ -146,4 +146,5 @@ def of_files(run: Run) -> dict[str, str]:
 
 def _row(row: Candidate) -> str:
     revision = "unknown" if row.revision is None else f"{row.revision:,}"
-    return f"lineage {row.lineage or 'unknown'}, revision {revision}"
+    sha256 = row.source.sha256 if row.source else row.note.sha256 if row.note else "unknown"
+    return f"lineage {row.lineage or 'unknown'}, revision {revision}, SHA-256 {sha256}"

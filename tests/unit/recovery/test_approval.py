@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from requorum.recovery import approval
 from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal
 from requorum.run.dryrun import Planning
+from requorum.snapshots.ranking import Candidate
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning, stages, through
+from tests.unit.verify import nights as night
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
 SHA = "ab" * 32
@@ -65,7 +68,7 @@ def test_a_plan_holds_what_it_rests_on_and_nothing_that_is_measured(tmp_path: Pa
     assert "16801792" not in json.dumps(basis) and "‹" not in json.dumps(basis)
 
 
-def test_backups_count_by_lineage_and_revision(tmp_path: Path) -> None:
+def test_backups_count_by_lineage_and_revision_and_contents(tmp_path: Path) -> None:
     backups = tmp_path / "backups"
     backups.mkdir()
     build.snapshot(backups, "a.snap")
@@ -73,6 +76,23 @@ def test_backups_count_by_lineage_and_revision(tmp_path: Path) -> None:
     inventory = build.inventory(snapshot={"directory": str(backups)})
     found = approval.of_files(planning(tmp_path / "run", Hosts(), inventory))
     assert list(found) == [f"source {backups}/a.snap"]
+
+
+def test_another_file_at_the_same_revision_is_named(tmp_path: Path) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    run = planning(tmp_path, Hosts(), build.inventory(snapshot={"directory": str(backups)}))
+    path = night.kept(backups, night.NOTE)
+    was = approval.of_files(run)
+    assert was == {f"source {path}": f"lineage old 7, revision 120, SHA-256 {'ab' * 32}"}
+    night.kept(backups, replace(night.NOTE, sha256="cd" * 32))
+    assert list(approval.differences(was, approval.of_files(run))) == [f"source {path}"]
+
+
+def test_a_file_without_a_manifest_counts_by_its_contents_too() -> None:
+    row = Candidate("file", None, "/a.snap", "2026-11-27T02:30:00Z", revision=7)
+    assert approval._row(night.good(row)) == f"lineage unknown, revision 7, SHA-256 {'ab' * 32}"
+    assert approval._row(row) == "lineage unknown, revision 7, SHA-256 unknown"
 
 
 def test_a_plan_whose_hosts_could_not_be_looked_at_rests_on_nothing(tmp_path: Path) -> None:
