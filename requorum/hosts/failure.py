@@ -36,10 +36,14 @@ NO_LOGIN = {
 AGAIN = "run the same command again: it carries on"
 
 
-def endless(command: Command) -> Unreachable:
+class Endless(Unreachable):
+    """It answered with more than was asked for."""
+
+
+def endless(command: Command) -> Endless:
     """It printed more than it was asked for: nothing of that was read, so nothing is known."""
     what = f"answers without an end, more than {command.most:,} bytes, and was cut off"
-    return Unreachable(command.host, f"{what}: {command.why}", f"look at what it prints there: {command.shown()}")
+    return Endless(command.host, f"{what}: {command.why}", f"look at what it prints there: {command.shown()}")
 
 
 def is_failure(error: Exception) -> bool:

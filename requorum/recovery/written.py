@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from requorum.cluster import etcd
-from requorum.cluster.etcd import EtcdError, MemberConfig
+from requorum.cluster.etcd import MemberConfig
 from requorum.command import act
 from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
@@ -58,7 +58,7 @@ def who_wrote(run: Run, terms: Terms | None = None, hosts: Sequence[str] = ()) -
     if 2 * len(up) > len(terms.member_hosts):
         try:
             (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
-        except EtcdError as error:
+        except movement.UNTOLD as error:
             run.note(f"its keys cannot be asked, so that its members are: {error.what}")
         else:
             if began is None:
@@ -78,7 +78,7 @@ def who_wrote_since(run: Run) -> Wrote | None:
         return None
     try:
         (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
-    except EtcdError:
+    except movement.UNTOLD:
         return who_wrote(run)  # as its members tell; what nobody can tell is no proof that nobody wrote
     return since(run, run.terms, began, now)
 
@@ -243,7 +243,7 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
         return Wrote(found, runs=True) if found else None
     try:
         (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
-    except EtcdError as error:
+    except movement.UNTOLD as error:
         found = movement.written(began.revision, now, own)
         unknown = f"what it began with cannot be asked any more: {error.what}"
         return Wrote(found or unknown, runs=True, seen=found is not None)
@@ -265,7 +265,11 @@ def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) ->
     (began,) = run.ask({"began": beginning.ask(terms)}).values()
     if began is None or (compacted is None and began.proven is None):
         return
-    (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
+    try:
+        (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
+    except movement.UNTOLD as error:
+        run.note(f"not noted: {error.what}")
+        return
     wrote = since(run, terms, began, now)
     if wrote:
         run.note(f"not noted: {wrote.words}")

@@ -363,7 +363,7 @@ def note_whether_it_lives(run: Run, tonight: Tonight) -> None:
         return
     try:
         (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
-    except EtcdError as error:
+    except movement.UNTOLD as error:
         run.note(f"run {terms.mark.run} was never closed; whether its cluster lives is not known tonight: {error.what}")
         return
     own = beginning.probed(terms)
@@ -384,8 +384,8 @@ def _is_alone(run: Run, began: Beginning, now: Keys, own: bytes) -> bool:
         return movement.unleased(now, own) >= began.proven.unleased
     try:
         (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
-    except EtcdError:
-        return False  # compacted
+    except movement.UNTOLD:
+        return False  # compacted, or too many
     return movement.changed(began.revision, before, now, own) is None
 
 

@@ -11,15 +11,18 @@ from requorum.cluster import deephaven, etcdctl
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Result
 from requorum.deadlines import LONG
+from requorum.hosts.failure import Endless
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 
-MOST_OF_KEYS = 64 << 20  # bytes: some 350,000 keys
+MOST_OF_KEYS = 256 << 20  # bytes: some 1,400,000 keys
 _BEGINS = re.compile(r'"kvs":\s*\[')
 _REVISION = re.compile(r'"revision":\s*([0-9]{1,19})\b')
 _ROW = re.compile(r"\{[^{}\[\]]{1,20000}\}")
 _END = re.compile(r'\s*\]\s*(,\s*"(more|count)":\s*\w{1,20}\s*){0,2}\}\s*')
+
+UNTOLD = (EtcdError, Endless)  # what a list of keys may end in: then it is judged by other signs
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Keys:
 
 
 def ask_keys(inventory: Inventory, revision: int | None = None) -> Question[Keys]:
-    """Keys without values, as of a revision or as they are now. Raises `EtcdError` where there is no answer."""
+    """Keys without values, as of a revision or as they are now. Raises `UNTOLD` where there is no answer, or one with
+    more keys than are held here."""
     at = () if revision is None else (f"--rev={revision}",)
     arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json", *etcdctl.HASHING)
     command = deephaven.etcdctl(inventory, *arguments, why="which keys have a lease", deadline=LONG)

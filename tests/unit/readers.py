@@ -142,7 +142,7 @@ def main() -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     for name, question in asked.values():
-        most = max(command.most for command in question.commands)
+        most = min(max(command.most for command in question.commands), 64 << 20)  # of all keys more may come
         for piece in LONG:
             text = ("[" if piece == "{}," else "") + piece * (most // len(piece))
             began = time.process_time()

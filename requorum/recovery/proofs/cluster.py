@@ -231,7 +231,7 @@ def _not_of_this_snapshot(run: Run, progress: Progress, machine: Machine) -> str
         return None
     try:
         wrote, words = movement.moved_by(machine, run.inventory, expected)
-    except etcd.EtcdError as error:
+    except movement.UNTOLD as error:
         return error.what
     if wrote is None:
         run.note(words)

@@ -14,6 +14,7 @@ import pytest
 
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
+from requorum.hosts import failure
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import trial, written
@@ -139,6 +140,32 @@ def test_it_reaches_further_when_it_is_made_again_and_keeps_what_it_was_compared
 )
 def test_where_somebody_wrote_or_nobody_can_tell_nothing_is_noted(tmp_path: Path, hosts: Acting) -> None:
     assert noted(tmp_path, hosts) == []
+
+
+class Endless(Acting):
+    """More keys than an answer may hold; `then`: as of the beginning alone."""
+
+    def __init__(self, then: bool = False) -> None:
+        super().__init__(RESTORED)
+        self.then = then
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if "--keys-only" in command.argv and ("--rev=100" in command.argv or not self.then):
+            raise failure.endless(command)
+        return super().answer(command)
+
+
+def test_a_list_of_keys_that_is_too_long_stops_nobody_and_proves_nothing(tmp_path: Path) -> None:
+    """A large store would stand still in Step 5 for ever, and could not be rolled back either."""
+    hosts = Endless()
+    assert noted(tmp_path, hosts) == []
+    run = carried_on(tmp_path / "rolled", Endless())
+    run.begin("m.py::TestX::test_when_somebody_looks")
+    wrote = written.who_wrote(run)
+    assert written.who_wrote_since(run) == wrote, "both ask the members in its place"
+    said = written.since(run, run.terms, Beginning(100), as_bytes(RESTORED))
+    assert said is not None and not said.seen and "more than" in said.words
+    assert noted(tmp_path / "then", Endless(then=True)) == []
 
 
 def test_what_did_not_hold_now_is_not_noted_and_nothing_is_once_deephaven_was_on(tmp_path: Path) -> None:
