@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from requorum.cluster import quorum
-from requorum.recovery import approval, plan, trial, written
+from requorum.recovery import approval, plan, trial, trials, written
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
@@ -103,7 +103,7 @@ class TestStep0Snapshot:
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """On each file system, for the most that this run puts there at any time; and etcd's quota for the data."""
-        machines.there_is_room(run, progress.bytes, progress.copies(run))
+        machines.there_is_room(run, progress.bytes, progress.copies(run), trials.put_down(run))
         old = progress.keep_settings(run)
         if progress.verdict:  # else the new configuration is installed, and has the quota that it has
             machines.data_fits_its_quota(run, progress.bytes, progress.settings, old)

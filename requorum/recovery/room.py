@@ -7,7 +7,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from requorum.cluster.sandbox import WAL_BYTES
@@ -16,6 +16,8 @@ from requorum.recovery import trial
 from requorum.run import marker
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
+
+SNAPSHOT, RESTORED = "the snapshot", "the restored data"
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,22 @@ class Turn:
     uses: Mapping[str, int]
 
 
-def turns(terms: Terms, host: str, size: int, copies: Mapping[str, int], gathers: str) -> list[Turn]:
-    """What `host` must hold in turn where `size` bytes are restored. `copies`: host → bytes of each old member's data
-    that is salvaged; `gathers`: where they are brought together."""
+def turns(
+    terms: Terms, host: str, size: int, copies: Mapping[str, int], gathers: str, lies: Collection[str] = ()
+) -> list[Turn]:
+    """What `host` must still put down in turn where `size` bytes are restored. `copies`: host → bytes of each old
+    member's data that is salvaged; `gathers`: where they are brought together; `lies`: which of `SNAPSHOT` and
+    `RESTORED` this run has put down there already."""
     base, data = marker.BASE, terms.inventory.etcd.data_root
     found = []
     if host in copies:
         here = survivors.bytes_needed(list(copies.values()), len(terms.old_members)) if host == gathers else 0
         found.append(Turn("copies of what disks hold", {base: max(here, copies[host])}))
     if host in terms.member_hosts:
-        least = int(size * terms.inventory.limits.free_disk_ratio) + WAL_BYTES
-        tried = before_the_commit(terms, size, tries=host == terms.member_hosts[0]).uses
-        both = {base: size + tried[base], data: tried[data]}
+        tried = before_the_commit(terms, size, host == terms.member_hosts[0], RESTORED not in lies).uses
+        there = size + WAL_BYTES - tried[data]
+        least = max(int(size * terms.inventory.limits.free_disk_ratio) + WAL_BYTES - there, 0)
+        both = {base: (0 if SNAPSHOT in lies else size) + tried[base], data: tried[data]}
         found += [
             Turn("the snapshot, its trial and the restored data", both),
             Turn("limits.free_disk_ratio, for data that grows", {data: least}),

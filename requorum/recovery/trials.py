@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from requorum.cluster import etcdctl, sandbox
 from requorum.command import Action
@@ -44,7 +45,12 @@ def hold(run: Run, progress: Progress) -> Trial:
         plan += sandbox.boot(host, trial.KIND, terms.mark.run, place, run.inventory, *of)
     for member in restores:
         plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
-    done = run.do(plan)
+    try:
+        done = run.do(plan)
+    except Refusal:
+        with suppress(Refusal):  # what was raised is told; a rerun clears what is left
+            run.attempt(trial.forget(terms, (server, host)))
+        raise
     if held is not None:
         return held
     run.do(trial.clear(terms, [host]))
@@ -56,15 +62,39 @@ def hold(run: Run, progress: Progress) -> Trial:
 
 
 def _to_restore(run: Run, progress: Progress) -> list[str]:
-    """New members that restore now; keeps in `progress` which then hold their data ahead. Once the new configuration
-    is installed anywhere Step 4 does it."""
+    """New members that restore now, what they hold of an earlier try removed; keeps in `progress` which then hold
+    their data ahead. Once the new configuration is installed anywhere Step 4 does it."""
     if facts.new_configuration_is_installed(run):
         return []
     terms, configs, tools = run.terms, progress.new_configs, progress.tools
     found = run.ask({host: ahead.ask(terms, host, configs[host]) for host in terms.member_hosts})
-    whole = ahead.is_there(terms, tools, configs, found, progress.sources.chosen.sha256)
+    noted = ahead.is_there(terms, tools, configs, found, progress.sources.chosen.sha256)
+    told = _databases(run, progress, [host for host in terms.member_hosts if host in noted])
+    alike = len({value for value in told.values() if not isinstance(value, str)}) == 1
+    whole = {host for host, value in told.items() if alike and not isinstance(value, str)}
     progress.ahead = tuple(host for host in terms.member_hosts if found[host].movable)
-    return [host for host in progress.ahead if host not in whole]
+    restores = [host for host in progress.ahead if host not in whole]
+    run.do(ahead.forget(terms, [host for host in restores if found[host].left]))
+    return restores
+
+
+def put_down(run: Run) -> dict[str, frozenset[str]]:
+    """Host → what a run that is carried on has put down there already, and needs no room for again."""
+    if not run.carrying_on:
+        return {}
+    terms, path = run.terms, run.terms.snapshot_path
+    staged = facts.files(run, dict.fromkeys(terms.member_hosts, (path,)))
+    beside = run.ask({host: ahead.ask(terms, host) for host in terms.member_hosts})
+    return {
+        host: frozenset((room.SNAPSHOT,) * (path in staged[host]) + (room.RESTORED,) * beside[host].left)
+        for host in terms.member_hosts
+    }
+
+
+def _databases(run: Run, progress: Progress, hosts: Sequence[str]) -> dict[str, etcdctl.Database | str]:
+    """What each host's own etcd, as the account that it will run as, reads of what was restored there."""
+    path, account = ahead.database(run.terms), run.inventory.etcd.user
+    return run.ask({h: etcdctl.ask_database(h, progress.tools[h].restorer, account, path) for h in hosts})
 
 
 def _there_is_room(run: Run, size: int, tries: Sequence[str], restores: Sequence[str]) -> None:
@@ -122,11 +152,9 @@ def trial_is_good(run: Run, progress: Progress) -> None:
 def restored_alike(run: Run, progress: Progress) -> None:
     """What lies beside the members' places is one and the same: hash, revision and number of keys, as each host's own
     etcd reads it, as the account that etcd will run as."""
-    terms, account = run.terms, run.inventory.etcd.user
     if not progress.ahead:
         return
-    path = ahead.database(terms)
-    found = run.ask({h: etcdctl.ask_database(h, progress.tools[h].restorer, account, path) for h in progress.ahead})
+    found = _databases(run, progress, progress.ahead)
     told = {value for value in found.values() if not isinstance(value, str)}
     run.settle(
         "the data that this member restored is the same as every other's, by its own etcd",
@@ -134,8 +162,8 @@ def restored_alike(run: Run, progress: Progress) -> None:
             host: value if isinstance(value, str) else (None if len(told) == 1 else str(value))
             for host, value in found.items()
         },
-        "nothing was committed yet. Run again with another snapshot: --snapshot=FILE; where one host alone differs, "
-        "look at its disk and its etcd",
+        "nothing was committed yet. Where one host alone differs, look at its disk and its etcd, and run again: it "
+        "restores anew; else run again with another snapshot: --snapshot=FILE",
     )
     for value in told:
         run.note(f"restored on {', '.join(progress.ahead)}, alike: {value}; Step 4 only moves it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -154,9 +154,14 @@ def new_members_reach_each_other(run: Run) -> None:
     )
 
 
-def there_is_room(run: Run, size: int, copies: Mapping[str, int] = MappingProxyType({})) -> None:
+def there_is_room(
+    run: Run,
+    size: int,
+    copies: Mapping[str, int] = MappingProxyType({}),
+    lying: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> None:
     """Each file system holds the most that the run puts there at any time. `size`: the snapshot's, in bytes; `copies`:
-    host → bytes of an old member's data, where disks are salvaged."""
+    host → bytes of an old member's data, where disks are salvaged; `lying`: host → what it put down already."""
     asked = run.ask({host: system.ask_free(host, *system.with_parents(BASE)) for host in copies})
     free = {host: found.size for host, found in asked.items() if isinstance(found, Free)}
     members = len(run.terms.old_members)
@@ -175,7 +180,7 @@ def there_is_room(run: Run, size: int, copies: Mapping[str, int] = MappingProxyT
             mount = machine.see.mount_point(one.mount)
             if mount.exists and "ro" in mount.options:
                 return f"{one.mount} is mounted read-only"
-        turns = room.turns(run.terms, machine.name, size, copies, gathers)
+        turns = room.turns(run.terms, machine.name, size, copies, gathers, lying.get(machine.name, ()))
         return room.lacking(turns, found)
 
     run.prove(

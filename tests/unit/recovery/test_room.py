@@ -24,9 +24,9 @@ def five() -> Inventory:
 
 
 def most(host: str, mounts: dict[str, str], of: Inventory | None = None, **given: object) -> dict[str, int]:
-    copies = given.get("copies", {})
-    assert isinstance(copies, dict)
-    found = room.turns(build.terms(of=of), host, S, copies, str(given.get("gathers", "")))
+    copies, lies = given.get("copies", {}), given.get("lies", ())
+    assert isinstance(copies, dict) and isinstance(lies, tuple)
+    found = room.turns(build.terms(of=of), host, S, copies, str(given.get("gathers", "")), lies)
     return {mount: size for mount, (size, _) in room.needed(found, mounts).items()}
 
 
@@ -43,6 +43,11 @@ def test_places_on_one_file_system_are_added_and_on_two_they_are_not() -> None:
     assert most("etcd-2", TWO) == {"/": S, "/data": 3 * S + WAL_BYTES}
     wide = build.inventory(limits={"free_disk_ratio": 1})
     assert most("etcd-2", TWO, wide) == {"/": S, "/data": D}
+
+
+def test_what_a_run_has_put_down_needs_no_room_again() -> None:
+    assert most("etcd-1", TWO, lies=(room.SNAPSHOT,)) == {"/": D, "/data": 3 * S + WAL_BYTES}
+    assert most("etcd-1", TWO, lies=(room.SNAPSHOT, room.RESTORED)) == {"/": D, "/data": 2 * S}
 
 
 def test_before_the_commit_only_what_is_still_to_be_put_down_is_asked_for() -> None:

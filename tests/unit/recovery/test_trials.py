@@ -11,6 +11,7 @@ import pytest
 from requorum.cluster import etcdctl, sandbox
 from requorum.cluster.etcdctl import Database
 from requorum.command import Command, Result
+from requorum.hosts.fleet import FleetError
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial, trials
 from requorum.recovery.progress import Progress
@@ -40,8 +41,11 @@ class Site(Run):
 
     def __init__(self, place: Path, **given: Any) -> None:
         self.inventory, self.terms, self.notes = build.inventory(), build.terms(), []
+        self.carrying_on = False
         self.there, self.said = given.get("there", {}), given.get("said", {})
-        self.tried, self.free, self.told = given.get("tried", ""), given.get("free", 1 << 40), given.get("told", {})
+        self.tried, self.free = given.get("tried", ""), given.get("free", 1 << 40)
+        self.told = {**dict.fromkeys(HOSTS, status()), **given.get("told", {})}
+        self.fails, self.attempted = given.get("fails", False), list[Command]()
         self.done: list[Command] = []
 
     def answer(self, command: Command) -> str:
@@ -60,7 +64,13 @@ class Site(Run):
     def look(self, commands: Any) -> list[Result]:
         return [build.answered(command, self.answer(command)) for command in commands]
 
+    def attempt(self, plan: Any) -> dict[str, FleetError]:
+        self.attempted += plan
+        return {}
+
     def do(self, plan: Any, bookkeeping: bool = False) -> list[Result]:
+        if self.fails and plan:
+            raise FleetError("etcd-2", "no space left", "make room")
         new = [action for action in plan if isinstance(action, Command)]
         self.done += new
         return [build.answered(c, GOOD if c.argv[0] == "systemd-run" and "--wait" in c.argv else "") for c in new]
@@ -115,6 +125,43 @@ def test_what_was_restored_of_other_data_is_restored_anew(tmp_path: Path) -> Non
     run = Site(tmp_path, there=WHOLE, said={**NOTES, "etcd-3": note(host="etcd-3", sha256="00")})
     trials.hold(run, progress())
     assert run.restored == [ALONE, f"etcd-3:{BESIDE}/data"]
+
+
+@pytest.mark.parametrize(
+    ("told", "anew"),
+    [
+        ({"etcd-2": "read error"}, ["etcd-2"]),
+        ({"etcd-2": '{"hash": 8, "revision": 230, "totalKey": 9}'}, list(HOSTS)),
+    ],
+)
+def test_what_was_whole_and_is_not_any_more_is_restored_anew(
+    tmp_path: Path, told: dict[str, str], anew: list[str]
+) -> None:
+    """A disk that went bad would stop the run before the commit for ever."""
+    run = Site(tmp_path, tried=NOTED, there=WHOLE, said=NOTES, told=told)
+    trials.hold(run, progress())
+    assert run.restored == [f"{host}:{BESIDE}/data" for host in anew]
+
+
+def test_what_lies_there_of_an_earlier_try_is_removed_before_room_is_asked_for(tmp_path: Path) -> None:
+    run = Site(tmp_path, tried=NOTED, there={**WHOLE, "etcd-2": {BESIDE: "7:3"}}, said=NOTES, free=0)
+    with pytest.raises(Disproved):
+        trials.hold(run, progress())
+    assert [(c.host, *c.argv[-3:]) for c in run.done] == [("etcd-2", "rm", "-rf", BESIDE)]
+
+
+def test_no_login_stays_where_a_restore_fails(tmp_path: Path) -> None:
+    run = Site(tmp_path, fails=True)
+    with pytest.raises(FleetError, match="no space left"):
+        trials.hold(run, progress())
+    assert ("etcd-1", "rm", "-rf", trial.scratch(build.terms())) in {(c.host, *c.argv[-3:]) for c in run.attempted}
+
+
+def test_a_run_that_is_carried_on_has_put_some_of_it_down(tmp_path: Path) -> None:
+    run = Site(tmp_path, there={"etcd-2": {BESIDE: "7:3"}})
+    assert trials.put_down(run) == {}
+    run.carrying_on = True
+    assert trials.put_down(run) == {host: {room.RESTORED} if host == "etcd-2" else set() for host in HOSTS}
 
 
 def test_where_a_new_name_would_not_do_the_member_waits_for_step_4(tmp_path: Path) -> None:

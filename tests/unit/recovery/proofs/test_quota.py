@@ -9,6 +9,7 @@ import pytest
 
 from requorum.cluster import quorum
 from requorum.cluster.etcd import MemberConfig
+from requorum.recovery import trials
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import configuration, machines
 from requorum.run import facts
@@ -82,6 +83,7 @@ def test_a_raised_quota_that_is_not_kept_is_said_before_anything_is_off_also_whe
 def test_a_run_whose_configuration_is_installed_is_not_stopped_for_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     run, progress = Settled(), Progress()
     monkeypatch.setattr(machines, "there_is_room", lambda *_: None)
+    monkeypatch.setattr(trials, "put_down", lambda *_: {})
     monkeypatch.setattr(facts, "old_configs", lambda *_: RAISED)
     monkeypatch.setattr(Progress, "bytes", 3 * GIB)
     monkeypatch.setattr(Progress, "copies", lambda *_: {})
