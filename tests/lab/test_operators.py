@@ -30,8 +30,8 @@ AT_WORK = """
 systemctl list-units --all --no-legend 'requorum-trial*' 'requorum-salvage*' 'run-*.scope'
 pgrep -af 'snapshot restore .*--data-dir|isolation.sh'
 """
-# What may take long and yet has no way to be stopped: it only waits for monit or systemd.
-WAITING = re.compile(r"dh_monit|systemctl stop dh-etcd.service|dd of=")
+# What may take long and yet has no way to be stopped: it only waits for monit or systemd, or only reads.
+WAITING = re.compile(r"dh_monit|systemctl stop dh-etcd.service|dd of=|-tvf ")
 
 
 def test_one_operator_at_a_time_and_each_may_stop_at_any_time(rehearsal: Rehearsal, tmp_path: Path) -> None:
