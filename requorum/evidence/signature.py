@@ -75,9 +75,10 @@ def verify(end: Mapping[str, Any], signers: str, seconds: float = SECONDS) -> tu
         found = _keygen("find-principals", *then, "-s", str(path), "-f", signers, fed=b"", seconds=seconds)
         if isinstance(found, str):
             return True, f"its signature was not checked: {found}"
-        if found.returncode:
+        names = found.stdout.decode(errors="replace").strip().splitlines()
+        if found.returncode or not names:
             return False, f"its signature is of nobody in {signers}"
-        who = found.stdout.decode(errors="replace").strip().splitlines()[0]
+        who = names[0]
         words = (*then, "-n", NAMESPACE, "-f", signers, "-I", who, "-s", str(path))
         held = _keygen("verify", *words, fed=text(end), seconds=seconds)
     if isinstance(held, str):

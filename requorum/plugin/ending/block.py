@@ -301,7 +301,7 @@ def _onward(ended: Ended) -> Iterator[Line]:
     """Go on, look closer, restore anew, go back: each command, and what it does."""
     if ended.stage is None and ended.did.outcome == "recovered":
         yield Line("Next", ended.said.line("runbook/backup"), paste=True)
-        yield Line("", "the first backup of the new cluster. What was before the run is kept, nothing was deleted")
+        yield Line("", "the first backup of the new cluster")
     if ended.stage is None or isinstance(ended.error, NothingToDo):
         return
     phase, directory = ended.did.phase, ended.said.directory

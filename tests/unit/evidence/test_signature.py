@@ -138,6 +138,18 @@ def test_where_nobody_could_look_who_signed_nothing_is_altered(
     assert held and said.startswith(f"its signature was not checked: ssh-keygen {why}")
 
 
+def test_a_key_that_is_found_without_a_name_is_nobody_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = key(tmp_path, "ops")
+    of = inventory(tmp_path, mine, mine)
+    end = audit.end_of(closed(tmp_path, of)[1])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh-keygen").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    held, said = signature.verify(end, of.evidence.allowed_signers or "")
+    assert not held and said == f"its signature is of nobody in {tmp_path}/allowed"
+
+
 def test_a_key_that_has_expired_since_was_good_when_it_signed(tmp_path: Path) -> None:
     mine = key(tmp_path, "ops")
     of = inventory(tmp_path, mine, mine)
