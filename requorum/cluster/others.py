@@ -1,6 +1,7 @@
 """Every etcd that runs on a host, whatever its unit: which is surely another cluster's. Pure.
 
-What its command line and its unit say is taken as proof only where neither leaves anything open; root is not needed.
+What its command line and its unit say is taken as proof only where neither leaves anything open, and where its
+directories lie, behind links and mounts, nothing of this cluster's does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from requorum.command import MOST_OF_A_LIST, Result, look
+from requorum.hosts import mounts
+from requorum.hosts.mounts import Mounts
 from requorum.hosts.question import Question, plain
 from requorum.inventory import Etcd
 
@@ -40,6 +43,10 @@ class Running:
         return next(iter(self.flags("data-dir")), "")
 
     @property
+    def directories(self) -> list[str]:
+        return [*self.flags("data-dir"), *self.flags("wal-dir")]
+
+    @property
     def ports(self) -> list[str]:
         return list(dict.fromkeys(port for value in self._listens() for port in re.findall(r":(\d+)(?=[/,]|$)", value)))
 
@@ -54,7 +61,7 @@ class Running:
     def doubt(self, etcd: Etcd, moved: str | None) -> str:
         """Why it may be this cluster's; "" where it is surely another's. `moved`: what its unit moves, None where that
         is not known."""
-        directories = [*self.flags("data-dir"), *self.flags("wal-dir")]
+        directories = self.directories
         ports = {str(etcd.client_port), str(etcd.peer_port)}
         if self.ours:
             return "it is this cluster's unit"
@@ -112,3 +119,51 @@ def ask_moved(host: str, unit: str) -> Question[str | None]:
         return next((f"{name} of its unit may say otherwise" for name in _MOVED if told.get(name, "").strip()), "")
 
     return Question(look(host, *command, why="how that etcd is started", root=False), read)
+
+
+# Links are followed as the host follows them; two names may still be one place, by mounts: of the login, and of the
+# process, which may see others. Its environment may name a configuration that its unit does not.
+_WHERE = """
+lies() {
+    real=$(realpath -m "$1") && echo "$real" || return 1
+    [ ! -d "$real" ] || find -L "$real" -maxdepth 3 -ignore_readdir_race -xtype l -exec realpath -m {} +
+}
+echo = mounts; cat /proc/self/mountinfo || exit 1
+echo = its; cat "/proc/$0/mountinfo" || exit 1
+echo = set; tr "\\0" "\\n" 2>/dev/null <"/proc/$0/environ" | grep -o "^ETCD_CONFIG_FILE="
+echo = ours
+for at; do
+    if [ "$at" = -- ]; then echo = theirs; else lies "$at" || exit 1; fi
+done
+"""
+_SECTIONS = ("mounts", "its", "set", "ours", "theirs")
+_MOUNTS, _PLACES = 10_000, 100  # more than any host has of them: each place is held against each
+
+
+def ask_where(host: str, process: str, theirs: Sequence[str], places: Sequence[str]) -> Question[str]:
+    """Why the data of an etcd may be this cluster's, by where its directories and this cluster's `places` really lie;
+    "" where they lie apart."""
+    argv = ("sh", "-c", _WHERE, process, *dict.fromkeys(places), "--", *dict.fromkeys(theirs))
+    command = look(host, *argv, why="where that etcd's data really lies", most=MOST_OF_A_LIST)
+
+    def read(answer: Result) -> str:
+        parts = re.split(r"^= (\w+)\n", answer.stdout, flags=re.M)
+        if answer.code != 0 or tuple(parts[1::2]) != _SECTIONS:
+            return f"where its data really lies cannot be told: {plain(answer.words)}"
+        here, there, named, ours, its = (part.splitlines() for part in parts[2::2])
+        if named:
+            return "its environment names a configuration file"
+        if max(len(here), len(there)) > _MOUNTS or len(ours) + len(its) > _PLACES:
+            return "where its data really lies cannot be told: there are too many mounts or links"
+        return _one_place(mounts.read(here), mounts.read(there), its, ours)
+
+    return Question(command, read)
+
+
+def _one_place(here: Mounts, there: Mounts, theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """`here`: as this login sees it; `there`: as the process does."""
+    if moved := next((path for path in theirs if here.lies(path) != there.lies(path)), None):
+        return f"{plain(moved)} is on another file system for it than for this login"
+    known = {path: here.all(path) for path in {*theirs, *ours}}
+    same = ((a, b) for a in theirs for b in ours if mounts.overlap(known[a], known[b]))
+    return next((f"its data in {plain(a)} lies where this cluster's does, in {plain(b)}" for a, b in same), "")

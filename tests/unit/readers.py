@@ -79,6 +79,7 @@ GIVEN: dict[str, Any] = {
     "settings": build.inventory().etcd,
     "snapshot": "a" * 64,
     "terms": build.terms(),
+    "theirs": ("/srv/foo",),
     "tool": "etcdutl",
     "tools": {"etcd-1": build.BUMPING},
     "unit": build.UNIT,

@@ -302,14 +302,21 @@ def only_known_machines_are_connected(run: Run, handover: bool) -> None:
     )
 
 
-def _judged(machine: Machine, etcd: Etcd) -> dict[int, tuple[str, str]]:
+def _judged(machine: Machine, etcd: Etcd, config: MemberConfig | None) -> dict[int, tuple[str, str]]:
     """By process: what it is, and why it may be this cluster's, "" where it is surely another's."""
     found: dict[int, tuple[str, str]] = {}
     for one in machine.ask(others.ask_running(machine.name, etcd.unit)):
         asked = not one.ours and one.unit
         moved = machine.ask(others.ask_moved(machine.name, one.unit)) if asked else None
-        found[one.pid] = str(one), one.doubt(etcd, moved)
+        where = others.ask_where(machine.name, str(one.pid), one.directories, _places(etcd, config))
+        found[one.pid] = str(one), one.doubt(etcd, moved) or machine.ask(where)
     return found
+
+
+def _places(etcd: Etcd, config: MemberConfig | None) -> list[str]:
+    """Wherever this cluster's data may be on a host."""
+    configured = (config.data_dir, config.wal_dir) if config else ()
+    return [path for path in (etcd.data_root, *configured) if path.startswith("/")]
 
 
 def no_other_etcd_is_this_clusters(run: Run) -> None:
@@ -319,6 +326,10 @@ def no_other_etcd_is_this_clusters(run: Run) -> None:
     beside = {(host, one): one.unit for host, of in seen.items() for one in of if not one.ours and one.unit}
     moved = run.ask({key: others.ask_moved(key[0], unit) for key, unit in beside.items()})
     doubts = {(host, one): one.doubt(etcd, moved[host, one]) for host, one in beside}
+    apart = [key for key, doubt in doubts.items() if not doubt]
+    configs = facts.old_configs(run, dict.fromkeys(host for host, _ in apart))
+    places = {host: _places(etcd, config) for host, config in configs.items()}
+    doubts |= run.ask({(h, one): others.ask_where(h, str(one.pid), one.directories, places[h]) for h, one in apart})
     for (host, one), doubt in doubts.items():
         if not doubt:
             run.note(f"{host}: {one} is not this cluster's: left alone")
@@ -352,7 +363,7 @@ def old_etcd_is_gone(run: Run) -> None:
     hosts = [h for h in run.terms.etcd_hosts if not is_new(run.terms, configs[h])]
 
     def probe(machine: Machine) -> str | None:
-        told = _judged(machine, settings)
+        told = _judged(machine, settings, configs[machine.name])
         there = (told.get(p.pid, (f"process {p.pid}", "unknown")) for p in machine.see.process.filter(comm="etcd"))
         left = [words for words, doubt in there if doubt]
         unit = machine.see.service(settings.unit).systemd_properties

@@ -24,18 +24,23 @@ from tests.unit.plugin.ending.ended import block, ended, pasted
 URLS = "--listen-client-urls=http://127.0.0.1:12379 --listen-peer-urls=http://127.0.0.1:12380"
 FOREIGN = f"4711 0::/system.slice/foo-etcd.service /usr/bin/etcd --data-dir=/srv/foo {URLS}\n"
 LEFT = f"4712 0::/system.slice/foo-etcd.service /usr/bin/etcd --data-dir=/var/lib/etcd/dh/old {URLS}\n"
+LINKED = f"{FOREIGN}\n"
 UNIT = "12 0::/system.slice/dh-etcd.service /usr/bin/etcd --config-file=/etc/etcd/dh/latest/config.yaml\n"
 
 
-class Hosts:
-    """They all say the same of their processes; the unit adds nothing."""
+MOUNTS = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+LIES = f"= mounts\n{MOUNTS}= its\n{MOUNTS}= set\n= ours\n/var/lib/etcd/dh\n= theirs\n"
 
-    def __init__(self, listed: str) -> None:
-        self.listed = listed
+
+class Hosts:
+    """They all say the same of their processes; the unit adds nothing. `lies`: where the data of another unit does."""
+
+    def __init__(self, listed: str, lies: str = "/srv/foo") -> None:
+        self.listed, self.lies = listed, lies
 
     def say(self, command: Command) -> Result:
-        said = self.listed if command.argv[0] == "ps" else "Environment=\nEnvironmentFiles=\n"
-        return Result(command, 0, said, "", 0.0)
+        said = {"ps": self.listed, "sh": f"{LIES}{self.lies}\n", "cat": ""}
+        return Result(command, 0, said.get(command.argv[0], "Environment=\nEnvironmentFiles=\n"), "", 0.0)
 
     def ask(self, question: Question[Any]) -> Any:
         return question.understand([self.say(command) for command in question.commands])
@@ -70,6 +75,11 @@ def test_this_clusters_data_below_another_unit_stops_step_0_and_names_the_unit()
     assert any("etcd-2" in line and "systemctl status --no-pager foo-etcd.service" in line for line in pasted(stop))
 
 
+def test_a_link_of_another_unit_into_this_clusters_data_stops_step_0() -> None:
+    with pytest.raises(Refusal, match="its data in /var/lib/etcd/dh/old lies where this cluster's does"):
+        machines.no_other_etcd_is_this_clusters(made(Hosts(UNIT + FOREIGN, "/var/lib/etcd/dh/old"), []))
+
+
 def test_a_host_that_shows_no_process_is_no_reason_to_refuse() -> None:
     machines.no_other_etcd_is_this_clusters(made(Hosts(""), []))
     machines.no_other_etcd_is_this_clusters(made(Hosts("4711 - /usr/bin/etcd\n"), []))
@@ -79,17 +89,18 @@ def test_a_host_that_shows_no_process_is_no_reason_to_refuse() -> None:
     ("listed", "found"),
     [
         (FOREIGN, None),
+        (LINKED, "process 4711 (foo-etcd.service, data /srv/foo, ports 12379, 12380)"),
         (LEFT, "process 4712 (foo-etcd.service, data /var/lib/etcd/dh/old, ports 12379, 12380)"),
         (UNIT, "process 12 (dh-etcd.service)"),
         ("", "process 99"),
     ],
-    ids=["another cluster's", "this cluster's", "the unit's", "none that this login may see"],
+    ids=["another cluster's", "by a link ours", "this cluster's", "the unit's", "none that this login may see"],
 )
 def test_behind_the_power_off_every_etcd_counts_that_is_not_surely_anothers(
     monkeypatch: pytest.MonkeyPatch, listed: str, found: str | None
 ) -> None:
     probes: list[Callable[[Any], str | None]] = []
-    hosts = Hosts(listed)
+    hosts = Hosts(listed, "/var/lib/etcd/dh/old" if listed == LINKED else "/srv/foo")
     run = made(hosts, [], prove=lambda on, claim, probe, remedy, within: probes.append(probe))
     monkeypatch.setattr(facts, "old_configs", lambda run, on: dict.fromkeys(on))
     monkeypatch.setattr(machines, "is_new", lambda terms, config: False)
