@@ -15,6 +15,7 @@ from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Command, Result, act, act_long, look
 from requorum.hosts import system
 from requorum.hosts.question import Question, complete
+from requorum.hosts.system import Free
 from requorum.run.terms import Terms
 
 
@@ -102,21 +103,25 @@ def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 
 
 def ask(terms: Terms, host: str, config: MemberConfig | None = None) -> Question[Ahead]:
-    """What lies there; and, by the device of `data_root` and of the directory above it, whether a new name is all that
-    `config`'s data needs: not on a machine that never was a member, nor where `data_root` is a file system of its own.
-    """
+    """What lies there; and whether a new name is all that `config`'s data needs: `data_root` and the directory above it
+    are on one device, and on one mount of it, since `mv` copies from one bind mount to another. Not on a machine that
+    never was a member, nor where `data_root` is a file system of its own."""
     root, (beside, made) = f"{terms.inventory.etcd.data_root}/.", (place(terms), data(terms))
     above = f"{posixpath.dirname(beside).rstrip('/')}/."
     inodes = system.ask_inodes(host, root, above, beside, made)
     told = look(host, "cat", note_path(terms), why="what was restored before the commit")
+    mounts = [system.ask_free(host, path) for path in (root, above)] if config is not None else []
 
-    def read(which: Result, said: Result) -> Ahead:
+    def read(which: Result, said: Result, *rooms: Result) -> Ahead:
         there = inodes.understand([which])
         devices = {there[path].partition(":")[0] if path in there else path for path in (root, above)}
-        movable = len(devices) == 1 and config is not None and _is_below_the_root(terms, config)
+        free = [mount.understand([answer]) for mount, answer in zip(mounts, rooms, strict=True)]
+        mounted = {one.mount if isinstance(one, Free) else n for n, one in enumerate(free)}
+        one_mount = len(devices) == 1 and len(mounted) == 1
+        movable = one_mount and config is not None and _is_below_the_root(terms, config)
         return Ahead(movable, complete(said).stdout.strip() if made in there else "", beside in there)
 
-    return Question((*inodes.commands, told), read)
+    return Question((*inodes.commands, told, *(c for mount in mounts for c in mount.commands)), read)
 
 
 def _is_below_the_root(terms: Terms, config: MemberConfig) -> bool:

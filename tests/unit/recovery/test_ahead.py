@@ -134,9 +134,12 @@ def test_nothing_is_moved_once_the_new_etcd_was_started() -> None:
     assert step_4({host: whole(host) for host in HOSTS}, terms=build.terms(Phase.STARTED)) == []
 
 
-def asked(host: str, question: Question[Ahead], there: dict[str, str], said: str) -> Ahead:
+def asked(
+    host: str, question: Question[Ahead], there: dict[str, str], said: str, mounts: tuple[str, str] = ("/", "/")
+) -> Ahead:
     rows = "".join(f"{inode} {path}\n" for path, inode in there.items())
-    return build.understood(question, rows, said)
+    rooms = [f"Filesystem Size Used Available Use% On\n/x 9 9 9 9% {mount}\n" if mount else "" for mount in mounts]
+    return build.understood(question, rows, said, *rooms[: len(question.commands) - 2])
 
 
 ON_ONE = {f"{ROOT}/.": "7:1", "/var/lib/etcd/.": "7:2"}
@@ -162,6 +165,20 @@ def test_it_can_be_moved_where_a_new_name_is_all_it_needs(
     assert asked("etcd-1", ahead.ask(build.terms(), "etcd-1", config), there, "it\n") == expected
 
 
+@pytest.mark.parametrize(
+    ("mounts", "movable"),
+    [
+        (("/data", "/data"), True),
+        (("/var/lib/etcd/dh", "/"), False),  # a bind mount: one device, and `mv` copies
+        (("", "/"), False),  # df does not tell
+        (("", ""), False),
+    ],
+)
+def test_on_another_mount_of_the_same_device_a_new_name_would_not_do(mounts: tuple[str, str], movable: bool) -> None:
+    question = ahead.ask(build.terms(), "etcd-1", CONFIGS["etcd-1"])
+    assert asked("etcd-1", question, ON_ONE, "", mounts).movable == movable
+
+
 def test_it_is_removed_on_new_members_alone() -> None:
     terms = build.terms(of=build.replaced())
     assert {c.host for c in ahead.forget(terms, terms.everyone)} == {"etcd-1", "etcd-2", "etcd-4"}
@@ -174,5 +191,5 @@ def test_the_lines_for_sudoers_cover_all_of_it() -> None:
         *ahead.restore(terms, "etcd-1", build.BUMPING, CONFIGS["etcd-1"], SHA),
         *step_4({"etcd-1": whole("etcd-1")}),
     ]
-    made += [*ahead.ask(terms, "etcd-1").commands]
+    made += [*ahead.ask(terms, "etcd-1", CONFIGS["etcd-1"]).commands]
     assert sudoers.unlisted(terms.inventory, [command.line() for command in made]) == []
