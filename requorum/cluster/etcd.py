@@ -423,15 +423,19 @@ def stop_and_set_aside(host: str, unit: str, found: Unit, files: tuple[str, ...]
 # -- restoring ---------------------------------------------------------------------------------------------------
 
 
+def bump_words(tools: Tools, bump: int) -> tuple[str, ...]:
+    """What raises the restored revision, and marks all before it compacted, where the tool can."""
+    return (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
+
+
 def restore_words(tools: Tools, config: MemberConfig, bump: int, skip_hash: bool = False) -> tuple[str, ...]:
     """All that tells one restore of a snapshot from another but the place: whose data it becomes, and how."""
-    flags: tuple[str, ...] = (f"--bump-revision={bump}", "--mark-compacted") if tools.bumps and bump else ()
     return (
         f"--name={config.name}",
         f"--initial-cluster={config.initial_cluster}",
         f"--initial-cluster-token={config.token}",
         f"--initial-advertise-peer-urls={config.peer_url}",
-        *flags,
+        *bump_words(tools, bump),
         *(("--skip-hash-check",) if skip_hash else ()),
     )
 

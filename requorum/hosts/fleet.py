@@ -250,8 +250,9 @@ class Fleet:
         raise_all([*errors, *failures])
         return results
 
-    def attempt(self, commands: Sequence[Command]) -> dict[str, FleetError]:
-        """Each host's commands in their order: what failed, by host; it stops nothing on the others.
+    def severally(self, commands: Sequence[Command]) -> tuple[list[Result], dict[str, FleetError]]:
+        """Each host's commands in their order: what they gave, and what failed, by host; it stops nothing on the
+        others.
 
         Raises what says nothing of the command: an `Unreachable`, and what nobody foresaw.
         """
@@ -263,7 +264,7 @@ class Fleet:
                 failed[host] = outcome
             elif isinstance(outcome, list) and outcome and not outcome[-1].ok:
                 failed[host] = failure(outcome[-1])
-        return failed
+        return [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome], failed
 
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""

@@ -11,6 +11,7 @@ from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
+from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
 from requorum.recovery.trial import Trial
 from requorum.run import facts
@@ -33,6 +34,7 @@ class Progress:
     roles: tuple[str, ...] = ()  # Step 2
     trial: Trial | None = None  # Step 2
     ahead: tuple[str, ...] = ()  # Step 2: new members whose data is restored already, beside its place
+    unrestored: dict[str, FleetError] = field(default_factory=dict)  # Step 2: why one of them has none, by host
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
     keys: int | None = None  # Step 5

@@ -35,7 +35,8 @@ class Trial:
     """What the trial found: `hash` of the data at `revision` (the bumped one where the tool bumps), `counts`
     of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
     why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names.
-    `authentication` as it is in the data: as it was is how it must be."""
+    `authentication` as it is in the data: as it was is how it must be. `restored`: by which etcd, and with which bump,
+    since another one gives another revision and hash; "" in a note of an earlier version."""
 
     snapshot: str
     revision: int
@@ -46,6 +47,7 @@ class Trial:
     problem: str = ""
     alarms: tuple[str, ...] = ()
     authentication: Authentication = field(default_factory=Authentication)
+    restored: str = ""
 
 
 def scratch(terms: Terms) -> str:
@@ -79,24 +81,33 @@ def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
     )
 
 
-def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig, roles: Sequence[str]) -> list[Action]:
-    """On one host, as Step 4 will do it but for whose data it becomes; and each role's old login beside it."""
-    place, settings = scratch(terms), terms.inventory.etcd
+def prepare(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
+    """A room for the member on one host; and each role's old login beside it."""
     return [
         *clear(terms, [host]),
-        *sandbox.make_room(host, place, settings.user),
+        *sandbox.make_room(host, scratch(terms), terms.inventory.etcd.user),
         *(_bring_logins(terms, host, roles) if roles else ()),
-        *etcd.restore(
-            host,
-            tools,
-            alone(terms, config),
-            terms.snapshot_path,
-            settings.user,
-            settings.revision_bump,
-            (f"{place}/restored", "for the trial"),
-            terms.skips_hash,
-        ),
     ]
+
+
+def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig) -> list[Command]:
+    """As Step 4 will do it but for whose data it becomes."""
+    settings = terms.inventory.etcd
+    return etcd.restore(
+        host,
+        tools,
+        alone(terms, config),
+        terms.snapshot_path,
+        settings.user,
+        settings.revision_bump,
+        (f"{scratch(terms)}/restored", "for the trial"),
+        terms.skips_hash,
+    )
+
+
+def how(terms: Terms, tools: Tools) -> str:
+    """All that makes the restored data another beside the snapshot's bytes: the version that restores, and its bump."""
+    return " ".join((tools.version, *etcd.bump_words(tools, terms.inventory.etcd.revision_bump)))
 
 
 def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
@@ -125,9 +136,10 @@ def boot(terms: Terms, config: MemberConfig) -> Boot:
     return Boot(NUMBER, one.name, PEER_URL, etcd.address(PEER_URL).host, one.initial_cluster, one.token)
 
 
-def said(terms: Terms, results: Sequence[Result]) -> Result:
-    """Of what a plan gave, the word of its boot."""
-    return next(result for result in results if result.command.stop == sandbox.stop(KIND, terms.mark.run))
+def said(terms: Terms, results: Sequence[Result]) -> Result | None:
+    """Of what a plan gave, the word of its boot; None where it did not come to that."""
+    stop = sandbox.stop(KIND, terms.mark.run)
+    return next((result for result in results if result.command.stop == stop), None)
 
 
 def prefixes(terms: Terms) -> tuple[str, ...]:
@@ -156,7 +168,7 @@ def problem(answers: Answers) -> str | None:
     return None
 
 
-def result(snapshot: str, wanted: Sequence[str], answers: Answers) -> Trial:
+def result(snapshot: str, wanted: Sequence[str], answers: Answers, how: str = "") -> Trial:
     """What the trial found."""
     wrong = problem(answers)
     if wrong is not None:
@@ -173,6 +185,7 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers) -> Trial:
         authentication=Authentication(
             answers.authentication, tuple(sorted(user for user, why in answers.wrong.items() if NO_PASSWORD in why))
         ),
+        restored=how,
     )
 
 
@@ -188,15 +201,18 @@ def note(terms: Terms, host: str, trial: Trial) -> Command:
 _NOTE = TypeAdapter(Trial)
 
 
-def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str]) -> Question[Trial | None]:
-    """The noted trial; None where there is none to be read, or it was of another snapshot or for other prefixes."""
+def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str], how: str = "") -> Question[Trial | None]:
+    """The noted trial; None where there is none to be read, or it was of another snapshot or for other prefixes, or
+    restored otherwise than `how`, "" for any; not once the new etcd was started, since nothing is restored any more."""
+    started = terms.mark.phase >= Phase.STARTED
 
     def read(result: Result) -> Trial | None:
         try:
             trial = _NOTE.validate_json(result.stdout, strict=True)
         except ValueError:
             return None
-        return trial if trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None
+        alike = not how or started or trial.restored == how
+        return trial if alike and trial.snapshot == snapshot and set(trial.counts) == set(wanted) else None
 
     return Question(
         look(terms.configuration_server, "cat", terms.place("trial.json"), why="what the trial found"), read

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from requorum.cluster import etcdctl, sandbox
-from requorum.command import Action
+from requorum.command import Action, Command
 from requorum.hosts import system
+from requorum.hosts.failure import raise_all
 from requorum.hosts.question import both
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial
@@ -28,34 +29,44 @@ def hold(run: Run, progress: Progress) -> Trial:
     """Restores and boots the snapshot in isolation, or takes the word of this run's own good trial of it; beside it
     every new member that can does its real restore, where that does not lie whole there already.
 
-    Raises what `fleet` raises where a restore fails. Whether the trial is good is for `trial_is_good`.
+    Raises what `fleet` raises where the trial gives no answer. Whether it is good is for `trial_is_good`, and what
+    members' own restores that failed mean for `restored_alike`: neither hides the other.
     """
     terms, configs, tools, source = run.terms, progress.new_configs, progress.tools, progress.sources.chosen
     wanted, server, host = trial.prefixes(terms), terms.configuration_server, terms.member_hosts[0]
-    held = run.ask({server: trial.ask_note(terms, source.sha256, wanted)})[server]
+    how = trial.how(terms, tools[host])
+    held = run.ask({server: trial.ask_note(terms, source.sha256, wanted, how)})[server]
     restores = _to_restore(run, progress)
     _there_is_room(run, source.bytes, () if held else (host,), restores)
-    plan: list[Action] = []
+    before: list[Action] = []
+    plan: list[Command] = []
     if held is None:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
-        plan += trial.restore(terms, host, tools[host], configs[host], progress.roles)
+        before += trial.prepare(terms, host, progress.roles)
+        plan += trial.restore(terms, host, tools[host], configs[host])
         hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
         place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
         plan += sandbox.boot(host, trial.KIND, terms.mark.run, place, run.inventory, *of)
     for member in restores:
         plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
     try:
-        done = run.do(plan)
+        run.do(before)
+        done, progress.unrestored = run.severally(plan)
+        answer = trial.said(terms, done)
+        if held is None and answer is None:
+            raise_all([*progress.unrestored.values()])
     except Refusal:
         with suppress(Refusal):  # what was raised is told; a rerun clears what is left
             run.attempt(trial.forget(terms, (server, host)))
         raise
+    with suppress(Refusal):  # it may have filled the disk; a rerun restores anew
+        run.attempt(ahead.forget(terms, [*progress.unrestored]))
     if held is not None:
         return held
+    assert answer is not None
     run.do(trial.clear(terms, [host]))
-    answer = trial.said(terms, done)
-    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots))
+    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots), how)
     if not found.problem:
         run.do([trial.note(terms, server, found)])
     return found
@@ -124,6 +135,8 @@ def trial_is_good(run: Run, progress: Progress) -> None:
     found, roles = progress.trial, progress.roles
     if found is None:
         raise TrialError("the trial", "was not held", "run the runbook from its start")
+    for member, error in progress.unrestored.items():
+        run.note(f"{member}: its own restore failed: {error.brief or error.what}")
     host = run.terms.member_hosts[0]
     unusual = found.authentication.words
     if unusual:
@@ -151,7 +164,8 @@ def trial_is_good(run: Run, progress: Progress) -> None:
 
 def restored_alike(run: Run, progress: Progress) -> None:
     """What lies beside the members' places is one and the same: hash, revision and number of keys, as each host's own
-    etcd reads it, as the account that etcd will run as."""
+    etcd reads it, as the account that etcd will run as. Raises what failed where one could not restore."""
+    raise_all([*progress.unrestored.values()])
     if not progress.ahead:
         return
     found = _databases(run, progress, progress.ahead)

@@ -123,9 +123,8 @@ class Planning(Run):
         pairs = zip(commands, said, strict=True)
         return [replace(answer, command=command, planned=True) for command, answer in pairs]
 
-    def attempt(self, plan: Sequence[Command]) -> dict[str, FleetError]:
-        self._carry_out(plan)
-        return {}
+    def severally(self, plan: Sequence[Command]) -> tuple[list[Result], dict[str, FleetError]]:
+        return self._carry_out(plan), {}
 
     def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         self.journal.planned(self.stretched(plan))

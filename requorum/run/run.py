@@ -284,9 +284,13 @@ class Run:
 
     def attempt(self, plan: Sequence[Command]) -> dict[str, FleetError]:
         """Carries out each host's own commands; what failed, by host. One that does not answer is raised."""
+        return self.severally(plan)[1]
+
+    def severally(self, plan: Sequence[Command]) -> tuple[list[Result], dict[str, FleetError]]:
+        """The same, with what the commands gave."""
         assert not self._only_looks, f"{self.stage} must not act"
         with self._acting(plan):
-            return self.fleet.attempt(plan)
+            return self.fleet.severally(plan)
 
     def _carry_out(self, plan: Sequence[Action], bookkeeping: bool = False) -> list[Result]:
         with self._acting(plan, bookkeeping):

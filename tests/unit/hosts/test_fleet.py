@@ -224,7 +224,7 @@ def test_what_fails_on_one_host_stops_nothing_on_the_others(fleet: Fleet, tmp_pa
     made = {host: tmp_path / host for host in HOSTS}
     plan = [command("etcd-1", "echo no room >&2; exit 2")]
     plan += [command(host, f"touch {made[host]}") for host in HOSTS]
-    failed = fleet.attempt(plan)
+    _, failed = fleet.severally(plan)
     assert list(failed) == ["etcd-1"] and "no room" in failed["etcd-1"].what
     assert [host for host in HOSTS if made[host].exists()] == [host for host in HOSTS if host != "etcd-1"]
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from requorum.cluster.sandbox import Answers
 from requorum.command import Action, Command, Copy
 from requorum.recovery import ahead, plan, trial
 from requorum.recovery.trial import Trial
+from requorum.run.marker import Phase
 from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.snapshots.test_survivors import initial_cluster, ip, terms
@@ -48,7 +50,8 @@ def configs() -> dict[str, MemberConfig]:
 
 
 def tried(*roles: str) -> list[Action]:
-    return trial.restore(terms(), "etcd-1", TOOLS, configs()["etcd-1"], roles)
+    restored = trial.restore(terms(), "etcd-1", TOOLS, configs()["etcd-1"])
+    return [*trial.prepare(terms(), "etcd-1", roles), *restored]
 
 
 TOOLS = Tools("3.5.16", "/usr/bin/etcdutl", bumps=True)
@@ -105,7 +108,9 @@ def test_of_all_that_is_done_the_boots_word_is_read() -> None:
         *booting,
         *trial.clear(terms(), HOSTS),
     ]
-    assert trial.said(terms(), [build.answered(command, "") for command in done]).command is booting[-1]
+    said = trial.said(terms(), [build.answered(command, "") for command in done])
+    assert said is not None and said.command is booting[-1]
+    assert trial.said(terms(), [build.answered(command, "") for command in done if command not in booting]) is None
 
 
 def logins(*roles: str) -> list[Action]:
@@ -236,6 +241,26 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
     assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) is None
     for text in ("", "{}", "[" * 99_999, noted.replace("3", '"3"'), noted.replace("20", "2e1000")):
         assert build.understood(of_it, text) is None
+
+
+def test_it_holds_for_the_same_bump_by_the_same_etcd_alone_until_the_new_etcd_was_started() -> None:
+    """Step 5 would compare the new cluster with a revision and a hash that it cannot have."""
+    answers, as_then = Answers(revision=7, hashes=GOOD, counts=(20,), **PROPER), trial.how(terms(), TOOLS)
+    assert as_then == "3.5.16 --bump-revision=1000000000 --mark-compacted"
+    noted = (trial.note(terms(), "infra-1", trial.result("sha", ("",), answers, as_then)).stdin or b"").decode()
+    mine, smaller = terms(), replace(terms(), inventory=build.inventory(etcd={"revision_bump": 7}))
+    for how in (as_then, ""):
+        assert build.understood(trial.ask_note(mine, "sha", ("",), how), noted) is not None
+    others = [trial.how(smaller, TOOLS), trial.how(mine, replace(TOOLS, bumps=False))]
+    others.append(trial.how(mine, replace(TOOLS, version="3.5.17")))
+    for how in others:
+        assert build.understood(trial.ask_note(mine, "sha", ("",), how), noted) is None
+    older = json.loads(noted)
+    older.pop("restored")
+    assert build.understood(trial.ask_note(mine, "sha", ("",), as_then), json.dumps(older)) is None
+    started = replace(mine, mark=replace(mine.mark, phase=Phase.STARTED))
+    for text in (noted, json.dumps(older)):
+        assert build.understood(trial.ask_note(started, "sha", ("",), others[0]), text) is not None
 
 
 def test_a_space_alarm_in_the_data_is_disarmed_after_the_restore_and_an_older_note_tells_of_none() -> None:

@@ -11,7 +11,7 @@ import pytest
 from requorum.cluster import etcdctl, sandbox
 from requorum.cluster.etcdctl import Database
 from requorum.command import Command, Result
-from requorum.hosts.fleet import FleetError
+from requorum.hosts.failure import FleetError, raise_all
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial, trials
 from requorum.recovery.progress import Progress
@@ -26,7 +26,8 @@ from tests.unit import build
 from tests.unit.recovery.test_ahead import BESIDE, CONFIGS, HOSTS, MADE, ON_ONE, SHA, TOOLS, note
 
 SOURCE = Source("salvage", "etcd-1", "/x", SHA, 1 << 20, "2026-01-01T00:00:00Z", 230)
-NOTED = build.stdins([trial.note(build.terms(), "infra-1", Trial(SHA, 5, 7, {"": 2}, (), ()))])[0].decode()
+TRIED = Trial(SHA, 5, 7, {"": 2}, (), (), restored=trial.how(build.terms(), build.BUMPING))
+NOTED = build.stdins([trial.note(build.terms(), "infra-1", TRIED)])[0].decode()
 GOOD = (
     '{"event": "authentication", "answer": false}\n{"event": "pinned", "answer": 5}\n'
     '{"event": "hashes", "answer": [{"Endpoint": "a", "HashKV": {"hash": 7}}]}\n'
@@ -37,7 +38,9 @@ GOOD = (
 
 class Site(Run):
     """Hosts in the middle of Step 2. `there`: host → inode by path, `said`: host → the note of what it restored;
-    `tried`: the trial's note; `free` bytes on the one file system of each; `told`: host → `snapshot status`."""
+    `tried`: the trial's note; `free` bytes on the one file system of each; `told`: host → `snapshot status`; `broken`:
+    host → how a word of the command begins that
+    fails there; `says`: what the isolated boot says."""
 
     def __init__(self, place: Path, **given: Any) -> None:
         self.inventory, self.terms, self.notes = build.inventory(), build.terms(), []
@@ -45,7 +48,8 @@ class Site(Run):
         self.there, self.said = given.get("there", {}), given.get("said", {})
         self.tried, self.free = given.get("tried", ""), given.get("free", 1 << 40)
         self.told = {**dict.fromkeys(HOSTS, status()), **given.get("told", {})}
-        self.fails, self.attempted = given.get("fails", False), list[Command]()
+        self.broken, self.attempted = given.get("broken", {}), list[Command]()
+        self.says = given.get("says", GOOD)
         self.done: list[Command] = []
 
     def answer(self, command: Command) -> str:
@@ -68,12 +72,26 @@ class Site(Run):
         self.attempted += plan
         return {}
 
+    def severally(self, plan: Any) -> tuple[list[Result], dict[str, FleetError]]:
+        """Each host's commands until one of them fails."""
+        failed: dict[str, FleetError] = {}
+        results: list[Result] = []
+        for command in plan:
+            if command.host in failed:
+                continue
+            word = self.broken.get(command.host)
+            if word and any(each.startswith(word) for each in command.argv):
+                failed[command.host] = FleetError(command.host, f"no space left on {command.host}", "make room")
+                continue
+            self.done.append(command)
+            boots = command.argv[0] == "systemd-run" and "--wait" in command.argv
+            results.append(build.answered(command, self.says if boots else ""))
+        return results, failed
+
     def do(self, plan: Any, bookkeeping: bool = False) -> list[Result]:
-        if self.fails and plan:
-            raise FleetError("etcd-2", "no space left", "make room")
-        new = [action for action in plan if isinstance(action, Command)]
-        self.done += new
-        return [build.answered(c, GOOD if c.argv[0] == "systemd-run" and "--wait" in c.argv else "") for c in new]
+        results, failed = self.severally([action for action in plan if isinstance(action, Command)])
+        raise_all(list(failed.values()))
+        return results
 
     def settle(self, claim: str, outcomes: Any, remedy: str) -> None:
         if wrong := {host: str(found) for host, found in outcomes.items() if found is not None}:
@@ -150,11 +168,34 @@ def test_what_lies_there_of_an_earlier_try_is_removed_before_room_is_asked_for(t
     assert [(c.host, *c.argv[-3:]) for c in run.done] == [("etcd-2", "rm", "-rf", BESIDE)]
 
 
-def test_no_login_stays_where_a_restore_fails(tmp_path: Path) -> None:
-    run = Site(tmp_path, fails=True)
-    with pytest.raises(FleetError, match="no space left"):
-        trials.hold(run, progress())
-    assert ("etcd-1", "rm", "-rf", trial.scratch(build.terms())) in {(c.host, *c.argv[-3:]) for c in run.attempted}
+def test_no_login_stays_where_the_trial_gives_no_answer(tmp_path: Path) -> None:
+    own = trial.scratch(build.terms())
+    for word in (f"--data-dir={own}", f"of={own}/isolation.sh"):
+        run = Site(tmp_path, broken={"etcd-1": word})
+        with pytest.raises(FleetError, match="no space left"):
+            trials.hold(run, progress())
+        assert ("etcd-1", "rm", "-rf", own) in {(c.host, *c.argv[-3:]) for c in run.attempted}
+
+
+def test_a_restore_that_fails_hides_no_trial_and_is_told_by_its_own_name(tmp_path: Path) -> None:
+    run, made = Site(tmp_path, broken={"etcd-2": f"--data-dir={BESIDE}"}), progress()
+    made.trial = trials.hold(run, made)
+    assert made.trial.hash == 7 and list(made.unrestored) == ["etcd-2"]
+    assert any(c.stdin and c.argv[1].endswith("trial.json") for c in run.done), "a rerun need not hold it again"
+    assert [(c.host, *c.argv[-3:]) for c in run.attempted] == [("etcd-2", "rm", "-rf", BESIDE)], "it filled the disk"
+    with pytest.raises(FleetError, match="no space left on etcd-2"):
+        trials.restored_alike(run, made)
+
+
+@pytest.mark.parametrize("where", ["etcd-1", "etcd-2"])
+def test_a_trial_that_is_refused_is_told_with_the_restore_that_failed(tmp_path: Path, where: str) -> None:
+    refused = '{"event": "authentication", "answer": true}\n{"event": "login", "role": "root", "why": "no"}\n'
+    run, made = Site(tmp_path, broken={where: f"--data-dir={BESIDE}"}, says=refused), progress()
+    made.trial = trials.hold(run, made)
+    with pytest.raises(Disproved) as error:
+        trials.trial_is_good(run, made)
+    assert "an old password does not log in: root" in error.value.findings["etcd-1"]
+    assert [note for note in run.notes if note.startswith(f"{where}: its own restore failed: no space left")]
 
 
 def test_a_run_that_is_carried_on_has_put_some_of_it_down(tmp_path: Path) -> None:

@@ -411,4 +411,4 @@ def test_a_machine_that_comes_back_does_not_revive_a_run_that_is_over(
 def test_planning_and_acting_have_the_same_verbs() -> None:
     """A verb that only `Run` has would act while a plan is made."""
     acting = {name for name, _ in inspect.getmembers(Planning.__base__, inspect.isfunction)}
-    assert {"_carry_out", "attempt", "look", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))
+    assert {"_carry_out", "severally", "look", "prove", "settle", "anchor", "advance"} <= acting & set(vars(Planning))

@@ -479,7 +479,7 @@ def test_trial_and_step_4_skip_the_hash_of_the_last_resort_and_of_nothing_else()
     tools, configs = dict.fromkeys(hosts, build.BUMPING), {h: build.config(n) for n, h in enumerate(hosts, start=1)}
     for origin in ("on-disk", "file", "salvage", "handover", "survivor", ""):
         terms = replace(build.terms(), mark=build.mark(origin=origin))
-        tried = trial.restore(terms, hosts[0], build.BUMPING, configs[hosts[0]], ())
+        tried = trial.restore(terms, hosts[0], build.BUMPING, configs[hosts[0]])
         early = [c for h in hosts for c in ahead.restore(terms, h, build.BUMPING, configs[h], "sha")]
         real = plan.restore(terms, tools, configs, dict.fromkeys(hosts, ("/var/lib/etcd/dh/.",)), "sha")
         for restores, times in ((tried, 1), (early, 3), (real, 3)):
