@@ -1,16 +1,23 @@
 """`--check`: everything that can be asserted without changing anything. The list of checks, and the cases they make.
 
-`check` says what a check is, `machines`, `members`, `files`, `logins` and `running` hold them; `requorum.survey` asks.
-A further check is one more entry in `CHECKS`.
+`check` says what a check is, `machines`, `members`, `leftovers`, `files`, `logins` and `running` hold them; `survey`
+asks. A further check is one more entry in `CHECKS`.
 """
 
 from __future__ import annotations
 
-from requorum.diagnosis.check import files, logins, machines, members, running
+from requorum.diagnosis.check import files, leftovers, logins, machines, members, running
 from requorum.diagnosis.check.check import CLUSTER, HERE, Case, Check
 from requorum.run.terms import Terms
 
-CHECKS: tuple[Check, ...] = (*machines.CHECKS, *members.CHECKS, *files.CHECKS, *logins.CHECKS, *running.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *machines.CHECKS,
+    *members.CHECKS,
+    *leftovers.CHECKS,
+    *files.CHECKS,
+    *logins.CHECKS,
+    *running.CHECKS,
+)
 
 
 def cases(terms: Terms, checks: tuple[Check, ...] = CHECKS) -> list[Case]:

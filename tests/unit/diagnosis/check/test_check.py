@@ -22,6 +22,7 @@ from requorum.diagnosis.check.machines import judge_clock
 from requorum.hosts import clock
 from requorum.hosts.clock import Reading
 from requorum.hosts.question import Question
+from requorum.run.marker import began
 from requorum.run.run import Run
 from requorum.snapshots import processes
 from requorum.snapshots.anew import began_anew
@@ -67,6 +68,7 @@ def test_a_spare_answers_lets_us_in_and_keeps_time_and_more_is_not_asked_of_it()
     assert [case.check.name for case in cases if case.subject == "spare-1"] == ["ssh", "sudo", "clock"]
 
 
+LEFT = "/var/lib/etcd/requorum-20260101t000000z-a"
 REFUSED: Answer = (1, "", "Error: etcdserver: authentication failed, invalid user ID or password\n")
 FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ("etcd-1", "commands", "-perm /111", (0, ""), "missing: /usr/illumon/latest/bin/unpack_etcd_server.sh"),
@@ -85,6 +87,7 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ),
     ("etcd-1", "disk", "df -P", (0, world.DF.format(free=10**12, on="/ro")), "/ro is mounted read-only"),
     ("etcd-1", "disk", "df -P", (127, "", "df: not found"), "no answer from df: df: not found"),
+    ("etcd-1", "leftovers", "du -s -B1", (0, f"4096\t{LEFT}\n"), f"{LEFT}: 4,096 bytes, "),
     ("etcd-1", "address", "ip -o addr", (0, "2: eth0 inet 10.9.9.9/24"), "10.0.0.11 is none of 10.9.9.9"),
     ("etcd-2", "version", "etcd --version", (0, "etcd Version: 3.4.44\n"), "etcd 3.4.44, but 3.5.33 on etcd-1"),
     ("etcd-2", "version", "etcd --version", (127, ""), "has no etcd in its PATH"),
@@ -264,6 +267,39 @@ def test_an_unfinished_run_is_named() -> None:
     back: list[tuple[str, str, Answer]] = [("query-1", "run.json", (0, text)), undone]
     assert not fails(World(says=back))
     assert "cannot be read" in fails(World(says=[("query-1", "run.json", (0, "{"))]))[CLUSTER, "unfinished run"]
+
+
+def test_what_a_run_that_is_over_left_is_named_with_its_bytes_its_age_and_what_removes_it() -> None:
+    scratch, own = f"{LEFT}.scratch", "/var/lib/requorum/lab/20260101t000000z-a/salvage"
+    rows = "".join(f"{n}\t{path}\n" for n, path in ((4096, LEFT), (1 << 30, scratch), (7, own)))
+    not_ours = "".join(f"9\t{path}\n" for path in (f"{LEFT}x", f"{LEFT}/../../x", "/etc", f"{LEFT} x", "/x\n9\t/etc"))
+    finding = World(says=[("etcd-2", "du -s -B1", (0, rows + not_ours))]).findings()["etcd-2", "leftovers"]
+    assert finding.verdict == "fails"
+    days = (world.NOW - began("20260101t000000z-a")).days
+    assert finding.found.split("; ") == [
+        f"{path}: {size} bytes, {days} days old"
+        for path, size in ((LEFT, "4,096"), (scratch, "1,073,741,824"), (own, "7"))
+    ]
+    assert finding.remedy.endswith(f"`sudo rm -rf {LEFT} {scratch} {own}`")
+
+
+@pytest.mark.parametrize("host", ["infra-1", "query-1"])
+@pytest.mark.parametrize("phase", ["OPEN", "STOPPING", "POWERING_ON"])
+def test_nothing_of_an_unfinished_run_is_named_for_removal(host: str, phase: str) -> None:
+    """Also where one host alone knows it: what is removed is gone."""
+    mark = {"run": "20260101t000000z-a", "token": "t", "phase": phase, "by": "eve@desk"}
+    left: tuple[str, str, Answer] = ("etcd-1", "du -s -B1", (0, f"4096\t{LEFT}\n"))
+    finding = World(says=[(host, "run.json", (0, json.dumps(mark))), left]).findings()["etcd-1", "leftovers"]
+    assert finding.verdict == "told" and finding.found.endswith(": of a run that is not over") and not finding.remedy
+    closed = json.dumps({**mark, "undone": "ROLLED_BACK"})
+    assert World(says=[(host, "run.json", (0, closed)), left]).findings()["etcd-1", "leftovers"].verdict == "fails"
+
+
+@pytest.mark.parametrize("answer", [(0, "{"), (124, ""), (1, "", "cat: Permission denied")])
+def test_nor_where_the_mark_is_not_known(answer: Answer) -> None:
+    left: tuple[str, str, Answer] = ("etcd-1", "du -s -B1", (0, f"4096\t{LEFT}\n"))
+    finding = World(says=[("infra-1", "run.json", answer), left]).findings()["etcd-1", "leftovers"]
+    assert finding.verdict == "told" and "infra-1 does not say whether its run is over" in finding.found
 
 
 @pytest.mark.parametrize(
