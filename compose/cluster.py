@@ -123,7 +123,7 @@ def bootstrap(
         layouts.before_start(nodes, layout)
         _start(nodes)
         layouts.after_start(nodes, layout)
-        _await_health(nodes)
+        await_health(nodes)
         _secure(nodes.configuration_server)
         _power_on(nodes)
         _shell(
@@ -188,10 +188,10 @@ def _start(nodes: Nodes) -> None:
         nodes.members,
         lambda node: node.run(["systemctl", "enable", "--now", "--no-block", UNIT]),
     )
-    _await_health(nodes)
+    await_health(nodes)
 
 
-def _await_health(nodes: Nodes) -> None:
+def await_health(nodes: Nodes) -> None:
     health = [f"{VENDOR}/etcdctl.sh", "--command-timeout=1s", "endpoint", "health"]
     poll.until(
         lambda: nodes.configuration_server.run(health, check=False).rc == 0,

@@ -85,6 +85,18 @@ class Client:
         )
         return {bytes(about.key): bytes(value) for value, about in found}
 
+    def read_range(self, first: bytes, end: bytes) -> dict[bytes, bytes]:
+        """Every key from `first` to before `end`, as of one revision."""
+        found = self._ask("read", lambda: list(self._etcd.get_range(first, end)))
+        return {bytes(about.key): bytes(value) for value, about in found}
+
+    def names(self, prefix: bytes) -> set[bytes]:
+        """The keys under `prefix`."""
+        return {
+            bytes(about.key)
+            for _, about in self._ask("list", lambda: list(self._etcd.get_prefix(prefix, keys_only=True)))
+        }
+
     def put(self, key: bytes, value: bytes) -> int:
         """Write one key and return the revision that acknowledged it."""
         answer = self._ask("write", lambda: self._etcd.put(key, value))

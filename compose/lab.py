@@ -17,8 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from compose import (
+    bulk,
     cluster,
     engine,
+    etcd_client,
     faults,
     image,
     lab_inventory,
@@ -123,19 +125,25 @@ def _switches(presence: bool, certificates: bool, accounts: bool) -> tuple[str, 
     )
 
 
-def load_keys(keys: int, leases: int = 0) -> str:
-    """Write the lab's data, `leases` dead leases beside it; a line on it."""
+def load_keys(keys: int, leases: int = 0, size: int = 0, long_log: bool = False) -> str:
+    """Write the lab's data, `leases` dead leases and `size` bytes of large values beside it; a line on it."""
     with _lock():
         lab, nodes = LabState.read(), Nodes.read()
         began = time.monotonic()
         loaded = load.load(nodes, keys)
         load.load_leases(nodes, leases)
+        if size:
+            bulk.fill(nodes, size, long_log)
         lab = replace(lab, keys=keys)
         lab.write()
         lab_inventory.write(lab)
     seconds = time.monotonic() - began
     dead = f", {leases} keys with dead leases" if leases else ""
-    return f"{keys} keys, {loaded.written} of them written{dead}, in {seconds:.1f} s"
+    large = ""
+    if size:
+        database, log = bulk.sizes(etcd_client.serving(nodes)[0])
+        large = f", {size // bulk.EACH} of {bulk.EACH} bytes: database {database:,} bytes, log {log:,}"
+    return f"{keys} keys, {loaded.written} of them written{dead}{large}, in {seconds:.1f} s"
 
 
 def break_lab(how: str, members: str | None = None) -> str:
@@ -240,6 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     fill = commands.add_parser("load", help="write the data")
     fill.add_argument("--keys", type=int, default=load.KEYS)
     fill.add_argument("--leases", type=some, default=0, help="keys with a lease whose holder is dead")
+    fill.add_argument(
+        "--bytes", type=bulk.parse, default=0, metavar="1g", help="so many bytes of large values beside them"
+    )
+    fill.add_argument("--long-log", action="store_true", help="etcd's log still holds them all")
     breaking = commands.add_parser("break", help="destroy quorum; ends when it is really lost")
     breaking.add_argument("--how", required=True, choices=[f.name for f in faults.FAULTS])
     breaking.add_argument("--members", metavar="etcd-2,etcd-3", help="default: a majority")
@@ -265,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
                 hosts_like=given.hosts_like,
             )
         elif given.command == "load":
-            print(load_keys(given.keys, given.leases))
+            print(load_keys(given.keys, given.leases, given.bytes, given.long_log))
         elif given.command == "break":
             print(break_lab(given.how, given.members))
         elif given.command == "status":
