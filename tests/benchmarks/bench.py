@@ -1,4 +1,4 @@
-"""The runbook beside a recovery by hand: `python -m tests.benchmarks.bench --pairs 5 [--json FILE]`.
+"""The runbook beside a recovery by hand: `python -m tests.benchmarks.bench --pairs 5 [--size 1g] [--hosts 9] …`.
 
 Both recover the same lab from the same loss, in interleaved pairs whose order is swapped from pair to pair, because
 disks and neighbours are noisy. Each must bring back every key, or there is no benchmark; how long either takes is
@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
-from compose import lab, load, rehearse, state
+from compose import bulk, lab, load, rehearse, state
 from compose.errors import LabError
 from compose.nodes import Nodes, on_each
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_HAND = Path(__file__).with_name("by_hand.sh")
-MEMORY_MIB = 150  # what the controller may take
+MEMORY_MIB, TOGETHER_MIB = 150, 600  # what the controller may take: a process, and all of them
 
 # Each recovery leaves the data of the cluster before it behind, some hundred MiB on every member.
 FORGET = """
@@ -43,16 +43,32 @@ class BenchError(LabError):
 
 
 @dataclass(frozen=True)
+class Row:
+    """What is recovered: `size` bytes of large values beside the lab's keys, with so many Deephaven hosts besides the
+    configuration server, after the loss of all members' data or of a majority's."""
+
+    size: int = 0
+    hosts: int = 1
+    loses_all: bool = False
+
+    def __str__(self) -> str:
+        size = f"{load.KEYS:,} keys" + (f" and {self.size / 1e9:.1f} GB" if self.size else "")
+        return f"{size}, {3 + 1 + self.hosts} machines, {'all data' if self.loses_all else 'a majority'} lost"
+
+
+@dataclass(frozen=True)
 class Took:
-    """What one command took: seconds, and MiB of its largest process."""
+    """What one command took: seconds, MiB of its largest process, and of all of them together."""
 
     seconds: float
     peak_mib: float
+    together_mib: float
 
 
 @dataclass(frozen=True)
 class Runbook:
-    """One recovery by the runbook. `took` is seen from outside, the rest is from its own evidence.
+    """One recovery by the runbook. `took` is seen from outside, the rest is from its own evidence. `carried`: bytes in
+    and out of the operator's machine, as so many times the snapshot's.
 
     `command_seconds` adds up what ran at the same time on several hosts. What testinfra asks is in no count.
     """
@@ -64,6 +80,7 @@ class Runbook:
     assertions: int
     commands: int
     command_seconds: float
+    carried: float
     stages: dict[str, float]
 
 
@@ -84,26 +101,26 @@ class Pair:
 # -- measuring ---------------------------------------------------------------------------------------------------
 
 
-def measure_pair(number: int) -> Pair:
+def measure_pair(number: int, row: Row) -> Pair:
     """Pair `number`, from 0: odd ones begin with the runbook."""
     by_hand_first = number % 2 == 0
     if by_hand_first:
-        hand, book = recover(by_hand), recover(runbook)
+        hand, book = recover(by_hand, row), recover(runbook, row)
     else:
-        book, hand = recover(runbook), recover(by_hand)
+        book, hand = recover(runbook, row), recover(by_hand, row)
     return Pair("by hand" if by_hand_first else "runbook", hand, book)
 
 
-def recover(way: Callable[[Nodes, Path, Path], T]) -> T:
-    """A healthy loaded lab, a backup, the data of a majority gone, `way` timed, every key compared.
+def recover(way: Callable[[Nodes, Path, Path], T], row: Row) -> T:
+    """A healthy loaded lab, a backup, data gone, `way` timed, every key compared.
 
     `way` gets the lab, the backup and a directory of its own. Raises BenchError when a key is not back.
     """
-    nodes = lab.up()
-    lab.say(lab.load_keys(load.KEYS))
+    nodes = lab.up(hosts=row.hosts)
+    lab.say(lab.load_keys(load.KEYS, size=row.size))
     snapshot = rehearse.back_up(nodes)
     try:
-        lab.say(lab.break_lab("wipe"))
+        lab.say(lab.break_lab("wipe", ",".join(node.name for node in nodes.members) if row.loses_all else None))
         with tempfile.TemporaryDirectory(prefix="requorum-bench-") as scratch:
             outcome = way(nodes, snapshot, Path(scratch))
     finally:
@@ -111,6 +128,8 @@ def recover(way: Callable[[Nodes, Path, Path], T]) -> T:
     difference = load.check(nodes)
     if difference:
         raise BenchError(f"{way.__name__}: not recovered: {difference}")
+    if row.size and (wrong := bulk.check(nodes, row.size)):
+        raise BenchError(f"{way.__name__}: not recovered: {wrong} of the large values")
     on_each(nodes.members, lambda node: node.run(["sh", "-euc", FORGET]))
     return outcome
 
@@ -156,8 +175,20 @@ def from_evidence(took: Took, evidence: Path) -> Runbook:
         assertions=sum(record["kind"] == "assertion" for record in records),
         commands=sum(record["kind"] == "command" for record in records),
         command_seconds=sum(record["seconds"] for record in records if record["kind"] == "command"),
+        carried=sum(map(_carried, records)) / summary["snapshot"]["bytes"],
         stages={record["stage"].split("::")[-1]: record["seconds"] for record in ended},
     )
+
+
+def _carried(record: dict[str, Any]) -> int:
+    """Bytes of a copy that went through the operator's machine: in from a host, and out to each other one."""
+    if record["kind"] not in ("copy", "fetch"):
+        return 0
+    source, _, targets = str(record["action"]).removeprefix("copy ").partition(" to ")
+    host = source.partition(":")[0]
+    out = [target for target in targets.split(", ") if target.partition(":")[0] != host]
+    ways = len(out) + (host != "this machine" and bool(out)) if record["kind"] == "copy" else 1
+    return ways * int(record.get("bytes", 0))
 
 
 # -- reporting ---------------------------------------------------------------------------------------------------
@@ -171,13 +202,15 @@ ROWS: tuple[tuple[str, str, Callable[[Pair], float]], ...] = (
     ("  runbook: proving, s", ".1f", lambda pair: pair.runbook.proof_seconds),
     ("  runbook: assertions", ".0f", lambda pair: pair.runbook.assertions),
     ("  runbook: commands", ".0f", lambda pair: pair.runbook.commands),
+    ("  runbook: carried by the operator's machine, snapshots", ".2f", lambda pair: pair.runbook.carried),
     (f"  runbook: largest process, MiB (limit {MEMORY_MIB})", ".0f", lambda pair: pair.runbook.took.peak_mib),
+    (f"  runbook: all processes, MiB (limit {TOGETHER_MIB})", ".0f", lambda pair: pair.runbook.took.together_mib),
 )
 
 
-def table(pairs: Sequence[Pair]) -> Table:
+def table(pairs: Sequence[Pair], row: Row) -> Table:
     """Median and spread of everything that is measured, a row each."""
-    shown = Table(title=f"Recovery of {load.KEYS:,} keys in the lab, {len(pairs)} interleaved pairs", title_style="")
+    shown = Table(title=f"Recovery of {row} in the lab, {len(pairs)} interleaved pairs", title_style="")
     for name in ("", "median", "min", "max"):
         shown.add_column(name, justify="right" if name else "left")
     for name, form, value in ROWS:
@@ -197,12 +230,13 @@ def slowest(pairs: Sequence[Pair], count: int = 10) -> Table:
     return shown
 
 
-def write_json(path: Path, pairs: Sequence[Pair]) -> None:
+def write_json(path: Path, pairs: Sequence[Pair], row: Row) -> None:
     """Every measurement, and the numbers of the table."""
     numbers = {name.strip(): [value(pair) for pair in pairs] for name, _, value in ROWS}
     content = {
         "schema": 1,
         "keys": load.KEYS,
+        "row": asdict(row),
         "processors": os.cpu_count(),
         "memory_limit_mib": MEMORY_MIB,
         "summary": {n: {"median": median(v), "min": min(v), "max": max(v)} for n, v in numbers.items()},
@@ -215,14 +249,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 whatever the times are, 1 when a recovery failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="how often each way is run")
+    parser.add_argument(
+        "--size", type=bulk.parse, default=0, metavar="1g", help="bytes of large values beside the keys"
+    )
+    parser.add_argument("--hosts", type=int, default=1, help="Deephaven hosts besides the configuration server")
+    parser.add_argument("--loss", choices=["majority", "all"], default="majority", help="whose data is gone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     given = parser.parse_args(arguments)
     if given.pairs < 1:
         parser.error("--pairs must be at least 1")
-    pairs: list[Pair] = []
+    row, pairs = Row(given.size, given.hosts, given.loss == "all"), list[Pair]()
     try:
         for number in range(given.pairs):
-            pairs.append(measure_pair(number))
+            pairs.append(measure_pair(number, row))
             lab.say(f"pair {number + 1} of {given.pairs}: {pairs[-1].ratio:.2f} of the time by hand")
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -231,9 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("bench: interrupted; what was measured is not enough", file=sys.stderr)
         return 130
     console = Console()
-    console.print(table(pairs), slowest(pairs))
+    console.print(table(pairs, row), slowest(pairs))
     if given.json:
-        write_json(given.json, pairs)
+        write_json(given.json, pairs, row)
     return 0
 
 
