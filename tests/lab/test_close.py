@@ -22,7 +22,7 @@ def test_a_run_that_people_finished_is_closed_and_a_new_loss_is_a_new_run(rehear
     inventory = rehearsal.inventory()
 
     # Killed in Step 5, before its mark says that Deephaven was turned on: nothing is proven to be finished yet.
-    cut(rehearsal, inventory, "test_then_no_old_member_serves_clients")
+    cut(rehearsal, inventory, "test_when_what_was_proven_is_noted")
     early = close(rehearsal, inventory)
     assert early.code == 1 and early.summary["outcome"] == "refused", early.output
     assert early.summary["stopped_at"].endswith("test_given_deephaven_runs_and_talks_to_etcd"), early.output

@@ -142,12 +142,18 @@ def kill(rehearsal: Rehearsal, inventory: Path, stage: str, moment: Moment, *wor
 def await_stage(process: launch.Process, evidence: Path, stage: str, moment: Moment = begins) -> None:
     """Waits until the run's own journal says that the moment of the stage has come."""
 
+    read, since = 0, list[dict[str, Any]]()  # only what is new each time: who looks late kills late
+
     def come() -> bool:
+        nonlocal read
         assert process.poll() is None, f"the run ended before the stage began: {launch.so_far(evidence.parent)}"
-        lines = [line for journal in evidence.glob("2*/journal.jsonl") for line in journal.read_text().splitlines(True)]
-        records = [json.loads(line) for line in lines if line.endswith("\n")]
-        first = next((n for n, r in enumerate(records) if r["kind"] == "stage" and r["stage"].endswith(stage)), None)
-        return first is not None and moment(records[first:])
+        for journal in evidence.glob("2*/journal.jsonl"):  # one
+            new = b"".join(journal.read_bytes()[read:].rpartition(b"\n")[:2])
+            read += len(new)
+            for record in map(json.loads, new.splitlines()):
+                if since or (record["kind"] == "stage" and record["stage"].endswith(stage)):
+                    since.append(record)
+        return bool(since) and moment(since)
 
     poll.until(come, seconds=180, every=0.02, what=f"{moment.__name__}: {stage}")
 
