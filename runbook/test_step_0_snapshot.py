@@ -83,6 +83,7 @@ class TestStep0Snapshot:
             raise refusal
         machines.no_other_etcd_is_this_clusters(run)
         verdict = progress.verdict = anew.counted(run, verdict, began_anew)
+        progress.sources.anew = began_anew.hosts if began_anew else ()
         if choice.is_handover(run, verdict):
             anew.refuse_open_cluster(run, verdict)
         run.note(f"verdict: {verdict.kind.value}")

@@ -58,7 +58,8 @@ class TestStep1Stop:
     def test_when_etcd_is_stopped_and_its_unit_set_aside(self, run: Run, progress: Progress) -> None:
         """On every old and new member."""
         terms, unit = run.terms, run.inventory.etcd.unit
-        run.do(opened.note(terms, progress.sources.opened), bookkeeping=True)  # nobody can be asked once it is stopped
+        told = opened.note(terms, progress.sources.opened, progress.sources.anew)
+        run.do(told, bookkeeping=True)  # nobody can be asked once it is stopped
         units, configs, _ = facts.installed(run, terms.etcd_hosts)
         files = facts.files(run, {h: etcd.unit_files(unit, u) for h, u in units.items()})
         run.do(plan.stop_etcd(terms, units, files, facts.readable(configs)))

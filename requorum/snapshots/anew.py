@@ -22,11 +22,13 @@ WORD = "history"  # of `--accept`
 @dataclass(frozen=True)
 class Anew:
     """Data at this revision, and the `backup` of its lineage that it does not reach. `marked`: the last backup, where
-    that is marked as another history already: then the revision may have grown past `backup` since."""
+    that is marked as another history already: then the revision may have grown past `backup` since. `hosts`: of the
+    members that follow its leader, where it runs: whatever they write later, their data is of that history."""
 
     revision: int
     backup: Candidate
     marked: Candidate | None = None
+    hosts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.marked and self.revision >= (self.backup.revision or 0):
@@ -154,7 +156,7 @@ def of_the_running(run: Run, verdict: Verdict) -> Anew | None:
     if found and run.options.accepted.has(WORD):
         run.warn(f"accepted on your word, {WORD}: the running cluster {found}")
         return None
-    return found
+    return replace(found, hosts=tuple(up)) if found else None
 
 
 def counted(run: Run, verdict: Verdict, found: Anew | None) -> Verdict:

@@ -90,12 +90,16 @@ def judge(
 
 
 def without_anew(copies: Copies, rows: Sequence[Candidate], nothing: Salvaged) -> tuple[Copies, tuple[str, ...]]:
-    """Without the copies of disks that began anew, where there are others, since they could outvote those; and the
-    names of their members. All are kept where all began anew: a backup is further on then."""
-    revisions = dict(copies.databases)
-    behind = [s for s in copies.sound if nothing.lineage and is_behind(revisions[s.host], nothing.lineage, rows)]
+    """Without the copies of disks that began anew, where there are others, since they could outvote those, and may
+    reach further by now; and the names of their members. All are kept where all began anew. `nothing.anew`: what was
+    seen while they ran."""
+    revisions, line, known = dict(copies.databases), nothing.lineage, nothing.anew
+    behind = [s for s in copies.sound if s.name in known or (line and is_behind(revisions[s.host], line, rows))]
     others = tuple(s for s in copies.sound if s not in behind)
-    return replace(copies, sound=others or copies.sound), tuple(survivor.name for survivor in behind)
+    if not others:
+        return copies, tuple(survivor.name for survivor in behind)
+    shown = tuple(one for one in copies.databases if one[0] not in {survivor.host for survivor in behind})
+    return replace(copies, sound=others, databases=shown), tuple(survivor.name for survivor in behind)
 
 
 def following(
@@ -175,8 +179,12 @@ def failure(attempt: Attempt, answers: Answers, told: Fingerprint | None) -> str
     """Why an attempt did not give the data; "" where it did."""
     if answers.failed:
         return answers.failed
-    if told and _rotten(attempt, answers, told):
-        return f"a value has rotted on disk: at revision {told.revision:,} the data is not what the backup of then says"
+    if told and (rotten := _rotten(attempt, answers, told)):
+        alike = len(rotten) > 1 and len({found for found, _ in answers.then.values() if found != told.hash}) == 1
+        return (
+            f"a value has rotted on disk: at revision {told.revision:,} the data is not what the backup of then says"
+            + alike * "; it is alike on all of these, so that their history may be another one, that began anew"
+        )
     if len({compacted for _, compacted in answers.hashes.values()}) != 1:
         return f"the copies cannot be compared, since they are compacted differently: {answers.hashes}"
     if len({digest for digest, _ in answers.hashes.values()}) != 1:

@@ -1,10 +1,10 @@
-"""Which databases running members had open that no configuration leads to: noted before they are stopped, since a run
-that is carried on cannot ask any more."""
+"""What only running members tell, noted before they are stopped, since a run that is carried on cannot ask any more:
+which databases they had open that no configuration leads to, and that their cluster had begun anew."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from requorum.cluster import etcd
 from requorum.command import Command, Result, look
@@ -12,23 +12,28 @@ from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
 
-
-def place(terms: Terms) -> str:
-    return terms.place("opened.json")
-
-
-def note(terms: Terms, opened: Mapping[str, tuple[str, ...]]) -> list[Command]:
-    """On the configuration server, which has the run's mark; nothing where nobody had any."""
-    found = {host: list(paths) for host, paths in opened.items() if paths}
-    argv = ("dd", f"of={place(terms)}", "status=none")
-    why = "note where members that run have their data"
-    content = (json.dumps(found) + "\n").encode()
-    return [Command(terms.configuration_server, argv, why, stdin=content)] if found else []
+OPENED, ANEW = "opened.json", "anew.json"
+_WHY = {OPENED: "where members that run have their data", ANEW: "which members' cluster began anew"}
 
 
-def ask(terms: Terms) -> Question[dict[str, tuple[str, ...]]]:
+def note(terms: Terms, opened: Mapping[str, tuple[str, ...]], anew: Collection[str] = ()) -> list[Command]:
+    """On the configuration server, which has the run's mark; nothing where nobody had any. `anew`: hosts."""
+    told = {OPENED: {host: list(paths) for host, paths in opened.items() if paths}, ANEW: {host: [] for host in anew}}
+    return [
+        Command(
+            terms.configuration_server,
+            ("dd", f"of={terms.place(name)}", "status=none"),
+            f"note {_WHY[name]}",
+            stdin=(json.dumps(found) + "\n").encode(),
+        )
+        for name, found in told.items()
+        if found
+    ]
+
+
+def ask(terms: Terms, name: str = OPENED) -> Question[dict[str, tuple[str, ...]]]:
     """host → databases; {} where nothing was noted. A note that cannot be read is no missing one: raises `Refusal`."""
-    server, path = terms.configuration_server, place(terms)
+    server, path = terms.configuration_server, terms.place(name)
 
     def read(answer: Result) -> dict[str, tuple[str, ...]]:
         if (answer.planned and answer.code and not answer.stderr) or etcd.is_not_there(answer):
@@ -41,10 +46,10 @@ def ask(terms: Terms) -> Question[dict[str, tuple[str, ...]]]:
                 raise ValueError
             return {host: tuple(paths) for host, paths in told.items()}
         except (ValueError, RecursionError):
-            remedy = "read it there: it names the databases that members had open; nothing else knows that any more"
+            remedy = f"read it there: it tells {_WHY[name]}; nothing else knows that any more"
             raise Refusal(f"{server}:{path}", "cannot be read, and this run wrote it", remedy) from None
 
-    return Question(look(server, "cat", path, why="where members that ran had their data"), read)
+    return Question(look(server, "cat", path, why=f"what was noted before the stop: {_WHY[name]}"), read)
 
 
 def _are_paths(paths: object) -> bool:

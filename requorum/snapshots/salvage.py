@@ -73,7 +73,8 @@ def hold(run: Run, sources: Sources) -> Salvaged:
         return empty
     line = max((disk.lineage for disk in picked), key=lambda lineage: lineage.cluster_id is not None)
     hosts = tuple(disk.host for disk in picked)
-    nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line))
+    seen = tuple(disk.member.name for disk in picked if disk.host in sources.anew)
+    nothing = replace(empty, hosts=hosts, lineage=line, bumps=sources.family.bump(line), anew=seen)
     accepted = run.options.accepted
     outcome = _without(accepted, _tried(run, sources.rows, picked, nothing))
     others = [disk for disk in picked if disk.host not in accepted.hosts("without")]
@@ -181,14 +182,14 @@ def _booted(
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
     copies = attempts.judge(found, databases, told)
-    if not run.options.salvage and not accepted.has(anew.WORD):
+    if run.options.salvage or accepted.has(anew.WORD):
+        nothing = replace(nothing, anew=())
+    else:
         copies, behind = attempts.without_anew(copies, rows, nothing)
-        nothing = replace(nothing, anew=behind)
         for name in behind:
-            run.warn(
-                f"the disk of {name} is behind the newest backup of its cluster, as one that began anew: it counts "
-                "for nothing"
-            )
+            seen = "was seen to have begun anew while it ran" if name in nothing.anew else "is behind the newest backup"
+            run.warn(f"the disk of {name} {seen} of its cluster, as one that began anew: it counts for nothing")
+        nothing = replace(nothing, anew=behind)
     for _, line in copies.damage:
         run.warn(line)
     tried: list[Tried] = []

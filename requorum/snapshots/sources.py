@@ -39,6 +39,7 @@ class Sources:
     unread: dict[str, str] = field(default_factory=dict)  # Step 0: host → why earlier configurations cannot be read
     told: dict[str, str] = field(default_factory=dict)  # Step 0: host → as `Place.told`
     opened: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Step 0: host → as `Place.opened`, where told
+    anew: tuple[str, ...] = ()  # Step 0: hosts of the running cluster that began anew, also of a run that stopped it
     doubts: dict[str, str] = field(default_factory=dict)  # Step 0: host → why its disk is not proven to hold nothing
     given_up: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `without:HOST` covers
     empty: dict[str, str] = field(default_factory=dict)  # Step 0: host → the doubt that `nothing:HOST` covers
@@ -159,8 +160,10 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
     on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
     noted = _noted(run, sources.family.lost)
-    before = run.ask({"opened": opened.ask(run.terms)})["opened"] if run.carrying_on else {}
-    places = _places(run, sources.unread, sources.told, on_host, noted, before)
+    names = (opened.OPENED, opened.ANEW) if run.carrying_on else ()
+    before = run.ask({name: opened.ask(run.terms, name) for name in names})
+    sources.anew = sources.anew or tuple(before.get(opened.ANEW, ()))
+    places = _places(run, sources.unread, sources.told, on_host, noted, before.get(opened.OPENED, {}))
     sources.opened = {host: place.opened for host, place in places.items() if place.opened}
     found = {
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)

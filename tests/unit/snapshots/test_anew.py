@@ -220,12 +220,13 @@ def test_with_rebuild_it_counts_for_nothing_and_is_neither_handed_over_nor_saved
     assert not choice.is_handover(run, progress.verdict)
     assert plan.save_from_survivors(run.terms, progress.verdict) == []
     assert not salvage.is_decided(run, progress.sources, progress.verdict), "the disks are salvaged"
+    assert progress.sources.anew == ("etcd-1", "etcd-2", "etcd-3"), "its members, whatever they write from now on"
 
 
 @pytest.mark.parametrize(("revision", "words"), [("10", ()), ("3", ("history",))], ids=["level", "accepted"])
 def test_its_own_history_is_handed_over(tmp_path: Path, revision: str, words: tuple[str, ...]) -> None:
     run, progress = looked_at(tmp_path, Running(revision), *words, rebuild=True)
-    assert choice.is_handover(run, progress.verdict)
+    assert choice.is_handover(run, progress.verdict) and progress.sources.anew == ()
 
 
 @pytest.mark.parametrize("words", [(), ("history",)])
@@ -260,8 +261,19 @@ def test_disks_that_began_anew_cannot_outvote_one_that_reaches_further() -> None
     assert ([s.name for s in left.sound], behind) == (["etcd-1"], ("etcd-2", "etcd-3"))
     left, behind = attempts.without_anew(copies(etcd_2=5, etcd_3=5), BEFORE, nothing)
     assert ([s.name for s in left.sound], behind) == (["etcd-2", "etcd-3"], ("etcd-2", "etcd-3"))
+    assert left.databases == copies(etcd_2=5, etcd_3=5).databases, "all that there is"
     marked = (*BEFORE, row(3, 2 - BUMP, another=True))
     assert attempts.without_anew(copies(etcd_1=1001), marked, nothing)[1] == (), "the mark is not of this disk"
+
+
+def test_disks_that_were_seen_to_begin_anew_count_for_nothing_however_far_they_got_since() -> None:
+    nothing = Salvaged(None, members=3, lineage=OURS, anew=("etcd-2", "etcd-3"))
+    further = copies(etcd_1=1000, etcd_2=90_000, etcd_3=90_000)
+    left, behind = attempts.without_anew(further, BEFORE, nothing)
+    assert ([s.name for s in left.sound], behind) == (["etcd-1"], ("etcd-2", "etcd-3"))
+    assert left.databases == copies(etcd_1=1000).databases, "nor do they show how far the lost data was"
+    unseen, behind = attempts.without_anew(further, BEFORE, replace(nothing, anew=()))
+    assert len(unseen.sound) == 3 and behind == ()
 
 
 def salvaged(revision: int, *names: str, anew: tuple[str, ...] = (), **fields: Any) -> Salvaged:

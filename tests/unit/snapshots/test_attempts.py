@@ -236,9 +236,11 @@ def test_a_value_that_rotted_on_every_survivor_is_noticed_by_what_the_backup_rec
     rotten = Answers(hashes=SAME, then={FIRST: (999, 3), SECOND: (999, 3)})
     (_,), found = run(TOLD_COPIES, rotten)
     assert found.failed == (
-        "a value has rotted on disk: at revision 7 the data is not what the backup of then says; "
-        "--salvage=lost takes it nevertheless"
+        "a value has rotted on disk: at revision 7 the data is not what the backup of then says; it is alike on all "
+        "of these, so that their history may be another one, that began anew; --salvage=lost takes it nevertheless"
     )
+    unlike = run(TOLD_COPIES, Answers(hashes=SAME, then={FIRST: (999, 3), SECOND: (998, 3)}))[1].failed
+    assert unlike.startswith("a value has rotted") and "another one" not in unlike
 
 
 def test_copies_listen_in_the_order_of_their_names() -> None:

@@ -22,6 +22,14 @@ def test_what_was_noted_before_the_stop_is_told_after_it() -> None:
     assert build.understood(opened.ask(terms), command.stdin.decode()) == ELSEWHERE
 
 
+def test_members_that_were_seen_to_begin_anew_are_told_after_their_stop() -> None:
+    terms = build.terms()
+    (command,) = opened.note(terms, {"etcd-1": ()}, ("etcd-2", "etcd-3"))
+    assert command.stdin is not None and command.argv[1] == f"of={terms.place('anew.json')}"
+    told = build.understood(opened.ask(terms, opened.ANEW), command.stdin.decode())
+    assert tuple(told) == ("etcd-2", "etcd-3")
+
+
 def test_where_nobody_had_another_one_open_nothing_is_noted() -> None:
     assert opened.note(build.terms(), {"etcd-1": ()}) == []
     missing = build.understood(opened.ask(build.terms()), "", code=1, stderr="cat: /x: No such file or directory")

@@ -194,13 +194,17 @@ def shown(host: str, path: str) -> Question[tuple[int, int]]:
         ({}, ["etcd-1"], ("etcd-2", "etcd-3")),
         ({"accepted": Accepted(("history",))}, ["etcd-1", "etcd-2", "etcd-3"], ()),
         ({"salvage": "old"}, ["etcd-1", "etcd-2", "etcd-3"], ()),
+        ({"seen": ("etcd-1",)}, ["etcd-1", "etcd-2", "etcd-3"], ("etcd-1", "etcd-2", "etcd-3")),
+        ({"seen": ("etcd-1",), "salvage": "old"}, ["etcd-1", "etcd-2", "etcd-3"], ()),
     ],
-    ids=["unasked", "accepted", "named"],
+    ids=["unasked", "accepted", "named", "all", "all, named"],
 )
 def test_disks_behind_the_newest_manifest_are_not_started_with_one_that_reaches_further(
     options: dict[str, Any], together: list[str], anew: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen = options.pop("seen", ())
     run, found, _ = prepared(tmp_path, Hosts(), **options)
+    found.anew = seen
     started: list[str] = []
 
     def first(copies: Copies, *_: object) -> None:

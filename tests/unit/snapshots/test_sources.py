@@ -341,6 +341,8 @@ class Noted(Hosts):
     def answer(self, command: Command) -> tuple[int, str]:
         if command.argv[-1].endswith("/opened.json"):
             return 0, '{"etcd-2": ["/srv/new/member/snap/db"]}\n'
+        if command.argv[-1].endswith("/anew.json"):
+            return 0, '{"etcd-3": []}\n'
         return super().answer(command)
 
 
@@ -350,6 +352,7 @@ def test_a_run_that_is_carried_on_knows_what_a_member_had_open_before_it_was_sto
     from_files(run, progress)
     assert "/srv/new/member/snap/db open" in progress.sources.doubts["etcd-2"]
     assert progress.sources.opened == {"etcd-2": ("/srv/new/member/snap/db",)}, "and notes it again"
+    assert progress.sources.anew == ("etcd-3",), "and whose cluster was seen to have begun anew"
 
 
 def test_what_members_have_open_is_noted_before_they_are_stopped(tmp_path: Path) -> None:
