@@ -98,6 +98,13 @@ OPTIONS = (
     ),
     Option("--off", "", "`debug_logging`: off again", "on", own=True),
     Option("--seconds", "N", "`run_directly`: how long, 1 to 780", "20", int, own=True),
+    Option(
+        "--offsite",
+        "",
+        "`verify`: the newest backup that lies [off-site](backup-and-drill.md#off-site), read from there and decrypted",
+        "the newest on this machine",
+        own=True,
+    ),
     Option("--evidence", "DIR", "where evidence is kept", "`evidence`, where you stand", given="evidence"),
     Option("--concurrency", "N", "hosts worked on at the same time", "`limits.concurrency`", int),
     Option(

@@ -213,6 +213,19 @@ class VendorCommands(_Model):
         return self
 
 
+def _check_line(field: str, line: str | None, needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raises ValueError for a line that could never run."""
+    if line is None:
+        return
+    _check_template(field, line, needed, known)
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise ValueError(f"{field} is no command line: {error}") from None
+    if not words:
+        raise ValueError(f"{field} is empty; leave it out")
+
+
 def _placeholders(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
@@ -281,6 +294,33 @@ class Snapshot(_Model):
     directory: str | None = None
     max_age_hours: float = Field(default=26, gt=0)
     keep: Keep = Keep()
+    encrypt: str | None = None
+    decrypt: str | None = None
+
+    @model_validator(mode="after")
+    def _lines_can_run(self) -> Snapshot:
+        for field in ("encrypt", "decrypt"):
+            _check_line(field, getattr(self, field), (), ())
+        return self
+
+
+class Offsite(_Model):
+    """Lines that are run on this machine, split as a shell would, without one. `put` sends the file {file} away under
+    {name}; `get` writes it to {file}, or to its standard output; `list` gives one name a line."""
+
+    put: str | None = None
+    get: str | None = None
+    list: str | None = None
+
+    @model_validator(mode="after")
+    def _lines_can_run(self) -> Offsite:
+        _check_line("put", self.put, ("file", "name"), ("file", "name"))
+        _check_line("get", self.get, ("name",), ("file", "name"))
+        _check_line("list", self.list, (), ())
+        said = [field for field in ("put", "get", "list") if getattr(self, field)]
+        if said and ("get" not in said or len(said) == 1):
+            raise ValueError(f"has {said[0]} alone: with put belongs get, which reads back, and with get list or put")
+        return self
 
 
 class Verify(_Model):
@@ -366,6 +406,7 @@ class Inventory(_Model):
     deephaven: Deephaven
     etcd: Etcd = Etcd()
     snapshot: Snapshot = Snapshot()
+    offsite: Offsite = Offsite()
     verify: Verify = Verify()
     expect: Expect = Expect()
     limits: Limits = Limits()
@@ -402,6 +443,8 @@ class Inventory(_Model):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: {name} is not among hosts; add it there")
+        if any(line for _, line in self.offsite) and not self.snapshot.directory:
+            raise ValueError("snapshot.directory: is not set, and what offsite brings goes there; name one")
         if self.verify.host is not None and self.verify.host not in known:
             raise ValueError(f"verify.host: {self.verify.host} is not among hosts; add it there")
         client, data = self.deephaven.client_config, self.etcd.data_root

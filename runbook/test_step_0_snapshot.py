@@ -11,7 +11,7 @@ from requorum.recovery.proofs import machines
 from requorum.run import facts, history, marker
 from requorum.run.marker import Phase
 from requorum.run.run import Run, take_lock
-from requorum.snapshots import anew, choice, salvage, sources
+from requorum.snapshots import anew, choice, offsite, salvage, sources
 from requorum.troubleshoot import sudoers
 
 
@@ -91,6 +91,10 @@ class TestStep0Snapshot:
     def test_given_the_new_members_reach_each_other(self, run: Run) -> None:
         """A new cluster cannot form either where the network is what failed."""
         machines.new_members_reach_each_other(run)
+
+    def test_when_a_newer_backup_is_brought_from_off_site(self, run: Run, progress: Progress) -> None:
+        """Where nobody named one, and `snapshot.directory` has none as new as lies off-site; it stays encrypted."""
+        offsite.for_a_recovery(run, progress.verdict)
 
     def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""

@@ -30,7 +30,7 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, bounded, interrupt, looks, shell
+from requorum.hosts import batch, bounded, interrupt, line, looks, shell
 from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failure, is_failure
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
@@ -437,6 +437,7 @@ class Fleet:
                     mark=self._mark if reader else "",
                     most=copy.most,
                     rate=copy.rate,
+                    decrypt=line.words(self.inventory.snapshot.decrypt or ""),
                 )
             )
         except StreamError as error:

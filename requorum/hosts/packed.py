@@ -1,4 +1,4 @@
-"""Files on this machine as streams of their plain bytes, also where gzip or zstd has compressed them."""
+"""Files on this machine as streams of their plain bytes, also where they are compressed or encrypted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import zlib
 from collections.abc import Generator
 from pathlib import Path
 
+from requorum.hosts import line
+from requorum.hosts.line import Line, LineError
+
 BLOCK = 1 << 20
-GZ, ZST = "gz", "zst"
+GZ, ZST, ENC = "gz", "zst", "enc"  # the last: encrypted, told by its name alone
+PACKED = (f".{GZ}", f".{ZST}", f".{ENC}")
+LOCKED = "is encrypted, and the inventory has no snapshot.decrypt for it"
 _MAGIC = {b"\x1f\x8b": GZ, b"\x28\xb5\x2f\xfd": ZST}
 UNZSTD = ("zstd", "-dcq", "--")  # refuses a file that asks for more than 128 MiB of memory
 
@@ -19,15 +24,20 @@ class PackedError(Exception):
 
 
 def kind(path: Path) -> str:
-    """`GZ`, `ZST`, or empty where the file is not compressed; by its first bytes, whatever its name. May raise
-    `OSError`."""
+    """`GZ`, `ZST`, or empty where the file is not compressed; by its first bytes, whatever its name, but for `ENC`. May
+    raise `OSError`."""
+    if path.name.endswith(f".{ENC}"):
+        return ENC
     with path.open("rb") as file:
         head = file.read(4)
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def blocks(path: Path, packed: str) -> Generator[bytes, None, None]:
+def blocks(path: Path, packed: str, decrypt: Line | None = None) -> Generator[bytes, None, None]:
     """The plain bytes; memory stays at one block. Raises `PackedError`, or `OSError` where it cannot be read."""
+    if packed == ENC:
+        yield from _decrypted(path, decrypt)
+        return
     if packed == ZST:
         yield from _unzstd(path)
         return
@@ -37,6 +47,15 @@ def blocks(path: Path, packed: str) -> Generator[bytes, None, None]:
                 yield block
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise PackedError(f"cannot be unpacked: it was cut off or altered ({error})") from None
+
+
+def _decrypted(path: Path, decrypt: Line | None) -> Generator[bytes, None, None]:
+    if decrypt is None:
+        raise PackedError(LOCKED)
+    try:
+        yield from line.blocks(decrypt, path)
+    except LineError as error:
+        raise PackedError(f"cannot be decrypted: {error}") from None
 
 
 def _unzstd(path: Path) -> Generator[bytes, None, None]:

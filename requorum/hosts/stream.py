@@ -43,6 +43,26 @@ def _begin(argv: Sequence[str], stdin: int, stdout: int) -> subprocess.Popen[byt
     return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
 
 
+def _decrypting(path: Path, decrypt: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Reads the file by itself: in clear its bytes are in pipes alone."""
+    if not decrypt:
+        raise StreamError("this machine", f"{path} {packed.LOCKED}")
+    try:
+        with path.open("rb") as file:
+            return _begin(decrypt, file.fileno(), subprocess.PIPE)
+    except OSError as error:
+        raise StreamError("this machine", f"{path} cannot be decrypted: {decrypt[0]}: {error.strerror}") from None
+
+
+def _reader(source: Path | Sequence[str], kind: str, decrypt: Sequence[str]) -> subprocess.Popen[bytes] | None:
+    """The process that gives the bytes, so that the deadline ends it too; None where they are read right here."""
+    if not isinstance(source, Path):
+        return _begin(source, subprocess.DEVNULL, subprocess.PIPE)
+    if kind == packed.ENC:
+        return _decrypting(source, decrypt)
+    return _begin((*packed.UNZSTD, str(source)), subprocess.DEVNULL, subprocess.PIPE) if kind == packed.ZST else None
+
+
 def fan_out(
     source: Path | Sequence[str],
     sinks: Mapping[str, Sequence[str]],
@@ -53,6 +73,7 @@ def fan_out(
     mark: str = "",
     most: int = 0,
     rate: int = 0,
+    decrypt: Sequence[str] = (),
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
@@ -60,14 +81,12 @@ def fan_out(
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
     bytes are copied. `mark`: stands before what a command's output is. `most`: bytes that are taken of it, 0 for all.
-    `rate`: bytes a second that it is held to, 0 for as fast as it goes.
+    `rate`: bytes a second that it is held to, 0 for as fast as it goes. `decrypt`: the program for an encrypted file.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
-    if isinstance(source, Path) and kind == packed.ZST:
-        source = (*packed.UNZSTD, str(source))  # so that the deadline ends it too
+    reader = _reader(source, kind, decrypt)
     writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL) for name, argv in sinks.items()}
-    reader = None if isinstance(source, Path) else _begin(source, subprocess.DEVNULL, subprocess.PIPE)
     processes = [*writers.values(), *([reader] if reader else [])]
     watchdog = _Watchdog(processes, timeout, stalled)
     watchdog.start()
@@ -75,7 +94,7 @@ def fan_out(
     try:
         if reader and reader.stdout and mark and not shell.skip(reader.stdout, mark.encode()):
             raise StreamError("source", _reason(reader))
-        blocks = _blocks_of_file(source, kind) if isinstance(source, Path) else None
+        blocks = _blocks_of_file(source, kind) if isinstance(source, Path) and not reader else None
         return _pump(blocks, reader, writers, _moving(tell, watchdog, rate), watchdog, most)
     except StreamError as error:
         if watchdog.why:

@@ -218,6 +218,7 @@ def options_of(config: pytest.Config, inventory: Inventory) -> Options:
         discard=config.getoption("discard_new_writes"),
         confirm=config.getoption("confirm"),
         approved=Path(config.getoption("approved")) if config.getoption("approved") else None,
+        offsite=config.getoption("offsite"),
         inventory_sha256=config.stash.get(SHA256, ""),
     )
 

@@ -19,7 +19,7 @@ from requorum.recovery import approval, commit
 from requorum.refusal import Refusal
 from requorum.run import accepted as accept
 from requorum.run.accepted import Accepted
-from requorum.snapshots import snapshot
+from requorum.snapshots import files
 from requorum.troubleshoot.restarts import choose
 
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
@@ -103,7 +103,7 @@ def _data(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     """At most one word on which data is restored; a snapshot is whole; --skip-hash names a member that is there."""
     named = option("snapshot") or inventory.snapshot.file
     if named and procedure.directory == "runbook":  # only the recovery takes it to the machines
-        snapshot.verify(Path(named))
+        files.whole(inventory, Path(named))
     given = [f"--{name.replace('_', '-')}" for name in procedures.DATA if option(name)]
     given += [accept.option(f"on-disk:{host}") for host in accepted(option, inventory).hosts("on-disk")]
     if len(given) > 1:

@@ -136,7 +136,7 @@ def of_files(run: Run) -> dict[str, str]:
     inventory = run.inventory
     named = run.options.snapshot or inventory.snapshot.file
     rows = list(files.noted(inventory))
-    rows += [files.of_file(Path(named), Family())] if named else []
+    rows += [files.of_file(Path(named), Family(), decrypt=inventory.snapshot.decrypt)] if named else []
     found = {row.path: _row(row) for row in rows}
     if inventory.snapshot.directory:
         there = directory.contents(Path(inventory.snapshot.directory)).backups

@@ -22,7 +22,7 @@ from requorum.refusal import remedy
 from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.run.terms import Options, Terms
-from requorum.snapshots import bolt, files, manifest, unpacked
+from requorum.snapshots import bolt, files, manifest, offsite, unpacked
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
 from requorum.snapshots.ranking import BY_YOU, Candidate, another_history
@@ -33,13 +33,14 @@ from requorum.snapshots.snapshot import SnapshotError, Source
 class Drill:
     """One drill. `cluster` and `etcd` (version) are the manifest's words, None without one; `login`: the lab's
     passwords open the restored data, or it needs none, as `authentication` says. `unproven` are sentences for the
-    report; `ended`: they are all."""
+    report; `off_site`: what is to be said of what lies there; `ended`: they are all."""
 
     source: Source
     contents: bolt.Contents
     cluster: str | None
     etcd: str | None
     skipped: tuple[Candidate, ...] = ()
+    off_site: tuple[str, ...] = ()
     made: bool = True
     login: bool = False
     authentication: Authentication = field(default_factory=Authentication)
@@ -57,9 +58,12 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
 
     Raises `SnapshotError` for a file that is bad, or where there is none.
     """
+    decrypt, said = inventory.snapshot.decrypt if inventory else None, list[str]()
     if named:
-        found = [files.of_file(Path(named), Family(), BY_YOU)]
+        found = [files.of_file(Path(named), Family(), BY_YOU, decrypt=decrypt)]
     elif inventory:
+        if inventory.offsite.list:
+            offsite.bring(inventory, 1.0, said.append, said.append)
         found = files.of_files(inventory, None, Family())
     else:
         found = []
@@ -78,13 +82,14 @@ def choose(named: str | None, inventory: Inventory | None) -> Drill:
         note = None
     skipped = tuple(candidate for candidate in files.without_older(found, best) if not candidate.source)
     cluster, etcd = (note.cluster, note.etcd) if note else (None, None)
-    return Drill(best.source, unpacked.look(path)[1], cluster, etcd, skipped)
+    return Drill(best.source, unpacked.look(path, (), decrypt)[1], cluster, etcd, skipped, tuple(said))
 
 
 def inventory_of(lab: Inventory, exercise: Drill, named: Inventory | None) -> Inventory:
     """The lab's machines, with what is expected of the data where production's inventory says it."""
     expect = named.expect if named else Expect()
-    snapshot = lab.snapshot.model_copy(update={"file": exercise.source.path, "directory": None})
+    decrypt = named.snapshot.decrypt if named else None
+    snapshot = lab.snapshot.model_copy(update={"file": exercise.source.path, "directory": None, "decrypt": decrypt})
     return lab.model_copy(update={"expect": expect, "snapshot": snapshot})
 
 

@@ -47,7 +47,10 @@ def copy_snapshot(terms: Terms, source: Source, present: Mapping[str, str]) -> l
     if not targets:
         return []
     why = "the snapshot to every new member"
-    return [Copy(source.path, targets, why, source.host, source.sha256, bytes=source.bytes, packed=source.packed)]
+    most = source.bytes if source.packed else 0
+    return [
+        Copy(source.path, targets, why, source.host, source.sha256, bytes=source.bytes, most=most, packed=source.packed)
+    ]
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------

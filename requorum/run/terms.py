@@ -111,6 +111,7 @@ class Options:
     looks: bool = False  # a procedure that only looks: the hosts' syslogs hear nothing of it either
     confirm: str | None = None
     approved: Path | None = None  # the plan.json that a second person approved
+    offsite: bool = False
     inventory_sha256: str = ""  # of its file, as it was read
 
     @property

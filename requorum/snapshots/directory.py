@@ -77,7 +77,8 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_named_so(path: Path) -> bool:
-    return path.name.lower().removesuffix(f".{packed.GZ}").removesuffix(f".{packed.ZST}").endswith(SUFFIXES)
+    name = path.name.lower()
+    return next((name.removesuffix(end) for end in packed.PACKED if name.endswith(end)), name).endswith(SUFFIXES)
 
 
 def _look(path: Path) -> Path | Candidate | None:

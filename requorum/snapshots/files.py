@@ -8,8 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from requorum.hosts import packed
 from requorum.inventory import Inventory
-from requorum.snapshots import bolt, directory, manifest, ranking, unpacked
+from requorum.refusal import Refusal
+from requorum.snapshots import bolt, directory, manifest, ranking, snapshot, unpacked
 from requorum.snapshots.family import Family, of_members
 from requorum.snapshots.manifest import Manifest, ManifestError
 from requorum.snapshots.ranking import BY_YOU, DIRECTORY, IN_INVENTORY, Candidate
@@ -32,15 +34,15 @@ def of_files(inventory: Inventory, named: str | None, family: Family) -> list[Ca
     A directory that gives none is a row with the reason: what members' disks hold does not depend on it.
     """
     settings = inventory.snapshot
-    word = named or settings.file
-    first = Path(word) if word else None
-    found = [of_file(first, family, BY_YOU if named else IN_INVENTORY, _rooms(inventory, first))] if first else []
+    word, opens = named or settings.file, settings.decrypt
+    first, why = Path(word) if word else None, BY_YOU if named else IN_INVENTORY
+    found = [of_file(first, family, why, _rooms(inventory, first), opens)] if first else []
     if not settings.directory:
         return found
     same = os.path.realpath(first) if first else None
     there = directory.contents(Path(settings.directory))
     backups = [path for path in there.backups if os.path.realpath(path) != same]
-    return [*found, *(of_file(path, family, "", _rooms(inventory, path)) for path in backups), *there.others]
+    return [*found, *(of_file(path, family, "", _rooms(inventory, path), opens) for path in backups), *there.others]
 
 
 def _rooms(inventory: Inventory, path: Path) -> tuple[Path, ...]:
@@ -70,15 +72,17 @@ def skipped(found: Sequence[Candidate]) -> Iterator[str]:
         yield f"and {len(unused[TOLD:])} more files: {directory.UNUSED}"
 
 
-def of_file(path: Path, family: Family, named: str = "", rooms: Sequence[Path] = ()) -> Candidate:
+def of_file(
+    path: Path, family: Family, named: str = "", rooms: Sequence[Path] = (), decrypt: str | None = None
+) -> Candidate:
     """One file, verified: whole by its own SHA-256, readable, and as its manifest says where it has one.
 
-    `rooms`: where it may be unpacked for a look, if it is compressed.
+    `rooms`: where it may be unpacked for a look, if it is compressed; `decrypt`: by which line, if it is encrypted.
     """
     try:
-        source, contents = unpacked.look(path, rooms)
-    except (SnapshotError, bolt.BoltError, OSError) as error:
-        why = error.what if isinstance(error, SnapshotError) else str(error)
+        source, contents = unpacked.look(path, rooms, decrypt)
+    except (SnapshotError, ManifestError, bolt.BoltError, OSError) as error:
+        why = error.what if isinstance(error, Refusal) else str(error)
         found = as_noted(path) or Candidate("file", None, str(path), directory.modified(path))
         bumps = family.bump(found.lineage, told=found.bumps)
         return replace(found, bumps=bumps, problem=why, hash="bad", named=named)
@@ -101,6 +105,16 @@ def of_file(path: Path, family: Family, named: str = "", rooms: Sequence[Path] =
     )
     found = replace(ranking.of(source, named), note=note)
     return replace(found, problem=problem, hash="bad", source=None) if problem else found
+
+
+def whole(inventory: Inventory, path: Path) -> Source:
+    """A file that is named, proven whole. Raises `SnapshotError`."""
+    if not path.name.endswith(f".{packed.ENC}"):
+        return snapshot.verify(path)
+    try:
+        return unpacked.look(path, (), inventory.snapshot.decrypt)[0]
+    except OSError as error:
+        raise SnapshotError(str(path), f"cannot be read: {error.strerror}", unpacked.OTHER) from None
 
 
 def _note(path: Path) -> Manifest | None:
@@ -141,14 +155,15 @@ def newest_backup(inventory: Inventory, named: str | None) -> tuple[Candidate | 
     word = named or settings.file
     if word:
         path = Path(word)
-        return of_file(path, Family(), BY_YOU if named else IN_INVENTORY, _rooms(inventory, path)), ""
+        why = BY_YOU if named else IN_INVENTORY
+        return of_file(path, Family(), why, _rooms(inventory, path), settings.decrypt), ""
     if not settings.directory:
         return None, "the inventory names no snapshot.directory"
     there = directory.contents(Path(settings.directory))
     newest = max((path for path in there.backups if not _of_another_history(path)), key=_taken, default=None)
     if newest is None:
         return None, "; ".join(f"{row.path}: {row.problem}" for row in there.others if row.kind == DIRECTORY)
-    return of_file(newest, Family(), "", _rooms(inventory, newest)), ""
+    return of_file(newest, Family(), "", _rooms(inventory, newest), settings.decrypt), ""
 
 
 def _of_another_history(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
-from requorum.snapshots import choice, files, proven, ranking, rotation
+from requorum.snapshots import choice, files, offsite, proven, ranking, rotation
 from requorum.snapshots.directory import UNUSED
 from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import DIRECTORY, Candidate
@@ -20,8 +20,8 @@ from requorum.snapshots.vault import BackupError, Vault, pin_of
 @dataclass(frozen=True)
 class Listed:
     """One file. `tonight`: what a recovery of the cluster that was backed up last would say to it; `rotation`: why it
-    stays or that it goes, "" where that is no business of ours; `proven` None: never booted; `off_site` None: not
-    known."""
+    stays or that it goes, "" where that is no business of ours; `proven` None: never booted; `off_site`: when it
+    was sent and read back, None: never, as far as is known here."""
 
     file: str
     taken: str
@@ -78,6 +78,7 @@ def _fate(backup: rotation.Backup, stays: dict[str, str], going: rotation.Rotati
 def _row(row: Candidate, now: datetime, fate: str) -> Listed:
     path, note = Path(row.path), row.note
     told = proven.read(path, row.source.sha256 if row.source else note.sha256 if note else None)
+    away = offsite.sent(path)
     hours = round((now - datetime.fromisoformat(row.taken)).total_seconds() / 3600, 2) if row.taken else None
     return Listed(
         row.path,
@@ -92,7 +93,7 @@ def _row(row: Candidate, now: datetime, fate: str) -> Listed:
         fate,
         told.at if told else None,
         told.host if told else None,
-        None,
+        away.at if away else None,
         pin_of(path).exists(),
     )
 
@@ -112,11 +113,12 @@ def _lines(row: Listed) -> list[str]:
     numbers = [(row.bytes, "bytes"), (row.revision, "revision"), (row.keys, "keys")]
     known = [f"{n:,} {word}" if word != "revision" else f"{word} {n:,}" for n, word in numbers if n is not None]
     seen = f"proven {row.proven} on {row.proven_on}" if row.proven else "never proven"
+    away = f"off-site since {row.off_site}" if row.off_site else "not off-site"
     pinned = ["pinned"] if row.pinned else []
     return [
         f"{row.file}: {', '.join((age, *known))}, lineage {row.lineage}",
         f"    tonight: {row.tonight}",
-        f"    {'; '.join((seen, 'off-site not known', *pinned, *([row.rotation] if row.rotation else [])))}",
+        f"    {'; '.join((seen, away, *pinned, *([row.rotation] if row.rotation else [])))}",
     ]
 
 

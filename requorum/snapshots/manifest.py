@@ -7,21 +7,33 @@ contradicts them is a finding. Written before the backup gets its name, so that 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
-from requorum.hosts.packed import GZ, ZST
+from requorum.hosts.packed import PACKED
 from requorum.refusal import Refusal
 from requorum.snapshots.snapshot import Fingerprint
 
 SCHEMA = 1
+_FILE, _SHA256 = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,250}"), re.compile(r"[0-9a-f]{64}")
 
 
 class ManifestError(Refusal):
     """A manifest is there and cannot be read."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What was made of the verified file to be sent away: its name there, encrypted where that ends so, and its own
+    SHA-256 and size. That it arrived, `NAME.snap.offsite.json` says."""
+
+    name: str
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Manifest:
     how many such ones the operator's word had made the lineage's own by then. `lived`: it is of a cluster whose run was
     never closed, and somebody else had written into it; `alone`: of such a one, and nobody had. `authentication`:
     whether it was on; None where it is not told, as in older manifests. `places`: (host, data directory, where its file
-    system is mounted) of each member that told; none in older manifests."""
+    system is mounted) of each member that told; none in older manifests. `sealed`: what was made of it to be sent
+    away; None where nothing was."""
 
     cluster: str
     sha256: str
@@ -54,9 +67,11 @@ class Manifest:
     alone: bool = False
     authentication: bool | None = None
     places: tuple[tuple[str, str, str], ...] = ()
+    sealed: Sealed | None = None
 
     def text(self) -> str:
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
+        told = {name: value for name, value in asdict(self).items() if name != "sealed" or value}
+        return json.dumps({"schema": SCHEMA, **told}, indent=2) + "\n"
 
 
 def path_of(snapshot: Path) -> Path:
@@ -64,10 +79,9 @@ def path_of(snapshot: Path) -> Path:
 
 
 def of_file(snapshot: Path) -> Manifest | None:
-    """The same of a file that may have been compressed since: then its manifest has kept its name."""
+    """The same of a file that may have been packed since: then its manifest has kept its name."""
     note = read(snapshot)
-    plain = snapshot.suffix.lower() in (f".{GZ}", f".{ZST}")
-    return read(snapshot.with_suffix("")) if note is None and plain else note
+    return read(snapshot.with_suffix("")) if note is None and snapshot.suffix.lower() in PACKED else note
 
 
 def read(snapshot: Path) -> Manifest | None:
@@ -91,7 +105,8 @@ def read(snapshot: Path) -> Manifest | None:
         ):
             raise ValueError("a number that is none")
         places = tuple(_place(of) for of in data.get("places", ()))
-        known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places}
+        sealed = _sealed(data["sealed"]) if data.get("sealed") else None
+        known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places, "sealed": sealed}
         return Manifest(**{**data, **known})
     except FileNotFoundError:
         return None
@@ -101,6 +116,13 @@ def read(snapshot: Path) -> Manifest | None:
             f"cannot be read: {error}",
             "give that manifest another name: the snapshot beside it can still be verified without it",
         ) from None
+
+
+def _sealed(of: dict[str, object]) -> Sealed:
+    found = Sealed(**of)  # type: ignore[arg-type]
+    if not _FILE.fullmatch(found.name) or not _SHA256.fullmatch(found.sha256) or type(found.bytes) is not int:
+        raise ValueError("what was sealed is none")
+    return found
 
 
 def _place(of: Sequence[str]) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from requorum.hosts.packed import GZ, ZST
+from requorum.hosts.packed import PACKED
 
 SCHEMA = 1
 
@@ -30,8 +30,8 @@ class Proven:
 
 
 def path_of(snapshot: Path) -> Path:
-    """Of a file that may have been compressed since: the note has kept the plain name, as the manifest has."""
-    plain = snapshot.with_suffix("") if snapshot.suffix.lower() in (f".{GZ}", f".{ZST}") else snapshot
+    """Of a file that may have been packed since: the note has kept the plain name, as the manifest has."""
+    plain = snapshot.with_suffix("") if snapshot.suffix.lower() in PACKED else snapshot
     return plain.with_name(f"{plain.name}.proof.json")
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.lineage import Lineage
 from requorum.hosts import packed
+from requorum.hosts.line import Line
 from requorum.hosts.packed import PackedError
 from requorum.refusal import Refusal
 
@@ -72,10 +73,11 @@ class Sink(Protocol):
     def write(self, block: bytes, /) -> object: ...
 
 
-def verify(path: Path, into: Sink | None = None) -> Source:
+def verify(path: Path, into: Sink | None = None, decrypt: Line | None = None) -> Source:
     """Proves that a file is a whole snapshot: kind, size, database header and SHA-256. Memory: one block.
 
-    `into` takes the plain bytes of a compressed one, which is read as a stream.
+    `into` takes the plain bytes of a compressed one, which is read as a stream; `decrypt`: what gives those of an
+    encrypted one.
     Raises `SnapshotError` naming the file and what is wrong with it.
     """
     try:
@@ -93,7 +95,7 @@ def verify(path: Path, into: Sink | None = None) -> Source:
         kind = packed.kind(path)
         if not kind:
             _refuse_a_size(path, size)
-        whole, database, trailer, size = _sums(path, packed.blocks(path, kind), into if kind else None)
+        whole, database, trailer, size = _sums(path, packed.blocks(path, kind, decrypt), into if kind else None)
     except PackedError as error:
         raise _refused(path, str(error)) from None
     except OSError as error:

@@ -17,7 +17,7 @@ from requorum.run import facts, held, history
 from requorum.run.history import Birth
 from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
-from requorum.snapshots import disks, emptiness, files, on_host, ondisk, opened, snapshot, survivors
+from requorum.snapshots import disks, emptiness, files, on_host, ondisk, opened, survivors
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import Place
 from requorum.snapshots.family import Family, family_of
@@ -228,7 +228,7 @@ def of_this_run(run: Run) -> Source:
     """What the unfinished run restores, found again by its SHA-256: staged on a host, or the operator's file."""
     mark, terms = run.mark, run.terms
     if run.options.snapshot:
-        named = snapshot.verify(Path(run.options.snapshot))
+        named = files.whole(run.inventory, Path(run.options.snapshot))
         if named.sha256 != mark.snapshot:
             raise SnapshotError(
                 named.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,22 +10,50 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from requorum.snapshots import bolt, snapshot
+from requorum.cluster.authentication import Authentication
+from requorum.deadlines import by_bytes
+from requorum.hosts import line, packed
+from requorum.hosts.line import Line
+from requorum.snapshots import bolt, manifest, snapshot
 from requorum.snapshots.snapshot import SnapshotError, Source
 
 SPARE_BYTES = 64 * 1024 * 1024  # the evidence and whatever else lies on that disk
+OTHER = "use another snapshot: --snapshot=FILE"
 BY_HAND = "unpack it to a place for you alone, and name that with --snapshot=FILE"
 
 
-def look(path: Path, rooms: Sequence[Path] = ()) -> tuple[Source, bolt.Contents]:
-    """Proves that a snapshot is whole, and reads what is in it.
+def look(path: Path, rooms: Sequence[Path] = (), decrypt: str | None = None) -> tuple[Source, bolt.Contents]:
+    """Proves that a snapshot is whole, and reads what is in it. `decrypt`: the inventory's line for an encrypted one,
+    of which nothing is written in clear: what is in it, its manifest says.
 
     The plain bytes of a compressed one go to a file without a name in the first of `rooms` that takes one, by default
     beside it: it is nobody's to read, and gone however this ends. Raises `SnapshotError`, `BoltError` or `OSError`.
     """
+    if path.name.endswith(f".{packed.ENC}"):
+        return _decrypted(path, decrypt)
     with _Nameless(path, rooms or (path.parent,)) as plain:
         source = snapshot.verify(path, plain)
         return source, bolt.contents(plain.file, path) if plain.file else bolt.read(path)
+
+
+def _decrypted(path: Path, decrypt: str | None) -> tuple[Source, bolt.Contents]:
+    """Its own SHA-256 is that of the manifest where it tells, and that of its plain bytes always."""
+    note = manifest.of_file(path)
+    if note is None:
+        what = "is encrypted, and no manifest beside it says what must come out of it"
+        raise SnapshotError(str(path), what, f"bring its manifest too: {path.name.removesuffix('.enc')}.json")
+    if note.sealed and note.sealed.name == path.name:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != note.sealed.sha256:
+                raise SnapshotError(str(path), "is not the file that was encrypted: another SHA-256", OTHER)
+    seconds = by_bytes(note.bytes)
+    opens = Line(line.words(decrypt), seconds, note.bytes) if decrypt else None
+    source = snapshot.verify(path, decrypt=opens)
+    if source.sha256 != note.sha256:
+        what = "is not what its manifest describes once it is decrypted: another SHA-256"
+        raise SnapshotError(str(path), what, OTHER)
+    on = note.authentication
+    return source, bolt.Contents(note.revision, (), None if on is None else Authentication(on))
 
 
 class _Nameless:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from requorum.hosts.packed import ENC
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.snapshots import files, manifest, processes, proven
@@ -24,6 +26,7 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.rotation import Backup, Periods, Rotation, rotation
 
 NAMES = "{cluster}-{stamp}.snap"
+DRAFT = ".offsite-"  # what is only here for a while begins so: nothing takes it for a backup
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
 
 
@@ -33,6 +36,11 @@ NOTHING: Mapping[str, Candidate] = {}
 def pin_of(snapshot: Path) -> Path:
     """The file, empty, by which somebody keeps a backup for good."""
     return snapshot.with_name(f"{snapshot.name}.pin")
+
+
+def sent_of(snapshot: Path) -> Path:
+    """The note beside a backup that was sent away and read back."""
+    return snapshot.with_name(f"{snapshot.name.removesuffix(f'.{ENC}')}.offsite.json")
 
 
 class BackupError(Refusal):
@@ -102,7 +110,7 @@ class Vault:
     def _ours(self, name: str) -> bool:
         """Whether a file's name is this cluster's and a time, and not that of `prod-eu` for `prod`."""
         whole = NAMES.format(cluster=re.escape(self.inventory.cluster), stamp=STAMP).replace(".snap", r"\.snap")
-        return re.fullmatch(rf"{whole}(?:\.json)?(?:\.part)?", name) is not None
+        return re.fullmatch(rf"{whole}(?:\.json|\.enc)?(?:\.part)?", name) is not None
 
     def parts(self) -> list[Path]:
         """Half files of this cluster's backups."""
@@ -119,6 +127,8 @@ class Vault:
         left = sorted([*self.parts(), *(path for path in alone if self._ours(path.name))])
         for path in left:
             path.unlink()
+        for room in self.directory.glob(f"{DRAFT}*"):  # of a run that was killed while it brought something
+            shutil.rmtree(room, ignore_errors=True)
         return left
 
     def keep(self, note: Manifest) -> Path:
@@ -130,6 +140,18 @@ class Vault:
         part.replace(final)
         self._sync()
         return final
+
+    def keep_note(self, snapshot: Path, note: Manifest) -> Path:
+        """The manifest once more, where something was added to it."""
+        path = manifest.path_of(snapshot)
+        self._write(path, note.text())
+        self._sync()
+        return path
+
+    def keep_sent(self, snapshot: Path, text: str) -> None:
+        """The note that this backup lies off-site too."""
+        self._write(sent_of(snapshot), text)
+        self._sync()
 
     def keep_proof(self, snapshot: Path, proof: proven.Proven) -> Path:
         """The note that this backup was booted and proven, beside its manifest; an earlier one is replaced."""
@@ -181,6 +203,7 @@ class Vault:
             (self.directory / name).unlink()
             manifest.path_of(self.directory / name).unlink(missing_ok=True)
             proven.path_of(self.directory / name).unlink(missing_ok=True)
+            sent_of(self.directory / name).unlink(missing_ok=True)
             removed.append(name)
         self._sync()
         return replace(found, removed=tuple(removed))

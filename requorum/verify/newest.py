@@ -13,6 +13,7 @@ from requorum.refusal import Refusal
 from requorum.snapshots import directory, files, manifest, ranking
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
+from requorum.snapshots.offsite import OffsiteError, Store
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError
 from requorum.verify.live import Live
@@ -55,6 +56,24 @@ def _order(row: Candidate) -> tuple[int, str]:
     return (row.note.number if row.note else 0, row.taken)
 
 
+def off_site(store: Store, room: Path) -> Newest:
+    """The newest that lies off-site, brought into `room` encrypted as it is, and looked into. Raises `OffsiteError`."""
+    there = store.listed()
+    if not there.names:
+        what = f"holds no backup of {store.inventory.cluster} with a manifest ({there.others + there.odd} other names)"
+        raise OffsiteError("offsite.list", what, "make one: pytest runbook/backup --hosts=NAME sends it there")
+    name = there.names[0]
+    note = store.note(name, room)
+    row = looked_into(store.inventory, _noted(store.snapshot(name, note, room)))
+    return Newest(row, row if row.source else None)
+
+
+def _noted(path: Path) -> Candidate:
+    row = files.as_noted(path)
+    assert row
+    return row
+
+
 def choose(inventory: Inventory, live: Lineage | None, look: Callable[[Candidate], Candidate] | None = None) -> Newest:
     """Looks into the newest, and where that is bad into the next, until one is good. Raises `SnapshotError` where the
     cluster has no backup at all."""
@@ -82,7 +101,7 @@ def looked_into(inventory: Inventory, row: Candidate) -> Candidate:
     """Whole by its SHA-256, readable, and as its manifest says; else with why not."""
     path = Path(row.path)
     rooms = (Path(inventory.snapshot.directory or path.parent), path.parent)
-    return files.of_file(path, Family(), "", rooms)
+    return files.of_file(path, Family(), "", rooms, inventory.snapshot.decrypt)
 
 
 def hours(taken: str, now: datetime) -> float:
@@ -104,4 +123,21 @@ def refusal(newest: Newest, live: Live | str, now: datetime) -> Refusal | None:
         row.path,
         f"{what}; the newest good one is {good.path}, {hours(good.taken, now):.1f} h old: with it {lost} would be lost",
         "make another one now: pytest runbook/backup --hosts=NAME; and look at the disk that holds these",
+    )
+
+
+def refusal_off_site(newest: Newest, live: Live | str, now: datetime) -> Refusal | None:
+    """The same of the newest that lies off-site: it, or the key to it, is no good."""
+    row = newest.row
+    if row.source is not None:
+        return None
+    lost = f"all that was written since {row.taken}, and all before it"
+    if isinstance(live, Live) and row.lineage and row.lineage.agrees(live.lineage):
+        lost = f"all {live.revision:,} revisions"
+    return Refusal(
+        Path(row.path).name,
+        f"the newest backup off-site, {hours(row.taken, now):.1f} h old, cannot be read back: {row.problem}; were this "
+        f"machine lost with its backups, {lost} would be lost",
+        "see that snapshot.decrypt works as this account with the key that belongs to snapshot.encrypt; then "
+        "pytest runbook/verify --hosts=NAME --offsite",
     )

@@ -13,6 +13,7 @@ from typing import TypeVar
 from requorum import version
 from requorum.cluster import deephaven, sandbox
 from requorum.cluster.etcd import Tools
+from requorum.cluster.lineage import Lineage
 from requorum.cluster.sandbox import Answers
 from requorum.command import LIMITS, Result
 from requorum.evidence.journal import EvidenceError, now
@@ -26,6 +27,7 @@ from requorum.run.marker import Marker, MarkerError, Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots import proven
 from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.offsite import OffsiteError, Store
 from requorum.snapshots.proven import Proven
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
@@ -48,6 +50,7 @@ class Night:
     """What the stages have established so far. `busy`: who has the backup directory; `refused`: why it cannot be used;
     `where`: role → the hosts that have its password, `silent`: host → why it does not tell."""
 
+    held: ExitStack = field(default_factory=ExitStack)
     vault: Vault | None = None
     busy: str = ""
     refused: BackupError | None = None
@@ -107,10 +110,10 @@ def opened(run: Run) -> Iterator[Night]:
     """The locked backup directory. However it ends, nothing stays on a host, and `proof.json` says what came of it."""
     night = Night()
     run.hand_in(Section(night.fields))
-    with ExitStack() as held:
+    with night.held:
         try:
             night.vault = Vault(run.inventory)
-            held.enter_context(night.vault.locked())
+            night.held.enter_context(night.vault.locked())
         except UnderWayError as refusal:
             night.busy = refusal.what
         except BackupError as refusal:
@@ -182,14 +185,27 @@ def the_newest_is_good(run: Run, night: Night) -> None:
     if isinstance(night.live, str):
         run.warn(f"the running cluster is not known: {night.live}")
     line = night.live.lineage if isinstance(night.live, Live) else None
-    night.newest = newest.choose(run.inventory, line)
-    if stop := newest.refusal(night.newest, night.live, datetime.now(UTC)):
+    night.newest = _newest(run, night, line)
+    refuse = newest.refusal_off_site if run.options.offsite else newest.refusal
+    if stop := refuse(night.newest, night.live, datetime.now(UTC)):
         raise stop
     row = night.row
     told = night.behind
     lost = told.why if told.revisions is None else f"{told.revisions:,} revisions before the running cluster"
     run.settle(f"{row.path} is whole, and as its manifest says", {HERE: None}, "")
     run.note(f"{row.path}: revision {row.revision:,}, {row.bytes:,} bytes, taken {row.taken}; {lost}")
+
+
+def _newest(run: Run, night: Night, line: Lineage | None) -> Newest:
+    if not run.options.offsite:
+        return newest.choose(run.inventory, line)
+    store = Store(run.inventory, run.options.timeout_scale)
+    found = newest.off_site(store, night.held.enter_context(store.draft()))
+    name, note = Path(found.row.path).name, found.row.note
+    if line and note and not note.lineage.agrees(line):
+        what = f"is of another cluster ({note.lineage}) than the one that runs ({line})"
+        raise OffsiteError(name, what, "send one of this there: pytest runbook/backup --hosts=NAME")
+    return found
 
 
 def a_host_can_boot_it(run: Run, night: Night) -> None:
@@ -320,15 +336,20 @@ def note_it(run: Run, night: Night) -> None:
     path, tools = Path(night.row.path), _there(night.tools)
     told = Proven(night.source.sha256, now(), night.host, tools.version, run.mark.run, night.uncompared)
     run.touched.append(HERE)
+    vault = _there(night.vault)
     try:
-        run.note(str(_there(night.vault).keep_proof(path, told)))
+        if not run.options.offsite:
+            run.note(str(vault.keep_proof(path, told)))
+        elif (own := vault.holding(night.source.sha256)) is not None:
+            run.note(str(vault.keep_proof(own, told)))  # the same bytes
     except OSError as error:
         what = f"the proof cannot be noted beside {path.name}: {error.strerror}"
         raise BackupError(str(path.parent), what, "mend that, then run again") from None
     took = recovery(run, night)
     seconds = took["seconds"]
     run.last_words.append(
-        f"Verified: {path} boots, and lets {len(night.roles)} roles in. A recovery from it: "
+        f"Verified: {f'{path.name} from off-site' if run.options.offsite else path} boots, and lets {len(night.roles)} "
+        "roles in. A recovery from it: "
         + (f"about {seconds:.0f} s." if isinstance(seconds, float) else f"not estimated, copies were {NEVER}.")
     )
     run.last_words += [f"Not proven: {sentence}." for sentence in night.uncompared]

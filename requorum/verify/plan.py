@@ -95,6 +95,7 @@ def bring(terms: Terms, host: str, source: Source, roles: Sequence[str]) -> list
             "the backup to where it is booted",
             sha256=source.sha256,
             bytes=source.bytes,
+            most=source.bytes if source.packed else 0,
             packed=source.packed,
             rate=terms.inventory.verify.rate * 1_000_000,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from requorum.run.run import Run
-from requorum.snapshots import backup
+from requorum.snapshots import backup, sending
 from requorum.snapshots.backup import Tonight
 
 
@@ -83,3 +83,11 @@ class TestBackup:
         """Neither the save nor its directory."""
         backup.nothing_is_left(run)
         run.last_words.append(f"Backed up: {tonight.path}, revision {tonight.kept.revision:,}.")
+
+    def test_when_it_is_sent_away(self, run: Run, tonight: Tonight) -> None:
+        """By `offsite.put`, its manifest after it; with `snapshot.encrypt` encrypted, now that it is verified."""
+        sending.away(run, tonight)
+
+    def test_then_it_lies_off_site_whole(self, run: Run, tonight: Tonight) -> None:
+        """Read back by `offsite.get`, its SHA-256 compared: before that it does not count."""
+        sending.it_lies_there(run, tonight)

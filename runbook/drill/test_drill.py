@@ -32,6 +32,8 @@ class TestDrill:
     def test_given_the_snapshot_is_whole(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """Size, SHA-256, manifest; it is the newest good one unless it was named."""
         progress.sources.source = exercise.source
+        for said in exercise.off_site:
+            run.note(said)
         for bad in exercise.skipped:
             run.note(f"skipped: {bad.path} {bad.problem}")
         source = exercise.source

@@ -1,12 +1,12 @@
 """`--check`: everything that can be asserted without changing anything. The list of checks, and the cases they make.
 
-`check` says what a check is, `machines`, `members`, `leftovers`, `files`, `logins` and `running` hold them; `survey`
-asks. A further check is one more entry in `CHECKS`.
+`check` says what a check is, `machines`, `members`, `leftovers`, `files`, `logins`, `running` and `backups` hold them;
+`survey` asks. A further check is one more entry in `CHECKS`.
 """
 
 from __future__ import annotations
 
-from requorum.diagnosis.check import files, leftovers, logins, machines, members, running
+from requorum.diagnosis.check import backups, files, leftovers, logins, machines, members, running
 from requorum.diagnosis.check.check import CLUSTER, HERE, Case, Check
 from requorum.run.terms import Terms
 
@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     *files.CHECKS,
     *logins.CHECKS,
     *running.CHECKS,
+    *backups.CHECKS,
 )
 
 

@@ -14,6 +14,7 @@ from requorum.hosts.clock import Reading
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
+from requorum.snapshots.offsite import There
 from requorum.snapshots.ranking import Candidate
 
 CLUSTER = "the cluster"
@@ -80,6 +81,7 @@ class Seen:
     no_backup: str = ""
     backups: tuple[Candidate, ...] = ()
     last_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    off_site: There | str | None = None  # why it is not known; None where there is nothing to ask
     answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
     scale: float = 1.0  # of every deadline
 

@@ -23,6 +23,7 @@ from requorum.run import facts
 from requorum.run.run import Run
 from requorum.snapshots import processes
 from requorum.snapshots.files import newest_backup, noted
+from requorum.snapshots.offsite import OffsiteError, Store, There
 
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
@@ -32,10 +33,20 @@ def take(run: Run, cases: Sequence[Case]) -> Seen:
     seen = Seen(run.terms, datetime.now(UTC), scale=run.options.timeout_scale)
     backup, no_backup = newest_backup(run.inventory, run.options.snapshot)
     seen = replace(seen, backups=noted(run.inventory), last_up=processes.last_up(run.inventory))
+    seen = replace(seen, off_site=_off_site(run))
     seen = _configs(run, _clocks(run, replace(seen, backup=backup, no_backup=no_backup)))
     for number in sorted({case.check.round for case in cases}):
         seen = _ask(run, seen, [case for case in cases if case.check.round == number])
     return seen
+
+
+def _off_site(run: Run) -> There | str | None:
+    if not run.inventory.offsite.list:
+        return None
+    try:
+        return Store(run.inventory, run.options.timeout_scale).listed()
+    except OffsiteError as error:
+        return f"{error.where} {error.what}"
 
 
 def _clocks(run: Run, seen: Seen) -> Seen:

@@ -186,6 +186,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planning:
 def test_every_when_of_a_recovery_has_its_commands(planned: Planning) -> None:
     idle = [s.text for s in planned.stages if s.word == "When" and not s.actions]
     assert set(idle) <= {
+        "a newer backup is brought from off site",
         "survivors are saved where login works",
         "a healthy cluster is saved",
         "a database without a hash is copied",

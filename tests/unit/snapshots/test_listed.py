@@ -99,7 +99,7 @@ def test_the_command_prints_them_also_as_json(tmp_path: Path, capsys: pytest.Cap
     assert program.backups(["pin", f"--hosts={inventory}", path.name]) == 0
     assert program.backups(["list", f"--hosts={inventory}"]) == 0
     said = capsys.readouterr().out
-    assert f"{path}: " in said and "revision 123, 7 keys" in said and "never proven; off-site not known; pinned" in said
+    assert f"{path}: " in said and "revision 123, 7 keys" in said and "never proven; not off-site; pinned" in said
     assert program.backups(["unpin", f"--hosts={inventory}", path.name]) == 0
     assert program.backups(["pin", f"--hosts={inventory}", "../lab.yaml"]) == 4
     assert program.backups(["list", "--hosts=nowhere-1"]) == 4

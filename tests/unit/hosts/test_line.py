@@ -1,0 +1,76 @@
+"""A line of the inventory as a program on this machine: its words, its bounds, its deadline; with real processes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from compose import poll
+from requorum.hosts import line
+from requorum.hosts.line import Line, LineError
+
+
+def program(place: Path, text: str) -> str:
+    path = place / "a program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return f"'{path}'"
+
+
+def test_a_placeholder_is_one_argument_whatever_is_in_it(tmp_path: Path) -> None:
+    shows = 'printf %s, $# "$@"'
+    words = line.words(f"{program(tmp_path, shows)} x:{{name}} {{file}} $HOME ;x", name="a b", file="c'd")
+    assert line.run(Line(words, 30, 1000)) == b"4,x:a b,c'd,$HOME,;x,"
+
+
+def test_what_it_is_given_is_its_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "given").write_bytes(b"abc" * 1_000_000)
+    assert line.run(Line(("tr", "a", "z"), 30, 3_000_000), tmp_path / "given") == b"zbc" * 1_000_000
+
+
+def test_more_than_was_expected_is_refused_and_ends_it(tmp_path: Path) -> None:
+    with pytest.raises(LineError, match="yes gives more than the 10 bytes that were expected"):
+        line.run(Line(("yes",), 30, 10))
+    room = tmp_path / "room"
+    room.mkdir()
+    writes = line.words(program(tmp_path, f"yes >'{room}/x.partial'"))
+    with pytest.raises(LineError, match=r"gives more than the 10 bytes"):
+        line.run(Line(writes, 30, 10, room))
+
+
+def test_what_goes_wrong_is_a_sentence_without_a_secret_or_an_escape(tmp_path: Path) -> None:
+    words = line.words(program(tmp_path, "echo 'passphrase: hunter2 no\033[2J' >&2; exit 3"))
+    with pytest.raises(LineError) as refused:
+        line.run(Line(words, 30, 10))
+    assert "ended with 3" in str(refused.value) and "hunter2" not in str(refused.value)
+    assert str(refused.value).isprintable()
+    with pytest.raises(LineError, match="could not be started: No such file"):
+        line.run(Line(("/nowhere/at-all",), 30, 10))
+
+
+def test_with_its_deadline_or_with_who_reads_it_all_that_it_started_ends(tmp_path: Path) -> None:
+    words = line.words(program(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; echo x; wait"))
+    with pytest.raises(LineError, match="did not end within 1 s"):
+        line.run(Line(words, 1, 10))
+    ends(int((tmp_path / "child").read_text()))
+    with closing(
+        line.blocks(
+            Line(line.words(program(tmp_path, f"exec 2>&-; sleep 600 & echo $! >{tmp_path}/child; yes")), 60, 1 << 30)
+        )
+    ) as blocks:
+        next(blocks)
+    ends(int((tmp_path / "child").read_text()))
+
+
+def ends(process: int) -> None:
+    def is_gone() -> bool:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+    poll.until(is_gone, seconds=10, what="it ends")
