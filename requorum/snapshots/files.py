@@ -86,7 +86,7 @@ def of_file(
         found = as_noted(path) or Candidate("file", None, str(path), directory.modified(path))
         bumps = family.bump(found.lineage, told=found.bumps)
         return replace(found, bumps=bumps, problem=why, hash="bad", named=named)
-    source = replace(source, authentication=contents.authentication)
+    source = replace(source, authentication=contents.authentication, members=contents.members)
     note = _note(path)  # without it the file proves itself; its members tell the lineage
     derived = of_members(contents.members, (*family.line, *family.unborn))
     if note is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from requorum.hosts import packed
 from requorum.hosts.line import Line
 from requorum.hosts.packed import PackedError
 from requorum.refusal import Refusal
+from requorum.snapshots.bolt import Member
 
 TRAILER = 32  # bytes of SHA-256 behind the database
 BOLT_MAGIC = bytes.fromhex("edda0ced")  # 0xED0CDAED, little endian, at byte 16 of the first page
@@ -67,6 +68,7 @@ class Source:
     fingerprint: Fingerprint | None = None
     packed: str = ""
     authentication: Authentication | None = None
+    members: tuple[Member, ...] = field(default=(), compare=False)  # in its own bucket; none where nobody looked
 
 
 class Sink(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from requorum.cluster import deephaven, etcdctl
@@ -10,9 +10,13 @@ from requorum.cluster.etcd import EtcdError, address
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.lineage import Lineage
 from requorum.command import Result
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, plain
 from requorum.inventory import Inventory
+from requorum.snapshots.bolt import Member
 from requorum.snapshots.manifest import Manifest
+from requorum.snapshots.ranking import Candidate
+
+LONGEST = 200  # characters of one member
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,33 @@ def behind(note: Manifest, live: Live | str) -> Behind:
     if not note.lineage.agrees(live.lineage):
         return Behind(None, f"another cluster runs now ({live.lineage}) than the one of this backup ({note.lineage})")
     return Behind(max(live.revision - note.revision, 0))
+
+
+# -- members that only the backend knows ---------------------------------------------------------------------------
+
+MENDS = (
+    "change nothing in a hurry: the cluster works, but an upgrade from etcd 3.5 to 3.6 fails on these "
+    "(etcd-io/etcd#20967). Bring every member to etcd 3.5.26 or newer first, which removes them as it starts; so does "
+    "a recovery"
+)
+
+
+def zombies(backup: Candidate | None, live: Live | str) -> tuple[Member, ...] | str:
+    """Those in a backup's own bucket that the running cluster's list does not have; why that cannot be told."""
+    if isinstance(live, str):
+        return live
+    members = backup.source.members if backup and backup.source else ()
+    if not members:
+        return "the members in the newest backup were not read"
+    if backup and backup.lineage and not backup.lineage.agrees(live.lineage):
+        return "the newest backup is of another cluster"
+    told = {status.endpoint for status in live.statuses}
+    if silent := sorted(live.health.keys() - told):
+        return f"not every member answers: {', '.join(silent)}"
+    known = {status.member_id for status in live.statuses}
+    return tuple(member for member in members if member.id not in known)
+
+
+def named(members: Sequence[Member]) -> str:
+    """For the operator: what their names and addresses say stands in data, so nothing of it is obeyed."""
+    return "; ".join(plain(f"{m.name or f'{m.id:x}'} ({', '.join(m.peer_urls)})")[:LONGEST] for m in members)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -194,6 +194,9 @@ def the_newest_is_good(run: Run, night: Night) -> None:
     lost = told.why if told.revisions is None else f"{told.revisions:,} revisions before the running cluster"
     run.settle(f"{row.path} is whole, and as its manifest says", {HERE: None}, "")
     run.note(f"{row.path}: revision {row.revision:,}, {row.bytes:,} bytes, taken {row.taken}; {lost}")
+    undead = live.zombies(row, night.live)
+    if undead and not isinstance(undead, str):
+        run.warn(f"{row.path} has members that the running cluster does not know: {live.named(undead)}; {live.MENDS}")
 
 
 def _newest(run: Run, night: Night, line: Lineage | None) -> Newest:
@@ -407,6 +410,7 @@ def document(run: Run, night: Night) -> dict[str, object]:
         "logins": {"can": list(can), "cannot": cannot},
         "passwords": passwords(night),
         "limits": [*LIMITS, f"upload {run.inventory.verify.rate} MB/s"],
+        "zombie_members": zombies(night),
         "proofs": [one.fields() for one in night.proofs],
     }
 
@@ -437,6 +441,14 @@ def behind(night: Night) -> dict[str, object]:
     note = night.newest.row.note if night.newest else None
     hours = newest.hours(note.taken, datetime.now(UTC)) if note else None
     return {"hours": hours, "revisions": night.behind.revisions, "why": night.behind.why or None}
+
+
+def zombies(night: Night) -> dict[str, object]:
+    """Members that only the backup's own list has; null with `why` where that cannot be told."""
+    found = live.zombies(night.newest.row if night.newest else None, night.live)
+    if isinstance(found, str):
+        return {"members": None, "why": found}
+    return {"members": [asdict(one) for one in found], "why": None}
 
 
 def recovery(run: Run, night: Night) -> dict[str, object]:

@@ -1,15 +1,33 @@
-"""Checks of the backups themselves: what lies off-site."""
+"""Checks of the backups themselves: what lies off-site, and which members are in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from requorum.diagnosis.check.check import HERE, Check, Ruling, Seen, ruled
+from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Questions, Ruling, Seen, ruled, unknown
 from requorum.run.terms import Terms
 from requorum.snapshots import offsite
 from requorum.snapshots.offsite import There
+from requorum.verify import live
 
 SHOWN = 3  # names of several
+
+
+def ask_members(seen: Seen, subject: str) -> Questions:
+    source = seen.backup.source if seen.backup else None
+    return {"members": live.ask(seen.terms.inventory)} if source and source.members else {}
+
+
+def judge_members(seen: Seen, subject: str) -> Ruling:
+    """By number: the same name and address may have come back as another member."""
+    running = seen.values("zombie members", subject).get("members")
+    if seen.backup is None or running is None:
+        return ruled([], "no backup whose members were read to hold them against")
+    found = live.zombies(seen.backup, running)
+    if isinstance(found, str):
+        return unknown(found)
+    say = f"the backup of {seen.backup.taken} has {live.named(found)}: removed since then, or a zombie"
+    return ruled([say] if found else [], "each of its members is in the running cluster's list")
 
 
 def has_a_list(terms: Terms) -> Iterable[str]:
@@ -38,6 +56,14 @@ def _few(names: Iterable[str]) -> str:
 
 
 CHECKS = (
+    Check(
+        "zombie members",
+        "the newest backup has no member that the running cluster does not know",
+        f"if it was removed after that backup, nothing; else {live.MENDS}",
+        lambda terms: (CLUSTER,),
+        judge_members,
+        ask_members,
+    ),
     Check(
         "off-site",
         "the newest backup off-site is not older than {i.snapshot.max_age_hours:g} h, and none lies there in vain",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from requorum.cluster.lineage import Lineage
+from requorum.snapshots import ranking
+from requorum.snapshots.bolt import Member
+from requorum.snapshots.ranking import Candidate
+from requorum.snapshots.snapshot import Source
 from requorum.verify import live
 from tests.unit import build, world
 from tests.unit.verify import nights
@@ -55,3 +60,25 @@ def test_revisions_are_counted_only_against_the_same_cluster() -> None:
         live.behind(nights.NOTE, other).revisions is None and "another cluster" in live.behind(nights.NOTE, other).why
     )
     assert live.behind(nights.NOTE, "no member answers") == live.Behind(None, "no member answers")
+
+
+def backup(*members: int, **fields: Any) -> Candidate:
+    found = tuple(Member(n, f"etcd-{n}", (f"https://10.0.0.{10 + n}:2380",)) for n in members)
+    source = Source("file", None, "/b/lab.snap", "a" * 64, 1, "2026-11-27T02:30:00Z", members=found)
+    return replace(ranking.of(source), lineage=nights.OURS, **fields)
+
+
+def test_a_member_that_only_the_backup_knows_is_a_zombie() -> None:
+    assert live.zombies(backup(1, 2, 3), nights.live()) == ()
+    found = live.zombies(backup(1, 2, 3, 4), nights.live())
+    assert not isinstance(found, str) and live.named(found) == "etcd-4 (https://10.0.0.14:2380)"
+    assert live.named([Member(10, "\x1b[2J", ("a",)), Member(11, "", ())]) == "?[2J (a); b ()"
+
+
+def test_nobody_is_a_zombie_where_not_all_is_known() -> None:
+    silent = nights.live(*map(nights.status, (1, 2)), **{"https://10.0.0.13:2379": "unhealthy"})
+    assert live.zombies(backup(1, 2, 3), silent) == "not every member answers: https://10.0.0.13:2379"
+    other = nights.live(*(replace(nights.status(n), cluster_id=9) for n in (1, 2, 3)))
+    assert live.zombies(backup(7, 8, 9), other) == "the newest backup is of another cluster"
+    assert live.zombies(None, nights.live()) == live.zombies(backup(), nights.live())
+    assert live.zombies(backup(1), "no member answers") == "no member answers"

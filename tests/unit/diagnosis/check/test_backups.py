@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from requorum.diagnosis.check.check import HERE, Finding
+from requorum.cluster.lineage import Lineage
+from requorum.diagnosis.check.check import CLUSTER, HERE, Finding
+from requorum.snapshots import ranking
+from requorum.snapshots.bolt import Member
 from requorum.snapshots.offsite import There
+from requorum.snapshots.snapshot import Source
 from tests.unit import build
-from tests.unit.world import World
+from tests.unit.world import Answer, World, health, status
 
 AWAY = {"put": "put {file} {name}", "get": "get {name}", "list": "list"}
 
@@ -44,3 +51,24 @@ def test_what_is_wrong_there_is_found(there: There | str, says: str) -> None:
 
 def test_where_no_list_is_configured_nothing_is_said() -> None:
     assert (HERE, "off-site") not in World().findings()
+
+
+def zombie(*members: int, sick: dict[str, str] | None = None) -> Finding:
+    found = tuple(Member(n, f"etcd-{n}", (f"https://10.0.0.{10 + n}:2380",)) for n in members)
+    source = Source("file", None, "/b/lab.snap", "a" * 64, 1, "2026-11-23T02:30:00Z", members=found)
+    row = replace(ranking.of(source), lineage=Lineage("old", 1))
+    up = [f"https://10.0.0.{n}:2379" for n in (11, 12, 13) if f"10.0.0.{n}" not in (sick or {})]
+    says: list[tuple[str, str, Answer]] = [
+        ("infra-1", "endpoint health --cluster", (0, health(sick))),
+        ("infra-1", "endpoint status --cluster", (0, json.dumps([status(endpoint) for endpoint in up]))),
+    ]
+    return World(says=says, seen={"backup": row}).findings()[CLUSTER, "zombie members"]
+
+
+def test_a_member_that_only_the_newest_backup_knows_is_found_with_what_mends_it() -> None:
+    assert zombie(1, 2, 3).verdict == "holds"
+    found = zombie(1, 2, 3, 4)
+    assert found.verdict == "fails" and "etcd-4 (https://10.0.0.14:2380)" in found.found
+    assert "3.5.26" in found.remedy
+    assert zombie(1, 2, 3, sick={"10.0.0.13": "unhealthy"}).verdict == "unknown"
+    assert World().findings()[CLUSTER, "zombie members"].found.startswith("no backup whose members")

@@ -238,7 +238,18 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
 
 def test_every_check_is_seen_to_fail() -> None:
     """So that a check which cannot fail is noticed. What is not a row above has a test of its own below."""
-    own = {"ssh", "sudo", "clock", "quota", "unfinished run", "backup", "quorum", "history", "off-site"}
+    own = {
+        "ssh",
+        "sudo",
+        "clock",
+        "quota",
+        "unfinished run",
+        "backup",
+        "quorum",
+        "history",
+        "off-site",
+        "zombie members",
+    }
     assert {check for _, check, *_ in FAULTS} | own == {check.name for check in checks.CHECKS}
 
 
