@@ -413,6 +413,14 @@ class Inventory(_Model):
     notify: Notify = Notify()
     evidence: Evidence = Evidence()
     hooks: Hooks = Hooks()
+    metrics: str | None = Field(default=None, min_length=1)
+
+    @field_validator("metrics")
+    @classmethod
+    def _is_a_textfile(cls, value: str | None) -> str | None:
+        if value is not None and not value.endswith(".prom"):
+            raise ValueError("must be a file that ends in .prom: node_exporter reads no other")
+        return value
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -582,4 +590,10 @@ def _relative_to(inventory: Inventory, base: Path) -> Inventory:
     transport = inventory.transport.model_copy(update={"ssh_config": resolved(inventory.transport.ssh_config)})
     of = inventory.evidence
     evidence = of.model_copy(update={"sign": resolved(of.sign), "allowed_signers": resolved(of.allowed_signers)})
-    return inventory.model_copy(update={"snapshot": snapshot, "transport": transport, "evidence": evidence})
+    changed = {
+        "snapshot": snapshot,
+        "transport": transport,
+        "evidence": evidence,
+        "metrics": resolved(inventory.metrics),
+    }
+    return inventory.model_copy(update=changed)

@@ -32,7 +32,7 @@ from requorum.evidence.redaction import redact
 from requorum.hosts import hook
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.inventory import Inventory
-from requorum.plugin import options, programs
+from requorum.plugin import metrics, options, programs
 from requorum.plugin.ending import block, ways
 from requorum.plugin.ending.standing import Did, standing
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
@@ -363,6 +363,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: Any) -> None:
         lacking += _told_outside(config, outcome, path, failed=int(exitstatus) != int(pytest.ExitCode.OK))
     summary = programs.written(path) if path else run.summary(outcome, stopped_at, config.stash[STARTED])
     config.stash[SUMMARY] = summary
+    lacking += _measured(config, run, summary, int(exitstatus) == int(pytest.ExitCode.OK))
     programs.told_to_junit(config, summary, run.journal.directory)
     if config.getoption("detailed_exitcode"):
         session.exitstatus = programs.detailed(run, outcome, int(exitstatus))
@@ -404,6 +405,20 @@ def _told_outside(config: pytest.Config, outcome: str, summary: Path | None, fai
     environment = {"REQUORUM_OUTCOME": outcome, "REQUORUM_SUMMARY": there}
     wrong = hook.run(line, environment, lines.seconds)
     return [f"hooks.{'on_failure' if failed else 'on_success'} did not work: {wrong}."] if wrong else []
+
+
+def _measured(config: pytest.Config, run: Run, summary: Mapping[str, object], success: bool) -> list[str]:
+    """Writes the inventory's textfile; a plan and a night that was passed over change nothing in it."""
+    inventory = config.stash.get(INVENTORY, None)
+    if inventory is None or not inventory.metrics or run.skipped or config.getoption("plan"):
+        return []
+    procedure = config.stash[PROCEDURE].directory.removeprefix("runbook").strip("/") or "recovery"
+    at = datetime.now(UTC)
+    try:
+        metrics.write(inventory, metrics.ended(procedure, success, at, run.seconds, summary), at)
+    except OSError as error:
+        return [f"metrics were not written to {inventory.metrics}: {error.strerror}."]
+    return []
 
 
 def _ended(config: pytest.Config, run: Run | None, outcome: str, stopped_at: str | None) -> block.Ended:

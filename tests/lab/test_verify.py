@@ -241,6 +241,20 @@ def test_beside_a_recovery_it_is_skipped_and_what_a_killed_one_left_goes_with_th
 
 
 NIGHTLY = "requorum-verify@prod.service"
+UNITS = ("backup", "verify", "check")
+METRICS = "/var/lib/prometheus/node-exporter"
+
+
+def _with_credentials_and_metrics(node: Node) -> None:
+    """As docs/backup-and-drill.md has it: the key is root's, and no file of the account's."""
+    home = operator.HOME
+    node.run(["sh", "-c", f"install -D -m 600 {home}/.ssh/key /etc/requorum/prod.key && rm {home}/.ssh/key"])
+    node.run(["sed", "-i", r"s|IdentityFile .*|IdentityFile ${CREDENTIALS_DIRECTORY}/ssh-key|", f"{home}/.ssh/config"])
+    for unit in UNITS:
+        at = f"/etc/systemd/system/requorum-{unit}@.service.d/credentials.conf"
+        node.run(["install", "-D", "-m", "644", f"{home}/deploy/credentials.conf", at])
+    node.run(["install", "-d", "-o", operator.ACCOUNT, METRICS])
+    node.run(["sh", "-c", f"echo 'metrics: {METRICS}/requorum-prod.prom' >>{home}/inventory/prod.yaml"])
 
 
 @pytest.mark.matrix
@@ -252,18 +266,23 @@ def test_the_shipped_unit_proves_it_with_a_login_of_its_own_list_and_cries_when_
     lists = [sudoers.file(inventory, "limited", purpose=purpose) for purpose in ("backup", "verify")]
     provision.give_limited_access(nodes, "".join(lists))
     operator.install(node, nodes, tmp_path, BACKUPS)
-    for unit in ("requorum-backup.service", "requorum-verify@.service", "requorum-verify@.timer"):
-        node.run(["install", "-m", "644", f"{operator.HOME}/deploy/{unit}", "/etc/systemd/system/"])
-    node.run(["install", "-m", "644", f"{operator.HOME}/deploy/requorum-notify@.service", "/etc/systemd/system/"])
+    node.run(["sh", "-c", f"install -m 644 {operator.HOME}/deploy/requorum-*@.* /etc/systemd/system/"])
+    _with_credentials_and_metrics(node)
     node.run(["systemctl", "daemon-reload"])
-    checked = node.run(["systemd-analyze", "verify", "requorum-verify@prod.timer"], check=False)
+    checked = node.run(["systemd-analyze", "verify", *(f"requorum-{unit}@prod.timer" for unit in UNITS)], check=False)
     assert (checked.rc, checked.stderr) == (0, "")
-    node.run(["systemctl", "start", "requorum-backup.service"], timeout=300)
+    node.run(["systemctl", "start", "requorum-backup@prod.service"], timeout=300)
 
     ended = node.run(["systemctl", "start", NIGHTLY], check=False, timeout=300)
     said = node.run(["journalctl", "--no-pager", "-o", "cat", "-u", NIGHTLY]).stdout
     assert ended.rc == 0 and "Verified: " in said, said
     assert left(nodes) == {}
+    ended = node.run(["systemctl", "start", "requorum-check@prod.service"], check=False, timeout=300)
+    found = node.run(["cat", f"{METRICS}/requorum-prod.prom"]).stdout
+    assert 'requorum_run_success{cluster="lab",procedure="verify"} 1' in found, found
+    assert 'requorum_check_findings{cluster="lab",verdict="holds"}' in found
+    assert f'procedure="check"}} {int(ended.rc == 0)}' in found
+    assert "requorum_backup_last_proven_timestamp_seconds" in found
 
     node.run(["sh", "-c", f"truncate -s -1 {BACKUPS}/*.snap"])
     assert node.run(["systemctl", "start", NIGHTLY], check=False, timeout=300).rc != 0

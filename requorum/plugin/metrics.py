@@ -1,0 +1,164 @@
+"""Numbers for node_exporter's textfile collector: what the backups are like, and how each procedure ended last."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import cast
+
+from requorum.inventory import Inventory
+from requorum.snapshots import files, offsite, proven
+from requorum.snapshots.ranking import Candidate
+
+MOST = 1 << 20  # bytes of an earlier file that are looked at
+PREFIX = "requorum_"
+HELP = {
+    "backup_last_good_timestamp_seconds": "When the newest backup that is all there was taken.",
+    "backup_age_seconds": "How old that was when this file was written.",
+    "backup_bytes": "Its size.",
+    "backup_revision": "Its revision.",
+    "backup_keys": "Its number of keys.",
+    "backup_last_proven_timestamp_seconds": "When a backup was last booted and proven.",
+    "backup_last_offsite_timestamp_seconds": "When a backup was last sent off-site and read back.",
+    "run_success": "Whether the last run of this procedure ended with 0.",
+    "run_finished_timestamp_seconds": "When it ended.",
+    "run_seconds": "How long it took.",
+    "check_findings": "Of the last check, by what they say.",
+}
+OF_RUNS = ("run_success", "run_finished_timestamp_seconds", "run_seconds")
+FINDINGS = "check_findings"
+VERDICTS = ("holds", "fails", "told", "unknown")
+_LINE = re.compile(rf'{PREFIX}([a-z_]+)\{{((?:[a-z]+="[A-Za-z0-9._/-]*",?)*)\}} (-?[0-9]+(?:\.[0-9]+)?)')
+
+
+@dataclass(frozen=True)
+class Sample:
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+    def text(self) -> str:
+        labels = ",".join(f'{name}="{value}"' for name, value in self.labels)
+        return f"{PREFIX}{self.name}{{{labels}}} {self.value:.15g}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of `procedure` ended. `findings`: verdict → how many, of a check."""
+
+    procedure: str
+    success: bool
+    finished: datetime
+    seconds: float
+    findings: Mapping[str, int] = field(default_factory=dict)
+
+
+def of_backups(inventory: Inventory, rows: Sequence[Candidate], now: datetime) -> list[Sample]:
+    """`rows`: as the manifests say. One whose file is of another size counts as none."""
+    of = (("cluster", inventory.cluster),)
+    ours = [row for row in rows if row.note and row.note.cluster == inventory.cluster and not row.note.another]
+    good = max((row for row in ours if _is_there(row)), key=_order, default=None)
+    found: dict[str, float | None] = {}
+    if good:
+        taken = datetime.fromisoformat(good.taken)
+        found = {
+            "backup_last_good_timestamp_seconds": taken.timestamp(),
+            "backup_age_seconds": (now - taken).total_seconds(),
+            "backup_bytes": good.bytes,
+            "backup_revision": good.revision,
+            "backup_keys": good.keys,
+        }
+    paths = [Path(row.path) for row in ours]
+    told = {"proven": proven.last(paths), "offsite": max(filter(None, map(offsite.sent, paths)), key=_at, default=None)}
+    found |= {f"backup_last_{name}_timestamp_seconds": _at(note) for name, note in told.items() if note}
+    return [Sample(name, of, value) for name, value in found.items() if value is not None]
+
+
+def _is_there(row: Candidate) -> bool:
+    path = Path(row.path)
+    sealed = row.note.sealed if row.note else None
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    if sealed and sealed.name == path.name:
+        return size == sealed.bytes
+    return size == row.bytes if path.name.endswith(".snap") else size > 0
+
+
+def _order(row: Candidate) -> tuple[int, str]:
+    return (row.note.number if row.note else 0, row.taken)
+
+
+def _at(note: proven.Proven | offsite.Sent) -> float:
+    with suppress(ValueError):
+        return datetime.fromisoformat(note.at).timestamp()
+    return 0
+
+
+def of_run(cluster: str, ended: Ended) -> list[Sample]:
+    of = (("cluster", cluster), ("procedure", ended.procedure))
+    values = (float(ended.success), ended.finished.timestamp(), round(ended.seconds, 3))
+    found = [Sample(name, of, value) for name, value in zip(OF_RUNS, values, strict=True)]
+    if ended.findings:
+        found += [
+            Sample(FINDINGS, (("cluster", cluster), ("verdict", verdict)), ended.findings.get(verdict, 0))
+            for verdict in VERDICTS
+        ]
+    return found
+
+
+def read(text: str, cluster: str) -> list[Sample]:
+    """What an earlier file of ours says of this cluster's runs; of any other line nothing."""
+    found = []
+    for row in text.splitlines():
+        if line := _LINE.fullmatch(row):
+            labels = tuple((name, value) for name, value in re.findall(r'([a-z]+)="([^"]*)"', line[2]))
+            if line[1] in (*OF_RUNS, FINDINGS) and dict(labels).get("cluster") == cluster:
+                found.append(Sample(line[1], labels, float(line[3])))
+    return found
+
+
+def text(samples: Iterable[Sample]) -> str:
+    """Each name once with its help; of samples with the same labels the last counts."""
+    known = {(sample.name, sample.labels): sample for sample in samples}
+    lines = []
+    for name, says in HELP.items():
+        if rows := [sample.text() for sample in known.values() if sample.name == name]:
+            lines += [f"# HELP {PREFIX}{name} {says}", f"# TYPE {PREFIX}{name} gauge", *sorted(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def write(inventory: Inventory, ended: Ended, now: datetime) -> None:
+    """The file anew, for everybody to read; what it says of other procedures stays. Raises `OSError`."""
+    path = Path(inventory.metrics or "")
+    before = ""
+    with suppress(OSError), path.open("rb") as file:
+        before = file.read(MOST).decode(errors="replace")
+    rows = files.noted(inventory)
+    samples = [*read(before, inventory.cluster), *of_run(inventory.cluster, ended), *of_backups(inventory, rows, now)]
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
+        try:
+            draft.write(text(samples))
+            draft.flush()
+            os.fchmod(draft.fileno(), 0o644)
+            os.fsync(draft.fileno())
+            Path(draft.name).replace(path)
+        except OSError:
+            Path(draft.name).unlink(missing_ok=True)
+            raise
+
+
+def ended(procedure: str, success: bool, now: datetime, seconds: float, summary: Mapping[str, object]) -> Ended:
+    """`summary`: as it stands in the evidence."""
+    found = cast("list[dict[str, str]]", summary.get("findings") or [])
+    counts: dict[str, int] = {}
+    for finding in found if procedure == "check" else ():
+        counts[finding["verdict"]] = counts.get(finding["verdict"], 0) + 1
+    return Ended(procedure, success, now, seconds, counts)
