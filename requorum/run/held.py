@@ -129,12 +129,13 @@ def unread(told: Mapping[str, Told], inventory: Inventory, accepted: Accepted = 
         others = ", ".join(f"run {mark.run} of {mark.by} ({host}: {_got(mark)})" for host, mark in said.items())
         whose = f"; what {server} says is the run's, and it may be of {others}" if others else NO_OTHER
         begun = Counter(mark.run for mark in said.values() if not _says_nothing(mark) and not mark.closed)
-        word = f" with {accepted.option(f'{RUN}:{max(begun, key=lambda run: begun[run])}')}" if begun else ""
+        word = accepted.option(f"{RUN}:{max(begun, key=lambda run: begun[run])}") if begun else ""
     away = "; ".join(_away(inventory, host, "unread") for host in broken)
     return MarkerError(
         ", ".join(broken),
         "; ".join(dict.fromkeys(error.what for error in broken.values())) + whose,
-        f"move it aside, where nothing is deleted, and run the same command again{word}: {away}",
+        f"move it aside, where nothing is deleted: {away}; "
+        + (f"then follow that run with {word}" if word else "then run the same command again"),
     )
 
 

@@ -233,8 +233,8 @@ def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") ->
     raise SnapshotError(
         chosen.path,
         f"{without}; {age}",
-        f"the run stays as it is and is carried on by the same command: once salvage can succeed or a newer backup is "
-        f"in its place, or with {accept}, which accepts its age",
+        f"the run stays as it is, and the same command carries it on once salvage can succeed or a newer backup is in "
+        f"its place; or accept its age with {accept}",
     )
 
 

@@ -30,10 +30,19 @@ def start(evidence: Path, *arguments: str, checkout: Path = REPOSITORY) -> Proce
 
     With `-v`, so that the whole text of a failure is said, and a traceback that nobody foresaw."""
     argv = [sys.executable, "-m", "pytest", *arguments, "-v", f"--evidence={evidence}"]
+    return _started(evidence, argv, checkout)
+
+
+def typed(evidence: Path, line: str, confirm: str) -> Process:
+    """The same by a line that was pasted into a shell somewhere; its evidence is below `evidence`."""
+    return _started(evidence, ["sh", "-c", line if confirm in line else f"{line} {confirm}"], Path("/"))
+
+
+def _started(evidence: Path, argv: list[str], place: Path) -> Process:
     with _said(evidence).open("wb") as said:
         return subprocess.Popen(
             argv,
-            cwd=checkout,
+            cwd=place,
             env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=said,

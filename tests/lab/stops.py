@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
-from tests.lab.rehearsal import Run
+from tests.lab import launch
+from tests.lab.rehearsal import Rehearsal, Run
 
 
 def stops(run: Run, stage: str) -> None:
@@ -20,3 +23,16 @@ def choice(run: Run, word: str) -> str:
     found = re.search(rf"--accept=[^\s;]*{word}[^\s;]*", run.output.partition("→")[2])
     assert found, run.output
     return found[0]
+
+
+def paste(rehearsal: Rehearsal, run: Run, *words: str) -> Run:
+    """The first command that this run's last lines hold with these words, run as it stands, from anywhere; the
+    cluster's name is typed where the command does not say it."""
+    printed = [
+        line.strip() for line in run.output.splitlines() if re.match(r"(Go on|Go back|Do first|Or)?\s*cd /", line)
+    ]
+    lines = [f"cd /{line.partition('cd /')[2]}" for line in printed]
+    line = next((line for line in lines if all(word in line for word in words)), None)
+    assert line, run.output
+    (evidence,) = [word.partition("=")[2] for word in shlex.split(line) if word.startswith("--evidence=")]
+    return rehearsal.finish(launch.typed(Path(evidence), line, "--confirm=lab"), Path(evidence) / "lab")

@@ -73,6 +73,7 @@ def test_no_command_is_left_in_a_sentence(one: Written) -> None:
     words = "\n".join(found.get(label, "") for label in ("Do first", "Or"))
     sentences = "\n".join(line for line in words.splitlines() if not line.startswith(("cd /", "ssh ")))
     assert not re.search(r"pytest runbook|python -m|--hosts=|`", sentences), sentences
+    assert not re.search(r"--(accept|snapshot|salvage|skip-hash)=(?!(?:[\w-]+:)?[A-Z]{4})", sentences), sentences
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)

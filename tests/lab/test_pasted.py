@@ -1,0 +1,81 @@
+"""Each command that a stop prints and no other test pastes, run as it is printed: it ends recovered or rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import procedures
+from tests.lab.rehearsal import Rehearsal
+from tests.lab.stops import paste, stops
+from tests.lab.test_salvage import ALL
+from tests.lab.test_sources import assert_recovered_with, back_up, into, late, of_another_cluster
+
+pytestmark = pytest.mark.matrix
+CHOICE, PROMPT = "test_when_the_best_data_is_chosen_and_copied", "test_given_you_confirm_what_was_proven"
+
+
+def old_in(directory: Path) -> Callable[[dict[str, Any]], None]:
+    """An inventory by which any backup there is too old."""
+
+    def change(content: dict[str, Any]) -> None:
+        into(directory)(content)
+        content["snapshot"]["max_age_hours"] = 0.0001
+
+    return change
+
+
+def test_behind_a_manifest_the_way_back_and_the_way_on_both_work_as_printed(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    """The survivor was down when the last backup was made, and that file was cut off since."""
+    back_up(rehearsal, tmp_path)
+    before = set(tmp_path.glob("*.snap"))
+    rehearsal.lose("stop", ("etcd-1",))
+    late(rehearsal, 0)
+    procedures.run(rehearsal.scratch, "backup", f"--hosts={rehearsal.inventory(into(tmp_path))}")
+    (newest,) = set(tmp_path.glob("*.snap")) - before
+    with newest.open("r+b") as file:
+        file.truncate(newest.stat().st_size - 1000)
+    rehearsal.lose("wipe")
+
+    stopped = rehearsal.run(rehearsal.inventory(into(tmp_path)))
+    stops(stopped, CHOICE)
+    assert f"by its manifest the backup {newest} was at revision" in " ".join(stopped.output.split())
+    back = paste(rehearsal, stopped, "runbook/rollback")
+    assert back.code == 0 and back.summary["outcome"] == "rolled-back", back.output
+
+    again = rehearsal.run(rehearsal.inventory(into(tmp_path)))
+    stops(again, CHOICE)
+    run = paste(rehearsal, again, "--accept=history")
+    assert run.summary["snapshot"]["source"] == "salvage", run.output
+    assert run.summary["data_loss"]["certain"] >= 1, "what the manifest knows of is said as lost"
+    assert_recovered_with(rehearsal, run, set())
+
+
+def test_an_old_backup_and_one_of_another_cluster_are_named_as_printed(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    nightly, only = tmp_path / "nightly", tmp_path / "only"
+    late(rehearsal, 0)
+    backup = back_up(rehearsal, nightly)
+    rehearsal.lose("wipe", ALL)
+
+    stopped = rehearsal.run(rehearsal.inventory(old_in(nightly)))
+    stops(stopped, "test_given_a_snapshot_is_whole")
+    assert "h old, more than snapshot.max_age_hours" in stopped.output
+    run = paste(rehearsal, stopped, f"--snapshot={backup}")
+    assert_recovered_with(rehearsal, run, {0})
+
+    late(rehearsal, 1)
+    foreign = of_another_cluster(back_up(rehearsal, only))
+    for path in only.iterdir():
+        if not path.name.startswith(foreign.stem):
+            path.unlink()
+    rehearsal.lose("wipe", ALL)
+    stopped = rehearsal.run(rehearsal.inventory(into(only)))
+    stops(stopped, "test_given_a_snapshot_is_whole")
+    assert "no data" in stopped.output
+    run = paste(rehearsal, stopped, f"--snapshot={foreign}")
+    assert_recovered_with(rehearsal, run, {1})
