@@ -82,6 +82,7 @@ class TestStep0Snapshot:
         if refusal:
             raise refusal
         machines.no_other_etcd_is_this_clusters(run)
+        machines.no_drop_in_starts_another(run)
         verdict = progress.verdict = anew.counted(run, verdict, began_anew)
         progress.sources.anew = began_anew.hosts if began_anew else ()
         if choice.is_handover(run, verdict):

@@ -94,26 +94,52 @@ def kept(aside: str, unit: str) -> list[str]:
     return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
 
 
-def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
-    """The same, also of a unit that systemd does not know any more: what its file says among those `kept`. None where
-    nobody tells: it is masked, or starts several things."""
-    known = ask_exec(host, unit)
+# Drop-ins stay where they are when a unit's file is set aside; those of the whole template too.
+_DROP_INS = """
+for at in /usr/lib /run /etc; do
+    for unit; do
+        for file in "$at/systemd/system/$unit.d"/*.conf; do
+            [ ! -e "$file" ] && [ ! -L "$file" ] || { cat "$file" && echo; } || exit 1
+        done
+    done
+done
+"""
 
-    def read(answer: Result, text: Result) -> ExecStart | None:
+
+def ask_drop_ins(host: str, unit: str) -> Question[str | None]:
+    """What they say, later ones last; None where one cannot be read."""
+    names = dict.fromkeys((re.sub("@[^@]*[.]", "@.", unit), unit))
+    command = look(host, "sh", "-c", _DROP_INS, "sh", *names, why=f"drop-ins of {unit}", root=False)
+    return Question(command, lambda answer: None if answer.code else answer.stdout)
+
+
+def dropped_in(said: str | None) -> tuple[str, ...] | None:
+    """The words that drop-ins have a unit start, whatever its own file says; None where they leave that to it."""
+    found = _kept(said or "")
+    return found.words if found else None
+
+
+def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
+    """The same, also of a unit that systemd does not know any more: what its file says among those `kept`, and its
+    drop-ins. None where nobody tells: it is masked, or starts several things."""
+    known, beside = ask_exec(host, unit), ask_drop_ins(host, unit)
+
+    def read(answer: Result, text: Result, more: Result) -> ExecStart | None:
         try:
             return known.understand([answer])
         except Refusal:
-            return _kept(text.stdout)
+            said = beside.understand([more])
+            return None if said is None else _kept(f"{text.stdout}\n{said}")
 
-    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started")), read)
+    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started"), *beside.commands), read)
 
 
 def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, ...] | None]:
     """The words that a unit starts, with the values that it gives them itself."""
     asked = ask_started(host, unit, kept)
 
-    def read(answer: Result, text: Result) -> tuple[str, ...] | None:
-        found = asked.understand([answer, text])
+    def read(*answers: Result) -> tuple[str, ...] | None:
+        found = asked.understand(answers)
         if found is None:
             return None
         words, values = filled(found, {})
@@ -181,11 +207,11 @@ def flags(words: Sequence[str]) -> dict[str, str]:
 
 
 def _kept(text: str) -> ExecStart | None:
-    """What a unit's file says by itself."""
+    """What a unit's files say by themselves; an empty value takes back what was said before."""
     said: dict[str, list[str]] = {}
     for line in text.replace("\\\n", " ").splitlines():
         name, _, value = line.partition("=")
-        said.setdefault(name.strip(), []).append(value.strip())
+        said[name.strip()] = [*said.get(name.strip(), []), value.strip()] if value.strip() else []
     starts, files = said.get("ExecStart", []), tuple(said.get("EnvironmentFile", []))
     try:
         environment = tuple(one for value in said.get("Environment", []) for one in shlex.split(value))

@@ -91,6 +91,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     def read(
         now: Result,
         before: Result,
+        beside: Result,
         real: Result,
         etcds: Result,
         fstab: Result,
@@ -101,7 +102,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
         return replace(
             known,
             real=real.stdout.strip(),
-            runs=starts.understand([now, before]),
+            runs=starts.understand([now, before, beside]),
             processes=_processes(etcds),
             root=root.understand([lies]),
             unmounted=_unmounted(fstab, units, mounted),

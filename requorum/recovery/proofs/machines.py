@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from requorum.cluster import deephaven, etcdctl, others, settings
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.others import Running
 from requorum.cluster.quorum import Kind, Verdict
-from requorum.hosts import clock, probe, system
+from requorum.hosts import clock, probe, system, systemd
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.hosts.probe import Probed
@@ -336,6 +337,22 @@ def no_other_etcd_is_this_clusters(run: Run) -> None:
     found = {key: doubt for key, doubt in doubts.items() if doubt}
     if found:
         raise _in_the_way(found)
+
+
+def no_drop_in_starts_another(run: Run) -> None:
+    """Drop-ins stay when the old unit is set aside: one that says what is started says it of the new unit too."""
+    settings = run.inventory.etcd
+    said = run.ask({host: systemd.ask_drop_ins(host, settings.unit) for host in run.terms.member_hosts})
+    starts = {host: words for host, text in said.items() if (words := systemd.dropped_in(text))}
+    found = [host for host, words in starts.items() if systemd.flags(words).get("config-file") != settings.config]
+    if found:
+        raise Refusal(
+            ", ".join(found),
+            f"a drop-in of {settings.unit} there has it started in another way than with --config-file="
+            f"{settings.config}: {shlex.join(starts[found[0]])[:300]}; the new unit would be started so too",
+            "write that ExecStart into the unit's own file there, which a run sets aside and gives back, take it out "
+            f"of the drop-in, and run again: `sudo systemctl edit --full {settings.unit}`",
+        )
 
 
 def _in_the_way(found: Mapping[tuple[str, Running], str]) -> Refusal:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +164,44 @@ def test_a_unit_that_was_set_aside_tells_by_its_file() -> None:
         "ExecStart=/usr/bin/etcd \\\n  --data-dir=/d\n"
     )
     asked = systemd.ask_started("h", UNIT, ("/aside",))
-    unknown, file = (Result(c, 1, text, "", 0.0) for c, text in zip(asked.commands, ("", kept), strict=True))
-    found = asked.understand([unknown, file])
+    unknown, file, none = (Result(c, 1, text, "", 0.0) for c, text in zip(asked.commands, ("", kept, ""), strict=True))
+    found = asked.understand([unknown, file, replace(none, code=0)])
     assert found == ExecStart(("/usr/bin/etcd", "--data-dir=/d"), ("ETCD_NAME=a", "B=c d"), ("-/e",), "", "/w", 0)
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "words"),
+    [
+        ("", ("/usr/bin/etcd", "--config-file=/c")),
+        ("[Service]\nLimitNOFILE=65536\n", ("/usr/bin/etcd", "--config-file=/c")),
+        ("[Service]\nExecStart=\nExecStart=/usr/bin/etcd --data-dir=/d\n", ("/usr/bin/etcd", "--data-dir=/d")),
+        ("[Service]\nExecStart=\nExecStart=/x\n\n[Service]\nExecStart=\nExecStart=/y\n", ("/y",)),
+        ("[Service]\nExecStart=/usr/bin/etcd --data-dir=/d\n", None),
+        (None, None),
+    ],
+    ids=["none", "of a limit", "a reset", "the later", "a second", "unreadable"],
+)
+def test_drop_ins_stay_when_the_file_is_set_aside_and_are_read_with_it(
+    drop_ins: str | None, words: tuple[str, ...] | None
+) -> None:
+    asked = systemd.ask_started("h", UNIT, ("/aside",))
+    unknown, kept, beside = asked.commands
+    file = "[Service]\nExecStart=/usr/bin/etcd --config-file=/c\n"
+    answers = [(unknown, 1, ""), (kept, 1, file), (beside, int(drop_ins is None), drop_ins or "")]
+    found = asked.understand([Result(command, code, text, "", 0.0) for command, code, text in answers])
+    assert (found and found.words) == words
+
+
+def test_drop_ins_of_the_template_and_of_the_instance_are_read_in_their_order(tmp_path: Path) -> None:
+    (command,) = systemd.ask_drop_ins("h", "dh-etcd@1.service").commands
+    script = command.argv[2].replace("in /usr/lib /run /etc;", f"in {tmp_path}/lib {tmp_path}/etc;")
+    for number, name in enumerate(("lib @.service.d/a", "lib @1.service.d/a", "etc @1.service.d/b")):
+        place, _, file = name.partition(" ")
+        path = tmp_path / place / "systemd/system" / f"dh-etcd{file}.conf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"[Service]\nExecStart=\nExecStart=/{number}")
+    done = subprocess.run(["sh", "-c", script, *command.argv[3:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and re.findall("ExecStart=/(.)", done.stdout) == ["0", "1", "2"]
+    assert systemd.dropped_in(done.stdout) == ("/2",)
+    (tmp_path / "etc/systemd/system/dh-etcd@1.service.d/c.conf").symlink_to(tmp_path / "nowhere")
+    assert subprocess.run(["sh", "-c", script, *command.argv[3:]], capture_output=True, check=False).returncode == 1

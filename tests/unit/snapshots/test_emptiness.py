@@ -39,8 +39,8 @@ def disk(lineage: Lineage = LOST, **fields: Any) -> Disk:
     return Disk(build.inventory().members[1], build.config(2, lineage.token or ""), lineage, True, **fields)
 
 
-def runs(now: Result, before: Result) -> tuple[str, ...] | None:
-    return systemd.ask_start("h", "u", ()).understand([now, before])
+def runs(now: Result, before: Result, drop_ins: str = "") -> tuple[str, ...] | None:
+    return systemd.ask_start("h", "u", ()).understand([now, before, replace(before, code=0, stdout=drop_ins)])
 
 
 def doubt(place: Place, *found: Disk, family: Family = FAMILY, picked: bool = False) -> str:

@@ -127,3 +127,27 @@ def test_step_0_looks_for_it_before_anything_is_off(monkeypatch: pytest.MonkeyPa
     run = made(Hosts(UNIT + LEFT), [], options=options, mark=Marker(run="", token="", phase=Phase.OPEN, by=""))
     with pytest.raises(Refusal, match="may be this cluster's"):
         Step0().test_given_quorum_is_lost(run, SimpleNamespace())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "found"),
+    [
+        ("", ""),
+        ("[Service]\nLimitNOFILE=65536\n", ""),
+        ("[Service]\nExecStart=\nExecStart=etcd --config-file=/etc/etcd/dh/latest/config.yaml --log-level=debug\n", ""),
+        ("[Service]\nExecStart=\nExecStart=etcd --data-dir=/var/lib/etcd/dh/old\n", "--data-dir=/var/lib/etcd/dh/old"),
+        ("[Service]\nExecStart=\nExecStart=etcd --config-file=/etc/etcd/dh/old/config.yaml\n", "/dh/old/config.yaml"),
+    ],
+    ids=["none", "a limit", "the same file", "other flags", "an old configuration"],
+)
+def test_a_drop_in_that_would_start_old_data_below_the_new_unit_stops_step_0(drop_ins: str, found: str) -> None:
+    hosts = Hosts("")
+    hosts.say = lambda command: Result(command, 0, drop_ins, "", 0.0)  # type: ignore[method-assign]
+    run = made(hosts, [])
+    if not found:
+        machines.no_drop_in_starts_another(run)
+        return
+    with pytest.raises(Refusal) as refused:
+        machines.no_drop_in_starts_another(run)
+    assert found in str(refused.value)
+    assert any("systemctl edit --full dh-etcd.service" in line for line in pasted(ended(refused.value, step=0)))
