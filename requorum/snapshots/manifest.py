@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from requorum.snapshots.snapshot import Fingerprint
 
 SCHEMA = 1
 _FILE, _SHA256 = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,250}"), re.compile(r"[0-9a-f]{64}")
+MOST = (1 << 63) - 1  # of etcd's revisions
+MOST_BYTES = 1 << 20
 
 
 class ManifestError(Refusal):
@@ -88,6 +91,8 @@ def read(snapshot: Path) -> Manifest | None:
     """The manifest of a snapshot; None where there is none. Raises `ManifestError` for one that cannot be read."""
     path = path_of(snapshot)
     try:
+        if not stat.S_ISREG((status := path.stat()).st_mode) or status.st_size > MOST_BYTES:
+            raise ValueError("it is not a regular file of a manifest's size")
         data = json.loads(path.read_text(encoding="utf-8"))
         schema = data.pop("schema")
         if schema != SCHEMA:
@@ -95,15 +100,16 @@ def read(snapshot: Path) -> Manifest | None:
         told = data.get("fingerprint")  # younger than the rest: many a backup has none
         fingerprint = Fingerprint(**told) if told else None
         number = int(data.get("number", 0))
-        lineage = Lineage(**data["lineage"])
+        lineage = _lineage(**data["lineage"])
         if datetime.fromisoformat(data["taken"]).tzinfo is None:
             raise ValueError(f"taken {data['taken']}, without a time zone")
-        if not all(type(data[name]) is int for name in ("bytes", "bumps", "revision", "keys")) or (
-            type(data.get("history", 0)) is not int
+        counts = (*(data[name] for name in ("bytes", "bumps", "revision", "keys")), data.get("history", 0), number)
+        if not all(type(count) is int and 0 <= count <= MOST for count in counts) or (
+            not all(isinstance(data[name], str) for name in ("cluster", "sha256", "etcd", "member"))
             or any(type(data.get(name, False)) is not bool for name in ("another", "lived", "alone"))
             or data.get("authentication") not in (None, True, False)
         ):
-            raise ValueError("a number that is none")
+            raise ValueError("a value that is none")
         places = tuple(_place(of) for of in data.get("places", ()))
         sealed = _sealed(data["sealed"]) if data.get("sealed") else None
         known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places, "sealed": sealed}
@@ -123,6 +129,14 @@ def _sealed(of: dict[str, object]) -> Sealed:
     if not _FILE.fullmatch(found.name) or not _SHA256.fullmatch(found.sha256) or type(found.bytes) is not int:
         raise ValueError("what was sealed is none")
     return found
+
+
+def _lineage(token: object = None, cluster_id: object = None) -> Lineage:
+    if isinstance(token, str | None) and (
+        cluster_id is None or (type(cluster_id) is int and 0 <= cluster_id < 1 << 64)
+    ):
+        return Lineage(token, cluster_id)
+    raise ValueError("a lineage that is none")
 
 
 def _place(of: Sequence[str]) -> tuple[str, str, str]:

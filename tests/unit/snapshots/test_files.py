@@ -227,6 +227,61 @@ def test_a_manifest_from_before_fingerprints_is_read(tmp_path: Path) -> None:
     assert read.fingerprint is None
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lineage": {"token": 5, "cluster_id": 1}},
+        {"lineage": {"token": ["prod-1"]}},
+        {"lineage": {"token": "prod-1", "cluster_id": "a1"}},
+        {"lineage": {"token": "prod-1", "cluster_id": True}},
+        {"lineage": {"token": "prod-1", "other": 1}},
+        {"lineage": ["prod-1", 161]},
+        {"bumps": -1_000_000_000},
+        {"revision": -1},
+        {"revision": 1 << 63},
+        {"bytes": -1},
+        {"number": -1},
+        {"history": -1},
+        {"sha256": 5},
+        {"cluster": None},
+        {"member": ["m"]},
+        {"taken": 5},
+        {"places": 5},
+    ],
+    ids=str,
+)
+def test_a_manifest_with_a_value_that_is_none_ranks_nothing_and_leaves_the_file_to_prove_itself(
+    tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """Bumps below nothing would put a backup before what was salvaged."""
+    path = backup(tmp_path, "a.snap")
+    note(path)
+    told = json.loads(manifest.path_of(path).read_text())
+    manifest.path_of(path).write_text(json.dumps({**told, **fields}))
+    with pytest.raises(manifest.ManifestError):
+        manifest.read(path)
+    (found,) = [row for row in files.of_files(inventory(directory=str(tmp_path)), None, Family()) if row.kind == "file"]
+    assert (found.problem, found.note, found.own_revision) == (None, None, 10)
+    assert files.noted(inventory(directory=str(tmp_path))) == ()
+
+
+def test_what_is_no_regular_file_is_named_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    """A FIFO never ends, whatever it is called; nor does one in a manifest's place."""
+    path = backup(tmp_path, "a.snap")
+    os.mkfifo(tmp_path / "fifo.snap")
+    os.mkfifo(tmp_path / "fifo.snap.gz")
+    os.mkfifo(tmp_path / "fifo")
+    os.mkfifo(manifest.path_of(path))
+    (tmp_path / "latest.snap").symlink_to(path.name)
+    (tmp_path / "itself.snap").symlink_to("itself.snap")
+    found = {
+        Path(row.path).name: row.problem for row in files.of_files(inventory(directory=str(tmp_path)), None, Family())
+    }
+    assert found.pop(path.name) is None
+    assert set(found) == {"fifo.snap", "fifo.snap.gz", "latest.snap", "itself.snap"}
+    assert all("is not a regular file" in str(why) or "is a symbolic link" in str(why) for why in found.values())
+
+
 @pytest.mark.parametrize(("field", "value"), [("sha256", "00"), ("revision", 11)])
 def test_a_manifest_of_another_file_makes_it_bad(tmp_path: Path, field: str, value: object) -> None:
     path = backup(tmp_path, "a.snap")
