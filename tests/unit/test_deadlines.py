@@ -138,7 +138,7 @@ class TestStretched:
         assert [c.deadline for c in lines if c] == [120, 14400, 14400, 14400, 120]
         assert Fetch("h", "/a", "/b", "x", "5" * 64).stretched(2).reads().deadline == 14400
 
-    @pytest.mark.parametrize("way", ["run", "attempt", "gather", "ask"])
+    @pytest.mark.parametrize("way", ["run", "severally", "gather", "ask"])
     def test_the_fleet_runs_nothing_that_is_not(self, tmp_path: Path, way: str) -> None:
         inventory = build.inventory(transport={"backend": "local"})
         command = look("etcd-1", "sh", "-c", 'ps -o args= -p "$PPID"; exit $0', wait(3), why="x", root=False)
@@ -148,11 +148,14 @@ class TestStretched:
                 (told,) = fleet.run([command])
             elif way == "ask":
                 (told,) = fleet.machines["etcd-1"].look([command])
+            elif way == "severally":
+                (told,), failed = fleet.severally([replace(command, accept=(0, 9))])
+                assert failed == {}
             else:
-                answers = getattr(fleet, way)([replace(command, accept=(0, 9))])
-                assert way == "gather" or answers == {}
-                told = answers["etcd-1"][0] if way == "gather" else told
-        assert told is None or (told.command.deadline, told.code) == (180, 9)
+                answer = fleet.gather([replace(command, accept=(0, 9))])["etcd-1"]
+                assert isinstance(answer, list)
+                (told,) = answer
+        assert told and (told.command.deadline, told.code) == (180, 9)
         assert "timeout -k 5 180 sh -c" in (tmp_path / "evidence" / "journal.jsonl").read_text()
 
     def test_ssh_is_given_more_time_too(self, tmp_path: Path) -> None:
