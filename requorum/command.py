@@ -15,6 +15,8 @@ from requorum.deadlines import HUGE, LINE_RATE, LONG, SHORT, Wait
 
 REDACTED = "•••"
 LOGINS = "logins.tar"  # users and passwords, packed to be carried
+BECOME = ("sudo", "-n")  # by what a login becomes root where the inventory says nothing
+UNLOCK = "rqs"  # the function of a host's shell that gives sudo its password before a line: hosts/password
 
 # Whatever changes a host and may take long runs in one slice, so that one fixed line ends all of it, also for a login
 # with little sudo. A scope leaves the command its environment, its input and its exit code.
@@ -53,6 +55,7 @@ class Command:
     codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message and
     record. `makes` lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
     `most`: bytes that it may print; it is ended where it prints more, and nothing of it is read.
+    `become`: what makes root of the login, and `asked`, whether that wants a password: the fleet's to say (`for_root`).
     """
 
     host: str
@@ -67,6 +70,12 @@ class Command:
     secret: bool = False
     makes: tuple[str, ...] = ()
     most: int = field(default=MOST, compare=False)
+    become: tuple[str, ...] = field(default=BECOME, compare=False)
+    asked: bool = field(default=False, compare=False)
+
+    def for_root(self, become: tuple[str, ...], asked: bool = False) -> Command:
+        """As a site's login becomes root."""
+        return self if (become, asked) == (BECOME, False) else replace(self, become=become, asked=asked)
 
     def stretched(self, scale: float) -> Command:
         """With its deadline, and every limit in its words, so many times as long."""
@@ -77,12 +86,36 @@ class Command:
 
     def line(self) -> str:
         """The exact shell line for the host. sudo stands outside so that the deadline can signal root's child."""
-        sudo = ("sudo", "-n") if self.root else ()
-        return shlex.join((*sudo, "timeout", "-k", "5", str(self.deadline), *self.argv))
+        if self.asked and self.of_sudo:  # its parent must be who gave the password
+            return shlex.join(self.argv)
+        return shlex.join((*(self.become if self.root else ()), "timeout", "-k", "5", str(self.deadline), *self.argv))
+
+    @property
+    def of_sudo(self) -> bool:
+        """Whether it is sudo itself that the login asks something."""
+        return not self.root and self.argv[:1] == self.become[:1]
+
+    @property
+    def unlocks(self) -> bool:
+        """Whether the password goes before it."""
+        return self.asked and (self.root or self.of_sudo)
+
+    @property
+    def root_words(self) -> str:
+        """What sudo compares with its rules: the words behind `sudo -n timeout`, joined by spaces."""
+        return " ".join(shlex.split(self.line())[len(self.become) + 1 :])
 
     def sent(self) -> str:
         """The line as it goes to the host: a question is answered in the words that its reader knows."""
-        return self.line() if self.changes else f"env LC_ALL=C {self.line()}"
+        return self.streamed() if self.changes else f"{self._before}env LC_ALL=C {self.line()}"
+
+    def streamed(self) -> str:
+        """The same where nobody reads its words, but for what it carries."""
+        return f"{self._before}{self.line()}"
+
+    @property
+    def _before(self) -> str:
+        return f"{UNLOCK} " if self.unlocks else ""
 
     def shown(self) -> str:
         """The line as the plan and the journal show it: standard input is named, never shown."""
@@ -112,9 +145,17 @@ class Copy:
     packed: str = ""  # how a source on the operator's machine is compressed; its plain bytes are what arrives
     rate: int = 0  # bytes a second that it is held to, 0 for as fast as it goes
     scale: float = field(default=1.0, compare=False)
+    become: tuple[str, ...] = field(default=BECOME, compare=False)
+    asked: bool = field(default=False, compare=False)
 
     def stretched(self, scale: float) -> Copy:
         return replace(self, scale=scale)
+
+    def for_root(self, become: tuple[str, ...], asked: bool = False) -> Copy:
+        return replace(self, become=become, asked=asked)
+
+    def _mine(self, commands: Sequence[Command]) -> list[Command]:
+        return [command.for_root(self.become, self.asked) for command in commands]
 
     @property
     def deadline(self) -> int:
@@ -143,39 +184,45 @@ class Copy:
 
     def opens(self) -> list[Command]:
         argv = ("install", "-D", "-m", "600", "/dev/null")
-        return [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self.targets]
+        made = [Command(host, (*argv, f"{path}.part"), self.why).stretched(self.scale) for host, path in self.targets]
+        return self._mine(made)
 
     def copies(self) -> list[Command]:
         """In place: what is there keeps its name, since it may be the only one of its kind."""
-        return [
+        made = [
             act_long(
                 host, "dd", f"if={self.source}", f"of={path}.part", *_ONTO_DISK, why=self.why, deadline=self.deadline
             )
             for host, path in self._beside
         ]
+        return self._mine(made)
 
     def reads(self) -> Command | None:
         if self.source_host is None or not self._carried:
             return None
-        return Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+        reader = Command(self.source_host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+        return reader.for_root(self.become, self.asked)
 
     def writes(self) -> list[Command]:
-        return [
-            Command(host, ("dd", f"of={path}.part", *_ONTO_DISK), self.why, deadline=self.deadline)
-            for host, path in self._carried
-        ]
+        return self._mine(
+            [
+                Command(host, ("dd", f"of={path}.part", *_ONTO_DISK), self.why, deadline=self.deadline)
+                for host, path in self._carried
+            ]
+        )
 
     def checks(self) -> list[Command]:
-        return [
-            Command(host, ("sha256sum", f"{path}.part"), "the copy is whole", changes=False, deadline=self.deadline)
-            for host, path in self.targets
-        ]
+        return self._mine(
+            [
+                Command(host, ("sha256sum", f"{path}.part"), "the copy is whole", changes=False, deadline=self.deadline)
+                for host, path in self.targets
+            ]
+        )
 
     def names(self) -> list[Command]:
         argv = ("mv", "-fT")
-        return [
-            Command(host, (*argv, f"{path}.part", path), self.why).stretched(self.scale) for host, path in self.targets
-        ]
+        made = [Command(host, (*argv, f"{path}.part", path), self.why) for host, path in self.targets]
+        return self._mine([command.stretched(self.scale) for command in made])
 
 
 @dataclass(frozen=True)
@@ -190,9 +237,14 @@ class Fetch:
     sha256: str
     bytes: int = 0
     scale: float = field(default=1.0, compare=False)
+    become: tuple[str, ...] = field(default=BECOME, compare=False)
+    asked: bool = field(default=False, compare=False)
 
     def stretched(self, scale: float) -> Fetch:
         return replace(self, scale=scale)
+
+    def for_root(self, become: tuple[str, ...], asked: bool = False) -> Fetch:
+        return replace(self, become=become, asked=asked)
 
     @property
     def deadline(self) -> int:
@@ -202,7 +254,8 @@ class Fetch:
         return f"fetch {self.host}:{self.source} to this machine:{self.target}"
 
     def reads(self) -> Command:
-        return Command(self.host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+        reader = Command(self.host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+        return reader.for_root(self.become, self.asked)
 
 
 @dataclass(frozen=True)
@@ -251,7 +304,8 @@ class Result:
     def hindered(self) -> bool:
         """Whether it says nothing about what it was run for: no sudo, no such tool, or not ended in time."""
         last = (self.stderr.strip().splitlines() or [""])[-1]
-        refused = self.command.root and self.code == 1 and last.startswith(("sudo:", "Sorry, user "))
+        refusals = (f"{self.command.become[0].rsplit('/', 1)[-1]}:", "sudo:", "Sorry, user ")
+        refused = self.command.root and self.code == 1 and last.startswith(refusals)
         return refused or self.late or self.code in (126, 127)
 
     @property

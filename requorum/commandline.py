@@ -115,6 +115,12 @@ OPTIONS = (
         float,
         given=1.0,
     ),
+    Option(
+        "--ask-become-pass",
+        "",
+        "ask once, on the terminal, for [the password that sudo wants](login.md#a-password-for-sudo)",
+        "sudo wants none",
+    ),
     Option("--json", "", "`summary.json` on standard output when all has ended; all else on standard error", "no"),
     Option(
         "--detailed-exitcode",

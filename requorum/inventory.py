@@ -19,9 +19,7 @@ from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -30,8 +28,9 @@ from pydantic import (
 
 from requorum import yaml_text
 from requorum.refusal import Refusal
+from requorum.transport import NAME as NAME
+from requorum.transport import Host, Model, Name, Transport
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PATH = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 # Directories that belong to the machine: a run that owned one would move aside what others keep there.
 _SHARED = {
@@ -60,14 +59,6 @@ PLACEHOLDERS = {
 
 class InventoryError(Refusal):
     """The inventory cannot be used. Raised before any host is touched (exit code 4)."""
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"must be text, not {value!r}; put it in quotes")
-    if not NAME.fullmatch(value):
-        raise ValueError("must be a plain name of letters, digits, dots, dashes or underscores")
-    return value
 
 
 def _absolute(value: object) -> str:
@@ -140,32 +131,13 @@ NEVER_KEPT = re.compile(
     r".*-(file|url|urls|token)"
 )
 
-Name = Annotated[str, BeforeValidator(_name)]
 Directory = Annotated[str, BeforeValidator(_directory)]
 Archive = Annotated[str, BeforeValidator(_archive)]
 ArchiveOfAToken = Annotated[str, BeforeValidator(_archive_of_a_token)]
 Configuration = Annotated[str, BeforeValidator(_file(".yaml", ".yml", ".json"))]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Transport(_Model):
-    """How to reach the hosts. Backends are testinfra's; these four can also carry standard input."""
-
-    backend: Literal["ssh", "docker", "podman", "local"] = "ssh"
-    ssh_config: str | None = None
-    user: Name | None = None
-
-
-class Host(_Model):
-    """`address`: a name or an IP address to reach it by; a leading dash would be an option of ssh."""
-
-    address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_:][A-Za-z0-9._:%-]*$")
-
-
-class Member(_Model):
+class Member(Model):
     """One etcd member. `ip` is the address that the cluster uses, not the one the operator reaches."""
 
     name: Name
@@ -184,7 +156,7 @@ class Member(_Model):
         return str(address)
 
 
-class VendorCommands(_Model):
+class VendorCommands(Model):
     """The vendor's own commands, one line each. Split as a shell would, then placeholders are filled in,
     so that a placeholder is always exactly one argument."""
 
@@ -243,7 +215,7 @@ def _check_template(field: str, template: str, needed: tuple[str, ...], known: t
             raise ValueError(f"{field} lacks the placeholder {{{name}}}")
 
 
-class Deephaven(_Model):
+class Deephaven(Model):
     configuration_server: str
     hosts: tuple[str, ...] = Field(min_length=1)
     admin_user: Name = "irisadmin"
@@ -254,7 +226,7 @@ class Deephaven(_Model):
     commands: VendorCommands = VendorCommands()
 
 
-class Etcd(_Model):
+class Etcd(Model):
     unit: str = Field(default="dh-etcd.service", pattern=r"^[A-Za-z0-9][A-Za-z0-9@._-]*\.service$")
     config: Configuration = "/etc/etcd/dh/latest/config.yaml"
     data_root: Directory = "/var/lib/etcd/dh"
@@ -271,7 +243,7 @@ class Etcd(_Model):
         return self
 
 
-class Keep(_Model):
+class Keep(Model):
     """Which good backups stay is the union of all of these. `count` is the older word for `last`, and has its default
     only where none of the others is said; `days` is for bad ones."""
 
@@ -289,7 +261,7 @@ class Keep(_Model):
         return max(self.last, self.count if said else 0)
 
 
-class Snapshot(_Model):
+class Snapshot(Model):
     file: str | None = None
     directory: str | None = None
     max_age_hours: float = Field(default=26, gt=0)
@@ -304,7 +276,7 @@ class Snapshot(_Model):
         return self
 
 
-class Offsite(_Model):
+class Offsite(Model):
     """Lines that are run on this machine, split as a shell would, without one. `put` sends the file {file} away under
     {name}; `get` writes it to {file}, or to its standard output; `list` gives one name a line."""
 
@@ -323,7 +295,7 @@ class Offsite(_Model):
         return self
 
 
-class Verify(_Model):
+class Verify(Model):
     """Where and how gently a backup is booted. `host`: default the configuration server; a member only when it is named
     here. `disk`: "shared" allows one that also holds a live log. `rate`: MB a second of the upload."""
 
@@ -332,7 +304,7 @@ class Verify(_Model):
     rate: int = Field(default=50, ge=2, le=100_000)
 
 
-class Range(_Model):
+class Range(Model):
     min: int = Field(default=0, ge=0)
     max: int | None = Field(default=None, ge=0)
 
@@ -343,20 +315,20 @@ class Range(_Model):
         return self
 
 
-class Expect(_Model):
+class Expect(Model):
     min_keys: int = Field(default=1, ge=0)
-    prefixes: dict[str, Range] = {}
+    prefixes: dict[str, Range] = Field(default_factory=dict)
     off: Annotated[tuple[str, ...], BeforeValidator(_processes)] = ()
 
 
-class Limits(_Model):
+class Limits(Model):
     concurrency: int = Field(default=32, ge=1, le=1024)
     health_seconds: float = Field(default=60, gt=0)
     clock_offset_seconds: float = Field(default=1, gt=0)
     free_disk_ratio: float = Field(default=3, ge=1)
 
 
-class Notify(_Model):
+class Notify(Model):
     """`contact`: whom to call, in words; the last line of a run that ended says it."""
 
     contact: str | None = Field(default=None, max_length=200)
@@ -369,14 +341,14 @@ class Notify(_Model):
         return value
 
 
-class Evidence(_Model):
+class Evidence(Model):
     """`sign`: a key of the operator's, on this machine; `allowed_signers`: ssh-keygen's list of who may sign."""
 
     sign: str | None = Field(default=None, min_length=1)
     allowed_signers: str | None = Field(default=None, min_length=1)
 
 
-class Hooks(_Model):
+class Hooks(Model):
     """Lines that are run on this machine when a run has ended, split as a shell would, without one. `seconds`: how long
     each may take."""
 
@@ -395,7 +367,7 @@ class Hooks(_Model):
         return value
 
 
-class Inventory(_Model):
+class Inventory(Model):
     """The whole file. `members` are in server-number order; `old_members` default to them."""
 
     cluster: Name

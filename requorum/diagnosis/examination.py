@@ -37,7 +37,8 @@ Found = dict[str, EtcdSheet]  # by host
 def reach(run: Run) -> tuple[dict[str, str], dict[str, Reading]]:
     """Who does not take commands as root, and why; everybody else's clock. What is odd about them is a note."""
 
-    answers = run.fleet.each(run.terms.everyone, lambda machine: machine.ask(probe.ask_host(machine.name)))
+    become = run.inventory.transport.as_root
+    answers = run.fleet.each(run.terms.everyone, lambda machine: machine.ask(probe.ask_host(machine.name, become)))
     silent = {h: a.what if isinstance(a, Refusal) else str(a) for h, a in answers.items() if isinstance(a, Exception)}
     found = {host: probed for host, probed in answers.items() if isinstance(probed, Probed)}
     silent |= {host: probed.sudo.hinders for host, probed in found.items() if probed.sudo.hinders}

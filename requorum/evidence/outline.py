@@ -15,7 +15,7 @@ from requorum.evidence import timeline
 from requorum.evidence.timeline import instant
 
 Record = dict[str, Any]
-_PREFIX = re.compile(r"(?:sudo -n )?timeout -k 5 \d+ ")
+_PREFIX = re.compile(r"(?:(?:[\w./@=:+-]+ )+?)?timeout -k 5 \d+ ")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from requorum.command import Command, Result
@@ -33,6 +34,11 @@ NO_LOGIN = {
     "PerSourcePenalties), or run with fewer hosts at the same time: --concurrency=4",
     "no shell": SHELL,
 }
+_NO_PASSWORD = (
+    "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
+    "(docs/preparing.md#sudo); or have it asked of you: --ask-become-pass"
+)
+_REMEMBER = "give this login NOPASSWD, or a `Defaults:LOGIN timestamp_timeout=1` (docs/login.md#a-password-for-sudo)"
 AGAIN = "run the same command again: it carries on"
 
 
@@ -52,12 +58,14 @@ def is_failure(error: Exception) -> bool:
 
 def failure(result: Result) -> FleetError:
     command = result.command
-    if command.root and "sudo:" in result.stderr and "password" in result.stderr:
+    name = command.become[0].rsplit("/", 1)[-1]
+    if command.root and re.search(rf"(?:sudo|{re.escape(name)}): .*(?:password|Authorization required)", result.stderr):
         error = FleetError(
             command.host,
-            "sudo asks for a password",
-            "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
-            "(docs/preparing.md#sudo)",
+            f"{name} does not remember the password that it was given"
+            if command.asked
+            else f"{name} asks for a password",
+            _REMEMBER if command.asked else _NO_PASSWORD,
         )
         error.said = result.whole
         return error

@@ -36,6 +36,7 @@ from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
 from requorum.hosts.meeting import PERSIST, Doorkeeper, NoLogin, last_line
+from requorum.hosts.password import Password, Root
 from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, fan_out, lines_of
@@ -84,9 +85,16 @@ class Fleet:
     """All machines of an inventory. Use as a context manager: leaving it ends the shared connections."""
 
     def __init__(
-        self, inventory: Inventory, journal: Journal, concurrency: int | None = None, scale: float = 1.0
+        self,
+        inventory: Inventory,
+        journal: Journal,
+        concurrency: int | None = None,
+        scale: float = 1.0,
+        password: Password | None = None,
     ) -> None:
         self.inventory = inventory
+        self.password = password  # shared with every other fleet of the same run
+        self._root = Root(inventory.transport.as_root, password)
         self.journal = journal
         self.scale = scale  # of every deadline
         self._grace = GRACE * scale
@@ -154,6 +162,10 @@ class Fleet:
         """What runs here so that `line` runs there; `mark` stands before its answer."""
         return (*self.machines[host].prefix, self._carried(host, line, mark))
 
+    def _by(self, command: Command, mark: str = "", more: str = "") -> tuple[str, ...]:
+        """The same of one command where nobody needs its words in English."""
+        return self._brought(command.host, f"{self._root.before(command)}{command.streamed()}{more}", mark)
+
     def _meet(self, machine: Machine) -> None:
         """Opens the shared connection where none is left, and learns what the login's shell is like."""
         used = self._used.pop(machine.name, None)
@@ -165,6 +177,16 @@ class Fleet:
             self._refuse_if_interrupted(machine)
             raise (FleetError if met.kind == "no shell" else Unreachable)(machine.name, met.why, NO_LOGIN[met.kind])
         self.logins[machine.name] = met
+
+    def _prove_password(self, machine: Machine) -> tuple[int, str]:
+        """Exit code and words of the one try."""
+        self._refuse_if_interrupted(machine)
+        process = self._root.trying(self._brought(machine.name, self._root.proof))
+        heard = bounded.hear(process, None, bounded.LAST_WORDS, self._late(machine, stretched(SHORT, self.scale)))
+        said = heard.err.decode(errors="replace")
+        if heard.ended or (self.inventory.transport.backend == "ssh" and process.returncode == 255):
+            raise Unreachable(machine.name, f"did not answer: {'late' if heard.ended else last_line(said)}", REACH)
+        return process.returncode, said
 
     def __enter__(self) -> Fleet:
         return self
@@ -201,6 +223,7 @@ class Fleet:
             try:
                 with machine.lock:
                     self._meet(machine)
+                    self._root.unlock(name, lambda: self._prove_password(machine))
                     found = work(machine)
                     self._used[name] = time.monotonic()
                     return found
@@ -233,7 +256,7 @@ class Fleet:
         """
         results: list[Result] = []
         wave: list[Command] = []
-        for action in (action.stretched(self.scale) for action in actions):
+        for action in self._root.fit(action.stretched(self.scale) for action in actions):
             if isinstance(action, Copy | Fetch):
                 results += self._wave(wave)
                 wave = []
@@ -268,7 +291,7 @@ class Fleet:
 
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
         """Each host's commands in their order, hosts in parallel; what went wrong with a host stands in its place."""
-        return self._gather([command.stretched(self.scale) for command in commands])
+        return self._gather(self._root.fit(command.stretched(self.scale) for command in commands))
 
     def glance(self, commands: Sequence[Command], seconds: float) -> dict[str, list[Result] | Exception]:
         """As `gather`, for so many seconds: who has not answered by then is let go, and nothing is run after it."""
@@ -305,26 +328,23 @@ class Fleet:
         """All of them, whatever each says."""
         changing = [command.shown() for command in commands if command.changes]
         assert not changing, f"a question must not change anything: {changing}"
-        asked = [command.stretched(self.scale) for command in commands]
+        asked = self._root.fit(command.stretched(self.scale) for command in commands)
         told: list[Result] = []
         while len(told) < len(asked):
             told += self._one_trip(machine, next(batch.batches(asked[len(told) :])))
         return told
 
     def _one_trip(self, machine: Machine, group: list[Command]) -> list[Result]:
+        self._root.refuse_if_barred(machine.name)
         return self._together(machine, group) if len(group) > 1 else [self._execute(machine, group[0])]
 
     def _execute(self, machine: Machine, command: Command) -> Result:
         started = time.monotonic()
         with self._running_lock:  # so that an interrupt knows of it, or it is not started
             self._refuse_if_interrupted(machine)
-            process = subprocess.Popen(
-                self._brought(machine.name, command.sent(), self._mark),
-                stdin=subprocess.PIPE if command.stdin is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C is ours to handle, not ssh's
-            )
+            argv = self._brought(machine.name, self._root.before(command) + command.sent(), self._mark)
+            fed = command.stdin is not None
+            process = self._root.start(argv, [command], fed)
             entry = ((command,), process)
             self._running.add(entry)
         try:
@@ -341,6 +361,7 @@ class Fleet:
             heard.err.decode(errors="replace") + ended,
             time.monotonic() - started,
         )
+        self._root.bar(machine.name, result.stderr)
         self.journal.command(result)
         self.journal.prove_kept()
         if self._interrupted.is_set() and not result.ok:
@@ -358,13 +379,8 @@ class Fleet:
         mark, fed = secrets.token_hex(16), batch.fed(commands)
         with self._running_lock:
             self._refuse_if_interrupted(machine)
-            process = subprocess.Popen(
-                self._brought(machine.name, batch.script(commands, mark), self._mark),
-                stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            argv = self._brought(machine.name, self._root.before(*commands) + batch.script(commands, mark), self._mark)
+            process = self._root.start(argv, commands, bool(fed))
             entry = (tuple(commands), process)
             self._running.add(entry)
         assert process.stdout and process.stderr
@@ -381,6 +397,7 @@ class Fleet:
             for command, frame in zip(commands, batch.frames(lines, mark), strict=False):
                 now = time.monotonic()
                 results.append(Result(command, frame.code, frame.stdout, frame.stderr, now - before))
+                self._root.bar(machine.name, frame.stderr)
                 self.journal.command(results[-1])
                 before = now
                 lines.allowed = commands[min(len(results), len(commands) - 1)].most
@@ -401,6 +418,8 @@ class Fleet:
         self.journal.command(cut)
         if lines.much:
             raise endless(cut.command)
+        self._root.bar(machine.name, said)
+        self._root.refuse_if_barred(machine.name)
         raise Unreachable(machine.name, f"did not answer: {last_line(cut.stderr)}", REACH)
 
     def _refuse_if_interrupted(self, machine: Machine) -> None:
@@ -413,7 +432,11 @@ class Fleet:
         with self._running_lock:
             self._interrupted.set()
             running = list(self._running)
-        interrupt.end(running, lambda c: self._brought(c.host, c.line()), self.journal.command, self.scale)
+        interrupt.end(running, self._root.fit, self._stopping, self.journal.command, self.scale)
+
+    def _stopping(self, command: Command) -> subprocess.Popen[bytes]:
+        """What ends something on a host, started beside whatever runs there."""
+        return self._root.start(self._by(command), [command], False, stderr=subprocess.STDOUT)
 
     # -- copies ----------------------------------------------------------------------------------------------
 
@@ -428,8 +451,8 @@ class Fleet:
                 (copy.sha256 or "", 0)
                 if not writers
                 else fan_out(
-                    self._brought(reader.host, reader.line(), self._mark) if reader else Path(copy.source),
-                    {h: self._brought(h, w.line()) for h, w in writers.items()},
+                    self._by(reader, self._mark) if reader else Path(copy.source),
+                    {h: self._by(w) for h, w in writers.items()},
                     timeout=copy.deadline + self._grace,
                     stalled=STALLED * self.scale,
                     tell=self.watch.copied if not copy.is_a_password else lambda size: None,
@@ -438,6 +461,7 @@ class Fleet:
                     most=copy.most,
                     rate=copy.rate,
                     decrypt=line.words(self.inventory.snapshot.decrypt or ""),
+                    first=self._root.first,
                 )
             )
         except StreamError as error:
@@ -468,13 +492,15 @@ class Fleet:
         target.touch(mode=0o600)
         try:
             digest, size = fan_out(
-                self._brought(fetch.host, reader.line(), self._mark),
+                self._by(reader, self._mark),
                 {"this machine": ("dd", f"of={fetch.target}", "bs=1M", "conv=fsync", "status=none")},
                 timeout=fetch.deadline + self._grace,
                 stalled=STALLED * self.scale,
                 tell=self.watch.copied,
                 mark=self._mark,
                 most=fetch.bytes,
+                first=self._root.first,
+                to_sinks=False,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)
@@ -495,6 +521,7 @@ class Fleet:
 
     def _broken(self, where: str, what: str, error: StreamError) -> FleetError:
         """A lost connection or a deadline says nothing about the file, so nothing may be concluded from it."""
+        self._root.bar(where, error.what)
         cut = self.inventory.transport.backend == "ssh" and error.what.startswith("exit code 255")
         return (Unreachable if cut or error.late else FleetError)(where, what, AGAIN)
 
@@ -502,7 +529,7 @@ class Fleet:
         """Each host's output into files here, hosts in parallel; what a host raised stands in place of its own."""
         queues: dict[str, list[Collect]] = {}
         for item in items:
-            item = replace(item, command=item.command.stretched(self.scale))
+            item = replace(item, command=self._root.fit([item.command.stretched(self.scale)])[0])
             queues.setdefault(item.command.host, []).append(item)
         return self.each(queues, lambda machine: [self._collect(machine, item) for item in queues[machine.name]])
 
@@ -511,13 +538,8 @@ class Fleet:
         started = time.monotonic()
         with self._running_lock:
             self._refuse_if_interrupted(machine)
-            process = subprocess.Popen(
-                self._brought(machine.name, f"{item.command.line()} 2>&1", self._mark),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            argv = self._by(item.command, self._mark, " 2>&1")
+            process = self._root.start(argv, [item.command], False)
             entry = ((item.command,), process)
             self._running.add(entry)
         assert process.stdout and process.stderr

@@ -21,13 +21,14 @@ PATIENCE = STOP_SECONDS + 5  # seconds: for systemd to end a unit by force, and 
 
 def end(
     running: Sequence[Running],
-    argv: Callable[[Command], Sequence[str]],
+    fit: Callable[[Sequence[Command]], Sequence[Command]],
+    start: Callable[[Command], subprocess.Popen[bytes]],
     tell: Callable[[Result], None],
     scale: float = 1.0,
 ) -> None:
     """Stops on the hosts what can be stopped, waits until it has ended, and lets go of the rest after a moment.
 
-    `argv`: how a command is brought to its host. `tell` hears of every stop.
+    `fit`: how root is to be had. `start`: brings a command to its host. `tell` hears of every stop.
     """
     stops = {process: {(c.host, c.stop) for c in commands if c.stop} for commands, process in running}
     patience = PATIENCE * scale
@@ -37,7 +38,7 @@ def end(
             # Again and again: a command that was just being started was not there to be stopped.
             wanted = sorted(set().union(*(stops[process] for process in left)))
             enders = [Command(host, stop, "stop what the interrupted run started") for host, stop in wanted]
-            _stop([ender.stretched(scale) for ender in enders], argv, tell, patience)
+            _stop(fit([ender.stretched(scale) for ender in enders]), start, tell, patience)
             _wait(left, 1)
             if not wanted:
                 break
@@ -48,22 +49,13 @@ def end(
 
 def _stop(
     plan: Sequence[Command],
-    argv: Callable[[Command], Sequence[str]],
+    start: Callable[[Command], subprocess.Popen[bytes]],
     tell: Callable[[Result], None],
     patience: float,
 ) -> None:
     """All of them at the same time, beside whatever runs there."""
     started = time.monotonic()
-    enders = {
-        subprocess.Popen(
-            argv(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ): command
-        for command in plan
-    }
+    enders = {start(command): command for command in plan}
     for process, command in enders.items():
         said = bounded.hear(process, None, bounded.LAST_WORDS, patience).out.decode(errors="replace")
         tell(Result(command, process.returncode, "", said, time.monotonic() - started))

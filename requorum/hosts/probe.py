@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from requorum.command import Result, look
+from requorum.command import BECOME, Result, look
 from requorum.hosts import clock, sudo
 from requorum.hosts.clock import Reading
 from requorum.hosts.question import Question
@@ -40,11 +41,11 @@ class Probed:
         return [*([proxy] if self.proxy else []), *([labels] if self.labels else []), *self.sudo.oddities()]
 
 
-def ask_host(host: str) -> Question[Probed]:
+def ask_host(host: str, become: Sequence[str] = BECOME) -> Question[Probed]:
     """To be asked at once, since the clock is told by when."""
     began = time.time()
     own = look(host, "sh", "-c", _SCRIPT, why="clock, proxy, SELinux", root=False)
-    asked = sudo.ask_sudo(host)
+    asked = sudo.ask_sudo(host, become)
 
     def read(said: Result, listing: Result, answer: Result) -> Probed:
         first, _, rest = said.stdout.partition("\n")

@@ -39,8 +39,15 @@ def _blocks_of_file(path: Path, kind: str) -> Iterator[bytes]:
         raise StreamError("this machine", f"{path} cannot be read: {error.strerror}") from None
 
 
-def _begin(argv: Sequence[str], stdin: int, stdout: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
+First = Callable[[subprocess.Popen[bytes], bool], None]  # gives a process what it reads before all else
+
+
+def _begin(argv: Sequence[str], stdin: int, stdout: int, first: First | None = None) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE if first else stdin
+    process = subprocess.Popen(argv, stdin=pipe, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
+    if first:
+        first(process, stdin == subprocess.PIPE)
+    return process
 
 
 def _decrypting(path: Path, decrypt: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -54,10 +61,12 @@ def _decrypting(path: Path, decrypt: Sequence[str]) -> subprocess.Popen[bytes]:
         raise StreamError("this machine", f"{path} cannot be decrypted: {decrypt[0]}: {error.strerror}") from None
 
 
-def _reader(source: Path | Sequence[str], kind: str, decrypt: Sequence[str]) -> subprocess.Popen[bytes] | None:
+def _reader(
+    source: Path | Sequence[str], kind: str, decrypt: Sequence[str], first: First | None
+) -> subprocess.Popen[bytes] | None:
     """The process that gives the bytes, so that the deadline ends it too; None where they are read right here."""
     if not isinstance(source, Path):
-        return _begin(source, subprocess.DEVNULL, subprocess.PIPE)
+        return _begin(source, subprocess.DEVNULL, subprocess.PIPE, first)
     if kind == packed.ENC:
         return _decrypting(source, decrypt)
     return _begin((*packed.UNZSTD, str(source)), subprocess.DEVNULL, subprocess.PIPE) if kind == packed.ZST else None
@@ -74,6 +83,8 @@ def fan_out(
     most: int = 0,
     rate: int = 0,
     decrypt: Sequence[str] = (),
+    first: First | None = None,
+    to_sinks: bool = True,
 ) -> tuple[str, int]:
     """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
 
@@ -82,11 +93,13 @@ def fan_out(
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
     bytes are copied. `mark`: stands before what a command's output is. `most`: bytes that are taken of it, 0 for all.
     `rate`: bytes a second that it is held to, 0 for as fast as it goes. `decrypt`: the program for an encrypted file.
+    `first`: gives hosts (no sink where `to_sinks` is false) what each reads before all else.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
-    reader = _reader(source, kind, decrypt)
-    writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL) for name, argv in sinks.items()}
+    reader = _reader(source, kind, decrypt, first)
+    to = first if to_sinks else None
+    writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL, to) for name, argv in sinks.items()}
     processes = [*writers.values(), *([reader] if reader else [])]
     watchdog = _Watchdog(processes, timeout, stalled)
     watchdog.start()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from requorum.command import Command, Result, look
+from requorum.command import BECOME, Command, Result, look
 from requorum.hosts.question import Question, checked, plain
 
 TIMEOUT = "/usr/bin/timeout"
 SLOW_SECONDS = 2.0
+FORGETS = "the password was taken and is not remembered for the command: timestamp_timeout=0 in sudoers?"
 _DIRECTORIES = re.compile(r"[A-Za-z0-9/._+:-]*")
 _UMASK = re.compile(r"[0-7]{0,4}")
 
@@ -51,7 +51,7 @@ class Sudo:
 
     def allows(self, command: Command) -> bool:
         """Whether root may be this command, as far as sudo tells."""
-        return self.grants is None or allowed(self.grants, " ".join(shlex.split(command.line())[3:]))
+        return self.grants is None or allowed(self.grants, command.root_words)
 
     @property
     def hinders(self) -> str:
@@ -67,16 +67,25 @@ class Sudo:
         return [*([f"{took}: each command takes so much longer"] if slow else []), *([masked] if self.umask else [])]
 
 
-def ask_sudo(host: str) -> Question[Sudo]:
+def is_sudo(become: Sequence[str]) -> bool:
+    """Whether what makes root of a login tells what it allows, as `sudo -l` does."""
+    return become[0].rsplit("/", 1)[-1] == "sudo"
+
+
+def ask_sudo(host: str, become: Sequence[str] = BECOME) -> Question[Sudo]:
     """In one trip: what it allows and sets, and whether it takes a command."""
-    listed = look(host, "sudo", "-n", "-l", why="what sudo allows this login, and gives root", root=False)
+    if not is_sudo(become):
+        return _ask_another(host, become[0].rsplit("/", 1)[-1])
+    listed = look(host, become[0], "-n", "-l", why="what sudo allows this login, and gives root", root=False)
     taken = look(host, "true", why="sudo works without a password")
 
     def read(listing: Result, answer: Result) -> Sudo:
         defaults, words = listing.stdout.partition("may run the following")[0], plain(listing.words)
         grants = None if listing.code else parse(listing.stdout)
+        if grants and listing.command.asked:  # it was typed, whatever the entry
+            grants = tuple(replace(grant, password=False) for grant in grants)
         return Sudo(
-            f"sudo refused: {plain(answer.words)}" if answer.code else "",
+            _refused("sudo", answer),
             grants if answer.code or grants is None else _as_taken(grants, answer.command),
             words if listing.code else "",
             root_path(host, defaults),
@@ -88,10 +97,44 @@ def ask_sudo(host: str) -> Question[Sudo]:
     return Question((listed, taken), read)
 
 
+def _ask_another(host: str, name: str) -> Question[Sudo]:
+    """Of what is not sudo: whether it takes a harmless command, and root's PATH then. No more is known of it."""
+    taken = look(host, "true", why=f"{name} works without a password")
+    told = ask_path(host, "where root finds its tools")
+
+    def read(answer: Result, path: Result) -> Sudo:
+        return Sudo(
+            _refused(name, answer),
+            None,
+            f"cannot be asked of {name}",
+            told.understand([path]),
+            stray=plain(answer.stdout.strip()) if not answer.code else "",
+            seconds=answer.seconds,
+        )
+
+    return Question((taken, *told.commands), read)
+
+
+def ask_path(host: str, why: str) -> Question[str]:
+    """Root's PATH by root's own word; "" where it does not tell."""
+
+    def read(said: Result) -> str:
+        return "" if said.code else checked(host, "PATH of root's", said.stdout.strip(), _DIRECTORIES)
+
+    return Question(look(host, "printenv", "PATH", why=why), read)
+
+
+def _refused(name: str, answer: Result) -> str:
+    if not answer.code:
+        return ""
+    forgets = answer.command.asked and "password is required" in answer.stderr
+    return f"{name} refused: {plain(answer.words)}{f' ({FORGETS})' if forgets else ''}"
+
+
 def _as_taken(grants: tuple[Grant, ...], command: Command) -> tuple[Grant, ...]:
     """Root, a login that is exempt, and one under `!authenticate` are asked for no password, and no entry says so: a
     command was taken for which, by the list, one is asked."""
-    arguments = " ".join(shlex.split(command.line())[3:])
+    arguments = command.root_words
     free = tuple(replace(grant, password=False) for grant in grants)
     return free if allowed(free, arguments) and not allowed(grants, arguments) else grants
 

@@ -8,22 +8,26 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from requorum.command import MOST_OF_A_LIST, Command, Result, look
+from requorum.command import BECOME, MOST_OF_A_LIST, Command, Result, look
 from requorum.deadlines import wait
 from requorum.hosts import sudo
 from requorum.hosts.question import OWNER, PATH, Question, complete, in_time
 from requorum.refusal import Refusal
 
 
-def ask_root(host: str) -> Question[str | None]:
+def ask_root(host: str, become: Sequence[str] = BECOME) -> Question[str | None]:
     """Whether commands are taken as root, without a password: None, or how sudo refuses."""
-    command = look(host, "true", why="sudo works without a password")
-    return Question(command, lambda result: f"sudo refused: {result.words}" if result.code else None)
+    name = become[0].rsplit("/", 1)[-1]
+    command = look(host, "true", why=f"{name} works without a password")
+    return Question(command, lambda result: f"{name} refused: {result.words}" if result.code else None)
 
 
-def ask_root_path(host: str) -> Question[str]:
+def ask_root_path(host: str, become: Sequence[str] = BECOME) -> Question[str]:
     """sudo's secure_path, which is root's PATH; "" where it sets none or does not tell: then root has the login's."""
-    command = look(host, "sudo", "-n", "-l", why="where root finds its tools", root=False)
+    why = "where root finds its tools"
+    if not sudo.is_sudo(become):
+        return sudo.ask_path(host, why)
+    command = look(host, become[0], "-n", "-l", why=why, root=False)
     return Question(command, lambda said: sudo.root_path(host, said.stdout.partition("may run the following")[0]))
 
 

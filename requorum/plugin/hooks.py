@@ -31,6 +31,7 @@ from requorum.evidence.journal import EvidenceError, Journal, now
 from requorum.evidence.redaction import redact
 from requorum.hosts import hook
 from requorum.hosts.fleet import Fleet, Unreachable
+from requorum.hosts.password import Password
 from requorum.inventory import Inventory
 from requorum.plugin import metrics, options, programs
 from requorum.plugin.ending import block, ways
@@ -55,6 +56,7 @@ STOPPED_AT = pytest.StashKey[str]()
 PASSED = pytest.StashKey[int]()
 FAILURE = pytest.StashKey[BaseException]()
 SUMMARY = pytest.StashKey[Mapping[str, object]]()
+PASSWORD = pytest.StashKey[Password | None]()  # sudo's, on the named inventory's hosts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -167,11 +169,14 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
             f"the stages must be exactly the runbook's, in its order: {difference}\n"
             f"    → run `pytest {directory} --hosts=NAME` without options that select, sort or repeat stages"
         )
-    if config.stash[PROCEDURE].confirms and not config.getoption("collectonly") and not config.getoption("plan"):
-        try:
+    if config.getoption("collectonly") or INVENTORY not in config.stash:
+        return
+    try:
+        if config.stash[PROCEDURE].confirms and not config.getoption("plan"):
             options.confirm(config.getoption, config.stash[PROCEDURE], config.stash[INVENTORY].cluster)
-        except Refusal as refusal:
-            raise _refused(str(refusal)) from None
+        config.stash[PASSWORD] = options.password(config.getoption, config.stash[INVENTORY])
+    except Refusal as refusal:
+        raise _refused(str(refusal)) from None
 
 
 # -- the run -----------------------------------------------------------------------------------------------------
@@ -239,7 +244,9 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    with Fleet(inventory, journal, options.concurrency, options.timeout_scale) as fleet:
+    named = inventory is config.stash.get(INVENTORY, None)
+    password = config.stash.get(PASSWORD, None) if named else None  # a lab's hosts never see it
+    with Fleet(inventory, journal, options.concurrency, options.timeout_scale, password) as fleet:
         kind = Planning if config.getoption("plan") else Run
         run = kind(inventory, options, journal, fleet)
         if isinstance(reporter, Reporter):
@@ -479,6 +486,7 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Sai
         "--seconds",
         "--since",
         "--concurrency",
+        "--ask-become-pass",
     )
     options = [(name, config.getoption(name)) for name in names]
     more = error.words if isinstance(error, NotConfirmed) else ()

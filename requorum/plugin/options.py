@@ -13,6 +13,7 @@ from typing import Any
 from requorum import commandline, procedures
 from requorum.deadlines import LONG
 from requorum.diagnosis.logs import collection
+from requorum.hosts.password import ALIKE, Password, program_of
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.recovery import approval, commit
@@ -84,6 +85,21 @@ def confirm(option: Option, procedure: Procedure, cluster: str) -> None:
         raise Refusal("--confirm", "is not given, and nobody is there to confirm", f"add --confirm={cluster}")
     if word != cluster:
         raise Refusal("--confirm", f"{word!r} is not the name of this cluster", f"it is {cluster}; nothing was done")
+
+
+def password(option: Option, inventory: Inventory) -> Password | None:
+    """What sudo will ask for, typed now, once. Raises `Refusal` where nobody can, or nothing takes one."""
+    if not option("ask_become_pass"):
+        return None
+    program = program_of(inventory.transport.as_root)
+    if program not in ALIKE:
+        why = f"{program} reads no password from standard input as sudo -S does"
+        raise Refusal("--ask-become-pass", why, "give the login rights without a password, and leave it out")
+    user = inventory.transport.user or "the login"
+    word = commit.asked_unseen(f"\nThe password that {program} asks of {user} on every host: ")
+    if word is None:
+        raise Refusal("--ask-become-pass", "nobody is there to type it", "run it on a terminal, or use NOPASSWD")
+    return Password(word)
 
 
 def _paths(option: Option, inventory: Inventory) -> None:

@@ -45,7 +45,8 @@ def marks(run: Run) -> Held:
 def root_paths(run: Run, hosts: Iterable[str]) -> dict[str, str]:
     """Where root finds its tools."""
     known = {host: run.probed[host].sudo.path for host in hosts if host in run.probed}
-    return known | run.ask({host: system.ask_root_path(host) for host in hosts if host not in known})
+    become = run.inventory.transport.as_root
+    return known | run.ask({host: system.ask_root_path(host, become) for host in hosts if host not in known})
 
 
 def tools(run: Run, paths: Mapping[str, str]) -> dict[str, Tools]:

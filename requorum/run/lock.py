@@ -147,14 +147,14 @@ def reading(inventory: Inventory, host: str) -> str:
 def by_hand(inventory: Inventory, host: str, *argv: str) -> str:
     """A command on a host as root, to be pasted on the operator's machine."""
     transport, address = inventory.transport, inventory.address(host)
-    line = ("sudo", "-n", "timeout", "-k", "5", str(SHORT), *argv)  # as sudo allows it
+    line = (*transport.as_root, "timeout", "-k", "5", str(SHORT), *argv)  # as sudo allows it
     if transport.backend == "ssh":
         config = ("-F", transport.ssh_config) if transport.ssh_config else ()
         user = ("-l", transport.user) if transport.user else ()
         return shlex.join(("ssh", *config, *user, address, *line))
     if transport.backend == "local":
         return shlex.join(line)
-    return shlex.join((transport.backend, "exec", address, *line[2:]))
+    return shlex.join((transport.backend, "exec", address, *line[len(transport.as_root) :]))
 
 
 def lost(host: str, found: Holder | None) -> LockError:

@@ -226,7 +226,11 @@ class Run:
         with (
             tempfile.TemporaryDirectory(prefix="rq-") as scratch,
             Fleet(
-                self.inventory, Journal(Path(scratch)), self.options.concurrency, self.options.timeout_scale
+                self.inventory,
+                Journal(Path(scratch)),
+                self.options.concurrency,
+                self.options.timeout_scale,
+                self.fleet.password,
             ) as fleet,
         ):
             answers = fleet.gather(plan)
@@ -298,7 +302,8 @@ class Run:
 
     def stretched(self, plan: Sequence[Action]) -> list[Action]:
         """As the fleet will run it."""
-        return [action.stretched(self.options.timeout_scale) for action in plan]
+        become = self.inventory.transport.as_root
+        return [action.stretched(self.options.timeout_scale).for_root(become) for action in plan]
 
     @contextmanager
     def _acting(self, plan: Sequence[Action], bookkeeping: bool = False) -> Iterator[None]:

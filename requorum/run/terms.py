@@ -154,10 +154,11 @@ def versions() -> dict[str, str]:
 
 def opening(terms: Terms, operator: str) -> dict[str, object]:
     """The fields of the `run` record."""
+    become = terms.inventory.transport.as_root
     return {
         "cluster": terms.inventory.cluster,
         "run": terms.mark.run,
         "operator": operator,
         "versions": versions(),
-        "retire": [{"host": c.host, "command": c.line(), "why": c.why} for c in retire(terms)],
+        "retire": [{"host": c.host, "command": c.for_root(become).line(), "why": c.why} for c in retire(terms)],
     }

@@ -6,6 +6,7 @@ written on a host is the save itself, in a directory of its own that is removed 
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -266,7 +267,7 @@ def sweep(run: Run, tonight: Tonight) -> None:
     if tonight.cleared:
         return
     try:
-        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale) as fleet:
+        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale, password=run.fleet.password) as fleet:
             fleet.run(clear(run.terms))
     except Refusal as refusal:
         run.journal.record("note", text=f"the next backup clears what is left: {refusal}")
@@ -318,16 +319,17 @@ def the_configuration_server_answers(run: Run) -> None:
     """What it is like is kept: a slow sudo gets its time, a login that prints or a proxy is named."""
     program = deephaven.executable(run.inventory.deephaven.commands.etcdctl)
     found: dict[str, Probed] = {}
+    become = run.inventory.transport.as_root
 
     def ask(machine: Machine) -> str | None:
-        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name))
+        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name, become))
         if probed.sudo.hinders:
             return probed.sudo.hinders
         return None if machine.see.file(program).exists else f"no {program}"
 
     run.prove(
         (run.terms.configuration_server,),
-        "takes commands as root without asking for a password (sudo -n), and has the vendor's etcdctl",
+        f"takes commands as root without asking for a password ({shlex.join(become)}), and has the vendor's etcdctl",
         ask,
         "give the login NOPASSWD for the runbook's commands, or correct deephaven.commands in the inventory",
     )

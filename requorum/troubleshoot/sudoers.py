@@ -150,7 +150,7 @@ def file(inventory: Inventory, login: str, *scales: float, purpose: str = "") ->
 def ask_lacking(host: str, inventory: Inventory, scale: float = 1.0) -> Question[tuple[Need, ...] | str]:
     """What the login that the runbook uses lacks, asked without a password, as the runbook will ask; why sudo tells
     nothing where it does not."""
-    asked = probe.ask_host(host)
+    asked = probe.ask_host(host, inventory.transport.as_root)
 
     def read(*answers: Result) -> tuple[Need, ...] | str:
         return lacked(inventory, asked.understand(answers), scale)
@@ -246,7 +246,14 @@ def the_login_answers(run: Run) -> None:
 
 
 def lacking(run: Run) -> dict[str, tuple[Need, ...]]:
-    """host → what sudo does not allow there; proves that it tells."""
+    """host → what sudo does not allow there; proves that it tells. Raises `Refusal` where that is not sudo."""
+    become = run.inventory.transport.as_root
+    if not sudo.is_sudo(become):
+        raise Refusal(
+            f"transport.become: {shlex.join(become)}",
+            f"what it allows cannot be asked of {become[0].rsplit('/', 1)[-1]}",
+            "hold its rules against the commands that --plan prints",
+        )
     answers = run.ask(
         {host: ask_lacking(host, run.inventory, run.options.timeout_scale) for host in run.terms.everyone}
     )
@@ -278,7 +285,9 @@ def what_is_run_is_allowed(run: Run) -> None:
     told = {host: lacked(run.inventory, found, run.options.timeout_scale) for host, found in run.probed.items()}
     for host, why in told.items():
         if isinstance(why, str):
-            run.note(f"{host}: sudo does not tell what it allows: {why}")
+            of_sudo = sudo.is_sudo(run.inventory.transport.as_root)
+            what = "sudo does not tell what it allows: " if of_sudo else "which commands are allowed "
+            run.note(f"{host}: {what}{why}")
     found = {host: needs for host, needs in told.items() if not isinstance(needs, str)}
     for host, needs in found.items():
         if aside := [need for need in needs if need.aside]:

@@ -366,7 +366,7 @@ def sweep(run: Run, night: Night) -> None:
         return
     run.journal.ending = True
     try:
-        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale) as fleet:
+        with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale, password=run.fleet.password) as fleet:
             _clear(fleet.run(plan.tidy(run.terms, night.host)))
     except Refusal as refusal:
         run.journal.record("note", text=f"the next proof clears what is left: {refusal}")

@@ -23,10 +23,10 @@ def chosen(inventory: Inventory) -> str:
 
 def _tools(machine: Machine, inventory: Inventory) -> Tools | str:
     """What restores and boots there; else what root lacks."""
-    host = machine.name
-    if refused := machine.ask(system.ask_root(host)):
+    host, become = machine.name, inventory.transport.as_root
+    if refused := machine.ask(system.ask_root(host, become)):
         return refused
-    path = machine.ask(system.ask_root_path(host))
+    path = machine.ask(system.ask_root_path(host, become))
     if missing := machine.ask(system.ask_missing(host, plan.NEEDED, path)):
         return f"root finds no {', '.join(missing)} there"
     if machine.ask(system.ask_uid(host, inventory.etcd.user)) is None:

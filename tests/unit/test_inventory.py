@@ -340,3 +340,33 @@ def test_an_error_names_the_line(tmp_path: Path, old: str, new: str, says: str) 
 def test_what_is_wrong_between_fields_names_the_line_of_the_first(tmp_path: Path) -> None:
     text = TEXT.replace("nowhere", "10.0.0.11").replace("[infra-1]", "[infra-1, query-1]")
     assert "line 11: deephaven.hosts: query-1 is not among hosts" in refused(tmp_path / "a.yaml", text)
+
+
+@pytest.mark.parametrize("line", ["sudo -n", "dzdo -n", "doas -n -u root", "pbrun", "/opt/quest/bin/sudo -n -H"])
+def test_how_a_login_becomes_root_is_a_line_of_plain_words(line: str) -> None:
+    assert build.inventory(transport={"become": line}).transport.as_root == tuple(line.split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "sudo",
+        "sudo -nS",
+        "sudo -n -S",
+        "sudo -n sh -c",
+        "sudo -n -u ops",
+        "dzdo -n -b",
+        "sudo -n;reboot",
+        "$(reboot)",
+        "../sudo -n",
+        "/opt/../bin/sudo -n",
+        "-n sudo",
+        "sudo -n\nreboot|",
+        "pbrun `id`",
+        "FOO=bar sudo -n",
+    ],
+)
+def test_what_could_do_more_than_become_root_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="become"):
+        build.inventory(transport={"become": line})

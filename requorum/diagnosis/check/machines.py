@@ -7,6 +7,7 @@ from requorum.diagnosis.check.check import Check, Questions, Ruling, Seen, Verdi
 from requorum.hosts import probe, system
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
+from requorum.hosts.sudo import is_sudo
 from requorum.recovery import equipment
 from requorum.run.terms import Terms
 from requorum.troubleshoot import sudoers
@@ -25,7 +26,7 @@ def judge_answer(seen: Seen, host: str) -> Ruling:
 
 
 def ask_sudo(seen: Seen, host: str) -> Questions:
-    return {} if host in seen.locked else {"": probe.ask_host(host)}
+    return {} if host in seen.locked else {"": probe.ask_host(host, seen.terms.inventory.transport.as_root)}
 
 
 def probed(seen: Seen, host: str) -> Probed:
@@ -42,6 +43,9 @@ def judge_sudo(seen: Seen, host: str) -> Ruling:
     lacking = sudoers.lacked(seen.terms.inventory, found, seen.scale)
     if found.sudo.hinders:
         return ruled([found.sudo.hinders], "")
+    become = seen.terms.inventory.transport.as_root
+    if isinstance(lacking, str) and not is_sudo(become):
+        return ruled([], f"lets us in; which commands it allows {lacking}")
     if isinstance(lacking, str):
         return ruled([f"sudo does not tell what it allows: {lacking}"], "")
     return ruled([f"{len(lacking)} of the runbook's commands are not allowed"] if lacking else [], "lets us in")

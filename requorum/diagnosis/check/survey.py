@@ -70,10 +70,11 @@ def _clock(machine: Machine) -> Reading:
 def _configs(run: Run, seen: Seen) -> Seen:
     """Whether sudo lets us in, and the members' configurations, which further questions need."""
     path, silent = run.inventory.etcd.config, dict(seen.silent)
+    become = run.inventory.transport.as_root
     found = rounds.kinds(
         run.fleet,
         silent,
-        sudo={host: system.ask_root(host) for host in seen.everyone()},
+        sudo={host: system.ask_root(host, become) for host in seen.everyone()},
         config={host: etcd.ask_config(host, path) for host in run.terms.etcd_hosts},
     )
     locked = {host: str(value) for host, value in found["sudo"].items() if value is not None}

@@ -24,7 +24,7 @@ _OURS = re.compile(
 )
 _PAGE = re.compile(r"(?<![\w/.])docs/(?=[\w-]+\.md)")
 _THERE = re.compile(r"`([^`]+)`")
-_BY_HAND = re.compile(r"(?:^|: )((?:ssh|docker exec|podman exec|sudo -n) .+)$")
+_BY_HAND = re.compile(r"(?:^|: )((?:ssh|docker exec|podman exec|sudo -n|[\w./-]+(?: [\w./-]+)* timeout -k 5) .+)$")
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,15 @@ CLOCK_SECONDS = 30
 def every_host_answers(run: Run) -> None:
     """Reached, and root without a password. An `Unreachable` names the host and --gone. What each is like is kept."""
     found: dict[str, Probed] = {}
+    become = run.inventory.transport.as_root
 
     def ask(machine: Machine) -> str | None:
-        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name))
+        found[machine.name] = probed = machine.ask(probe.ask_host(machine.name, become))
         return probed.sudo.hinders or None
 
     run.prove(
         run.terms.everyone,
-        "takes commands as root without asking for a password (sudo -n)",
+        f"takes commands as root without asking for a password ({shlex.join(become)})",
         ask,
         "give the login NOPASSWD for the runbook's commands, also where its sudo asks an ssh agent (none is forwarded "
         "to a host), and neither requiretty nor a text of sudo's PAM (docs/preparing.md#sudo)",

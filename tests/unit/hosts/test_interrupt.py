@@ -14,9 +14,9 @@ from requorum.hosts import batch, interrupt
 from requorum.hosts.interrupt import Process
 
 
-def argv(command: Command) -> tuple[str, ...]:
-    """Here instead of on a host, and without root."""
-    return command.argv
+def here(command: Command) -> subprocess.Popen[bytes]:
+    """Instead of on a host, and without root."""
+    return subprocess.Popen(command.argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def started(line: str) -> subprocess.Popen[str]:
@@ -38,7 +38,7 @@ def test_what_has_a_way_to_be_stopped_is_stopped_by_it(
 ) -> None:
     process, command = works
     told: list[Result] = []
-    interrupt.end([((command,), process)], argv, told.append)
+    interrupt.end([((command,), process)], list, here, told.append)
     assert process.wait(timeout=5) == 0
     assert (tmp_path / "told").exists(), "it ended by its stop, not by force"
     assert [r.command.argv for r in told] == [command.stop]
@@ -49,7 +49,7 @@ def test_a_command_that_was_not_there_yet_to_be_stopped_is_stopped_again(tmp_pat
     tries = tmp_path / "tries"
     process = started(f'until [ "$(wc -l < {tries} 2>/dev/null || echo 0)" -ge 2 ]; do sleep 0.05; done')
     command = Command("etcd-1", ("work",), "work", stop=("sh", "-c", f"echo >> {tries}"))
-    interrupt.end([((command,), process)], argv, lambda result: None)
+    interrupt.end([((command,), process)], list, here, lambda result: None)
     assert process.wait(timeout=5) == 0
 
 
@@ -62,7 +62,7 @@ def test_all_hosts_are_stopped_at_the_same_time(tmp_path: Path) -> None:
         process = started(f"until [ -e {tmp_path}/{name}.end ]; do sleep 0.05; done")
         running.append(((Command(name, ("work",), "work", stop=("sh", "-c", stop)),), process))
     told: list[Result] = []
-    interrupt.end(running, argv, told.append)
+    interrupt.end(running, list, here, told.append)
     assert [process.wait(timeout=5) for _, process in running] == [0, 0]
     assert {r.code for r in told} == {0}
 
@@ -70,7 +70,7 @@ def test_all_hosts_are_stopped_at_the_same_time(tmp_path: Path) -> None:
 def test_what_has_none_is_left_to_itself() -> None:
     process = started("sleep 1000")
     told: list[Result] = []
-    interrupt.end([((act("etcd-1", "sleep", "1000", why="waiting"),), process)], argv, told.append)
+    interrupt.end([((act("etcd-1", "sleep", "1000", why="waiting"),), process)], list, here, told.append)
     assert process.wait(timeout=5) != 0
     assert told == []
 
@@ -81,7 +81,7 @@ def test_a_stop_that_never_answers_does_not_keep_the_operator(
     monkeypatch.setattr(interrupt, "PATIENCE", 0.5)
     process = started("sleep 1000")
     command = Command("etcd-1", ("work",), "work", stop=("sleep", "1000"))
-    interrupt.end([((command,), process)], argv, lambda result: None)
+    interrupt.end([((command,), process)], list, here, lambda result: None)
     poll.until(lambda: process.poll() is not None, seconds=5, what="it is let go")
 
 
