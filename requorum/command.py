@@ -50,10 +50,11 @@ BESIDE_SCOPE = tuple(word for each in SCOPE for word in (_BESIDE_WORDS if each =
 class Command:
     """`argv` for `host`, run as root unless `root` is false; `deadline` in seconds, enforced on the host.
 
-    `stdin` is never logged and never in argv: the way for secrets. `stop` is an argv that ends on the host what
-    this command started there, since killing the local ssh does not; `act_long` gives it. `accept` lists the exit
-    codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message and
-    record. `makes` lists paths that it leaves behind and that argv does not tell, so that a plan can go on after it.
+    `stdin` is never logged and never in argv: the way for secrets. `fed`: a command, maybe of another host, that is run
+    right before; what it prints becomes standard input, and is in memory alone. `stop` is an argv that ends on the
+    host what this command started there, since killing the local ssh does not; `act_long` gives it. `accept` lists the
+    exit codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message
+    and record. `makes` lists paths that it leaves behind and argv does not tell, so that a plan can go on after it.
     `most`: bytes that it may print; it is ended where it prints more, and nothing of it is read.
     `become`: what makes root of the login, and `asked`, whether that wants a password: the fleet's to say (`for_root`).
     """
@@ -65,6 +66,7 @@ class Command:
     root: bool = True
     deadline: int = SHORT
     stdin: bytes | None = field(default=None, repr=False)
+    fed: Command | None = None
     stop: tuple[str, ...] = ()
     accept: tuple[int, ...] | None = (0,)
     secret: bool = False
@@ -75,14 +77,17 @@ class Command:
 
     def for_root(self, become: tuple[str, ...], asked: bool = False) -> Command:
         """As a site's login becomes root."""
-        return self if (become, asked) == (BECOME, False) else replace(self, become=become, asked=asked)
+        if (become, asked) == (BECOME, False):
+            return self
+        return replace(self, become=become, asked=asked, fed=self.fed and self.fed.for_root(become, asked))
 
     def stretched(self, scale: float) -> Command:
         """With its deadline, and every limit in its words, so many times as long."""
         if scale == 1:
             return self
         argv = tuple(word.stretched(scale) if isinstance(word, Wait) else word for word in self.argv)
-        return replace(self, argv=argv, deadline=deadlines.stretched(self.deadline, scale))
+        fed = self.fed and self.fed.stretched(scale)
+        return replace(self, argv=argv, deadline=deadlines.stretched(self.deadline, scale), fed=fed)
 
     def line(self) -> str:
         """The exact shell line for the host. sudo stands outside so that the deadline can signal root's child."""
@@ -119,7 +124,11 @@ class Command:
 
     def shown(self) -> str:
         """The line as the plan and the journal show it: standard input is named, never shown."""
-        return self.line() + (f" < {REDACTED}" if self.stdin is not None else "")
+        return self.line() + (f" < {REDACTED}" if self.takes_input else "")
+
+    @property
+    def takes_input(self) -> bool:
+        return self.stdin is not None or self.fed is not None
 
 
 def _transfer(size: int, scale: float) -> int:

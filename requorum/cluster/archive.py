@@ -98,7 +98,7 @@ def role_directories(entries: list[Entry]) -> list[tuple[str, str]]:
 
 # Complains of the first line of tar's list that is neither file nor directory below $1, or has a mode beyond rwx. That
 # tar cannot read all of it shows when it is unpacked.
-_JUDGE = """
+JUDGE = """
 tar --numeric-owner --quoting-style=escape -tvf "$0" |
     grep -Evm 1 "^[-d][rwx-]{9} [0-9]+/[0-9]+ +[0-9]+ [0-9-]+ [0-9:]+ $1(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$" >&2
 [ $? -eq 1 ]
@@ -108,7 +108,7 @@ tar --numeric-owner --quoting-style=escape -tvf "$0" |
 def judge(host: str, archive: str, top: str, whose: str) -> Command:
     """Ends badly where an archive that another host packed holds more than files and directories below `top`, which is
     a name, or "." for itself: root would follow a link of that host's making when it unpacks and owns them."""
-    argv = ("sh", "-c", _JUDGE, archive, top.replace(".", r"\."))
+    argv = ("sh", "-c", JUDGE, archive, top.replace(".", r"\."))
     return Command(host, argv, f"{whose} holds files and directories alone", deadline=LONG)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from requorum.cluster.archive import JUDGE
 from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
 from requorum.command import SLICE, Command, Result, act, act_long, look
@@ -26,6 +27,7 @@ from requorum.refusal import Refusal
 
 PROGRAM = Path(__file__).with_name("sandbox.sh")
 ON_HOSTS = "isolation.sh"  # its name there: sudoers files out there allow it by this name
+SECRETS = "/tmp/requorum-secrets"  # of the unit too, and of its root: never on a disk, and gone with the unit
 ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
 BOOT_SECONDS = 300  # beside what the data takes, which is read and written
 FAREWELL = 30  # seconds between the unit's own end and that of the command that waits for it
@@ -172,7 +174,7 @@ def ask_unseen(host: str, place: str, inventory: Inventory) -> Question[tuple[st
 def make_room(host: str, scratch: str, account: str) -> list[Command]:
     """Scratch that root reads, with a room in it that the etcd account will see."""
     return [
-        act(host, "install", "-d", "-m", "700", scratch, f"{scratch}/logins", why="scratch for root alone"),
+        act(host, "install", "-d", "-m", "700", scratch, why="scratch for root alone"),
         act(
             host,
             "install",
@@ -200,10 +202,12 @@ def boot(
     revision: int | None = None,
     size: int = 0,
     hidden: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    logins: Command | None = None,
 ) -> list[Command]:
     """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
     its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data.
-    `hidden`: as `ask_unseen` found it, `unseen` where nobody asked."""
+    `hidden`: as `ask_unseen` found it, `unseen` where nobody asked. `roles` that log in, and what prints `logins`."""
     account = inventory.etcd.user
     members = [
         f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {b.turn}"
@@ -215,6 +219,8 @@ def boot(
         "members": _lines(members),
         "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
+        "roles": _lines(roles),
+        "judge.sh": JUDGE,
         "revision": str(revision or ""),
         "ids": _lines([str(number) for number in next((b.ids for b in boots if b.ahead), ())]),
         **{f"room/{b.number}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
@@ -226,7 +232,8 @@ def boot(
     configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
     plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
     hidden = hidden or unseen(inventory)
-    return [*plan, _run(host, kind, run, scratch, inventory.etcd.user, boots, size * len(boots), hidden)]
+    unit = _run(host, kind, run, scratch, inventory.etcd.user, boots, size * len(boots), hidden)
+    return [*plan, replace(unit, fed=logins)]
 
 
 def _run(
@@ -238,6 +245,7 @@ def _run(
         "PrivateNetwork=yes",
         "PrivateTmp=yes",
         f"BindPaths={scratch}/room:{ROOM}",
+        f"TemporaryFileSystem={SECRETS}:mode=0700,size=16m",
         "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
         "ProtectSystem=strict",

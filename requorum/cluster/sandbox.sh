@@ -8,9 +8,11 @@
 #                            we are root by a certificate of this boot, on the plain one etcd takes passwords alone
 #                ids         (salvage) the members' IDs that stand-ins began with, a line each; the data must know these
 #                room/       NUMBER.yaml and NUMBER/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
-#                logins/     (trial) ROLE/user and ROLE/password, for root only
+#                roles       (trial) those whose logins come by standard input, a line each
+#                judge.sh    what an archive must be, requorum/cluster/archive.py's
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
 #                revision    (salvage) the revision of a backup, or nothing; (trial) what was restored, or nothing
+# Standard input is an archive with ROLE/user and ROLE/password of all roles. They are never on a disk here.
 # Standard output is one JSON document a line, an "event" each. Exit codes: 0 all was asked, 10 it was not, and the
 # last event says why.
 set -u
@@ -19,7 +21,8 @@ kind=$1 scratch=$2 account=$3 seconds=$4
 room=/tmp/requorum
 home=127.0.0.1
 restarts=0
-secrets=$scratch
+secrets=/tmp/requorum-secrets
+most=1048576
 log=$scratch/etcdctl.log
 
 plain() { tr -d '\000-\037"\\' | cut -c1-400; }
@@ -74,9 +77,22 @@ check_tools() {
     done
 }
 
-# The unit's own /tmp goes with it, however it ends: logins and our key lie there from here on.
-hide_secrets() {
-    secrets=$(mktemp -d) && mv "$scratch/logins" "$secrets/" || hindered "no place for what is secret: /tmp is full"
+# Memory that is the unit's own, and goes with it however it ends: logins and our key lie there alone.
+take_logins() {
+    mkdir "$secrets/logins" || hindered "this host gives no place for what is secret"
+    [ -s "$scratch/roles" ] || return 0
+    head -c $((most + 1)) >"$secrets/packed" || hindered "the logins cannot be kept"
+    exec </dev/null
+    [ "$(stat -c %s "$secrets/packed")" -le "$most" ] || hindered "the logins are more than $most bytes"
+    sh -c "$(cat "$scratch/judge.sh")" "$secrets/packed" '\.' 2>"$log" ||
+        hindered "the logins must be files and directories alone: $(cat "$log")"
+    tar --extract --file="$secrets/packed" --directory="$secrets/logins" --no-same-owner 2>"$log" ||
+        hindered "the logins cannot be unpacked: $(cat "$log")"
+    rm -f "$secrets/packed"
+    while IFS= read -r role; do
+        [ -f "$secrets/logins/$role/user" ] && [ -f "$secrets/logins/$role/password" ] ||
+            hindered "the login of $role did not arrive"
+    done <"$scratch/roles"
 }
 
 # make_certificate CN KEY CERTIFICATE: a throw-away one that is its own authority, for the peers' addresses and names.
@@ -358,7 +374,7 @@ ask_verify() {
 
 make_network
 check_tools
-hide_secrets
+take_logins
 make_certificates
 limit=60
 if [ -s "$scratch/ids" ]; then

@@ -338,17 +338,29 @@ class Fleet:
         self._root.refuse_if_barred(machine.name)
         return self._together(machine, group) if len(group) > 1 else [self._execute(machine, group[0])]
 
-    def _execute(self, machine: Machine, command: Command) -> Result:
+    def _printed(self, command: Command) -> bytes:
+        """What a command prints, byte for byte, for another one's standard input. Raises `FleetError`; no word of what
+        it printed is in that."""
+        machine = self.machines[command.host]
+        if command.host not in self.logins:
+            self._meet(machine)
+        self._root.refuse_if_barred(machine.name)
+        result = self._execute(machine, command, "surrogateescape")
+        if not result.ok:
+            raise failure(replace(result, command=replace(command, secret=False), stdout=""))
+        return result.stdout.encode(errors="surrogateescape")
+
+    def _execute(self, machine: Machine, command: Command, errors: str = "replace") -> Result:
+        given = self._printed(command.fed) if command.fed else command.stdin
         started = time.monotonic()
         with self._running_lock:  # so that an interrupt knows of it, or it is not started
             self._refuse_if_interrupted(machine)
             argv = self._brought(machine.name, self._root.before(command) + command.sent(), self._mark)
-            fed = command.stdin is not None
-            process = self._root.start(argv, [command], fed)
+            process = self._root.start(argv, [command], given is not None)
             entry = ((command,), process)
             self._running.add(entry)
         try:
-            heard = bounded.hear(process, command.stdin, command.most, self._late(machine, command.deadline))
+            heard = bounded.hear(process, given, command.most, self._late(machine, command.deadline))
         finally:
             with self._running_lock:
                 self._running.discard(entry)
@@ -357,7 +369,7 @@ class Fleet:
         result = Result(
             command,
             process.returncode,
-            (parts[1] if parts else heard.out).decode(errors="replace"),
+            (parts[1] if parts else heard.out).decode(errors=errors),
             heard.err.decode(errors="replace") + ended,
             time.monotonic() - started,
         )

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import TypeAdapter
 
-from requorum.cluster import archive, etcd, etcdctl, sandbox
+from requorum.cluster import etcd, etcdctl, sandbox
 from requorum.cluster.authentication import NO_PASSWORD, Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.logins import packed
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
-from requorum.command import LOGINS, Action, Command, Copy, Result, act, act_long, look
+from requorum.command import LOGINS, Command, Result, act, look
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, every
 from requorum.run.marker import Phase
@@ -64,10 +65,11 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 
 
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    """What a trial that was cut off left on these hosts goes: every role's old login lies in it for root to read."""
+    """What a trial that was cut off left on these hosts goes; of one that an earlier version held, every role's old
+    login too."""
     server, why = terms.configuration_server, "remove packed logins that a trial left"
-    packed = [act(server, "rm", "-f", terms.place(LOGINS), why=why)] if server in hosts else []
-    return [*clear(terms, [host for host in terms.member_hosts if host in hosts]), *packed]
+    left = [act(server, "rm", "-f", terms.place(LOGINS), why=why)] if server in hosts else []
+    return [*clear(terms, [host for host in terms.member_hosts if host in hosts]), *left]
 
 
 def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
@@ -81,12 +83,11 @@ def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
     )
 
 
-def prepare(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
-    """A room for the member on one host; and each role's old login beside it."""
+def prepare(terms: Terms, host: str) -> list[Command]:
+    """A room for the member on one host."""
     return [
         *clear(terms, [host]),
         *sandbox.make_room(host, scratch(terms), terms.inventory.etcd.user),
-        *(_bring_logins(terms, host, roles) if roles else ()),
     ]
 
 
@@ -110,24 +111,9 @@ def how(terms: Terms, tools: Tools) -> str:
     return " ".join((tools.version, *etcd.bump_words(tools, terms.inventory.etcd.revision_bump)))
 
 
-def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
-    """All roles' old logins from their backup as one archive: two files for each would be two streams for each."""
-    server, packed, brought = terms.configuration_server, terms.place(LOGINS), f"{scratch(terms)}/{LOGINS}"
-    above, _, top = terms.client_backup.rpartition("/")
-    files = [f"{top}/{role}/{name}" for role in roles for name in ("user", "password")]
-    as_files = ("--dereference", "--hard-dereference")  # roles may share a login by a link, and links are refused there
-    pack = ("tar", "--create", "--sparse", f"--file={packed}", f"--directory={above}", *as_files, *files)
-    unpack = ("tar", "--extract", f"--file={brought}", f"--directory={scratch(terms)}/logins")
-    as_root = ("--strip-components=1", "--no-same-owner")
-    return [
-        act(server, "install", "-m", "600", "/dev/null", packed, why="a file that only root reads"),
-        act_long(server, *pack, why="pack every role's old login"),
-        Copy(packed, ((host, brought),), "every role's old login", server),
-        act(server, "rm", "-f", packed, why="the packed logins are not needed any more"),
-        archive.judge(host, brought, top, "every role's old login"),
-        act_long(host, *unpack, *as_root, why="unpack every role's old login"),
-        act(host, "rm", "-f", brought, why="the packed logins are not needed any more"),
-    ]
+def logins(terms: Terms, roles: Sequence[str]) -> Command | None:
+    """What prints all roles' old logins, of their backup; None where no role has one."""
+    return packed(terms.configuration_server, terms.client_backup, roles, "every role's old login") if roles else None
 
 
 def boot(terms: Terms, config: MemberConfig) -> Boot:

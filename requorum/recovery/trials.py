@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from requorum.cluster import etcdctl, sandbox
-from requorum.command import Action, Command
+from requorum.command import Command
 from requorum.hosts import system
 from requorum.hosts.failure import raise_all
 from requorum.hosts.question import both
@@ -38,16 +38,19 @@ def hold(run: Run, progress: Progress) -> Trial:
     held = run.ask({server: trial.ask_note(terms, source.sha256, wanted, how)})[server]
     restores = _to_restore(run, progress)
     _there_is_room(run, source.bytes, () if held else (host,), restores)
-    before: list[Action] = []
+    before: list[Command] = []
     plan: list[Command] = []
     if held is None:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
-        before += trial.prepare(terms, host, progress.roles)
+        before += trial.prepare(terms, host)
         plan += trial.restore(terms, host, tools[host], configs[host])
         hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
         place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
-        plan += sandbox.boot(host, trial.KIND, terms.mark.run, place, run.inventory, *of)
+        roles = progress.roles
+        plan += sandbox.boot(
+            host, trial.KIND, terms.mark.run, place, run.inventory, *of, roles=roles, logins=trial.logins(terms, roles)
+        )
     for member in restores:
         plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
     try:

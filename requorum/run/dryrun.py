@@ -266,7 +266,7 @@ class Stage:
             wave: list[tuple[Command, bool]] = []
             for action in plan:
                 if isinstance(action, Command):
-                    wave.append((action, bookkeeping))
+                    wave += [(command, bookkeeping) for command in (action.fed, action) if command is not None]
                 else:
                     yield None, wave
                     yield action, [(command, bookkeeping) for command in commands_of(action)]
@@ -340,7 +340,7 @@ def spelled(command: Command) -> str:
     """`Command.shown()`, but a word is not quoted for the placeholders in it."""
     words = shlex.split(command.line())
     line = " ".join(word if _plain(word) else shlex.quote(word) for word in words)
-    return line + (f" < {REDACTED}" if command.stdin is not None else "")
+    return line + (f" < {REDACTED}" if command.takes_input else "")
 
 
 def _plain(word: str) -> bool:

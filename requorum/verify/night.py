@@ -22,7 +22,7 @@ from requorum.hosts.fleet import Fleet, Machine
 from requorum.hosts.question import complete
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts, history, lock
+from requorum.run import facts, history, lock, marker
 from requorum.run.marker import Marker, MarkerError, Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots import proven
@@ -241,7 +241,7 @@ def bring(run: Run, night: Night) -> None:
     night.roles = tuple(sorted(facts.passwords(run, client, [server])[server]))
     night.placed = True
     _clear(run.do(plan.clear(run.terms, night.host)))
-    run.do(plan.bring(run.terms, night.host, night.source, night.roles))
+    run.do(plan.bring(run.terms, night.host, night.source))
 
 
 def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
@@ -252,7 +252,9 @@ def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
     _gives_way(run)
     if live.is_a_members(run.inventory, host):  # as things are right now
         place.may_boot(run, host, run.ask({"live": live.ask(run.inventory)})["live"])
-    booted = run.do(plan.boot(terms, host, night.note.revision + bump, size))
+    seen = sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)
+    hidden = run.ask({host: seen})[host]
+    booted = run.do(plan.boot(terms, host, night.note.revision + bump, size, night.roles, hidden))
     answer = booted[-1]
     return sandbox.parse(answer.stdout, answer.words, plan.boots(terms)), _seconds(restored), _seconds(booted)
 

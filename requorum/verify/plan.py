@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from requorum.cluster import archive, etcd, sandbox
+from requorum.cluster import etcd, sandbox
 from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.logins import packed
 from requorum.cluster.sandbox import WAL_BYTES, Boot
-from requorum.command import BESIDE_STOP, LOGINS, Action, Command, Copy, act, act_long, beside, look
+from requorum.command import BESIDE_STOP, Action, Command, Copy, act, act_long, beside, look
 from requorum.hosts.question import Question, complete
 from requorum.run import marker
 from requorum.run.terms import Terms
@@ -34,7 +35,7 @@ def bytes_needed(snapshot: int) -> int:
 
 
 def hosts(terms: Terms, host: str) -> tuple[str, ...]:
-    """Where something is written: passwords are packed on the configuration server."""
+    """Where something of it may lie: a proof of before packed passwords on the configuration server."""
     return tuple(dict.fromkeys((host, terms.configuration_server)))
 
 
@@ -80,15 +81,15 @@ def ask_left(terms: Terms, host: str) -> Question[str | None]:
     return Question(command, lambda answer: complete(answer).stdout.strip() or None)
 
 
-def bring(terms: Terms, host: str, source: Source, roles: Sequence[str]) -> list[Action]:
-    """The snapshot from this machine, no faster than `verify.rate`, and every role's password beside it."""
+def bring(terms: Terms, host: str, source: Source) -> list[Action]:
+    """The snapshot from this machine, no faster than `verify.rate`."""
     base, at = marker.directory(terms.inventory.cluster), place(terms)
     plan: list[Action] = [
-        act(each, "install", "-d", "-m", "700", marker.BASE, base, at, why="a place for the proof, for root only")
-        for each in hosts(terms, host)
+        act(host, "install", "-d", "-m", "700", marker.BASE, base, at, why="a place for the proof, for root only")
     ]
     plan += sandbox.make_room(host, at, terms.inventory.etcd.user)
-    plan.append(
+    return [
+        *plan,
         Copy(
             source.path,
             ((host, f"{at}/snapshot.db"),),
@@ -98,29 +99,7 @@ def bring(terms: Terms, host: str, source: Source, roles: Sequence[str]) -> list
             most=source.bytes if source.packed else 0,
             packed=source.packed,
             rate=terms.inventory.verify.rate * 1_000_000,
-        )
-    )
-    return [*plan, *(_bring_logins(terms, host, roles) if roles else ())]
-
-
-def _bring_logins(terms: Terms, host: str, roles: Sequence[str]) -> list[Action]:
-    """From the client configuration of the configuration server, of which a copy is packed there."""
-    server, at, client = terms.configuration_server, place(terms), terms.inventory.deephaven.client_config
-    packed, brought = f"{at}/{LOGINS}", f"{at}/brought/{LOGINS}"
-    files = [f"client/{role}/{name}" for role in roles for name in ("user", "password")]
-    as_files = ("--dereference", "--hard-dereference")
-    pack = ("tar", "--create", "--sparse", f"--file={packed}", f"--directory={at}", *as_files, *files)
-    unpack = ("tar", "--extract", f"--file={brought}", f"--directory={at}/logins")
-    as_root = ("--strip-components=1", "--no-same-owner")
-    return [
-        act(server, "cp", "-a", client, f"{at}/client", why="every role's password, for root only"),
-        act(server, "install", "-m", "600", "/dev/null", packed, why="a file that only root reads"),
-        *beside([act_long(server, *pack, why="pack every role's password")]),
-        Copy(packed, ((host, brought),), "every role's password", server),
-        act(server, "rm", "-rf", packed, f"{at}/client", why="the packed passwords are not needed any more"),
-        archive.judge(host, brought, "client", "every role's password"),
-        *beside([act_long(host, *unpack, *as_root, why="unpack every role's password")]),
-        act(host, "rm", "-rf", f"{at}/brought", why="the packed passwords are not needed any more"),
+        ),
     ]
 
 
@@ -143,12 +122,17 @@ def boots(terms: Terms) -> list[Boot]:
     return [Boot(1, NAME, PEER, "127.0.0.1", f"{NAME}={PEER}", token(terms))]
 
 
-def boot(terms: Terms, host: str, revision: int, size: int) -> list[Command]:
-    """In isolation; the last command's output is for `sandbox.parse`."""
-    plan = sandbox.boot(
-        host, KIND, terms.mark.run, place(terms), terms.inventory, boots(terms), prefixes(terms), revision, size
+def boot(
+    terms: Terms, host: str, revision: int, size: int, roles: Sequence[str], hidden: Sequence[str] = ()
+) -> list[Command]:
+    """In isolation; the last command's output is for `sandbox.parse`. Roles log in by the configuration server's own
+    client configuration."""
+    of = (boots(terms), prefixes(terms), revision, size, hidden)
+    client, whose = terms.inventory.deephaven.client_config, "every role's password"
+    logins = packed(terms.configuration_server, client, roles, whose) if roles else None
+    return beside(
+        sandbox.boot(host, KIND, terms.mark.run, place(terms), terms.inventory, *of, roles=roles, logins=logins)
     )
-    return beside(plan)
 
 
 def prefixes(terms: Terms) -> tuple[str, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from requorum.cluster import sandbox
+from requorum.cluster import archive, logins, sandbox
 
 # An etcd at its plain port, as far as names and passwords go. Whoever comes with two proofs of who he is is a mistake.
 ETCDCTL = r"""#!/bin/sh
@@ -35,8 +38,11 @@ exit 1
 """
 
 
-def asked(place: Path, play: str, logins: dict[str, str], off: bool = False) -> list[dict[str, object]]:
-    """What the program's own functions say, against that etcd. `logins`: role, which is its user too → password."""
+def asked(
+    place: Path, play: str, logins: dict[str, str], off: bool = False, fed: bytes = b""
+) -> list[dict[str, object]]:
+    """What the program's own functions say, against that etcd. `logins`: role, which is its user too → password; `fed`
+    is its standard input."""
     tool = place / "etcdctl"
     tool.write_text(ETCDCTL)
     tool.chmod(0o755)
@@ -49,11 +55,11 @@ def asked(place: Path, play: str, logins: dict[str, str], off: bool = False) -> 
         (place / "logins" / role / "password").write_text(password)
     (place / "logins").mkdir(exist_ok=True)
     program = sandbox.PROGRAM.read_text().split("\nmake_network\n")[0].replace("await 30 ", "")
-    set_up = f"\necho $$ >{place}/1.pid; first=https://x:20001 plain_first=http://x:30001; as_root\n"
+    set_up = f"\nsecrets={place}; echo $$ >{place}/1.pid; first=https://x:20001 plain_first=http://x:30001; as_root\n"
     ended = subprocess.run(
         ["sh", "-c", f"{program}\n{set_up}\n{play}", "isolation.sh", "trial", str(place), "nobody", "5"],
         capture_output=True,
-        text=True,
+        input=fed,
         timeout=30,
         check=False,
         env={**os.environ, "PATH": f"{place}:{os.environ['PATH']}"},
@@ -107,11 +113,105 @@ def test_a_login_that_ends_the_boot_ends_it_with_its_own_word(tmp_path: Path) ->
     assert [event["event"] for event in said] == ["login", "failed"], "and nothing is asked after it"
 
 
-def test_logins_are_in_the_units_own_tmp_and_in_the_scratch_no_more(tmp_path: Path) -> None:
-    play = 'hide_secrets; try_passwords; rm -rf "$secrets"'
-    said = asked(tmp_path, play, {"root": "right"})
-    assert said[0] == {"event": "login", "role": "root", "why": ""}
-    assert not (tmp_path / "logins").exists()
+def taken(
+    place: Path, fed: bytes, roles: str = "root\nconfig\n", then: str = "try_passwords"
+) -> list[dict[str, object]]:
+    """What a boot says that gets this by its standard input."""
+    scratch, secrets = place / "scratch", place / "secrets"
+    for directory in (scratch, secrets):
+        directory.mkdir(parents=True)
+    (scratch / "roles").write_text(roles)
+    (scratch / "judge.sh").write_text(archive.JUDGE)
+    said = asked(scratch, f"rmdir {scratch}/logins; secrets={secrets}; take_logins; {then}", {}, fed=fed)
+    assert not (secrets / "packed").exists() or said[-1]["event"] == "failed"
+    holding = [p for p in scratch.rglob("*") if p.is_file() and p.name != "etcdctl" and b"right" in p.read_bytes()]
+    assert holding == [], "a password lies in the scratch"
+    return said
+
+
+def kept(place: Path, logins: dict[str, str]) -> Path:
+    """A client configuration."""
+    for role, password in logins.items():
+        (place / role).mkdir(parents=True)
+        (place / role / "user").write_text(role)
+        (place / role / "password").write_text(password)
+    return place
+
+
+def packed(directory: Path, *roles: str) -> bytes:
+    """As the configuration server packs it."""
+    argv = logins.packed("infra-1", str(directory), roles, "every login").argv
+    return subprocess.run(argv, capture_output=True, check=True).stdout
+
+
+def test_logins_come_by_standard_input_and_are_in_the_units_own_memory_alone(tmp_path: Path) -> None:
+    said = taken(tmp_path, packed(kept(tmp_path / "client", {"root": "right", "config": "right"}), "root", "config"))
+    assert [(event["role"], event["why"]) for event in said if event["event"] == "login"] == [
+        ("root", ""),
+        ("config", ""),
+    ]
+
+
+def test_a_boot_without_logins_waits_for_none(tmp_path: Path) -> None:
+    (tmp_path / "roles").touch()
+    assert asked(tmp_path, "rmdir $secrets/logins; take_logins; say '{}'", {}, fed=b"of no use") == [{}]
+
+
+def test_logins_that_were_cut_off_on_their_way_end_the_boot_and_say_nothing_of_the_data(tmp_path: Path) -> None:
+    """Anywhere: in a file, between two, before the end of the archive, and before its first byte."""
+    whole = packed(kept(tmp_path / "client", {"root": "right", "config": "right"}), "root", "config")
+    for size in (0, 1, 512, 600, 1024, 1536, 2000):
+        said = taken(tmp_path / str(size), whole[:size])
+        assert [event["event"] for event in said] == ["failed"] and said[0]["hindered"] is True, (size, said)
+
+
+def test_more_than_all_logins_can_be_is_not_unpacked(tmp_path: Path) -> None:
+    (said,) = taken(tmp_path, bytes((1 << 20) + 1))
+    assert said == {"event": "failed", "hindered": True, "why": "the logins are more than 1048576 bytes"}
+    assert f"most={logins.MOST}\n" in sandbox.PROGRAM.read_text()
+
+
+def tar(*members: tuple[str, bytes, str]) -> bytes:
+    """An archive with these (name, kind, link)."""
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as made:
+        for name, kind, link in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, link
+            made.addfile(info)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ("./root", tarfile.SYMTYPE, "/etc"),
+        ("./root/user", tarfile.LNKTYPE, "/etc/shadow"),
+        ("./root/user", tarfile.CHRTYPE, ""),
+        ("./root/user", tarfile.FIFOTYPE, ""),
+        ("../out", tarfile.REGTYPE, ""),
+        ("/etc/out", tarfile.REGTYPE, ""),
+        ("./root/a b", tarfile.REGTYPE, ""),
+    ],
+)
+def test_what_comes_in_place_of_logins_is_judged_as_every_archive_is(
+    tmp_path: Path, odd: tuple[str, bytes, str]
+) -> None:
+    (said,) = taken(tmp_path, tar(("./config/user", tarfile.REGTYPE, ""), odd))
+    assert str(said["why"]).startswith("the logins must be files and directories alone: "), said
+    assert not list((tmp_path / "secrets" / "logins").iterdir()), "and nothing of it is unpacked"
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["symlink", "hard link"])
+def test_roles_that_share_a_login_by_a_link_are_packed_as_files_of_their_own(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    client = kept(tmp_path / "client", {"root": "right"})
+    (client / "config").mkdir()
+    for name in ("user", "password"):
+        link(client / "config" / name, Path("../root") / name if link is Path.symlink_to else client / "root" / name)
+    said = taken(tmp_path, packed(client, "root", "config"))
+    assert [event["role"] for event in said if event["event"] == "login"] == ["root", "config"]
 
 
 def test_a_refused_root_does_not_hide_who_else_is_refused(tmp_path: Path) -> None:
@@ -134,7 +234,7 @@ def test_the_data_knows_the_members_that_stand_ins_began_with_or_it_does_not_cou
     assert said == [{"event": "members", "answer": members}, *([{}] if known else [])]
 
 
-STEPS = ("make_network", "check_tools", "hide_secrets", "make_certificates", "ask_salvage")
+STEPS = ("make_network", "check_tools", "take_logins", "make_certificates", "ask_salvage")
 STARTS = ("start_all", "stood_ahead", "told_members", "led", "known_ids")
 
 

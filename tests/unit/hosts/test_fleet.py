@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -70,6 +71,45 @@ def test_what_takes_input_goes_with_what_follows_it_in_one_trip(
     results = fleet.run(plan)
     assert [result.stdout for result in results if result.command.host == "etcd-1"] == ["", "", "hunter2 twice"]
     assert len(trips) == 2 and not any("hunter2" in trip for trip in trips)
+
+
+ODD = b"tar\0\xff\xfe\x80 hunter2\r\n\n"  # as an archive is: no text
+
+
+def feeding(tmp_path: Path, host: str = "etcd-2", line: str = "") -> Command:
+    (tmp_path / "packed").write_bytes(ODD)
+    return replace(command(host, line or f"cat {tmp_path}/packed"), changes=False, secret=True)
+
+
+def test_what_another_host_prints_is_fed_byte_for_byte_and_kept_nowhere(fleet: Fleet, tmp_path: Path) -> None:
+    for host in ("etcd-1", "etcd-2"):  # the same host may be who prints it
+        boot = replace(command(host, f"cat >{tmp_path}/got; echo done"), fed=feeding(tmp_path))
+        said = fleet.run([command(host, "true"), boot, command(host, "true")])
+        assert [result.stdout for result in said] == ["", "done\n", ""] and said[1].command is boot
+        assert (tmp_path / "got").read_bytes() == ODD
+    records = (tmp_path / "evidence" / "journal.jsonl").read_text()
+    assert "hunter2" not in records and records.count(f"cat {tmp_path}/packed") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cat packed; echo 'tar: no such file' >&2; exit 2", "exit code 2 .*it said: tar: no such file"),
+        ("cat packed; exit 1", "exit code 1 "),
+        ("head -c 2000000 /dev/zero", "answers without an end"),
+        ("cat packed; kill -9 $PPID", "did not end|exit code"),
+    ],
+)
+def test_where_that_fails_nothing_is_started_and_no_word_of_it_is_told(
+    fleet: Fleet, tmp_path: Path, line: str, said: str
+) -> None:
+    boot = replace(command("etcd-1", f"touch {tmp_path}/started"), fed=feeding(tmp_path, line=f"cd {tmp_path}; {line}"))
+    with pytest.raises(FleetError) as error:
+        fleet.run([boot])
+    assert error.value.where == "etcd-2" and re.search(said, str(error.value), re.S), str(error.value)
+    assert not (tmp_path / "started").exists()
+    assert "hunter2" not in str(error.value) + error.value.said
+    assert "hunter2" not in (tmp_path / "evidence" / "journal.jsonl").read_text()
 
 
 def test_input_that_is_too_long_for_a_script_goes_by_itself(fleet: Fleet) -> None:

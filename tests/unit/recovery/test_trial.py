@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from requorum.cluster import sandbox
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.sandbox import Answers
-from requorum.command import Action, Command, Copy
+from requorum.command import Action, Command
 from requorum.recovery import ahead, plan, trial
 from requorum.recovery.trial import Trial
 from requorum.run.marker import Phase
@@ -49,9 +47,15 @@ def configs() -> dict[str, MemberConfig]:
     }
 
 
-def tried(*roles: str) -> list[Action]:
+def tried() -> list[Command]:
     restored = trial.restore(terms(), "etcd-1", TOOLS, configs()["etcd-1"])
-    return [*trial.prepare(terms(), "etcd-1", roles), *restored]
+    return [*trial.prepare(terms(), "etcd-1"), *restored]
+
+
+def booted(*roles: str) -> list[Command]:
+    logins = trial.logins(terms(), roles)
+    boots = [trial.boot(terms(), configs()["etcd-1"])]
+    return sandbox.boot("etcd-1", trial.KIND, "r1", SCRATCH, terms().inventory, boots, roles=roles, logins=logins)
 
 
 TOOLS = Tools("3.5.16", "/usr/bin/etcdutl", bumps=True)
@@ -79,26 +83,31 @@ def test_one_member_is_restored_alone_with_the_bump_of_step_4_and_as_nobody_else
     }
     assert alone["--initial-cluster"] == "etcd-1=https://127.0.0.1:2380"
     assert alone["--initial-cluster-token"] == "prod-r1-trial"
-    booted = trial.boot(terms(), configs()["etcd-1"])
-    assert f"{SCRATCH}/room/{booted.number}.restoring" == alone["--data-dir"]
-    assert (booted.initial_cluster, booted.token, booted.peer_url) == (
+    one = trial.boot(terms(), configs()["etcd-1"])
+    assert f"{SCRATCH}/room/{one.number}.restoring" == alone["--data-dir"]
+    assert (one.initial_cluster, one.token, one.peer_url) == (
         alone["--initial-cluster"],
         alone["--initial-cluster-token"],
         alone["--initial-advertise-peer-urls"],
     )
 
 
-def test_only_one_hosts_scratch_is_written_and_nothing_is_carried_but_the_logins() -> None:
-    actions = tried("config", "root")
-    assert {a.host for a in actions if isinstance(a, Command)} == {"etcd-1", "infra-1"}
-    copies = [(a.source_host, a.source, a.targets, a.is_a_password) for a in actions if isinstance(a, Copy)]
-    logins = "/var/lib/requorum/prod/r1/logins.tar"
-    assert copies == [("infra-1", logins, (("etcd-1", f"{SCRATCH}/logins.tar"),), True)]
-    assert not [a for a in actions if isinstance(a, Command) and any("/var/lib/etcd" in word for word in a.argv)]
-    packing = next(a for a in actions if isinstance(a, Command) and a.host == "infra-1" and "tar" in a.argv)
-    assert packing.argv[-4:] == tuple(
-        f"client.before/{role}/{name}" for role in ("config", "root") for name in ("user", "password")
+def test_only_one_hosts_scratch_is_written_and_no_login_is_among_what_is_written() -> None:
+    commands = [*tried(), *booted("config", "root")]
+    assert {command.host for command in commands} == {"etcd-1"}
+    assert not [c for c in commands if any("/var/lib/etcd" in word for word in c.argv if "=-" not in word)]
+    assert not [line for line in build.lines(commands) if "logins" in line or "password" in line]
+
+
+def test_the_boot_is_fed_every_roles_old_login_by_the_configuration_server() -> None:
+    (*written, boot) = booted("config", "root")
+    assert boot.fed is not None and (boot.fed.host, boot.fed.changes, boot.fed.secret) == ("infra-1", False, True)
+    assert boot.fed.argv[:3] == ("tar", "--create", "--file=-") and boot.stdin is None
+    assert "--directory=/var/lib/requorum/prod/r1/client.before" in boot.fed.argv
+    assert boot.fed.argv[-4:] == tuple(
+        f"./{role}/{name}" for role in ("config", "root") for name in ("user", "password")
     )
+    assert b"config\nroot\n" in build.stdins(written), "so that one that does not arrive is missed"
 
 
 def test_of_all_that_is_done_the_boots_word_is_read() -> None:
@@ -113,48 +122,15 @@ def test_of_all_that_is_done_the_boots_word_is_read() -> None:
     assert trial.said(terms(), [build.answered(command, "") for command in done if command not in booting]) is None
 
 
-def logins(*roles: str) -> list[Action]:
-    return [a for a in tried(*roles) if a not in tried()]
-
-
-def test_packed_logins_are_for_root_alone_and_go_as_soon_as_they_are_unpacked() -> None:
-    packed = "/var/lib/requorum/prod/r1/logins.tar"
-    actions = logins("root")
-    words = [" ".join(a.argv) if isinstance(a, Command) else "copy" for a in actions]
-    assert words[0] == f"install -m 600 /dev/null {packed}"
-    assert words.index("copy") < words.index(f"rm -f {packed}") < words.index(f"rm -f {SCRATCH}/logins.tar")
-    judged = next(n for n, a in enumerate(actions) if isinstance(a, Command) and "holds files" in a.why)
-    assert judged < next(n for n, line in enumerate(words) if "--extract" in line)
-    assert "--no-same-owner" in next(line for line in words if "--extract" in line)
-
-
-@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["symlink", "hard link"])
-def test_roles_that_share_a_login_by_a_link_are_packed_as_files_of_their_own(
-    tmp_path: Path, link: Callable[[Path, Path], None]
-) -> None:
-    kept = tmp_path / "client.before"
-    for role in ("config", "root"):
-        (kept / role).mkdir(parents=True)
-    for name in ("user", "password"):
-        (kept / "root" / name).write_text("root")
-        here = kept / "config" / name
-        link(here, Path("../root") / name if link is Path.symlink_to else kept / "root" / name)
-    actions = [a for a in logins("config", "root") if isinstance(a, Command)]
-    (pack,) = [a.argv[len(build.SCOPE.split()) :] for a in actions if "--create" in a.argv]
-    (judge,) = [a.argv for a in actions if "holds files" in a.why]
-    moved = [word.replace("/var/lib/requorum/prod/r1", str(tmp_path)) for word in pack]
-    subprocess.run(moved, check=True)
-    subprocess.run([*judge[:3], str(tmp_path / "logins.tar"), judge[4]], check=True)
-
-
 def test_the_lines_for_sudoers_cover_all_of_it() -> None:
-    actions = tried("root")
-    lines = [action.line() for action in actions if isinstance(action, Command)]
+    commands = [*tried(), *booted("root")]
+    lines = [command.line() for one in commands for command in (one, one.fed) if command]
+    assert len([line for line in lines if "--file=-" in line]) == 1
     assert sudoers.unlisted(terms().inventory, lines) == []
 
 
 def test_where_no_role_has_a_password_none_is_packed() -> None:
-    assert not [a for a in tried() if a.why.endswith("old login")]
+    assert [command.fed for command in booted()] == [None] * len(booted())
 
 
 def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:

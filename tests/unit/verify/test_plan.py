@@ -17,16 +17,16 @@ SOURCE = Source("file", None, "/backups/a.snap", "ab" * 32, 20_000_000, "2026-11
 def everything(host: str = "infra-1") -> list[Action]:
     return [
         *plan.clear(TERMS, host),
-        *plan.bring(TERMS, host, SOURCE, ("query", "root")),
+        *plan.bring(TERMS, host, SOURCE),
         *plan.restore(TERMS, host, build.BUMPING, 0),
-        *plan.boot(TERMS, host, 120, SOURCE.bytes),
+        *plan.boot(TERMS, host, 120, SOURCE.bytes, ("query", "root")),
         *plan.restore(TERMS, host, build.BUMPING, 1000),
         *plan.tidy(TERMS, host),
     ]
 
 
 def commands(actions: list[Action]) -> list[Command]:
-    found = [action for action in actions if isinstance(action, Command)]
+    found = [c for action in actions if isinstance(action, Command) for c in (action, action.fed) if c]
     for copy in (action for action in actions if isinstance(action, Copy)):
         reads = copy.reads()
         found += [*copy.opens(), *([reads] if reads else []), *copy.writes(), *copy.checks(), *copy.names()]
@@ -46,12 +46,12 @@ def test_its_own_login_needs_no_more_than_its_own_list() -> None:
 
 def test_a_recovery_does_not_stop_for_want_of_the_proofs_lines() -> None:
     own = [need for need in sudoers.needed(TERMS.inventory) if "verify-" in need.arguments]
-    assert len(own) > 8 and all(need.aside for need in own)
+    assert len(own) > 6 and all(need.aside for need in own)
 
 
 def test_all_that_may_take_long_has_limits_and_ends_without_ending_anything_else() -> None:
     found = [line for line in build.lines(everything()) if "systemd-run" in line]
-    assert len(found) >= 8
+    assert len(found) >= 6
     for line in found:
         assert f"--slice={BESIDE} " in line and f"--slice={SLICE} " not in line
         assert all(f"--property={limit} " in line for limit in LIMITS)
@@ -81,16 +81,17 @@ def test_it_is_restored_as_one_member_under_a_token_of_its_own() -> None:
 
 
 def test_the_upload_is_held_to_the_inventorys_rate_and_proven_where_it_arrives() -> None:
-    (copy, logins) = [action for action in everything("query-1") if isinstance(action, Copy)]
+    (copy,) = [action for action in everything("query-1") if isinstance(action, Copy)]
     assert copy.rate == 7_000_000 and copy.sha256 == SOURCE.sha256 and copy.source_host is None
-    assert logins.is_a_password and logins.source_host == "infra-1" and logins.targets[0][0] == "query-1"
 
 
-def test_no_password_stays_packed() -> None:
-    lines = build.lines(plan.bring(TERMS, "query-1", SOURCE, ("root",)))
-    gone = [line for line in lines if " rm -rf " in line]
-    assert [line.split(":")[0] for line in gone] == ["infra-1", "query-1"]
-    assert f"{PLACE}/logins.tar {PLACE}/client" in gone[0] and f"{PLACE}/brought" in gone[1]
+def test_the_boot_is_fed_the_configuration_servers_own_logins_and_no_password_is_packed_on_a_disk() -> None:
+    (boot,) = [action for action in everything("query-1") if isinstance(action, Command) and action.fed]
+    assert boot.host == "query-1" and boot.fed and boot.fed.host == "infra-1"
+    assert "--directory=/etc/sysconfig/deephaven/etcd/client" in boot.fed.argv and "--file=-" in boot.fed.argv
+    assert boot.fed.argv[-2:] == ("./root/user", "./root/password") and boot.fed.secret and not boot.fed.changes
+    written = [command for command in commands(everything("query-1")) if command.changes]
+    assert not [c for c in written if "password" in c.shown() or "logins" in c.shown()]
 
 
 def test_it_changes_nothing_of_the_cluster() -> None:
