@@ -11,7 +11,7 @@ from typing import Literal
 from requorum.command import BECOME, MOST_OF_A_LIST, Command, Result, look
 from requorum.deadlines import wait
 from requorum.hosts import sudo
-from requorum.hosts.question import OWNER, PATH, Question, complete, in_time
+from requorum.hosts.question import OWNER, PATH, Question, complete
 from requorum.refusal import Refusal
 
 
@@ -81,7 +81,7 @@ def ask_inodes(host: str, *paths: str) -> Question[dict[str, str]]:
 def ask_absent(host: str, paths: Sequence[str]) -> Question[list[str]]:
     """Of these paths, those where the login finds nothing."""
     command = look(host, "stat", "-L", "-c", "%n", *paths, why="which of these paths are there", root=False)
-    return Question(command, lambda answer: [p for p in paths if p not in in_time(answer).stdout.splitlines()])
+    return Question(command, lambda answer: [p for p in paths if p not in complete(answer).stdout.splitlines()])
 
 
 def ask_addresses(host: str) -> Question[tuple[str, ...]]:
@@ -160,7 +160,7 @@ def ask_free(host: str, *places: str) -> Question[Free | str]:
 def ask_uid(host: str, account: str, why: str = "etcd's account") -> Question[int | None]:
     """The user ID of an account; None where there is none."""
     command = look(host, "id", "-u", account, why=why, root=False)
-    return Question(command, lambda result: int(result.stdout) if in_time(result).code == 0 else None)
+    return Question(command, lambda result: int(result.stdout) if complete(result).code == 0 else None)
 
 
 LOGINS = ("sshd", "sshd-session", "login", "(sd-pam)")  # what hangs below them, an administrator started by hand

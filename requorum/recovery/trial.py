@@ -19,7 +19,7 @@ from requorum.cluster.logins import packed
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import LOGINS, Command, Result, act, look
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, both, every
+from requorum.hosts.question import Question, both, complete, every
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
@@ -194,7 +194,7 @@ def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str], how: str = "") 
 
     def read(result: Result) -> Trial | None:
         try:
-            trial = _NOTE.validate_json(result.stdout, strict=True)
+            trial = _NOTE.validate_json(complete(result).stdout, strict=True)
         except ValueError:
             return None
         alike = not how or started or trial.restored == how

@@ -20,7 +20,7 @@ from requorum.hosts.systemd import Unit
 from requorum.inventory import Member
 from requorum.run import held, history, marker
 from requorum.run.held import Held
-from requorum.run.marker import Marker, Phase
+from requorum.run.marker import SHA256, Marker, Phase
 from requorum.run.run import Run
 
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
@@ -169,12 +169,17 @@ def files(run: Run, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, .
 
 def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
     """host → SHA-256 of its file; "" where there is none."""
-    return run.ask({host: _ask_digest(host, path) for host, path in paths.items()})
+    return run.ask({host: ask_digest(host, path) for host, path in paths.items()})
 
 
-def _ask_digest(host: str, path: str) -> Question[str]:
+def ask_digest(host: str, path: str) -> Question[str]:
     command = look(host, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE)
-    return Question(command, lambda answer: answer.stdout.split(" ")[0].lstrip("\\"))
+    return Question(command, lambda answer: checked(host, "SHA-256", digest(complete(answer).stdout), SHA256))
+
+
+def digest(line: str) -> str:
+    """The first word of what `sha256sum` prints, "" of nothing."""
+    return line.split(" ")[0].lstrip("\\").strip()
 
 
 def diagnose(run: Run) -> list[MemberFacts]:
@@ -401,7 +406,7 @@ def archives(run: Run) -> dict[str, dict[str, str]]:
     terms = run.terms
     needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
     asked = {
-        (name, host): _ask_digest(host, terms.place(name))
+        (name, host): ask_digest(host, terms.place(name))
         for name, hosts in needs.items()
         for host in dict.fromkeys((terms.configuration_server, *hosts))
     }

@@ -13,7 +13,7 @@ from requorum.command import Result, look
 from requorum.evidence.journal import now
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Fleet
-from requorum.hosts.question import NAME, Question, both, plain
+from requorum.hosts.question import NAME, Question, both, complete, plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.run import marker
@@ -143,10 +143,7 @@ def ask_data(host: str, data_root: str) -> Question[tuple[str, ...]]:
     command = look(host, "find", data_root, "-maxdepth", "4", "-ls", why="which data is there")
 
     def read(answer: Result) -> tuple[str, ...]:
-        found = tuple(sorted(set(database.findall(answer.stdout))))
-        if answer.code and not found and "No such file or directory" not in answer.stderr:
-            raise Refusal(host, f"does not tell which data it holds: {plain(answer.words)}", "look at it by hand")
-        return found
+        return tuple(sorted(set(database.findall(complete(answer).stdout))))
 
     return Question(command, read)
 
@@ -154,14 +151,14 @@ def ask_data(host: str, data_root: str) -> Question[tuple[str, ...]]:
 def ask_aside(host: str, kept: Sequence[str]) -> Question[bool]:
     """Whether a unit's file lies in one of these places."""
     command = look(host, "ls", "-d", *kept, why="whether its old unit is set aside")
-    return Question(command, lambda answer: bool(set(answer.stdout.splitlines()) & set(kept)))
+    return Question(command, lambda answer: bool(set(complete(answer).stdout.splitlines()) & set(kept)))
 
 
 def ask_mark(host: str, cluster: str) -> Question[Marker | None]:
-    """None where there is none, or one that cannot be read."""
+    """None where there is none, or one that is not understood."""
 
     def read(answer: Result) -> Marker | None:
-        found = marker.read_mark(host, answer.stdout)
+        found = marker.read_mark(host, complete(answer).stdout)
         return found if isinstance(found, Marker) else None
 
     return Question(look(host, "cat", marker.path(cluster), why="mark of a run"), read)

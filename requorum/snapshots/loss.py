@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from requorum.command import Command, look
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, complete
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Options, Terms
 from requorum.snapshots import anew, ranking
@@ -70,7 +70,7 @@ def note_loss(terms: Terms, found: Loss) -> Command:
 def ask_loss(terms: Terms) -> Question[Loss | None]:
     """None where nothing was noted, or what is no such note."""
     question = look(terms.configuration_server, "cat", terms.place("loss.json"), why="what the run found to be lost")
-    return Question(question, lambda answer: _read_loss(answer.stdout))
+    return Question(question, lambda answer: _read_loss(complete(answer).stdout))
 
 
 def _read_loss(text: str) -> Loss | None:

@@ -19,8 +19,8 @@ from requorum.cluster.quorum import MemberFacts
 from requorum.command import MOST_OF_A_LIST, Command, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import PATH, Question, checked, in_time, plain
-from requorum.run import marker
+from requorum.hosts.question import PATH, Question, checked, complete, plain
+from requorum.run import facts, marker
 from requorum.run.run import Run
 from requorum.troubleshoot import restarts
 
@@ -185,9 +185,8 @@ def ask_kept(host: str, kept: str) -> Question[str]:
     """The SHA-256 of the original that is kept; "" for none."""
 
     def read(result: Result) -> str:
-        return (
-            "" if in_time(result).code else checked(host, "SHA-256", result.stdout.split(" ")[0].lstrip("\\"), _SHA256)
-        )
+        said = complete(result)
+        return "" if said.code else checked(host, "SHA-256", facts.digest(said.stdout), _SHA256)
 
     return Question(look(host, "sha256sum", kept, why="the original that is kept"), read)
 

@@ -10,11 +10,13 @@ from requorum.cluster import deephaven
 from requorum.command import Result
 from requorum.hosts import system
 from requorum.hosts.question import Question
+from requorum.recovery import trial
 from requorum.recovery.undo import baseline
 from requorum.refusal import Refusal
-from requorum.run import history
+from requorum.run import facts, history, state
 from requorum.run.marker import Phase
-from requorum.snapshots import backup, beginning
+from requorum.snapshots import backup, beginning, loss
+from requorum.troubleshoot import debug_logging
 from requorum.verify import plan as verify
 from tests.unit import build
 
@@ -36,6 +38,14 @@ QUESTIONS: dict[str, Question[Any]] = {
     "endpoints": deephaven.ask_endpoints("etcd-1", build.CLIENT),
     "owners": deephaven.ask_owners("etcd-1", build.CLIENT),
     "client files": deephaven.ask_client_files("etcd-1", build.CLIENT),
+    "trial": trial.ask_note(TERMS, "ab" * 32, [""]),
+    "digest": facts.ask_digest("etcd-1", "/x"),
+    "loss": loss.ask_loss(TERMS),
+    "mark at the end": state.ask_mark("etcd-1", "lab"),
+    "data at the end": state.ask_data("etcd-1", "/var/lib/etcd/dh"),
+    "unit at the end": state.ask_aside("etcd-1", ["/var/lib/requorum/lab/aside/x"]),
+    "original": debug_logging.ask_kept("etcd-1", "/x"),
+    "programs": system.ask_absent("etcd-1", ["/x"]),
 }
 EACH = [(name, number) for name, question in QUESTIONS.items() for number in range(len(question.commands))]
 
