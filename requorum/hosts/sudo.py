@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from requorum.command import BECOME, Command, Result, look
+from requorum.hosts.expression import Expression, Glob, UnreadError
 from requorum.hosts.question import Question, checked, plain
 
 TIMEOUT = "/usr/bin/timeout"
 SLOW_SECONDS = 2.0
 FORGETS = "the password was taken and is not remembered for the command: timestamp_timeout=0 in sudoers?"
+MOST_ENTRIES = 20_000  # of any command
+MOST_GRANTS = 2000  # of `timeout`; the list that the runbook prints has about 350 a --timeout-scale
+MOST_EXPRESSIONS = 16  # sudo's own regular expressions among them
 _DIRECTORIES = re.compile(r"[A-Za-z0-9/._+:-]*")
 _UMASK = re.compile(r"[0-7]{0,4}")
 
@@ -21,18 +24,23 @@ _UMASK = re.compile(r"[0-7]{0,4}")
 @dataclass(frozen=True)
 class Grant:
     """One entry of `sudo -l` that is about root: a command's pattern, whether it is denied, whether a password is
-    asked. `arguments` None: whatever they are."""
+    asked. `arguments` None: whatever they are. `unread`: what they are is not read here, so that nothing is known to be
+    allowed by it, and anything may be denied."""
 
     command: str
     arguments: str | None
     denied: bool
     password: bool
+    unread: bool = False
 
     def matches(self, arguments: str) -> bool:
         """Whether it is about `timeout` with these arguments."""
-        if self.command != "ALL" and not _is_timeout(self.command):
+        if self.command != "ALL" and _is_timeout(self.command) is False:
             return False
-        return self.arguments is None or matches(pattern(self.arguments), arguments)
+        if self.unread:
+            return self.denied or self.password
+        found = True if self.arguments is None else matches(self.arguments, arguments)
+        return found or (found is None and (self.denied or self.password))
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,14 @@ class Sudo:
     def oddities(self) -> list[str]:
         slow = self.seconds >= SLOW_SECONDS
         took = f"sudo takes {self.seconds:.1f} s to answer (a directory service or name server that is slow or gone?)"
+        unread = next((plain(f"{g.command} {g.arguments}")[:80] for g in self.grants or () if g.unread), "")
+        unknown = f"sudo's entry {unread!r} is not read here: what it alone allows counts as not allowed"
         masked = f"sudo gives root the umask {self.umask}: what the vendor's commands write may be root's alone"
-        return [*([f"{took}: each command takes so much longer"] if slow else []), *([masked] if self.umask else [])]
+        return [
+            *([f"{took}: each command takes so much longer"] if slow else []),
+            *([masked] if self.umask else []),
+            *([unknown] if unread else []),
+        ]
 
 
 def is_sudo(become: Sequence[str]) -> bool:
@@ -81,13 +95,15 @@ def ask_sudo(host: str, become: Sequence[str] = BECOME) -> Question[Sudo]:
 
     def read(listing: Result, answer: Result) -> Sudo:
         defaults, words = listing.stdout.partition("may run the following")[0], plain(listing.words)
-        grants = None if listing.code else parse(listing.stdout)
+        grants = None if listing.code else _parsed(listing.stdout)
+        if grants is None and not listing.code:
+            words = "it lists more entries than are read"
         if grants and listing.command.asked:  # it was typed, whatever the entry
             grants = tuple(replace(grant, password=False) for grant in grants)
         return Sudo(
             _refused("sudo", answer),
             grants if answer.code or grants is None else _as_taken(grants, answer.command),
-            words if listing.code else "",
+            words if grants is None else "",
             root_path(host, defaults),
             checked(host, "umask of sudo's", _last(defaults, "umask"), _UMASK),
             plain(answer.stdout.strip()) if not answer.code else "",
@@ -131,6 +147,14 @@ def _refused(name: str, answer: Result) -> str:
     return f"{name} refused: {plain(answer.words)}{f' ({FORGETS})' if forgets else ''}"
 
 
+def _parsed(listing: str) -> tuple[Grant, ...] | None:
+    """None where it is longer than any that people have written."""
+    if listing.count("\n") + listing.count(",") > MOST_ENTRIES:
+        return None
+    grants = parse(listing)
+    return grants if len(grants) <= MOST_GRANTS else None
+
+
 def _as_taken(grants: tuple[Grant, ...], command: Command) -> tuple[Grant, ...]:
     """Root, a login that is exempt, and one under `!authenticate` are asked for no password, and no entry says so: a
     command was taken for which, by the list, one is asked."""
@@ -150,7 +174,7 @@ def _last(defaults: str, name: str) -> str:
 
 
 def parse(listing: str) -> tuple[Grant, ...]:
-    """`sudo -l`'s answer. Entries for other accounts than root, and the defaults above them, are left out."""
+    """`sudo -l`'s answer: what is about root and `timeout`, in its order."""
     _, _, entries = listing.partition("may run the following commands")
     grants: list[Grant] = []
     for line in entries.splitlines()[1:]:
@@ -159,13 +183,30 @@ def parse(listing: str) -> tuple[Grant, ...]:
             continue
         password = True
         for part in re.split(r"(?<!\\),\s+", whom[2]):
-            while tag := re.match(r"\s*([A-Z_]+):\s*|\s*[A-Z]+=\S+\s+", part):
+            at = 0
+            while tag := _TAG.match(part, at):
                 password = {"NOPASSWD": False, "PASSWD": True}.get(tag[1] or "", password)
-                part = part[tag.end() :]
-            denied = part.startswith("!")
-            command, _, arguments = part.lstrip("!").strip().partition(" ")
-            grants.append(Grant(command, arguments.strip() or None, denied, password))
-    return tuple(grants)
+                at = tag.end()
+            denied = part.startswith("!", at)
+            command, _, arguments = part[at:].lstrip("!").strip().partition(" ")
+            if command == "ALL" or _is_timeout(command) is not False:
+                grants.append(Grant(command, arguments.strip() or None, denied, password))
+    return _with_the_unread(grants)
+
+
+_TAG = re.compile(r"\s*([A-Z_]+):\s*|\s*[A-Z]+=\S+\s+")
+
+
+def _with_the_unread(grants: Sequence[Grant]) -> tuple[Grant, ...]:
+    """Those whose arguments are not read here are marked; of regular expressions only so many are."""
+    found, left = [], MOST_EXPRESSIONS
+    for grant in grants:
+        text = grant.arguments or ""
+        left -= text.startswith("^")
+        unread = (text.startswith("^") and left < 0) or (bool(text) and text != '""' and _pattern(text) is None)
+        unread = unread or (grant.command != "ALL" and _is_timeout(grant.command) is None)
+        found.append(replace(grant, unread=unread))
+    return tuple(found)
 
 
 def allowed(grants: Sequence[Grant], arguments: str) -> bool:
@@ -174,30 +215,33 @@ def allowed(grants: Sequence[Grant], arguments: str) -> bool:
     return last is not None and not last.denied and not last.password
 
 
-def _is_timeout(command: str) -> bool:
-    """Whether sudo's word for a command, a path, a directory with a slash behind it or a pattern, means `timeout`."""
-    places = (TIMEOUT, "/bin/timeout")
-    return any(fnmatch.fnmatchcase(path, f"{command}*" if command.endswith("/") else command) for path in places)
+_PLACES = (TIMEOUT, "/bin/timeout")
 
 
-@cache
-def pattern(text: str) -> re.Pattern[str]:
-    """sudoers' spelling as a regular expression. `""` means no arguments; ^…$ is sudo's own regular expression."""
+def _is_timeout(command: str) -> bool | None:
+    """Whether sudo's word for a command, a path, a directory with a slash behind it or a pattern, means `timeout`; None
+    where that is not read here."""
+    if not set("*?[\\^") & set(command):
+        return any(command in (place, f"{place.rpartition('/')[0]}/") for place in _PLACES)
+    found = [matches(f"{command}*" if command.endswith("/") else command, path) for path in _PLACES]
+    return None if None in found else any(found)
+
+
+@lru_cache(maxsize=4096)
+def _pattern(text: str) -> Glob | Expression | None:
+    """sudoers' spelling of arguments; None where it is not read here. ^…$ is sudo's own regular expression."""
+    try:
+        return Expression(text[1:-1]) if text.startswith("^") and text.endswith("$") else Glob(text)
+    except UnreadError:
+        return None
+
+
+def matches(text: str, arguments: str) -> bool | None:
+    """Whether sudoers' spelling of arguments takes these; `""` means none. None where that is not read here."""
     if text == '""':
-        return re.compile(r"\Z")
-    if text.startswith("^") and text.endswith("$"):
-        try:
-            return re.compile(text, re.S)
-        except (re.error, RecursionError, OverflowError):  # a host may say what it likes: that allows nothing
-            return re.compile("(?!)")
-    parts = []
-    for token in re.findall(r"\\.|\[[^]]+\]|.", text, re.S):
-        if token in "*?":
-            parts.append(".*" if token == "*" else ".")
-        else:
-            parts.append(token if len(token) > 2 else re.escape(token[-1]))
-    return re.compile("".join(parts) + r"\Z", re.S)
-
-
-def matches(found: re.Pattern[str], text: str) -> bool:
-    return found.match(text) is not None
+        return not arguments
+    found = _pattern(text)
+    try:
+        return None if found is None else found.matches(arguments)
+    except UnreadError:
+        return None

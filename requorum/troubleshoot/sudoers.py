@@ -56,7 +56,7 @@ class Need:
         return f"{login} ALL=(root) NOPASSWD: {sudo.TIMEOUT} {spelled(self.arguments)}"
 
     def covers(self, arguments: str) -> bool:
-        return sudo.matches(sudo.pattern(spelled(self.arguments)), arguments)
+        return bool(sudo.matches(spelled(self.arguments), arguments))
 
 
 def spelled(arguments: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from requorum.command import Result
+from requorum.command import MOST, Result
 from requorum.hosts import sudo
 from requorum.hosts.sudo import Sudo
 from requorum.refusal import Refusal
+from requorum.troubleshoot import sudoers
+from tests.unit import build
 
 LISTING = (
     "Matching Defaults entries for ops on h:\n    env_reset, {}\n\nUser ops may run the following commands on h:\n"
@@ -93,3 +95,42 @@ def test_a_password_that_only_some_commands_ask_for_is_still_missed() -> None:
 def test_a_command_that_the_list_does_not_have_is_not_allowed_because_another_was_taken() -> None:
     found = asked(entries="(root) /usr/bin/timeout * true")
     assert found.grants is not None and not sudo.allowed(found.grants, "-k 5 60 tar -c")
+
+
+HEAVY = (
+    "^(a+)+$",
+    "^(a|a)*$",
+    "^(.*a){20}$",
+    "^(-k 5 60 )*(.*)*(.*)*(.*)*x$",
+    "*a" * 4000,
+    "?" * 8000,
+    "[a-z]*" * 2000,
+)
+
+
+@pytest.mark.parametrize("entry", HEAVY)
+def test_a_host_s_own_patterns_hold_no_machine_and_what_is_not_read_allows_nothing(entry: str) -> None:
+    """As many as an answer holds, against every command of the runbook, stretched ones too: as `--check` does it."""
+    line = f"    (root) NOPASSWD: /usr/bin/timeout {entry}\n"
+    many = (line * (MOST // len(line)))[: MOST - 1000]
+    found = asked(entries=many.lstrip())
+    if found.grants is None:
+        assert found.why == "it lists more entries than are read"
+        return
+    assert len(found.grants) <= sudo.MOST_GRANTS
+    assert len(sudoers.missing(build.inventory(), found.grants, 2.0)) == len(sudoers.needed(build.inventory(), 2.0))
+    assert sum(not grant.unread and (grant.arguments or "").startswith("^") for grant in found.grants) <= 16
+
+
+def test_what_is_not_read_is_said_and_a_denial_that_is_not_read_denies() -> None:
+    found = asked(entries="(root) NOPASSWD: ALL\n    (root) NOPASSWD: !/usr/bin/timeout ^(?=x).*$")
+    assert found.grants is not None and not sudo.allowed(found.grants, "-k 5 60 true")
+    (odd,) = found.oddities()
+    said = "sudo's entry '/usr/bin/timeout ^(?=x).*$' is not read here: what it alone allows counts as not allowed"
+    assert odd == said
+    assert asked(entries="(root) NOPASSWD: /usr/bin/timeout ^-k 5 (60|900|7200) .*$").oddities() == []
+
+
+def test_an_endless_row_of_tags_is_read_in_one_go() -> None:
+    found = asked(entries="(root) " + "A:" * 400_000 + "NOPASSWD: /usr/bin/timeout *")
+    assert found.grants is not None and sudo.allowed(found.grants, "-k 5 60 true")
