@@ -132,7 +132,7 @@ def _usable(where: str, data: dict[str, Any], wanted: Iterable[str]) -> MemberCo
         raise UnusableError(
             where, refusal.what, "look at it, and restore it from a backup of that very machine"
         ) from None
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise UnusableError(where, f"has a value that etcd would not take: {plain(str(error))}", "restore it") from None
 
 
@@ -328,7 +328,8 @@ def ask_metrics(host: str, config: MemberConfig) -> Question[Metrics]:
 def _read_metrics(page: str) -> Metrics:
     """The revision is a floating number of Prometheus, whole up to 2^53; from 3.4 on, etcd gives it."""
     found = re.search(r"^etcd_debugging_mvcc_current_revision (\d{1,20}(?:\.\d{1,20})?(?:e\+\d\d)?)$", page, re.M)
-    return Metrics(sees_leader(page), int(float(found[1])) if found else None)
+    revision = int(float(found[1])) if found else None
+    return Metrics(sees_leader(page), revision if revision is not None and revision < 1 << 63 else None)
 
 
 def ask_page(

@@ -25,7 +25,7 @@ def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str, 
     def understand(answer: Result) -> T:
         try:
             return read(answer.stdout)
-        except (EtcdError, AttributeError, KeyError, TypeError, ValueError):
+        except (EtcdError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None
 
     return Question(deephaven.etcdctl(inventory, *words, "-w", "json", why=why, deadline=deadline), understand)
@@ -149,7 +149,7 @@ def ask_database(host: str, tool: str, account: str, path: str) -> Question[Data
             return Database(int(found["hash"]), int(found["revision"]), int(found["totalKey"]))
         except EtcdError as error:
             return f"unreadable: {error.what}"
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return f"unreadable: it says {answer.stdout.strip()[:200]!r}"
 
     words = ("runuser", "-u", account, "--", "env", "ETCDCTL_API=3", tool, "snapshot", "status", "-w", "json", path)
@@ -282,7 +282,7 @@ def parse_snapshot_status(text: str) -> tuple[int, int]:
     data = _json(text, "snapshot status")
     try:
         return int(data["revision"]), int(data["totalKey"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise EtcdError("snapshot status", f"says no revision: {text.strip()[:200]!r}", "run again") from None
 
 
@@ -292,7 +292,7 @@ def _json(text: str, what: str):  # type: ignore[no-untyped-def]
         if line.startswith(("{", "[")):
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if not (isinstance(found, dict) and {"level", "msg"} <= found.keys()):
                 return found

@@ -27,7 +27,7 @@ def parse_hash(text: str, revision: int) -> DataHash | None:
     try:
         body = json.loads(text[text.index("\n{") :])
         return DataHash(revision, int(body["compact_revision"]), int(body["hash"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -74,5 +74,5 @@ def _read_peer_hash(answer: Result) -> PeerHash | str | None:
     try:
         body = json.loads(text[text.index("{") :])
         return PeerHash(cluster[1] if cluster else "?", int(body["header"]["revision"]), int(body["hash"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return answer.words or "no hash"

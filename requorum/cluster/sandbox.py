@@ -9,7 +9,7 @@ it is `sandbox.sh`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -322,47 +322,65 @@ class Answers:
     wrong: dict[str, str] = field(default_factory=dict)
 
 
+def _number(value: object, least: int = 0) -> int:
+    """Of etcd's: whole, and no larger than it has. Raises `ValueError`."""
+    if type(value) is not int or not least <= value < 1 << 63:
+        raise ValueError(value)
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _hash(told: Mapping[str, Any]) -> tuple[int, int]:
+    """-1 where nothing was compacted yet."""
+    return _number(told["hash"]), _number(told.get("compact_revision", 0), -1)
+
+
 def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
     """Takes what one event says into `found`. Raises what anything that is none of them raises."""
-    name, answer = str(event["event"]), event.get("answer")
+    name, answer = _word(event["event"]), event.get("answer")
     if name == "members":
-        found["members"] = tuple((str(m.get("name", "")), str(m["peerURLs"][0])) for m in answer)
+        found["members"] = tuple((_word(m.get("name", "")), _word(m["peerURLs"][0])) for m in answer)
         if odd := next((url for _, url in found["members"] if not is_url(url)), None):
             raise ValueError(odd)
     elif name == "alarms":
         found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
     elif name == "pinned":
-        found["revision"] = int(answer)
+        found["revision"] = _number(answer)
     elif name in ("hashes", "then"):
-        found[name] = {a["Endpoint"]: (a["HashKV"]["hash"], a["HashKV"].get("compact_revision", 0)) for a in answer}
+        found[name] = {_word(a["Endpoint"]): _hash(a["HashKV"]) for a in answer}
     elif name in ("users", "roles"):
-        found[name] = tuple(sorted(answer.get(name) or ()))
+        found[name] = tuple(sorted(map(_word, answer.get(name) or ())))
     elif name == "count":
-        found["counts"] = (*found["counts"], int(answer.get("count", 0)))
+        found["counts"] = (*found["counts"], _number(answer.get("count", 0)))
     elif name == "leases":
         found[name] = len(answer.get("leases") or ())
     elif name == "authentication":
         found[name] = {True: True, False: False}[answer]  # and nothing else
     elif name == "login":
-        found["logins"][event["role"]] = str(event["why"])
+        found["logins"][_word(event["role"])] = _word(event["why"])
     elif name == "wrong":
-        found["wrong"][str(event["user"])] = str(event["why"])
+        found["wrong"][_word(event["user"])] = _word(event["why"])
     elif name == "died":
-        member = {b.number: b.name for b in boots}[int(event["member"])]
-        found["died"] = (member, event["why"])
+        member = {str(b.number): b.name for b in boots}[event["member"]]
+        found["died"] = (member, _word(event["why"]))
         found["failed"] = f"the copy of {member} ended: {event['why']}"
     elif name == "failed":
-        found["failed"], found["hindered"] = event["why"], event.get("hindered", False) is True
+        found["failed"], found["hindered"] = _word(event["why"]), event.get("hindered", False) is True
     elif name == "saved":
         found["saved"] = True
     elif name not in ("leader", "done"):
         raise ValueError(name)
 
 
-def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
+def parse(stdout: str, words: str, boots: Sequence[Boot], host: str = "the isolated boot") -> Answers:
     """Reads the program's output; `words` is what is shown of a boot that ended without a word of its own.
 
-    Raises `IsolationError` for a line that is not JSON.
+    Raises `IsolationError` that names the host for a line that is no answer.
     """
     found: dict[str, Any] = {"hashes": {}, "logins": {}, "wrong": {}, "counts": ()}
     done = False
@@ -371,8 +389,9 @@ def parse(stdout: str, words: str, boots: Sequence[Boot]) -> Answers:
             event = json.loads(line)
             _take(found, event, boots)
             done = event["event"] == "done"
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise IsolationError("the isolated boot", f"said what is no answer: {line[:200]!r}", "run again") from None
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+            what = f"its isolated boot said what is no answer: {line[:200]!r}"
+            raise IsolationError(host, what, "look at that host, then run again") from None
     if not done and not found.get("failed"):
         found["failed"], found["hindered"] = f"it ended early: {words}", True
     if any(lack in found.get("failed", "").lower() for lack in LACKS):

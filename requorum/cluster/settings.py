@@ -41,7 +41,7 @@ def quota(settings: Iterable[tuple[str, str]]) -> int | None:
     value = dict(settings).get(QUOTA, "0")
     try:
         size = int(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or one without an end
         size = 0
     return None if size < 0 else size or DEFAULT_QUOTA
 

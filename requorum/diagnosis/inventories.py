@@ -179,7 +179,7 @@ def completed(draft: Mapping[str, Any], seen: Seen) -> dict[str, Any]:
 
 
 def _value(word: str) -> str | int:
-    return int(word) if word.isdigit() else word
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 20 else word
 
 
 def text(document: Mapping[str, Any], seen: Seen) -> str:

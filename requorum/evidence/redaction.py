@@ -10,9 +10,10 @@ from requorum.command import REDACTED
 LINE = 16 * 1024  # characters of a line that are kept: what a host says has no say in how long we look at it
 
 # What a terminal or a reader would obey: C0 but tab and newline, delete, C1, what hides or turns around what follows it
-# (zero width, bidi, tags), other line ends, and halves of characters.
+# (zero width, fillers, bidi, tags), other line ends, and halves of characters.
 _OBEYED = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 
 # What a tool may print of a secret even where it should not. Each pattern stands behind plain words, in lower case, of

@@ -109,7 +109,8 @@ def hosts_of(record: dict[str, Any]) -> list[str]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """etcd-2 before etcd-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"([0-9]+)", name)  # and numbers that are no longer than any host's
+    return [(int(part), "") if n % 2 and len(part) < 20 else (-1, part) for n, part in enumerate(parts)]
 
 
 def _kind(record: dict[str, Any]) -> str:

@@ -69,7 +69,7 @@ def hold(run: Run, progress: Progress) -> Trial:
         return held
     assert answer is not None
     run.do(trial.clear(terms, [host]))
-    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots), how)
+    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots, host), how)
     if not found.problem:
         run.do([trial.note(terms, server, found)])
     return found

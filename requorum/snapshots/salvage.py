@@ -198,7 +198,8 @@ def _booted(
         if attempt.why:
             run.note(attempt.why)
         answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden))[-1]
-        tried.append((attempt, sandbox.parse(answer.stdout, answer.words, attempts.boots(terms, attempt))))
+        boots = attempts.boots(terms, attempt)
+        tried.append((attempt, sandbox.parse(answer.stdout, answer.words, boots, host)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):
             run.do(survivors.keep_unproven(terms, host))
     outcome = attempts.outcome(nothing, copies, tried)

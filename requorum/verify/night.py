@@ -256,7 +256,7 @@ def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
     hidden = run.ask({host: seen})[host]
     booted = run.do(plan.boot(terms, host, night.note.revision + bump, size, night.roles, hidden))
     answer = booted[-1]
-    return sandbox.parse(answer.stdout, answer.words, plan.boots(terms)), _seconds(restored), _seconds(booted)
+    return sandbox.parse(answer.stdout, answer.words, plan.boots(terms), host), _seconds(restored), _seconds(booted)
 
 
 def _seconds(results: Sequence[Result]) -> float:

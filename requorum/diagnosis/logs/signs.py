@@ -124,8 +124,10 @@ SIGNS = (
     CORRUPT,
 )
 
-_OWN_TERM = re.compile(r"(?:at term |raft-?term\"?[:=] ?)(\d+)")
-_HIGHER = re.compile(r"\[term: (\d+)\] received a \w+ message with higher term from \w+ \[term: (\d+)\]")
+_OWN_TERM = re.compile(r"(?:at term |raft-?term\"?[:=] ?)([0-9]{1,20})(?![0-9])")
+_HIGHER = re.compile(
+    r"\[term: ([0-9]{1,20})\] received a \w+ message with higher term from \w+ \[term: ([0-9]{1,20})\]"
+)
 JUMP = 3  # terms gained within a minute: one more is what every election costs
 WINDOW = 60.0
 

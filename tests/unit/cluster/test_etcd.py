@@ -312,6 +312,7 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
             ("listen-metrics-urls", "-o/etc/passwd"),
             ("election-timeout", ".inf"),  # the runbook would wait for three of them
             ("election-timeout", "-1"),
+            ("election-timeout", "9" * 400),
             ("client-transport-security", "{cert-file: /c/../x, key-file: /c/k}"),
             ("peer-transport-security", "[]x"),
         ],

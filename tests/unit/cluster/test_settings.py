@@ -92,6 +92,10 @@ class TestQuota:
     ) -> None:
         assert (settings.too_small(said, size) is not None) is wrong
 
+    @pytest.mark.parametrize("said", ["inf", "-inf", "nan", ".inf", "1e999", "9" * 5000, "two"])
+    def test_a_hosts_quota_that_is_no_number_is_etcds_own(self, said: str) -> None:
+        assert settings.quota([("quota-backend-bytes", said)]) == settings.DEFAULT_QUOTA
+
     def test_a_drill_of_large_data_has_none(self) -> None:
         assert settings.for_copies(GIB) == {}
         assert settings.too_small(settings.for_copies(3 * GIB).items(), 3 * GIB) is None

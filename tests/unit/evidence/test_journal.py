@@ -44,6 +44,8 @@ OBEYED = [
     ("\x85\u2028", r"\x85\u2028"),
     ("\x00", r"\x00"),
     ("\U000e0041", r"\U000e0041"),
+    ("\u3164\u115f\u2800\u180e\u034f\ufe0f", r"\u3164\u115f\u2800\u180e\u034f\ufe0f"),
+    ("\U000e0100", r"\U000e0100"),
 ]
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
 

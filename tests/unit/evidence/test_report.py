@@ -394,3 +394,9 @@ class TestACheck:
     def test_a_case_is_called_by_its_own_name(self) -> None:
         nodeid = "runbook/check/test_check.py::TestCheck::test_then_it_holds[clock on etcd-1]"
         assert outline.stage_name(nodeid) == ("TestCheck", "Then", "clock on etcd-1")
+
+
+def test_names_are_sorted_by_their_numbers_whatever_a_journal_calls_them() -> None:
+    names = ["etcd-10", "etcd-2", "\u00b2", "\u0663", "9" * 5000, "", "etcd-"]
+    assert sorted(["etcd-10", "etcd-2"], key=timeline._natural) == ["etcd-2", "etcd-10"]
+    assert len(sorted(names, key=timeline._natural)) == len(names)

@@ -49,3 +49,9 @@ class TestTermJumps:
     def test_a_peer_with_a_much_higher_term_is(self, theirs: int, jump: bool) -> None:
         line = f"INFO: 2b82b [term: 2] received a MsgHeartbeat message with higher term from 45ac1 [term: {theirs}]"
         assert [signs.TERM_JUMP in shown for _, _, shown in signs.mark([(0.0, line)])] == [jump]
+
+    @pytest.mark.parametrize("number", ["9" * 5000, "9" * 30, "\u0669", "\u00b2", "-1", ""])
+    def test_what_is_no_term_is_none(self, number: str) -> None:
+        higher = f"[term: 2] received a MsgApp message with higher term from 45ac1 [term: {number}]"
+        for line in (f"became follower at term {number}", f'"raft-term": {number}', higher):
+            assert [signs.TERM_JUMP in shown for _, _, shown in signs.mark([(0.0, line), (1.0, line)])] == [False] * 2
