@@ -107,6 +107,9 @@ MOST_BYTES = 1 << 16  # of a `config.yaml`
 MOST_ELECTION_SECONDS = 50  # etcd takes no more
 
 
+_TABS = re.compile(r"(?m)(?:(?<=:)[ \t]+|[ \t]+$|[ \t]+(?=#))")  # between words, not before the first one
+
+
 def parse_config(text: str, where: str) -> MemberConfig:
     """Reads a `config.yaml`. Raises `EtcdError` naming `where` if it is not one of a cluster member, `UnusableError` if
     it is, and a word of it is not what it must be. The token alone may be any: it is only compared, shown and quoted.
@@ -114,7 +117,7 @@ def parse_config(text: str, where: str) -> MemberConfig:
     if len(text) > MOST_BYTES:
         raise EtcdError(where, f"is no etcd configuration: it has more than {MOST_BYTES:,} characters", "restore it")
     try:
-        data = yaml_text.load(text)
+        data = yaml_text.load(_TABS.sub(lambda found: found[0].replace("\t", " "), text))  # which etcd's reader takes
     except yaml_text.YAMLError as error:
         raise EtcdError(where, f"is not YAML: {' '.join(plain(str(error)).split())}", "restore it") from None
     if not isinstance(data, dict):

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from requorum.command import look
+from requorum.command import Result, look
 from requorum.hosts.question import Question, plain
 
 WAL_HEAD = 512  # bytes that surely hold the metadata record
@@ -68,11 +68,18 @@ def ask_wal(host: str, data_dir: str, wal_dir: str = "") -> Question[int | None]
     files = '"$0"/*.wal' if wal_dir else '"$0"/member/wal/*.wal'
     script = f'for file in {files}; do head -c {WAL_HEAD} "$file" | base64 -w 0; break; done'
     command = look(host, "sh", "-c", script, wal_dir or data_dir, why="cluster ID of the data on disk")
-    return Question(command, lambda answer: _read_wal(answer.stdout))
+    return Question(command, lambda answer: _read_wal(answer.stdout)[1])
 
 
-def _read_wal(text: str) -> int | None:
-    """A record is 8 bytes of length, of which the low 56 bits count and the top byte tells the padding, then a protocol
+def of_member(head: Result) -> int | None:
+    """Whose log it is: the member's ID, of the same answer. Two members never have the same one."""
+    return _read_wal(head.stdout)[0]
+
+
+def _read_wal(text: str) -> tuple[int | None, int | None]:
+    """The member's and the cluster's ID; None for what is not told.
+
+    A record is 8 bytes of length, of which the low 56 bits count and the top byte tells the padding, then a protocol
     buffer (type, checksum, data), padded to 8 bytes. Record type 1 is metadata: node ID, cluster ID.
     """
     try:
@@ -84,12 +91,13 @@ def _read_wal(text: str) -> int | None:
             record = _fields(data[at + 8 : at + 8 + length])
             if record.get(1) == 1:
                 metadata = record.get(3)
-                found = _fields(metadata).get(2) if isinstance(metadata, bytes) else None
-                return found if isinstance(found, int) else None
+                found = _fields(metadata) if isinstance(metadata, bytes) else {}
+                member, cluster = (number if isinstance(number := found.get(n), int) else None for n in (1, 2))
+                return member, cluster
             at += 8 + length + padding
     except (ValueError, IndexError):
-        return None
-    return None
+        pass
+    return None, None
 
 
 def _fields(data: bytes) -> dict[int, int | bytes]:

@@ -356,6 +356,7 @@ def choices(found: Found, mend: str) -> str:
     return "; or ".join(
         [
             *([again] if mend else []),  # what is in the data itself nobody mends
+            *_copies(found),
             *_with_the_others(found),
             *_forced(found),
             *_with_a_backup(found),
@@ -363,6 +364,19 @@ def choices(found: Found, mend: str) -> str:
             *_back(found),
         ]
     )
+
+
+def _copies(found: Found) -> list[str]:
+    """One of several disks of one member goes, and the other is salvaged."""
+    odd = [(host, why) for host, why in found.salvaged.could_not if disks.COPIED in why]
+    away = [host for host, _ in found.salvaged.could_not if host not in dict(odd)]
+    if away or not odd:
+        return []
+    return [
+        f"give up the disk of {host} where that is the copy (price: what only it may hold): "
+        + found.accepted.option(f"without:{host}")
+        for host, _ in odd
+    ]
 
 
 _NOWHERE = re.compile(r"is a link that leads (?:to no directory|nowhere)")
@@ -377,6 +391,8 @@ def _readable(salvaged: Salvaged) -> str:
             f"ask who set that directory aside on {aside}, and why: where it is that member's own data, whoever did it "
             "puts it back in its place"
         )
+    if salvaged.could_not and all(disks.COPIED in why for _, why in salvaged.could_not):
+        return "ask who copied a disk, and put back what that member had"
     if salvaged.could_not and all(_NOWHERE.search(why) for _, why in salvaged.could_not):
         return "mount, or put back, what that link leads to"
     hosts = ", ".join(dict.fromkeys(host for host, why in salvaged.could_not if _UNUSABLE.search(why)))

@@ -41,6 +41,7 @@ class Disk:
     taken: str = ""
     problem: str = ""
     links: tuple[str, ...] = ()
+    node: int | None = None
 
     @property
     def host(self) -> str:
@@ -143,7 +144,8 @@ def ask_disk(member: Member, config: MemberConfig, installed: bool) -> Question[
         odd = found.problem
         if not odd and (size is None) == bool(found.logs):
             odd = f"what lies in {directory} was not twice the same when it was looked at"
-        return Disk(member, config, lineage, installed, bool(found.logs), size, taken, odd, found.links)
+        node = lineages.of_member(head)
+        return Disk(member, config, lineage, installed, bool(found.logs), size, taken, odd, found.links, node)
 
     return Question((*wal.commands, database, *there.commands), read)
 
@@ -177,6 +179,24 @@ def salvageable(disks: Sequence[Disk], family: Family, named: str | None, doubte
     sure = {host: disk for host, disk in first.items() if host not in doubted}
     kept = sure or (first if named else {})
     return [disk for disk in disks if kept.get(disk.host) is disk]
+
+
+COPIED = "one of them is a copy of the other"
+
+
+def copied(picked: Sequence[Disk], given_up: Collection[str]) -> dict[str, str]:
+    """host → why, for logs of one and the same member on several hosts: as one disk copied to another machine, they
+    count once, and nobody tells which went on. `given_up`: hosts that count for nothing by the operator's word."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for disk in picked:
+        if disk.node is not None and disk.lineage.cluster_id is not None:
+            found.setdefault((disk.lineage.cluster_id, disk.node), []).append(disk.host)
+    whys = {}
+    for (_, node), hosts in found.items():
+        for host in hosts:
+            if others := [other for other in hosts if other != host and other not in given_up]:
+                whys[host] = f"its log is of member {node:x}, as is that of {', '.join(others)}: {COPIED}"
+    return whys
 
 
 def _salvageable(disks: Sequence[Disk], family: Family, named: str | None) -> list[Disk]:

@@ -157,7 +157,8 @@ def doubt(run: Run, sources: Sources) -> None:
 def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     """host → why its disk may hold data of the lost run that is not salvaged from it; of all old members."""
     settings = run.inventory.etcd
-    picked = {disk.host for disk in disks.salvageable(sources.disks, sources.family, None)}
+    salvageable = disks.salvageable(sources.disks, sources.family, None)
+    picked, copied = {d.host for d in salvageable}, disks.copied(salvageable, run.options.accepted.hosts("without"))
     on_host = {m.host: [disk for disk in sources.disks if disk.host == m.host] for m in run.terms.old_members}
     noted = _noted(run, sources.family.lost)
     names = (opened.OPENED, opened.ANEW) if run.carrying_on else ()
@@ -169,7 +170,7 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
         for host, place in places.items()
     }
-    return {host: why for host, why in found.items() if why}
+    return {host: why for host, why in found.items() if why} | copied
 
 
 def _noted(run: Run, lost: Lineage | None) -> dict[str, tuple[str, str, str]]:

@@ -327,6 +327,19 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
         odd = self.TEXT.replace("token: lab", 'token: "lab of old\\n\\e"')
         assert etcd.parse_config(odd, "x").token == "lab of old\n\x1b"
 
+    def test_it_is_read_as_etcd_reads_it_with_tabs_a_byte_order_mark_or_the_ends_of_other_lines(self) -> None:
+        plain = etcd.parse_config(self.TEXT, "x")
+        for odd in (
+            self.TEXT.replace(": ", ":\t"),
+            self.TEXT.replace("\n", "\t \n"),
+            self.TEXT.replace("\n", "\t# a word\n"),
+            f"\ufeff{self.TEXT}",
+            self.TEXT.replace("\n", "\r\n"),
+        ):
+            assert etcd.parse_config(odd, "x") == plain
+        with pytest.raises(EtcdError, match="is not YAML"):
+            etcd.parse_config(self.TEXT.replace("\n", "\n\t"), "x")
+
     def test_a_data_directory_has_one_spelling(self) -> None:
         assert etcd.parse_config(self.TEXT.replace("dh/lab", "dh/lab//"), "x").data_dir == "/var/lib/etcd/dh/lab"
 

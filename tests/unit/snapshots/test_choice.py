@@ -135,6 +135,28 @@ def test_what_is_named_is_salvaged_whatever_it_is() -> None:
     assert [d.lineage for d in disks.salvageable(BOTH, family(*BOTH), "failed")] == [FAILED]
 
 
+def test_logs_of_one_member_on_two_hosts_are_doubted_until_one_of_them_is_given_up() -> None:
+    """As a disk that was copied to another machine leaves it: its votes would count twice."""
+    both = [replace(disk(1, LOST), node=7), replace(disk(2, LOST), node=7), replace(disk(3, LOST), node=9)]
+    assert disks.copied(both, ()) == {
+        "etcd-1": f"its log is of member 7, as is that of etcd-2: {disks.COPIED}",
+        "etcd-2": f"its log is of member 7, as is that of etcd-1: {disks.COPIED}",
+    }
+    assert list(disks.copied(both, ("etcd-2",))) == ["etcd-2"], "the other one is salvaged"
+    assert disks.copied([replace(one, node=None) for one in both], ()) == {}
+    assert disks.copied([both[0], replace(both[1], lineage=OTHER)], ()) == {}
+
+
+def test_which_of_two_is_the_copy_is_said_by_a_word_for_each() -> None:
+    both = (replace(disk(1, LOST), node=7), replace(disk(2, LOST), node=7))
+    doubted = Salvaged(None, members=3, could_not=tuple(disks.copied(both, ()).items()), lineage=LOST)
+    stop = choice.refusal(found((backup(100),), doubted, both))
+    assert stop is not None and stop.remedy.startswith("ask who copied a disk")
+    for host in ("etcd-1", "etcd-2"):
+        assert f"give up the disk of {host} where that is the copy (price: " in stop.remedy
+        assert re.search(rf"--accept=without:{host}(;|$)", stop.remedy)
+
+
 def test_survivors_of_two_clusters_of_which_none_is_known_to_be_lost_wait_for_a_word() -> None:
     two = (disk(1, LOST), disk(2, OTHER))
     assert disks.salvageable(two, family(*two), None) == []
