@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from compose import layouts, load
 from compose.errors import FaultError
-from compose.nodes import Node
+from compose.nodes import Node, Nodes, on_each
 
 SCRATCH = "/var/lib/requorum"
 TAR = "/usr/local/sbin/tar"  # found before the real one
@@ -72,8 +72,32 @@ def flipped_at_the_logs_tail(node: Node) -> Iterator[None]:
     yield
 
 
+# A disk that does not give a page and a file that ends before it are one thing to who has it mapped: SIGBUS.
+# There is no other way here: etcd makes its own system calls, so that nothing can be slipped under it, and the lab's
+# machines may use neither FUSE nor a block device.
+BAD_PAGES = r"""#!/bin/sh
+data=$(sed -n 's/^data-dir: *//p' "$2")
+[ "${data##*/}" != NUMBER ] || truncate -s 64K "$data/member/snap/db"
+exec /usr/bin/etcd "$@"
+"""
+ETCD = "/usr/local/sbin/etcd"  # found before the real one
+
+
+@contextmanager
+def unreadable_to_etcd(node: Node) -> Iterator[None]:
+    """The copy of this member's data can be made, and not be read by the etcd that is started on it."""
+    number = node.name.rpartition("-")[2]
+    members = Nodes.read().members
+    on_each(members, lambda one: one.put(ETCD, BAD_PAGES.replace("NUMBER", number).encode(), 0o755))
+    try:
+        yield
+    finally:
+        on_each(members, lambda one: one.run(["rm", "-f", ETCD]))
+
+
 FAULTS: tuple[Callable[[Node], AbstractContextManager[None]], ...] = (
     unreadable,
+    unreadable_to_etcd,
     full,
     flipped_in_database,
     flipped_in_log,

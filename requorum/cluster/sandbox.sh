@@ -133,9 +133,9 @@ start_all() {
     done <"$scratch/members"
 }
 
-# etcd's own reason: its last fatal line, whichever way this version writes its log.
+# etcd's own reason: its last fatal line, whichever way this version writes its log; or Go's, of a page that is not there.
 reason() {
-    grep -E '"level":"(fatal|panic|error)"|^panic:|^[^{]* [CE] \|' "$scratch/$1.log" | grep -v '^goroutine' | tail -n 1
+    grep -E '"level":"(fatal|panic|error)"|^panic:|^\[signal |^[^{]* [CE] \|' "$scratch/$1.log" | grep -v '^goroutine' | tail -n 1
 }
 
 # The shell has no local names, and this is called from every wait: these two are nobody else's.

@@ -153,12 +153,13 @@ TURNED_AWAY = ("validating peerURLs", "member count is unequal")  # etcd's words
 
 def _could_be_forced(attempt: Attempt, answers: Answers) -> bool:
     """Whether an etcd ended for what is in the data: a copy with a reason of its own, a stand-in that the copies turned
-    away. One that was killed, or that waited too long for an answer, says nothing of it: it would be passed over."""
+    away. One that was killed, that waited too long for an answer, or that its disk gave no page, says nothing of it: it
+    would be passed over."""
     if not answers.died or answers.hindered or attempt.force:
         return False
     name, why = answers.died
     if name in attempt.names:
-        return why != sandbox.NO_REASON
+        return why != sandbox.NO_REASON and "SIGBUS" not in why
     return any(word in why for word in TURNED_AWAY)
 
 

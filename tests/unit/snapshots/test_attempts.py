@@ -136,6 +136,18 @@ def test_a_copy_that_ended_for_want_of_room_is_neither_left_out_nor_forced(copie
     assert len(tried) == 1 and found.mend == attempts.MEND
 
 
+def test_no_copy_is_forced_whose_disk_gave_no_page() -> None:
+    """Its etcd has the file mapped: that ends it with these words, forced or not."""
+    why = "[signal SIGBUS: bus error code=0x2 addr=0x7f2e04338000 pc=0xa0af8a]"
+    alone = Copies((TWO,), (("etcd-2", 9),), ())
+    ended = Answers(failed=f"the copy of etcd-2 ended: {why}", died=("etcd-2", why))
+    tried, found = run(alone, ended, accepted=WORD)
+    assert not any(attempt.force for attempt in tried) and found.could_be_forced == ""
+    both, found = run(COPIES, ended, GOOD)
+    assert [attempt.names for attempt in both] == [("etcd-2", "etcd-1"), ("etcd-1",)]
+    assert [host for host, said in found.could_not if why in said] == ["etcd-2"]
+
+
 def test_no_copy_is_forced_that_was_killed_and_left_no_reason() -> None:
     alone = Copies((TWO,), (("etcd-2", 9),), ())
     tried, found = run(alone, KILLED, accepted=WORD)
