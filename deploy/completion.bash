@@ -50,7 +50,7 @@ _requorum() {
             ;;
         -*)
             [ -n "$named" ] || return
-            COMPREPLY=($(compgen -W '--hosts= --confirm= --plan --check --snapshot= --salvage= --skip-hash= --accept= --approved= --rebuild --gone= --discard-new-writes --since= --members= --off --seconds= --offsite --evidence= --concurrency= --timeout-scale= --ask-become-pass --json --detailed-exitcode --help-pytest' -- "$word"))
+            COMPREPLY=($(compgen -W '--hosts= --confirm= --plan --check --snapshot= --salvage= --skip-hash= --accept= --approved= --rebuild --gone= --discard-new-writes --since= --members= --off --seconds= --offsite --extract= --evidence= --concurrency= --timeout-scale= --ask-become-pass --json --detailed-exitcode --help-pytest' -- "$word"))
             [[ ${COMPREPLY[*]} == *= ]] && compopt -o nospace 2>/dev/null
             ;;
         *) [ -n "$named" ] || COMPREPLY=($(compgen -W 'runbook runbook/check runbook/backup runbook/verify runbook/drill runbook/rollback runbook/retry runbook/close runbook/troubleshoot/collect_logs runbook/troubleshoot/diagnose runbook/troubleshoot/debug_logging runbook/troubleshoot/run_directly runbook/troubleshoot/permissions runbook/troubleshoot/sudoers' -- "$word")) ;;

@@ -105,6 +105,13 @@ OPTIONS = (
         "the newest on this machine",
         own=True,
     ),
+    Option(
+        "--extract",
+        "PREFIX",
+        "`verify`: writes the keys below it, with their values, of that backup to a [file](verify.md#one-prefix-back)",
+        "none",
+        own=True,
+    ),
     Option("--evidence", "DIR", "where evidence is kept", "`evidence`, where you stand", given="evidence"),
     Option("--concurrency", "N", "hosts worked on at the same time", "`limits.concurrency`", int),
     Option(

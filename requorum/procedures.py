@@ -64,7 +64,7 @@ PROCEDURES = (
         "verified",
         confirms=False,
         fails="not-proven",
-        takes=("offsite",),
+        takes=("snapshot", "offsite", "extract"),
         about="the newest backup booted unseen, and proven with production's own passwords: every night",
     ),
     Procedure(

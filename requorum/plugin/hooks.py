@@ -224,6 +224,7 @@ def options_of(config: pytest.Config, inventory: Inventory) -> Options:
         confirm=config.getoption("confirm"),
         approved=Path(config.getoption("approved")) if config.getoption("approved") else None,
         offsite=config.getoption("offsite"),
+        extract=config.getoption("extract") or "",
         inventory_sha256=config.stash.get(SHA256, ""),
     )
 

@@ -22,6 +22,7 @@ from requorum.run import accepted as accept
 from requorum.run.accepted import Accepted
 from requorum.snapshots import files
 from requorum.troubleshoot.restarts import choose
+from requorum.verify import extract
 
 Option = Callable[[str], Any]  # by name, underscores for dashes: what was given, or its default
 
@@ -61,6 +62,10 @@ def check(option: Option, procedure: Procedure, inventory: Inventory) -> None:
     check_members(procedure, inventory, {name: option(name) for name in OWN})
     if option("since") is not None:
         collection.since(option("since"))
+    if option("extract") is not None:
+        extract.check(option("extract"))
+    if option("offsite") and option("snapshot"):
+        raise Refusal("--offsite and --snapshot", "each say which backup is meant", "leave one of them out")
     _data(option, procedure, inventory)
     concurrency, scale = option("concurrency"), option("timeout_scale")
     if concurrency is not None and concurrency < 1:

@@ -112,6 +112,7 @@ class Options:
     confirm: str | None = None
     approved: Path | None = None  # the plan.json that a second person approved
     offsite: bool = False
+    extract: str = ""  # a prefix of keys
     inventory_sha256: str = ""  # of its file, as it was read
 
     @property

@@ -18,6 +18,8 @@ from requorum.cluster.authentication import Authentication
 
 MAGIC = 0xED0CDAED
 PASSWORD = 2  # the number of etcd's field for a user's hash: absent or empty where there is no password
+REVISION = 17  # bytes of one in the bucket of keys
+FIELD_KEY, FIELD_MODIFIED, FIELD_VERSION, FIELD_VALUE, FIELD_LEASE = 1, 3, 4, 5, 6  # of etcd's KeyValue
 BRANCH, LEAF = 0x01, 0x02
 DEEPEST = 64  # levels of a tree that no real one has
 _PAGE = struct.Struct("<QHHI")  # number, flags, elements, pages it overflows into
@@ -65,6 +67,46 @@ def contents(file: BinaryIO, path: Path) -> Contents:
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise BoltError(f"{path} is not laid out as an etcd database: {error}") from None
     return Contents(int.from_bytes(last[:8], "big") if last else 0, members, authentication)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key as it was last written: `modified` by which revision, `lease` 0 for none."""
+
+    key: bytes
+    value: bytes
+    modified: int
+    version: int
+    lease: int
+
+
+def entries(file: BinaryIO, path: Path, prefix: bytes) -> Iterator[Entry]:
+    """Every key below a prefix that was there at the end, in the order of its last write. Raises `BoltError`."""
+    try:
+        last: dict[bytes, bytes] = {}
+        for revision, value in _Tree(file).items(b"key"):
+            if (key := _key(value)).startswith(prefix):
+                last[key] = revision
+        for revision, value in _Tree(file).items(b"key"):
+            key = _key(value)
+            if last.get(key) == revision and len(revision) == REVISION:  # a longer one marks that it was deleted
+                told = dict(_fields(value))
+                data = told.get(FIELD_VALUE, b"")
+                if not isinstance(data, bytes):
+                    raise ValueError("a value that is a number")
+                numbers = [told.get(field, 0) for field in (FIELD_MODIFIED, FIELD_VERSION, FIELD_LEASE)]
+                modified, version, lease = (number for number in numbers if isinstance(number, int))
+                yield Entry(key, data, modified, version, lease)
+    except (struct.error, ValueError, KeyError, TypeError, IndexError) as error:
+        raise BoltError(f"{path} is not laid out as an etcd database: {error}") from None
+
+
+def _key(value: bytes) -> bytes:
+    """Of etcd's message about a key and its value, in which the key stands first."""
+    first = next(_fields(value), None)
+    if first is None or first[0] != FIELD_KEY or not isinstance(first[1], bytes):
+        raise ValueError("an entry without a key")
+    return first[1]
 
 
 def _authentication(tree: _Tree) -> Authentication | None:

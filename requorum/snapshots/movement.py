@@ -34,11 +34,11 @@ class Keys:
     held: dict[bytes, tuple[int, int]]
 
 
-def ask_keys(inventory: Inventory, revision: int | None = None) -> Question[Keys]:
+def ask_keys(inventory: Inventory, revision: int | None = None, prefix: str = "") -> Question[Keys]:
     """Keys without values, as of a revision or as they are now. Raises `UNTOLD` where there is no answer, or one with
     more keys than are held here."""
     at = () if revision is None else (f"--rev={revision}",)
-    arguments = ("get", "", "--prefix", "--keys-only", *at, "-w", "json", *etcdctl.HASHING)
+    arguments = ("get", prefix, "--prefix", "--keys-only", *at, "-w", "json", *etcdctl.HASHING)
     command = deephaven.etcdctl(inventory, *arguments, why="which keys have a lease", deadline=LONG)
     return Question(replace(command, most=MOST_OF_KEYS), _read_keys)
 

@@ -31,9 +31,14 @@ def look(path: Path, rooms: Sequence[Path] = (), decrypt: str | None = None) -> 
     """
     if path.name.endswith(f".{packed.ENC}"):
         return _decrypted(path, decrypt)
-    with _Nameless(path, rooms or (path.parent,)) as plain:
+    with Nameless(path, rooms or (path.parent,)) as plain:
         source = snapshot.verify(path, plain)
         return source, bolt.contents(plain.file, path) if plain.file else bolt.read(path)
+
+
+def opener(decrypt: str, size: int) -> Line:
+    """What gives the plain bytes, and no more than `size` of them."""
+    return Line(line.words(decrypt), by_bytes(size), size)
 
 
 def _decrypted(path: Path, decrypt: str | None) -> tuple[Source, bolt.Contents]:
@@ -46,9 +51,7 @@ def _decrypted(path: Path, decrypt: str | None) -> tuple[Source, bolt.Contents]:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != note.sealed.sha256:
                 raise SnapshotError(str(path), "is not the file that was encrypted: another SHA-256", OTHER)
-    seconds = by_bytes(note.bytes)
-    opens = Line(line.words(decrypt), seconds, note.bytes) if decrypt else None
-    source = snapshot.verify(path, decrypt=opens)
+    source = snapshot.verify(path, decrypt=opener(decrypt, note.bytes) if decrypt else None)
     if source.sha256 != note.sha256:
         what = "is not what its manifest describes once it is decrypted: another SHA-256"
         raise SnapshotError(str(path), what, OTHER)
@@ -56,14 +59,14 @@ def _decrypted(path: Path, decrypt: str | None) -> tuple[Source, bolt.Contents]:
     return source, bolt.Contents(note.revision, (), None if on is None else Authentication(on))
 
 
-class _Nameless:
+class Nameless:
     """Opened with the first block; takes no more than there is room for."""
 
     def __init__(self, path: Path, rooms: Sequence[Path]) -> None:
         self.path, self.rooms = path, rooms
         self.file: BinaryIO | None = None
 
-    def __enter__(self) -> _Nameless:
+    def __enter__(self) -> Nameless:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -68,6 +68,20 @@ def off_site(store: Store, room: Path) -> Newest:
     return Newest(row, row if row.source else None)
 
 
+def named(inventory: Inventory, path: Path) -> Newest:
+    """One that the operator names. Raises `SnapshotError` where it is bad, or nothing says what it must be."""
+    row = files.as_noted(path)
+    if row is None:
+        what = "has no manifest that can be read, so there is nothing to prove it against"
+        raise SnapshotError(str(path), what, "name a backup of runbook/backup, or drill it: pytest runbook/drill")
+    row = looked_into(inventory, row)
+    if row.source is None:
+        raise SnapshotError(
+            row.path, row.problem or "cannot be used", "name another one: python -m requorum backups list"
+        )
+    return Newest(row, row)
+
+
 def _noted(path: Path) -> Candidate:
     row = files.as_noted(path)
     assert row

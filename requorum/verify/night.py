@@ -33,7 +33,7 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.vault import BackupError, UnderWayError, Vault
-from requorum.verify import live, measured, newest, place, plan, proof
+from requorum.verify import extract, live, measured, newest, place, plan, proof
 from requorum.verify.live import Behind, Live
 from requorum.verify.newest import Newest
 from requorum.verify.proof import Proof
@@ -199,7 +199,14 @@ def the_newest_is_good(run: Run, night: Night) -> None:
         run.warn(f"{row.path} has members that the running cluster does not know: {live.named(undead)}; {live.MENDS}")
 
 
+def extract_prefix(run: Run, night: Night) -> None:
+    if run.options.extract:
+        extract.extract(run, night.row, night.live, run.options.extract)
+
+
 def _newest(run: Run, night: Night, line: Lineage | None) -> Newest:
+    if run.options.snapshot:
+        return newest.named(run.inventory, Path(run.options.snapshot))
     if not run.options.offsite:
         return newest.choose(run.inventory, line)
     store = Store(run.inventory, run.options.timeout_scale)
@@ -319,6 +326,9 @@ def where_passwords_are(run: Run, night: Night) -> None:
 
 def it_is_not_old(run: Run, night: Night) -> None:
     age = newest.hours(night.note.taken, datetime.now(UTC))
+    if run.options.snapshot:
+        run.note(f"{age:.1f} h old; you named it, so its age is your choice")
+        return
     night.proofs.append(proof.of_age(age, run.inventory.snapshot.max_age_hours))
     holds(run, night, proof.AGE, remedy="find out why no newer backup was made: journalctl -u requorum-backup")
 

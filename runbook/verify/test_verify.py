@@ -22,6 +22,10 @@ class TestVerify:
         """Of the running cluster: whole by its SHA-256, and as its manifest says. If not, which one is."""
         nights.the_newest_is_good(run, night)
 
+    def test_when_a_prefix_of_it_is_extracted(self, run: Run, night: Night) -> None:
+        """With --extract: its keys and values to a file beside the backups, compared with the running cluster."""
+        nights.extract_prefix(run, night)
+
     def test_given_a_machine_can_boot_it(self, run: Run, night: Night) -> None:
         """`verify.host`, else the configuration server: with etcd and room. No member's that is not named."""
         nights.a_host_can_boot_it(run, night)
