@@ -110,19 +110,20 @@ class Vault:
     def _ours(self, name: str) -> bool:
         """Whether a file's name is this cluster's and a time, and not that of `prod-eu` for `prod`."""
         whole = NAMES.format(cluster=re.escape(self.inventory.cluster), stamp=STAMP).replace(".snap", r"\.snap")
-        return re.fullmatch(rf"{whole}(?:\.json|\.enc)?(?:\.part)?", name) is not None
+        return re.fullmatch(rf"{whole}(?:(?:\.proof|\.offsite)?\.json|\.enc)?(?:\.part)?", name) is not None
 
     def parts(self) -> list[Path]:
         """Half files of this cluster's backups."""
         return sorted(path for path in self.directory.glob("*.part") if self._ours(path.name))
 
     def clear_parts(self) -> list[Path]:
-        """Removes what an interrupted backup left: half files, and manifests whose snapshot never got its name."""
+        """Removes what an interrupted backup left, half files and manifests whose snapshot never got its name, and what
+        an interrupted rotation left of a backup that is gone."""
         there = [path.name for path in self.directory.rglob("*") if not path.name.endswith((".json", ".part"))]
         alone = (  # a snapshot that was compressed since, or moved into a folder, has not lost its manifest
             path
-            for path in self.directory.glob("*.snap.json")
-            if not any(name.startswith(path.name.removesuffix(".json")) for name in there)
+            for path in self.directory.glob("*.snap.*json")
+            if not any(name.startswith(f"{path.name.partition('.snap.')[0]}.snap") for name in there)
         )
         left = sorted([*self.parts(), *(path for path in alone if self._ours(path.name))])
         for path in left:
