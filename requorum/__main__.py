@@ -26,6 +26,7 @@ from requorum.inventory import Inventory
 from requorum.refusal import Refusal
 from requorum.snapshots import listed
 from requorum.troubleshoot import sudoers
+from requorum.troubleshoot import vendor as vendor_command
 
 REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal
 
@@ -90,6 +91,7 @@ PROGRAMS = {
     "manual": manual.main,
     "inventory": inventory_command.main,
     "backups": backups,
+    "vendor": vendor_command.main,
 }
 
 
