@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 from requorum import __version__
 
 ROOT = Path(__file__).parents[1]
+CODE = ("requorum", "runbook")
 SECONDS = 5  # git on a slow disk; what takes longer stays unknown
 
 
@@ -17,6 +19,23 @@ SECONDS = 5  # git on a slow disk; what takes longer stays unknown
 def told(root: Path = ROOT) -> str:
     """`0.1.0 (commit 3420568)`, with `, changed` where files differ from it; "commit unknown" without git's word."""
     return f"{__version__} ({_commit(root)})"
+
+
+def is_known(text: str) -> bool:
+    """Whether a version as `told` says it names a commit."""
+    return "commit unknown" not in text and "commit " in text
+
+
+@cache
+def contents(root: Path = ROOT) -> str:
+    """SHA-256 of the code that runs, whatever commit says that it is."""
+    files = [path for place in CODE for path in (root / place).rglob("*") if path.is_file()]
+    files += [root / name for name in ("conftest.py", "pytest.ini") if (root / name).is_file()]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        if path.suffix != ".pyc":
+            digest.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _commit(root: Path) -> str:

@@ -63,6 +63,11 @@ def check(path: Path, cluster: str, now: datetime) -> None:
         raise Refusal(where, f"was made {hours:.0f} hours ago, and counts for 24", _ANEW)
     if age < -AHEAD:
         raise Refusal(where, f"was made at {approved.made.isoformat()}, which is to come", "set this machine's clock")
+    for what, told in (("it was made by", approved.basis.get("version", "no version")), ("this is", version.told())):
+        if not version.is_known(told):
+            raise Refusal(
+                where, f"nobody can tell of which commit: {what} {told}", f"use a checkout or a bundle; {_ANEW}"
+            )
 
 
 def at_the_lock(run: Run) -> None:
@@ -113,7 +118,12 @@ def of_command(options: Options) -> dict[str, str]:
         "--accept": ",".join(sorted(options.accepted.words)),
     }
     given = {name: str(value) for name, value in words.items() if value}
-    return {"inventory, SHA-256": options.inventory_sha256, "version": version.told(), **given}
+    return {
+        "inventory, SHA-256": options.inventory_sha256,
+        "version": version.told(),
+        "code, SHA-256": version.contents(),
+        **given,
+    }
 
 
 def of_hosts(verdict: Verdict, disks: tuple[Disk, ...], tools: Mapping[str, Tools]) -> dict[str, str]:

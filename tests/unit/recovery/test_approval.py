@@ -16,6 +16,7 @@ from requorum.recovery import approval
 from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal
 from requorum.run.dryrun import Planning
+from requorum.run.terms import Options
 from requorum.snapshots.ranking import Candidate
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning, stages, through
@@ -23,11 +24,12 @@ from tests.unit.verify import nights as night
 
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)
 SHA = "ab" * 32
+BASIS = {"quorum": "lost", "version": "0.1.0 (commit 3420568a9b1c)"}
 
 
 def plan(place: Path, **changed: Any) -> Path:
     """A plan.json that was made an hour ago."""
-    told = {"schema": 1, "cluster": "lab", "made": (NOW - timedelta(hours=1)).isoformat(), "basis": {"quorum": "lost"}}
+    told = {"schema": 1, "cluster": "lab", "made": (NOW - timedelta(hours=1)).isoformat(), "basis": BASIS}
     path = place / "plan.json"
     path.write_text(json.dumps({**told, **changed}))
     return path
@@ -158,14 +160,32 @@ def test_what_is_there_in_one_alone_differs(name: str) -> None:
         ({"basis": {}}, "says not what it rests on"),
         ({"basis": ["x"]}, "is no plan.json"),
         ({"made": "yesterday"}, "is no plan.json"),
+        ({"basis": {**BASIS, "version": "0.1.0 (commit unknown)"}}, "nobody can tell of which commit"),
+        ({"basis": {"quorum": "lost"}}, "nobody can tell of which commit"),
     ],
-    ids=["old", "to come", "another cluster", "rests on nothing", "no basis", "no time"],
+    ids=["old", "to come", "another cluster", "rests on nothing", "no basis", "no time", "no commit", "no version"],
 )
 def test_what_can_be_seen_of_it_is_refused_before_any_host_is_asked(
     tmp_path: Path, changed: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(Refusal, match=says):
         approval.check(plan(tmp_path, **changed), "lab", NOW)
+
+
+def test_who_cannot_tell_its_own_commit_takes_no_approved_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version, "told", lambda: "0.1.0 (commit unknown)")
+    with pytest.raises(Refusal, match=r"this is 0\.1\.0"):
+        approval.check(plan(tmp_path), "lab", NOW)
+
+
+def test_of_a_changed_checkout_only_the_same_code_is_as_approved(tmp_path: Path) -> None:
+    """The words "commit …, changed" are the same for any change."""
+    for name in ("one", "other", "same"):
+        (tmp_path / name / "requorum").mkdir(parents=True)
+        (tmp_path / name / "requorum" / "a.py").write_text("1" if name != "other" else "2")
+    one, other, same = (version.contents(tmp_path / name) for name in ("one", "other", "same"))
+    assert one == same != other
+    assert approval.of_command(Options())["code, SHA-256"] == version.contents()
 
 
 def test_a_fresh_plan_of_this_cluster_is_taken_and_no_file_is_refused(tmp_path: Path) -> None:
