@@ -1,6 +1,7 @@
 """What is publicly known to be wrong with versions of etcd: a small table with its sources, and how it is read.
 
-Not a feed: it was made in November 2026 and holds what matters to a cluster with authentication, as Deephaven's is. A
+Not a feed: each row was looked up on the day that it says, and they are what matters to a cluster with authentication,
+as Deephaven's is. A
 version tells less than it seems, since distributions mend an old version without changing its number; so an advisory
 is told and never judged, but for those that let members' data differ: with them no snapshot can be relied on.
 """
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
 Release = tuple[int, ...]
+LOOKED_UP = date(2026, 11, 23)
+OLD_DAYS = 180
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Advisory:
     """`fixed`: the first good release of each minor series; an older series than all of them was never mended.
 
     `since`: the first bad release of a series, where the series was not bad from its start. `data`: it lets the data of
-    members differ. `source` is where this row can be read.
+    members differ. `source` is where this row can be read, `seen` when it was.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Advisory:
     source: str
     since: tuple[Release, ...] = ()
     data: bool = False
+    seen: date = LOOKED_UP
 
     def concerns(self, version: Release) -> bool:
         """Whether `version` has it. A series that is newer than all that were mended came out without it."""
@@ -113,3 +118,16 @@ def of(version: str) -> tuple[Advisory, ...]:
     """The advisories of an etcd version, oldest first."""
     numbers = release(version)
     return tuple(a for a in ADVISORIES if a.concerns(numbers)) if numbers else ()
+
+
+def told(advisory: Advisory) -> str:
+    """The row in a line."""
+    return f"{advisory.name}: {advisory.what} ({advisory.source}, looked up {advisory.seen})"
+
+
+def old(today: date) -> str:
+    """What is to be said of a table that nobody has looked up for long; "" while it is young."""
+    last = max(advisory.seen for advisory in ADVISORIES)
+    days = (today - last).days
+    said = f"the table of advisories was last looked up {last}, {days} days ago: take a newer Requorum"
+    return said if days > OLD_DAYS else ""

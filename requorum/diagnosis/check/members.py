@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from requorum.cluster import etcd, settings
@@ -144,11 +145,13 @@ def judge_advisories(seen: Seen, host: str) -> Ruling:
     """Told: a distribution mends a version without changing its number. Where data may differ it fails."""
     version = seen.values("version", host)["tools"].version
     found = advisories.of(version)
-    grave = [f"{a.name}: {a.what} ({a.source})" for a in found if a.data]
+    grave = [advisories.told(a) for a in found if a.data]
     if grave:
         return ruled(grave, "")
-    names = ", ".join(a.name for a in found)
-    return told(f"etcd {version}: {names}") if found else ruled([], f"none is known of etcd {version}")
+    as_of, old = f" (as of {max(a.seen for a in advisories.ADVISORIES)})", advisories.old(datetime.now(UTC).date())
+    names = ", ".join(a.name for a in found) + as_of if found else f"none is known{as_of}"
+    said = "; ".join(filter(None, (f"etcd {version}: {names}", old)))
+    return told(said) if found or old else ruled([], said)
 
 
 # -- whether etcd runs -------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +49,10 @@ def test_what_is_mended_stays_mended_in_its_series(advisory: advisories.Advisory
 def test_every_row_names_its_source() -> None:
     assert all("/" in advisory.source and advisory.fixed for advisory in ADVISORIES)
     assert len({advisory.name for advisory in ADVISORIES}) == len(ADVISORIES)
+
+
+def test_each_row_says_when_it_was_looked_up_and_an_old_table_is_said() -> None:
+    last = max(advisory.seen for advisory in ADVISORIES)
+    assert all(str(advisory.seen) in advisories.told(advisory) for advisory in ADVISORIES)
+    assert advisories.old(last + timedelta(days=180)) == ""
+    assert "181 days ago" in advisories.old(last + timedelta(days=181))

@@ -354,7 +354,10 @@ def test_advisories_are_told_and_do_not_fail() -> None:
     assert not fails(of)
     finding = of.findings()["etcd-1", "advisories"]
     assert finding.verdict == "told"
-    assert finding.found == "etcd 3.5.16: CVE-2026-33413, CVE-2026-33343, CVE-2026-44283, CVE-2026-73499"
+    assert (
+        finding.found
+        == "etcd 3.5.16: CVE-2026-33413, CVE-2026-33343, CVE-2026-44283, CVE-2026-73499 (as of 2026-11-23)"
+    )
 
 
 def test_processes_that_are_off_are_told() -> None:
