@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,27 @@ def test_it_is_set_up_with_another_python(unpacked: Path, tmp_path: Path, python
     ended = alone(tmp_path / "tree", "./setup", python)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert alone(tmp_path / "tree", ".venv/bin/pytest", "runbook", "--help").stdout.startswith("requorum ")
+
+
+def test_a_wheel_takes_all_that_the_package_reads(tmp_path: Path) -> None:
+    """A file of another kind than these would be left out without a word."""
+    made = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    kinds = {pattern.removeprefix("*") for pattern in made["package-data"]["*"]}
+    there = {path.suffix for path in (ROOT / "requorum").rglob("*") if path.is_file()} - {".py", ".pyc"}
+    assert there == kinds and made["dynamic"]["dependencies"] == {"file": ["requirements.in"]}
+
+
+@pytest.mark.matrix
+def test_a_wheel_is_built_and_runs_by_itself(tmp_path: Path) -> None:
+    """`pip wheel .`, of the commit's tree, with setuptools from where this machine's pip takes packages."""
+    (tmp_path / "tree").mkdir()
+    tree = subprocess.run(("git", "archive", "HEAD"), cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(("tar", "-x", "-C", tmp_path / "tree"), input=tree, check=True)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={tmp_path}", tmp_path / "tree")
+    subprocess.run(pip, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    program = (sys.executable, "-P", "-m", "requorum", "inventory", "schema")
+    told = subprocess.run(program, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(wheel)}, capture_output=True)
+    assert told.returncode == 0 and b"transport" in told.stdout, told.stderr
+    names = subprocess.run((sys.executable, "-m", "zipfile", "-l", wheel), capture_output=True, text=True).stdout
+    assert "requorum/troubleshoot/vendor.sh" in names and "runbook/" not in names and "tests/" not in names
