@@ -13,6 +13,7 @@ from tests.lab.rehearsal import Rehearsal
 from tests.lab.stops import paste, stops
 from tests.lab.test_salvage import ALL
 from tests.lab.test_sources import assert_recovered_with, back_up, into, late, of_another_cluster
+from tests.lab.writers import data_dir
 
 pytestmark = pytest.mark.matrix
 CHOICE, PROMPT = "test_when_the_best_data_is_chosen_and_copied", "test_given_you_confirm_what_was_proven"
@@ -79,3 +80,34 @@ def test_an_old_backup_and_one_of_another_cluster_are_named_as_printed(rehearsal
     assert "no data" in stopped.output
     run = paste(rehearsal, stopped, f"--snapshot={foreign}")
     assert_recovered_with(rehearsal, run, {1})
+
+
+DROP_IN = "/etc/systemd/system/dh-etcd.service.d/own.conf"
+STARTS = b"[Service]\nExecStart=\nExecStart=/usr/bin/etcd --name=etcd-1 --data-dir=/var/lib/etcd/dh/old\n"
+
+
+def test_a_drop_in_and_a_copied_disk_stop_before_anything_is_touched_and_end_as_printed(rehearsal: Rehearsal) -> None:
+    """etcd-2 has a copy of what etcd-1 holds: two votes of one member elect nobody, and count once."""
+    one, two = rehearsal.nodes.members[:2]
+    late(rehearsal, 0)
+    rehearsal.lose("stop", ALL)
+    rehearsal.lose("wipe", ALL[2:])
+    inventory = rehearsal.inventory()
+
+    one.run(["mkdir", "-p", DROP_IN.rpartition("/")[0]])
+    one.put(DROP_IN, STARTS, 0o644)
+    stopped = rehearsal.run(inventory, "--rebuild")
+    one.run(["rm", "-r", DROP_IN.rpartition("/")[0]])
+    stops(stopped, "test_given_quorum_is_lost")
+    assert "a drop-in of dh-etcd.service there has it started in another way" in stopped.output, stopped.output
+
+    directory = data_dir(one)
+    one.run(["tar", "-C", directory, "-cf", "/tmp/copied.tar", "member"])
+    two.put("/tmp/copied.tar", one.get("/tmp/copied.tar"))
+    two.run(["sh", "-ec", 'rm -rf "$0/member"; tar -C "$0" -xpf /tmp/copied.tar', directory])
+    stopped = rehearsal.run(inventory, "--rebuild")
+    stops(stopped, "test_given_a_snapshot_is_whole")
+    assert "one of them is a copy of the other" in stopped.output, stopped.output
+    run = paste(rehearsal, stopped, "--accept=without:etcd-2")
+    assert run.summary["snapshot"]["source"] == "salvage", run.output
+    assert_recovered_with(rehearsal, run, {0})

@@ -123,7 +123,8 @@ def restored(night: Night, words: Options) -> tuple[choice.Decision, Salvaged] |
     resort = next((one for one in sources.disks if one.host == words.skip_hash), None)
     if resort and (salvaged.source is None or salvaged.could_not):
         of = night.world.members[int(resort.host[-1]) - 1]
-        made = Source("on-disk", resort.host, resort.database, "h", 512, "2026-01-01T00:00:00Z", of.applied, 1, LOST)
+        revision, bump, at = of.applied + night.world.bump, night.world.bump, "2026-01-01T00:00:00Z"
+        made = Source("on-disk", resort.host, resort.database, "h", 512, at, revision, 1, LOST, bump)
         sources.last_resort = ranking.of(made, BY_YOU)
     mark = Marker(run=build.RUN, token=build.TOKEN, phase=Phase.STOPPING, by="x")
     within = INVENTORY.snapshot.model_copy(update={"max_age_hours": night.hours})

@@ -7,13 +7,15 @@ played by its rule for votes; everything after it is the project's own decision.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from requorum.snapshots import attempts, choice, ranking
+from requorum.run.marker import SALVAGE
+from requorum.snapshots import attempts, choice, loss, ranking
 from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
@@ -42,11 +44,13 @@ class Member:
 
 @dataclass(frozen=True)
 class World:
-    """`backups`: (revision, whether the file is whole). `elected`: which of those that Raft may elect it elects."""
+    """`backups`: (revision, whether the file is whole). `elected`: which of those that Raft may elect it elects.
+    `bump`: what our own runs added to every revision that can be seen."""
 
     members: tuple[Member, ...]
     backups: tuple[tuple[int, bool], ...] = ()
     elected: int = 0
+    bump: int = 0
 
     @property
     def acknowledged(self) -> int:
@@ -55,9 +59,10 @@ class World:
         return sorted(logs, reverse=True)[len(self.members) // 2]
 
     @property
-    def readable(self) -> int:
-        """The last acknowledged entry that a readable disk holds, 0 for none."""
-        held = [min(m.log, self.acknowledged) for m in self.members if m.looks == WHOLE and not m.anew]
+    def there(self) -> int:
+        """The last acknowledged entry that a disk holds which is neither proven empty nor given up, 0 for none: it can
+        be read, or nobody knows what it holds."""
+        held = [min(m.log, self.acknowledged) for m in self.members if m.looks in (WHOLE, COULD_NOT) and not m.anew]
         return max(held, default=0)
 
 
@@ -76,6 +81,7 @@ def salvaged(world: World) -> Salvaged:
         None,
         members=len(world.members),
         lineage=LOST,
+        bumps=world.bump,
         could_not=tuple((hosts[n], "it is odd") for n, m in enumerate(world.members) if m.looks == COULD_NOT),
         given_up=tuple((hosts[n], "--gone") for n, m in enumerate(world.members) if m.looks == GIVEN_UP),
     )
@@ -84,8 +90,9 @@ def salvaged(world: World) -> Salvaged:
     leaders = electable(world, taken)
     leader = leaders[world.elected % len(leaders)]
     path = ANEW if world.members[leader].anew else "/s"
-    source = Source("salvage", "etcd-1", path, "s", 1, "now", world.members[leader].log, 1, LOST)
-    shown = tuple((hosts[n], world.members[n].applied) for n in taken)
+    revision = world.members[leader].log + world.bump
+    source = Source("salvage", "etcd-1", path, "s", 1, "now", revision, 1, LOST, world.bump)
+    shown = tuple((hosts[n], world.members[n].applied + world.bump) for n in taken)
     found = replace(found, how="together", survivors=tuple(hosts[n] for n in taken), hosts=(), databases=shown)
     return attempts.measured(found, source)
 
@@ -93,7 +100,8 @@ def salvaged(world: World) -> Salvaged:
 def rows(world: World) -> tuple[Candidate, ...]:
     found = []
     for number, (revision, whole) in enumerate(world.backups):
-        source = Source("file", None, f"/{number}.snap", f"{number}", 1, "2026-01-01T00:00:00Z", revision, 1, LOST)
+        seen, at = revision + world.bump, "2026-01-01T00:00:00Z"
+        source = Source("file", None, f"/{number}.snap", f"{number}", 1, at, seen, 1, LOST, world.bump)
         row = ranking.of(source)
         found.append(row if whole else replace(row, source=None, problem="is cut off"))
     return tuple(found)
@@ -113,7 +121,7 @@ def restored(world: World) -> choice.Decision | None:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    size, length = draw(st.sampled_from((1, 3, 5))), draw(st.integers(1, 9))
+    size, length = draw(st.sampled_from((1, 2, 3, 3, 4, 5, 5))), draw(st.integers(1, 9))
     members = []
     logs = [draw(st.integers(0, length)) for _ in range(size)]
     acknowledged = sorted(logs, reverse=True)[size // 2]
@@ -129,17 +137,17 @@ def worlds(draw: st.DrawFn) -> World:
         acknowledged = further  # backups are of the lost history
     backup = st.tuples(st.integers(0, acknowledged), st.booleans())
     backups = draw(st.lists(backup, max_size=3)) if acknowledged else []
-    return World(tuple(members), tuple(backups), draw(st.integers(0, 4)))
+    return World(tuple(members), tuple(backups), draw(st.integers(0, 4)), draw(st.sampled_from((0, 1_000_000_000))))
 
 
 def holds(world: World) -> None:
-    """What is restored unasked lacks no acknowledged entry that a readable disk held, nor is a loss said too small."""
+    """What is restored unasked lacks no acknowledged entry that a disk may hold, nor is a loss said too small."""
     decision = restored(world)
     event("stopped" if decision is None else "went on")  # shown by --hypothesis-show-statistics
     if decision is None:
         return
-    revision = 0 if decision.source.path == ANEW else decision.source.revision or 0
-    assert revision >= world.readable
+    revision = 0 if decision.source.path == ANEW else (decision.source.revision or 0) - world.bump
+    assert revision >= world.there
     assert revision >= max((r for r, whole in world.backups if whole), default=0)
     told = max((r for r, _ in world.backups), default=0)
     assert revision >= told or (decision.loss.certain or 0) >= told - revision
@@ -149,9 +157,18 @@ def holds(world: World) -> None:
         assert decision.loss.certain <= max(world.acknowledged, *(m.log for m in world.members)) - revision + 9
 
 
+def goes_on_in_the_calm_one(world: World) -> None:
+    """The same world without doubts, beginners and damaged files, where anything is left to restore."""
+    members = tuple(replace(m, looks=NOTHING if m.looks == COULD_NOT else m.looks) for m in world.members)
+    calm = replace(world, members=members, backups=tuple((revision, True) for revision, _ in world.backups))
+    if any(m.anew for m in members) or not (calm.backups or any(m.looks == WHOLE for m in members)):
+        return
+    assert restored(calm) is not None, "it stops on an ordinary night"
+
+
 @settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds())
-def test_what_is_restored_unasked_lacks_no_acknowledged_entry_that_a_readable_disk_held(world: World) -> None:
+def test_what_is_restored_unasked_lacks_no_acknowledged_entry_that_a_disk_may_hold(world: World) -> None:
     holds(world)
 
 
@@ -160,6 +177,80 @@ def test_what_is_restored_unasked_lacks_no_acknowledged_entry_that_a_readable_di
 @given(worlds())
 def test_the_same_holds_in_ten_thousand_worlds(world: World) -> None:
     holds(world)
+
+
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_where_no_disk_is_in_doubt_none_began_anew_and_no_backup_was_cut_off_it_does_not_stop(world: World) -> None:
+    goes_on_in_the_calm_one(world)
+
+
+# -- faults, one planted at a time ----------------------------------------------------------------------------------
+
+
+def always_a_majority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Salvaged, "has_a_majority", property(lambda self: self.source is not None))
+
+
+def never_held_against_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "measured", lambda found, source: replace(found, source=source))
+
+
+def a_failed_salvage_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = choice._stop
+    monkeypatch.setattr(choice, "_stop", lambda found: None if found.salvaged.failed else stop(found))
+
+
+def what_is_in_doubt_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = choice._stop
+
+    def sure(found: choice.Found) -> SnapshotError | None:
+        return stop(replace(found, salvaged=replace(found.salvaged, could_not=())))
+
+    monkeypatch.setattr(choice, "_stop", sure)
+
+
+def no_manifest_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_behind_a_manifest", lambda found, chosen: None)
+    monkeypatch.setattr(ranking, "newest", lambda rows, lineage: None)
+
+
+def a_backup_never_competes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rank = ranking.rank
+
+    def ranked(rows: Sequence[Candidate], family: Family) -> tuple[Candidate | None, tuple[Candidate, ...]]:
+        return rank([row for row in rows if row.kind == SALVAGE and row.source] or rows, family)
+
+    monkeypatch.setattr(ranking, "rank", ranked)
+
+
+def nothing_is_ever_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "loss_of", lambda *_: loss.Loss(0, 0, "nothing is missing"))
+
+
+PLANTED = (
+    always_a_majority,
+    never_held_against_databases,
+    a_failed_salvage_gives_way,
+    what_is_in_doubt_gives_way,
+    no_manifest_is_asked,
+    a_backup_never_competes,
+    nothing_is_ever_lost,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_a_planted_fault_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    @settings(max_examples=3_000, deadline=None, database=None, phases=[Phase.generate], derandomize=True)
+    @given(worlds())
+    def found(world: World) -> None:
+        holds(world)
+        goes_on_in_the_calm_one(world)
+
+    with pytest.raises(AssertionError):
+        found()
 
 
 def test_the_share_of_worlds_that_stop_is_known() -> None:
@@ -204,4 +295,4 @@ def test_the_share_of_worlds_that_stop_is_known() -> None:
 def test_on_ordinary_nights_it_does_not_stop(world: World) -> None:
     decision = restored(world)
     assert decision is not None
-    assert (decision.source.revision or 0) >= world.readable
+    assert (decision.source.revision or 0) - world.bump >= world.there
