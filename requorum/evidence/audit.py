@@ -55,13 +55,18 @@ def records(data: bytes) -> list[dict[str, Any]]:
     """Every whole record of a journal, its torn last line left out. Unreadable lines are passed over: see `verdict`."""
     found = []
     for line in data.split(b"\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
+        if record := _parsed(line):
             found.append(record)
     return found
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A line's object, whoever wrote it; empty where it has none that can be read."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def verdict(data: bytes, beside: Mapping[str, bytes] | None = None) -> Verdict:
@@ -117,11 +122,7 @@ def _record(line: bytes) -> dict[str, Any]:
     parts = _SEALED.fullmatch(line)
     if parts is None or hashlib.sha256(parts[1]).hexdigest().encode() != parts[2]:
         return {}
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+    return _parsed(line)
 
 
 def end_of(data: bytes) -> dict[str, Any]:
@@ -139,6 +140,8 @@ def _torn(rest: bytes) -> bool:
         json.loads(rest.decode(errors="ignore"))
     except json.JSONDecodeError as error:
         return not error.msg.startswith("Extra data")
+    except (ValueError, RecursionError):  # more than any record of ours has
+        return False
     return bool(_record(rest))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from requorum.evidence import timeline
-from requorum.evidence.timeline import instant
+from requorum.evidence.timeline import instant, lasted
 
 Record = dict[str, Any]
 _PREFIX = re.compile(r"(?:(?:[\w./@=:+-]+ )+?)?timeout -k 5 \d+ ")
@@ -160,8 +160,8 @@ def _put(stage: Stage, record: Record, moment: float) -> None:
         stage.notes.append(str(record.get("text", "")))
     elif kind == "stage ended":
         stage.outcome = str(record.get("outcome"))
-        stage.seconds = float(record.get("seconds") or 0)
-        stage.acting = float(record.get("acting", stage.seconds if stage.word == "When" else 0.0))
+        stage.seconds = lasted(record.get("seconds"))
+        stage.acting = lasted(record.get("acting", stage.seconds if stage.word == "When" else 0.0))
         stage.why = str(record.get("why") or "")
     if kind != "end":
         stage.end = max(stage.end, moment)

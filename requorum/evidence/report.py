@@ -20,7 +20,7 @@ import jinja2
 from requorum.evidence import audit, timeline
 from requorum.evidence.outline import Record, Step, copies_of, stage_name, step_name, steps_of
 from requorum.evidence.redaction import redacted, shown
-from requorum.evidence.timeline import Stretch, clock, instant
+from requorum.evidence.timeline import Stretch, clock, instant, lasted
 
 # What an outcome is called, how it is coloured, and what it means in a sentence.
 OUTCOMES = {
@@ -195,7 +195,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=_size, seconds=_seconds, moment=_moment, number=lambda n: f"{n:,}")
+    environment.filters.update(size=_size, seconds=_seconds, moment=_moment, lasted=lasted, number=lambda n: f"{n:,}")
     return environment
 
 
@@ -207,7 +207,7 @@ def write(directory: Path) -> Path:
     data = (directory / "journal.jsonl").read_bytes()
     try:
         summary = json.loads((directory / "summary.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         summary = None
     summary = summary if isinstance(summary, dict) else None
     records, checked = audit.records(data), str(audit.verdict(data))
@@ -242,4 +242,7 @@ def main(arguments: Sequence[str]) -> int:
         print(write(Path(arguments[0])))
     except OSError as error:
         sys.exit(f"{arguments[0]}: {error.strerror}; name the directory where a journal.jsonl lies")
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, jinja2.TemplateError):
+        told = audit.verdict((Path(arguments[0]) / "journal.jsonl").read_bytes())
+        sys.exit(shown(f"{arguments[0]}: what lies there is not what a run writes; the journal is {told}"))
     return 0

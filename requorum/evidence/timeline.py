@@ -100,6 +100,14 @@ def instant(text: object) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+MOST_SECONDS = 1e8  # three years: more is no time that a stage took
+
+
+def lasted(value: object) -> float:
+    """Seconds of a record; 0 for what is none."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= MOST_SECONDS else 0.0  # type: ignore[operator, arg-type]
+
+
 def hosts_of(record: dict[str, Any]) -> list[str]:
     """The hosts of a command or of a copy; the operator's machine is none."""
     if record.get("kind") == "copy":
@@ -143,7 +151,7 @@ def draw(
     names = {host for record in work for host in hosts_of(record)} | {str(record["host"]) for record in proofs}
     places = {host: TOP + ROW * number for number, host in enumerate(sorted(names, key=_natural))}
     for record in work:
-        end, took, kind = since(record), float(record.get("seconds") or 0), _kind(record)
+        end, took, kind = since(record), lasted(record.get("seconds")), _kind(record)
         height = 9.0 if kind == "look" else 16.0
         words = f"+{max(end - took, 0):.2f} s, {took:.3f} s: {record.get('why', '')}"
         for host in hosts_of(record):
