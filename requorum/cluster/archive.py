@@ -16,7 +16,9 @@ from requorum.deadlines import LONG
 from requorum.hosts.question import NAME, Question, checked
 from requorum.refusal import Refusal
 
-_ENTRY = re.compile(r"^(?P<kind>.)\S{9,10} +\S+ +\S+ +\S+ +\S+ (?P<name>.*)$")
+_ENTRY = re.compile(r"^(?P<kind>.)(?P<mode>\S{9})\S? +\S+ +(?P<size>[0-9,]{1,40}) +\S+ +\S+ (?P<name>.*)$")
+# Of an archive of configuration and passwords: far more than any has, and far less than fills a disk.
+MOST_ENTRIES, MOST_BYTES = 20_000, 1 << 30
 
 
 _REMEDY = "do not unpack it; generate it again and find out who changed it"
@@ -43,7 +45,8 @@ def ask_listing(host: str, archive: str) -> Question[list[Entry]]:
 
 
 def _read_listing(archive: str, text: str) -> list[Entry]:
-    entries = []
+    entries: list[Entry] = []
+    size = 0
     for line in text.splitlines():
         found = _ENTRY.match(line)
         if not found:
@@ -54,7 +57,13 @@ def _read_listing(archive: str, text: str) -> list[Entry]:
             if name.count(arrow) != 1:
                 raise ArchiveError(archive, f"holds {name}, a link whose target cannot be told", _REMEDY)
             name, target = name.split(arrow)
+        if kind in "-h" and set(found["mode"].lower()) & {"s"}:
+            raise ArchiveError(archive, f"holds {name}, which gives whoever runs it the rights of its owner", _REMEDY)
         entries.append(Entry(kind, name, target))
+        size += int(found["size"]) if found["size"].isdecimal() else 0
+    if len(entries) > MOST_ENTRIES or size > MOST_BYTES:
+        what = f"holds {len(entries):,} entries of {size:,} bytes: it is no archive of configuration"
+        raise ArchiveError(archive, what, _REMEDY)
     for entry in entries:
         _refuse_escape(archive, entry)
     for role, _ in role_directories(entries):

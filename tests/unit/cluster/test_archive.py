@@ -101,6 +101,25 @@ class TestWhatIsRefused:
         with pytest.raises(ArchiveError, match="a link that points outside"):
             understood(archive.ask_listing("infra-1", "/a.tgz"), line)
 
+    @pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6711, 0o4644])
+    def test_a_file_that_would_give_the_rights_of_its_owner(self, tmp_path: Path, mode: int) -> None:
+        odd = item("dh/tool")
+        odd.mode = mode
+        with pytest.raises(ArchiveError, match="holds dh/tool, which gives whoever runs it the rights of its owner"):
+            listed(tmp_path, FILE, odd)
+        shared = item("dh", tarfile.DIRTYPE)
+        shared.mode = 0o2775
+        assert listed(tmp_path, shared, FILE), "a directory that gives its group on is no such file"
+
+    def test_more_than_any_configuration_has_is_not_unpacked(self) -> None:
+        asked = archive.ask_listing("infra-1", "/a.tgz")
+        line = "-rw-r--r-- 0/0 {} 1970-01-01 00:00 dh/{}\n"
+        whole = "".join(line.format(1, n) for n in range(archive.MOST_ENTRIES))
+        assert len(understood(asked, whole)) == archive.MOST_ENTRIES
+        for said in (whole + line.format(1, "x"), line.format(archive.MOST_BYTES + 1, "x"), line.format("9" * 39, "x")):
+            with pytest.raises(ArchiveError, match="it is no archive of configuration"):
+                understood(asked, said)
+
     def test_a_link_whose_name_looks_like_an_arrow(self, tmp_path: Path) -> None:
         with pytest.raises(ArchiveError):
             listed(tmp_path, link("x -> ok", "/etc"))
