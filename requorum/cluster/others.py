@@ -17,7 +17,7 @@ from requorum.hosts.mounts import Mounts
 from requorum.hosts.question import Question, plain
 from requorum.inventory import Etcd
 
-_ROW = re.compile(r"\s*(\d+)\s+(\S+)\s+(.*)")
+_ROW = re.compile(r"\s*([0-9]{1,10})\s+(\S+)\s+(.*)")
 _UNIT = re.compile(r"/([^/,\s]+\.(?:service|scope))(?=[/,\s]|$)")
 _FLAG = re.compile(r"--?([a-z][a-z0-9-]*)(?:=(.*))?")
 # What makes paths or settings others than the command line says: ETCD_CONFIG_FILE overrules every flag.

@@ -54,13 +54,13 @@ def _of(segment: str, said: Said, inventory: Inventory | None, hosts: Sequence[s
     elif (option := _OPTION.search(segment)) and len(words := _words(option[1])) == 1 and not _BLANK.search(words[0]):
         yield Piece(segment[: option.start()])
         yield Piece(said.line(Way.AGAIN, *words), paste=True)
-    elif ours := _OURS.search(segment):
+    elif (ours := _OURS.search(segment)) and _words(ours[1]):
         yield Piece(segment[: ours.start()].rstrip(" :"))
         yield Piece(_ours(ours[1], said), paste=True)
         yield Piece(segment[ours.end() :].lstrip(" :;,."))
-    elif (there := _THERE.search(segment)) and inventory and hosts and "NAME" not in there[1]:
+    elif (there := _there(segment)) and inventory and hosts and "NAME" not in " ".join(there):
         yield Piece(_THERE.sub("what this says", segment, count=1))
-        yield from by_hand_lines([tuple(shlex.split(there[1]))], inventory, hosts)
+        yield from by_hand_lines([there], inventory, hosts)
     else:
         yield Piece(segment)
 
@@ -69,6 +69,12 @@ def rules(said: Said, inventory: Inventory) -> Piece:
     """What prints sudo's rules for the login that the runbook uses. Where ssh's own configuration names it, LOGIN."""
     names = shlex.join((said.hosts or "NAME", inventory.transport.user or "LOGIN"))
     return Piece(_ours(f"python -m requorum.sudoers {names}", said), paste=True)
+
+
+def _there(segment: str) -> tuple[str, ...]:
+    """The words of a command in backticks; () where a host's own word in it keeps it from being one."""
+    found = _THERE.search(segment)
+    return tuple(_words(found[1])) if found else ()
 
 
 def _words(text: str) -> list[str]:

@@ -358,7 +358,7 @@ def no_drop_in_starts_another(run: Run) -> None:
 
 def _in_the_way(found: Mapping[tuple[str, Running], str]) -> Refusal:
     """An etcd beside the unit, by host: it would keep Step 1 from proving that none runs."""
-    stops = "; ".join(f"on {host}: `sudo systemctl stop {one.unit}`" for host, one in found)
+    stops = "; ".join(f"on {host}: `sudo systemctl stop {shlex.quote(one.unit)}`" for host, one in found)
     error = Refusal(
         ", ".join(dict.fromkeys(host for host, _ in found)),
         "; ".join(f"{host}: {one} may be this cluster's: {doubt}" for (host, one), doubt in found.items()),

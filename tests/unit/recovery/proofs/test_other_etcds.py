@@ -75,6 +75,20 @@ def test_this_clusters_data_below_another_unit_stops_step_0_and_names_the_unit()
     assert any("etcd-2" in line and "systemctl status --no-pager foo-etcd.service" in line for line in pasted(stop))
 
 
+@pytest.mark.parametrize(
+    ("unit", "pasted_line"),
+    [
+        (r"etcd\x2done.service", r"`sudo systemctl stop 'etcd\x2done.service'`"),
+        ("$(reboot).service", "`sudo systemctl stop '$(reboot).service'`"),
+        ("x;reboot;.service", "`sudo systemctl stop 'x;reboot;.service'`"),
+    ],
+)
+def test_what_is_offered_for_pasting_is_quoted(unit: str, pasted_line: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        machines.no_other_etcd_is_this_clusters(made(Hosts(UNIT + LEFT.replace("foo-etcd.service", unit)), []))
+    assert f"on etcd-2: {pasted_line}" in str(refused.value)
+
+
 def test_a_link_of_another_unit_into_this_clusters_data_stops_step_0() -> None:
     with pytest.raises(Refusal, match="its data in /var/lib/etcd/dh/old lies where this cluster's does"):
         machines.no_other_etcd_is_this_clusters(made(Hosts(UNIT + FOREIGN, "/var/lib/etcd/dh/old"), []))
