@@ -18,7 +18,7 @@ Process = subprocess.Popen[bytes]
 
 # Every run compiles the runbook's and testinfra's modules where nothing may be written beside them: a second each.
 _COMPILED = tempfile.TemporaryDirectory(prefix="requorum-compiled-")
-_ENVIRONMENT = {
+ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     "PYTHONPYCACHEPREFIX": _COMPILED.name,
     "COLUMNS": "400",  # what it says is looked for in whole sentences: none is wrapped
@@ -43,7 +43,7 @@ def _started(evidence: Path, argv: list[str], place: Path) -> Process:
         return subprocess.Popen(
             argv,
             cwd=place,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
