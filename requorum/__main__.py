@@ -21,6 +21,7 @@ from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import shown
 from requorum.evidence.syslog import Anchor
 from requorum.hosts.fleet import Fleet
+from requorum.hosts.password import asked_for
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -43,6 +44,7 @@ def journal(arguments: Sequence[str] | None = None) -> int:
     verify = commands.add_parser("verify", help="whole (0), altered or disputed (1), incomplete (2), untold (4)")
     verify.add_argument("file", type=Path, metavar="FILE", help="a journal.jsonl")
     verify.add_argument("--hosts", metavar="NAME", help="an inventory: compare with the syslogs of its hosts")
+    verify.add_argument("--ask-become-pass", action="store_true", help="ask for the password that sudo wants there")
     options = parser.parse_args(arguments)
     try:
         data = options.file.read_bytes()
@@ -51,7 +53,7 @@ def journal(arguments: Sequence[str] | None = None) -> int:
         if options.hosts and found.state is not State.ALTERED:
             inventory = inventories.load(inventories.find(options.hosts, Path(__file__).parents[1]))
             found = signed(data, found, inventory)
-            found = against(data, found, read_syslogs(inventory))
+            found = against(data, found, read_syslogs(inventory, options.ask_become_pass))
     except (OSError, Refusal) as error:
         print(shown(str(error)), file=sys.stderr)
         return REFUSED
@@ -120,14 +122,18 @@ def signed(data: bytes, own: Verdict, inventory: Inventory) -> Verdict:
     return replace(own, why=f"{own.why}; {what}") if held else Verdict(State.ALTERED, own.number, what)
 
 
-def read_syslogs(inventory: Inventory) -> dict[str, list[Anchor]]:
+def read_syslogs(inventory: Inventory, asks: bool = False) -> dict[str, list[Anchor]]:
     """By host, what its syslog was told. Hosts that are silent are left out.
 
     Raises `Refusal` when no host at all could tell.
     """
     members = (member.host for member in (*inventory.members, *inventory.old_members))
     hosts = dict.fromkeys((*members, *inventory.deephaven.hosts))  # who is told; a spare machine is not
-    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
+    password = asked_for(inventory.transport) if asks else None
+    with (
+        tempfile.TemporaryDirectory(prefix="rq-") as scratch,
+        Fleet(inventory, Journal(Path(scratch)), password=password) as fleet,
+    ):
         answers = fleet.each(hosts, lambda machine: machine.ask(_ask_syslog(machine.name)))
     told = {host: anchors for host, anchors in answers.items() if isinstance(anchors, list)}
     if not told:

@@ -21,6 +21,7 @@ from requorum.diagnosis.described import Seen
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import shown
 from requorum.hosts.fleet import Fleet
+from requorum.hosts.password import asked_for
 from requorum.hosts.question import plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--hosts", metavar="HOST,…", help="all machines with Deephaven processes")
     new.add_argument("--ssh-config", metavar="FILE", help="the ssh client's configuration file")
     new.add_argument("--user", help="the login on every host")
+    new.add_argument("--become", metavar="LINE", help="how it becomes root, where that is not sudo -n")
+    for command in (check, new):
+        command.add_argument("--ask-become-pass", action="store_true", help="ask for the password that sudo wants")
     new.add_argument("--unit", default="", help="etcd's unit, where it is none of the usual")
     new.add_argument("--from-ansible", type=Path, metavar="FILE", help="take the machines from an Ansible inventory")
     new.add_argument("--members-group", metavar="GROUP", help="there, etcd's machines")
@@ -71,14 +75,18 @@ def _schema(_: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     inventory = inventories.load(inventories.find(options.hosts, ROOT))
-    lines = described.differences(inventory, _seen(inventory))
+    lines = described.differences(inventory, _seen(inventory, options.ask_become_pass))
     for line in lines or ["file and hosts say the same"]:
         print(shown(line))
     return DIFFERS if lines else 0
 
 
-def _seen(inventory: Inventory, units: Sequence[str] = ()) -> Seen:
-    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
+def _seen(inventory: Inventory, asks: bool, units: Sequence[str] = ()) -> Seen:
+    password = asked_for(inventory.transport) if asks else None
+    with (
+        tempfile.TemporaryDirectory(prefix="rq-") as scratch,
+        Fleet(inventory, Journal(Path(scratch)), password=password) as fleet,
+    ):
         seen = described.look(fleet, inventory, units)
     if not seen.members:
         host, why = next(iter(seen.unread.items()))
@@ -94,7 +102,7 @@ def _new(options: argparse.Namespace) -> int:
     path = options.output or ROOT / "inventory" / f"{draft['cluster']}.yaml"
     if path.exists():
         raise Refusal(str(path), "is there already, and is not written over", "name another: --output=FILE")
-    seen = _seen(_valid(draft), (options.unit,) if options.unit else described.UNITS)
+    seen = _seen(_valid(draft), options.ask_become_pass, (options.unit,) if options.unit else described.UNITS)
     document = completed(draft, seen)
     inventory = _valid(document)
     path.write_text(text(document, seen), encoding="utf-8")
@@ -123,11 +131,14 @@ def begun(options: argparse.Namespace) -> dict[str, Any]:
     server = server or _asked("the configuration server", "--configuration-server")
     hosts = hosts or _listed(_asked("all machines with Deephaven processes", "--hosts"))
     hosts = list(dict.fromkeys((server, *hosts)))
-    transport = {"backend": "ssh", "ssh_config": options.ssh_config and str(Path(options.ssh_config).absolute())}
+    config = options.ssh_config and str(Path(options.ssh_config).absolute())
+    transport = {"backend": "ssh", "ssh_config": config, "user": user, "become": options.become}
     everyone = dict.fromkeys((*members, *hosts))
     return {
         "cluster": cluster,
-        "transport": {name: value for name, value in {**transport, "user": user}.items() if value},
+        "transport": {
+            name: value for name, value in {**transport, "user": user, "become": options.become}.items() if value
+        },
         "hosts": {host: {"address": addresses[host]} if host in addresses else {} for host in everyone},
         "members": [_unknown(number, host) for number, host in enumerate(members, start=1)],
         "deephaven": {"configuration_server": server, "hosts": hosts},

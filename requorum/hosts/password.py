@@ -12,13 +12,17 @@ import os
 import resource
 import shlex
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from requorum.command import UNLOCK, Command, Copy, Fetch
+from requorum.evidence.redaction import shown
 from requorum.hosts.failure import FleetError
 from requorum.refusal import Refusal
+from requorum.transport import Transport
 
 A = TypeVar("A", Command, Copy, Fetch, Command | Copy | Fetch)
 
@@ -173,3 +177,32 @@ class Root:
     def bar(self, host: str, said: str) -> None:
         if self._password is not None:
             self._password.bar(host, said)
+
+
+def asked_for(transport: Transport) -> Password:
+    """Typed now, once. Raises `Refusal` where nobody can, or nothing takes one."""
+    program = program_of(transport.as_root)
+    if program not in ALIKE:
+        why = f"{program} reads no password from standard input as sudo -S does"
+        raise Refusal("--ask-become-pass", why, "give the login rights without a password, and leave it out")
+    word = _asked_unseen(f"\nThe password that {program} asks of {transport.user or 'the login'} on every host: ")
+    if word is None:
+        raise Refusal("--ask-become-pass", "nobody is there to type it", "run it on a terminal, or use NOPASSWD")
+    return Password(word)
+
+
+def _asked_unseen(question: str) -> str | None:
+    """What was typed on the terminal, which nobody sees; None where there is none."""
+    try:
+        with Path("/dev/tty").open("r+b", buffering=0) as tty:
+            before = termios.tcgetattr(tty)
+            unseen = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+            try:
+                termios.tcsetattr(tty, termios.TCSAFLUSH, unseen)
+                tty.write(shown(question).encode())
+                return tty.readline().decode(errors="replace").rstrip("\r\n")
+            finally:
+                termios.tcsetattr(tty, termios.TCSAFLUSH, before)
+                tty.write(b"\n")
+    except (OSError, termios.error):
+        return None

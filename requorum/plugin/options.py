@@ -13,7 +13,7 @@ from typing import Any
 from requorum import commandline, procedures
 from requorum.deadlines import LONG
 from requorum.diagnosis.logs import collection
-from requorum.hosts.password import ALIKE, Password, program_of
+from requorum.hosts.password import Password, asked_for
 from requorum.inventory import Inventory
 from requorum.procedures import Procedure
 from requorum.recovery import approval, commit
@@ -93,18 +93,8 @@ def confirm(option: Option, procedure: Procedure, cluster: str) -> None:
 
 
 def password(option: Option, inventory: Inventory) -> Password | None:
-    """What sudo will ask for, typed now, once. Raises `Refusal` where nobody can, or nothing takes one."""
-    if not option("ask_become_pass"):
-        return None
-    program = program_of(inventory.transport.as_root)
-    if program not in ALIKE:
-        why = f"{program} reads no password from standard input as sudo -S does"
-        raise Refusal("--ask-become-pass", why, "give the login rights without a password, and leave it out")
-    user = inventory.transport.user or "the login"
-    word = commit.asked_unseen(f"\nThe password that {program} asks of {user} on every host: ")
-    if word is None:
-        raise Refusal("--ask-become-pass", "nobody is there to type it", "run it on a terminal, or use NOPASSWD")
-    return Password(word)
+    """What sudo will ask for, where it will. Raises `Refusal` where nobody can type it, or nothing takes one."""
+    return asked_for(inventory.transport) if option("ask_become_pass") else None
 
 
 def _paths(option: Option, inventory: Inventory) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import termios
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,23 +33,6 @@ def asked(question: str) -> str | None:
             tty.write(shown(question).encode())
             return tty.readline().decode(errors="replace").strip()
     except OSError:
-        return None
-
-
-def asked_unseen(question: str) -> str | None:
-    """The same, and nobody sees what is typed."""
-    try:
-        with Path("/dev/tty").open("r+b", buffering=0) as tty:
-            before = termios.tcgetattr(tty)
-            unseen = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-            try:
-                termios.tcsetattr(tty, termios.TCSAFLUSH, unseen)
-                tty.write(shown(question).encode())
-                return tty.readline().decode(errors="replace").rstrip("\r\n")
-            finally:
-                termios.tcsetattr(tty, termios.TCSAFLUSH, before)
-                tty.write(b"\n")
-    except (OSError, termios.error):
         return None
 
 

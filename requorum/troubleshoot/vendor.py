@@ -21,6 +21,7 @@ from requorum.deadlines import LONG, wait
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redact, shown
 from requorum.hosts.fleet import Fleet, raise_all
+from requorum.hosts.password import Password, asked_for
 from requorum.hosts.question import Question
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -68,6 +69,7 @@ def ask_try(host: str, lines: Sequence[Sequence[str]], name: str) -> Question[Tr
     words = (str(len(lines[0])), *(word for line in lines for word in line))
     program = (PROGRAM.read_text(encoding="utf-8"), "sh", *words)
     argv = (
+        *("sh", "-c", '"$@" || exit 1', "sh"),  # 255, of a unit that was killed, would be ssh's word for no answer
         "systemd-run",
         "--quiet",
         "--wait",
@@ -149,12 +151,16 @@ def main(arguments: Sequence[str]) -> int:
     tries.add_argument("--hosts", metavar="NAME", required=True, help="an inventory")
     tries.add_argument("--on", metavar="HOST", required=True, help="the host of it on which the line is tried")
     tries.add_argument("--archive", metavar="PATH", help="for an unpack line: an archive on that host, not a new one")
+    tries.add_argument("--ask-become-pass", action="store_true", help="ask for the password that sudo wants")
     try:
         options = parser.parse_args(arguments)
         inventory = inventories.load(inventories.find(options.hosts, ROOT))
         if options.on not in inventory.hosts:
             raise Refusal(f"--on={options.on}", "is no host of the inventory", f"one of {', '.join(inventory.hosts)}")
-        tried = _tried(inventory, options.on, of(inventory, options.what, options.on, options.archive))
+        lines = of(inventory, options.what, options.on, options.archive)
+        tried = _tried(
+            inventory, options.on, lines, asked_for(inventory.transport) if options.ask_become_pass else None
+        )
     except SystemExit as end:
         return REFUSED if end.code else 0
     except (Refusal, OSError, argparse.ArgumentError) as error:
@@ -172,9 +178,12 @@ def main(arguments: Sequence[str]) -> int:
     return FAILED if any(code for code, _ in tried.ended) else 0
 
 
-def _tried(inventory: Inventory, host: str, lines: Sequence[Sequence[str]]) -> Tried:
+def _tried(inventory: Inventory, host: str, lines: Sequence[Sequence[str]], password: Password | None) -> Tried:
     question = ask_try(host, lines, f"requorum-try-{secrets.token_hex(4)}.service")
-    with tempfile.TemporaryDirectory(prefix="rq-") as scratch, Fleet(inventory, Journal(Path(scratch))) as fleet:
+    with (
+        tempfile.TemporaryDirectory(prefix="rq-") as scratch,
+        Fleet(inventory, Journal(Path(scratch)), password=password) as fleet,
+    ):
         answers = fleet.each([host], lambda machine: machine.ask(question))
     raise_all([answer for answer in answers.values() if isinstance(answer, Exception)])
     return next(answer for answer in answers.values() if isinstance(answer, Tried))

@@ -39,7 +39,7 @@ def test_the_unit_has_no_network_and_a_read_only_world_and_can_be_stopped() -> N
     given = [word.removeprefix("--property=") for word in command.argv if word.startswith("--property=")]
     assert {"PrivateNetwork=yes", "PrivateTmp=yes", "ProtectSystem=strict", "ProtectHome=read-only"} <= set(given)
     assert command.stop == ("systemctl", "stop", "requorum-try-1.service")
-    program, *words = command.argv[command.argv.index("-c") + 1 :]
+    program, *words = command.argv[command.argv.index("-c", 3) + 1 :]
     assert program.replace("$$", "$") == vendor.PROGRAM.read_text() and not re.search(r"(?<!\$)\$(?!\$)", program)
     assert words == ["sh", "2", "a", "$$HOME", "b"]
 
