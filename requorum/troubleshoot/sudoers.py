@@ -215,6 +215,8 @@ def main(arguments: Sequence[str]) -> int:
     if doubt := refused_by_visudo(text):
         print(f"visudo does not take these lines, so they are not printed: {doubt}", file=sys.stderr)
         return 4
+    if not sudo.is_sudo(inventory.transport.as_root):
+        print(f"these are sudo's lines, and transport.become is {inventory.transport.become}", file=sys.stderr)
     print(text, end="")
     return 0
 

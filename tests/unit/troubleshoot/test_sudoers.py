@@ -182,6 +182,9 @@ def test_lines_that_visudo_does_not_take_are_not_printed(
     visudo(tmp_path, monkeypatch, "exit 0")
     assert sudoers.main([str(inventory), "ops"]) == 0
     assert capsys.readouterr().out == sudoers.file(INVENTORY, "ops", 1.0)
+    inventory.write_text(yaml.safe_dump({**build.document(), "transport": {"become": "dzdo -n"}}))
+    assert sudoers.main([str(inventory), "ops"]) == 0
+    assert "these are sudo's lines, and transport.become is dzdo -n" in capsys.readouterr().err
 
 
 def test_stretched_deadlines_have_lines_of_their_own_limits_in_the_words_too() -> None:
