@@ -234,10 +234,16 @@ class Copy:
         return self._mine([command.stretched(self.scale) for command in made])
 
 
+ARCHIVE = ("tar", "--create", "--file=-", "--numeric-owner", "--directory=/", "--")
+
+
 @dataclass(frozen=True)
 class Fetch:
     """A file of a host streamed to `target` on the operator's machine, mode 0600; its SHA-256 must be `sha256`, and it
-    has these `bytes`, 0 where nobody knows: more are not taken."""
+    has these `bytes`, 0 where nobody knows: more are not taken.
+
+    `paths`: an archive of these, made as it is sent, in place of a file; nobody can know its SHA-256, so that is "".
+    `through`: a program here, which gives the file what it makes of the bytes; in clear they are in pipes alone."""
 
     host: str
     source: str
@@ -245,6 +251,8 @@ class Fetch:
     why: str
     sha256: str
     bytes: int = 0
+    paths: tuple[str, ...] = ()
+    through: tuple[str, ...] = field(default=(), compare=False)
     scale: float = field(default=1.0, compare=False)
     become: tuple[str, ...] = field(default=BECOME, compare=False)
     asked: bool = field(default=False, compare=False)
@@ -263,8 +271,16 @@ class Fetch:
         return f"fetch {self.host}:{self.source} to this machine:{self.target}"
 
     def reads(self) -> Command:
-        reader = Command(self.host, ("cat", self.source), self.why, changes=False, deadline=self.deadline)
+        argv = (*ARCHIVE, *(path.lstrip("/") for path in self.paths)) if self.paths else ("cat", self.source)
+        deadline = deadlines.stretched(LONG, self.scale) if self.paths else self.deadline
+        reader = Command(self.host, argv, self.why, changes=False, deadline=deadline)
         return reader.for_root(self.become, self.asked)
+
+    def writes(self) -> tuple[str, ...]:
+        """What takes the bytes on this machine."""
+        if self.through:
+            return ("sh", "-c", 'umask 077; exec "$@" >"$0"', self.target, *self.through)
+        return ("dd", f"of={self.target}", "bs=1M", "conv=fsync", "status=none")
 
 
 @dataclass(frozen=True)

@@ -295,6 +295,19 @@ class Offsite(Model):
         return self
 
 
+class Backup(Model):
+    """`also`: paths of the configuration server that are archived with each backup, encrypted."""
+
+    also: tuple[Annotated[str, BeforeValidator(_absolute)], ...] = ()
+
+    @field_validator("also")
+    @classmethod
+    def _are_some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "/" in value or any(f"{path}/".startswith(_NOTHING_BELOW[1:4]) for path in value):
+            raise ValueError("must be files and directories of this site, not / nor what is below /dev, /proc or /sys")
+        return value
+
+
 class Verify(Model):
     """Where and how gently a backup is booted. `host`: default the configuration server; a member only when it is named
     here. `disk`: "shared" allows one that also holds a live log. `rate`: MB a second of the upload."""
@@ -379,6 +392,7 @@ class Inventory(Model):
     etcd: Etcd = Etcd()
     snapshot: Snapshot = Snapshot()
     offsite: Offsite = Offsite()
+    backup: Backup = Backup()
     verify: Verify = Verify()
     expect: Expect = Expect()
     limits: Limits = Limits()
@@ -423,6 +437,10 @@ class Inventory(Model):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{field}: {name} is not among hosts; add it there")
+        if self.backup.also and not self.snapshot.encrypt:
+            raise ValueError(
+                "backup.also: is kept nowhere in clear, so it needs snapshot.encrypt; set that, or leave it"
+            )
         if any(line for _, line in self.offsite) and not self.snapshot.directory:
             raise ValueError("snapshot.directory: is not set, and what offsite brings goes there; name one")
         if self.verify.host is not None and self.verify.host not in known:

@@ -291,6 +291,7 @@ class Tonight:
     path: Path | None = None
     source: Source | None = None
     cleared: bool = False
+    lacking: Refusal | None = None  # why `backup.also` was not archived
 
     def fields(self) -> dict[str, object]:
         """Of `summary.json`: the backup as it was read back is what a restore of it would give."""

@@ -20,7 +20,19 @@ UNUSED = "not used, not recognised"
 SET_ASIDE = "discarded"  # a folder of ours: what a rollback gave up is used only when it is named
 DEEPEST = 3  # folders below each other: by year, month and day
 MOST = 10_000  # files that are looked at
-BESIDE = (".json", ".pin", ".part", ".jsonl", ".log", ".txt", ".md5", ".sha1", ".sha256", ".sha512")  # never a backup
+BESIDE = (
+    ".json",
+    ".also.enc",
+    ".pin",
+    ".part",
+    ".jsonl",
+    ".log",
+    ".txt",
+    ".md5",
+    ".sha1",
+    ".sha256",
+    ".sha512",
+)  # never a backup
 
 
 @dataclass(frozen=True)

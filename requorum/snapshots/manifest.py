@@ -50,7 +50,7 @@ class Manifest:
     never closed, and somebody else had written into it; `alone`: of such a one, and nobody had. `authentication`:
     whether it was on; None where it is not told, as in older manifests. `places`: (host, data directory, where its file
     system is mounted) of each member that told; none in older manifests. `sealed`: what was made of it to be sent
-    away; None where nothing was."""
+    away; None where nothing was. `also`: the encrypted archive of `backup.also` that belongs to it."""
 
     cluster: str
     sha256: str
@@ -71,9 +71,10 @@ class Manifest:
     authentication: bool | None = None
     places: tuple[tuple[str, str, str], ...] = ()
     sealed: Sealed | None = None
+    also: Sealed | None = None
 
     def text(self) -> str:
-        told = {name: value for name, value in asdict(self).items() if name != "sealed" or value}
+        told = {name: value for name, value in asdict(self).items() if name not in ("sealed", "also") or value}
         return json.dumps({"schema": SCHEMA, **told}, indent=2) + "\n"
 
 
@@ -112,8 +113,9 @@ def read(snapshot: Path) -> Manifest | None:
             raise ValueError("a value that is none")
         places = tuple(_place(of) for of in data.get("places", ()))
         sealed = _sealed(data["sealed"]) if data.get("sealed") else None
-        known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places, "sealed": sealed}
-        return Manifest(**{**data, **known})
+        also = _sealed(data["also"]) if data.get("also") else None
+        known = {"lineage": lineage, "fingerprint": fingerprint, "number": number, "places": places}
+        return Manifest(**{**data, **known, "sealed": sealed, "also": also})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

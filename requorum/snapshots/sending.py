@@ -8,7 +8,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from requorum.command import Fetch
 from requorum.hosts import line
+from requorum.hosts.fleet import FleetError
 from requorum.hosts.line import LineError
 from requorum.hosts.packed import ENC
 from requorum.run.run import Run
@@ -17,9 +19,48 @@ from requorum.snapshots.backup import HERE, Tonight, utc_now
 from requorum.snapshots.manifest import Sealed
 from requorum.snapshots.offsite import OffsiteError, Sent, Store
 from requorum.snapshots.unpacked import SPARE_BYTES
+from requorum.snapshots.vault import also_of
 
 ALONE = "this backup lies on this machine alone: the inventory has no offsite.put"
 KEPT = "the backup on this machine is good all the same"
+
+
+MOST_ALSO = 1 << 30  # bytes of `backup.also`
+
+
+def archive_also(run: Run, tonight: Tonight) -> None:
+    """`backup.also` of the configuration server, encrypted on its way, beside the backup and tied to it."""
+    paths, path = run.inventory.backup.also, tonight.written
+    if not paths:
+        return
+    final = also_of(path)
+    part = final.with_name(f"{final.name}.part")
+    through = line.words(run.inventory.snapshot.encrypt or "")
+    why = f"{', '.join(paths)}, encrypted here"
+    run.touched.append(HERE)
+    fetch = Fetch(run.terms.configuration_server, "backup.also", str(part), why, "", MOST_ALSO, paths, through)
+    try:
+        run.do([fetch])
+    except FleetError as error:  # the snapshot is sent away all the same; then this is the night's failure
+        tonight.lacking = error
+        run.warn(f"backup.also was not archived: {error.what}")
+        return
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+        if is_clear(file.read(512)):
+            part.unlink()
+            raise OffsiteError("snapshot.encrypt", f"gives in clear what it is given; {KEPT}", "correct that line")
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    part.replace(final)
+    tonight.note = replace(tonight.kept, also=Sealed(final.name, digest, final.stat().st_size))
+    tonight.vault.keep_note(path, tonight.note)
+    run.note(f"{final.name}: {final.stat().st_size:,} bytes")
+
+
+def is_clear(head: bytes) -> bool:
+    """Whether these are an archive's first bytes."""
+    return head[257:262] == b"ustar"
 
 
 def away(run: Run, tonight: Tonight) -> None:
@@ -38,6 +79,8 @@ def away(run: Run, tonight: Tonight) -> None:
         tonight.note = replace(tonight.kept, sealed=sealed)
         note = tonight.vault.keep_note(path, tonight.note)
         store.put(draft, sealed.name)
+        if tonight.kept.also:
+            store.put(also_of(path), tonight.kept.also.name)
         store.put(note, offsite.note_of(sealed.name))
     finally:
         if draft != path:
@@ -75,14 +118,20 @@ def _encrypted(run: Run, path: Path, draft: Path, sha256: str) -> Sealed:
 
 def it_lies_there(run: Run, tonight: Tonight) -> None:
     """Snapshot and manifest read back whole, by their SHA-256; only then it counts as off-site."""
-    sealed, path = tonight.kept.sealed, tonight.written
-    if sealed is None or not run.inventory.offsite.put:
-        return
+    if run.inventory.offsite.put and tonight.kept.sealed:
+        _read_back(run, tonight, tonight.kept.sealed)
+    if tonight.lacking:
+        raise tonight.lacking
+
+
+def _read_back(run: Run, tonight: Tonight, sealed: Sealed) -> None:
+    path = tonight.written
     store = Store(run.inventory, run.options.timeout_scale)
     with store.draft() as room:
-        digest, _ = store.get(sealed.name, room / sealed.name, sealed.bytes)
+        sent = [one for one in (sealed, tonight.kept.also) if one]
+        found = {one: store.get(one.name, room / one.name, one.bytes)[0] for one in sent}
         back = store.note(sealed.name, room)
-    wrong = [] if digest == sealed.sha256 else [f"{sealed.name} has SHA-256 {digest}, not {sealed.sha256}"]
+    wrong = [f"{one.name} has SHA-256 {sha}, not {one.sha256}" for one, sha in found.items() if sha != one.sha256]
     wrong += [] if back == tonight.kept else [f"{offsite.note_of(sealed.name)} is another one than was sent"]
     run.settle(
         f"{sealed.name} and its manifest were read back from off-site as they were sent",

@@ -26,6 +26,7 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.rotation import Backup, Periods, Rotation, rotation
 
 NAMES = "{cluster}-{stamp}.snap"
+ALSO = ".also.enc"
 DRAFT = ".offsite-"  # what is only here for a while begins so: nothing takes it for a backup
 STAMP = r"\d{4}-\d\d-\d\dT\d{6,}(?:Z|[+-]\d{4})"  # RFC 3339 without colons and points
 
@@ -36,6 +37,11 @@ NOTHING: Mapping[str, Candidate] = {}
 def pin_of(snapshot: Path) -> Path:
     """The file, empty, by which somebody keeps a backup for good."""
     return snapshot.with_name(f"{snapshot.name}.pin")
+
+
+def also_of(snapshot: Path) -> Path:
+    """The encrypted archive of `backup.also` beside it."""
+    return snapshot.with_name(f"{snapshot.name}{ALSO}")
 
 
 def sent_of(snapshot: Path) -> Path:
@@ -110,7 +116,7 @@ class Vault:
     def _ours(self, name: str) -> bool:
         """Whether a file's name is this cluster's and a time, and not that of `prod-eu` for `prod`."""
         whole = NAMES.format(cluster=re.escape(self.inventory.cluster), stamp=STAMP).replace(".snap", r"\.snap")
-        return re.fullmatch(rf"{whole}(?:(?:\.proof|\.offsite)?\.json|\.enc)?(?:\.part)?", name) is not None
+        return re.fullmatch(rf"{whole}(?:(?:\.proof|\.offsite)?\.json|(?:\.also)?\.enc)?(?:\.part)?", name) is not None
 
     def parts(self) -> list[Path]:
         """Half files of this cluster's backups."""
@@ -119,10 +125,10 @@ class Vault:
     def clear_parts(self) -> list[Path]:
         """Removes what an interrupted backup left, half files and manifests whose snapshot never got its name, and what
         an interrupted rotation left of a backup that is gone."""
-        there = [path.name for path in self.directory.rglob("*") if not path.name.endswith((".json", ".part"))]
+        there = [path.name for path in self.directory.rglob("*") if not path.name.endswith((".json", ".part", ALSO))]
         alone = (  # a snapshot that was compressed since, or moved into a folder, has not lost its manifest
             path
-            for path in self.directory.glob("*.snap.*json")
+            for path in (*self.directory.glob("*.snap.*json"), *self.directory.glob(f"*.snap{ALSO}"))
             if not any(name.startswith(f"{path.name.partition('.snap.')[0]}.snap") for name in there)
         )
         left = sorted([*self.parts(), *(path for path in alone if self._ours(path.name))])
@@ -205,6 +211,7 @@ class Vault:
             manifest.path_of(self.directory / name).unlink(missing_ok=True)
             proven.path_of(self.directory / name).unlink(missing_ok=True)
             sent_of(self.directory / name).unlink(missing_ok=True)
+            also_of(self.directory / name).unlink(missing_ok=True)
             removed.append(name)
         self._sync()
         return replace(found, removed=tuple(removed))

@@ -112,6 +112,7 @@ def _values(inventory: Inventory) -> dict[str, str]:
         "PORT": str(settings.client_port),
         "ADMIN": dh.admin_user,
         **({"SAVER": saver} if saver else {}),
+        **({"ALSO": " ".join(path.lstrip("/") for path in inventory.backup.also)} if inventory.backup.also else {}),
         "CLIENT": dh.client_config,
         "SERVER_ARCHIVE": dh.server_archive,
         "CLIENT_ARCHIVE": dh.client_archive.format(cluster_id=token),
@@ -122,8 +123,8 @@ def _values(inventory: Inventory) -> dict[str, str]:
 
 def _filled(values: Mapping[str, str], words: str) -> Iterable[str]:
     """A line of the list for this inventory; one that names a tool becomes one for each place it may be in, one for
-    an account that is none does not come."""
-    if "@SAVER@" in words and "SAVER" not in values:
+    an account or for paths that are none does not come."""
+    if any(f"@{name}@" in words and name not in values for name in ("SAVER", "ALSO")):
         return
     for name, value in values.items():
         words = words.replace(f"@{name}@", value)

@@ -84,6 +84,10 @@ class TestBackup:
         backup.nothing_is_left(run)
         run.last_words.append(f"Backed up: {tonight.path}, revision {tonight.kept.revision:,}.")
 
+    def test_when_what_else_belongs_to_it_is_archived(self, run: Run, tonight: Tonight) -> None:
+        """`backup.also` of the configuration server: encrypted on its way, beside the backup."""
+        sending.archive_also(run, tonight)
+
     def test_when_it_is_sent_away(self, run: Run, tonight: Tonight) -> None:
         """By `offsite.put`, its manifest after it; with `snapshot.encrypt` encrypted, now that it is verified."""
         sending.away(run, tonight)

@@ -22,6 +22,8 @@ from tests.lab.rehearsal import Rehearsal
 from tests.lab.test_backup import into
 from tests.lab.test_verify import left
 
+ALSO = "/etc/sysconfig/deephaven"
+
 
 def cipher(place: Path) -> dict[str, str]:
     """`encrypt` and `decrypt`, with a key that only decrypting needs where the program has such ones."""
@@ -52,6 +54,7 @@ def elsewhere(directory: Path, lines: dict[str, str], away: dict[str, str]) -> C
         into(directory)(content)
         content["snapshot"] |= lines
         content["offsite"] = away
+        content["backup"] = {"also": [ALSO]}
 
     return change
 
@@ -67,7 +70,13 @@ def test_a_backup_that_was_sent_away_encrypted_is_proven_from_there_and_a_cluste
     (path,) = directory.glob("*.snap")
     note, remote = manifest.read(path), tmp_path / "remote"
     assert note and note.sealed
-    assert sorted(one.name for one in remote.iterdir()) == [f"{path.name}.enc", f"{path.name}.json"]
+    sent = [f"{path.name}.also.enc", f"{path.name}.enc", f"{path.name}.json"]
+    assert sorted(one.name for one in remote.iterdir()) == sent
+    archive = subprocess.run(
+        shlex.split(lines["decrypt"]), stdin=(remote / sent[0]).open("rb"), capture_output=True, check=True
+    ).stdout
+    listed = subprocess.run(["tar", "-tf", "-"], input=archive, capture_output=True, check=True).stdout.decode()
+    assert f"{ALSO[1:]}/etcd/client/root/password" in listed
     assert b"/main/config/props" in path.read_bytes()
     assert b"/main/config/props" not in (remote / note.sealed.name).read_bytes()
 

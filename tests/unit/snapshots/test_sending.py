@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import stat
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from requorum.inventory import Inventory
+from requorum.command import Fetch
+from requorum.hosts import line
+from requorum.hosts.fleet import FleetError
+from requorum.hosts.stream import fan_out
+from requorum.inventory import Backup, Inventory
 from requorum.refusal import Disproved
 from requorum.run.run import Run
 from requorum.snapshots import manifest, offsite, sending, snapshot
 from requorum.snapshots.backup import Tonight
 from requorum.snapshots.offsite import OffsiteError
 from requorum.snapshots.vault import Vault
+from requorum.troubleshoot import sudoers
 from tests.unit import build
 from tests.unit.snapshots.test_bolt import database
 from tests.unit.snapshots.test_offsite import SECRET, Remote
@@ -91,9 +99,11 @@ def test_without_encryption_the_file_itself_is_sent(remote: Remote) -> None:
     assert offsite.sent(tonight.written)
 
 
-@pytest.mark.parametrize("line", ["false", "/nowhere/at-all", "cat", "sh -c 'cat; exit 1'", "yes"])
-def test_what_does_not_encrypt_sends_nothing_and_leaves_nothing_but_the_good_backup(remote: Remote, line: str) -> None:
-    run, tonight = night(remote.inventory(encrypt=line))
+@pytest.mark.parametrize("program", ["false", "/nowhere/at-all", "cat", "sh -c 'cat; exit 1'", "yes"])
+def test_what_does_not_encrypt_sends_nothing_and_leaves_nothing_but_the_good_backup(
+    remote: Remote, program: str
+) -> None:
+    run, tonight = night(remote.inventory(encrypt=program))
     with pytest.raises(OffsiteError, match="the backup on this machine is good all the same"):
         sending.away(run, tonight)
     assert names(remote.place) == [] and offsite.sent(tonight.written) is None
@@ -129,3 +139,77 @@ def test_what_a_killed_one_left_goes_with_the_next_backup_and_a_rotation_takes_t
         f"{tonight.written.name}.json",
         f"{tonight.written.name}.offsite.json",
     ]
+
+
+def archiving(remote: Remote, tmp_path: Path, **snapshot: object) -> tuple[Run, Tonight]:
+    """A night whose configuration server is this machine, and what else belongs to a backup."""
+    there = tmp_path / "etc"
+    there.mkdir()
+    (there / "secret").write_bytes(SECRET)
+    of = remote.inventory(**snapshot).model_copy(update={"backup": Backup(also=(str(there),))})
+    run, tonight = night(of)
+
+    def do(actions: list[Fetch]) -> None:
+        (fetch,) = actions
+        fan_out(fetch.reads().argv, {"this machine": fetch.writes()}, 30, most=fetch.bytes)
+
+    cast("Any", run).do = do
+    cast("Any", run).warn = cast("Any", run).notes.append
+    cast("Any", run).terms = SimpleNamespace(configuration_server="infra-1")
+    return run, tonight
+
+
+def test_what_else_belongs_to_a_backup_is_encrypted_on_its_way_and_goes_where_that_goes(
+    remote: Remote, tmp_path: Path
+) -> None:
+    run, tonight = archiving(remote, tmp_path)
+    sending.archive_also(run, tonight)
+    sending.away(run, tonight)
+    sending.it_lies_there(run, tonight)
+    path, also = tonight.written, tonight.kept.also
+    assert also and also.name == f"{path.name}.also.enc" and manifest.read(path) == tonight.kept
+    archive = (path.parent / also.name).read_bytes()
+    assert stat.S_IMODE((path.parent / also.name).stat().st_mode) == 0o600
+    assert SECRET not in archive and (remote.place / also.name).read_bytes() == archive
+    decrypt = line.Line(line.words(run.inventory.snapshot.decrypt or ""), 30, 1 << 20)
+    with tarfile.open(fileobj=io.BytesIO(line.run(decrypt, path.parent / also.name))) as plain:
+        assert f"{str(tmp_path).lstrip('/')}/etc/secret" in plain.getnames()
+    (remote.place / also.name).write_bytes(archive[:-1] + b"x")
+    with pytest.raises(Disproved, match="as they were sent"):
+        sending.it_lies_there(run, tonight)
+
+
+def test_it_is_kept_nowhere_in_clear(remote: Remote, tmp_path: Path) -> None:
+    run, tonight = archiving(remote, tmp_path, encrypt="cat")
+    with pytest.raises(OffsiteError, match="gives in clear what it is given"):
+        sending.archive_also(run, tonight)
+    assert not [path for path in tonight.vault.directory.iterdir() if ".also" in path.name]
+    with pytest.raises(ValueError, match=r"needs snapshot\.encrypt"):
+        build.inventory(backup={"also": ["/etc/sysconfig/deephaven"]})
+    for path in ("/", "/proc/1", "etc"):
+        with pytest.raises(ValueError, match=r"backup\.also|absolute"):
+            build.inventory(backup={"also": [path]}, snapshot={"encrypt": "age"})
+
+
+def test_where_it_cannot_be_made_the_backup_is_sent_away_and_the_night_has_failed(
+    remote: Remote, tmp_path: Path
+) -> None:
+    run, tonight = archiving(remote, tmp_path)
+
+    def fails(_: object) -> None:
+        raise FleetError("infra-1", "tar: etc/x: Cannot stat", "look there")
+
+    cast("Any", run).do = fails
+    sending.archive_also(run, tonight)
+    sending.away(run, tonight)
+    with pytest.raises(FleetError, match="Cannot stat"):
+        sending.it_lies_there(run, tonight)
+    assert offsite.sent(tonight.written)
+
+
+def test_its_line_of_sudoers_is_word_for_word() -> None:
+    of = build.inventory(backup={"also": ["/etc/sysconfig/deephaven"]}, snapshot={"encrypt": "age"})
+    fetch = Fetch("infra-1", "backup.also", "/x", "why", "", 1, of.backup.also, ("age",))
+    (need,) = (need for need in sudoers.needed(of, purpose="backup") if "sysconfig/deephaven" in need.arguments)
+    assert "*" not in need.arguments and sudoers.unlisted(of, [fetch.reads().line()]) == []
+    assert not [need for need in sudoers.needed(build.inventory()) if "--directory=/ " in need.arguments]
