@@ -1,6 +1,7 @@
 """Backups that lie elsewhere, encrypted: sent, proven, and recovered from when this machine has none.
 
-The real programs where they are installed (age, rclone's local backend), else openssl and cp, which every machine has.
+The real programs where they are installed or apt brings them (age, rclone's local backend), else openssl and cp, which
+every machine has.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compose import cluster
+from compose import apt, cluster
+from compose.apt import AptError
 from requorum.snapshots import manifest
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
@@ -23,6 +26,17 @@ from tests.lab.test_backup import into
 from tests.lab.test_verify import left
 
 ALSO = "/etc/sysconfig/deephaven"
+
+
+def real_tools(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """age and rclone in the PATH, unpacked and not installed; without them where there is no apt or no archive."""
+    if all(map(shutil.which, ("age", "rclone"))) or not apt.available():
+        return
+    place.mkdir()
+    with suppress(AptError, subprocess.SubprocessError):
+        for deb in apt.download(["age", "rclone"], apt.codename(), place):
+            subprocess.run(["dpkg-deb", "-x", deb, place / "root"], check=True)
+        monkeypatch.setenv("PATH", f"{place}/root/usr/bin", prepend=":")
 
 
 def cipher(place: Path) -> dict[str, str]:
@@ -61,8 +75,9 @@ def elsewhere(directory: Path, lines: dict[str, str], away: dict[str, str]) -> C
 
 @pytest.mark.matrix
 def test_a_backup_that_was_sent_away_encrypted_is_proven_from_there_and_a_cluster_comes_back_from_it_alone(
-    rehearsal: Rehearsal, tmp_path: Path
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real_tools(tmp_path / "tools", monkeypatch)
     directory, lines, away = tmp_path / "nightly", cipher(tmp_path), store(tmp_path)
     inventory = rehearsal.inventory(elsewhere(directory, lines, away))
     run = procedures.run(rehearsal.scratch, "backup", f"--hosts={inventory}")
