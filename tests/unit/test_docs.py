@@ -158,7 +158,7 @@ def without_hosts(shown: str, evidence: Path) -> list[str]:
     if words[0].startswith(("compose.", "tests.")):
         return [*words[: 2 if words[1][0] != "-" else 1], "--help"]
     if words[0] == "requorum":
-        return words[:2] if words[1] == "--version" else [*words[:2], "--help"]
+        return ["requorum", "--version"] if words[1:2] in ([], ["--version"]) else [*words[:2], "--help"]
     return {
         "requorum": ["requorum", "backups", "list", "--hosts=example"],
         "requorum.sudoers": ["requorum.sudoers", "example", words[-1]],
