@@ -338,7 +338,7 @@ class Limits(Model):
     concurrency: int = Field(default=32, ge=1, le=1024)
     health_seconds: float = Field(default=60, gt=0)
     clock_offset_seconds: float = Field(default=1, gt=0)
-    free_disk_ratio: float = Field(default=3, ge=1)
+    free_disk_ratio: float = Field(default=3, ge=1)  # of earlier versions; it does nothing any more
 
 
 class Notify(Model):

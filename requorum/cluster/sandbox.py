@@ -133,11 +133,11 @@ def stop(kind: str, run: str) -> tuple[str, ...]:
     return ("systemctl", "stop", unit(kind, run))
 
 
-def clear(host: str, kind: str, run: str, scratch: str) -> list[Command]:
+def clear(host: str, kind: str, run: str, *scratch: str) -> list[Command]:
     """Ends what an interrupted boot left running and removes its scratch; the same two commands tidy up afterwards."""
     return [
         Command(host, stop(kind, run), f"end the isolated {kind}, if one runs", accept=(0, 5)),
-        act_long(host, "rm", "-rf", scratch, why=f"remove the {kind}'s scratch"),
+        act_long(host, "rm", "-rf", *scratch, why=f"remove the {kind}'s scratch"),
     ]
 
 
@@ -152,11 +152,11 @@ def unseen(inventory: Inventory) -> tuple[str, ...]:
 _TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcd", "etcdctl", "etcdutl"))
 
 
-def ask_unseen(host: str, place: str, inventory: Inventory) -> Question[tuple[str, ...]]:
-    """The same as far as it can be hidden on this host: what `place`, where scratch is, or a tool lies in, behind
-    whatever links, stays in sight, else the boot would not find them."""
+def ask_unseen(host: str, inventory: Inventory, *places: str) -> Question[tuple[str, ...]]:
+    """The same as far as it can be hidden on this host: what these `places`, where scratch is, or a tool lies in,
+    behind whatever links, stays in sight, else the boot would not find them."""
     hidden = unseen(inventory)
-    asked = (place, *_TOOLS, *hidden)
+    asked = (*places, *_TOOLS, *hidden)
     command = look(host, "readlink", "-m", "--", *asked, why="where links lead to what a boot needs", root=False)
 
     def read(answer: Result) -> tuple[str, ...]:
@@ -164,8 +164,8 @@ def ask_unseen(host: str, place: str, inventory: Inventory) -> Question[tuple[st
         if answer.code or len(lines) != len(asked):
             raise Refusal(host, f"does not tell where links lead ({plain(answer.words)[:200]})", "look at that host")
         real = [f"{checked(host, 'path', line, PATH)}/" for line in lines]
-        needed, places = real[: -len(hidden)], real[-len(hidden) :]
-        found = zip(hidden, places, strict=True)
+        needed, at = real[: -len(hidden)], real[-len(hidden) :]
+        found = zip(hidden, at, strict=True)
         return tuple(path for path, place in found if not any(need.startswith(place) for need in needed))
 
     return Question(command, read)

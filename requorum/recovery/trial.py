@@ -20,6 +20,7 @@ from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import LOGINS, Command, Result, act, look
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, complete, every
+from requorum.run import bulk
 from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
@@ -61,15 +62,16 @@ def bytes_needed(snapshot: int) -> int:
 
 
 def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
+    return [command for host in hosts for command in bulk.clear(terms, host, KIND)]
 
 
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """What a trial that was cut off left on these hosts goes; of one that an earlier version held, every role's old
-    login too."""
+    login too. And so do copies that a salvage that was cut off left beside the data."""
     server, why = terms.configuration_server, "remove packed logins that a trial left"
     left = [act(server, "rm", "-f", terms.place(LOGINS), why=why)] if server in hosts else []
-    return [*clear(terms, [host for host in terms.member_hosts if host in hosts]), *left]
+    members = [host for host in terms.member_hosts if host in hosts]
+    return [*clear(terms, members), *bulk.forget(terms, [host for host in hosts if host not in members]), *left]
 
 
 def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
@@ -83,11 +85,11 @@ def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
     )
 
 
-def prepare(terms: Terms, host: str) -> list[Command]:
-    """A room for the member on one host."""
+def prepare(terms: Terms, host: str, apart: bool = False) -> list[Command]:
+    """A room for the member on one host. `apart`: it lies beside the data."""
     return [
         *clear(terms, [host]),
-        *sandbox.make_room(host, scratch(terms), terms.inventory.etcd.user),
+        *bulk.make_room(terms, host, KIND, apart),
     ]
 
 

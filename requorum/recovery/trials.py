@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from requorum.cluster import etcdctl, sandbox
 from requorum.command import Command
-from requorum.hosts import system
 from requorum.hosts.failure import raise_all
-from requorum.hosts.question import both
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
-from requorum.run import facts, marker
-from requorum.run.marker import BASE
+from requorum.run import bulk, facts
+from requorum.run.bulk import Rooms
 from requorum.run.run import Run
 from requorum.snapshots import anew, files
 
@@ -37,15 +35,18 @@ def hold(run: Run, progress: Progress) -> Trial:
     how = trial.how(terms, tools[host])
     held = run.ask({server: trial.ask_note(terms, source.sha256, wanted, how)})[server]
     restores = _to_restore(run, progress)
-    _there_is_room(run, source.bytes, () if held else (host,), restores)
+    tries = () if held else (host,)
+    rooms = run.ask({each: bulk.ask_rooms(each, terms) for each in dict.fromkeys((*tries, *restores))})
+    _there_is_room(run, source.bytes, tries, restores, rooms)
     before: list[Command] = []
     plan: list[Command] = []
     if held is None:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
-        before += trial.prepare(terms, host)
+        apart = rooms[host].apart
+        before += trial.prepare(terms, host, apart)
         plan += trial.restore(terms, host, tools[host], configs[host])
-        hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
+        hidden = run.ask({host: sandbox.ask_unseen(host, run.inventory, *bulk.seen_from(terms, apart))})[host]
         place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
         roles = progress.roles
         plan += sandbox.boot(
@@ -111,17 +112,19 @@ def _databases(run: Run, progress: Progress, hosts: Sequence[str]) -> dict[str, 
     return run.ask({h: etcdctl.ask_database(h, progress.tools[h].restorer, account, path) for h in hosts})
 
 
-def _there_is_room(run: Run, size: int, tries: Sequence[str], restores: Sequence[str]) -> None:
-    root, hosts = run.inventory.etcd.data_root, dict.fromkeys((*tries, *restores))
-    if not hosts:
+def _there_is_room(
+    run: Run, size: int, tries: Sequence[str], restores: Sequence[str], rooms: Mapping[str, Rooms]
+) -> None:
+    """`rooms`: of these hosts. Step 0 asked for a margin too."""
+    if not rooms:
         return
     findings: dict[str, str | Exception | None] = {}
-    free = run.ask({host: both(system.ask_free(host, BASE), system.ask_free(host, root)) for host in hosts})
-    for host, told in free.items():
-        places = {place: one for place, one in zip((BASE, root), told, strict=True) if isinstance(one, Free)}
+    for host, told in rooms.items():
+        asked = room.places(run.terms, host, told)
         turn = room.before_the_commit(run.terms, size, host in tries, host in restores)
-        untold = next((one for one in told if isinstance(one, str)), None) if turn.uses.keys() - places.keys() else None
-        findings[host] = untold or room.lacking([turn], places)
+        untold = next((one for place, one in asked.items() if place in turn.uses and isinstance(one, str)), None)
+        free = {place: one for place, one in asked.items() if isinstance(one, Free)}
+        findings[host] = untold or room.lacking([turn], free, spares=False)
     run.settle("has room for the trial and its restored data", findings, "make room there, then run again")
 
 

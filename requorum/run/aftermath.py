@@ -184,7 +184,7 @@ def is_own(action: Action) -> bool:
     return bool(paths) and all(map(_is_ours, paths))
 
 
-_BESIDE_THE_DATA = re.compile(rf"/requorum-({RUN.pattern}|‹run›)/")
+_BESIDE_THE_DATA = re.compile(rf"/requorum-({RUN.pattern}|‹run›)([.]scratch)?/")
 
 
 def _is_ours(path: str) -> bool:

@@ -221,13 +221,19 @@ def boots(terms: Terms, attempt: Attempt) -> list[Boot]:
 
 
 def boot(
-    terms: Terms, host: str, attempt: Attempt, revision: int | None = None, hidden: Sequence[str] = ()
+    terms: Terms,
+    host: str,
+    attempt: Attempt,
+    revision: int | None = None,
+    hidden: Sequence[str] = (),
+    apart: bool = False,
 ) -> list[Command]:
-    """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for."""
+    """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for;
+    `apart`: as `survivors.unpack` has it."""
     place, inventory = survivors.scratch(terms), terms.inventory
     size = max(survivor.size for survivor in attempt.survivors)
     return [
-        *survivors.unpack(terms, host, attempt.survivors),
+        *survivors.unpack(terms, host, attempt.survivors, apart),
         *sandbox.boot(
             host, survivors.KIND, terms.mark.run, place, inventory, boots(terms, attempt), (), revision, size, hidden
         ),

@@ -13,9 +13,8 @@ from requorum.hosts.fleet import FleetError, Unreachable
 from requorum.hosts.meeting import last_line
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
-from requorum.run import facts, marker
+from requorum.run import bulk, facts
 from requorum.run.accepted import Accepted, option
-from requorum.run.marker import BASE
 from requorum.run.run import Run
 from requorum.snapshots import anew, attempts, loss, on_host, survivors
 from requorum.snapshots.attempts import Tried
@@ -104,7 +103,7 @@ def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothin
     """A salvage; what stands in its way is an outcome too."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
-        found = run.ask({d.host: survivors.ask_survivor(n, d, BASE) for n, d in enumerate(picked, 1)})
+        found = run.ask({d.host: survivors.ask_survivor(n, d, run.terms) for n, d in enumerate(picked, 1)})
         return _salvage(run, rows, list(found.values()), nothing)
     except Unreachable:
         raise
@@ -174,11 +173,12 @@ def _booted(
     run: Run, rows: tuple[Candidate, ...], found: list[Survivor], configured: dict[str, str], nothing: Salvaged
 ) -> Salvaged:
     """What comes of the copies that could be made."""
-    terms, host, accepted = run.terms, survivors.gathering_host(found, len(configured)).host, run.options.accepted
+    terms, chosen, accepted = run.terms, survivors.gathering_host(found, len(configured)), run.options.accepted
+    host, apart = chosen.host, chosen.apart
     names = ", ".join(survivor.name for survivor in found)
     run.note(f"copies of {names} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host))
-    run.do(survivors.unpack(terms, host, found))
+    run.do(survivors.unpack(terms, host, found, apart))
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
     copies = attempts.judge(found, databases, told)
@@ -193,11 +193,11 @@ def _booted(
     for _, line in copies.damage:
         run.warn(line)
     tried: list[Tried] = []
-    hidden = run.ask({host: sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)})[host]
+    hidden = run.ask({host: sandbox.ask_unseen(host, run.inventory, *bulk.seen_from(terms, apart))})[host]
     while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
         if attempt.why:
             run.note(attempt.why)
-        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden))[-1]
+        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden, apart))[-1]
         boots = attempts.boots(terms, attempt)
         tried.append((attempt, sandbox.parse(answer.stdout, answer.words, boots, host)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):

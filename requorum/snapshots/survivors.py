@@ -20,10 +20,12 @@ from requorum.cluster.lineage import Lineage, cluster_id, member_id
 from requorum.cluster.sandbox import WAL_BYTES, Boot
 from requorum.command import Action, Command, Copy, Result, act, act_long, look
 from requorum.deadlines import HUGE
-from requorum.hosts import system
 from requorum.hosts.question import NAME, Question
+from requorum.hosts.system import Free
 from requorum.inventory import Member
 from requorum.refusal import Refusal
+from requorum.run import bulk
+from requorum.run.bulk import PACKED
 from requorum.run.marker import SALVAGE
 from requorum.run.terms import Terms
 from requorum.snapshots import layout
@@ -45,8 +47,9 @@ UNCOPIED = "its data could not be copied"
 @dataclass(frozen=True)
 class Survivor:
     """An old member with data on its disk. `number`: its copy's name in scratch. Bytes: of its data directory as
-    allocated, and free where scratch lies. `data`: what of it is copied, as it lies now that etcd is stopped.
-    `cluster_id`: at the head of its log, None where that is not known."""
+    allocated, and free where copies are put. `data`: what of it is copied, as it lies now that etcd is stopped.
+    `cluster_id`: at the head of its log, None where that is not known. `apart`: copies lie beside the data there, on
+    another file system than the run's own directory."""
 
     number: int
     member: Member
@@ -55,6 +58,7 @@ class Survivor:
     free: int
     data: Data
     cluster_id: int | None = None
+    apart: bool = False
 
     @property
     def name(self) -> str:
@@ -142,18 +146,19 @@ def listed(could_not: Sequence[tuple[str, str]]) -> str:
 # -- who survived ------------------------------------------------------------------------------------------------
 
 
-def ask_survivor(number: int, disk: Disk, scratch_parent: str) -> Question[Survivor]:
+def ask_survivor(number: int, disk: Disk, terms: Terms) -> Question[Survivor]:
     """How large the data is, and how much room there is for a copy. What cannot be measured counts as nothing: then the
     copying itself fails, and says so."""
     places = (f"{disk.config.data_dir}/member/snap/.", f"{layout.wal(disk.config)}/.")
     du = look(disk.host, "du", "-sB1", *places, why="size of the data")
-    room, there = system.ask_free(disk.host, scratch_parent), layout.ask_data(disk.host, disk.config)
+    room, there = bulk.ask_rooms(disk.host, terms), layout.ask_data(disk.host, disk.config)
 
-    def read(used: Result, df: Result, *lies: Result) -> Survivor:
-        free, data = room.understand([df]), there.understand(lies)
+    def read(used: Result, *answers: Result) -> Survivor:
+        dfs = len(room.commands)
+        rooms, data = room.understand(answers[:dfs]), there.understand(answers[dfs:])
         size = sum(_number(line.split()[:1]) for line in used.stdout.splitlines())
-        bytes_free, formed = 0 if isinstance(free, str) else free.size, disk.lineage.cluster_id
-        return Survivor(number, disk.member, disk.config, size, bytes_free, data, formed)
+        free = rooms.scratch.size if isinstance(rooms.scratch, Free) else 0
+        return Survivor(number, disk.member, disk.config, size, free, data, disk.lineage.cluster_id, rooms.apart)
 
     return Question((du, *room.commands, *there.commands), read)
 
@@ -164,13 +169,19 @@ def _number(words: Sequence[str]) -> int:
 
 def no_room(one: Survivor) -> SalvageError:
     what = f"has room for {one.free:,} bytes, and its data takes {one.size:,}"
-    return SalvageError(one.host, what, "make room below /var/lib/requorum there, then run again")
+    place = "beside its data" if one.apart else "below /var/lib/requorum"
+    return SalvageError(one.host, what, f"make room {place} there, then run again")
 
 
-def bytes_needed(sizes: Sequence[int], members: int) -> int:
-    """Where all copies are gathered: each as an archive and unpacked, the stand-ins' data, and the saved snapshot."""
+def bytes_gathered(sizes: Sequence[int], members: int) -> int:
+    """Where all copies are gathered: each as an archive and unpacked, and the stand-ins' data."""
     stand_ins = max(members // 2 + 1 - len(sizes), 0)
-    return 2 * sum(sizes) + stand_ins * (max(sizes) + WAL_BYTES) + max(sizes)
+    return 2 * sum(sizes) + stand_ins * (max(sizes) + WAL_BYTES)
+
+
+def bytes_needed(sizes: Sequence[int], members: int, apart: bool = False) -> int:
+    """The same with the saved snapshot, which lies in the run's own directory: none of it on a file system `apart`."""
+    return bytes_gathered(sizes, members) + (0 if apart else max(sizes))
 
 
 def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
@@ -178,13 +189,15 @@ def gathering_host(survivors: Sequence[Survivor], members: int) -> Survivor:
 
     Raises `SalvageError` where none has room, or where one cannot hold its own copy.
     """
-    needed = bytes_needed([s.size for s in survivors], members)
-    best = next((s for s in survivors if s.free >= needed), max(survivors, key=lambda s: s.free))
+    sizes = [s.size for s in survivors]
+    needed = {s.host: bytes_needed(sizes, members, s.apart) for s in survivors}
+    best = next((s for s in survivors if s.free >= needed[s.host]), max(survivors, key=lambda s: s.free))
     short = [f"{s.host} has {s.free:,} of {s.size:,} bytes" for s in survivors if s.free < s.size]
-    if best.free < needed:
-        short.append(f"{best.host} has {best.free:,} of {needed:,} bytes")
+    if best.free < needed[best.host]:
+        short.append(f"{best.host} has {best.free:,} of {needed[best.host]:,} bytes")
     if short:
-        raise SalvageError("no room for copies", "; ".join(short), "make room below /var/lib/requorum, then run again")
+        place = "beside the data" if any(s.apart for s in survivors) else "below /var/lib/requorum"
+        raise SalvageError("no room for copies", "; ".join(short), f"make room {place}, then run again")
     return best
 
 
@@ -201,7 +214,12 @@ def kept(terms: Terms) -> str:
 
 
 def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    return [command for host in hosts for command in sandbox.clear(host, KIND, terms.mark.run, scratch(terms))]
+    return [command for host in hosts for command in bulk.clear(terms, host, KIND)]
+
+
+def packed(terms: Terms, survivor: Survivor) -> str:
+    """Its copy, as an archive."""
+    return f"{scratch(terms)}/{PACKED}/{survivor.number}.tar"
 
 
 _PLAIN = (
@@ -212,16 +230,16 @@ _PLAIN = (
 
 def copy(terms: Terms, survivor: Survivor) -> list[Command]:
     """Copies one survivor's data from wherever it lies: database, snapshots and log, named as in a plain directory."""
-    place, data = scratch(terms), survivor.data
+    data = survivor.data
     return [
         *clear(terms, [survivor.host]),
-        act(survivor.host, "install", "-d", "-m", "700", place, why="scratch for root alone"),
+        *bulk.make_packed(terms, survivor.host, KIND, survivor.apart),
         act_long(
             survivor.host,
             "tar",
             "--create",
             "--sparse",
-            f"--file={place}/{survivor.number}.tar",
+            f"--file={packed(terms, survivor)}",
             f"--directory={data.snap}",
             *_PLAIN,
             "--no-recursion",
@@ -237,26 +255,27 @@ def copy(terms: Terms, survivor: Survivor) -> list[Command]:
 
 def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Action]:
     """Brings all copies to `host`."""
-    place = scratch(terms)
-    plan: list[Action] = [*sandbox.make_room(host, place, terms.inventory.etcd.user)]
+    plan: list[Action] = []
     for survivor in survivors:
-        packed = f"{place}/{survivor.number}.tar"
+        place = packed(terms, survivor)
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
-            plan.append(Copy(packed, ((host, packed),), why, survivor.host, most=2 * survivor.size + SLACK))
-            plan.append(act_long(survivor.host, "rm", "-rf", place, why="the copy is where it is needed"))
-        plan.append(archive.judge(host, packed, ".", f"the copy of {survivor.name}"))
+            plan.append(Copy(place, ((host, place),), why, survivor.host, most=2 * survivor.size + SLACK))
+            gone = (scratch(terms), bulk.beside(terms))
+            plan.append(act_long(survivor.host, "rm", "-rf", *gone, why="the copy is where it is needed"))
+        plan.append(archive.judge(host, place, ".", f"the copy of {survivor.name}"))
     return plan
 
 
-def unpack(terms: Terms, host: str, survivors: Sequence[Survivor]) -> list[Command]:
-    """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too."""
+def unpack(terms: Terms, host: str, survivors: Sequence[Survivor], apart: bool = False) -> list[Command]:
+    """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too. `apart`: of the
+    host, as the survivor there has it."""
     place, account = scratch(terms), terms.inventory.etcd.user
     plan = [
         act(host, *sandbox.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
         act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
-        act_long(host, "rm", "-rf", f"{place}/room", f"{place}/salvage.snap", why="clear an attempt before"),
-        *sandbox.make_room(host, place, account),
+        bulk.clear_room(terms, host, KIND, made(terms)),
+        *bulk.make_room(terms, host, KIND, apart),
     ]
     for survivor in sorted(survivors, key=lambda survivor: survivor.number):
         number, name = survivor.number, survivor.name
@@ -267,7 +286,7 @@ def unpack(terms: Terms, host: str, survivors: Sequence[Survivor]) -> list[Comma
                 host,
                 "tar",
                 "--extract",
-                f"--file={place}/{number}.tar",
+                f"--file={packed(terms, survivor)}",
                 f"--directory={place}/room/{number}",
                 why=f"unpack the copy of {name}",
                 deadline=HUGE,

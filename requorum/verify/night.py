@@ -259,7 +259,7 @@ def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
     _gives_way(run)
     if live.is_a_members(run.inventory, host):  # as things are right now
         place.may_boot(run, host, run.ask({"live": live.ask(run.inventory)})["live"])
-    seen = sandbox.ask_unseen(host, marker.directory(run.inventory.cluster), run.inventory)
+    seen = sandbox.ask_unseen(host, run.inventory, marker.directory(run.inventory.cluster))
     hidden = run.ask({host: seen})[host]
     booted = run.do(plan.boot(terms, host, night.note.revision + bump, size, night.roles, hidden))
     answer = booted[-1]

@@ -75,7 +75,7 @@ class Bench:
         member = next(m for m in inventory.old_members if m.host == survivor.name)
         wal = lineage.ask_wal(survivor.name, config.data_dir, config.wal_dir)
         disk = Disk(member, config, Lineage(config.token, wal.understand(fleet.run(wal.commands))), installed=True)
-        question = survivors.ask_survivor(1, disk, "/var/lib")
+        question = survivors.ask_survivor(1, disk, terms)
         self._survivor = question.understand(fleet.run(question.commands))
         if not self._survivor.size:
             raise BenchError(f"{survivor.name}: has no data on its disk")

@@ -77,6 +77,7 @@ def leftovers(nodes: Nodes) -> list[str]:
         systemctl list-units --all --plain --no-legend 'requorum-*'
         [ "$(pgrep -cx etcd)" -le 1 ] || pgrep -axl etcd
         find /var/lib/requorum \\( -name salvage -o -name trial -o -name '*.tar' \\) 2>/dev/null
+        find /var/lib/etcd -maxdepth 1 -name 'requorum-*.scratch' 2>/dev/null
         find /tmp -maxdepth 1 -name 'systemd-private-*requorum*'
         true
     """

@@ -75,7 +75,6 @@ GIVEN: dict[str, Any] = {
     "revision": 7,
     "role": "irisadmin",
     "place": "/var/lib/requorum/lab",
-    "scratch_parent": "/var/lib",
     "settings": build.inventory().etcd,
     "snapshot": "a" * 64,
     "terms": build.terms(),

@@ -15,7 +15,7 @@ from requorum.diagnosis.check.machines import root_path
 from requorum.hosts import system, systemd
 from requorum.hosts.question import Question
 from requorum.recovery import room
-from requorum.run import marker
+from requorum.run import bulk
 from requorum.run.terms import Terms
 
 
@@ -36,8 +36,7 @@ def ask_room(seen: Seen, host: str) -> Questions:
     """Directories that are mounted read-only, room at each place, bytes of the database."""
     mounts = look(host, "cat", "/proc/mounts", why="what is mounted read-only", root=False, most=MOST_OF_A_LIST)
     questions: dict[Any, Question[Any]] = {"read-only": Question(mounts, _read_mounts)}
-    for place in room.places(seen.terms, host):
-        questions["room", place] = system.ask_free(host, *system.with_parents(place))
+    questions["room"] = bulk.ask_rooms(host, seen.terms)
     return {**questions, **ask_size(seen, host)}
 
 
@@ -62,8 +61,7 @@ def largest(seen: Seen) -> int:
 def judge_room(seen: Seen, host: str) -> Ruling:
     """As for a night on which all disks are left to be salvaged."""
     values, terms, problems, free = seen.values("disk", host), seen.terms, [], {}
-    for place in room.places(terms, host):
-        found = values["room", place]
+    for place, found in room.places(terms, host, values["room"]).items():
         if isinstance(found, str):
             problems.append(f"{place}: {found}")
         elif found.mount in values["read-only"]:
@@ -71,11 +69,13 @@ def judge_room(seen: Seen, host: str) -> Ruling:
         else:
             free[place] = found
     if problems:
-        return ruled(problems, "")
+        return ruled(dict.fromkeys(problems), "")
     turns = room.turns(terms, host, largest(seen), _copies(seen), _gathering(seen))
     most = room.needed(turns, {place: one.mount for place, one in free.items()})
     wrong = room.lacking(turns, free)
     good = "; ".join(f"{mount}: {size:,} bytes needed" for mount, (size, _) in most.items())
+    if "free_disk_ratio" in terms.inventory.limits.model_fields_set:
+        good += f"; {room.NO_RATIO}"
     return ruled([wrong] if wrong else [], f"{min(one.size for one in free.values()):,} bytes free, {good}")
 
 
@@ -86,9 +86,9 @@ def _copies(seen: Seen) -> dict[str, int]:
 
 def _gathering(seen: Seen) -> str:
     copies = _copies(seen)
-    told = {host: seen.known("disk", host).get(("room", marker.BASE)) for host in copies}
-    free = {host: found.size for host, found in told.items() if isinstance(found, system.Free)}
-    return room.gathering(copies, len(seen.terms.old_members), free)
+    told = {host: seen.known("disk", host).get("room") for host in copies}
+    rooms = {host: found for host, found in told.items() if found is not None}
+    return room.gathering(copies, len(seen.terms.old_members), rooms)
 
 
 def judge_quota(seen: Seen, subject: str) -> Ruling:
@@ -202,7 +202,7 @@ CHECKS = (
     Check(
         "disk",
         "each file system has the room that a recovery needs",
-        "make room there; where limits.free_disk_ratio asks for it, lower that if you know better",
+        "make room there",
         new,
         judge_room,
         ask_room,

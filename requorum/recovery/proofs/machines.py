@@ -21,8 +21,8 @@ from requorum.inventory import Etcd
 from requorum.recovery import equipment, labels, probes, room
 from requorum.recovery.plan import is_new
 from requorum.refusal import Refusal, remedy
-from requorum.run import facts, likeness
-from requorum.run.marker import BASE, Phase
+from requorum.run import bulk, facts, likeness
+from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.snapshots.snapshot import Source
 
@@ -164,17 +164,15 @@ def there_is_room(
 ) -> None:
     """Each file system holds the most that the run puts there at any time. `size`: the snapshot's, in bytes; `copies`:
     host → bytes of an old member's data, where disks are salvaged; `lying`: host → what it put down already."""
-    asked = run.ask({host: system.ask_free(host, *system.with_parents(BASE)) for host in copies})
-    free = {host: found.size for host, found in asked.items() if isinstance(found, Free)}
+    if "free_disk_ratio" in run.inventory.limits.model_fields_set:
+        run.note(room.NO_RATIO)
+    rooms = run.ask({host: bulk.ask_rooms(host, run.terms) for host in copies})
     members = len(run.terms.old_members)
-    copies = room.copied(copies, members, free)
-    gathers = room.gathering(copies, members, free)
+    copies = room.copied(copies, members, rooms)
+    gathers = room.gathering(copies, members, rooms)
 
     def probe(machine: Machine) -> str | None:
-        places = room.places(run.terms, machine.name)
-        asked = [system.ask_free(machine.name, *system.with_parents(place)) for place in places]
-        answers = machine.ask(every(asked))
-        told = dict(zip(places, answers, strict=True))
+        told = room.places(run.terms, machine.name, machine.ask(bulk.ask_rooms(machine.name, run.terms)))
         if why := next((found for found in told.values() if isinstance(found, str)), None):
             return why
         found = {place: free for place, free in told.items() if isinstance(free, Free)}
@@ -183,14 +181,13 @@ def there_is_room(
             if mount.exists and "ro" in mount.options:
                 return f"{one.mount} is mounted read-only"
         turns = room.turns(run.terms, machine.name, size, copies, gathers, lying.get(machine.name, ()))
-        return room.lacking(turns, found)
+        return room.lacking(turns, found, spares=not run.carrying_on)
 
     run.prove(
         dict.fromkeys((*run.terms.member_hosts, *copies)),
         "each file system has the room that this run needs",
         probe,
-        "make room there; where limits.free_disk_ratio asks for it, lower that if you know better; the copy of one "
-        "survivor's disk is not needed where you give that up: --accept=without:HOST",
+        "make room there; the copy of one survivor's disk is not needed where you give that up: --accept=without:HOST",
     )
 
 

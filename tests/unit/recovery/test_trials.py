@@ -174,7 +174,7 @@ def test_no_login_stays_where_the_trial_gives_no_answer(tmp_path: Path) -> None:
         run = Site(tmp_path, broken={"etcd-1": word})
         with pytest.raises(FleetError, match="no space left"):
             trials.hold(run, progress())
-        assert ("etcd-1", "rm", "-rf", own) in {(c.host, *c.argv[-3:]) for c in run.attempted}
+        assert ("etcd-1", "rm", "-rf", own) in {(c.host, *c.argv[-4:-1]) for c in run.attempted}
 
 
 def test_a_restore_that_fails_hides_no_trial_and_is_told_by_its_own_name(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_room_is_asked_for_what_is_still_to_be_put_down(tmp_path: Path) -> None:
     assert list(error.value.findings) == ["etcd-1"], "which also holds the trial"
     trials.hold(Site(tmp_path, free=one, tried=NOTED), progress())
     turn = room.before_the_commit(build.terms(), SOURCE.bytes, tries=True)
-    assert room.lacking([turn], {place: Free(2 * one, "/") for place in turn.uses}) is None
+    assert room.lacking([turn], {place: Free(2 * one, "/") for place in turn.uses}, spares=False) is None
 
 
 def status(**fields: object) -> str:

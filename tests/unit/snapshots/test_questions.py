@@ -30,7 +30,7 @@ NEVER_REFUSE = [  # one broken host must not stop the others
     layout.ask_log("etcd-1", build.config()),
     loss.ask_loss(build.terms()),
     on_host.ask_status("etcd-1", "/x.snap"),
-    survivors.ask_survivor(1, DISK, "/var/lib"),
+    survivors.ask_survivor(1, DISK, build.terms()),
 ]
 MAY_REFUSE = [  # of one host that the run cannot do without
     backup.ask_healthiest(build.inventory()),

@@ -276,7 +276,7 @@ def test_too_little_room_is_said_before_anything_is_copied(short: list[Survivor]
 def test_the_originals_are_only_read() -> None:
     found = [survivor(1), survivor(3)]
     plan = [c for one in found for c in salvage.copy(terms(), one)] + salvage.gather(terms(), found, "etcd-1")
-    scratch = "/var/lib/requorum/prod/r1/salvage"
+    scratch = "/var/lib/requorum/prod/r1/salvage/packed"
     touching = [a.argv for a in plan if isinstance(a, Command) and any(DATA in word for word in a.argv)]
     assert touching == [
         (
@@ -325,7 +325,8 @@ def test_the_copy_is_a_plain_data_directory_however_the_original_lies(tmp_path: 
 
     (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "mkdir"]
     (taken,) = [c for c in unpacked(found) if "--extract" in c.argv]
-    (scratch / "room").mkdir(parents=True)
+    for name in ("room", "packed"):
+        (scratch / name).mkdir(parents=True)
     for command in (copied, made, taken):
         words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "mkdir")) :]
         subprocess.run([w.replace(salvage.scratch(terms()), str(scratch)) for w in words], check=True)
@@ -507,7 +508,7 @@ def test_an_answer_that_came_at_the_second_try_keeps_its_name(tmp_path: Path) ->
 def test_what_scratch_or_a_tool_lies_in_behind_a_link_stays_in_sight_of_a_boot(
     links: dict[str, str], in_sight: set[str]
 ) -> None:
-    question = sandbox.ask_unseen("etcd-1", "/s", inventory(3))
+    question = sandbox.ask_unseen("etcd-1", inventory(3), "/s")
     (command,) = question.commands
     asked = command.argv[command.argv.index("--") + 1 :]
     hidden = build.understood(question, "".join(f"{links.get(path, path)}\n" for path in asked))
@@ -519,7 +520,7 @@ def test_what_scratch_or_a_tool_lies_in_behind_a_link_stays_in_sight_of_a_boot(
 
 @pytest.mark.parametrize("said", ["", "/s\n", "/../../etc\n", "$(touch x)\n", "a: b\nc: d\n", "\x1b[2J\n"])
 def test_a_host_that_does_not_tell_where_links_lead_is_named(said: str) -> None:
-    question = sandbox.ask_unseen("etcd-1", "/s", inventory(3))
+    question = sandbox.ask_unseen("etcd-1", inventory(3), "/s")
     many = said * (len(question.commands[0].argv) - 3 if said.count("\n") == 1 and said != "/s\n" else 1)
     with pytest.raises(Refusal, match="etcd-1"):
         build.understood(question, many)

@@ -1,0 +1,110 @@
+"""Where a run puts what it throws away again: what takes room lies on the file system of the data. Pure.
+
+All of it has its path in the run's own directory, where root alone comes. What takes room (a `room` that etcd will see,
+`packed` copies) is behind a link there where that directory is on another mount than the data: then it lies in a
+directory of this run's own beside `data_root`, so that a small /var is not filled. Not where `data_root` is a mount of
+its own, since nothing beside it is on the data's file system, nor where there is none.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from requorum.cluster import sandbox
+from requorum.command import Command, Result, act, act_long
+from requorum.hosts import system
+from requorum.hosts.question import Question
+from requorum.hosts.system import Free
+from requorum.run import marker
+from requorum.run.marker import BASE
+from requorum.run.terms import Terms
+
+PACKED = "packed"  # copies as archives, for root alone
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """On one host: room at the run's own directory, where data lies or will lie, and for scratch; why it cannot be told
+    where df does not tell. `apart`: what takes room lies beside the data."""
+
+    base: Free | str
+    data: Free | str
+    apart: bool = False
+
+    @property
+    def scratch(self) -> Free | str:
+        return self.data if self.apart else self.base
+
+
+def beside(terms: Terms) -> str:
+    """On the data's own file system, where that is another one."""
+    return posixpath.join(posixpath.dirname(terms.inventory.etcd.data_root), f"requorum-{terms.mark.run}.scratch")
+
+
+def ask_rooms(host: str, terms: Terms) -> Question[Rooms]:
+    root = terms.inventory.etcd.data_root
+    base, data = (system.ask_free(host, *system.with_parents(path)) for path in (BASE, root))
+    there, above = (system.ask_free(host, f"{path}/.") for path in (root, posixpath.dirname(root).rstrip("/")))
+
+    def read(*answers: Result) -> Rooms:
+        free = [one.understand([answer]) for one, answer in zip((base, data, there, above), answers, strict=True)]
+        mounts = [one.mount if isinstance(one, Free) else None for one in free]
+        known = all(mounts)
+        return Rooms(free[0], free[1], known and mounts[1] == mounts[2] == mounts[3] != mounts[0])
+
+    return Question(tuple(c for one in (base, data, there, above) for c in one.commands), read)
+
+
+def seen_from(terms: Terms, apart: bool) -> tuple[str, ...]:
+    """What an isolated boot must not hide."""
+    own = marker.directory(terms.inventory.cluster)
+    return (own, posixpath.dirname(beside(terms))) if apart else (own,)
+
+
+def clear(terms: Terms, host: str, kind: str) -> list[Command]:
+    """What an interrupted boot left running ends, and its scratch goes, wherever an earlier run had it."""
+    return sandbox.clear(host, kind, terms.mark.run, terms.place(kind), beside(terms))
+
+
+def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    """What takes room goes: copies, none of which is the only one of its kind."""
+    why = "remove copies that a run left beside the data"
+    return [act_long(host, "rm", "-rf", beside(terms), why=why) for host in hosts if host in terms.etcd_hosts]
+
+
+def make_packed(terms: Terms, host: str, kind: str, apart: bool) -> list[Command]:
+    """A place for archives, for root alone."""
+    place, real = f"{terms.place(kind)}/{PACKED}", f"{beside(terms)}/{PACKED}"
+    if not apart:
+        return [act(host, "install", "-d", "-m", "700", terms.place(kind), place, why="scratch for root alone")]
+    return [
+        act(host, "install", "-d", "-m", "700", terms.place(kind), why="scratch for root alone"),
+        act(host, "install", "-d", "-m", "700", beside(terms), real, why="on the data's file system"),
+        _link(host, real, place),
+    ]
+
+
+def make_room(terms: Terms, host: str, kind: str, apart: bool) -> list[Command]:
+    """Scratch that root reads, with a room in it that the etcd account will see."""
+    scratch, account = terms.place(kind), terms.inventory.etcd.user
+    if not apart:
+        return sandbox.make_room(host, scratch, account)
+    real, owner = f"{beside(terms)}/room", ("-o", account, "-g", account)
+    return [
+        act(host, "install", "-d", "-m", "700", scratch, why="scratch for root alone"),
+        act(host, "install", "-d", "-m", "700", beside(terms), why="on the data's file system"),
+        act(host, "install", "-d", "-m", "700", *owner, real, why="what etcd will see of it"),
+        _link(host, real, f"{scratch}/room"),
+    ]
+
+
+def clear_room(terms: Terms, host: str, kind: str, *others: str) -> Command:
+    """The room goes with its link, before another is made; and these `others`."""
+    paths = (f"{terms.place(kind)}/room", f"{beside(terms)}/room", *others)
+    return act_long(host, "rm", "-rf", *paths, why="clear an attempt before")
+
+
+def _link(host: str, real: str, place: str) -> Command:
+    return act(host, "ln", "-sfT", real, place, why="by which it has its path in the run's own directory")

@@ -1,0 +1,160 @@
+"""Scratch that takes room lies on the data's own file system, by the same paths as ever; and it goes again."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from requorum.command import Action, Command, Copy
+from requorum.hosts.system import Free
+from requorum.recovery import trial
+from requorum.run import bulk
+from requorum.run.aftermath import is_own
+from requorum.run.bulk import Rooms
+from requorum.snapshots import survivors
+from requorum.troubleshoot import sudoers
+from tests.unit import build
+from tests.unit.build import PLACE, RUN
+from tests.unit.snapshots.test_survivors import survivor
+
+BESIDE = f"/var/lib/etcd/requorum-{RUN}.scratch"
+
+
+def df(mount: str, free: int = 9) -> str:
+    return f"Filesystem Size Used Available Use% On\n/x 9 9 {free} 9% {mount}\n" if mount else ""
+
+
+@pytest.mark.parametrize(
+    ("base", "there", "above", "apart"),
+    [
+        ("/var", "/data", "/data", True),
+        ("/", "/", "/", False),  # the run's own directory is on the data's file system
+        ("/", "/data", "/", False),  # a mount of its own: nothing beside it is on the data's file system
+        ("/var", "/var/lib/etcd/dh", "/var/lib/etcd", False),  # nor beside a bind mount
+        ("/var", "", "/data", False),  # a machine that never was a member
+        ("/var", "", "", False),
+        ("", "/data", "/data", False),  # not told
+    ],
+)
+def test_it_lies_beside_the_data_where_the_runs_own_directory_is_on_another_mount(
+    base: str, there: str, above: str, apart: bool
+) -> None:
+    said = (df(base, 1), df(there or above or "/", 2), df(there, 2), df(above, 2))
+    found = build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said)
+    assert found.apart == apart
+    assert found.scratch == (Free(2, there) if apart else found.base)
+    assert isinstance(found.base, Free) == bool(base)
+
+
+def test_its_own_directory_is_asked_for_by_what_is_there_already_and_the_datas_by_itself() -> None:
+    commands = bulk.ask_rooms("etcd-1", build.terms()).commands
+    assert [c.argv[3:] for c in commands] == [
+        ("/", "/var", "/var/lib", "/var/lib/requorum"),
+        ("/", "/var", "/var/lib", "/var/lib/etcd", "/var/lib/etcd/dh"),
+        ("/var/lib/etcd/dh/.",),
+        ("/var/lib/etcd/.",),
+    ]
+
+
+def own(number: int) -> survivors.Survivor:
+    return replace(survivor(number), apart=True)
+
+
+def salvaged(apart: bool) -> list[Action]:
+    terms, found = build.terms(), [replace(survivor(n), apart=apart) for n in (1, 3)]
+    return [
+        *(command for one in found for command in survivors.copy(terms, one)),
+        *survivors.gather(terms, found, "etcd-1"),
+        *survivors.unpack(terms, "etcd-1", found, apart),
+        *survivors.clear(terms, ("etcd-1", "etcd-3")),
+    ]
+
+
+def tried(apart: bool) -> list[Action]:
+    terms, config = build.terms(), build.config(1)
+    return [
+        *trial.prepare(terms, "etcd-1", apart),
+        *trial.restore(terms, "etcd-1", build.BUMPING, config),
+        *trial.clear(terms, ["etcd-1"]),
+    ]
+
+
+PLANS = {"salvage": salvaged, "trial": tried}
+
+
+def words(plan: Sequence[Action]) -> list[str]:
+    return [a.line() if isinstance(a, Command) else a.shown() for a in plan]
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_apart_only_the_places_are_made_otherwise(kind: str) -> None:
+    """All else has the same words, so that the same sudo rules cover it."""
+    apart, here = words(PLANS[kind](True)), words(PLANS[kind](False))
+    made = [line for line in apart if line not in here]
+    assert made and not [line for line in made if " install -d " not in line and " ln -sfT " not in line]
+    plan = PLANS[kind](True)
+    assert sudoers.unlisted(build.inventory(), [a.line() for a in plan if isinstance(a, Command)]) == []
+    copied = [
+        c.line() for a in plan if isinstance(a, Copy) for c in (*a.opens(), a.reads(), *a.writes(), *a.names()) if c
+    ]
+    assert sudoers.unlisted(build.inventory(), copied) == []
+    places = [a for a in plan if isinstance(a, Command) and a.argv[0] in ("install", "ln", "mkdir")]
+    assert all(map(is_own, places)), "nothing but what is ours"
+
+
+@pytest.mark.parametrize("kind", PLANS)
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_bytes_lie_where_they_belong_and_nothing_of_it_stays(tmp_path: Path, kind: str, apart: bool) -> None:
+    """The commands themselves, on files, up to the clearing."""
+    beside, place = tmp_path / f"etcd/requorum-{RUN}.scratch", tmp_path / f"requorum/lab/{RUN}/{kind}"
+    (tmp_path / "etcd").mkdir()
+    place.parent.mkdir(parents=True)
+    plan = [a for a in PLANS[kind](apart) if isinstance(a, Command) and a.host == "etcd-1"]
+    places = [c for c in plan if c.argv[0] in ("install", "ln", "mkdir") or "rm" in c.argv]
+    cleared = places.pop()
+    assert cleared.argv[-2:] == (f"{PLACE}/{kind}", BESIDE)
+    for command in places:
+        _run(command, tmp_path)
+    room = beside / "room" if apart else place / "room"
+    assert room.is_dir() and not room.is_symlink() and (place / "room").is_dir()
+    assert (beside.exists(), (place / "room").is_symlink()) == (apart, apart)
+    if kind == "salvage":
+        (place / "packed/1.tar").write_text("a copy")
+        assert ((beside if apart else place) / "packed/1.tar").read_text() == "a copy"
+    for _ in range(2):  # an attempt after another begins with an empty room
+        (place / "room/x").write_text("what an attempt changed")
+        again = [bulk.clear_room(build.terms(), "etcd-1", kind), *bulk.make_room(build.terms(), "etcd-1", kind, apart)]
+        for command in again:
+            _run(command, tmp_path)
+        assert list((place / "room").iterdir()) == []
+    _run(cleared, tmp_path)
+    assert not place.exists() and not beside.exists()
+
+
+def _run(command: Command, top: Path) -> None:
+    """Its last program, as whoever runs the test, below `top`."""
+    start = next(n for n, word in enumerate(command.argv) if word in ("install", "ln", "mkdir", "rm"))
+    argv = [word.replace("/var/lib", str(top)) for word in command.argv[start:]]
+    if "-o" in argv:
+        argv = argv[: argv.index("-o")] + argv[argv.index("-g") + 2 :]
+    subprocess.run([word for word in argv if word != "/dev/null"] if "-d" in argv else argv, check=True)
+
+
+def test_whoever_clears_knows_both_places_whatever_a_run_decided() -> None:
+    """A run of an earlier version had all of it in its own directory; nobody has to know which."""
+    terms = build.terms(of=build.replaced())
+    assert [c.argv[-2:] for c in survivors.clear(terms, ["etcd-3"]) if "rm" in c.argv] == [(f"{PLACE}/salvage", BESIDE)]
+    gone = {(c.host, c.argv[-1]) for c in trial.forget(terms, terms.everyone) if "rm" in c.argv}
+    assert {(host, BESIDE) for host in terms.etcd_hosts} <= gone, "of old members too, that gathered copies"
+    assert not [host for host, path in gone if path == BESIDE and host not in terms.etcd_hosts]
+
+
+def test_what_it_lies_in_stays_in_sight_of_a_boot_only_where_it_is_used() -> None:
+    terms = build.terms()
+    assert bulk.seen_from(terms, apart=False) == ("/var/lib/requorum/lab",)
+    assert bulk.seen_from(terms, apart=True) == ("/var/lib/requorum/lab", "/var/lib/etcd")
+    assert Rooms(Free(1, "/"), Free(2, "/d")).scratch == Free(1, "/")
