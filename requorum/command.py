@@ -6,6 +6,7 @@ Nothing here touches a host.
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -141,7 +142,7 @@ class Copy:
     """A file streamed through the operator's machine, never stored there; on its own host it is copied in place.
 
     `source_host` None means the operator's machine. Each target gets the file as `path`, owner root, mode 0600,
-    by way of `path.part`, and its SHA-256 must be the source's.
+    by way of `path.part`, and its SHA-256 must be the source's. In its own directory it only gets another name.
     """
 
     source: str
@@ -197,9 +198,12 @@ class Copy:
         return self._mine(made)
 
     def copies(self) -> list[Command]:
-        """In place: what is there keeps its name, since it may be the only one of its kind."""
+        """In place: what is there keeps its name, since it may be the only one of its kind. Nobody writes into such a
+        file: what is made anew is made beside it and moved, so a second name will do in the same directory."""
         made = [
-            act_long(
+            act(host, "ln", "-fT", self.source, f"{path}.part", why=self.why).stretched(self.scale)
+            if posixpath.dirname(path) == posixpath.dirname(self.source)
+            else act_long(
                 host, "dd", f"if={self.source}", f"of={path}.part", *_ONTO_DISK, why=self.why, deadline=self.deadline
             )
             for host, path in self._beside

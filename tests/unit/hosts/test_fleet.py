@@ -215,6 +215,25 @@ def test_what_lies_on_a_host_gets_to_its_place_there_without_leaving_it_and_is_p
     ]
 
 
+@pytest.mark.parametrize("altered", [False, True])
+def test_in_its_own_directory_it_gets_another_name_and_is_proven(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, altered: bool
+) -> None:
+    tools = {"sudo": 'shift; exec "$@"', "sha256sum": "echo 0" if altered else 'exec /usr/bin/sha256sum "$@"'}
+    for tool, script in tools.items():
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / tool).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    made, named = tmp_path / "salvage.snap", tmp_path / "snapshot.db"
+    made.write_text("data")
+    Path(f"{named}.part").hardlink_to(made)  # of a run that was cut: what it is a name of stays as it is
+    copy = Copy(str(made), (("etcd-2", str(named)),), "x", "etcd-2", hashlib.sha256(b"data").hexdigest())
+    with pytest.raises(FleetError, match="arrived altered") if altered else nullcontext():
+        fleet.run([copy])
+    assert made.read_text() == "data" and named.exists() is not altered
+    assert altered or named.samefile(made)
+
+
 def test_where_one_host_was_cut_off_all_is_unknown_whatever_failed_elsewhere() -> None:
     with pytest.raises(Unreachable, match="etcd-1: disk full; etcd-2: did not answer"):
         raise_all([FleetError("etcd-1", "disk full", "mend it"), Unreachable("etcd-2", "did not answer", "look")])

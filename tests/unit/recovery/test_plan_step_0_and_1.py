@@ -127,21 +127,22 @@ class TestCopyingTheSnapshot:
         held = {"etcd-2": SHA, "etcd-3": SHA}
         assert plan.copy_snapshot(terms, source("etcd-1", terms.snapshot_path), held) == []
 
-    def test_what_a_member_salvaged_is_copied_there_in_the_time_of_its_bytes_onto_the_disk_and_can_be_stopped(
-        self,
-    ) -> None:
+    def test_what_a_member_salvaged_gets_another_name_there_and_is_not_copied(self) -> None:
         terms = build.terms()
         large = replace(source("etcd-1", f"{PLACE}/salvage.snap"), bytes=8_000_000_000)
         (copy,) = plan.copy_snapshot(terms, large, {})
         assert isinstance(copy, Copy)
-        ((line, stop),) = [(c.line(), c.stop) for c in commands_of(copy) if f"if={PLACE}/salvage.snap" in c.argv]
-        assert line == (
-            f"sudo -n timeout -k 5 7200 {SCOPE} dd if={PLACE}/salvage.snap of={PLACE}/snapshot.db.part "
-            "bs=1M conv=fsync status=none"
-        )
-        assert stop == STOP
+        (line,) = [c.line() for c in commands_of(copy) if f"{PLACE}/salvage.snap" in c.argv and c.host == "etcd-1"][:1]
+        assert line == f"sudo -n timeout -k 5 60 ln -fT {PLACE}/salvage.snap {PLACE}/snapshot.db.part"
+        assert {c.host for c in copy.copies()} == {"etcd-1"}
         assert {c.host for c in copy.writes()} == {"etcd-2", "etcd-3"}
         assert sudoers.unlisted(terms.inventory, [c.line() for c in commands_of(copy)]) == []
+
+    def test_from_elsewhere_on_its_host_it_is_copied_in_the_time_of_its_bytes_and_can_be_stopped(self) -> None:
+        copy = Copy("/x/a", (("etcd-1", "/y/b"),), "why", "etcd-1", SHA, bytes=8_000_000_000)
+        ((line, stop),) = [(c.line(), c.stop) for c in copy.copies()]
+        assert line == f"sudo -n timeout -k 5 7200 {SCOPE} dd if=/x/a of=/y/b.part bs=1M conv=fsync status=none"
+        assert stop == STOP
 
     def test_a_spare_gets_it_and_the_destroyed_machine_does_not(self) -> None:
         terms = build.terms(gone=("etcd-3",), of=build.replaced())

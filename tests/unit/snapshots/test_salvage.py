@@ -335,5 +335,5 @@ def test_a_finished_save_is_set_aside_before_the_scratch_is_cleared(tmp_path: Pa
     salvage.hold(run, found)
     lines = [" ".join(command.argv) for command in run.stages[-1].commands() if command.host == "etcd-1"]
     kept = next(n for n, line in enumerate(lines) if line.endswith("/salvage.unproven.snap"))
-    cleared = next(n for n, line in enumerate(lines) if line.endswith("/salvage") and " rm -rf " in line)
+    cleared = next(n for n, line in enumerate(lines) if "/salvage /" in line and " rm -rf " in line)
     assert kept < cleared
