@@ -9,7 +9,7 @@ from compose.errors import FaultError
 from compose.nodes import Node, Nodes, on_each
 
 SCRATCH = "/var/lib/requorum"
-TAR = "/usr/local/sbin/tar"  # found before the real one
+TAR, CP = "/usr/local/sbin/tar", "/usr/local/sbin/cp"  # found before the real ones
 # As tar ends where the disk gives an I/O error in the middle of a member's database.
 BAD_READER = r"""#!/bin/sh
 case "$*" in *--create*/var/lib/etcd/*)
@@ -19,17 +19,25 @@ case "$*" in *--create*/var/lib/etcd/*)
 esac
 exec /bin/tar "$@"
 """
+BAD_COPIER = r"""#!/bin/sh
+case "$*" in *--reflink*/var/lib/etcd/*)
+    echo "cp: error reading '/var/lib/etcd/dh/lost/member/snap/db': Input/output error" >&2
+    exit 1 ;;
+esac
+exec /bin/cp "$@"
+"""
 FLIP = 'printf "\\\\$(printf %o "$3")" | dd of="$1" bs=1 seek="$2" count=1 conv=notrunc status=none'
 
 
 @contextmanager
 def unreadable(node: Node) -> Iterator[None]:
     """An I/O error while the data is copied."""
-    node.put(TAR, BAD_READER.encode(), 0o755)
+    for path, script in ((TAR, BAD_READER), (CP, BAD_COPIER)):
+        node.put(path, script.encode(), 0o755)
     try:
         yield
     finally:
-        node.run(["rm", "-f", TAR])
+        node.run(["rm", "-f", TAR, CP])
 
 
 @contextmanager

@@ -99,6 +99,9 @@ class Aftermath:
             self._remove(host, paths[0])
             self._unit(host, paths[0], LoadState="not-found", UnitFileState="", FragmentPath="")
             self._unit(host, paths[1], LoadState="loaded", FragmentPath=paths[1])
+        elif name == "cp" and "-t" in words:  # into a directory, nobody knows with which content
+            for path in paths[1:]:
+                self._put(host, f"{paths[0]}/{posixpath.basename(path)}", MADE)
         elif name in ("cp", "install") and pair and "-d" not in words:
             self._copy(host, *paths)
         elif name == "mkdir" or (name == "install" and "-d" in words):
@@ -178,7 +181,8 @@ def is_own(action: Action) -> bool:
     name, *words = program(action.argv)
     paths = [path for word in words if is_path(path := _NAMED.sub("", word))]
     copies = name == "cp" or (name == "install" and "-d" not in words)
-    paths = paths[-1:] if copies else paths  # what is copied stays as it is
+    if copies:  # what is copied stays as it is
+        paths = paths[:1] if "-t" in words else paths[-1:]
     if name == "systemctl":
         return words[-1].startswith("requorum")
     return bool(paths) and all(map(_is_ours, paths))

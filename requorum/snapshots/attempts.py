@@ -226,14 +226,14 @@ def boot(
     attempt: Attempt,
     revision: int | None = None,
     hidden: Sequence[str] = (),
-    apart: bool = False,
+    unpacked: Sequence[Command] = (),
 ) -> list[Command]:
-    """Fresh copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for;
-    `apart`: as `survivors.unpack` has it."""
+    """Copies, started; the last command's output is for `sandbox.parse`. `revision`: of the hash to ask for;
+    `unpacked`: what makes them fresh."""
     place, inventory = survivors.scratch(terms), terms.inventory
     size = max(survivor.size for survivor in attempt.survivors)
     return [
-        *survivors.unpack(terms, host, attempt.survivors, apart),
+        *unpacked,
         *sandbox.boot(
             host, survivors.KIND, terms.mark.run, place, inventory, boots(terms, attempt), (), revision, size, hidden
         ),

@@ -138,16 +138,20 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
 def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
     terms, configured = run.terms, dict(reversed(found[0].config.peers))
     roomy = [one for one in found if one.free >= one.size]
-    survivors.gathering_host(roomy or found, len(configured))  # before anything is copied, whoever it will be
+    gathers = survivors.gathering_host(roomy or found, len(configured))  # before anything is copied
     failed: dict[str, Refusal] = {}
     for one in found:
         if one.odd:
             failed[one.host] = survivors.SalvageError(one.host, one.odd, attempts.MEND)
         elif one not in roomy:
             failed[one.host] = survivors.no_room(one)
-    failed |= run.attempt(
-        [command for one in found if one.host not in failed for command in survivors.copy(terms, one)]
+    cloned = gathers if survivors.may_be_cloned(terms, gathers) and gathers.host not in failed else None
+    copied = (
+        survivors.clone(terms, one) if one is cloned else survivors.copy(terms, one)
+        for one in found
+        if one.host not in failed
     )
+    failed |= run.attempt([command for commands in copied for command in commands])
     left = [one for one in found if one.host not in failed]
     apart = tuple((host, f"{survivors.UNCOPIED}: {_reason(error)}") for host, error in failed.items())
     nothing = replace(nothing, could_not=(*nothing.could_not, *apart), said=_said(failed))
@@ -156,7 +160,7 @@ def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothi
     for host, error in failed.items():
         why = last_line(error.said) if error.said.strip() else error.what
         run.note(f"{host}: {survivors.UNCOPIED}: {why}")
-    return _booted(run, rows, left, configured, nothing)
+    return _booted(run, rows, left, configured, nothing, cloned if cloned in left else None)
 
 
 def _reason(error: Refusal) -> str:
@@ -170,15 +174,21 @@ def _said(failed: Mapping[str, Refusal]) -> str:
 
 
 def _booted(
-    run: Run, rows: tuple[Candidate, ...], found: list[Survivor], configured: dict[str, str], nothing: Salvaged
+    run: Run,
+    rows: tuple[Candidate, ...],
+    found: list[Survivor],
+    configured: dict[str, str],
+    nothing: Salvaged,
+    cloned: Survivor | None = None,
 ) -> Salvaged:
-    """What comes of the copies that could be made."""
-    terms, chosen, accepted = run.terms, survivors.gathering_host(found, len(configured)), run.options.accepted
-    host, apart = chosen.host, chosen.apart
+    """What comes of the copies that could be made. `cloned`: the one that is where all are gathered, in the room."""
+    terms, accepted = run.terms, run.options.accepted
+    chosen = cloned or survivors.gathering_host(found, len(configured))
+    host, apart, clones = chosen.host, chosen.apart, cloned is not None
     names = ", ".join(survivor.name for survivor in found)
     run.note(f"copies of {names} are started together on {host}, unseen by anybody")
-    run.do(survivors.gather(terms, found, host))
-    run.do(survivors.unpack(terms, host, found, apart))
+    run.do(survivors.gather(terms, found, host, clones))
+    run.do(survivors.unpack(terms, host, found, apart, clones, first=True))
     told = _expected(run, rows, host, nothing)
     databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
     copies = attempts.judge(found, databases, told)
@@ -197,7 +207,9 @@ def _booted(
     while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
         if attempt.why:
             run.note(attempt.why)
-        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden, apart))[-1]
+        # Nobody has changed the first ones: what looked at them only read.
+        fresh = survivors.unpack(terms, host, attempt.survivors, apart, clones) if tried else ()
+        answer = run.do(attempts.boot(terms, host, attempt, told.revision if told else None, hidden, fresh))[-1]
         boots = attempts.boots(terms, attempt)
         tried.append((attempt, sandbox.parse(answer.stdout, answer.words, boots, host)))
         if tried[-1][1].saved and attempts.failure(*tried[-1], told):

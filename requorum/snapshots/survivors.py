@@ -253,10 +253,62 @@ def copy(terms: Terms, survivor: Survivor) -> list[Command]:
     ]
 
 
-def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Action]:
-    """Brings all copies to `host`."""
+def may_be_cloned(terms: Terms, survivor: Survivor) -> bool:
+    """Whether all of it lies where the sudo rules let a plain copy read."""
+    below = f"{terms.inventory.etcd.data_root}/"
+    return survivor.data.snap.startswith(below) and survivor.data.wal.startswith(below)
+
+
+def clone(terms: Terms, survivor: Survivor) -> list[Command]:
+    """The same where all copies will be gathered: into the room at once, sharing its bytes where files clone."""
+    host, apart = survivor.host, survivor.apart
+    return [
+        *clear(terms, [host]),
+        *bulk.make_packed(terms, host, KIND, apart),  # for the others'
+        *bulk.make_room(terms, host, KIND, apart),
+        *_clone(terms, survivor),
+    ]
+
+
+def _clone(terms: Terms, survivor: Survivor) -> list[Command]:
+    data = survivor.data
+    pairs = ((data.snap, data.snaps, "snap"), (data.wal, data.logs, "wal"))
+    return [
+        _make_place(terms, survivor.host, survivor),
+        *(
+            act_long(
+                survivor.host,
+                *("cp", "--reflink=auto", "-P", "-t", f"{_room_of(terms, survivor)}/member/{below}", "--"),
+                *(f"{directory}/{name}" for name in names),
+                why=f"copy what is in {below}; the original is only read",
+                deadline=HUGE,
+            )
+            for directory, names, below in pairs
+        ),
+        _give(terms, survivor.host, survivor),
+    ]
+
+
+def _room_of(terms: Terms, survivor: Survivor) -> str:
+    return f"{scratch(terms)}/room/{survivor.number}"
+
+
+def _make_place(terms: Terms, host: str, survivor: Survivor) -> Command:
+    rooms = [f"{_room_of(terms, survivor)}{below}" for below in ("", "/member", "/member/snap", "/member/wal")]
+    return act(host, "mkdir", "-m", "700", *rooms, why=f"a place for the copy of {survivor.name}")
+
+
+def _give(terms: Terms, host: str, survivor: Survivor) -> Command:
+    account, room = terms.inventory.etcd.user, _room_of(terms, survivor)
+    return act_long(host, "chown", "-R", f"{account}:", room, why=f"{account} owns it", deadline=HUGE)
+
+
+def gather(terms: Terms, survivors: Sequence[Survivor], host: str, cloned: bool = False) -> list[Action]:
+    """Brings all copies to `host`. `cloned`: its own is in the room already."""
     plan: list[Action] = []
     for survivor in survivors:
+        if cloned and survivor.host == host:
+            continue
         place = packed(terms, survivor)
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
@@ -267,40 +319,48 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str) -> list[Actio
     return plan
 
 
-def unpack(terms: Terms, host: str, survivors: Sequence[Survivor], apart: bool = False) -> list[Command]:
+def unpack(
+    terms: Terms,
+    host: str,
+    survivors: Sequence[Survivor],
+    apart: bool = False,
+    cloned: bool = False,
+    first: bool = False,
+) -> list[Command]:
     """Fresh copies for one attempt: what an attempt before it changed is gone, stand-ins' data too. `apart`: of the
-    host, as the survivor there has it."""
-    place, account = scratch(terms), terms.inventory.etcd.user
-    plan = [
+    host, as the survivor there has it; `cloned`: that one is copied from its disk. `first`: nothing was there before,
+    but what was cloned."""
+    place = scratch(terms)
+    room = bulk.make_room(terms, host, KIND, apart)
+    before = [
         act(host, *sandbox.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
         act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
         bulk.clear_room(terms, host, KIND, made(terms)),
-        *bulk.make_room(terms, host, KIND, apart),
     ]
+    plan = [*(() if first else before), *(() if first and cloned else room)]
     for survivor in sorted(survivors, key=lambda survivor: survivor.number):
-        number, name = survivor.number, survivor.name
-        rooms = [f"{place}/room/{number}{below}" for below in ("", "/member", "/member/snap", "/member/wal")]
+        if cloned and survivor.host == host:
+            plan += [] if first else _clone(terms, survivor)
+            continue
         plan += [
-            act(host, "mkdir", "-m", "700", *rooms, why=f"a place for the copy of {name}"),
+            _make_place(terms, host, survivor),
             act_long(
                 host,
                 "tar",
                 "--extract",
                 f"--file={packed(terms, survivor)}",
-                f"--directory={place}/room/{number}",
-                why=f"unpack the copy of {name}",
+                f"--directory={_room_of(terms, survivor)}",
+                why=f"unpack the copy of {survivor.name}",
                 deadline=HUGE,
             ),
-            act_long(
-                host, "chown", "-R", f"{account}:", f"{place}/room/{number}", why=f"{account} owns it", deadline=HUGE
-            ),
+            _give(terms, host, survivor),
         ]
     return plan
 
 
 def database(terms: Terms, survivor: Survivor) -> str:
     """Of the unpacked copy."""
-    return f"{scratch(terms)}/room/{survivor.number}/member/snap/db"
+    return f"{_room_of(terms, survivor)}/member/snap/db"
 
 
 def told(said: Sequence[tuple[str, str]], configured: Mapping[str, str]) -> dict[str, str]:

@@ -249,7 +249,7 @@ class Placed(Hosts):
 
 def test_where_no_place_beside_the_data_is_ready_step_4_restores(planned: Planning) -> None:
     tried = lines(planned, "when_the_snapshot_is_tried")
-    assert tried.count("snapshot restore") == 1 and "requorum-‹run›" not in tried
+    assert tried.count("snapshot restore") == 1 and f"{BESIDE}/" not in tried
     assert lines(planned, "when_the_snapshot_is_restored_on_every_member").count("snapshot restore") == 3
 
 

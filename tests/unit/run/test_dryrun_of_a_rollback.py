@@ -228,7 +228,8 @@ def test_what_was_restored_and_never_got_its_place_is_removed_where_it_is(tmp_pa
 
 def test_old_logins_that_a_trial_left_unpacked_are_removed_before_anything_is_undone(planned: Planning) -> None:
     marked = lines(planned, "when_the_run_is_marked").splitlines()
-    assert len([line for line in marked if line.endswith(f"rm -rf {build.PLACE}/trial")]) == 3
+    scratch = f"/var/lib/etcd/requorum-{build.RUN}.scratch"
+    assert len([line for line in marked if line.endswith(f"rm -rf {build.PLACE}/trial {scratch}")]) == 3
     assert len([line for line in marked if line.endswith(f"rm -f {build.PLACE}/logins.tar")]) == 1
 
 

@@ -325,7 +325,8 @@ def test_each_copy_is_judged_by_its_own_database_and_the_most_advanced_stands_fi
 
 
 def test_every_attempt_starts_from_fresh_copies() -> None:
-    plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED))
+    fresh = survivors.unpack(terms(), "etcd-1", (ONE,))
+    plan = attempts.boot(terms(), "etcd-1", Attempt((ONE,), CONFIGURED), unpacked=fresh)
     assert plan[0].argv[:2] == ("systemctl", "stop")
     assert any("--extract" in command.argv for command in plan)
     assert plan[-1].argv[0] == "systemd-run"

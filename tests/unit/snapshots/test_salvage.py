@@ -19,7 +19,7 @@ from requorum.refusal import Refusal
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
 from requorum.snapshots import attempts, choice, on_host, salvage
-from requorum.snapshots.attempts import Copies
+from requorum.snapshots.attempts import Attempt, Copies
 from requorum.snapshots.choice import Decision
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
@@ -110,13 +110,26 @@ def test_with_the_last_resort_named_no_backup_takes_its_place_where_it_cannot_be
     assert "): --accept=backup" in error.value.remedy
 
 
+clones: list[str | None] = []  # whose disk was copied straight into the room
+
+
 def apart(monkeypatch: pytest.MonkeyPatch, run: Planning, *hosts: str) -> list[str]:
     """These hosts' data cannot be copied; whose copies are started then."""
     error = FleetError("x", "Input/output error", "mend that on the host, then run again")
     monkeypatch.setattr(run, "attempt", lambda _: dict.fromkeys(hosts, error))
     started: list[str] = []
 
-    def boot(_run: Planning, _rows: object, found: list[Survivor], _peers: object, nothing: Salvaged) -> Salvaged:
+    clones.clear()
+
+    def boot(
+        _run: Planning,
+        _rows: object,
+        found: list[Survivor],
+        _peers: object,
+        nothing: Salvaged,
+        cloned: Survivor | None,
+    ) -> Salvaged:
+        clones.append(cloned.host if cloned else None)
         started.extend(one.host for one in found)
         source = Source("salvage", "etcd-1", "/x", "sha", 1, "now", 10**9, 1, nothing.lineage)
         return replace(nothing, source=source, how="together", survivors=tuple(started))
@@ -217,6 +230,38 @@ def test_disks_behind_the_newest_manifest_are_not_started_with_one_that_reaches_
     assert (sorted(started), outcome.anew) == (together, anew)
 
 
+def test_what_gathers_copies_its_own_disk_once_and_anew_only_for_another_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    turns: list[Attempt | None] = []
+
+    def twice(copies: Copies, configured: dict[str, str], *_: object) -> Attempt | None:
+        turns.append(Attempt(copies.sound, configured) if len(turns) < 2 else None)
+        return turns[-1]
+
+    monkeypatch.setattr(attempts, "following", twice)
+    salvage.hold(run, found)
+    said = [" ".join(c.argv) for c in run.stages[-1].commands() if c.host == "etcd-1" and c.changes]
+    boots = [n for n, line in enumerate(said) if "isolation.sh salvage" in line]
+    first, again = said[: boots[0]], said[boots[0] + 1 : boots[1]]
+    for before in (first, again):
+        assert sum(" cp --reflink=auto -P -t " in line for line in before) == 2, "database and log"
+        assert sum(" --extract " in line for line in before) == 2, "the others'"
+    assert not [line for line in first if " --create " in line or ("rm -rf" in line and "/salvage/room " in line)]
+    assert [line for line in again if "rm -rf" in line and "/salvage/room " in line], "nothing an attempt changed stays"
+
+
+def test_where_the_gathering_hosts_own_copy_fails_another_gathers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    started = apart(monkeypatch, run, "etcd-1")
+    assert [host for host, _ in salvage.hold(run, found).could_not] == ["etcd-1"]
+    assert started == ["etcd-2", "etcd-3"]
+    assert clones == [None]
+
+
 def test_where_no_disk_can_be_copied_the_run_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, found, _ = prepared(tmp_path, Hosts())
     assert apart(monkeypatch, run, "etcd-1", "etcd-2", "etcd-3") == []
@@ -270,7 +315,8 @@ def test_a_disk_whose_log_lies_behind_a_link_is_salvaged_like_any_other(tmp_path
     assert found.doubts == {}
     salvage.hold(run, found)
     lines = [" ".join(command.argv) for command in run.stages[-1].commands()]
-    assert sum(f"--directory={DATA}/member/wal ./0.wal ." in line for line in lines) == 3
+    assert sum(f"--directory={DATA}/member/wal ./0.wal ." in line for line in lines) == 2
+    assert sum(line.endswith(f"/room/1/member/wal -- {DATA}/member/wal/0.wal") for line in lines) == 1
 
 
 def test_a_disk_that_changed_once_etcd_was_stopped_is_left_out_with_its_reason(
@@ -309,7 +355,8 @@ def test_a_member_that_is_configured_by_its_unit_is_salvaged_like_any_other(tmp_
     run, found, _ = prepared(tmp_path, Flags())
     assert (found.doubts, found.told) == ({}, {f"etcd-{n}": "" for n in (1, 2, 3)})
     salvage.hold(run, found)
-    assert sum("tar --create" in " ".join(command.argv) for command in run.stages[-1].commands()) == 3
+    said = [" ".join(command.argv) for command in run.stages[-1].commands()]
+    assert (sum("tar --create" in line for line in said), sum(" cp --reflink=auto " in line for line in said)) == (2, 2)
 
 
 def test_one_whose_unit_does_not_say_all_stops_the_run_with_what_it_lacks(

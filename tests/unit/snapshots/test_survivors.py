@@ -302,9 +302,11 @@ def test_the_originals_are_only_read() -> None:
     assert copies == [("etcd-3", f"{scratch}/3.tar", (("etcd-1", f"{scratch}/3.tar"),))], "and no password"
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_the_copy_is_a_plain_data_directory_however_the_original_lies(tmp_path: Path, apart: bool) -> None:
-    """By tar itself: from a data directory, `member`, `snap` and a log that are links, or a log that is kept apart."""
+@pytest.mark.parametrize(("apart", "cloned"), [(False, False), (True, False), (False, True)])
+def test_the_copy_is_a_plain_data_directory_however_the_original_lies(
+    tmp_path: Path, apart: bool, cloned: bool
+) -> None:
+    """By tar and cp themselves: `member`, `snap` and a log that are links, or a log that is kept apart."""
     real, data, scratch = (tmp_path / name for name in ("disk", "data", "scratch"))
     for place, names in {"m": ("notes",), "s": ("db", "1.snap", "2.snap.db", "x.tmp"), "w": ("0.wal", "1.tmp")}.items():
         (real / place).mkdir(parents=True)
@@ -323,12 +325,16 @@ def test_the_copy_is_a_plain_data_directory_however_the_original_lies(tmp_path: 
     found = replace(survivor(1), config=config, data=question.understand(list(answers)))
     assert found.odd == ""
 
-    (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "mkdir"]
-    (taken,) = [c for c in unpacked(found) if "--extract" in c.argv]
+    if cloned:
+        steps = [c for c in salvage.clone(terms(), found) if c.argv[0] == "mkdir" or "cp" in c.argv]
+        assert sum("cp" in c.argv for c in steps) == 2
+    else:
+        (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "mkdir"]
+        steps = [copied, made, *(c for c in unpacked(found) if "--extract" in c.argv)]
     for name in ("room", "packed"):
         (scratch / name).mkdir(parents=True)
-    for command in (copied, made, taken):
-        words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "mkdir")) :]
+    for command in steps:
+        words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "mkdir", "cp")) :]
         subprocess.run([w.replace(salvage.scratch(terms()), str(scratch)) for w in words], check=True)
 
     room = scratch / "room/1"
@@ -336,7 +342,14 @@ def test_the_copy_is_a_plain_data_directory_however_the_original_lies(tmp_path: 
     snaps = {f"member/snap/{name}": name for name in ("db", "1.snap", "2.snap.db")}
     assert there == {**snaps, "member/wal/0.wal": "0.wal"}
     assert not any(path.is_symlink() for path in room.rglob("*"))
-    assert sudoers.unlisted(terms().inventory, [c.line().replace(str(data), DATA) for c in (copied, made, taken)]) == []
+    assert sudoers.unlisted(terms().inventory, [c.line().replace(str(data), DATA) for c in steps]) == []
+    below = replace(found.data, snap=f"{DATA}/member/snap", wal=f"{DATA}/member/wal")
+    assert salvage.may_be_cloned(terms(), replace(found, data=below))
+    for elsewhere in (
+        replace(below, wal="/srv/wal"),
+        replace(below, snap=f"{DATA}-x/../../../../etc".replace("dh/", "x/")),
+    ):
+        assert not salvage.may_be_cloned(terms(), replace(found, data=elsewhere))
 
 
 def unpacked(found: Survivor) -> list[Command]:

@@ -83,7 +83,7 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         "disk",
         "df -P",
         (0, world.DF.format(free=1000, on="/")),
-        "1,000 bytes free in /, 328,435,456 needed: the snapshot, its trial and the restored data",
+        "1,000 bytes free in /, 428,387,865 needed: the snapshot, its trial and the restored data",
     ),
     ("etcd-1", "disk", "df -P", (0, world.DF.format(free=10**12, on="/ro")), "/ro is mounted read-only"),
     ("etcd-1", "disk", "df -P", (127, "", "df: not found"), "no answer from df: df: not found"),
