@@ -15,7 +15,7 @@ RESTORE = HUGE  # one restore, in Step 4 and on trial
 
 LINE_RATE = 1_250_000  # bytes a second: a thin line, 10 Mbit/s
 DISK_RATE = 10_000_000  # bytes a second: a slow disk that others use too
-STALLED = 60  # seconds without a byte: a copy that stands still is late, whatever its deadline
+STALLED = 30  # seconds without a byte: a copy that stands still is late, whatever its deadline
 _FORESEEN = 1 << 62  # a number so high is a plan's placeholder: nobody knows it yet
 
 

@@ -499,7 +499,7 @@ class Fleet:
         """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
         reader = fetch.reads()
         started = time.monotonic()
-        self.watch.copying(fetch.why, None)
+        self.watch.copying(fetch.why, fetch.bytes or None)
         target = Path(fetch.target)
         target.touch(mode=0o600)
         try:

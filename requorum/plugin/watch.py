@@ -133,7 +133,7 @@ class LogWatch(Watch):
             return f"{what}: {megabytes(self._sent)}"
         rate = self._sent / max(time.monotonic() - began, 0.001)
         left = f", about {(size - self._sent) / rate / 60:.0f} min left" if rate and self._sent < size else ""
-        return f"{what}: {megabytes(self._sent)} of {megabytes(size)}{left}"
+        return f"{what}: {megabytes(self._sent)} of {megabytes(size)}, {megabytes(int(rate))} a second{left}"
 
     def on(self, hosts: Iterable[str]) -> None:
         self._who = f"on {brief(list(dict.fromkeys(hosts)))}"

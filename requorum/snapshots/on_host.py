@@ -106,10 +106,12 @@ def ask_status(host: str, path: str, vendor: tuple[str, ...] = ()) -> Question[t
     """Revision and number of keys, and whether the pages hang together: by etcdutl where the host has it (3.6 leaves
     that to it alone), else by etcdctl. `vendor`: the etcdctl to use where there is none in the PATH."""
     script, words = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"', ["env", "ETCDCTL_API=3"]
+    deadline = HUGE
     if vendor:
         script, words = 'command -v etcdutl >/dev/null && set -- etcdutl; exec "$@" snapshot status -w json "$0"', []
+        deadline = LONG
     why = f"revision and pages of {path.rsplit('/', 1)[-1]}"
-    return Question(look(host, *words, "sh", "-c", script, path, *vendor, why=why, deadline=LONG), _read_status)
+    return Question(look(host, *words, "sh", "-c", script, path, *vendor, why=why, deadline=deadline), _read_status)
 
 
 def _read_status(answer: Result) -> tuple[int, int] | Unread:

@@ -312,7 +312,8 @@ def gather(terms: Terms, survivors: Sequence[Survivor], host: str, cloned: bool 
         place = packed(terms, survivor)
         if survivor.host != host:
             why = f"the copy of {survivor.name} to where all are gathered"
-            plan.append(Copy(place, ((host, place),), why, survivor.host, most=2 * survivor.size + SLACK))
+            most = 2 * survivor.size + SLACK
+            plan.append(Copy(place, ((host, place),), why, survivor.host, bytes=survivor.size, most=most))
             gone = (scratch(terms), bulk.beside(terms))
             plan.append(act_long(survivor.host, "rm", "-rf", *gone, why="the copy is where it is needed"))
         plan.append(archive.judge(host, place, ".", f"the copy of {survivor.name}"))

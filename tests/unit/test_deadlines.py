@@ -19,8 +19,10 @@ from requorum.evidence.journal import Journal
 from requorum.hosts import system
 from requorum.hosts.fleet import Fleet
 from requorum.refusal import Refusal
+from requorum.snapshots import on_host, survivors
 from requorum.troubleshoot import debug_logging
 from tests.unit import build
+from tests.unit.snapshots.test_survivors import survivor
 
 ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
@@ -120,6 +122,20 @@ class TestByBytes:
         command = sandbox.boot("h", "trial", "r", "/s", build.inventory(), boots, size=size)[-1]
         assert (command.argv[-1], command.deadline) == (str(waits), deadline)
         assert f"--property=RuntimeMaxSec={deadline - 30}" in command.argv
+
+    def test_whoever_reads_a_whole_database_has_the_longest_rung(self) -> None:
+        """Eight gigabytes of it take some fifteen minutes where others use the disk too."""
+        asked = (on_host.ask_status("h", "/x/db"), etcdctl.ask_database("h", "/usr/bin/etcdutl", "etcd", "/x/db"))
+        assert [question.commands[0].deadline for question in asked] == [HUGE, HUGE]
+
+    def test_a_gathered_copy_tells_its_bytes(self) -> None:
+        two = [survivor(1, size=20 * GIB), survivor(2, size=30 * GIB)]
+        (copy,) = [a for a in survivors.gather(build.terms(), two, "etcd-1") if isinstance(a, Copy)]
+        assert (copy.bytes, copy.most > 2 * 30 * GIB) == (30 * GIB, True)
+        assert copy.deadline > 30 * GIB / deadlines.LINE_RATE
+
+    def test_a_copy_that_stands_still_is_late_long_before_its_deadline(self) -> None:
+        assert deadlines.STALLED == SHORT / 2
 
     def test_what_a_plan_does_not_know_yet_is_small(self) -> None:
         assert by_bytes(9_100_000_000_000_000_002) == SHORT

@@ -92,17 +92,22 @@ def test_no_way_to_ask_a_host_takes_its_banner_for_the_answer(hosts: Fleet, tmp_
     one, two = (look("etcd-1", "printf", "%s\\n", word, why="", root=False) for word in (NASTY, "b"))
     data = bytes(range(256)) * 9
     (tmp_path / "data").write_bytes(data)
+    told: list[tuple[str, int | None]] = []
     with hosts as fleet:
+        fleet.watch.copying = lambda what, size: told.append((what, size))  # type: ignore[method-assign]
         assert [result.stdout for result in fleet.run([one])] == [f"{NASTY}\n"]
         assert [result.stdout for result in fleet.run([one, two])] == [f"{NASTY}\n", "b\n"]
         assert fleet.machines["etcd-1"].see.run("printf '%%s' %s; exit 3", NASTY).stdout == NASTY
         assert fleet.machines["etcd-1"].see.file(str(tmp_path / "data")).size == len(data)
         fleet.run([Copy(str(tmp_path / "data"), (("etcd-2", str(tmp_path / "copy")),), "copy", "etcd-1")])
         digest = fleet.run([look("etcd-1", "sha256sum", str(tmp_path / "data"), why="", root=False)])[0].stdout[:64]
-        fleet.run([Fetch("etcd-1", str(tmp_path / "data"), str(tmp_path / "here"), "fetch", digest)])
+        fleet.run(
+            [Fetch("etcd-1", str(tmp_path / "data"), str(tmp_path / "here"), "fetch", digest)]
+        )  # of unknown length
         with pytest.raises(FleetError, match=f"etcd-1: fetch of {tmp_path}/data: sends more than the 7 bytes"):
             fleet.run([Fetch("etcd-1", str(tmp_path / "data"), str(tmp_path / "more"), "fetch", digest, 7)])
         assert not (tmp_path / "more").exists()
+        assert told == [("copy", None), ("fetch", None), ("fetch", 7)]
         fleet.collect([Collect(two, str(tmp_path / "collected"), 1000)])
         assert "prints 'Welcome to prod!\\nIt is yours' before every answer" in str(fleet.logins["etcd-1"])
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "here").read_bytes() == data
