@@ -17,7 +17,7 @@ from requorum.run import bulk, facts
 from requorum.run.accepted import Accepted, option
 from requorum.run.run import Run
 from requorum.snapshots import anew, attempts, loss, on_host, survivors
-from requorum.snapshots.attempts import Tried
+from requorum.snapshots.attempts import Copies, Tried
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.loss import Loss
 from requorum.snapshots.on_host import Origin, Unread
@@ -189,19 +189,8 @@ def _booted(
     run.note(f"copies of {names} are started together on {host}, unseen by anybody")
     run.do(survivors.gather(terms, found, host, clones))
     run.do(survivors.unpack(terms, host, found, apart, clones, first=True))
-    told = _expected(run, rows, host, nothing)
-    databases = run.ask({one.host: on_host.ask_status(host, survivors.database(terms, one)) for one in found})
-    copies = attempts.judge(found, databases, told)
-    if run.options.salvage or accepted.has(anew.WORD):
-        nothing = replace(nothing, anew=())
-    else:
-        copies, behind = attempts.without_anew(copies, rows, nothing)
-        for name in behind:
-            seen = "was seen to have begun anew while it ran" if name in nothing.anew else "is behind the newest backup"
-            run.warn(f"the disk of {name} {seen} of its cluster, as one that began anew: it counts for nothing")
-        nothing = replace(nothing, anew=behind)
-    for _, line in copies.damage:
-        run.warn(line)
+    copies, nothing = _judged(run, rows, host, found, nothing)
+    told = copies.expected
     tried: list[Tried] = []
     hidden = run.ask({host: sandbox.ask_unseen(host, run.inventory, *bulk.seen_from(terms, apart))})[host]
     while (attempt := attempts.following(copies, configured, tried, accepted.hosts("forced"))) is not None:
@@ -226,6 +215,26 @@ def _booted(
     if measured.source:
         run.do(survivors.keep(terms, host))
     return measured
+
+
+def _judged(
+    run: Run, rows: tuple[Candidate, ...], host: str, found: list[Survivor], nothing: Salvaged
+) -> tuple[Copies, Salvaged]:
+    """Which of the copies on `host` hang together, and count."""
+    told = _expected(run, rows, host, nothing)
+    databases = run.ask({one.host: on_host.ask_status(host, survivors.database(run.terms, one)) for one in found})
+    copies = attempts.judge(found, databases, told)
+    if run.options.salvage or run.options.accepted.has(anew.WORD):
+        nothing = replace(nothing, anew=())
+    else:
+        copies, behind = attempts.without_anew(copies, rows, nothing)
+        for name in behind:
+            seen = "was seen to have begun anew while it ran" if name in nothing.anew else "is behind the newest backup"
+            run.warn(f"the disk of {name} {seen} of its cluster, as one that began anew: it counts for nothing")
+        nothing = replace(nothing, anew=behind)
+    for _, line in copies.damage:
+        run.warn(line)
+    return copies, nothing
 
 
 def _expected(run: Run, rows: tuple[Candidate, ...], host: str, nothing: Salvaged) -> Fingerprint | None:
