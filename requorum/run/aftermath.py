@@ -80,7 +80,7 @@ class Aftermath:
         """Whether something below a directory will be another. What is ours is not counted: nobody asks for all of it
         but to find what earlier runs have left."""
         below = (p for h, p in self._things if h == host and p.startswith(f"{path.rstrip('/')}/"))
-        return any(not p.startswith(f"{BASE}/") for p in below)
+        return not all(map(_is_ours, below))
 
     def unit(self, host: str, unit: str) -> dict[str, str]:
         """The properties that a plan changes, by systemd's names."""

@@ -263,6 +263,24 @@ def test_every_member_restores_before_the_commit_and_step_4_moves_it(tmp_path: P
     assert "beside" not in "".join(s.refusal + s.unforeseen for s in run.stages)
 
 
+class Apart(Placed):
+    """The data is on a file system of its own, with what lies beside `data_root`."""
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv[0] == "df":
+            mount = "/var/lib/etcd" if command.argv[-1].startswith("/var/lib/etcd") else "/"
+            return 0, f"Filesystem\n/dev/sda 1 1 99999999999 1% {mount}\n"
+        return super().answer(command)
+
+
+def test_scratch_beside_the_data_is_planned_by_the_paths_that_it_has_anywhere(tmp_path: Path) -> None:
+    run, as_ever = through(planning(tmp_path, Apart())), through(planning(tmp_path / "2", Placed()))
+    for stage in ("when_survivors_are_salvaged", "when_the_snapshot_is_tried"):
+        more = set(lines(run, stage).splitlines()) - set(lines(as_ever, stage).splitlines())
+        assert more and all(" install -d " in line or " ln -sfT " in line for line in more), more
+    assert [s.unforeseen for s in run.stages] == [s.unforeseen for s in as_ever.stages]
+
+
 def test_the_syslog_is_told_after_each_step_by_a_line_of_its_own(planned: Planning) -> None:
     told = [a.argv[-1] for s in planned.stages for a in s.actions if isinstance(a, Command) and a.argv[0] == "logger"]
     assert len(set(told)) == 6 and len(told) == 6 * 5
