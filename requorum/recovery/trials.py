@@ -38,13 +38,12 @@ def hold(run: Run, progress: Progress) -> Trial:
     tries = () if held else (host,)
     rooms = run.ask({each: bulk.ask_rooms(each, terms) for each in dict.fromkeys((*tries, *restores))})
     _there_is_room(run, source.bytes, tries, restores, rooms)
-    before: list[Command] = []
     plan: list[Command] = []
     if held is None:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
         apart = rooms[host].apart
-        before += trial.prepare(terms, host, apart)
+        plan += trial.prepare(terms, host, apart)
         plan += trial.restore(terms, host, tools[host], configs[host])
         hidden = run.ask({host: sandbox.ask_unseen(host, run.inventory, *bulk.seen_from(terms, apart))})[host]
         place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
@@ -55,7 +54,6 @@ def hold(run: Run, progress: Progress) -> Trial:
     for member in restores:
         plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
     try:
-        run.do(before)
         done, progress.unrestored = run.severally(plan)
         answer = trial.said(terms, done)
         if held is None and answer is None:
