@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import Result
 from requorum.evidence.journal import now
-from requorum.inventory import Inventory
 from requorum.run.accepted import Accepted, option
 from requorum.run.marker import ON_DISK, SALVAGE, Phase
 from requorum.run.run import Run
-from requorum.snapshots import anew, disks, files, price, ranking
+from requorum.snapshots import age, anew, disks, files, price, ranking
 from requorum.snapshots.disks import Disk
 from requorum.snapshots.emptiness import UNNAMED
 from requorum.snapshots.family import Family
@@ -224,28 +223,20 @@ def refuse_an_old_file(run: Run, chosen: Candidate | None, without: str = "") ->
     source = chosen.source if chosen else None
     if source and source.authentication:
         anew.refuse_left_open(run, source.path, source.authentication.on, source.lineage, files.noted(run.inventory))
-    age = too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
-    if chosen is None or age is None or run.options.accepted.has("backup"):
+    if chosen and (odd := age.of_the_future(chosen, datetime.now(UTC))):
+        run.warn(odd)
+    old = age.too_old(run.inventory, chosen, run.mark.began if run.carrying_on else datetime.now(UTC))
+    if chosen is None or old is None or run.options.accepted.has("backup"):
         return
     accept = f"--snapshot={shlex.quote(chosen.path)}"
     if not without:
-        raise SnapshotError(chosen.path, age, f"find a newer one, or accept its age with {accept}")
+        raise SnapshotError(chosen.path, old, f"find a newer one, or accept its age with {accept}")
     raise SnapshotError(
         chosen.path,
-        f"{without}; {age}",
+        f"{without}; {old}",
         f"the run stays as it is, and the same command carries it on once salvage can succeed or a newer backup is in "
         f"its place; or accept its age with {accept}",
     )
-
-
-def too_old(inventory: Inventory, chosen: Candidate | None, at: datetime) -> str | None:
-    """Whether a backup that was chosen by itself was older than `snapshot.max_age_hours` at that moment, in words."""
-    if chosen is None or chosen.kind != "file" or chosen.named:
-        return None
-    hours, most = (at - datetime.fromisoformat(chosen.taken)).total_seconds() / 3600, inventory.snapshot.max_age_hours
-    if hours <= most:
-        return None
-    return f"the newest backup is {hours:.1f} h old, more than snapshot.max_age_hours {most:g}"
 
 
 # -- the decision of Step 1, a pure function over what was found --------------------------------------------------

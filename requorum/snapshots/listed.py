@@ -10,7 +10,7 @@ from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
-from requorum.snapshots import choice, files, offsite, proven, ranking, rotation
+from requorum.snapshots import age, files, offsite, proven, ranking, rotation
 from requorum.snapshots.directory import UNUSED
 from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import DIRECTORY, Candidate
@@ -44,7 +44,7 @@ def of(inventory: Inventory, now: datetime) -> list[Listed]:
     vault = Vault(inventory)
     found = files.of_files(inventory, None, family(files.noted(inventory)))
     chosen, rows = ranking.rank(found, family(found))
-    old = choice.too_old(inventory, chosen, now)
+    old = age.too_old(inventory, chosen, now)
     if chosen and old:
         rows = (replace(chosen, verdict=f"{chosen.verdict}, on your word alone: {old}"), *rows[1:])
     known = {row.path: row for row in found}

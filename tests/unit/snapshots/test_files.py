@@ -18,7 +18,7 @@ from requorum.cluster.lineage import Lineage
 from requorum.hosts.packed import GZ
 from requorum.inventory import Inventory
 from requorum.recovery import drill
-from requorum.snapshots import choice, directory, files, manifest, ranking, snapshot
+from requorum.snapshots import age, directory, files, manifest, ranking, snapshot
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.snapshot import Fingerprint, SnapshotError
@@ -301,13 +301,19 @@ def test_a_manifest_that_cannot_be_read_leaves_the_file_to_prove_itself(tmp_path
 def test_a_backup_that_nobody_named_is_too_old_from_the_limit_on(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     old = files.of_file(backup(tmp_path, "a.snap", hours=3), Family())
-    assert choice.too_old(inventory(), old, now) == (
-        "the newest backup is 3.0 h old, more than snapshot.max_age_hours 2"
-    )
+    assert age.too_old(inventory(), old, now) == ("the newest backup is 3.0 h old, more than snapshot.max_age_hours 2")
     for named in (ranking.BY_YOU, ranking.IN_INVENTORY):
-        assert choice.too_old(inventory(), files.of_file(Path(old.path), Family(), named), now) is None
+        assert age.too_old(inventory(), files.of_file(Path(old.path), Family(), named), now) is None
     young = files.of_file(backup(tmp_path, "a.snap", hours=1.99), Family())
-    assert choice.too_old(inventory(), young, now) is None
+    assert age.too_old(inventory(), young, now) is None
+
+
+def test_of_a_backup_that_is_not_made_yet_it_is_said_that_a_clock_is_wrong(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    later = files.of_file(backup(tmp_path, "a.snap", hours=-20.05), Family())
+    assert age.of_the_future(later, now) == f"{later.path} says that it was taken 20.0 h from now: a clock is wrong"
+    assert age.of_the_future(files.of_file(backup(tmp_path, "b.snap", hours=-0.5), Family()), now) is None
+    assert age.of_the_future(replace(later, kind="salvage", taken="now"), now) is None
 
 
 def test_where_there_is_no_directory_at_all_nothing_is_offered() -> None:

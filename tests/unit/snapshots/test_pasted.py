@@ -130,6 +130,7 @@ def restored(night: Night, words: Options) -> tuple[choice.Decision, Salvaged] |
     within = INVENTORY.snapshot.model_copy(update={"max_age_hours": night.hours})
     inventory = INVENTORY.model_copy(update={"snapshot": within})
     run: Any = SimpleNamespace(options=words, mark=mark, carrying_on=False, inventory=inventory, journal=shown)
+    run.warn = lambda text: None
     try:
         decision = choice.in_step_1(run, sources, salvaged)
     except SnapshotError as stop:
