@@ -107,6 +107,7 @@ MOST_BYTES = 1 << 16  # of a `config.yaml`
 MOST_ELECTION_SECONDS = 50  # etcd takes no more
 
 
+RELATIVE = "is relative, and only the working directory of its unit says to what"
 _TABS = re.compile(r"(?m)(?:(?<=:)[ \t]+|[ \t]+$|[ \t]+(?=#))")  # between words, not before the first one
 
 
@@ -142,6 +143,8 @@ def _usable(where: str, data: dict[str, Any], wanted: Iterable[str]) -> MemberCo
 def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
     def path(name: str, section: Mapping[str, object] = data) -> str:
         value = str(section.get(name) or "")
+        if name in ("data-dir", "wal-dir") and value[:1] not in ("", "/") and not is_foreseen(value):
+            raise EtcdError(where, f"its {name} {value[:200]!r} {RELATIVE}", "write the whole path")
         return checked(where, name, value.rstrip("/") or value, PATH) if value else ""
 
     def url(name: str, text: str) -> str:

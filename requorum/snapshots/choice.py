@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from requorum.cluster import etcd
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.command import Result
 from requorum.evidence.journal import now
@@ -382,6 +383,8 @@ def _readable(salvaged: Salvaged) -> str:
             f"ask who set that directory aside on {aside}, and why: where it is that member's own data, whoever did it "
             "puts it back in its place"
         )
+    if salvaged.could_not and all(etcd.RELATIVE in why for _, why in salvaged.could_not):
+        return "write the whole path into that configuration, as WorkingDirectory= of its unit has it"
     if salvaged.could_not and all(disks.COPIED in why for _, why in salvaged.could_not):
         return "ask who copied a disk, and put back what that member had"
     if salvaged.could_not and all(_NOWHERE.search(why) for _, why in salvaged.could_not):

@@ -59,6 +59,7 @@ GIVEN: dict[str, Any] = {
     "keys": (f"{KEY}.key",),
     "known": Place("etcd-1", build.STOPPED, None),
     "last_up": ("configuration_server",),
+    "lines": (("/usr/local/bin/config_generator.sh", "lab"),),
     "member": MEMBER,
     "name": "irisadmin",
     "number": 1,

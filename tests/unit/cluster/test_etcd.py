@@ -327,6 +327,12 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
         odd = self.TEXT.replace("token: lab", 'token: "lab of old\\n\\e"')
         assert etcd.parse_config(odd, "x").token == "lab of old\n\x1b"
 
+    @pytest.mark.parametrize("path", ["lab.etcd", "./lab", "../lab"])
+    def test_a_relative_path_is_named_as_one(self, path: str) -> None:
+        """No file is to be restored for it: it is whole, and etcd takes it."""
+        with pytest.raises(etcd.UnusableError, match="is relative, and only the working directory of its unit says"):
+            etcd.parse_config(self.TEXT.replace("/var/lib/etcd/dh/lab", path), "x")
+
     def test_it_is_read_as_etcd_reads_it_with_tabs_a_byte_order_mark_or_the_ends_of_other_lines(self) -> None:
         plain = etcd.parse_config(self.TEXT, "x")
         for odd in (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from requorum.cluster.etcd import EtcdError
+from requorum.cluster.etcd import RELATIVE, EtcdError
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
 from requorum.recovery import ahead, plan, trial
@@ -384,6 +384,12 @@ def test_a_configuration_that_cannot_be_used_is_restored_from_its_own_machines_b
     assert stop is not None and stop.remedy.startswith(
         "restore the configuration of etcd-2 from a backup of that very machine, not another member's, and run"
     )
+
+
+def test_a_relative_path_is_written_out_and_no_file_restored() -> None:
+    why = f"etcd-2:/etc/etcd/dh/latest/config.yaml its data-dir 'lab.etcd' {RELATIVE}"
+    stop = choice.refusal(found((backup(100),), replace(DOUBTED, could_not=(("etcd-2", why),)), (disk(1, LOST),)))
+    assert stop is not None and stop.remedy.startswith("write the whole path into that configuration")
 
 
 def test_a_database_that_does_not_hang_together_is_not_offered_either() -> None:
