@@ -29,7 +29,7 @@ ALSO = "/etc/sysconfig/deephaven"
 
 
 def real_tools(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """age and rclone in the PATH, unpacked and not installed; without them where there is no apt or no archive."""
+    """age and rclone in this process' PATH, unpacked and not installed; neither where apt has none."""
     if all(map(shutil.which, ("age", "rclone"))) or not apt.available():
         return
     place.mkdir()
@@ -42,10 +42,10 @@ def real_tools(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def cipher(place: Path) -> dict[str, str]:
     """`encrypt` and `decrypt`, with a key that only decrypting needs where the program has such ones."""
     key = place / "key"
-    if shutil.which("age"):
+    if age := shutil.which("age"):
         subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
         public = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
-        return {"encrypt": f"age -r {public}", "decrypt": f"age -d -i {shlex.quote(str(key))}"}
+        return {"encrypt": f"{age} -r {public}", "decrypt": f"{age} -d -i {shlex.quote(str(key))}"}
     key.write_text("correct horse\n")
     line = f"openssl enc -aes-256-cbc -pbkdf2 -pass file:{shlex.quote(str(key))}"
     return {"encrypt": line, "decrypt": f"{line} -d"}
@@ -54,11 +54,11 @@ def cipher(place: Path) -> dict[str, str]:
 def store(place: Path) -> dict[str, str]:
     (remote := place / "remote").mkdir()
     at = shlex.quote(str(remote))
-    if shutil.which("rclone"):
+    if rclone := shutil.which("rclone"):
         return {
-            "put": f"rclone copyto {{file}} {at}/{{name}}",
-            "get": f"rclone cat {at}/{{name}}",
-            "list": f"rclone lsf --files-only {at}",
+            "put": f"{rclone} copyto {{file}} {at}/{{name}}",
+            "get": f"{rclone} cat {at}/{{name}}",
+            "list": f"{rclone} lsf --files-only {at}",
         }
     return {"put": f"cp {{file}} {at}/{{name}}", "get": f"cp {at}/{{name}} {{file}}", "list": f"ls -1 {at}"}
 
