@@ -28,13 +28,13 @@ NEVER_REFUSE = [  # one broken host must not stop the others
     layout.ask_data("etcd-1", build.config(wal_dir="/srv/wal")),
     layout.ask_layout("etcd-1", DATA),
     layout.ask_log("etcd-1", build.config()),
-    loss.ask_loss(build.terms()),
     on_host.ask_status("etcd-1", "/x.snap"),
     survivors.ask_survivor(1, DISK, build.terms()),
 ]
 MAY_REFUSE = [  # of one host that the run cannot do without
     backup.ask_healthiest(build.inventory()),
     backup.ask_left(build.terms()),
+    loss.ask_loss(build.terms()),
     on_host.ask_source(on_host.Origin("file", None, 0, "now"), "infra-1", "/x.snap", vendor=("etcdctl",)),
 ]
 # Words that these readers look for, so that the bytes get past their first lines.
