@@ -51,7 +51,7 @@ def test_a_mark_that_cannot_be_read_is_moved_aside_by_what_the_stop_prints(rehea
         run = rehearsal.run(inventory)
         rehearsal.assert_untouched(run)
         assert run.summary["stopped_at"].endswith("test_given_no_other_run_is_under_way")
-        away, *_ = re.findall(r"run the same command again: (ssh [^\n]*run\.json\.unread)", run.output)
+        away, *_ = re.findall(r"where nothing is deleted: (ssh [^\n]*run\.json\.unread)", run.output)
         subprocess.run(away, shell=True, check=True, timeout=60)
     kept = node.run(["ls", base]).stdout.split()
     assert "run.json" not in kept and {"run.json.unread", "run.json.unread.~1~"} <= set(kept), "nothing is deleted"
