@@ -77,6 +77,7 @@ def ask_try(host: str, lines: Sequence[Sequence[str]], name: str) -> Question[Tr
         "--collect",
         f"--slice={SLICE}",
         f"--unit={name}",
+        "--description=one of the vendor's lines, where nothing is real",
         *(f"--property={one}" for one in _PROPERTIES),
         wait(LONG - _FAREWELL, "--property=RuntimeMaxSec={}"),
         "sh",

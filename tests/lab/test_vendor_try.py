@@ -111,7 +111,7 @@ def test_a_rude_generator_is_listed_and_the_host_is_as_it_was(rehearsal: Rehears
         waiting = whole(node)
         process = start(rude)
         poll.until(
-            lambda: node.run(["pgrep", "-f", "sh .*/srv/late"], check=False).rc == 0,
+            lambda: node.run(["pgrep", "-f", "sh .*/srv/[l]ate"], check=False).rc == 0,
             seconds=60,
             what="it is at work",
             why_not=lambda: "it is not yet",
@@ -123,7 +123,7 @@ def test_a_rude_generator_is_listed_and_the_host_is_as_it_was(rehearsal: Rehears
             process.send_signal(number)
             process.communicate(timeout=60)
         poll.until(
-            lambda: node.run(["pgrep", "-f", "sh .*/srv/late"], check=False).rc != 0,
+            lambda: node.run(["pgrep", "-f", "sh .*/srv/[l]ate"], check=False).rc != 0,
             seconds=30,
             what="nothing of it runs",
             why_not=lambda: "it does",
