@@ -34,6 +34,7 @@ _FAREWELL = 60  # seconds less for the unit than for the command that waits for 
 # Of systemd 239. What makes the namespace, and all of it read-only but what `vendor.sh` lays over.
 _PROPERTIES = (
     "PrivateNetwork=yes",
+    "KillSignal=SIGKILL",  # process 1 of a namespace hears no other
     "PrivateTmp=yes",
     "PrivateDevices=yes",
     "ProtectSystem=strict",
@@ -162,6 +163,9 @@ def main(arguments: Sequence[str]) -> int:
         tried = _tried(
             inventory, options.on, lines, asked_for(inventory.transport) if options.ask_become_pass else None
         )
+    except KeyboardInterrupt:
+        print("interrupted; nothing of it stays there", file=sys.stderr)
+        return REFUSED
     except SystemExit as end:
         return REFUSED if end.code else 0
     except (Refusal, OSError, argparse.ArgumentError) as error:

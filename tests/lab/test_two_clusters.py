@@ -52,7 +52,7 @@ def test_two_clusters_are_recovered_at_the_same_time(rehearsal: Rehearsal, other
     one = rehearsal.inventory(lambda content: content.update(cluster="first"))
     content = yaml.safe_load(other.read_text())
     content["transport"]["ssh_config"] = str(other.parent / content["transport"]["ssh_config"])
-    two = rehearsal.scratch / "second.yaml"
+    two = rehearsal.scratch / "inventory-second.yaml"  # as every other is called
     two.write_text(yaml.safe_dump(named(content, "second", rehearsal.scratch / "second-backups")))
     (rehearsal.scratch / "second-backups").mkdir()
 

@@ -37,7 +37,13 @@ def test_only_what_writes_files_is_tried_never_a_line_that_turns_something_on_or
 def test_the_unit_has_no_network_and_a_read_only_world_and_can_be_stopped() -> None:
     (command,) = vendor.ask_try("infra-1", [["a", "$HOME"], ["b"]], "requorum-try-1.service").commands
     given = [word.removeprefix("--property=") for word in command.argv if word.startswith("--property=")]
-    assert {"PrivateNetwork=yes", "PrivateTmp=yes", "ProtectSystem=strict", "ProtectHome=read-only"} <= set(given)
+    assert {
+        "PrivateNetwork=yes",
+        "PrivateTmp=yes",
+        "KillSignal=SIGKILL",
+        "ProtectSystem=strict",
+        "ProtectHome=read-only",
+    } <= set(given)
     assert command.stop == ("systemctl", "stop", "requorum-try-1.service")
     program, *words = command.argv[command.argv.index("-c", 3) + 1 :]
     assert program.replace("$$", "$") == vendor.PROGRAM.read_text() and not re.search(r"(?<!\$)\$(?!\$)", program)
