@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -116,8 +118,7 @@ def fan_out(
     finally:
         watchdog.over.set()
         for process in processes:
-            if process.poll() is None:
-                process.kill()
+            _kill(process)
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe and not pipe.closed:
@@ -209,8 +210,15 @@ class _Watchdog(threading.Thread):
                 self.why = f"stood still for {self.stalled:g} s"
             if self.why:
                 for process in self.processes:
-                    process.kill()
+                    _kill(process)
                 return
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all that it has started: what hangs below a script would keep the pipe open, and nobody's wait would end."""
+    if process.returncode is None:  # nobody has waited for it, so its number is nobody else's
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reason(process: subprocess.Popen[bytes]) -> str:

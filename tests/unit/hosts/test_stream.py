@@ -111,6 +111,18 @@ def test_what_stands_still_is_ended_long_before_its_deadline(tmp_path: Path, stu
     assert (error.value.what, error.value.late) == ("stood still for 0.3 s", True)
 
 
+@pytest.mark.parametrize("stuck", ["source", "sink"])
+def test_what_hangs_below_a_script_is_ended_with_it(tmp_path: Path, stuck: str) -> None:
+    """As a decrypt line that waits for its key: it holds the script's pipes. Broken once: only the script was ended,
+    and the copy waited for what hung below it."""
+    hangs = ("sh", "-c", "sleep 600; true")
+    path = tmp_path / "x.snap.enc"
+    path.write_bytes(b"x" * BLOCK * 4)
+    sinks = {"m1": ("sh", "-c", "cat >/dev/null") if stuck == "source" else hangs}
+    with pytest.raises(StreamError, match="stood still"):
+        fan_out(path, sinks, 600, stalled=0.3, kind="enc", decrypt=hangs if stuck == "source" else ("cat",))
+
+
 def test_a_sink_that_writes_to_its_disk_at_the_end_is_not_standing_still(tmp_path: Path) -> None:
     slow = ("sh", "-c", f"cat >{tmp_path}/to; sleep 1")
     assert fan_out(("echo", "all"), {"a": slow}, 60, 0.3)[1] == 4
