@@ -42,7 +42,8 @@ def prelude(become: tuple[str, ...], several: bool) -> str:
     ask = f"printf '%s\\n' \"$rqp\" | {shlex.quote(become[0])} -S -p '' -v >/dev/null 2>&1"
     wrong = f"echo {shlex.quote(NOT_TAKEN)} >&2"
     first = f"{ask} || {{ {wrong}; exit 1; }}; " if several else ""
-    return f'IFS= read -r rqp || exit 1; {UNLOCK}() {{ {ask} || {{ {wrong}; return 1; }}; "$@"; return $?; }}; {first}'
+    read = "unset rqp; IFS= read -r rqp || exit 1"  # one that the login's environment has would be exported
+    return f'{read}; {UNLOCK}() {{ {ask} || {{ {wrong}; return 1; }}; "$@"; return $?; }}; {first}'
 
 
 class Password:
@@ -54,7 +55,7 @@ class Password:
         data = text.encode()
         if not data or len(data) > _LONGEST or any(byte in data for byte in b"\n\r\0"):
             raise Refusal("--ask-become-pass", "nothing was typed that could be a password", "type it, or leave it out")
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it is in no core
+        _without_cores()
         self._text = data
         self._lock = threading.Lock()
         self._proven = False
@@ -103,6 +104,14 @@ class Password:
             else:
                 self._barred[host] = refused(host, f"sudo asks for no password, and refuses: {_words(said)}")
                 raise self._barred[host]
+
+
+def _without_cores() -> None:
+    """Of this process and of all that it starts. What a core is piped to need not heed the limit (apport does not): so
+    there is nothing of the memory in it either."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/coredump_filter").write_text("0", encoding="ascii")
 
 
 def _words(said: str) -> str:
