@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -22,18 +23,24 @@ LOOKS = 0.2  # seconds between two looks at how large a file has become
 
 
 class LineError(Exception):
-    """What went wrong, as a sentence that begins with the program."""
+    """What went wrong, as a sentence that begins with the program. `late`: its time was over."""
+
+    def __init__(self, what: str, late: bool = False) -> None:
+        self.late = late
+        super().__init__(what)
 
 
 @dataclass(frozen=True)
 class Line:
     """`words`: the program and its arguments; `seconds`: how long it may take; `most`: bytes that it may give;
-    `grows`: a directory into which it writes in place of its standard output, and no more than `most` either."""
+    `grows`: a directory into which it writes in place of its standard output, and no more than `most` either;
+    `stalled`: seconds without a byte on its standard output after which it is late, 0 for as long as it may take."""
 
     words: tuple[str, ...]
     seconds: float
     most: int
     grows: Path | None = None
+    stalled: float = 0
 
     def bounded(self, seconds: float, most: int) -> Line:
         return replace(self, seconds=seconds, most=most)
@@ -62,6 +69,7 @@ def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None
             assert process.stdout
             while block := process.stdout.read(BLOCK):
                 size += len(block)
+                watchdog.moved = time.monotonic()
                 if size > line.most:
                     raise LineError(f"{program} gives {_more(line.most)}")
                 yield block
@@ -71,7 +79,7 @@ def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None
             _end(process)
             watchdog.join()
         if watchdog.why:
-            raise LineError(f"{program} {watchdog.why}")
+            raise LineError(f"{program} {watchdog.why}", watchdog.late)
         if watchdog.is_too_large():
             raise LineError(f"{program} gives {_more(line.most)}")
         if process.returncode:
@@ -111,26 +119,33 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Watchdog(threading.Thread):
-    """Ends it when its time is over, or when what it writes is too large. `why`: what is said of it then."""
+    """Ends it when its time is over, or when what it writes is too large. `why`: what is said of it then; `moved`: when
+    the last byte came."""
 
     def __init__(self, process: subprocess.Popen[bytes], line: Line, before: int) -> None:
         super().__init__(daemon=True)
         self.process, self.line, self.before = process, line, before
-        self.over, self.why = threading.Event(), ""
+        self.over, self.why, self.late = threading.Event(), "", False
+        self.moved = self.began = time.monotonic()
 
     def is_too_large(self) -> bool:
         return bool(self.line.grows) and _size(self.line.grows) - self.before > self.line.most
 
+    def _is_late(self) -> str:
+        now, line = time.monotonic(), self.line
+        if now - self.began >= line.seconds:
+            return f"did not end within {line.seconds:g} s"
+        stands = line.stalled and now - self.moved >= line.stalled
+        return f"gave no byte for {line.stalled:g} s" if stands else ""
+
     def run(self) -> None:
-        left, grows = self.line.seconds, self.line.grows
-        while left > 0:
-            step = min(LOOKS, left) if grows else left
-            if self.over.wait(step):
+        looks = self.line.grows or self.line.stalled
+        while not (late := self._is_late()):
+            left = max(self.began + self.line.seconds - time.monotonic(), 0)
+            if self.over.wait(min(LOOKS, left) if looks else left):
                 return
-            left -= step
             if self.is_too_large():
-                self.why = f"gives {_more(self.line.most)}"
                 break
-        self.why = self.why or f"did not end within {self.line.seconds:g} s"
+        self.why, self.late = late or f"gives {_more(self.line.most)}", bool(late)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

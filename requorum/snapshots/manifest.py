@@ -118,7 +118,7 @@ def read(snapshot: Path) -> Manifest | None:
         return Manifest(**{**data, **known, "sealed": sealed, "also": also})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(
             str(path),
             f"cannot be read: {error}",

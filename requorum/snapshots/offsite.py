@@ -37,12 +37,17 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,250}")
 MOST_LISTED = 4 << 20  # bytes that a list may have
 MOST_NOTE = 1 << 20  # bytes of a manifest
 MOST_SAID = 1 << 20  # bytes that a line may say which gives nothing
+STALLED = 300  # seconds without a byte: slow is not bad, and a link that is dead is not waited for by the hour
 TRIED = 3  # backups that are brought, the newest first, until one is as its manifest says
 WORKS = "see that this line works as this account, or correct it in the inventory"
 
 
 class OffsiteError(Refusal):
     """What lies off-site cannot be had, or is not what was put there."""
+
+
+class LateError(OffsiteError):
+    """It did not come in time: that says nothing of what lies there, and the next one would be waited for as long."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def read(text: str, cluster: str) -> There:
     ours = re.compile(rf"{re.escape(cluster)}-({STAMP})\.snap(?:\.{ENC})?")
     lines = [row for row in text.splitlines() if row.strip()]
     plains = {row for row in lines if PLAIN.fullmatch(row)}
-    found = sorted((name for name in plains if ours.fullmatch(name)), key=_stamp, reverse=True)
+    found = sorted((name for name in plains if ours.fullmatch(name) and _is_a_time(name)), key=_stamp, reverse=True)
     noted = tuple(name for name in found if note_of(name) in plains)
     own = {*found, *map(note_of, found)}
     odd = sum(not PLAIN.fullmatch(row) for row in lines)
@@ -82,6 +87,14 @@ def _stamp(name: str) -> str:
 def taken(name: str) -> datetime:
     """To the second, by its name."""
     return datetime.strptime(_stamp(name)[:17], "%Y-%m-%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def _is_a_time(name: str) -> bool:
+    try:
+        taken(name)
+    except ValueError:  # a month 13: whoever put it there, it keeps nobody from the others
+        return False
+    return True
 
 
 def beyond(names: Iterable[str], keep: Callable[[Sequence[Backup]], Iterable[str]]) -> list[str]:
@@ -111,7 +124,8 @@ class Store:
         where, text = f"offsite.get {name}", self.lines.get or ""
         grows = into.parent if "{file}" in text else None
         words = line.words(text, name=name, file=str(into))
-        asked = Line(words, by_bytes(most, rate=LINE_RATE) * self.scale, most, grows)
+        still = 0 if grows else STALLED * self.scale  # a program of its own may give a file its whole size first
+        asked = Line(words, by_bytes(most, rate=LINE_RATE) * self.scale, most, grows, still)
         try:
             into.touch(mode=0o600)
             with into.open("r+b") as file, closing(line.blocks(asked)) as blocks:
@@ -125,7 +139,7 @@ class Store:
             into.chmod(0o600)
             return digest, into.stat().st_size
         except LineError as error:
-            raise OffsiteError(where, str(error), WORKS) from None
+            raise (LateError if error.late else OffsiteError)(where, str(error), WORKS) from None
         except OSError as error:
             raise OffsiteError(where, f"cannot be kept in {into.parent}: {error.strerror}", "mend that") from None
 
@@ -200,7 +214,7 @@ def bring(inventory: Inventory, scale: float, tell: Callable[[str], None], warn:
     """
     store = Store(inventory, scale)
     try:
-        there = store.listed()
+        there, failed = store.listed(), False
         _say(there, warn)
         for name in [name for name in there.names if not _is_here(inventory, name)][:TRIED]:
             if not _is_newer(inventory, name):
@@ -210,7 +224,11 @@ def bring(inventory: Inventory, scale: float, tell: Callable[[str], None], warn:
                 return
             except OffsiteError as error:
                 warn(f"{error.where}: {error.what}")
-        tell(f"off-site: {len(there.names)} backups, of which none is newer than those in {store.directory}")
+                failed = True
+                if isinstance(error, LateError):
+                    break
+        none = "nothing was brought" if failed else f"of which none is newer than those in {store.directory}"
+        tell(f"off-site: {len(there.names)} backups, {none}")
     except OffsiteError as error:
         warn(f"what lies off-site is not known: {error.where} {error.what}")
 
@@ -238,8 +256,11 @@ def _placed(store: Store, name: str) -> Path:
         note = store.note(name, room)
         path = store.snapshot(name, note, room)
         final = store.directory / name
-        path.replace(final)
-        (room / note_of(name)).replace(manifest.path_of(store.directory / name.removesuffix(f".{ENC}")))
+        try:
+            path.replace(final)
+            (room / note_of(name)).replace(manifest.path_of(store.directory / name.removesuffix(f".{ENC}")))
+        except OSError as error:  # tonight's backup clears up there, or the disk is gone
+            raise OffsiteError(str(final), f"cannot be kept: {error.strerror}", "mend that") from None
         return final
 
 

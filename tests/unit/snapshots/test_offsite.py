@@ -156,6 +156,55 @@ def test_what_is_not_as_it_was_sent_gets_no_name_here_and_the_one_before_it_is_b
     assert sorted(path.name for path in remote.here.iterdir())[0] == "lab-2026-11-26T023000Z.snap.enc" and told
 
 
+def test_a_time_that_is_none_or_a_manifest_without_end_keeps_nobody_from_the_others(remote: Remote) -> None:
+    """Names and manifests are what anybody put there. Broken once: both ended Step 0 with a traceback."""
+    for name in ("lab-2026-13-01T000000Z.snap.enc", "lab-9999-99-99T999999Z.snap"):
+        (remote.place / name).touch()
+        (remote.place / offsite.note_of(name)).touch()
+    remote.keeps("2026-11-28T023000Z", 2)
+    (remote.place / "lab-2026-11-28T023000Z.snap.json").write_text("[" * 200_000)
+    note, inventory = remote.keeps(number=1), remote.inventory()
+    remote.here.mkdir()
+    own = build.snapshot(remote.here, "lab-own.snap", database([1, 10]))
+    manifest.path_of(own).write_text(replace(note, taken="2026-11-26T02:30:00Z", sealed=None).text())
+    told, warned = brought(inventory)
+    assert len(warned) == 1 and "2026-11-28" in warned[0] and ENC in told[0]
+    assert offsite.beyond_keep(inventory, Store(inventory).listed()) == []
+
+
+def test_what_gets_no_name_here_is_said(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup that begins meanwhile clears up what is brought. Broken once: it ended Step 0."""
+    remote.keeps()
+    inventory, told = remote.inventory(), Store.snapshot
+
+    def cleared(store: Store, name: str, note: Manifest, into: Path) -> Path:
+        path = told(store, name, note, into)
+        path.unlink()
+        return path
+
+    monkeypatch.setattr(Store, "snapshot", cleared)
+    told_of, warned = brought(inventory)
+    assert told_of == ["off-site: 1 backups, nothing was brought"] and "cannot be kept" in warned[0]
+
+
+def test_a_link_that_is_dead_is_waited_for_once_and_not_by_the_hour(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken once: each of three was waited for as long as its bytes may take."""
+    monkeypatch.setattr(offsite, "STALLED", 0.3)
+    for at in ("2026-11-25T023000Z", "2026-11-26T023000Z", STAMP):
+        remote.keeps(at)
+    program = tmp_path / "get"
+    hangs = f"echo x >>{tmp_path}/asked; sleep 600; true"
+    program.write_text(f'#!/bin/sh\ncase $1 in *.json) cat "{remote.place}/$1" ;; *) {hangs} ;; esac\n')
+    program.chmod(0o755)
+    inventory = remote.inventory()
+    away = inventory.offsite.model_copy(update={"get": f"{program} {{name}}"})
+    told, warned = brought(inventory.model_copy(update={"offsite": away}))
+    assert "gave no byte for 0.3 s" in warned[0] and len(warned) == 1
+    assert told == ["off-site: 3 backups, nothing was brought"] and (tmp_path / "asked").read_text() == "x\n"
+
+
 def test_a_line_that_fails_is_said_and_keeps_nobody_from_what_there_is(remote: Remote) -> None:
     inventory = remote.inventory()
     away = inventory.offsite.model_copy(update={"list": "false"})
