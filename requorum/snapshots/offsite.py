@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from requorum.cluster.quorum import Verdict
@@ -38,7 +38,9 @@ MOST_LISTED = 4 << 20  # bytes that a list may have
 MOST_NOTE = 1 << 20  # bytes of a manifest
 MOST_SAID = 1 << 20  # bytes that a line may say which gives nothing
 STALLED = 300  # seconds without a byte: slow is not bad, and a link that is dead is not waited for by the hour
+AHEAD = timedelta(hours=1)
 TRIED = 3  # backups that are brought, the newest first, until one is as its manifest says
+LATER = "says that it was made later than now: a clock is wrong"
 WORKS = "see that this line works as this account, or correct it in the inventory"
 
 
@@ -87,6 +89,13 @@ def _stamp(name: str) -> str:
 def taken(name: str) -> datetime:
     """To the second, by its name."""
     return datetime.strptime(_stamp(name)[:17], "%Y-%m-%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def in_order(names: Sequence[str], at: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The newest first, and behind all others those that by their names were made later than this moment; and these
+    alone. A clock was wrong, then or now: one of a night that was a year ahead is not the newest for a year."""
+    ahead = tuple(name for name in names if taken(name) > at + AHEAD)
+    return (*(name for name in names if name not in ahead), *ahead), ahead
 
 
 def _is_a_time(name: str) -> bool:
@@ -207,7 +216,13 @@ def for_a_recovery(run: Run, verdict: Verdict | None) -> None:
         run.note("a backup there that is newer than those on this machine would be brought first")
 
 
-def bring(inventory: Inventory, scale: float, tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
+def bring(
+    inventory: Inventory,
+    scale: float,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+    at: datetime | None = None,
+) -> None:
     """Puts the newest off-site backup into `snapshot.directory` where that has none as new, encrypted as it is.
 
     What cannot be had is said, and keeps nobody from what there is.
@@ -215,8 +230,9 @@ def bring(inventory: Inventory, scale: float, tell: Callable[[str], None], warn:
     store = Store(inventory, scale)
     try:
         there, failed = store.listed(), False
-        _say(there, warn)
-        for name in [name for name in there.names if not _is_here(inventory, name)][:TRIED]:
+        names, ahead = in_order(there.names, at or datetime.now(UTC))
+        _say(there, ahead, warn)
+        for name in [name for name in names if not _is_here(inventory, name)][:TRIED]:
             if not _is_newer(inventory, name):
                 break
             try:
@@ -233,7 +249,9 @@ def bring(inventory: Inventory, scale: float, tell: Callable[[str], None], warn:
         warn(f"what lies off-site is not known: {error.where} {error.what}")
 
 
-def _say(there: There, warn: Callable[[str], None]) -> None:
+def _say(there: There, ahead: Sequence[str], warn: Callable[[str], None]) -> None:
+    if ahead:
+        warn(f"off-site: {ahead[0]}{', …' * (len(ahead) > 1)} {LATER}, and counts as older than the others")
     if there.odd:
         warn(f"off-site: {there.odd} names are passed over, since they are no plain file names")
     if there.bare:

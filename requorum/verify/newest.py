@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.cluster.lineage import Lineage
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.snapshots import directory, files, manifest, ranking
+from requorum.snapshots import directory, files, manifest, offsite, ranking
 from requorum.snapshots.family import Family
 from requorum.snapshots.manifest import ManifestError
 from requorum.snapshots.offsite import OffsiteError, Store
@@ -62,7 +62,7 @@ def off_site(store: Store, room: Path) -> Newest:
     if not there.names:
         what = f"holds no backup of {store.inventory.cluster} with a manifest ({there.others + there.odd} other names)"
         raise OffsiteError("offsite.list", what, "make one: pytest runbook/backup --hosts=NAME sends it there")
-    name = there.names[0]
+    name = offsite.in_order(there.names, datetime.now(UTC))[0][0]
     note = store.note(name, room)
     row = looked_into(store.inventory, _noted(store.snapshot(name, note, room)))
     return Newest(row, row if row.source else None)

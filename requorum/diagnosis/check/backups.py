@@ -40,9 +40,11 @@ def judge_off_site(seen: Seen, subject: str) -> Ruling:
         return ruled([there or "it was not asked"], "")
     if not there.names:
         return ruled(["no backup of this cluster with a manifest lies there"], "")
-    hours = (seen.now - offsite.taken(there.names[0])).total_seconds() / 3600
+    names, ahead = offsite.in_order(there.names, seen.now)
+    hours = (seen.now - offsite.taken(names[0])).total_seconds() / 3600
     limit = seen.terms.inventory.snapshot.max_age_hours
-    problems = [f"the newest there, {there.names[0]}, is {hours:.0f} h old"] if hours > limit else []
+    problems = [f"the newest there, {names[0]}, is {hours:.0f} h old"] if hours > limit else []
+    problems += [f"{_few(ahead)} {offsite.LATER}"] if ahead else []
     going = offsite.beyond_keep(seen.terms.inventory, there)
     problems += [f"{len(going)} lie there beyond snapshot.keep: {_few(going)}"] if going else []
     problems += [f"without a manifest, so that nothing proves them: {_few(there.bare)}"] if there.bare else []

@@ -77,7 +77,7 @@ def brought(inventory: Inventory) -> tuple[list[str], list[str]]:
     """What is told, and what one is warned of."""
     told: list[str] = []
     warned: list[str] = []
-    offsite.bring(inventory, 1, told.append, warned.append)
+    offsite.bring(inventory, 1, told.append, warned.append, datetime(2026, 11, 29, tzinfo=UTC))
     return told, warned
 
 
@@ -170,6 +170,19 @@ def test_a_time_that_is_none_or_a_manifest_without_end_keeps_nobody_from_the_oth
     told, warned = brought(inventory)
     assert len(warned) == 1 and "2026-11-28" in warned[0] and ENC in told[0]
     assert offsite.beyond_keep(inventory, Store(inventory).listed()) == []
+
+
+def test_a_night_whose_clock_was_ahead_is_not_the_newest_for_a_year(remote: Remote) -> None:
+    """Broken once: with this machine lost, months were restored that nobody missed, and last night lay there."""
+    remote.keeps("2027-06-01T023000Z", 1)
+    remote.keeps(number=90)
+    told, warned = brought(remote.inventory())
+    assert ENC in told[0] and len(warned) == 1 and "2027-06-01" in warned[0] and "a clock is wrong" in warned[0]
+    (remote.place / ENC).unlink()
+    (remote.here / ENC).unlink()
+    (remote.here / f"{NAME}.json").unlink()
+    (remote.place / f"{NAME}.json").unlink()
+    assert "2027-06-01" in brought(remote.inventory())[0][0]  # there is no other
 
 
 def test_what_gets_no_name_here_is_said(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:

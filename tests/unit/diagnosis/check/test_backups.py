@@ -39,6 +39,8 @@ def test_a_fresh_one_with_its_manifest_holds() -> None:
         (There((name(20),)), "is 72 h old"),
         (There(()), "no backup of this cluster with a manifest lies there"),
         (There((name(23),), bare=(name(22),)), f"without a manifest, so that nothing proves them: {name(22)}"),
+        (There(("lab-2027-01-01T023000Z.snap", name(20))), "is 72 h old"),
+        (There(("lab-2027-01-01T023000Z.snap", name(23))), "lab-2027-01-01T023000Z.snap says that it was made later"),
         (There((name(23),), odd=2), "2 names there are no plain file names"),
         (There(tuple(name(day) for day in range(23, 16, -1))), f"4 lie there beyond snapshot.keep: {name(17)}"),
         ("offsite.list rclone ended with 1", "offsite.list rclone ended with 1"),
