@@ -444,11 +444,15 @@ class Fleet:
         with self._running_lock:
             self._interrupted.set()
             running = list(self._running)
-        interrupt.end(running, self._root.fit, self._stopping, self.journal.command, self.scale)
+        interrupt.end(running, self._root.fit_untried, self._stopping, self._stopped, self.scale)
 
     def _stopping(self, command: Command) -> subprocess.Popen[bytes]:
         """What ends something on a host, started beside whatever runs there."""
         return self._root.start(self._by(command), [command], False, stderr=subprocess.STDOUT)
+
+    def _stopped(self, result: Result) -> None:
+        self._root.bar(result.command.host, result.stderr)
+        self.journal.command(result)
 
     # -- copies ----------------------------------------------------------------------------------------------
 

@@ -78,9 +78,13 @@ class Password:
                 process.stdin.close()
             process.stdin = None
 
+    def is_barred(self, host: str) -> Refusal | None:
+        """What is known of it: wrong on the host that proved it, or on this one."""
+        return self._wrong or self._barred.get(host)
+
     def refuse_if_barred(self, host: str) -> None:
-        """Raises what is known of it: wrong on the host that proved it, or on this one."""
-        if why := self._wrong or self._barred.get(host):
+        """Raises that."""
+        if why := self.is_barred(host):
             raise why
 
     def bar(self, host: str, said: str) -> None:
@@ -138,6 +142,11 @@ class Root:
     def fit(self, actions: Iterable[A]) -> list[A]:
         """As this site's login becomes root."""
         return [action.for_root(self._become, self._password is not None) for action in actions]
+
+    def fit_untried(self, actions: Iterable[Command]) -> list[Command]:
+        """The same without those for hosts that do not take the password: what is asked again and again for a while
+        would lock the account there."""
+        return self.fit(each for each in actions if not (self._password and self._password.is_barred(each.host)))
 
     def before(self, *commands: Command) -> str:
         """What reads the password, where one of these wants it."""

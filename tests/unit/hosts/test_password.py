@@ -186,6 +186,24 @@ def test_what_runs_is_stopped_with_it_too(fleet: Fleet, tmp_path: Path) -> None:
     assert stopped.exists()
 
 
+def test_a_stop_that_is_given_again_and_again_tries_a_password_that_is_not_taken_once(
+    fleet: Fleet, sudo: Path, tmp_path: Path
+) -> None:
+    """Broken once: every second another try, until the account is locked."""
+    wait = f"echo >{tmp_path}/began; until [ -e {tmp_path}/tried-twice ]; do sleep 0.05; done"
+    command = Command("etcd-1", ("sh", "-c", wait), "test", stop=("touch", str(tmp_path / "stopped")))
+    worker = threading.Thread(target=lambda: fleet.gather([command]))
+    worker.start()
+    while not (tmp_path / "began").exists():
+        time.sleep(0.05)
+    (tmp_path / "right").write_text("another since")
+    before, given = asks(sudo), threading.Timer(2.5, (tmp_path / "tried-twice").touch)
+    given.start()
+    fleet.interrupt()
+    worker.join()
+    assert asks(sudo) == before + 1 and not (tmp_path / "stopped").exists()
+
+
 def test_nothing_typed_is_no_password() -> None:
     for text in ("", "a\nb", "x" * 600):
         with pytest.raises(Refusal, match="--ask-become-pass"):
