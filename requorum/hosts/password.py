@@ -42,7 +42,8 @@ def prelude(become: tuple[str, ...], several: bool) -> str:
     ask = f"printf '%s\\n' \"$rqp\" | {shlex.quote(become[0])} -S -p '' -v >/dev/null 2>&1"
     wrong = f"echo {shlex.quote(NOT_TAKEN)} >&2"
     first = f"{ask} || {{ {wrong}; exit 1; }}; " if several else ""
-    read = "unset rqp; IFS= read -r rqp || exit 1"  # one that the login's environment has would be exported
+    # What a login's environment may say to a shell: a variable of that name, and SHELLOPTS with xtrace or allexport.
+    read = "set +ax; unset rqp; IFS= read -r rqp || exit 1"
     return f'{read}; {UNLOCK}() {{ {ask} || {{ {wrong}; return 1; }}; "$@"; return $?; }}; {first}'
 
 

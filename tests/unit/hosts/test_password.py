@@ -19,7 +19,7 @@ import pytest
 from requorum.command import Collect, Command, Copy, Fetch, act, look
 from requorum.evidence.journal import Journal
 from requorum.hosts.fleet import Fleet, FleetError
-from requorum.hosts.password import Password
+from requorum.hosts.password import Password, prelude
 from requorum.hosts.sudo import ask_sudo
 from requorum.refusal import Refusal
 from tests.unit import build
@@ -170,6 +170,15 @@ def test_it_is_in_no_argument_environment_file_or_word(
     assert not any("hunter2" in text for text in words)
     with pytest.raises(TypeError):
         pickle.dumps(fleet.password)
+
+
+def test_a_login_whose_shells_trace_and_export_all_shows_it_nowhere(sudo: Path) -> None:
+    """bash as sh takes SHELLOPTS from the environment. Broken once: it stood in standard error, so in the journal."""
+    script = f"{prelude((str(sudo), '-n'), several=True)} rqs env"
+    told = {**os.environ, "SHELLOPTS": "allexport:xtrace"}
+    done = subprocess.run(["bash", "-c", script], input=SECRET.encode() + b"\n", capture_output=True, env=told)
+    assert done.returncode == 0 and asks(sudo) >= 1
+    assert b"hunter2" not in done.stdout + done.stderr
 
 
 def test_what_runs_is_stopped_with_it_too(fleet: Fleet, tmp_path: Path) -> None:
