@@ -80,14 +80,18 @@ def written(file: BinaryIO, path: Path, prefix: str, now: Keys | str, into: Path
     """Each key's newest value to `into`, which must not be there; memory stays at the keys."""
     counts, found = {SAME: 0, CHANGED: 0, GONE: 0, UNKNOWN: 0}, 0
     descriptor = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        for entry in bolt.entries(file, path, prefix.encode()):
-            state = now_of(entry, now)
-            counts[state] += 1
-            found += 1
-            out.write(f"{row(entry, state)}\n")
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as out:
+            for entry in bolt.entries(file, path, prefix.encode()):
+                state = now_of(entry, now)
+                counts[state] += 1
+                found += 1
+                out.write(f"{row(entry, state)}\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:  # half of it would pass for all
+        into.unlink(missing_ok=True)
+        raise
     if isinstance(now, str):
         return Counted(same=found, why=now)
     there = counts[SAME] + counts[CHANGED]

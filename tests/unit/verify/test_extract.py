@@ -6,8 +6,10 @@ import base64
 import json
 import stat
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -114,6 +116,20 @@ def test_where_nothing_can_be_compared_the_keys_are_written_all_the_same(tmp_pat
         counted = extract.written(file, path, "/a/", "no member answers", tmp_path / "out.jsonl")
     assert "3 keys; they could not be compared" in counted.words and "no member answers" in counted.words
     assert '"not known"' in (tmp_path / "out.jsonl").read_text()
+
+
+def test_half_of_it_keeps_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken once: a page that is bad left a file that looks like all of it."""
+
+    def torn(file: BinaryIO, path: Path, prefix: bytes) -> Iterator[Entry]:
+        yield Entry(b"/a/1", b"new", 4, 1, 0)
+        raise BoltError("torn")
+
+    monkeypatch.setattr(bolt, "entries", torn)
+    (path := tmp_path / "x.db").write_bytes(database(*ROWS))
+    with path.open("rb") as file, pytest.raises(BoltError):
+        extract.written(file, path, "/a/", "no member answers", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_of_an_encrypted_backup_only_what_was_asked_for_comes_to_a_disk(tmp_path: Path) -> None:
