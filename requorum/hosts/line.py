@@ -54,7 +54,7 @@ def words(line: str, **filled: str) -> tuple[str, ...]:
 def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None]:
     """What it says on its standard output; memory stays at one block. With the end of this generator, whichever, its
     whole process group has ended. Raises `LineError`, or `OSError` where `stdin` cannot be read."""
-    program = line.words[0]
+    program, before = line.words[0], _size(line.grows)  # a quick one has ended before anybody looks
     with tempfile.TemporaryFile() as errors, open(stdin or os.devnull, "rb") as source:
         try:
             process = subprocess.Popen(
@@ -62,7 +62,7 @@ def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None
             )
         except OSError as error:
             raise LineError(f"{program} could not be started: {error.strerror}") from None
-        watchdog = _Watchdog(process, line, _size(line.grows))
+        watchdog = _Watchdog(process, line, before)
         watchdog.start()
         size = 0
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +76,20 @@ def ends(process: int) -> None:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
     poll.until(is_gone, seconds=10, what="it ends")
+
+
+def test_a_program_that_has_written_too_much_before_anybody_looks_is_seen_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken once: what a quick one had written counted as there before."""
+    popen = subprocess.Popen
+
+    def ended(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        process = popen(*words, **more)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    (room := tmp_path / "room").mkdir()
+    with pytest.raises(LineError, match="more than the 100 bytes"):
+        line.run(Line(("sh", "-c", f"printf %0200d 1 >{room}/file"), 30, 100, room))
