@@ -78,10 +78,13 @@ def hold(run: Run, sources: Sources) -> Salvaged:
     outcome = _without(accepted, _tried(run, sources.rows, picked, nothing))
     others = [disk for disk in picked if disk.host not in accepted.hosts("without")]
     if outcome.failed and others and len(others) < len(picked):
-        run.note(f"{outcome.failed}: tried again without what you gave up")
+        # Nobody clears these later: all copies may have been gathered on one of them.
+        away = tuple(disk.host for disk in picked if disk not in others)
+        failed = _with_what_was_saved(run, replace(outcome, hosts=away)).failed
+        run.note(f"{failed}: tried again without what you gave up")
         left = replace(nothing, could_not=(*nothing.could_not, *((d.host, outcome.failed) for d in picked)))
         left = replace(_without(accepted, left), hosts=tuple(disk.host for disk in others), could_not=nothing.could_not)
-        first, outcome = outcome, _without(accepted, _tried(run, sources.rows, others, left))
+        first, outcome = outcome, _without(accepted, _tried(run, sources.rows, others, left, again=True))
         known = dict(first.databases) | dict(outcome.databases)  # also of what was given up: the loss is told by it
         outcome = replace(outcome, databases=tuple(known.items()))
     if not outcome.failed:
@@ -99,10 +102,14 @@ def _without(accepted: Accepted, outcome: Salvaged) -> Salvaged:
     return replace(outcome, could_not=doubted, given_up=(*outcome.given_up, *given_up))
 
 
-def _tried(run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothing: Salvaged) -> Salvaged:
-    """A salvage; what stands in its way is an outcome too."""
+def _tried(
+    run: Run, rows: tuple[Candidate, ...], picked: Sequence[Disk], nothing: Salvaged, again: bool = False
+) -> Salvaged:
+    """A salvage; what stands in its way is an outcome too. `again`: one was tried before."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
+        if again or run.carrying_on:  # before room is measured: what copies of before take is no lack of it
+            run.attempt(survivors.clear(run.terms, nothing.hosts))
         found = run.ask({d.host: survivors.ask_survivor(n, d, run.terms) for n, d in enumerate(picked, 1)})
         return _salvage(run, rows, list(found.values()), nothing)
     except Unreachable:

@@ -18,9 +18,11 @@ from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.accepted import Accepted
 from requorum.run.dryrun import Planning
-from requorum.snapshots import attempts, choice, on_host, salvage
+from requorum.run.terms import Terms
+from requorum.snapshots import attempts, choice, on_host, salvage, survivors
 from requorum.snapshots.attempts import Attempt, Copies
 from requorum.snapshots.choice import Decision
+from requorum.snapshots.disks import Disk
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged, Survivor
@@ -384,3 +386,35 @@ def test_a_finished_save_is_set_aside_before_the_scratch_is_cleared(tmp_path: Pa
     kept = next(n for n, line in enumerate(lines) if line.endswith("/salvage.unproven.snap"))
     cleared = next(n for n, line in enumerate(lines) if "/salvage /" in line and " rm -rf " in line)
     assert kept < cleared
+
+
+@pytest.mark.parametrize("carrying_on", [False, True])
+def test_what_copies_of_before_take_is_cleared_before_room_is_measured(
+    carrying_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that was cut off while it copied, and of a try with a disk that the operator gave up; there too."""
+    run, found, _ = prepared(tmp_path, Hosts())
+    run.carrying_on = carrying_on
+    run.options = replace(run.options, accepted=Accepted(() if carrying_on else ("without:etcd-1",)))
+    happened: list[str] = []
+    measured, cleared = survivors.ask_survivor, survivors.clear
+
+    def measure(number: int, disk: Disk, terms: Terms) -> Question[Survivor]:
+        happened.append(f"measure {disk.host}")
+        return measured(number, disk, terms)
+
+    def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+        happened.extend(f"clear {host}" for host in hosts)
+        return cleared(terms, hosts)
+
+    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged) -> Salvaged:
+        return replace(nothing, failed="torn" if len(disks) == 3 else "")
+
+    monkeypatch.setattr(survivors, "ask_survivor", measure)
+    monkeypatch.setattr(survivors, "clear", clear)
+    monkeypatch.setattr(salvage, "_salvage", torn)
+    salvage.hold(run, found)
+    numbers = (1, 2, 3) if carrying_on else (2, 3)
+    last = max(n for n, what in enumerate(happened) if what == f"measure etcd-{numbers[0]}")
+    before = [what for what in happened[:last] if what.startswith("clear")]
+    assert before == ["clear etcd-1", "clear etcd-2", "clear etcd-3"]
