@@ -67,11 +67,11 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
 
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """What a trial that was cut off left on these hosts goes; of one that an earlier version held, every role's old
-    login too. And so do copies that a salvage that was cut off left beside the data."""
+    login too. And so do copies that a salvage that was cut off left, which no later one clears where none is held."""
     server, why = terms.configuration_server, "remove packed logins that a trial left"
     left = [act(server, "rm", "-f", terms.place(LOGINS), why=why)] if server in hosts else []
     members = [host for host in terms.member_hosts if host in hosts]
-    return [*clear(terms, members), *bulk.forget(terms, [host for host in hosts if host not in members]), *left]
+    return [*bulk.forget(terms, hosts), *clear(terms, members), *left]
 
 
 def alone(terms: Terms, config: MemberConfig) -> MemberConfig:

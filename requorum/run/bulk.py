@@ -18,7 +18,7 @@ from requorum.hosts import system
 from requorum.hosts.question import Question
 from requorum.hosts.system import Free
 from requorum.run import marker
-from requorum.run.marker import BASE
+from requorum.run.marker import BASE, SALVAGE
 from requorum.run.terms import Terms
 
 PACKED = "packed"  # copies as archives, for root alone
@@ -69,9 +69,19 @@ def clear(terms: Terms, host: str, kind: str) -> list[Command]:
 
 
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
-    """What takes room goes: copies, none of which is the only one of its kind."""
-    why = "remove copies that a run left beside the data"
-    return [act_long(host, "rm", "-rf", beside(terms), why=why) for host in hosts if host in terms.etcd_hosts]
+    """What takes room goes, wherever a salvage that was cut off had it: copies, none of which is the only one of its
+    kind. A finished save stays."""
+    stop, scratch = sandbox.stop(SALVAGE, terms.mark.run), terms.place(SALVAGE)
+    gone = (f"{scratch}/room", f"{scratch}/{PACKED}", beside(terms))
+    return [
+        command
+        for host in hosts
+        if host in terms.etcd_hosts
+        for command in (
+            Command(host, stop, "end the isolated salvage, if one runs", accept=(0, 5)),
+            act_long(host, "rm", "-rf", *gone, why="remove copies that a run left"),
+        )
+    ]
 
 
 def make_packed(terms: Terms, host: str, kind: str, apart: bool) -> list[Command]:

@@ -153,6 +153,20 @@ def test_whoever_clears_knows_both_places_whatever_a_run_decided() -> None:
     assert not [host for host, path in gone if path == BESIDE and host not in terms.etcd_hosts]
 
 
+def test_copies_of_a_salvage_that_was_cut_off_go_wherever_they_are_and_a_finished_save_stays(tmp_path: Path) -> None:
+    """No later salvage clears them where the rerun holds none: it was given a snapshot, or is rolled back."""
+    scratch = Path(f"{PLACE}/salvage".replace("/var/lib", str(tmp_path)))
+    for kind in ("room", "packed"):
+        (scratch / kind).mkdir(parents=True)
+    (scratch / "salvage.snap").write_text("all that there is of the newest data")
+    there = [c for c in trial.forget(build.terms(), build.terms().everyone) if c.host == "etcd-2"]
+    assert there[0].argv == ("systemctl", "stop", f"requorum-salvage-{RUN}.service")
+    for command in there:
+        if "rm" in command.argv:
+            _run(command, tmp_path)
+    assert [path.name for path in scratch.iterdir()] == ["salvage.snap"]
+
+
 def test_what_it_lies_in_stays_in_sight_of_a_boot_only_where_it_is_used() -> None:
     terms = build.terms()
     assert bulk.seen_from(terms, apart=False) == ("/var/lib/requorum/lab",)
