@@ -27,7 +27,7 @@ from requorum.run.terms import Terms
 from requorum.snapshots import beginning
 from requorum.snapshots.beginning import Proven
 
-KIND = "trial"
+KIND = bulk.TRIAL
 NUMBER = 1  # of the one member: its name in the room
 PEER_URL = "https://127.0.0.1:2380"  # nobody else's, in a namespace of its own
 

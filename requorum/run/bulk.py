@@ -9,19 +9,23 @@ its own, since nothing beside it is on the data's file system, nor where there i
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
-from requorum.command import Command, Result, act, act_long
+from requorum.command import MOST_OF_A_LIST, Command, Result, act, act_long, look
 from requorum.hosts import system
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, in_time, or_refusal
 from requorum.hosts.system import Free
+from requorum.inventory import Inventory
+from requorum.refusal import Refusal
 from requorum.run import marker
-from requorum.run.marker import BASE, SALVAGE
+from requorum.run.marker import BASE, RUN, SALVAGE
 from requorum.run.terms import Terms
 
 PACKED = "packed"  # copies as archives, for root alone
+TRIAL = "trial"
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,46 @@ class Rooms:
     def scratch(self) -> Free | str:
         return self.data if self.apart else self.base
 
+    def freed(self, terms: Terms, left: Sequence[Left]) -> Rooms:
+        """Once this run's own scratch among it is gone; of what lies beside the data only where that is known to be
+        room for more scratch."""
+        sizes = {one.path: one.bytes for one in left}
+        below = sum(sizes.get(terms.place(kind), 0) for kind in (SALVAGE, TRIAL))
+        more = sizes.get(beside(terms), 0) if self.apart else 0
+        if not self.apart and _mount(self.base) == _mount(self.data):
+            more = below
+        return replace(self, base=_with(self.base, below), data=_with(self.data, more))
+
+
+def _mount(room: Free | str) -> str:
+    return room.mount if isinstance(room, Free) else ""
+
+
+def _with(room: Free | str, size: int) -> Free | str:
+    return replace(room, size=room.size + size) if isinstance(room, Free) else room
+
 
 def beside(terms: Terms) -> str:
     """On the data's own file system, where that is another one."""
     return posixpath.join(posixpath.dirname(terms.inventory.etcd.data_root), f"requorum-{terms.mark.run}.scratch")
 
 
-def ask_rooms(host: str, terms: Terms) -> Question[Rooms]:
+def ask_rooms(host: str, terms: Terms, cleared: bool = False) -> Question[Rooms]:
+    """`cleared`: as it will be once this run's own scratch of before is gone, as far as it is told what that takes."""
     root = terms.inventory.etcd.data_root
     base, data = (system.ask_free(host, *system.with_parents(path)) for path in (BASE, root))
     there, above = (system.ask_free(host, f"{path}/.") for path in (root, posixpath.dirname(root).rstrip("/")))
+    dfs, left = (base, data, there, above), or_refusal(ask_left(host, terms.inventory))
 
     def read(*answers: Result) -> Rooms:
-        free = [one.understand([answer]) for one, answer in zip((base, data, there, above), answers, strict=True)]
+        free = [one.understand([answer]) for one, answer in zip(dfs, answers[: len(dfs)], strict=True)]
         mounts = [one.mount if isinstance(one, Free) else None for one in free]
         known = all(mounts)
-        return Rooms(free[0], free[1], known and mounts[1] == mounts[2] == mounts[3] != mounts[0])
+        found = Rooms(free[0], free[1], known and mounts[1] == mounts[2] == mounts[3] != mounts[0])
+        told = left.understand(answers[len(dfs) :]) if cleared else []
+        return found.freed(terms, [] if isinstance(told, Refusal) else told)
 
-    return Question(tuple(c for one in (base, data, there, above) for c in one.commands), read)
+    return Question((*(c for one in dfs for c in one.commands), *(left.commands if cleared else ())), read)
 
 
 def seen_from(terms: Terms, apart: bool) -> tuple[str, ...]:
@@ -118,3 +144,36 @@ def clear_room(terms: Terms, host: str, kind: str, *others: str) -> Command:
 
 def _link(host: str, real: str, place: str) -> Command:
     return act(host, "ln", "-sfT", real, place, why="by which it has its path in the run's own directory")
+
+
+# -- what is there -----------------------------------------------------------------------------------------------
+
+# $0: the directory that `data_root` lies in, $1: the cluster's own. Links are nobody's scratch.
+_LEFT = (
+    'for at in "$0"/requorum-* "$1"/*/salvage "$1"/*/trial; do [ ! -d "$at" ] || [ -L "$at" ] || du -s -B1 "$at"; done'
+)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A run's own directory beside the data, or its scratch, by `du`."""
+
+    path: str
+    run: str
+    bytes: int
+
+
+def ask_left(host: str, inventory: Inventory) -> Question[list[Left]]:
+    """Of all runs of this cluster."""
+    above, runs = posixpath.dirname(inventory.etcd.data_root).rstrip("/"), marker.directory(inventory.cluster)
+    listing = look(host, "sh", "-c", _LEFT, above, runs, why="what runs left there", most=MOST_OF_A_LIST)
+    ours = re.compile(
+        rf"(?P<bytes>[0-9]{{1,19}})\t(?P<path>{re.escape(above)}/requorum-(?P<a>{RUN.pattern})([.]scratch)?|"
+        rf"{re.escape(runs)}/(?P<b>{RUN.pattern})/(salvage|trial))"
+    )
+
+    def read(answer: Result) -> list[Left]:
+        rows = filter(None, (ours.fullmatch(line) for line in in_time(answer).stdout.split("\n")))
+        return [Left(row["path"], row["a"] or row["b"], int(row["bytes"])) for row in rows]
+
+    return Question(listing, read)

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from requorum.command import MOST_OF_A_LIST, Result, look
 from requorum.diagnosis.check.check import CLUSTER, Check, Questions, Ruling, Seen, Verdict, ruled, told
-from requorum.hosts.question import Question, in_time
-from requorum.run import marker
-from requorum.run.marker import RUN, Marker
+from requorum.run import bulk, marker
+from requorum.run.bulk import Left
+from requorum.run.marker import Marker
 from requorum.run.terms import Terms
-
-# $0: the directory that `data_root` lies in, $1: the cluster's own. Links are nobody's scratch.
-_LEFT = (
-    'for at in "$0"/requorum-* "$1"/*/salvage "$1"/*/trial; do [ ! -d "$at" ] || [ -L "$at" ] || du -s -B1 "$at"; done'
-)
-
-
-@dataclass(frozen=True)
-class Left:
-    """A run's own directory beside the data, or its scratch, by `du`."""
-
-    path: str
-    run: str
-    bytes: int
 
 
 def ask_left(seen: Seen, host: str) -> Questions:
-    inventory = seen.terms.inventory
-    beside, runs = posixpath.dirname(inventory.etcd.data_root).rstrip("/"), marker.directory(inventory.cluster)
-    why = "what runs left there"
-    listing = look(host, "sh", "-c", _LEFT, beside, runs, why=why, most=MOST_OF_A_LIST)
-    ours = re.compile(
-        rf"(?P<bytes>[0-9]{{1,19}})\t(?P<path>{re.escape(beside)}/requorum-(?P<a>{RUN.pattern})([.]scratch)?|"
-        rf"{re.escape(runs)}/(?P<b>{RUN.pattern})/(salvage|trial))"
-    )
-
-    def read(answer: Result) -> list[Left]:
-        rows = filter(None, (ours.fullmatch(line) for line in in_time(answer).stdout.split("\n")))
-        return [Left(row["path"], row["a"] or row["b"], int(row["bytes"])) for row in rows]
-
-    return {"left": Question(listing, read)}
+    return {"left": bulk.ask_left(host, seen.terms.inventory)}
 
 
 def judge_left(seen: Seen, host: str) -> Ruling:

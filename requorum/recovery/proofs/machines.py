@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcdctl, others, settings
@@ -166,13 +167,15 @@ def there_is_room(
     host → bytes of an old member's data, where disks are salvaged; `lying`: host → what it put down already."""
     if "free_disk_ratio" in run.inventory.limits.model_fields_set:
         run.note(room.NO_RATIO)
-    rooms = run.ask({host: bulk.ask_rooms(host, run.terms) for host in copies})
+    # Of a run that is carried on, its own scratch of before goes before anything is put down again.
+    asked = partial(bulk.ask_rooms, terms=run.terms, cleared=run.carrying_on)
+    rooms = run.ask({host: asked(host) for host in copies})
     members = len(run.terms.old_members)
     copies = room.copied(copies, members, rooms)
     gathers = room.gathering(copies, members, rooms)
 
     def probe(machine: Machine) -> str | None:
-        told = room.places(run.terms, machine.name, machine.ask(bulk.ask_rooms(machine.name, run.terms)))
+        told = room.places(run.terms, machine.name, machine.ask(asked(machine.name)))
         if why := next((found for found in told.values() if isinstance(found, str)), None):
             return why
         found = {place: free for place, free in told.items() if isinstance(free, Free)}

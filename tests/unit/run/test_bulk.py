@@ -172,3 +172,26 @@ def test_what_it_lies_in_stays_in_sight_of_a_boot_only_where_it_is_used() -> Non
     assert bulk.seen_from(terms, apart=False) == ("/var/lib/requorum/lab",)
     assert bulk.seen_from(terms, apart=True) == ("/var/lib/requorum/lab", "/var/lib/etcd")
     assert Rooms(Free(1, "/"), Free(2, "/d")).scratch == Free(1, "/")
+
+
+@pytest.mark.parametrize(
+    ("mounts", "base", "data"),
+    [
+        (("/var", "/data", "/data", "/data"), 3, 1 + 50),  # it lies beside the data now
+        (("/", "/", "/", "/"), 3, 3),  # all on one: nothing lies beside the data but of another decision
+        (("/", "/data", "/data", "/"), 3, 1),  # what lies beside a mount of its own frees nothing on it
+    ],
+)
+def test_scratch_of_before_is_no_lack_of_room_for_a_run_that_is_carried_on(
+    mounts: Sequence[str], base: int, data: int
+) -> None:
+    """It goes before anything is put down; another run's, what is restored and what is not told does not count."""
+    rows = {"/trial": 2, "/salvage": 0, "": 99, "/restored": 99}
+    left = "".join(f"{size}\t{PLACE}{path}\n" for path, size in rows.items())
+    left += f"50\t{BESIDE}\n99\t{BESIDE.removesuffix('.scratch')}\n99\t{BESIDE.replace(RUN, RUN[:-1])}\n"
+    asked = bulk.ask_rooms("etcd-1", build.terms(), cleared=True)
+    said = [df(mount, 1) for mount in mounts]
+    found = build.understood(asked, *said, left)
+    assert (found.base, found.data) == (Free(base, mounts[0]), Free(data, mounts[1]))
+    untold = build.understood(asked, *said, "")
+    assert untold == build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said)

@@ -30,11 +30,13 @@ class Roomy:
     def __init__(self, free: Mapping[str, int], options: tuple[str, ...] = ("rw",)) -> None:
         self.free, self.options, self.terms, self.inventory = free, options, build.terms(), build.inventory()
         self.carrying_on, self.notes = False, list[str]()
+        self.left: dict[str, str] = {}
         self.found: dict[str, str | None] = {}
 
     def tell(self, question: Question[Any]) -> Any:
         df = f"Filesystem Size Used Available Use% On\n/x 9 9 {self.free.get(question.host, 99 * S)} 9% /\n"
-        return question.understand([build.answered(command, df) for command in question.commands])
+        said = {"df": df, "sh": self.left.get(question.host, "")}
+        return question.understand([build.answered(command, said[command.argv[0]]) for command in question.commands])
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -75,6 +77,14 @@ def test_what_would_be_found_with_everything_off_is_found_first(host: str, neede
     what = "the snapshot, its trial and the restored data"
     assert str(found.pop(host)).startswith(f"{needed - 1:,} bytes free in /, {needed:,} needed: {what}")
     assert set(found.values()) == {None}
+
+
+@pytest.mark.parametrize("carrying_on", [False, True])
+def test_what_a_killed_run_had_put_down_is_no_lack_of_room_for_its_rerun(carrying_on: bool) -> None:
+    run = Roomy({"etcd-1": with_margin(S + 2 * D) - 3 * D})
+    run.carrying_on, run.left["etcd-1"] = carrying_on, f"{3 * D}\t{build.PLACE}/salvage\n"
+    machines.there_is_room(cast(Run, run), S)
+    assert [host for host, why in run.found.items() if why] == ([] if carrying_on else ["etcd-1"])
 
 
 def test_a_ratio_of_earlier_versions_is_said_to_do_nothing() -> None:
