@@ -550,6 +550,7 @@ class Fleet:
 
     def _collect(self, machine: Machine, item: Collect) -> Collected:
         """Streams one command's output through the redactor into its file; memory stays at one line."""
+        self._root.refuse_if_barred(machine.name)
         started = time.monotonic()
         with self._running_lock:
             self._refuse_if_interrupted(machine)
@@ -576,6 +577,7 @@ class Fleet:
                     file.write(f"\n… more than {item.most:,} bytes: the rest was left out\n")
                     process.terminate()
             code, said = process.wait(), last_words.said()
+            self._root.bar(machine.name, last)
         finally:
             watchdog.cancel()
             with self._running_lock:

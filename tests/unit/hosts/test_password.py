@@ -129,6 +129,16 @@ def test_a_password_that_is_no_longer_taken_is_not_tried_again_there(fleet: Flee
     assert not any((tmp_path / name).exists() for name in "abc")
 
 
+def test_what_is_collected_tries_it_once_too(fleet: Fleet, sudo: Path, tmp_path: Path) -> None:
+    """Broken once: a try for each file, on a host that has another password than the one that proved it."""
+    fleet.run([act("etcd-1", "true", why="test")])
+    (tmp_path / "right").write_text("another since")
+    before = asks(sudo)
+    items = [Collect(look("etcd-2", "echo", name, why="test"), str(tmp_path / name), 1000) for name in "abc"]
+    outcomes = fleet.collect(items)
+    assert "does not take the password" in str(outcomes["etcd-2"]) and asks(sudo) == before + 1
+
+
 def test_a_host_that_asks_for_none_proves_nothing(sudo: Path, tmp_path: Path) -> None:
     """Else a wrong one would be tried on all others at once."""
     (tmp_path / "free").touch()
