@@ -142,7 +142,10 @@ def write(inventory: Inventory, ended: Ended, now: datetime) -> None:
     with suppress(OSError), path.open("rb") as file:
         before = file.read(MOST).decode(errors="replace")
     rows = files.noted(inventory)
-    samples = [*read(before, inventory.cluster), *of_run(inventory.cluster, ended), *of_backups(inventory, rows, now)]
+    stays = read(before, inventory.cluster)
+    if ended.procedure == "check":  # one that found nothing out leaves nothing of what an earlier one found
+        stays = [sample for sample in stays if sample.name != FINDINGS]
+    samples = [*stays, *of_run(inventory.cluster, ended), *of_backups(inventory, rows, now)]
     with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
         try:
             draft.write(text(samples))

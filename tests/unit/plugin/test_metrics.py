@@ -79,6 +79,8 @@ def test_what_other_procedures_said_stays_and_of_the_same_the_last_counts(tmp_pa
     assert found['check_findings{cluster="lab",verdict="unknown"}'] == 0
     assert found['run_success{cluster="lab",procedure="check"}'] == 0
     assert found['run_success{cluster="lab",procedure="backup"}'] == 0
+    metrics.write(of, metrics.ended("check", False, NOW, 3, {}), NOW)  # it was interrupted before it found anything
+    assert not any(name.startswith("check_findings") for name in numbers(tmp_path))
 
 
 @given(st.text(max_size=300))
