@@ -128,7 +128,8 @@ def refused(host: str, what: str) -> FleetError:
     return FleetError(
         host,
         f"{what}; it was tried once, and nowhere else",
-        "look there whether the account is locked (faillock, pam_tally2), then run again and type it anew",
+        "look there whether the account is locked (faillock, pam_tally2: sudo asks again, so that one try counts two), "
+        "then run again and type it anew",
     )
 
 
