@@ -129,10 +129,17 @@ def ask_open(host: str, ip: str, port: int) -> Question[bool]:
 
 @dataclass(frozen=True)
 class Free:
-    """Room on a file system: its free bytes, and the directory where it is mounted."""
+    """Room on a file system: its free bytes, and the directory where it is mounted; `device`: whose it is, "" where it
+    lies on none."""
 
     size: int
     mount: str
+    device: str = ""
+
+    @property
+    def system(self) -> str:
+        """The same of what is mounted at several places: by a bind mount, or as subvolumes that share their room."""
+        return self.device or self.mount
 
 
 _BYTES = re.compile(r"[0-9]{1,19}")
@@ -152,7 +159,8 @@ def ask_free(host: str, *places: str) -> Question[Free | str]:
             return f"no answer from df: {result.words}"
         if len(rows[-1]) < 6 or not _BYTES.fullmatch(rows[-1][-3]) or not PATH.fullmatch(rows[-1][-1]):
             return f"df is not understood: {' '.join(rows[-1])[:200]!r}"
-        return Free(int(rows[-1][-3]), rows[-1][-1])
+        device = rows[-1][0] if rows[-1][0].startswith("/dev/") else ""
+        return Free(int(rows[-1][-3]), rows[-1][-1], device)
 
     return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
 

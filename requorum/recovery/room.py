@@ -80,10 +80,16 @@ def needed(found: list[Turn], mounts: Mapping[str, str], spares: bool = True) ->
     return most
 
 
+def mounts(free: Mapping[str, Free]) -> dict[str, str]:
+    """Place → where its file system is mounted, by one name where that is mounted at several places."""
+    names: dict[str, str] = {}
+    return {place: names.setdefault(one.system, one.mount) for place, one in free.items()}
+
+
 def lacking(found: list[Turn], free: Mapping[str, Free], spares: bool = True) -> str | None:
     """Which file systems have too little; None where none has. `free`: place → the room at it."""
-    most = needed(found, {place: one.mount for place, one in free.items()}, spares)
-    sizes = {one.mount: one.size for one in free.values()}
+    at = mounts(free)
+    most, sizes = needed(found, at, spares), {at[place]: one.size for place, one in free.items()}
     wrong = [
         f"{sizes[mount]:,} bytes free in {mount}, {size:,} needed: {what}"
         for mount, (size, what) in most.items()

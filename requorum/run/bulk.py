@@ -1,7 +1,7 @@
 """Where a run puts what it throws away again: what takes room lies on the file system of the data. Pure.
 
 All of it has its path in the run's own directory, where root alone comes. What takes room (a `room` that etcd will see,
-`packed` copies) is behind a link there where that directory is on another mount than the data: then it lies in a
+`packed` copies) is behind a link there where that is another file system than the data's: then it lies in a
 directory of this run's own beside `data_root`, so that a small /var is not filled. Not where `data_root` is a mount of
 its own, since nothing beside it is on the data's file system, nor where there is none.
 """
@@ -47,13 +47,13 @@ class Rooms:
         sizes = {one.path: one.bytes for one in left}
         below = sum(sizes.get(terms.place(kind), 0) for kind in (SALVAGE, TRIAL))
         more = sizes.get(beside(terms), 0) if self.apart else 0
-        if not self.apart and _mount(self.base) == _mount(self.data):
+        if not self.apart and _system(self.base) == _system(self.data):
             more = below
         return replace(self, base=_with(self.base, below), data=_with(self.data, more))
 
 
-def _mount(room: Free | str) -> str:
-    return room.mount if isinstance(room, Free) else ""
+def _system(room: Free | str) -> str:
+    return room.system if isinstance(room, Free) else ""
 
 
 def _with(room: Free | str, size: int) -> Free | str:
@@ -75,8 +75,8 @@ def ask_rooms(host: str, terms: Terms, cleared: bool = False) -> Question[Rooms]
     def read(*answers: Result) -> Rooms:
         free = [one.understand([answer]) for one, answer in zip(dfs, answers[: len(dfs)], strict=True)]
         mounts = [one.mount if isinstance(one, Free) else None for one in free]
-        known = all(mounts)
-        found = Rooms(free[0], free[1], known and mounts[1] == mounts[2] == mounts[3] != mounts[0])
+        apart = all(mounts) and mounts[1] == mounts[2] == mounts[3] and _system(free[0]) != _system(free[1])
+        found = Rooms(free[0], free[1], apart)
         told = left.understand(answers[len(dfs) :]) if cleared else []
         return found.freed(terms, [] if isinstance(told, Refusal) else told)
 

@@ -71,7 +71,7 @@ def judge_room(seen: Seen, host: str) -> Ruling:
     if problems:
         return ruled(dict.fromkeys(problems), "")
     turns = room.turns(terms, host, largest(seen), _copies(seen), _gathering(seen))
-    most = room.needed(turns, {place: one.mount for place, one in free.items()})
+    most = room.needed(turns, room.mounts(free))
     wrong = room.lacking(turns, free)
     good = "; ".join(f"{mount}: {size:,} bytes needed" for mount, (size, _) in most.items())
     if "free_disk_ratio" in terms.inventory.limits.model_fields_set:

@@ -92,7 +92,7 @@ class TestRoom:
     def test_the_deepest_place_that_exists_counts(self) -> None:
         said = f"{self.HEAD}/dev/a 9 1 8 1% /\n/dev/b 7 1 6 1% /var/lib\n"
         assert understood(system.ask_free("h", *system.with_parents("/var/lib/etcd")), said, code=1) == Free(
-            6, "/var/lib"
+            6, "/var/lib", "/dev/b"
         )
 
     def test_where_df_tells_nothing_its_own_words_stand_for_it(self) -> None:

@@ -8,6 +8,7 @@ from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.system import Free
 from requorum.inventory import Inventory
 from requorum.recovery import room
+from requorum.run import bulk
 from requorum.run.bulk import Rooms
 from tests.unit import build
 
@@ -121,3 +122,14 @@ def test_what_is_lacking_names_file_system_free_needed_and_for_what_and_some_sta
     assert room.lacking(copied, {BASE: Free(S, "/")}) is None and room.lacking(copied, {BASE: Free(S - 1, "/")})
     nothing = [room.Turn("nothing", dict.fromkeys((BASE, SCRATCH, DATA), 0))]
     assert room.lacking(nothing, {place: Free(0, "/") for place in (BASE, SCRATCH, DATA)}) is None
+
+
+@pytest.mark.parametrize(("device", "enough"), [("/dev/sda1", False), ("/dev/sdb1", True), ("", True)])
+def test_what_two_mounts_share_is_counted_once(device: str, enough: bool) -> None:
+    """Each would have room for its own part."""
+    terms = build.terms()
+    turn = room.before_the_commit(terms, 1000, tries=True)
+    free = {place: Free(size, f"/{n}", "/dev/sda1") for n, (place, size) in enumerate(turn.uses.items())}
+    other = bulk.beside(terms)
+    free[other] = Free(free[other].size, free[other].mount, device)
+    assert (room.lacking([turn], free, spares=False) is None) == enough

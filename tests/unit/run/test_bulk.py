@@ -50,6 +50,13 @@ def test_it_lies_beside_the_data_where_the_runs_own_directory_is_on_another_moun
     assert isinstance(found.base, Free) == bool(base)
 
 
+@pytest.mark.parametrize(("device", "apart"), [("/dev/sda1", False), ("/dev/sdb1", True), ("tmpfs", True)])
+def test_two_mounts_of_one_file_system_are_one(device: str, apart: bool) -> None:
+    """Bind mounts, or subvolumes that share their room: nothing is won beside the data."""
+    base, data = df("/var", 1).replace("/x", device), df("/data", 2).replace("/x", "/dev/sda1")
+    assert build.understood(bulk.ask_rooms("etcd-1", build.terms()), base, data, data, data).apart == apart
+
+
 def test_its_own_directory_is_asked_for_by_what_is_there_already_and_the_datas_by_itself() -> None:
     commands = bulk.ask_rooms("etcd-1", build.terms()).commands
     assert [c.argv[3:] for c in commands] == [

@@ -268,8 +268,8 @@ class Apart(Placed):
 
     def answer(self, command: Command) -> tuple[int, str]:
         if command.argv[0] == "df":
-            mount = "/var/lib/etcd" if command.argv[-1].startswith("/var/lib/etcd") else "/"
-            return 0, f"Filesystem\n/dev/sda 1 1 99999999999 1% {mount}\n"
+            mount = "sdb 1 1 99999999999 1% /var/lib/etcd" if command.argv[-1].startswith("/var/lib/etcd") else ""
+            return 0, f"Filesystem\n/dev/{mount or 'sda 1 1 99999999999 1% /'}\n"
         return super().answer(command)
 
 
