@@ -128,7 +128,7 @@ class TestStep0Snapshot:
         """`snapshot status` gives the same revision on every new member, where it was copied there already."""
         data = progress.sources
         if data.source and data.brought:
-            revision, keys = machines.every_copy_is_readable(run, progress.tools)
+            revision, keys = machines.every_copy_is_readable(run, progress.tools, data.source)
             data.source = replace(data.source, revision=revision, keys=keys)
             run.note(f"the snapshot is at revision {revision:,}")
         elif data.source:

@@ -113,5 +113,5 @@ class TestStep1Stop:
         """`snapshot status` gives the same revision on every new member."""
         data = progress.sources
         if data.copied:
-            revision, keys = machines.every_copy_is_readable(run, progress.tools)
+            revision, keys = machines.every_copy_is_readable(run, progress.tools, data.chosen)
             data.source = replace(data.chosen, revision=revision, keys=keys)

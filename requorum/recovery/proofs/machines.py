@@ -15,6 +15,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.hosts import clock, probe, system, systemd
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
+from requorum.hosts.packed import ENC
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import both, every
 from requorum.hosts.system import Free
@@ -206,8 +207,10 @@ def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str], old: Mappi
         )
 
 
-def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, int]:
-    """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere."""
+def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source | None = None) -> tuple[int, int]:
+    """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere.
+
+    Of an encrypted `source` nobody has looked inside so far: it was chosen by what its manifest says."""
     path = run.terms.snapshot_path
     hosts, why = run.terms.member_hosts, "etcd can read the snapshot"
     found = run.ask({host: etcdctl.ask_snapshot(host, tools[host].restorer, path, why) for host in hosts})
@@ -223,6 +226,14 @@ def every_copy_is_readable(run: Run, tools: Mapping[str, Tools]) -> tuple[int, i
     )
     first = next(iter(found.values()))
     assert isinstance(first, tuple)
+    if source and source.packed == ENC and source.revision is not None:
+        wrong = None if first[0] == source.revision else f"it is at revision {first[0]}, not {source.revision}"
+        what = (
+            "that manifest is not its own, and its place among the others is not known: name one with --snapshot=FILE"
+        )
+        run.settle(
+            "the encrypted snapshot is at the revision that its manifest says", dict.fromkeys(hosts, wrong), what
+        )
     return first
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from requorum.cluster import etcdctl
 from requorum.cluster.etcd import Tools
 from requorum.cluster.etcdctl import Status
 from requorum.cluster.quorum import Kind, Verdict
@@ -265,3 +266,22 @@ def test_certificates_that_hosts_would_take_for_later_ones_are_refused_before_an
     run.begin("m.py::TestX::test_given_the_tools_are_there")
     with stopped:
         machines.certificates_will_be_valid(run)
+
+
+def test_an_encrypted_snapshot_is_at_the_revision_that_it_was_chosen_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken once: a manifest that says more than there is beat every other backup, and etcd's reading took its
+    place without a word."""
+    monkeypatch.setattr(etcdctl, "ask_snapshot", lambda *_: None)
+    tools = cast("dict[str, Tools]", {"etcd-1": SimpleNamespace(restorer="etcdutl")})
+
+    def settle(claim: str, outcomes: dict[str, str | None], remedy: str) -> None:
+        if wrong := {host: found for host, found in outcomes.items() if found}:
+            raise Disproved(claim, wrong, remedy)
+
+    terms = SimpleNamespace(snapshot_path="/x", member_hosts=("etcd-1",))
+    run = cast("Run", SimpleNamespace(terms=terms, settle=settle, ask=lambda asked: dict.fromkeys(asked, (10, 3))))
+    source = Source("file", None, "/b/x.snap.enc", "a" * 64, 1, "2026-11-23T02:30:00Z", revision=11, packed="enc")
+    with pytest.raises(Disproved, match="it is at revision 10, not 11"):
+        machines.every_copy_is_readable(run, tools, source)
+    for told in (replace(source, revision=10), replace(source, revision=None), replace(source, packed=""), None):
+        assert machines.every_copy_is_readable(run, tools, told) == (10, 3)
