@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from requorum import version
 from requorum.command import act
 from requorum.plugin import programs
 from requorum.run.dryrun import Planning, Stage
@@ -46,7 +47,7 @@ def test_a_refusal_before_any_host_leaves_standard_output_empty(inventory: Path)
 
 
 def test_the_command_to_go_on_keeps_the_approved_plan_as_long_as_nothing_is_changed(inventory: Path) -> None:
-    told = {"cluster": "lab", "made": datetime.now(UTC).isoformat(), "basis": {"quorum": "quorum is lost"}}
+    told = {"cluster": "lab", "made": datetime.now(UTC).isoformat(), "basis": {"version": version.told()}}
     plan = inventory.parent / "plan.json"
     plan.write_text(json.dumps(told))
     words = (f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/e", f"--approved={plan}")

@@ -183,6 +183,9 @@ def test_of_a_changed_checkout_only_the_same_code_is_as_approved(tmp_path: Path)
     for name in ("one", "other", "same"):
         (tmp_path / name / "requorum").mkdir(parents=True)
         (tmp_path / name / "requorum" / "a.py").write_text("1" if name != "other" else "2")
+    for compiled in ("a.cpython-311.pyc", "a.cpython-311-pytest-9.2.0.pyo"):  # by whoever ran it last
+        (place := tmp_path / "same" / "requorum" / "__pycache__").mkdir(exist_ok=True)
+        (place / compiled).write_text("3")
     one, other, same = (version.contents(tmp_path / name) for name in ("one", "other", "same"))
     assert one == same != other
     assert approval.of_command(Options())["code, SHA-256"] == version.contents()
