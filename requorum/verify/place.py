@@ -84,10 +84,10 @@ def there_is_room(run: Run, host: str, size: int) -> None:
     config = facts.old_configs(run, [host])[host]
     logs = config.wal_dir or config.data_dir if config else run.inventory.etcd.data_root
     at = run.ask({host: system.ask_free(host, *system.with_parents(logs))})[host]
-    mount = at if isinstance(at, str) else at.mount
+    both = None if isinstance(at, str) or at.system != found.system else f"both on {found.system}"
     run.settle(
         f"{BASE} lies on another file system than etcd's own log ({logs})",
-        {host: None if mount != found.mount else f"both on {mount}"},
+        {host: at if isinstance(at, str) else both},
         "a restore's flushes could stall the member: mount a disk at that place, name another machine as verify.host, "
         "or say verify.disk: shared in the inventory",
     )

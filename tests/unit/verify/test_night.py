@@ -288,6 +288,31 @@ def test_on_a_members_machine_the_disk_of_its_log_is_not_used_unless_that_was_sa
         place.there_is_room(run, "infra-1", 10**18)
 
 
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        ("/dev/sdb 1 1 900000000000 1% /data", None),
+        ("/dev/sda 1 1 900000000000 1% /data", "both on /dev/sda"),  # a bind mount, or a subvolume
+        ("/dev/sdb 1 1 - - /data", "df is not understood"),
+    ],
+)
+def test_the_disk_of_a_live_log_is_told_by_its_file_system_and_not_by_the_name_of_a_mount(
+    log: str, found: str | None, tmp_path: Path
+) -> None:
+    class Mounted(Hosts):
+        def answer(self, command: Command) -> tuple[int, str]:
+            if command.argv[0] == "df" and command.argv[-1].startswith("/var/lib/etcd"):
+                return 0, f"Filesystem\n{log}\n"
+            return super().answer(command)
+
+    run, _ = tonight(tmp_path, Mounted(), verify={"host": "etcd-2"})
+    if found is None:
+        place.there_is_room(run, "etcd-2", 1000)
+        return
+    with pytest.raises(Disproved, match=found):
+        place.there_is_room(run, "etcd-2", 1000)
+
+
 def test_the_note_beside_the_backup_is_of_its_very_bytes(tmp_path: Path) -> None:
     run, night = tonight(tmp_path, Hosts(), expect={"min_keys": 100})
     done(run, night, tmp_path / "backups")
