@@ -12,6 +12,7 @@ from requorum.snapshots.manifest import Manifest
 
 BOOTS, DATA, LOGIN, WRONG, ASKED = "boots", "data", "logins", "wrong password", "authentication"
 KEYS, ALARMS, LEASES, AS_RECOVERED, AGE = "keys", "alarms", "leases", "boots as recovered", "age"
+AHEAD = 1.0  # hours that two clocks may differ
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,11 @@ def of_recovery(answers: Answers, revision: int) -> Proof:
 
 
 def of_age(hours: float, most: float) -> Proof:
-    return Proof(AGE, f"{most:g} h old at most (snapshot.max_age_hours)", f"{hours:.1f} h old", hours <= most)
+    """One of a time to come is never too old, and for as long nobody would hear that there are no newer ones."""
+    expected = f"{most:g} h old at most (snapshot.max_age_hours)"
+    if hours < -AHEAD:
+        return Proof(AGE, expected, f"it says that it was made {-hours:.1f} h from now: a clock is wrong", False)
+    return Proof(AGE, expected, f"{hours:.1f} h old", hours <= most)
 
 
 def alone(where: Mapping[str, Sequence[str]]) -> str:

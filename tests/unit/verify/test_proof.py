@@ -98,6 +98,9 @@ def test_as_a_recovery_restores_it_it_must_be_at_the_bumped_revision() -> None:
 
 def test_age() -> None:
     assert proof.of_age(25.9, 26).held and proof.of_age(26.1, 26).held is False
+    assert proof.of_age(-0.5, 26).held
+    ahead = proof.of_age(-8760, 26)  # broken once: it was proven every night for a year, whether there were newer ones
+    assert ahead.held is False and "8760.0 h from now: a clock is wrong" in ahead.found
 
 
 def test_where_the_loss_of_one_machine_locks_out_whom() -> None:
