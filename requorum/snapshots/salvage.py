@@ -78,10 +78,8 @@ def hold(run: Run, sources: Sources) -> Salvaged:
     outcome = _without(accepted, _tried(run, sources.rows, picked, nothing))
     others = [disk for disk in picked if disk.host not in accepted.hosts("without")]
     if outcome.failed and others and len(others) < len(picked):
-        # Nobody clears these later: all copies may have been gathered on one of them.
         away = tuple(disk.host for disk in picked if disk not in others)
-        failed = _with_what_was_saved(run, replace(outcome, hosts=away)).failed
-        run.note(f"{failed}: tried again without what you gave up")
+        run.note(f"{_left_behind(run, replace(outcome, hosts=away))}: tried again without what you gave up")
         left = replace(nothing, could_not=(*nothing.could_not, *((d.host, outcome.failed) for d in picked)))
         left = replace(_without(accepted, left), hosts=tuple(disk.host for disk in others), could_not=nothing.could_not)
         first, outcome = outcome, _without(accepted, _tried(run, sources.rows, others, left, again=True))
@@ -91,6 +89,16 @@ def hold(run: Run, sources: Sources) -> Salvaged:
         run.do(survivors.clear(run.terms, outcome.hosts))
         return outcome
     return _with_what_was_saved(run, outcome)
+
+
+def _left_behind(run: Run, outcome: Salvaged) -> str:
+    """Why it failed, and where saves stay, where no later try clears: all copies may have been gathered there. What
+    such a host says of a disk that is given up stops nothing."""
+    try:
+        return _with_what_was_saved(run, outcome).failed
+    except Refusal as error:
+        run.note(f"copies may still be in {survivors.scratch(run.terms)}: {error.where}: {error.what}")
+        return outcome.failed
 
 
 def _without(accepted: Accepted, outcome: Salvaged) -> Salvaged:

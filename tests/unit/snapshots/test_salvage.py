@@ -418,3 +418,21 @@ def test_what_copies_of_before_take_is_cleared_before_room_is_measured(
     last = max(n for n, what in enumerate(happened) if what == f"measure etcd-{numbers[0]}")
     before = [what for what in happened[:last] if what.startswith("clear")]
     assert before == ["clear etcd-1", "clear etcd-2", "clear etcd-3"]
+
+
+def test_a_disk_that_was_given_up_and_cannot_be_cleared_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found, _ = prepared(tmp_path, Hosts())
+    run.options = replace(run.options, accepted=Accepted(("without:etcd-1",)))
+
+    def sick(*_: object) -> Salvaged:
+        raise Refusal("etcd-1", "find: Input/output error", "look at that disk")
+
+    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged) -> Salvaged:
+        return replace(nothing, failed="torn" if len(disks) == 3 else "")
+
+    monkeypatch.setattr(salvage, "_with_what_was_saved", sick)
+    monkeypatch.setattr(salvage, "_salvage", torn)
+    outcome = salvage.hold(run, found)
+    assert not outcome.failed and outcome.hosts == ("etcd-2", "etcd-3")
