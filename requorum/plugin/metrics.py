@@ -60,10 +60,13 @@ class Ended:
 
 
 def of_backups(inventory: Inventory, rows: Sequence[Candidate], now: datetime) -> list[Sample]:
-    """`rows`: as the manifests say. One whose file is of another size counts as none."""
+    """`rows`: as the manifests say. One whose file is of another size counts as none, nor does one of a time to come:
+    no alarm on its age would sound before that."""
     of = (("cluster", inventory.cluster),)
     ours = [row for row in rows if row.note and row.note.cluster == inventory.cluster and not row.note.another]
-    good = max((row for row in ours if _is_there(row)), key=_order, default=None)
+    until = now + offsite.AHEAD
+    made = [row for row in ours if datetime.fromisoformat(row.taken) <= until]
+    good = max((row for row in made if _is_there(row)), key=_order, default=None)
     found: dict[str, float | None] = {}
     if good:
         taken = datetime.fromisoformat(good.taken)

@@ -45,6 +45,7 @@ def numbers(place: Path) -> dict[str, float]:
 def test_it_says_what_the_newest_good_backup_is_like_and_how_the_run_ended(tmp_path: Path) -> None:
     path = kept(tmp_path, 27)
     kept(tmp_path, 28, size=4)  # cut off since
+    kept(tmp_path, 30, number=99)  # a clock was ahead; broken once: no alarm on its age until then
     told = Proven("ab" * 32, "2026-11-27T04:30:00Z", "infra-1", "3.5.16", "r")
     proven.path_of(path).write_text(told.text())
     vault.sent_of(path).write_text(offsite.Sent("x", "a" * 64, "2026-11-27T02:31:00Z", "r").text())
