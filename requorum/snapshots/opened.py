@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 
 from requorum.cluster import etcd
-from requorum.command import Command, Result, look
+from requorum.command import Command, Result, act, look
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
@@ -18,17 +18,19 @@ _WHY = {OPENED: "where members that run have their data", ANEW: "which members' 
 
 def note(terms: Terms, opened: Mapping[str, tuple[str, ...]], anew: Collection[str] = ()) -> list[Command]:
     """On the configuration server, which has the run's mark; nothing where nobody had any. `anew`: hosts."""
-    told = {OPENED: {host: list(paths) for host, paths in opened.items() if paths}, ANEW: {host: [] for host in anew}}
-    return [
-        Command(
-            terms.configuration_server,
-            ("dd", f"of={terms.place(name)}", "status=none"),
-            f"note {_WHY[name]}",
-            stdin=(json.dumps(found) + "\n").encode(),
-        )
-        for name, found in told.items()
-        if found
-    ]
+    told: dict[str, dict[str, list[str]]] = {
+        OPENED: {host: list(paths) for host, paths in opened.items() if paths},
+        ANEW: {host: [] for host in anew},
+    }
+    return [command for name, found in told.items() if found for command in _write(terms, name, found)]
+
+
+def _write(terms: Terms, name: str, found: Mapping[str, list[str]]) -> list[Command]:
+    """Whole: where that is cut off there is no note, and a rerun makes it."""
+    server, path, why = terms.configuration_server, terms.place(name), f"note {_WHY[name]}"
+    content = (json.dumps(found) + "\n").encode()
+    draft = Command(server, ("dd", f"of={path}.part", "status=none"), why, stdin=content)
+    return [draft, act(server, "mv", "-fT", draft.argv[1].removeprefix("of="), path, why=why)]
 
 
 def ask(terms: Terms, name: str = OPENED) -> Question[dict[str, tuple[str, ...]]]:

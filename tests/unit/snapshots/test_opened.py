@@ -12,20 +12,23 @@ from requorum.refusal import Refusal
 from requorum.snapshots import opened
 from tests.unit import build
 
+OPENED = build.terms().place("opened.json")
 ELSEWHERE = {"etcd-1": ("/srv/new/member/snap/db",), "etcd-2": ("/old/member/snap/db (deleted)",)}
 
 
 def test_what_was_noted_before_the_stop_is_told_after_it() -> None:
     terms = build.terms()
-    (command,) = opened.note(terms, {**ELSEWHERE, "etcd-3": ()})
-    assert command.host == terms.configuration_server and command.stdin is not None
+    command, named = opened.note(terms, {**ELSEWHERE, "etcd-3": ()})
+    assert command.host == named.host == terms.configuration_server and command.stdin is not None
+    draft = f"{OPENED}.part"  # whole, or not there
+    assert (command.argv[1], named.argv) == (f"of={draft}", ("mv", "-fT", draft, OPENED))
     assert build.understood(opened.ask(terms), command.stdin.decode()) == ELSEWHERE
 
 
 def test_members_that_were_seen_to_begin_anew_are_told_after_their_stop() -> None:
     terms = build.terms()
-    (command,) = opened.note(terms, {"etcd-1": ()}, ("etcd-2", "etcd-3"))
-    assert command.stdin is not None and command.argv[1] == f"of={terms.place('anew.json')}"
+    command, named = opened.note(terms, {"etcd-1": ()}, ("etcd-2", "etcd-3"))
+    assert command.stdin is not None and named.argv[-1] == terms.place("anew.json")
     told = build.understood(opened.ask(terms, opened.ANEW), command.stdin.decode())
     assert tuple(told) == ("etcd-2", "etcd-3")
 
