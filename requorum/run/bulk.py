@@ -3,7 +3,8 @@
 All of it has its path in the run's own directory, where root alone comes. What takes room (a `room` that etcd will see,
 `packed` copies) is behind a link there where that is another file system than the data's: then it lies in a
 directory of this run's own beside `data_root`, so that a small /var is not filled. Not where `data_root` is a mount of
-its own, since nothing beside it is on the data's file system, nor where there is none.
+its own, since nothing beside it is on the data's file system, nor where there is none, nor where another account than
+root may write beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from requorum.cluster import sandbox
 from requorum.command import MOST_OF_A_LIST, Command, Result, act, act_long, look
@@ -26,6 +28,7 @@ from requorum.run.terms import Terms
 
 PACKED = "packed"  # copies as archives, for root alone
 TRIAL = "trial"
+WHOSE = "%u %a %F"  # of stat
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,35 @@ def ask_rooms(host: str, terms: Terms, cleared: bool = False) -> Question[Rooms]
     base, data = (system.ask_free(host, *system.with_parents(path)) for path in (BASE, root))
     there, above = (system.ask_free(host, f"{path}/.") for path in (root, posixpath.dirname(root).rstrip("/")))
     dfs, left = (base, data, there, above), or_refusal(ask_left(host, terms.inventory))
+    held = _ask_held(host, posixpath.dirname(root))
 
-    def read(*answers: Result) -> Rooms:
+    def read(by: Result, *answers: Result) -> Rooms:
         free = [one.understand([answer]) for one, answer in zip(dfs, answers[: len(dfs)], strict=True)]
         mounts = [one.mount if isinstance(one, Free) else None for one in free]
         apart = all(mounts) and mounts[1] == mounts[2] == mounts[3] and _system(free[0]) != _system(free[1])
-        found = Rooms(free[0], free[1], apart)
+        found = Rooms(free[0], free[1], apart and held.understand([by]))
         told = left.understand(answers[len(dfs) :]) if cleared else []
         return found.freed(terms, [] if isinstance(told, Refusal) else told)
 
-    return Question((*(c for one in dfs for c in one.commands), *(left.commands if cleared else ())), read)
+    rooms = [command for one in dfs for command in one.commands]
+    return Question((*held.commands, *rooms, *(left.commands if cleared else ())), read)
+
+
+def _ask_held(host: str, directory: str) -> Question[bool]:
+    """Whether root alone can put anything into a directory, or another in its place: root would follow what any other
+    account puts there. No link on the way, and as the login sees it; what is not told is not so."""
+    ways = [directory, *(str(above) for above in PurePosixPath(directory).parents)]
+
+    def read(answer: Result) -> bool:
+        rows = [row.split(" ", 2) for row in answer.stdout.splitlines()]
+        return not answer.code and [_is_roots(row) for row in rows] == [True] * len(ways)
+
+    return Question(look(host, "stat", "-c", WHOSE, *ways, why="who may write beside the data", root=False), read)
+
+
+def _is_roots(row: Sequence[str]) -> bool:
+    owner, mode, kind = (*row, "", "", "")[:3]
+    return (owner, kind) == ("0", "directory") and bool(re.fullmatch(r"[0-7]{1,4}", mode)) and not int(mode, 8) & 0o022
 
 
 def seen_from(terms: Terms, apart: bool) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from requorum.command import Action, Command, Result
 from requorum.hosts import system
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
+from requorum.run import bulk
 from requorum.run.aftermath import EMPTY, Aftermath, Thing, digest, is_path, program
 
 RUN, TOKEN = "‹run›", "‹token›"
@@ -86,6 +87,8 @@ class Forecast:
             return question, self._supervised
         if name == "df":  # of the deepest parent that is there already
             return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
+        if name == "stat" and bulk.WHOSE in words:  # no command changes whose the directories above the data are
+            return question, _same
         if system.is_listing(question):
             gone = partial(self._gone, host)
             return question, lambda result: replace(result, stdout=system.without(host, result.stdout, gone))

@@ -26,6 +26,8 @@ def small_var(nodes: Nodes) -> Iterator[None]:
     with ExitStack() as mounts:
         for node in nodes.members:
             mounts.enter_context(disks.full(node, SMALL))
+            node.run(["chown", "root:root", "/var/lib/etcd"])  # etcd's own, nothing of root's would lie in it
+            mounts.callback(node.run, ["chown", "etcd:etcd", "/var/lib/etcd"])
         yield
 
 

@@ -150,6 +150,7 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "/dev/tcp/": lambda c: (0, ""),
     "/proc/mounts": lambda c: (0, "/dev/sda / ext4 rw,relatime 0 0\n/dev/sdb /ro ext4 ro 0 0\n"),
     "df -P": lambda c: (0, DF.format(free=10**12, on="/")),
+    "stat -c '%u %a %F'": lambda c: (0, "0 755 directory\n" * len(c.argv[3:])),
     "stat -c %s": lambda c: (0, "20000000\n"),
     "ip -o addr": lambda c: (0, f"1: lo inet 127.0.0.1/8\n2: eth0    inet {_ip(c)}/24 brd\n"),
     "etcd --version": lambda c: (0, "etcd Version: 3.5.33\nGit SHA: x\n"),

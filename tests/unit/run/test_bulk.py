@@ -21,6 +21,7 @@ from tests.unit import build
 from tests.unit.build import PLACE, RUN
 from tests.unit.snapshots.test_survivors import survivor
 
+ROOTS = "0 755 directory\n" * 4  # whose each directory above the data is
 BESIDE = f"/var/lib/etcd/requorum-{RUN}.scratch"
 
 
@@ -43,23 +44,42 @@ def df(mount: str, free: int = 9) -> str:
 def test_it_lies_beside_the_data_where_the_runs_own_directory_is_on_another_mount(
     base: str, there: str, above: str, apart: bool
 ) -> None:
-    said = (df(base, 1), df(there or above or "/", 2), df(there, 2), df(above, 2))
+    said = (ROOTS, df(base, 1), df(there or above or "/", 2), df(there, 2), df(above, 2))
     found = build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said)
     assert found.apart == apart
     assert found.scratch == (Free(2, there) if apart else found.base)
     assert isinstance(found.base, Free) == bool(base)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "998 755 directory\n0 755 directory\n0 755 directory\n0 755 directory",  # etcd's own: it may rename ours
+        "0 755 directory\n0 775 directory\n0 755 directory\n0 755 directory",
+        "0 1777 directory\n0 755 directory\n0 755 directory\n0 755 directory",
+        "0 777 symbolic link\n0 755 directory\n0 755 directory\n0 755 directory",
+        "0 755 directory",
+        "0 755",
+        "",
+    ],
+)
+def test_where_another_account_may_write_beside_the_data_nothing_of_roots_lies_there(rows: str) -> None:
+    """It would be exchanged for a link while root works in it."""
+    said = (rows, df("/var", 1), df("/data", 2), df("/data", 2), df("/data", 2))
+    assert not build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said).apart
+
+
 @pytest.mark.parametrize(("device", "apart"), [("/dev/sda1", False), ("/dev/sdb1", True), ("tmpfs", True)])
 def test_two_mounts_of_one_file_system_are_one(device: str, apart: bool) -> None:
     """Bind mounts, or subvolumes that share their room: nothing is won beside the data."""
     base, data = df("/var", 1).replace("/x", device), df("/data", 2).replace("/x", "/dev/sda1")
-    assert build.understood(bulk.ask_rooms("etcd-1", build.terms()), base, data, data, data).apart == apart
+    assert build.understood(bulk.ask_rooms("etcd-1", build.terms()), ROOTS, base, data, data, data).apart == apart
 
 
 def test_its_own_directory_is_asked_for_by_what_is_there_already_and_the_datas_by_itself() -> None:
     commands = bulk.ask_rooms("etcd-1", build.terms()).commands
-    assert [c.argv[3:] for c in commands] == [
+    assert commands[0].argv[3:] == ("/var/lib/etcd", "/var/lib", "/var", "/") and not commands[0].root
+    assert [c.argv[3:] for c in commands[1:]] == [
         ("/", "/var", "/var/lib", "/var/lib/requorum"),
         ("/", "/var", "/var/lib", "/var/lib/etcd", "/var/lib/etcd/dh"),
         ("/var/lib/etcd/dh/.",),
@@ -197,7 +217,7 @@ def test_scratch_of_before_is_no_lack_of_room_for_a_run_that_is_carried_on(
     left = "".join(f"{size}\t{PLACE}{path}\n" for path, size in rows.items())
     left += f"50\t{BESIDE}\n99\t{BESIDE.removesuffix('.scratch')}\n99\t{BESIDE.replace(RUN, RUN[:-1])}\n"
     asked = bulk.ask_rooms("etcd-1", build.terms(), cleared=True)
-    said = [df(mount, 1) for mount in mounts]
+    said = [ROOTS, *(df(mount, 1) for mount in mounts)]
     found = build.understood(asked, *said, left)
     assert (found.base, found.data) == (Free(base, mounts[0]), Free(data, mounts[1]))
     untold = build.understood(asked, *said, "")

@@ -113,6 +113,7 @@ class Hosts:
             "/metrics": f"etcd_server_has_leader {self.leader}\n",
             "/v3/kv/range": '{"error": "etcdserver: user name is empty"}',
             "%f %T@ %s": "db 1700000000.0 16801792\n0.wal 1700000000.0 67108864\n",
+            "stat -c %u %a %F": "0 755 directory\n" * len(argv[3:]),
             "stat -c %s": "16801792\n",
             "stat -c %Y": f"1700000000 16801792 {DATA}/member/snap/db\n",
             "du -sB1": f"150000000 {DATA}\n",

@@ -35,7 +35,7 @@ class Roomy:
 
     def tell(self, question: Question[Any]) -> Any:
         df = f"Filesystem Size Used Available Use% On\n/x 9 9 {self.free.get(question.host, 99 * S)} 9% /\n"
-        said = {"df": df, "sh": self.left.get(question.host, "")}
+        said = {"df": df, "sh": self.left.get(question.host, ""), "stat": "0 755 directory\n" * 4}
         return question.understand([build.answered(command, said[command.argv[0]]) for command in question.commands])
 
     def note(self, text: str) -> None:
