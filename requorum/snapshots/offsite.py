@@ -21,7 +21,7 @@ from requorum.cluster.quorum import Verdict
 from requorum.deadlines import LINE_RATE, SHORT, by_bytes
 from requorum.hosts import line
 from requorum.hosts.line import Line, LineError
-from requorum.hosts.packed import ENC
+from requorum.hosts.packed import ENC, LOCKED
 from requorum.hosts.question import plain
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -270,6 +270,8 @@ def _is_newer(inventory: Inventory, name: str) -> bool:
 
 def _placed(store: Store, name: str) -> Path:
     """The file first: a manifest without one is half a backup, which the next backup removes."""
+    if name.endswith(f".{ENC}") and not store.inventory.snapshot.decrypt:  # here it would hide those that can be read
+        raise OffsiteError(f"offsite.get {name}", f"{LOCKED}, so that it was not brought", "say there how it is opened")
     with store.draft() as room:
         note = store.note(name, room)
         path = store.snapshot(name, note, room)

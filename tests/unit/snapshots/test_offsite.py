@@ -123,6 +123,14 @@ def test_it_is_streamed_in_clear_to_where_it_is_wanted_and_nowhere_else(remote: 
         fan_out(remote.here / ENC, sinks, 30, kind=packed.ENC)
 
 
+def test_what_nobody_here_can_open_is_not_brought(remote: Remote) -> None:
+    """Newer by its manifest than what can be read, it would only hide that."""
+    remote.keeps()
+    told, warned = brought(remote.inventory(encrypt=None, decrypt=None))
+    assert "no snapshot.decrypt" in warned[0] and "nothing was brought" in told[0]
+    assert not remote.here.exists()
+
+
 def test_nothing_is_brought_where_the_directory_has_one_as_new(remote: Remote) -> None:
     note = remote.keeps()
     remote.here.mkdir()
@@ -140,7 +148,7 @@ def test_what_is_not_as_it_was_sent_gets_no_name_here_and_the_one_before_it_is_b
     path, beside = remote.place / ENC, remote.place / f"{NAME}.json"
     data = path.read_bytes()
     if harm == "altered":
-        path.write_bytes(data[:100] + b"x" + data[101:])
+        path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
     elif harm == "longer":
         path.write_bytes(data + b"x")
     elif harm == "cut":
