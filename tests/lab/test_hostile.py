@@ -121,13 +121,13 @@ LIES = (
 
 @pytest.mark.parametrize(
     ("name", "lost"),
-    [("query-1", ("etcd-2", "etcd-3")), ("etcd-2", ("etcd-1", "etcd-3"))],
-    ids=["deephaven", "survivor"],
+    [("query-1", ("etcd-2", "etcd-3")), ("etcd-2", ("etcd-1", "etcd-3")), ("etcd-3", ("etcd-2", "etcd-3"))],
+    ids=["deephaven", "survivor", "new member"],
 )
 def test_a_host_whose_every_answer_is_a_lie_is_named_and_no_other_is_touched(
     rehearsal: Rehearsal, name: str, lost: tuple[str, ...]
 ) -> None:
-    """A Deephaven host, and the only survivor. The last lie is more than any question lets it say."""
+    """A Deephaven host, the only survivor, a member to be built. The last lie is more than any question may be told."""
     rehearsal.lose("wipe", lost)
     liar, inventory = rehearsal.nodes.by_name(name), rehearsal.inventory()
     before = listing(rehearsal)
