@@ -19,7 +19,7 @@ test: .venv/ready lint           ## everything that must hold: two lanes: real r
 	sh compose/with-engine $(BIN)/pytest $(LANES) $(ARGS)
 
 rehearse-matrix: .venv/ready     ## what `make test` has no time for: the cases marked `matrix`, each in the lab
-	sh compose/with-engine $(BIN)/pytest -m matrix $(ARGS)
+	sh compose/with-engine $(BIN)/pytest $(LANES) -m matrix $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
