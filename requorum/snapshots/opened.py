@@ -30,7 +30,7 @@ def _write(terms: Terms, name: str, found: Mapping[str, list[str]]) -> list[Comm
     server, path, why = terms.configuration_server, terms.place(name), f"note {_WHY[name]}"
     content = (json.dumps(found) + "\n").encode()
     draft = Command(server, ("dd", f"of={path}.part", "status=none"), why, stdin=content)
-    return [draft, act(server, "mv", "-fT", draft.argv[1].removeprefix("of="), path, why=why)]
+    return [draft, act(server, "mv", "-fT", f"{path}.part", path, why=why)]
 
 
 def ask(terms: Terms, name: str = OPENED) -> Question[dict[str, tuple[str, ...]]]:
