@@ -18,7 +18,8 @@ EVERY = 0.25  # seconds between two looks at all processes
 
 def main(out: str, command: list[str]) -> int:
     """Seconds from start to end; in MiB, the largest resident memory of any process of the command, and the most that
-    all of them took together at any look, what they share counted once."""
+    all of them took together at any look, what they share counted once, without what detached itself, as ssh's
+    masters do."""
     started = time.monotonic()
     process = subprocess.Popen(command)
     most = [0]
