@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from requorum.cluster.lineage import Lineage
 from requorum.hosts import line, packed
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
@@ -131,11 +132,19 @@ def _free_memory() -> int:
     return int(rows["MemAvailable"].split()[0]) * 1024
 
 
+def apart(lineage: Lineage | None, live: Live | str) -> str:
+    """Why nothing is compared; "" where the running cluster is proven to be the backup's: revisions of another one may
+    be equal and mean nothing."""
+    if isinstance(live, str):
+        return live
+    if lineage is None:
+        return "nothing tells which cluster the backup is of"
+    return "" if lineage.agrees(live.lineage) else f"another cluster runs now ({live.lineage})"
+
+
 def extract(run: Run, backup: Candidate, live: Live | str, prefix: str) -> None:
     """Raises `Refusal` where the file cannot be written."""
-    now: Keys | str = live if isinstance(live, str) else _now(run, prefix)
-    if isinstance(live, Live) and backup.lineage and not backup.lineage.agrees(live.lineage):
-        now = f"another cluster runs now ({live.lineage})"
+    now: Keys | str = apart(backup.lineage, live) or _now(run, prefix)
     place = Path(run.inventory.snapshot.directory or "", FOLDER)
     into = place / f"{Path(backup.path).name.split('.snap')[0]}-{run.mark.run}.jsonl"
     run.touched.append("this machine")

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.cluster.etcdctl import Status
+from requorum.cluster.lineage import Lineage
 from requorum.hosts import line
 from requorum.refusal import Refusal
 from requorum.snapshots import bolt
@@ -22,6 +24,7 @@ from requorum.snapshots.bolt import BoltError, Entry
 from requorum.snapshots.movement import Keys
 from requorum.snapshots.ranking import Candidate
 from requorum.verify import extract
+from requorum.verify.live import Live
 from tests.unit import build
 from tests.unit.snapshots.test_bolt import PAGE, leaf, meta, revision
 from tests.unit.snapshots.test_offsite import Remote
@@ -116,6 +119,15 @@ def test_where_nothing_can_be_compared_the_keys_are_written_all_the_same(tmp_pat
         counted = extract.written(file, path, "/a/", "no member answers", tmp_path / "out.jsonl")
     assert "3 keys; they could not be compared" in counted.words and "no member answers" in counted.words
     assert '"not known"' in (tmp_path / "out.jsonl").read_text()
+
+
+def test_only_the_cluster_that_the_backup_is_proven_to_be_of_is_compared_with() -> None:
+    """Another one's revisions may be equal, and would be said to be the same."""
+    live = Live((Status("https://10.0.0.11:2379", 7, 1, 1, 130, "3.5.16", ()),), {})
+    assert extract.apart(Lineage("ours", 7), live) == ""
+    assert "another cluster runs now" in extract.apart(Lineage("ours", 8), live)
+    assert "nothing tells" in extract.apart(None, live)
+    assert extract.apart(Lineage("ours", 7), "no member answers") == "no member answers"
 
 
 def test_half_of_it_keeps_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
