@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -94,29 +95,81 @@ def kept(aside: str, unit: str) -> list[str]:
     return [f"{aside}/{place}_systemd_system_{unit}" for place in ("etc", "usr_lib", "lib")]
 
 
-# Drop-ins stay where they are when a unit's file is set aside; those of the whole template too.
-_DROP_INS = """
-for at in /usr/lib /run /etc; do
-    for unit; do
-        for file in "$at/systemd/system/$unit.d"/*.conf; do
-            [ ! -e "$file" ] && [ ! -L "$file" ] || { cat "$file" && echo; } || exit 1
+# Drop-ins stay where they are when a unit's file is set aside, and systemd tells only of those of a unit that has one.
+# In systemd's own order: by their names, and of one name only the first directory's.
+_PLACES = (
+    *(f"/{at}" for at in ("etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient")),
+    *(f"/{at}" for at in ("run/systemd/generator.early", "etc/systemd/system", "etc/systemd/system.attached")),
+    *(f"/{at}" for at in ("run/systemd/system", "run/systemd/system.attached", "run/systemd/generator")),
+    *(f"/{at}" for at in ("usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")),
+    "/run/systemd/generator.late",
+)
+_DROP_INS = f"""
+found() {{
+    for place in {" ".join(_PLACES)}; do
+        for name; do
+            [ -d "$place/$name.d" ] || continue
+            [ -r "$place/$name.d" ] && [ -x "$place/$name.d" ] || return 1
+            for file in "$place/$name.d"/*.conf; do
+                [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\\n' "${{file##*/}}$file"
+            done
         done
     done
-done
+}}
+files=$(found "$@" && found "$0") || exit 1
+[ "$files" ] || exit 0
+files=$(printf '%s\\n' "$files" | LC_ALL=C sort -t / -k 1,1 -s -u) || exit 1
+printf '%s\\n' "$files" | while IFS= read -r file; do cat "/${{file#*/}}" && echo || exit 1; done
 """
 
 
+def drop_ins(unit: str) -> tuple[str, ...]:
+    """Whose drop-ins are a unit's too, by systemd: its type's, which come last, its own, its template's, and those of
+    what its name begins with, `a-b-.service` and `a-.service` of `a-b-c.service`."""
+    stem, _, kind = unit.rpartition(".")
+    names = [unit, *([f"{stem.partition('@')[0]}@.{kind}"] if "@" in stem else [])]
+    stem = stem.partition("@")[0]
+    while "-" in (shorter := stem.rstrip("-")).lstrip("-"):
+        stem = f"{shorter.rpartition('-')[0]}-"
+        names.append(f"{stem}.{kind}")
+    return (kind, *dict.fromkeys(names))
+
+
 def ask_drop_ins(host: str, unit: str) -> Question[str | None]:
-    """What they say, later ones last; None where one cannot be read."""
-    names = dict.fromkeys((re.sub("@[^@]*[.]", "@.", unit), unit))
-    command = look(host, "sh", "-c", _DROP_INS, "sh", *names, why=f"drop-ins of {unit}", root=False)
+    """What they say, later ones last, as root, since one may be for root's eyes only; None where one cannot be read."""
+    command = look(host, "sh", "-c", _DROP_INS, *drop_ins(unit), why=f"drop-ins of {unit}")
     return Question(command, lambda answer: None if answer.code else answer.stdout)
 
 
-def dropped_in(said: str | None) -> tuple[str, ...] | None:
-    """The words that drop-ins have a unit start, whatever its own file says; None where they leave that to it."""
-    found = _kept(said or "")
-    return found.words if found else None
+_OWN_START = "of-the-unit"
+_LAUNCHERS = ("chrt", "env", "ionice", "nice", "numactl", "taskset")  # they start what behind them is said, as it is
+
+
+def started_otherwise(said: str | None, config: str) -> str:
+    """Why a unit that is to start etcd with this configuration may not, by what its drop-ins say; "" where they leave
+    that to the unit, or say the same."""
+    if said is None:
+        return "cannot be read"
+    starts = _said(f"ExecStart={_OWN_START}\n{said}")["ExecStart"]
+    if starts == [_OWN_START]:
+        return ""
+    found = _kept(f"ExecStart={_OWN_START}\n{said}")
+    if found is None:
+        return f"say what is started in a way that systemd refuses, or that is not understood: {starts}"[:300]
+    words = [posixpath.basename(word) for word in found.words]
+    launched = words.index("etcd") if words[0] in _LAUNCHERS and "etcd" in words else 0
+    line = shlex.join(found.words)[:300]
+    if words[launched] != "etcd":
+        return f"have it started by {found.words[0]}, and nobody tells what that starts: {line}"
+    if flags(found.words[launched:]).get("config-file") != config:
+        return f"have it started in another way than with --config-file={config}: {line}"
+    return ""
+
+
+OTHERWISE = (
+    "write that ExecStart into the unit's own file there, which a run sets aside and gives back, and take it out of "
+    "the drop-in"
+)
 
 
 def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
@@ -206,12 +259,18 @@ def flags(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _kept(text: str) -> ExecStart | None:
-    """What a unit's files say by themselves; an empty value takes back what was said before."""
+def _said(text: str) -> dict[str, list[str]]:
+    """Each setting of a unit's files and all its values; an empty one takes back what was said before."""
     said: dict[str, list[str]] = {}
     for line in text.replace("\\\n", " ").splitlines():
         name, _, value = line.partition("=")
         said[name.strip()] = [*said.get(name.strip(), []), value.strip()] if value.strip() else []
+    return said
+
+
+def _kept(text: str) -> ExecStart | None:
+    """What a unit's files say by themselves."""
+    said = _said(text)
     starts, files = said.get("ExecStart", []), tuple(said.get("EnvironmentFile", []))
     try:
         environment = tuple(one for value in said.get("Environment", []) for one in shlex.split(value))

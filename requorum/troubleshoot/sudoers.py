@@ -24,7 +24,7 @@ from requorum import inventory as inventories
 from requorum.cluster import deephaven
 from requorum.command import BESIDE, BESIDE_SCOPE, LIMITS, REDACTED, SCOPE, Result, look
 from requorum.deadlines import stretched
-from requorum.hosts import probe, shell, sudo
+from requorum.hosts import probe, shell, sudo, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question, plain
@@ -108,6 +108,7 @@ def _values(inventory: Inventory) -> dict[str, str]:
         "DATA": settings.data_root,
         "BESIDE": posixpath.dirname(settings.data_root).rstrip("/"),
         "UNIT": settings.unit,
+        "DROP_INS": " ".join(systemd.drop_ins(settings.unit)),
         "ACCOUNT": settings.user,
         "PORT": str(settings.client_port),
         "ADMIN": dh.admin_user,

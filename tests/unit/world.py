@@ -156,6 +156,7 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "etcd --version": lambda c: (0, "etcd Version: 3.5.33\nGit SHA: x\n"),
     "snapshot restore": lambda c: (0, "--bump-revision\n"),
     "command -v etcdutl": lambda c: (0, "/usr/bin/etcdutl\n"),
+    "/etc/systemd/system.control": lambda c: (0, ""),
     "systemctl show": lambda c: (0, UNIT_UP),
     "ss -Htln": lambda c: (0, f"LISTEN 0 9 {_ip(c)}:2379 0.0.0.0:*\nLISTEN 0 9 {_ip(c)}:2380 0.0.0.0:*\n"),
     "/metrics": lambda c: (0, "etcd_server_has_leader 1\n"),

@@ -198,6 +198,16 @@ def judge_etcd(seen: Seen, host: str) -> Ruling:
     return ruled(problems, "active, sees a leader")
 
 
+def ask_drop_ins(seen: Seen, host: str) -> Questions:
+    return {"said": systemd.ask_drop_ins(host, seen.terms.inventory.etcd.unit)}
+
+
+def judge_drop_ins(seen: Seen, host: str) -> Ruling:
+    """As Step 0 judges them."""
+    why = systemd.started_otherwise(seen.values("drop-ins", host)["said"], seen.terms.inventory.etcd.config)
+    return ruled([f"they {why}"] if why else [], "none, or none that says what is started")
+
+
 CHECKS = (
     Check(
         "disk",
@@ -245,5 +255,13 @@ CHECKS = (
         old,
         judge_etcd,
         ask_etcd,
+    ),
+    Check(
+        "drop-ins",
+        "no drop-in of {i.etcd.unit} has a new cluster's unit start anything but etcd with {i.etcd.config}",
+        systemd.OTHERWISE,
+        new,
+        judge_drop_ins,
+        ask_drop_ins,
     ),
 )

@@ -355,15 +355,13 @@ def no_drop_in_starts_another(run: Run) -> None:
     """Drop-ins stay when the old unit is set aside: one that says what is started says it of the new unit too."""
     settings = run.inventory.etcd
     said = run.ask({host: systemd.ask_drop_ins(host, settings.unit) for host in run.terms.member_hosts})
-    starts = {host: words for host, text in said.items() if (words := systemd.dropped_in(text))}
-    found = [host for host, words in starts.items() if systemd.flags(words).get("config-file") != settings.config]
+    found = {host: why for host, text in said.items() if (why := systemd.started_otherwise(text, settings.config))}
     if found:
+        told = "; ".join(f"on {host} they {why}" for host, why in found.items())
         raise Refusal(
             ", ".join(found),
-            f"a drop-in of {settings.unit} there has it started in another way than with --config-file="
-            f"{settings.config}: {shlex.join(starts[found[0]])[:300]}; the new unit would be started so too",
-            "write that ExecStart into the unit's own file there, which a run sets aside and gives back, take it out "
-            f"of the drop-in, and run again: `sudo systemctl edit --full {settings.unit}`",
+            f"the drop-ins of {settings.unit} would hold for the new unit too, and {told}",
+            f"{systemd.OTHERWISE}, and run again: `sudo systemctl edit --full {settings.unit}`",
         )
 
 

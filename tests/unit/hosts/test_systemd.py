@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,16 +193,89 @@ def test_drop_ins_stay_when_the_file_is_set_aside_and_are_read_with_it(
     assert (found and found.words) == words
 
 
-def test_drop_ins_of_the_template_and_of_the_instance_are_read_in_their_order(tmp_path: Path) -> None:
-    (command,) = systemd.ask_drop_ins("h", "dh-etcd@1.service").commands
-    script = command.argv[2].replace("in /usr/lib /run /etc;", f"in {tmp_path}/lib {tmp_path}/etc;")
-    for number, name in enumerate(("lib @.service.d/a", "lib @1.service.d/a", "etc @1.service.d/b")):
-        place, _, file = name.partition(" ")
-        path = tmp_path / place / "systemd/system" / f"dh-etcd{file}.conf"
+def dropped(place: Path, unit: str, files: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """What the script says of these files, below `place` instead of the root."""
+    for name, text in files.items():
+        path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"[Service]\nExecStart=\nExecStart=/{number}")
-    done = subprocess.run(["sh", "-c", script, *command.argv[3:]], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and re.findall("ExecStart=/(.)", done.stdout) == ["0", "1", "2"]
-    assert systemd.dropped_in(done.stdout) == ("/2",)
-    (tmp_path / "etc/systemd/system/dh-etcd@1.service.d/c.conf").symlink_to(tmp_path / "nowhere")
-    assert subprocess.run(["sh", "-c", script, *command.argv[3:]], capture_output=True, check=False).returncode == 1
+        path.write_text(text)
+    (command,) = systemd.ask_drop_ins("h", unit).commands
+    assert command.root, "a drop-in may be for root's eyes only"
+    script = re.sub(" (?=/(?:etc|run|usr|lib)/)", f" {place}", command.argv[2]).replace('cat "/', f'cat "{place}/')
+    script = script.replace('"${file##*/}$file"', f'"${{file##*/}}${{file#{place}}}"')
+    return subprocess.run(["sh", "-c", script, *command.argv[3:]], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("unit", "files", "order"),
+    [
+        ("dh-etcd.service", ("etc/systemd/system/{u}.d/a", "run/systemd/system/{u}.d/b", "lib/{u}.d/c"), "ab"),
+        ("dh-etcd.service", ("usr/lib/systemd/system/{u}.d/z", "etc/systemd/system/{u}.d/a"), "10"),
+        ("dh-etcd.service", ("usr/lib/systemd/system/{u}.d/a", "etc/systemd/system/{u}.d/a"), "1"),
+        ("dh-etcd.service", ("run/systemd/system/{u}.d/a", "etc/systemd/system/dh-.service.d/a"), "1"),
+        ("dh-etcd.service", ("run/systemd/system/{u}.d/a", "etc/systemd/system/service.d/a"), "0"),
+        ("dh-etcd@1.service", ("etc/systemd/system/dh-etcd@.service.d/b", "etc/systemd/system/{u}.d/a"), "10"),
+        ("dh-etcd@1.service", ("etc/systemd/system/dh-etcd@.service.d/a", "etc/systemd/system/{u}.d/a"), "1"),
+        ("dh-etcd.service", ("etc/systemd/system/{u}.d/a b", "etc/systemd/system/{u}.d/a"), "01"),
+    ],
+    ids=["places", "by name", "hides", "of a prefix", "of the type", "of a template", "hides a template", "a blank"],
+)
+def test_drop_ins_come_in_systemds_own_order(unit: str, files: Sequence[str], order: str, tmp_path: Path) -> None:
+    written = {f"{name.format(u=unit)}.conf": f"number {n}" for n, name in enumerate(files)}
+    if order == "ab":
+        order, written["lib/systemd/system/x.service.d/c.conf"] = "01", "of another unit"
+    done = dropped(tmp_path, unit, written)
+    assert (done.returncode, re.findall("number (.)", done.stdout)) == (0, list(order)), done
+    assert "another" not in done.stdout
+
+
+def test_an_empty_drop_in_hides_the_one_below_it_and_one_that_cannot_be_read_is_not_none(tmp_path: Path) -> None:
+    of = "systemd/system/dh-etcd.service.d"
+    done = dropped(tmp_path, "dh-etcd.service", {f"usr/lib/{of}/a.conf": "ExecStart=/old", f"etc/{of}/a.conf": ""})
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+    (tmp_path / f"etc/{of}/b.conf").symlink_to(tmp_path / "nowhere")
+    assert dropped(tmp_path, "dh-etcd.service", {}).returncode == 1
+    assert dropped(tmp_path / "empty", "dh-etcd.service", {}).returncode == 0
+
+
+CONFIG = "/etc/etcd/dh/latest/config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", ""),
+        ("[Service]\nLimitNOFILE=65536\n", ""),
+        (f"[Service]\nExecStart=\nExecStart=/usr/bin/etcd --config-file={CONFIG} --log-level=debug\n", ""),
+        (f"ExecStart=\nExecStart=/usr/bin/nice -n 5 /usr/bin/etcd --config-file {CONFIG}\n", ""),
+        ("ExecStart=\nExecStart=/usr/bin/etcd --data-dir=/old\n", "in another way than with"),
+        ("ExecStart=\nExecStart=/usr/bin/etcd --config-file=/old.yaml\n", "in another way than with"),
+        (f"ExecStart=\nExecStart=/opt/start --config-file={CONFIG}\n", "by /opt/start, and nobody tells what"),
+        (f"ExecStart=\nExecStart=/bin/sh -c 'exec etcd --config-file={CONFIG}'\n", "by /bin/sh, and nobody tells"),
+        (f"ExecStart=\nExecStart=/usr/bin/nice /opt/start --config-file={CONFIG}\n", "by /usr/bin/nice, and nobody"),
+        (f"ExecStart=/usr/bin/etcd --config-file={CONFIG}\n", "systemd refuses"),
+        ("ExecStart=\n", "systemd refuses"),
+        ("ExecStart=\nExecStart=/usr/bin/etcd 'torn\n", "systemd refuses"),
+        (None, "cannot be read"),
+    ],
+    ids=[
+        "none",
+        "a limit",
+        "the same file",
+        "by nice",
+        "flags",
+        "an old configuration",
+        "a wrapper",
+        "a shell",
+        "a wrapper by nice",
+        "a second ExecStart",
+        "none left",
+        "torn",
+        "unreadable",
+    ],
+)
+def test_what_drop_ins_have_started_below_a_new_unit_is_said_where_it_is_not_surely_the_same(
+    said: str | None, why: str
+) -> None:
+    found = systemd.started_otherwise(said, CONFIG)
+    assert why in found and bool(found) == bool(why), found
