@@ -26,42 +26,24 @@ from typing import TypeVar
 import testinfra
 from testinfra.host import Host as Seen
 
-from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result
+from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result, look
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, bounded, interrupt, line, looks, shell
+from requorum.hosts import batch, bounded, interrupt, line, looks, shell, thin
 from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failure, is_failure
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
-from requorum.hosts.meeting import PERSIST, Doorkeeper, NoLogin, last_line
+from requorum.hosts.meeting import PERSIST, SSH, Doorkeeper, NoLogin, last_line
 from requorum.hosts.password import Password, Root
 from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
-from requorum.hosts.stream import StreamError, fan_out, lines_of
+from requorum.hosts.stream import StreamError, Went, fan_out, lines_of
 from requorum.hosts.watch import Watch
 from requorum.inventory import Inventory
 
 T = TypeVar("T")
-
-# A host gets neither this machine's agent nor a way back to it, whatever the site's ssh_config says. OpenSSH 7.6 knows
-# all of them.
-_SSH = (
-    "BatchMode=yes",
-    "ConnectTimeout={10}",
-    "ServerAliveInterval={5}",
-    "ServerAliveCountMax=3",
-    "ControlMaster=auto",
-    "ControlPersist=120s",
-    "ForwardAgent=no",
-    "ForwardX11=no",
-    "Tunnel=no",
-    "ClearAllForwardings=yes",
-    "PermitLocalCommand=no",
-    "RemoteCommand=none",
-    "RequestTTY=no",
-)
 
 # What ssh and the way there may cost on top of a command's own deadline, in seconds.
 GRACE = 20
@@ -128,7 +110,7 @@ class Fleet:
             ways = (
                 *config,
                 *user,
-                *(word for option in _SSH for word in ("-o", self._ssh_option(option))),
+                *(word for option in SSH for word in ("-o", self._ssh_option(option))),
                 "-o",
                 f"ControlPath={control}",
             )
@@ -162,9 +144,9 @@ class Fleet:
         """What runs here so that `line` runs there; `mark` stands before its answer."""
         return (*self.machines[host].prefix, self._carried(host, line, mark))
 
-    def _by(self, command: Command, mark: str = "", more: str = "") -> tuple[str, ...]:
-        """The same of one command where nobody needs its words in English."""
-        return self._brought(command.host, f"{self._root.before(command)}{command.streamed()}{more}", mark)
+    def _by(self, command: Command, mark: str = "", around: Callable[[str], str] = str) -> tuple[str, ...]:
+        """The same of one command where nobody needs its words in English; `around`: what is made of its line."""
+        return self._brought(command.host, self._root.before(command) + around(command.streamed()), mark)
 
     def _meet(self, machine: Machine) -> None:
         """Opens the shared connection where none is left, and learns what the login's shell is like."""
@@ -456,28 +438,41 @@ class Fleet:
 
     # -- copies ----------------------------------------------------------------------------------------------
 
+    def _measures(self, size: int, hosts: Iterable[str]) -> bool:
+        """Whether a copy is worth compressing, and all these hosts can."""
+        if self.inventory.transport.backend != "ssh" or size < thin.LEAST:
+            return False
+        asked = [look(host, *thin.CAN, why="can it compress a copy", root=False) for host in hosts]
+        answers = self.gather(asked).values()
+        return all(isinstance(answer, list) and answer[0].code == 0 for answer in answers)
+
     def _copy(self, copy: Copy) -> None:
         """Streams one file to many hosts and proves each copy by its SHA-256 before it gets its name."""
         self._wave([*copy.opens(), *copy.copies()])
         reader, writers = copy.reads(), {writer.host: writer for writer in copy.writes()}
+        most = copy.most or (copy.bytes or 0 if reader else 0)
+        hosts = [*writers, *([reader.host] if reader else [])]
+        measured = bool(writers) and not copy.rate and self._measures(copy.bytes or 0, hosts)
+        gives, takes = (thin.gives, thin.takes) if measured else (str, str)
         started = time.monotonic()
         self.watch.copying(copy.why, copy.bytes)
         try:
-            digest, size = (
-                (copy.sha256 or "", 0)
+            went = (
+                Went(copy.sha256 or "", 0)
                 if not writers
                 else fan_out(
-                    self._by(reader, self._mark) if reader else Path(copy.source),
-                    {h: self._by(w) for h, w in writers.items()},
+                    self._by(reader, self._mark, gives) if reader else Path(copy.source),
+                    {h: self._by(w, around=takes) for h, w in writers.items()},
                     timeout=copy.deadline + self._grace,
                     stalled=STALLED * self.scale,
                     tell=self.watch.copied if not copy.is_a_password else lambda size: None,
                     kind=copy.packed,
                     mark=self._mark if reader else "",
-                    most=copy.most,
+                    most=most if measured else copy.most,
                     rate=copy.rate,
                     decrypt=line.words(self.inventory.snapshot.decrypt or ""),
                     first=self._root.first,
+                    measured=measured,
                 )
             )
         except StreamError as error:
@@ -487,28 +482,29 @@ class Fleet:
             "copy",
             action=copy.shown(),
             why=copy.why,
-            **({} if copy.is_a_password else {"sha256": digest, "bytes": size}),
+            **({} if copy.is_a_password else went.fields()),
             **({"held_to": copy.rate} if copy.rate else {}),
             seconds=round(time.monotonic() - started, 3),
         )
-        if copy.sha256 and digest != copy.sha256:
+        if copy.sha256 and went.sha256 != copy.sha256:
             raise FleetError(
                 copy.source_host or "this machine",
-                f"{copy.source} changed while it was read: SHA-256 {digest}, expected {copy.sha256}",
+                f"{copy.source} changed while it was read: SHA-256 {went.sha256}, expected {copy.sha256}",
                 "find out who writes to it, then run again",
             )
-        self._prove_copies(copy, digest)
+        self._prove_copies(copy, went.sha256)
 
     def _fetch(self, fetch: Fetch) -> None:
         """Streams a host's file to this machine, onto the disk; what is not whole is removed again."""
         reader = fetch.reads()
+        measured = not fetch.paths and self._measures(fetch.bytes, [fetch.host])
         started = time.monotonic()
         self.watch.copying(fetch.why, fetch.bytes or None)
         target = Path(fetch.target)
         target.touch(mode=0o600)
         try:
-            digest, size = fan_out(
-                self._by(reader, self._mark),
+            went = fan_out(
+                self._by(reader, self._mark, thin.gives if measured else str),
                 {"this machine": fetch.writes()},
                 timeout=reader.deadline + self._grace,
                 stalled=STALLED * self.scale,
@@ -517,6 +513,7 @@ class Fleet:
                 most=fetch.bytes,
                 first=self._root.first,
                 to_sinks=False,
+                measured=measured,
             )
         except StreamError as error:
             target.unlink(missing_ok=True)
@@ -526,12 +523,12 @@ class Fleet:
             "fetch",
             action=fetch.shown(),
             why=fetch.why,
-            **({} if fetch.through else {"sha256": digest, "bytes": size}),  # what was in clear is nobody's
+            **({} if fetch.through else went.fields()),  # what was in clear is nobody's
             seconds=round(time.monotonic() - started, 3),
         )
-        if fetch.sha256 and digest != fetch.sha256:
+        if fetch.sha256 and went.sha256 != fetch.sha256:
             target.unlink(missing_ok=True)
-            what = f"{fetch.source} arrived altered: SHA-256 {digest}, expected {fetch.sha256}"
+            what = f"{fetch.source} arrived altered: SHA-256 {went.sha256}, expected {fetch.sha256}"
             raise FleetError(fetch.host, what, AGAIN)
 
     def _broken(self, where: str, what: str, error: StreamError) -> FleetError:
@@ -554,7 +551,7 @@ class Fleet:
         started = time.monotonic()
         with self._running_lock:
             self._refuse_if_interrupted(machine)
-            argv = self._by(item.command, self._mark, " 2>&1")
+            argv = self._by(item.command, self._mark, "{} 2>&1".format)
             process = self._root.start(argv, [item.command], False)
             entry = ((item.command,), process)
             self._running.add(entry)

@@ -13,6 +13,23 @@ from requorum.command import MOST
 from requorum.hosts import bounded, shell
 from requorum.hosts.shell import Login
 
+# A host gets neither this machine's agent nor a way back to it, whatever the site's ssh_config says. OpenSSH 7.6 knows
+# all of them.
+SSH = (
+    "BatchMode=yes",
+    "ConnectTimeout={10}",
+    "ServerAliveInterval={5}",
+    "ServerAliveCountMax=3",
+    "ControlMaster=auto",
+    "ControlPersist=120s",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "Tunnel=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+)
 # Seconds that a connection surely outlives its last use: ControlPersist, less a moment.
 PERSIST = 100
 # sshd turns connections away at random from the tenth that has not logged in (MaxStartups 10:30:100), and a bastion

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple, cast
 
 from requorum.deadlines import STALLED
 from requorum.hosts import packed, shell
-from requorum.hosts.packed import BLOCK, PackedError
+from requorum.hosts.packed import PackedError
+from requorum.hosts.thin import GZ, Line
 
 
 class StreamError(Exception):
@@ -30,6 +33,20 @@ class StreamError(Exception):
         self.what = what
         self.late = late  # its time was over, which says nothing about the file
         super().__init__(f"{where}: {what}")
+
+
+class Went(NamedTuple):
+    """What was copied. `carried`: bytes over the line, in and out; `how` they went, "" where too few to tell."""
+
+    sha256: str
+    size: int
+    carried: int = 0
+    how: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """Of its record."""
+        packed = {"packed": self.how} if self.how == GZ else {}
+        return {"sha256": self.sha256, "bytes": self.size, "carried": self.carried, **packed}
 
 
 def _blocks_of_file(path: Path, kind: str) -> Iterator[bytes]:
@@ -64,11 +81,11 @@ def _decrypting(path: Path, decrypt: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _reader(
-    source: Path | Sequence[str], kind: str, decrypt: Sequence[str], first: First | None
+    source: Path | Sequence[str], kind: str, decrypt: Sequence[str], first: First | None, measured: bool
 ) -> subprocess.Popen[bytes] | None:
     """The process that gives the bytes, so that the deadline ends it too; None where they are read right here."""
     if not isinstance(source, Path):
-        return _begin(source, subprocess.DEVNULL, subprocess.PIPE, first)
+        return _begin(source, subprocess.PIPE if measured else subprocess.DEVNULL, subprocess.PIPE, first)
     if kind == packed.ENC:
         return _decrypting(source, decrypt)
     return _begin((*packed.UNZSTD, str(source)), subprocess.DEVNULL, subprocess.PIPE) if kind == packed.ZST else None
@@ -87,19 +104,22 @@ def fan_out(
     decrypt: Sequence[str] = (),
     first: First | None = None,
     to_sinks: bool = True,
-) -> tuple[str, int]:
-    """Copies `source` into every sink's standard input. Returns SHA-256 and bytes of what was copied.
+    measured: bool = False,
+) -> Went:
+    """Copies `source` into every sink's standard input.
 
     It is late after `timeout` seconds, and after `stalled` without a byte; not while sinks end, which write to a disk.
 
     `tell` hears after each block how many bytes have gone. `kind`: how a file is compressed; its plain
     bytes are copied. `mark`: stands before what a command's output is. `most`: bytes that are taken of it, 0 for all.
     `rate`: bytes a second that it is held to, 0 for as fast as it goes. `decrypt`: the program for an encrypted file.
-    `first`: gives hosts (no sink where `to_sinks` is false) what each reads before all else.
+    `first`: gives hosts (no sink where `to_sinks` is false) what each reads before all else. `measured`: hosts run what
+    `thin` made of their lines.
 
     Raises `StreamError` for the first sink or source that ended badly; all processes are ended before that.
     """
-    reader = _reader(source, kind, decrypt, first)
+    far = not isinstance(source, Path)
+    reader = _reader(source, kind, decrypt, first, measured)
     to = first if to_sinks else None
     writers = {name: _begin(argv, subprocess.PIPE, subprocess.DEVNULL, to) for name, argv in sinks.items()}
     processes = [*writers.values(), *([reader] if reader else [])]
@@ -109,20 +129,25 @@ def fan_out(
     try:
         if reader and reader.stdout and mark and not shell.skip(reader.stdout, mark.encode()):
             raise StreamError("source", _reason(reader))
-        blocks = _blocks_of_file(source, kind) if isinstance(source, Path) and not reader else None
-        return _pump(blocks, reader, writers, _moving(tell, watchdog, rate), watchdog, most)
+        line = Line(reader if far else None, list(writers.values()) if to_sinks else [], measured)
+        blocks = _blocks_of_file(source, kind) if isinstance(source, Path) and not reader else _given(reader, line)
+        return _pump(blocks, reader, writers, _moving(tell, watchdog, rate), watchdog, most, line, to_sinks)
     except StreamError as error:
         if watchdog.why:
             raise StreamError(error.where, watchdog.why, late=True) from None
         raise
     finally:
         watchdog.over.set()
-        for process in processes:
-            _kill(process)
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe and not pipe.closed:
-                    _close(pipe)
+        _end(processes)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        _kill(process)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe and not pipe.closed:
+                _close(pipe)
 
 
 def _moving(tell: Callable[[int], None], watchdog: _Watchdog, rate: int) -> Callable[[int], None]:
@@ -152,31 +177,37 @@ def lines_of(pipe: IO[bytes], most: int) -> Iterator[str]:
         whole = data.endswith(b"\n")
 
 
+def _given(reader: subprocess.Popen[bytes] | None, line: Line) -> Iterator[bytes]:
+    assert reader and reader.stdout
+    try:
+        yield from line.blocks(cast("BufferedReader", reader.stdout))
+    except PackedError as error:
+        raise StreamError("source", f"what it sends {error}") from None
+
+
 def _pump(
-    blocks: Iterator[bytes] | None,
+    blocks: Iterator[bytes],
     reader: subprocess.Popen[bytes] | None,
     writers: Mapping[str, subprocess.Popen[bytes]],
     tell: Callable[[int], None],
     watchdog: _Watchdog,
     most: int,
-) -> tuple[str, int]:
+    line: Line,
+    to_sinks: bool,
+) -> Went:
     sha, size = hashlib.sha256(), 0
-    if blocks is None:
-        assert reader and reader.stdout
-        blocks = iter(lambda stdout=reader.stdout: stdout.read(BLOCK), b"")  # type: ignore[misc]
-    for block in blocks:
+    for block in itertools.chain.from_iterable(map(line.parts, blocks)):
         sha.update(block)
         size += len(block)
         if most and size > most:
             raise StreamError("source", f"sends more than the {most:,} bytes that it is said to have")
-        for name, writer in writers.items():
-            assert writer.stdin
-            try:
-                writer.stdin.write(block)
-            except BrokenPipeError:
-                raise StreamError(name, _reason(writer)) from None
+        sent = line.out(block)
+        _write(writers, sent if to_sinks else block)
+        line.went()
         tell(size)
     watchdog.stalled = watchdog.timeout
+    left = line.end()
+    _write(writers, left if to_sinks else b"")
     if reader is not None and reader.wait() != 0:
         raise StreamError("source", _reason(reader))
     for name, writer in writers.items():
@@ -188,7 +219,16 @@ def _pump(
     for name, writer in writers.items():
         if writer.wait() != 0:
             raise StreamError(name, _reason(writer))
-    return sha.hexdigest(), size
+    return Went(sha.hexdigest(), size, line.carried, line.how)
+
+
+def _write(writers: Mapping[str, subprocess.Popen[bytes]], data: bytes) -> None:
+    for name, writer in writers.items():
+        assert writer.stdin
+        try:
+            writer.stdin.write(data)
+        except BrokenPipeError:
+            raise StreamError(name, _reason(writer)) from None
 
 
 class _Watchdog(threading.Thread):

@@ -181,9 +181,12 @@ def from_evidence(took: Took, evidence: Path) -> Runbook:
 
 
 def _carried(record: dict[str, Any]) -> int:
-    """Bytes of a copy that went through the operator's machine: in from a host, and out to each other one."""
+    """Bytes of a copy that went through the operator's machine: in from a host, and out to each other one; compressed
+    where they were."""
     if record["kind"] not in ("copy", "fetch"):
         return 0
+    if "carried" in record:
+        return int(record["carried"])
     source, _, targets = str(record["action"]).removeprefix("copy ").partition(" to ")
     host = source.partition(":")[0]
     out = [target for target in targets.split(", ") if target.partition(":")[0] != host]

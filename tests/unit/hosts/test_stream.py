@@ -43,12 +43,12 @@ def _nothing_is_left_running() -> object:
 
 
 def test_a_file_arrives_whole_and_its_digest_is_the_files(source: Path, tmp_path: Path) -> None:
-    assert fan_out(source, {"a": into(tmp_path / "a")}, 30) == (SHA, len(DATA))
+    assert fan_out(source, {"a": into(tmp_path / "a")}, 30)[:2] == (SHA, len(DATA))
     assert (tmp_path / "a").read_bytes() == DATA
 
 
 def test_a_command_can_be_the_source(source: Path, tmp_path: Path) -> None:
-    assert fan_out(("cat", str(source)), {"a": into(tmp_path / "a")}, 30) == (SHA, len(DATA))
+    assert fan_out(("cat", str(source)), {"a": into(tmp_path / "a")}, 30)[:2] == (SHA, len(DATA))
     assert (tmp_path / "a").read_bytes() == DATA
 
 
@@ -68,7 +68,7 @@ def test_many_sinks_all_get_all_of_it(source: Path, tmp_path: Path) -> None:
 
 def test_an_empty_file_is_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
-    assert fan_out(tmp_path / "empty", {"a": into(tmp_path / "a")}, 30) == (hashlib.sha256().hexdigest(), 0)
+    assert fan_out(tmp_path / "empty", {"a": into(tmp_path / "a")}, 30)[:2] == (hashlib.sha256().hexdigest(), 0)
     assert (tmp_path / "a").read_bytes() == b""
 
 
@@ -152,5 +152,5 @@ class TestLinesOfAStream:
 
 def test_a_copy_that_is_held_to_a_rate_is_no_faster_and_whole(source: Path, tmp_path: Path) -> None:
     began = time.monotonic()
-    assert fan_out(source, {"a": into(tmp_path / "a")}, 60, rate=20_000_000) == (SHA, len(DATA))
+    assert fan_out(source, {"a": into(tmp_path / "a")}, 60, rate=20_000_000)[:2] == (SHA, len(DATA))
     assert time.monotonic() - began >= len(DATA) / 20_000_000
