@@ -163,8 +163,9 @@ def test_a_run_that_was_killed_right_after_any_action_is_undone_whole(rehearsal:
     back = roll_back(rehearsal, inventory, *discard)
     if STAGES.index(stage) > FIRST_MARK:
         assert_rolled_back(back)
-    else:
-        assert back.code == 1 and "carry no mark of any run" in back.output, back.output
+    else:  # the lab's earlier run, which recovered it, may have left its mark: that one is not undone either
+        assert back.code == 1, back.output
+        assert "carry no mark of any run" in back.output or "--discard-new-writes" in back.output, back.output
     assert_equal(before, listing(rehearsal))
     rehearsal.assert_recovered(rehearsal.run(inventory))
 
