@@ -27,7 +27,7 @@ REACH = (
     "the configuration server needs a replacement in the inventory, any other is named with --gone=HOST; what only its "
     "disk holds is given up with it"
 )
-SHELL = "give that login a shell that runs `sh -c` (docs/preparing.md#the-login)"
+SHELL = "give that login a shell that runs what sh runs (docs/preparing.md#the-login)"
 NO_LOGIN = {
     "silent": REACH,
     "turned away": "it is there: look at its sshd, and at the bastion's where there is one (its journal, MaxStartups, "
@@ -38,7 +38,9 @@ _NO_PASSWORD = (
     "give this login NOPASSWD for the runbook's commands, also where sudo asks an ssh agent: none is forwarded "
     "(docs/preparing.md#sudo); or have it asked of you: --ask-become-pass"
 )
-_REMEMBER = "give this login NOPASSWD, or a `Defaults:LOGIN timestamp_timeout=1` (docs/login.md#a-password-for-sudo)"
+_REMEMBER = (
+    "give this login NOPASSWD, or a line “Defaults:LOGIN timestamp_timeout=1” (docs/login.md#a-password-for-sudo)"
+)
 AGAIN = "run the same command again: it carries on"
 
 

@@ -127,7 +127,11 @@ def pin(inventory: Inventory, name: str, keep: bool) -> str:
     directory = Vault(inventory).directory
     path = directory / name
     if path.name != name or not path.is_file():
-        raise BackupError(str(directory), f"holds no backup {name!r}", "name one of `python -m requorum backups list`")
+        raise BackupError(
+            str(directory),
+            f"holds no backup {name!r}",
+            "name one that is listed: python -m requorum backups list --hosts=NAME",
+        )
     if keep:
         pin_of(path).touch(mode=0o600)
         return f"{path}: pinned, no rotation removes it"

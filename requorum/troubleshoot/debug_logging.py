@@ -203,8 +203,8 @@ def wanted_text(config: Config, off: bool) -> str:
         raise EtcdError(
             config.where,
             "was changed by somebody else while debug logging was on",
-            "take the lines with `requorum` out of it by hand, then restart etcd there; the original is kept below "
-            "debug_logging in the cluster's directory in /var/lib/requorum",
+            "take the lines with the word requorum out of it by hand, then restart etcd there; the original is kept "
+            "below debug_logging in the cluster's directory in /var/lib/requorum",
         )
     return text
 

@@ -77,7 +77,7 @@ def named(inventory: Inventory, path: Path) -> Newest:
     row = looked_into(inventory, row)
     if row.source is None:
         raise SnapshotError(
-            row.path, row.problem or "cannot be used", "name another one: python -m requorum backups list"
+            row.path, row.problem or "cannot be used", "name another one: python -m requorum backups list --hosts=NAME"
         )
     return Newest(row, row)
 

@@ -20,7 +20,7 @@ _SEGMENT = re.compile(r"; (?=(?:[^`]*`[^`]*`)*[^`]*$)")  # not within backticks
 _OPTION = re.compile(r"(?::|with|by) ('?--(?:accept|snapshot|salvage|skip-hash|concurrency|timeout-scale)=.*)$")
 _BLANK = re.compile(r"\b[A-Z]{4,}\b")
 _OURS = re.compile(
-    r"`?(?:\.venv/bin/)?(pytest runbook[\w/]*(?: --[a-z][\w-]*(?:=[^\s;,]+)?)*|python -m [\w.]+(?: [\w./-]+)*)`?"
+    r"`?(?:\.venv/bin/)?(pytest runbook[\w/]*(?: --[a-z][\w-]*(?:=[^\s;,]+)?)*|python -m [\w.]+(?: [\w./=-]+)*)`?"
 )
 _PAGE = re.compile(r"(?<![\w/.])docs/(?=[\w-]+\.md)")
 _THERE = re.compile(r"`([^`]+)`")
@@ -88,6 +88,7 @@ def _ours(line: str, said: Said) -> str:
     program, *words = shlex.split(line)
     if program == "python":
         python = said.program.removesuffix(" -m pytest") if said.program.endswith(" -m pytest") else _beside(said)
+        words = [f"--hosts={said.hosts or 'NAME'}" if word.startswith("--hosts=") else word for word in words]
         return f"cd {shlex.quote(str(ROOT))} && {python} {shlex.join(words)}"
     directory, *options = words
     return said.line(directory, *(word for word in options if not word.startswith("--hosts")))

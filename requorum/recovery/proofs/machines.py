@@ -361,7 +361,7 @@ def no_drop_in_starts_another(run: Run) -> None:
         raise Refusal(
             ", ".join(found),
             f"the drop-ins of {settings.unit} would hold for the new unit too, and {told}",
-            f"{systemd.OTHERWISE}, and run again: `sudo systemctl edit --full {settings.unit}`",
+            remedy(f"{systemd.OTHERWISE}, and run again", ("systemctl", "--no-pager", "cat", settings.unit)),
         )
 
 

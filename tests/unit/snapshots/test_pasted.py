@@ -6,7 +6,6 @@ The worlds are those of `test_worlds`; the operator pastes any line of the scree
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -16,8 +15,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from requorum import procedures
-from requorum.plugin import hooks, options
 from requorum.recovery import commit
 from requorum.refusal import Refusal
 from requorum.run import held
@@ -39,43 +36,11 @@ from tests.unit.snapshots import test_worlds as world_of
 from tests.unit.snapshots.test_anew import row as note_of
 from tests.unit.snapshots.test_choice import LOST, disk
 from tests.unit.snapshots.test_worlds import COULD_NOT, GIVEN_UP, WHOLE, Member, World
+from tests.unit.typed import said
 
 HOSTS = ("etcd-1", "etcd-2", "etcd-3")
 INVENTORY = build.inventory()
 BARE = Options(hosts="lab", confirm="lab")
-
-
-# -- the front door ----------------------------------------------------------------------------------------------
-
-
-def parsed(words: list[str]) -> dict[str, Any]:
-    """As pytest parses them. Ends the test where one is none."""
-    parser = pytest.Parser(_ispytest=True)
-    parser.addoption("--hosts")
-    hooks.pytest_addoption(parser)
-    return vars(parser.parse(words))
-
-
-def said(line: str) -> tuple[str, Options]:
-    """The procedure that a printed line starts, and what it says; checked as before any host is asked."""
-    cd, _, then, _, directory, *words = shlex.split(line)
-    assert (cd, then) == ("cd", "&&"), line
-    values = parsed(words)
-    assert values["hosts"] == "lab", line
-    (procedure,) = [one for one in procedures.PROCEDURES if one.directory == directory]
-    values |= dict.fromkeys(name for name in options.TESTINFRA if name not in values)
-    options.check(values.__getitem__, procedure, INVENTORY)
-    accepted = options.accepted(values.__getitem__, INVENTORY)
-    skip = values["skip_hash"] or next(iter(accepted.hosts("on-disk")), None)
-    return directory, Options(
-        snapshot=values["snapshot"],
-        salvage=values["salvage"],
-        skip_hash=skip,
-        rebuild=values["rebuild"],
-        accepted=accepted,
-        hosts="lab",
-        confirm=values["confirm"],
-    )
 
 
 # -- the decision, of a world and what was said ------------------------------------------------------------------

@@ -10,7 +10,7 @@ from requorum.plugin.ending.standing import Did
 from requorum.plugin.ending.ways import Said
 from requorum.run.marker import Phase
 from requorum.run.state import Deephaven, Member, Seen
-from tests.unit import build
+from tests.unit import build, typed
 
 SAID = Said(".venv/bin/pytest", "runbook", "lab", ("--confirm=lab",), "/opt/requorum")
 STAGE = "runbook/test_step_{0}_x.py::TestStep{0}X::{1}"
@@ -57,7 +57,11 @@ def block(of: Ended) -> dict[str, str]:
 
 
 def pasted(of: Ended) -> list[str]:
-    return [line.text for line in ending(of) if line.paste]
+    """The lines to paste, each of which would be taken where it is pasted."""
+    lines = [line.text for line in ending(of) if line.paste]
+    for line in lines:
+        typed.can_be_pasted(line, of.inventory)
+    return lines
 
 
 def broken(said: str, host: str = "etcd-1") -> FleetError:

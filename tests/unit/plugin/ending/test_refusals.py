@@ -7,29 +7,14 @@ import shlex
 
 import pytest
 
-from requorum import procedures
 from requorum.plugin.ending.remedies import ROOT
-from requorum.plugin.hooks import pytest_addoption
 from requorum.refusal import Refusal
 from requorum.run.marker import Phase
+from tests.unit import typed
 from tests.unit.plugin.ending.ended import MEMBERS, block, did, ended, pasted
 from tests.unit.plugin.ending.refusals import Written, written
 
 ALL = list(written())
-BY_HAND = re.compile(r"ssh (\S+)\.invalid sudo -n timeout -k 5 60 .+")
-
-
-class Options:
-    """What the front door adds to pytest."""
-
-    def __init__(self) -> None:
-        self.names = {"--hosts"}
-
-    def getgroup(self, *name: str) -> Options:
-        return self
-
-    def addoption(self, name: str, **how: object) -> None:
-        self.names.add(name)
 
 
 def shown(one: Written, phase: Phase = Phase.STARTED) -> tuple[dict[str, str], list[str]]:
@@ -50,21 +35,33 @@ def test_a_refusal_says_how_things_stand_what_failed_and_what_to_do(one: Written
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
-def test_every_command_is_complete_from_a_fresh_login_and_names_what_exists(one: Written) -> None:
-    options = Options()
-    pytest_addoption(options)  # type: ignore[arg-type]
-    directories = {procedure.directory for procedure in procedures.PROCEDURES}
-    for line in shown(one)[1]:
-        if by_hand := BY_HAND.fullmatch(line):
-            assert by_hand[1] in (*MEMBERS, "infra-1", "query-1")
-            continue
-        cd, place, then, program, *words = shlex.split(line)
-        assert (cd, then) == ("cd", "&&") and place.startswith("/"), line
-        assert program in (".venv/bin/pytest", "/opt/requorum/.venv/bin/python"), line
-        if program.endswith("pytest"):
-            assert words[0] in directories, line
-            assert "--hosts=lab" in words, line
-            assert {word.partition("=")[0] for word in words[1:]} <= options.names, line
+def test_every_command_is_complete_from_a_fresh_login_and_would_be_taken(one: Written) -> None:
+    """`pasted` hands each to the front door."""
+    for phase in Phase:
+        for line in shown(one, phase)[1]:
+            if by_hand := typed.BY_HAND.fullmatch(line):
+                assert by_hand[1] in (*MEMBERS, "infra-1", "query-1")
+                continue
+            program, *words = shlex.split(line)[3:]
+            assert program in (".venv/bin/pytest", "/opt/requorum/.venv/bin/python"), line
+            assert "--hosts=lab" in words or "-m" in words, line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssh etcd-1.invalid sudo -n timeout -k 5 60 Defaults:LOGIN timestamp_timeout=1",
+        "ssh etcd-1.invalid sudo -n timeout -k 5 60 systemctl edit --full dh-etcd.service",
+        "ssh etcd-1.invalid sudo -n timeout -k 5 60 sudo systemctl stop dh-etcd.service",
+        "cd /opt && .venv/bin/pytest runbook/close --hosts=lab --discard-new-writes",
+        "cd /opt && .venv/bin/pytest runbook --hosts=lab --discard-new-writes",
+        "cd /opt && .venv/bin/pytest runbook --hosts=lab --accept=without:etcd-9",
+        "cd /opt && .venv/bin/python -m requorum backups list",
+    ],
+)
+def test_a_line_that_would_be_refused_ends_a_test(line: str) -> None:
+    with pytest.raises((AssertionError, Refusal)):
+        typed.can_be_pasted(line)
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.place)
