@@ -48,6 +48,7 @@ LACKS = (
 ALARMS = {0: "NONE", 1: "NOSPACE", 2: "CORRUPT"}  # etcd's own numbers and names
 NO_REASON = "no reason in its log"  # as the program says it
 NO_QUOTA = -1  # a copy must not refuse what its own log holds
+NEVER = 1 << 40  # entries of a log
 
 
 class IsolationError(Refusal):
@@ -58,8 +59,8 @@ class IsolationError(Refusal):
 class Boot:
     """One etcd of an isolated boot. `number`: its directory's name in the room, since no host's word becomes a path;
     `address` is the IP that its peer URL stands for; `stand_in`: starts empty, after the others, or `ahead` of them
-    where it does not join an existing cluster; `force`: --force-new-cluster. `initial_cluster` as etcd spells it:
-    NAME=URL,…"""
+    where it does not join an existing cluster; `votes`: it does so alone, since it holds nothing of what the cluster
+    was restored from; `force`: --force-new-cluster. `initial_cluster` as etcd spells it: NAME=URL,…"""
 
     number: int
     name: str
@@ -70,6 +71,7 @@ class Boot:
     existing: bool = False
     stand_in: bool = False
     force: bool = False
+    votes: bool = False
 
     @property
     def host_name(self) -> str:
@@ -81,7 +83,9 @@ class Boot:
 
     @property
     def turn(self) -> str:
-        return "ahead" if self.ahead else "later" if self.stand_in else "first"
+        if self.ahead:
+            return "votes" if self.votes else "ahead"
+        return "later" if self.stand_in else "first"
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -112,6 +116,8 @@ class Boot:
         }
         if self.force:
             lines["force-new-cluster"] = True
+        if self.votes:
+            lines["snapshot-count"] = NEVER  # as a leader it could send a copy its own data, which is another's
         lines["client-transport-security"] = _security("root.crt")
         if scheme == "https":
             lines["peer-transport-security"] = _security("peer.crt")

@@ -4,8 +4,9 @@
 #
 #   isolation.sh salvage|trial|verify SCRATCH ACCOUNT SECONDS
 #
-# SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT ahead|first|later; on the first port
-#                            we are root by a certificate of this boot, on the plain one etcd takes passwords alone
+# SCRATCH holds  members     a line for each member: NUMBER ADDRESS PORT PLAIN_PORT ahead|votes|first|later; on the
+#                            first port we are root by a certificate of this boot, on the plain one etcd takes
+#                            passwords alone; what votes is started ahead, holds other data and is not asked for any
 #                ids         (salvage) the members' IDs that stand-ins began with, a line each; the data must know these
 #                room/       NUMBER.yaml and NUMBER/ (the data); bound to /tmp/requorum, all that ACCOUNT can see
 #                roles       (trial) those whose logins come by standard input, a line each
@@ -127,9 +128,9 @@ start() {
     printf '%s\n' "$!" >"$scratch/$1.pid"
 }
 
-start_all() {
+start_all() { # WHEN…
     while read -r number _ _ _ when; do
-        [ "$when" != "$1" ] || start "$number"
+        case " $* " in *" $when "*) start "$number" ;; esac
     done <"$scratch/members"
 }
 
@@ -178,7 +179,7 @@ told_members() {
 # Stand-ins that begin ahead have looked for a cluster that knows them already, and found nobody.
 stood_ahead() {
     while read -r number _ _ _ when; do
-        [ "$when" != ahead ] || answers_peers "$number" || return 1
+        case $when in ahead | votes) answers_peers "$number" || return 1 ;; esac
     done <"$scratch/members"
 }
 
@@ -292,8 +293,11 @@ ask_salvage() {
         fail "what was written is not there: its log ends before what its database holds"
 }
 
-follow() { # SECONDS: until every member has applied all that there was
-    for port in $(cut -d ' ' -f 3 "$scratch/members"); do
+# The members that hold the data.
+holders() { grep -v ' votes$' "$scratch/members"; }
+
+follow() { # SECONDS: until every one of them has applied all that there was
+    for port in $(holders | cut -d ' ' -f 3); do
         await "$1" reads "https://$home:$port" || ended "a member does not follow"
     done
 }
@@ -379,7 +383,7 @@ make_certificates
 limit=60
 if [ -s "$scratch/ids" ]; then
     limit=20 # the other way remains
-    start_all ahead
+    start_all ahead votes
     await $limit stood_ahead || hindered "no stand-in answers its peers in time"
 fi
 start_all first
@@ -390,7 +394,7 @@ await $limit led || hindered "no leader within $(long $limit) s"
 say '{"event": "leader"}'
 first=https://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 3)
 plain_first=http://$home:$(head -n 1 "$scratch/members" | cut -d ' ' -f 4)
-all=$(cut -d ' ' -f 3 "$scratch/members" | sed "s#^#https://$home:#" | paste -sd , -)
+all=$(holders | cut -d ' ' -f 3 | sed "s#^#https://$home:#" | paste -sd , -)
 as_root
 "ask_$kind"
 say '{"event": "done"}'

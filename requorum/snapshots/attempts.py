@@ -2,7 +2,8 @@
 
 All copies together, without those that do not start, then one alone; each attempt only where the one before failed, and
 none after one that was hindered: slow, refused or out of room says nothing of the data. Before all that, where the
-cluster is as it began, one with stand-ins that need not join: if it fails for any reason, it was only the time.
+cluster has the members that it began with, one with stand-ins that need not join: if it fails for any reason, it was
+only the time.
 Pure functions over what was tried so far; `survivors` says how an attempt is booted, `salvage` runs it.
 """
 
@@ -144,7 +145,8 @@ def following(
 def _first(sound: tuple[Survivor, ...], configured: dict[str, str]) -> Attempt:
     if not survivors.may_begin_ahead(sound, configured):
         return Attempt(sound, configured)
-    why = "the cluster is as it began: its stand-ins start before the copies, and wait for nobody"
+    begun = "was restored with these members" if survivors.was_restored(sound, configured) else "is as it began"
+    why = f"the cluster {begun}: its stand-ins start before the copies, and wait for nobody"
     return Attempt(sound, configured, why=why, ahead=True)
 
 

@@ -387,16 +387,26 @@ _SNAPSHOT = re.compile("[0-9a-f]{16}-([0-9a-f]{16})[.]snap")  # term and index, 
 def may_begin_ahead(survivors: Sequence[Survivor], members: Mapping[str, str]) -> bool:
     """Whether the stand-ins that quorum lacks may begin the very cluster that was lost, before the copies start.
 
-    They do it with an entry of the log for each member, so that the cluster must have begun with these members and
-    nothing else. A restored one did not: its log starts with a snapshot at just that index, and a stand-in that has
-    the entries would never be sent what is in it. Beyond it, a leader can only send a snapshot of its own.
+    They do it with an entry of the log for each member, as a cluster that is begun or restored with these members does.
     """
     urls, token = _urls(survivors, members), survivors[0].config.token
     formed = cluster_id(member_id([url], token) for url in urls.values())
-    names = (name for one in survivors for name in one.data.snaps if name != "db")
-    beyond = all((found := _SNAPSHOT.fullmatch(name)) and int(found[1], 16) > len(urls) for name in names)
+    begun = all(index is not None and index >= len(urls) for index in _snapshots(survivors))
     alike = all((one.cluster_id, one.config.token) == (formed, token) for one in survivors)
-    return beyond and alike and len(survivors) <= len(urls) // 2
+    return begun and alike and len(survivors) <= len(urls) // 2
+
+
+def was_restored(survivors: Sequence[Survivor], members: Mapping[str, str]) -> bool:
+    """Whether the log of a cluster that `may_begin_ahead` starts with a snapshot at just that index, as a restore makes
+    it: what is in that, a stand-in which has the entries is never sent. Beyond it, a leader can only send a snapshot of
+    its own."""
+    return len(_urls(survivors, members)) in _snapshots(survivors)
+
+
+def _snapshots(survivors: Sequence[Survivor]) -> list[int | None]:
+    """The index at which each snapshot of a log ends; None where its name does not tell."""
+    found = [_SNAPSHOT.fullmatch(name) for one in survivors for name in one.data.snaps if name != "db"]
+    return [int(name[1], 16) if name else None for name in found]
 
 
 def boots(
@@ -410,11 +420,12 @@ def boots(
 
     In the order of names, not of revisions, which nobody can tell when a plan is made.
     `members`: name → peer URL, all of the lost cluster. `force`: exactly one survivor, made a cluster of its own;
-    `ahead`: the stand-ins begin the cluster, where they may.
+    `ahead`: the stand-ins begin the cluster, where they may; where it was restored, they only vote.
     Raises `SalvageError` where a name stands for no address, or for two survivors.
     """
     known = {member.name: member.ip for member in old_members}
     own = {s.name for s in survivors}
+    votes = ahead and was_restored(survivors, members)
     if len(own) < len(survivors):
         calls = ", ".join(f"{s.host}: {s.name}" for s in survivors)
         raise SalvageError("the copies", f"do not differ by their members' names ({calls})", "correct the wrong name")
@@ -437,7 +448,7 @@ def boots(
             ip = known[name]
         number = next(free) if stand_in else numbers[name]
         joins = not (stand_in and ahead)
-        return Boot(number, name, url, ip, initial, token, existing=joins, stand_in=stand_in, force=force)
+        return Boot(number, name, url, ip, initial, token, joins, stand_in, force, votes=votes and stand_in)
 
     lacking = 0 if force else len(urls) // 2 + 1 - len(survivors)
     dead = [name for name in urls if name not in own]

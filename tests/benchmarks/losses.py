@@ -1,4 +1,4 @@
-"""What each way of taking a survivor's data loses: `python -m tests.benchmarks.losses --losses 20 [--json FILE]`.
+"""What each way of taking a survivor's data loses: `python -m tests.benchmarks.losses --losses 20 [--restored] …`.
 
 Eight writers log every acknowledged write while all members are killed with SIGKILL. One of them is the only survivor;
 its data directory is taken in four ways, each from the same copy, and what came of it is read back key by key. What
@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from compose import faults, lab, load, state
+from compose import faults, lab, load, rehearse, state
 from compose.errors import LabError
 from compose.nodes import Node, Nodes, on_each
 from requorum import inventory as inventories
@@ -33,6 +33,7 @@ from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 from requorum.snapshots import survivors
 from requorum.snapshots.disks import Disk
+from tests.benchmarks import bench
 from tests.lab.writers import PREFIX, on_disk, writing
 
 READ_BACK = Path(__file__).with_name("read_back.sh")
@@ -110,7 +111,7 @@ class Bench:
         return self._booted(ahead=True)
 
     def joined(self) -> str:
-        """The same with stand-ins that join it, as in a cluster whose members changed or that was restored."""
+        """The same with stand-ins that join it, as in a cluster whose members changed."""
         return self._booted()
 
     def _booted(self, force: bool = False, ahead: bool = False) -> str:
@@ -159,6 +160,17 @@ def measure(number: int) -> Loss:
         return _compare(inventory, survivor, led, set(writers.acknowledged))
     finally:
         faults.by_name("kill").heal(nodes, nodes.members)
+
+
+def restore() -> None:
+    """Makes the lab's cluster one that was restored, by hand: its keys are in no log."""
+    nodes = Nodes.read()
+    snapshot = rehearse.back_up(nodes)
+    try:
+        with tempfile.TemporaryDirectory(prefix="requorum-bench-") as scratch:
+            bench.by_hand(nodes, snapshot, Path(scratch))
+    finally:
+        snapshot.unlink()
 
 
 def _compare(inventory: Inventory, survivor: Node, led: bool, acknowledged: set[str]) -> Loss:
@@ -215,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.losses", description=__doc__)
     parser.add_argument("--losses", type=int, default=20, help="how often all members are killed")
     parser.add_argument("--etcd", default="3.5", help="as of the lab's `up`")
+    parser.add_argument("--restored", action="store_true", help="of a cluster that was restored")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every measurement there, and count those in it")
     given = parser.parse_args(arguments)
     if given.losses < 1:
@@ -225,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             losses = read_json(given.json, given.etcd)
         lab.up(etcd=given.etcd)
         lab.say(lab.load_keys(load.KEYS))
+        if given.restored:
+            restore()
         while len(losses) < given.losses:
             losses.append(measure(len(losses)))
             lab.say(f"loss {len(losses)} of {given.losses}: {losses[-1]}")

@@ -259,13 +259,26 @@ def test_stand_ins_that_begin_the_cluster_are_up_before_any_copy_and_the_data_is
 ) -> None:
     order, said = started(tmp_path, "7\n10\n")
     copies = ["start_all first", "told_members", "start_all later", "led"]
-    assert order == ["start_all ahead", "stood_ahead", *copies, "known_ids"]
+    assert order == ["start_all ahead votes", "stood_ahead", *copies, "known_ids"]
     assert [event["event"] for event in said] == ["leader", "done"]
 
 
 def test_where_the_data_knows_others_nothing_is_asked_of_it(tmp_path: Path) -> None:
     _, said = started(tmp_path, "7\n10\n", known=False)
     assert said == [{"event": "failed", "why": "the data knows other members than it began with"}]
+
+
+def test_stand_ins_that_only_vote_are_started_as_those_and_asked_for_no_data(tmp_path: Path) -> None:
+    """Neither for a hash, nor whether they follow."""
+    play = """
+        printf '1 a 20001 30001 first\\n2 b 20002 30002 votes\\n3 c 20003 30003 ahead\\n' >"$scratch/members"
+        await() { say "{\\"asked\\": \\"$3\\"}"; }
+        start() { say "{\\"up\\": $1}"; }
+        follow 9
+        start_all ahead votes
+    """
+    said = [{"asked": f"https://127.0.0.1:2000{number}"} for number in (1, 3)]
+    assert asked(tmp_path, play, {}) == [*said, {"up": 2}, {"up": 3}]
 
 
 def test_without_such_stand_ins_the_copies_come_first(tmp_path: Path) -> None:

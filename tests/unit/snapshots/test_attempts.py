@@ -67,6 +67,15 @@ def test_where_the_cluster_is_as_it_began_the_stand_ins_begin_ahead() -> None:
     assert stand_in.ahead
 
 
+def test_where_it_was_restored_with_its_members_they_do_too_and_it_is_said() -> None:
+    (begun,) = AS_IT_BEGAN.sound
+    data = replace(begun.data, snaps=("db", "0000000000000001-0000000000000003.snap"))
+    (only,), found = run(replace(AS_IT_BEGAN, sound=(replace(begun, data=data),)), GOOD)
+    assert only.ahead and "was restored with these members" in only.why and not found.failed
+    (stand_in,) = [boot for boot in attempts.boots(terms(), only) if boot.stand_in]
+    assert stand_in.turn == "votes"
+
+
 @pytest.mark.parametrize(
     "first", [SLOW, REFUSED, TURNED_AWAY, TORN, Answers(hashes={"a": (9, 1), "b": (8, 1)}, saved=True)]
 )

@@ -155,6 +155,27 @@ def test_stand_ins_of_a_cluster_that_is_as_it_began_wait_for_nobody(found: list[
         pytest.param([begun(1, RESTORED)], id="a restored one: its keys are in no log"),
         pytest.param([begun(1), begun(4, RESTORED)], id="one of two was restored"),
         pytest.param([begun(1, BEYOND, RESTORED)], id="long after a restore"),
+    ],
+)
+def test_stand_ins_of_a_cluster_that_was_restored_only_vote_and_never_send_what_they_hold(
+    found: list[Survivor],
+) -> None:
+    """They are not sent what was restored."""
+    assert salvage.may_begin_ahead(found, known_members(5))
+    boots = salvage.boots(found, known_members(5), inventory(5).old_members, ahead=True)
+    lacking = 3 - len(found)
+    assert [b.turn for b in boots] == ["first"] * len(found) + ["votes"] * lacking
+    configs = [yaml.safe_load(b.config(1)) for b in boots]
+    assert [c.get("snapshot-count") for c in configs] == [None] * len(found) + [sandbox.NEVER] * lacking
+    assert {c["initial-cluster-state"] for c in configs[len(found) :]} == {"new"}
+    joining = salvage.boots(found, known_members(5), inventory(5).old_members)
+    assert {b.turn for b in joining if b.stand_in} == {"later"}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([begun(1, "0000000000000001-0000000000000004.snap")], id="restored with fewer members"),
         pytest.param([begun(1, "5.snap")], id="a name that nobody knows"),
         pytest.param([begun(1, "0000000000000006.snap.db")], id="a database that a leader was sending"),
         pytest.param([begun(1, formed=FORMED + 1)], id="it began with other members"),
