@@ -10,7 +10,7 @@ import ipaddress
 import posixpath
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, SHORT
@@ -277,25 +277,16 @@ def disagreements(found: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-def put_password(host: str, old: str, directory: str, role: str) -> Command:
-    """Overwrites every password of `role` below `directory` with the content of `old`, where there is one; owner and
-    mode stay as the vendor made them."""
-    return act(
-        host,
-        "find",
-        directory,
-        "-type",
-        "f",
-        "-path",
-        f"*/{role}/password",
-        "-exec",
-        "cp",
-        "--no-preserve=all",
-        old,
-        "{}",
-        ";",
-        why=f"the old password of {role} stays valid",
-    )
+def put_passwords(host: str, old: str, directory: str, roles: Sequence[str]) -> Command:
+    """Overwrites every password below `directory` of each of these `roles`, one at least, with that below `old`; owner
+    and mode stay as the vendor made them. All in one look through it: a file lies in one role's directory."""
+    copies = ("-exec", "cp", "--no-preserve=all")
+    each = [
+        ("-o", "-type", "f", "-path", f"*/{role}/password", *copies, f"{old}/{role}/password", "{}", ";")
+        for role in roles
+    ]
+    words = [word for of_one in each for word in of_one][1:]
+    return act(host, "find", directory, *words, why=f"the old passwords stay valid: {', '.join(roles)}")
 
 
 # -- generating and unpacking ------------------------------------------------------------------------------------

@@ -191,10 +191,8 @@ def put_live_passwords(terms: Terms, roles: Sequence[str]) -> list[Command]:
 
 
 def _put_passwords(terms: Terms, roles: Sequence[str], directory: str) -> list[Command]:
-    return [
-        deephaven.put_password(terms.configuration_server, f"{terms.client_backup}/{role}/password", directory, role)
-        for role in roles
-    ]
+    host, old = terms.configuration_server, terms.client_backup
+    return [deephaven.put_passwords(host, old, directory, roles)] if roles else []
 
 
 # -- Step 3 ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from requorum.cluster import archive, deephaven
@@ -28,10 +31,13 @@ ROLES = ("root",)
 QUERY = [Entry("d", "./"), Entry("-", "./client/query/password"), Entry("-", "./client/query/user")]
 
 
-def put(directory: str) -> str:
-    """The old password of root, wherever one lies below `directory`."""
-    cp = f"cp --no-preserve=all {BACKUP}/root/password '{{}}' ';'"
-    return f"find {directory} -type f -path '*/root/password' -exec {cp}"
+def put(directory: str, *roles: str) -> str:
+    """The old passwords of root and these roles, wherever one lies below `directory`."""
+    each = (
+        f"-type f -path '*/{role}/password' -exec cp --no-preserve=all {BACKUP}/{role}/password '{{}}' ';'"
+        for role in ("root", *roles)
+    )
+    return f"find {directory} {' -o '.join(each)}"
 
 
 class TestBackingUpPasswords:
@@ -185,6 +191,19 @@ class TestPuttingOldPasswordsBack:
 
     def test_the_live_configuration_gets_its_old_passwords_back_whatever_the_generator_did(self) -> None:
         assert lines(plan.put_live_passwords(build.terms(), ROLES)) == [f"infra-1: {SHORT} {put(CLIENT)}"]
+
+    def test_all_roles_are_put_in_one_look_each_its_own_and_nothing_else(self, tmp_path: Path) -> None:
+        (said,) = lines(plan.put_live_passwords(build.terms(), ("root", "ro")))
+        assert said == f"infra-1: {SHORT} {put(CLIENT, 'ro')}"
+        for role in ("root", "ro", "other"):
+            for place, text in (("old", "old"), ("new", "new")):
+                file = tmp_path / place / role / "password"
+                file.parent.mkdir(parents=True)
+                file.write_text(f"{text} {role}")
+        found = deephaven.put_passwords("infra-1", str(tmp_path / "old"), str(tmp_path / "new"), ("root", "ro"))
+        subprocess.run(found.argv, check=True)
+        told = {role: (tmp_path / "new" / role / "password").read_text() for role in ("root", "ro", "other")}
+        assert told == {"root": "old root", "ro": "old ro", "other": "new other"}
 
     def test_a_role_without_a_backup_keeps_what_the_generator_gave_it(self) -> None:
         assert plan.put_live_passwords(build.terms(), ()) == []
