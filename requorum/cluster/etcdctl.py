@@ -6,14 +6,14 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from requorum.cluster import deephaven
 from requorum.cluster.authentication import NO_PASSWORD
 from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result, look
 from requorum.deadlines import HUGE, LONG, SHORT, wait
-from requorum.hosts.question import Question, checked, in_time
+from requorum.hosts.question import Question, in_time
 from requorum.inventory import Inventory
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ def _ask(inventory: Inventory, read: Callable[[str], T], *words: str, why: str, 
         try:
             return read(answer.stdout)
         except (EtcdError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None
+            return _none(answer)
 
     return Question(deephaven.etcdctl(inventory, *words, "-w", "json", why=why, deadline=deadline), understand)
 
@@ -85,18 +85,23 @@ def ask_names(inventory: Inventory, what: str) -> Question[tuple[str, ...]]:
     return _ask(inventory, lambda text: _parse_names(text, f"{what}s"), what, "list", why=f"all {what}s")
 
 
-def ask_roles(inventory: Inventory, user: str) -> Question[list[str]]:
-    """The roles of a user."""
-    server = inventory.deephaven.configuration_server
+def ask_permissions(inventory: Inventory, user: str) -> Question[list[Permission]]:
+    """Of all roles of a user: etcdctl asks for them one by one, with one login."""
+    words = ("user", "get", user, "--detail", "-w", "json")
+    command = deephaven.etcdctl(inventory, *words, why=f"permissions of {user}")
 
-    def read(text: str) -> list[str]:
-        return [checked(server, "role in etcd", role, deephaven.ACCOUNT) for role in _parse_roles(text)]
+    def read(answer: Result) -> list[Permission]:
+        try:
+            return _parse_detail(answer.stdout, user) if answer.code == 0 else _none(answer)
+        except (EtcdError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            return _none(answer)
 
-    return _ask(inventory, read, "user", "get", user, why=f"roles of {user}")
+    return Question(command, read)
 
 
-def ask_permissions(inventory: Inventory, role: str) -> Question[list[Permission]]:
-    return _ask(inventory, _parse_permissions, "role", "get", role, why=f"permissions of {role}")
+def _none(answer: Result) -> NoReturn:
+    """Raises `EtcdError` with the tool's last words."""
+    raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None
 
 
 @dataclass(frozen=True)
@@ -244,17 +249,18 @@ class Permission:
     end: bytes
 
 
-def _parse_permissions(text: str) -> list[Permission]:
-    """`role get -w json`."""
+def _parse_detail(text: str, user: str) -> list[Permission]:
+    """`user get USER --detail -w json`: a line with the user's name, and a document for each role that he has. Raises
+    what an answer that is none raises."""
+    lines = text.splitlines()
+    if f"User: {user}" not in lines:
+        raise EtcdError("user get", "does not name the user", "run it by hand and look")
+    roles = [found for line in lines if line.startswith("{") and not _is_logged(found := json.loads(line))]
     return [
         Permission(base64.b64decode(p.get("key", "")), base64.b64decode(p.get("range_end", "")))
-        for p in _json(text, "role get").get("perm") or ()
+        for role in roles
+        for p in role.get("perm") or ()
     ]
-
-
-def _parse_roles(text: str) -> list[str]:
-    """`user get -w json`: the roles of a user."""
-    return [str(role) for role in _json(text, "user get").get("roles") or ()]
 
 
 def _parse_names(text: str, key: str) -> tuple[str, ...]:
@@ -294,6 +300,11 @@ def _json(text: str, what: str):  # type: ignore[no-untyped-def]
                 found = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if not (isinstance(found, dict) and {"level", "msg"} <= found.keys()):
+            if not _is_logged(found):
                 return found
     raise EtcdError("etcdctl", f"{what} gave no JSON: {text.strip()[-200:]!r}", "run it by hand and look")
+
+
+def _is_logged(found: object) -> bool:
+    """Whether it is a line of the tool's own log."""
+    return isinstance(found, dict) and {"level", "msg"} <= found.keys()

@@ -1,9 +1,8 @@
 """Many hosts at once: the only module that acts.
 
-Runs commands and checks in parallel over hosts, one thread a host at a time, streams copies through this machine
+Runs commands and checks in parallel over hosts, one thread of work a host, streams copies through this machine
 without storing them, and holds every deadline, stretched here by --timeout-scale. It decides nothing: what to run
-comes from planners as `Command`s.
-testinfra objects for assertions come from `Machine.see`. ssh is multiplexed over one connection a host.
+comes from planners as `Command`s. testinfra objects for assertions come from `Machine.see`. ssh is multiplexed.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failu
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
+from requorum.hosts.lanes import at_once, once
 from requorum.hosts.meeting import PERSIST, SSH, Doorkeeper, NoLogin, last_line
 from requorum.hosts.password import Password, Root
 from requorum.hosts.question import Question
@@ -60,7 +60,7 @@ class Machine:
     look: Callable[[Sequence[Command]], list[Result]]
 
     def ask(self, question: Question[T]) -> T:
-        return question.understand(self.look(question.commands))
+        return question.understand((at_once if question.at_once else once)(self.look, question.commands))
 
 
 class Fleet:

@@ -80,11 +80,12 @@ class Question(Generic[T]):
     """One command of one host, or a few whose answers are one fact.
 
     `read` takes a `Result` for each, in their order, and holds them against a strict pattern or the inventory. It
-    raises a `Refusal` that names the host for what it does not trust.
+    raises a `Refusal` that names the host for what it does not trust. `at_once`: none waits for another.
     """
 
     command: Command | tuple[Command, ...]
     read: Callable[..., T]
+    at_once: bool = False
 
     @property
     def commands(self) -> tuple[Command, ...]:
@@ -113,14 +114,14 @@ class Question(Generic[T]):
             _planned.reset(outer)
 
 
-def every(questions: Sequence[Question[T]]) -> Question[list[T]]:
+def every(questions: Sequence[Question[T]], at_once: bool = False) -> Question[list[T]]:
     """Several questions of one host as one, so that they go there together; each is read by its own reader."""
 
     def read(*answers: Result) -> list[T]:
         left = iter(answers)
         return [question.understand([next(left) for _ in question.commands]) for question in questions]
 
-    return Question(tuple(command for question in questions for command in question.commands), read)
+    return Question(tuple(command for question in questions for command in question.commands), read, at_once)
 
 
 def both(one: Question[T], other: Question[U]) -> Question[tuple[T, U]]:

@@ -19,7 +19,7 @@ from requorum.cluster.logins import packed
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import LOGINS, Command, Result, act, look
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, both, complete, every
+from requorum.hosts.question import Question, complete, every
 from requorum.run import bulk
 from requorum.run.marker import Phase
 from requorum.run.run import Run
@@ -226,8 +226,8 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> 
         seen.clear()
         try:
             wrong = _other_data(run, machine, trial, endpoint, proven, seen)
-            users, roles = (etcdctl.ask_names(run.inventory, what) for what in ("user", "role"))
-            there = machine.ask(both(users, roles))
+            asked = [etcdctl.ask_names(run.inventory, what) for what in ("user", "role")]
+            there = machine.ask(every(asked, at_once=True))
             names = zip(("users", "roles"), (trial.users, trial.roles), there, strict=True)
             wrong += [f"{what} {', '.join(found)}" for what, expected, found in names if found != expected]
         except etcd.EtcdError as error:
@@ -263,6 +263,6 @@ def _other_data(
         return []
     wrong = [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
     asked = [etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}") for prefix in trial.counts]
-    there = machine.ask(every(asked))
+    there = machine.ask(every(asked, at_once=True))
     counts = zip(trial.counts.items(), there, strict=True)
     return wrong + [f"{found} keys under {prefix or 'everything'}" for (prefix, n), found in counts if found != n]

@@ -280,7 +280,8 @@ def keys_are_there(run: Run, progress: Progress) -> None:
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        told = machine.ask(every([or_refusal(etcdctl.ask_count(run.inventory, prefix)) for prefix in wanted]))
+        counts = [or_refusal(etcdctl.ask_count(run.inventory, prefix)) for prefix in wanted]
+        told = machine.ask(every(counts, at_once=True))
         for (prefix, (least, most)), count in zip(wanted.items(), told, strict=True):
             if isinstance(count, Refusal):
                 wrong.append(f"{prefix or 'all keys'}: {count.what}")
@@ -319,7 +320,7 @@ def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) ->
         tried = {r: u for r, u in users.items() if r in roles or not was.on or not u or u in was.without_password}
         outside = _keys_outside(run, machine, tried.values()) if was.on else {}
         reads = [_reads(run, f"{client}/{role}", role, outside.get(user)) for role, user in tried.items()]
-        logins = machine.ask(every([etcdctl.ask_login(read) for read in reads])) if reads else []
+        logins = machine.ask(every([etcdctl.ask_login(read) for read in reads], at_once=True)) if reads else []
         wrong = [
             not_as_it_was(was, role, user, outside.get(user), login)
             for (role, user), login in zip(tried.items(), logins, strict=True)
@@ -384,14 +385,8 @@ def _keys_outside(run: Run, machine: Machine, users: Iterable[str]) -> dict[str,
     names = [user for user in dict.fromkeys(users) if user and user != "root"]
     if not names:
         return {}
-    theirs = machine.ask(every([etcdctl.ask_roles(run.inventory, user) for user in names]))
-    roles = list(dict.fromkeys(role for granted in theirs for role in granted))
-    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, role) for role in roles])) if roles else []
-    opens = dict(zip(roles, told, strict=True))
-    return {
-        user: etcdctl.key_outside([permission for role in granted for permission in opens[role]])
-        for user, granted in zip(names, theirs, strict=True)
-    }
+    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, user) for user in names], at_once=True))
+    return {user: etcdctl.key_outside(opens) for user, opens in zip(names, told, strict=True)}
 
 
 def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:
@@ -428,7 +423,7 @@ def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> 
     run.probe(probes.write_through(run.terms, endpoints))
 
     def probe(machine: Machine) -> str | None:
-        told = machine.ask(every([probes.ask_written(run.terms, endpoint) for endpoint in endpoints]))
+        told = machine.ask(every([probes.ask_written(run.terms, endpoint) for endpoint in endpoints], at_once=True))
         missing = [f"{e} gave {found}" for e, found in zip(endpoints, told, strict=True) if found != endpoints]
         return "; ".join(missing) or None
 

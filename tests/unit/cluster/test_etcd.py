@@ -47,10 +47,10 @@ COUNT = (
     "{" + HEADER + ',"kvs":[{"key":"L21haW4vY29uZmlnL3Byb3BzLzE=","create_revision":2,"mod_revision":2,'
     '"version":1}],"more":true,"count":3}\n'
 )
+USER = "User: dh\n"
 ROLE = '{%s,"perm":[{"permType":2,"key":"L21haW4=","range_end":"L21haW8="},{"key":"L3NpbmdsZQ=="}]}\n' % HEADER  # noqa: UP031
 ROLE_ALL = '{%s,"perm":[{"permType":2,"key":"AA==","range_end":"AA=="}]}\n' % HEADER  # noqa: UP031
 NOTHING = "{" + HEADER + "}\n"
-USER = "{" + HEADER + ',"roles":["dh"]}\n'
 METRICS = (
     "# HELP etcd_server_has_leader Whether or not a leader exists. 1 is existence, 0 is not.\n"
     "# TYPE etcd_server_has_leader gauge\netcd_server_has_leader {}\n"
@@ -112,10 +112,6 @@ class TestOtherAnswers:
     def test_all_matching_keys_are_counted_although_one_is_given(self, text: str, count: int) -> None:
         assert etcdctl.parse_count(text) == count
 
-    @pytest.mark.parametrize(("text", "roles"), [(USER, ["dh"]), (NOTHING, [])])
-    def test_the_roles_of_a_user(self, text: str, roles: list[str]) -> None:
-        assert understood(etcdctl.ask_roles(LAB, "dh"), text) == roles
-
     @pytest.mark.parametrize(("digit", "leader"), [("1", True), ("0", False)])
     def test_metrics_tell_whether_there_is_a_leader(self, digit: str, leader: bool) -> None:
         assert understood(etcd.ask_leader("etcd-1", build.config()), METRICS.format(digit)) is leader
@@ -163,11 +159,9 @@ def test_no_answer_is_told_in_the_words_of_the_tool() -> None:
 
 
 @pytest.mark.parametrize("name", ["--user=eve", "a\nb", "", "-", "\x1b[2J"])
-def test_a_user_or_a_role_that_is_an_option_goes_no_further(name: str) -> None:
+def test_a_user_that_is_an_option_goes_no_further(name: str) -> None:
     with pytest.raises(Refusal, match="infra-1: its user of config"):
         understood(deephaven.ask_user("infra-1", "/x", "config"), name)
-    with pytest.raises(Refusal, match="infra-1: its role in etcd"):
-        understood(etcdctl.ask_roles(LAB, "dh"), json.dumps({"roles": ["dh", name]}))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +174,6 @@ def test_a_user_or_a_role_that_is_an_option_goes_no_further(name: str) -> None:
         etcdctl.ask_fingerprints(LAB, "e", 5),
         etcdctl.ask_count(LAB, "/main"),
         etcdctl.ask_names(LAB, "user"),
-        etcdctl.ask_roles(LAB, "dh"),
         PERMISSIONS,
         etcdctl.ask_login(READ),
         deephaven.ask_user("infra-1", "/x", "config"),
@@ -198,14 +191,25 @@ def test_whatever_etcdctl_prints_is_a_value_or_a_refusal_that_names_its_host(
 
 class TestPermissions:
     def test_a_prefix_and_a_single_key(self) -> None:
-        assert understood(PERMISSIONS, ROLE) == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
+        told = understood(PERMISSIONS, WARNING + USER + ROLE)
+        assert told == [Permission(b"/main", b"/maio"), Permission(b"/single", b"")]
 
-    @pytest.mark.parametrize(("text", "outside"), [(ROLE, "/requorum/outside"), (NOTHING, "/requorum/outside")])
-    def test_a_key_that_is_not_covered_is_found(self, text: str, outside: str) -> None:
-        assert etcdctl.key_outside(understood(PERMISSIONS, text)) == outside
+    @pytest.mark.parametrize("roles", ["", NOTHING, ROLE, "\n" + ROLE + "\n" + NOTHING])
+    def test_a_key_that_is_not_covered_is_found(self, roles: str) -> None:
+        assert etcdctl.key_outside(understood(PERMISSIONS, USER + roles)) == "/requorum/outside"
 
-    def test_everything_leaves_nothing_outside(self) -> None:
-        assert etcdctl.key_outside(understood(PERMISSIONS, ROLE_ALL)) is None
+    def test_everything_leaves_nothing_outside_whichever_role_says_so(self) -> None:
+        for roles in (ROLE_ALL, f"\n{ROLE}\n{ROLE_ALL}\n{NOTHING}"):
+            assert etcdctl.key_outside(understood(PERMISSIONS, USER + roles)) is None
+
+    @pytest.mark.parametrize("text", ["", ROLE, "User: other\n" + ROLE, USER + ROLE + "{cut off", USER + "{cut off"])
+    def test_what_is_not_all_of_a_users_roles_tells_nothing(self, text: str) -> None:
+        with pytest.raises(EtcdError):
+            understood(PERMISSIONS, text)
+
+    def test_a_role_that_could_not_be_asked_for_is_not_left_out(self) -> None:
+        with pytest.raises(EtcdError):
+            understood(PERMISSIONS, USER + ROLE, code=1, stderr="Error: etcdserver: role name not found\n")
 
     def test_where_all_paths_are_covered_another_kind_of_key_is_tried(self) -> None:
         assert etcdctl.key_outside([Permission(b"/", b"0")]) == "requorum-outside"
