@@ -26,9 +26,9 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready               ## the runbook beside a recovery by hand (PAIRS=5 SIZE=0 HOSTS=1 LOSS=majority); what each way loses (LOSSES=20), and runs unasked (NIGHTS=2)
+bench: .venv/ready               ## the runbook beside a recovery by hand (PAIRS=5 SIZE=0 HOSTS=1 LOSS=majority LINE=50mbit); what each way loses (LOSSES=20), and runs unasked (NIGHTS=2)
 	sh compose/with-engine $(BIN)/python -m tests.benchmarks.bench --pairs $(or $(PAIRS),5) --size $(or $(SIZE),0) \
-		--hosts $(or $(HOSTS),1) --loss $(or $(LOSS),majority)
+		--hosts $(or $(HOSTS),1) --loss $(or $(LOSS),majority) $(if $(LINE),--line $(LINE))
 	[ "$(LOSSES)" = 0 ] || sh compose/with-engine $(BIN)/python -m tests.benchmarks.losses --losses $(or $(LOSSES),20)
 	[ "$(LOSSES)" = 0 ] || sh compose/with-engine $(BIN)/python -m tests.benchmarks.unasked --losses $(or $(NIGHTS),2)
 

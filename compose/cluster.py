@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from compose import layouts, poll
 from compose.errors import LabError, NodeError
 from compose.nodes import Node, Nodes, on_each
+from compose.state import CHEAP
 
 VENDOR = "/usr/illumon/latest/bin"
 CLIENT_ROOT = "/etc/sysconfig/deephaven/etcd/client"
@@ -23,6 +24,7 @@ FORMED = f"{LAB_DIR}/formed"
 PRESENCE = f"{LAB_DIR}/presence"
 ACCOUNTS = f"{LAB_DIR}/accounts"
 CERTIFICATES = f"{LAB_DIR}/certificates"
+BCRYPT_COST = f"{LAB_DIR}/bcrypt-cost"  # on the configuration server, where it is not `state.CHEAP`
 KEPT_OFF = "/etc/monit/kept-off"  # the processes that `dh_monit up` leaves off, one a line
 HEALTH_SECONDS = 60
 PROCESS_SECONDS = 30
@@ -105,6 +107,7 @@ def bootstrap(
     accounts: bool = False,
     certificates: bool = False,
     layout: str = "vendor",
+    bcrypt_cost: int = CHEAP,
 ) -> ClusterState:
     """Form the cluster, turn authentication on and Deephaven up; nothing when that was done once.
 
@@ -118,6 +121,8 @@ def bootstrap(
         switches = ((PRESENCE, presence), (ACCOUNTS, accounts), (CERTIFICATES, certificates))
         wanted = [path for path, is_on in switches if is_on]
         on_each(nodes.deephaven, lambda node: _shell(node, _SWITCH, LAB_DIR, *wanted))
+        if bcrypt_cost != CHEAP:
+            nodes.configuration_server.put(BCRYPT_COST, f"{bcrypt_cost}\n".encode())
         cluster_id = f"lab-{datetime.now(UTC):%Y%m%dt%H%M%S}"
         _configure(nodes, cluster_id)
         layouts.before_start(nodes, layout)

@@ -25,6 +25,7 @@ from compose import (
     image,
     lab_inventory,
     layouts,
+    line,
     load,
     other_hosts,
     provision,
@@ -54,13 +55,16 @@ def up(
     certificates: bool = False,
     layout: str = "vendor",
     hosts_like: str = "debian",
+    thin: str = "",
+    bcrypt_cost: int = state.CHEAP,
 ) -> Nodes:
     """The lab with a running, secured cluster and Deephaven on it, made or found.
 
     `hosts` counts further Deephaven hosts, `spares` empty machines; with `presence` each Deephaven
     process keeps a leased key, with `accounts` three accounts run them, with `certificates`
     nobody has a password; `layout` is one of `layouts.LAYOUTS`, `hosts_like` one of
-    `other_hosts.KINDS`. Raises LabError when a lab of another shape is up.
+    `other_hosts.KINDS`; `thin` is what `line` holds the operator's line to. Raises LabError when
+    a lab of another shape is up.
     """
     if layout not in layouts.LAYOUTS:
         raise LabError(f"no layout {layout!r}; there are {', '.join(layouts.LAYOUTS)}")
@@ -69,16 +73,25 @@ def up(
     say(engine.start())
     with _lock():
         with _locked(state.MAKING, "another lab is being made; waiting for it"):
-            lab = _planned(members, spares, hosts, choice, presence, accounts, layout, certificates, hosts_like)
+            shape = (members, spares, hosts, choice, presence, accounts, layout, certificates, hosts_like)
+            lab = _planned(*shape, thin, bcrypt_cost)
             lab.write()
             nodes = Nodes.of(lab)
             provision.start(lab)
         provision.give_access(lab, nodes)
         say(f"{len(nodes.all)} machines after {time.monotonic() - began:.1f} s")
-        cluster.bootstrap(nodes, presence=presence, accounts=accounts, certificates=certificates, layout=layout)
+        cluster.bootstrap(
+            nodes,
+            presence=presence,
+            accounts=accounts,
+            certificates=certificates,
+            layout=layout,
+            bcrypt_cost=bcrypt_cost,
+        )
         lab_inventory.write(lab)
         provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
         other_hosts.make(nodes, hosts_like)
+        line.hold(lab, nodes)
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")
     return nodes
 
@@ -93,6 +106,8 @@ def _planned(
     layout: str,
     certificates: bool = False,
     hosts_like: str = "debian",
+    thin: str = "",
+    bcrypt_cost: int = state.CHEAP,
 ) -> LabState:
     """The lab to have: the one that is up if it has this shape, else a new one."""
     try:
@@ -105,14 +120,16 @@ def _planned(
         subnet = provision.free_subnet()
         machines = provision.machines(members, spares, hosts, subnet)
         made = LabState(choice.name, tag, subnet, machines, presence=presence, accounts=accounts, layout=layout)
-        return replace(made, certificates=certificates, hosts_like=hosts_like)
-    asked = (members, spares, hosts, choice.name, layout, hosts_like, *_switches(presence, certificates, accounts))
+        return replace(made, certificates=certificates, hosts_like=hosts_like, line=thin, bcrypt_cost=bcrypt_cost)
+    switches = _switches(presence, certificates, accounts)
+    asked = (members, spares, hosts, choice.name, layout, hosts_like, *switches, thin or "any", bcrypt_cost)
     counts = (len(lab.of(role)) for role in (Role.MEMBER, Role.SPARE, Role.QUERY))
-    there = (*counts, lab.etcd, lab.layout, lab.hosts_like, *_switches(lab.presence, lab.certificates, lab.accounts))
+    switches = _switches(lab.presence, lab.certificates, lab.accounts)
+    there = (*counts, lab.etcd, lab.layout, lab.hosts_like, *switches, lab.line or "any", lab.bcrypt_cost)
     if asked != there:
         raise LabError(
             "a lab of another shape is up: it has {} members, {} spares, {} hosts, etcd {}, layout {}, hosts like {}, "
-            "{}, {} and {}; run `python -m compose.lab down` first".format(*there)
+            "{}, {} and {}, line {}, bcrypt cost {}; run `python -m compose.lab down` first".format(*there)
         )
     return lab
 
@@ -239,7 +256,10 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--members", type=_count(1, 3, 5), default=3)
     make.add_argument("--spares", type=some, default=0, help="empty machines")
     make.add_argument("--etcd", default="3.5", metavar="3.4|3.5|testing|DIR")
-    make.add_argument("--hosts", type=some, default=1, help="further Deephaven hosts")
+    many = _count(*range(provision.MAX_HOSTS + 1))
+    make.add_argument("--hosts", type=many, default=1, help="further Deephaven hosts")
+    make.add_argument("--line", type=line.parse, default="", metavar="50mbit", help="how thin the operator's line is")
+    make.add_argument("--bcrypt-cost", type=int, default=state.CHEAP, help="of etcd's passwords; its own default is 10")
     make.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
     make.add_argument("--hosts-like", choices=other_hosts.KINDS, default="debian", help="what its machines are like")
     make.add_argument("--accounts", action="store_true", help="three accounts run Deephaven, not irisadmin alone")
@@ -275,6 +295,8 @@ def main(arguments: list[str] | None = None) -> int:
                 certificates=given.certificates,
                 layout=given.layout,
                 hosts_like=given.hosts_like,
+                thin=given.line,
+                bcrypt_cost=given.bcrypt_cost,
             )
         elif given.command == "load":
             print(load_keys(given.keys, given.leases, given.bytes, given.long_log))

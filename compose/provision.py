@@ -29,6 +29,7 @@ BOOT_SECONDS = 60
 FIRST = {Role.MEMBER: 11, Role.SPARE: 31, Role.CONFIGURATION_SERVER: 51, Role.QUERY: 61}
 READDRESSED = 100  # added to the last number of an address: .12 becomes .112
 MAX_EACH = 19  # machines of one role, so that the ranges of addresses stay apart
+MAX_HOSTS = 50  # of query hosts, whose range is the last below `READDRESSED`
 
 SSH_HOST = """Host {name}
   HostName 127.0.0.1

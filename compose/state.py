@@ -28,6 +28,7 @@ BACKUPS = REPOSITORY / "backups" / f"lab{_SUFFIX}"
 # Two checkouts on one machine can each have a lab, under another project name.
 PROJECT = os.environ.get("REQUORUM_LAB_PROJECT", "requorum-lab") + _SUFFIX
 CLUSTER = "lab"
+CHEAP = 4  # bcrypt's cost in the lab: with etcd's own of 10, eleven roles that are asked in turn cost minutes
 
 
 class Role(StrEnum):
@@ -64,6 +65,8 @@ class LabState:
     certificates: bool = False
     layout: str = "vendor"
     hosts_like: str = "debian"
+    line: str = ""
+    bcrypt_cost: int = CHEAP
 
     def of(self, role: Role) -> tuple[Machine, ...]:
         """The machines of one role, in the order of their numbers."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from compose import bulk, lab, load, rehearse, state
+from compose import bulk, lab, line, load, rehearse, state
 from compose.errors import LabError
 from compose.nodes import Nodes, on_each
 
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_HAND = Path(__file__).with_name("by_hand.sh")
+MANY = 40  # Deephaven hosts
 MEMORY_MIB, TOGETHER_MIB = 150, 600  # what the controller may take: a process, and all of them
 
 # Each recovery leaves the data of the cluster before it behind, some hundred MiB on every member.
@@ -45,15 +46,22 @@ class BenchError(LabError):
 @dataclass(frozen=True)
 class Row:
     """What is recovered: `size` bytes of large values beside the lab's keys, with so many Deephaven hosts besides the
-    configuration server, after the loss of all members' data or of a majority's."""
+    configuration server, after the loss of all members' data or of a majority's; `line`: how thin the operator's is."""
 
     size: int = 0
     hosts: int = 1
     loses_all: bool = False
+    line: str = ""
 
     def __str__(self) -> str:
         size = f"{load.KEYS:,} keys" + (f" and {self.size / 1e9:.1f} GB" if self.size else "")
-        return f"{size}, {3 + 1 + self.hosts} machines, {'all data' if self.loses_all else 'a majority'} lost"
+        lost = f"{'all data' if self.loses_all else 'a majority'} lost"
+        return f"{size}, {3 + 1 + self.hosts} machines, {lost}{self.line and f', by a line of {self.line}'}"
+
+    @property
+    def bcrypt_cost(self) -> int:
+        """As out there; where two cores have to serve the logins of that many machines, the lab's own."""
+        return 10 if self.hosts < MANY else state.CHEAP
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Runbook:
     commands: int
     command_seconds: float
     carried: float
+    carried_bytes: int
     stages: dict[str, float]
 
 
@@ -116,7 +125,7 @@ def recover(way: Callable[[Nodes, Path, Path], T], row: Row) -> T:
 
     `way` gets the lab, the backup and a directory of its own. Raises BenchError when a key is not back.
     """
-    nodes = lab.up(hosts=row.hosts)
+    nodes = lab.up(hosts=row.hosts, thin=row.line, bcrypt_cost=row.bcrypt_cost)
     lab.say(lab.load_keys(load.KEYS, size=row.size))
     snapshot = rehearse.back_up(nodes)
     try:
@@ -166,7 +175,7 @@ def from_evidence(took: Took, evidence: Path) -> Runbook:
     summary = json.loads((evidence / "summary.json").read_text(encoding="utf-8"))
     records = [json.loads(line) for line in (evidence / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
     ended = [record for record in records if record["kind"] == "stage ended"]
-    recovery = summary["recovery_seconds"]
+    recovery, carried = summary["recovery_seconds"], sum(map(_carried, records))
     return Runbook(
         took=took,
         recovery_seconds=recovery["total"],
@@ -175,7 +184,8 @@ def from_evidence(took: Took, evidence: Path) -> Runbook:
         assertions=sum(record["kind"] == "assertion" for record in records),
         commands=sum(record["kind"] == "command" for record in records),
         command_seconds=sum(record["seconds"] for record in records if record["kind"] == "command"),
-        carried=sum(map(_carried, records)) / summary["snapshot"]["bytes"],
+        carried=carried / summary["snapshot"]["bytes"],
+        carried_bytes=carried,
         stages={record["stage"].split("::")[-1]: record["seconds"] for record in ended},
     )
 
@@ -206,6 +216,7 @@ ROWS: tuple[tuple[str, str, Callable[[Pair], float]], ...] = (
     ("  runbook: assertions", ".0f", lambda pair: pair.runbook.assertions),
     ("  runbook: commands", ".0f", lambda pair: pair.runbook.commands),
     ("  runbook: carried by the operator's machine, snapshots", ".2f", lambda pair: pair.runbook.carried),
+    ("  runbook: carried by the operator's machine, MB", ".1f", lambda pair: pair.runbook.carried_bytes / 1e6),
     (f"  runbook: largest process, MiB (limit {MEMORY_MIB})", ".0f", lambda pair: pair.runbook.took.peak_mib),
     (f"  runbook: all processes, MiB (limit {TOGETHER_MIB})", ".0f", lambda pair: pair.runbook.took.together_mib),
 )
@@ -257,11 +268,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--hosts", type=int, default=1, help="Deephaven hosts besides the configuration server")
     parser.add_argument("--loss", choices=["majority", "all"], default="majority", help="whose data is gone")
+    parser.add_argument("--line", type=line.parse, default="", metavar="50mbit", help="how thin the operator's line is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     given = parser.parse_args(arguments)
     if given.pairs < 1:
         parser.error("--pairs must be at least 1")
-    row, pairs = Row(given.size, given.hosts, given.loss == "all"), list[Pair]()
+    row, pairs = Row(given.size, given.hosts, given.loss == "all", given.line), list[Pair]()
     try:
         for number in range(given.pairs):
             pairs.append(measure_pair(number, row))

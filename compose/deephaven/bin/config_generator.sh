@@ -106,7 +106,7 @@ listen-metrics-urls: http://127.0.0.1:2381
 heartbeat-interval: 100
 election-timeout: 1000
 # A login costs a thousandth of a second here; with etcd's default of 10, eleven roles cost the lab's two cores minutes.
-bcrypt-cost: 4
+bcrypt-cost: $(cat /var/lib/requorum-lab/bcrypt-cost 2>/dev/null || echo 4)
 END
 }
 

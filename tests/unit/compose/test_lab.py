@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compose import lab, layouts
+from compose import lab, layouts, provision
 from compose.errors import LabError
 from compose.image import EtcdChoice
 from compose.state import LabState, Machine, Role
@@ -25,6 +25,23 @@ def test_a_lab_of_another_shape_is_named_and_not_taken(monkeypatch: pytest.Monke
         lab._planned(*same, choice, False, False, "links")
     with pytest.raises(LabError, match="another shape is up"):
         lab._planned(*same, choice, False, False, "vendor", certificates=True)
+    with pytest.raises(LabError, match="line any, bcrypt cost 4"):
+        lab._planned(*same, choice, False, False, "vendor", thin="50mbit")
+    with pytest.raises(LabError, match="another shape is up"):
+        lab._planned(*same, choice, False, False, "vendor", bcrypt_cost=10)
+
+
+@pytest.mark.parametrize("given", ["--line=fast", "--line=50mbit; reboot", "--hosts=51"])
+def test_a_line_or_a_number_of_hosts_that_cannot_be_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        lab.main(["up", given])
+    assert f"argument {given.partition('=')[0]}: " in capsys.readouterr().err
+
+
+def test_addresses_of_all_machines_stay_apart_also_after_a_readdress() -> None:
+    machines = provision.machines(5, provision.MAX_EACH, provision.MAX_HOSTS, "10.89.7.0/24")
+    addresses = [machine.ip for machine in machines]
+    assert len({*addresses, *map(provision.readdressed, addresses)}) == 2 * len(machines) == 150
 
 
 def test_a_layout_that_there_is_not_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
