@@ -48,6 +48,8 @@ class Journal:
         self.directory = directory
         self.path = directory / "journal.jsonl"
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._flushed = 0  # so many records are on the disk
         self._head = "0" * 64
         self._lacking = ""  # why a record could not be written: none is after it, so that no gap is hidden
         self.ending = False  # what a run does at its end, it does without evidence too
@@ -77,6 +79,11 @@ class Journal:
 
     def record(self, kind: str, **fields: object) -> None:
         """Appends one record and waits until the disk has it. Raises `EvidenceError` where it does not get there."""
+        self._write(kind, fields)
+        self.prove_kept()
+
+    def _write(self, kind: str, fields: dict[str, object]) -> None:
+        """Appends one record, unless one before it is lacking."""
         with self._lock:
             if not self._lacking:
                 line = line_of({"time": now(), "kind": kind, **fields}, self._head)
@@ -85,7 +92,6 @@ class Journal:
                 self._head = hashlib.sha256(line).hexdigest()
                 self.name = self.name or self._head[:16]
                 self.records += 1
-        self.prove_kept()
 
     def _append(self, line: bytes) -> str:
         """The whole line or nothing of it. What went wrong."""
@@ -96,7 +102,6 @@ class Journal:
             left = line
             while left:
                 left = left[os.write(self._file, left) :]
-            os.fdatasync(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, before.st_size)
@@ -104,9 +109,23 @@ class Journal:
         return ""
 
     def prove_kept(self) -> None:
-        """Raises `EvidenceError` when a record is lacking, until the run ends."""
+        """Waits until the disk has every record. Raises `EvidenceError` when one is lacking, until the run ends."""
+        self._flush(self.records)
         if self._lacking and not self.ending:
             raise self._refused(self._lacking)
+
+    def _flush(self, wanted: int) -> None:
+        """One flush for all who wait: what others appended meanwhile is on the disk with it."""
+        with self._flushing:
+            if self._flushed >= wanted or self._lacking:
+                return
+            reached = self.records
+            try:
+                os.fdatasync(self._file)
+                self._flushed = reached
+            except OSError as error:
+                with self._lock:
+                    self._lacking = os.strerror(error.errno or errno.EIO)
 
     def _refused(self, why: str) -> EvidenceError:
         return EvidenceError(
@@ -117,6 +136,7 @@ class Journal:
 
     def anchor(self) -> tuple[str, int, str]:
         """This journal's name, how many records it holds, and the newest one's SHA-256: three that belong together."""
+        self._flush(self.records)
         with self._lock:
             return self.name, self.records, self._head
 
@@ -126,19 +146,18 @@ class Journal:
             self.assertions += assertions
 
     def command(self, result: Result) -> None:
-        """Never raises, so that what runs on a host is waited for: whoever starts anything asks `prove_kept`."""
+        """Neither raises nor waits, so that what runs on a host is waited for: whoever starts anything, and whoever has
+        ended a trip, asks `prove_kept`."""
         self._count(commands=1)
-        with contextlib.suppress(EvidenceError):
-            self.record(
-                "command",
-                host=result.command.host,
-                argv=result.command.shown(),
-                why=result.command.why,
-                changes=result.command.changes,
-                exit_code=result.code,
-                seconds=round(result.seconds, 3),
-                **({} if result.ok else {"said": result.words}),
-            )
+        fields: dict[str, object] = {
+            "host": result.command.host,
+            "argv": result.command.shown(),
+            "why": result.command.why,
+            "changes": result.command.changes,
+            "exit_code": result.code,
+            "seconds": round(result.seconds, 3),
+        }
+        self._write("command", fields if result.ok else {**fields, "said": result.words})
 
     def planned(self, plan: Sequence[Action]) -> None:
         """The whole plan before its first command: what was meant, should the run end in the middle of it."""
@@ -167,4 +186,5 @@ class Journal:
         return path
 
     def close(self) -> None:
+        self._flush(self.records)
         os.close(self._file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requorum.command import Command, Result
-from requorum.evidence.journal import Journal
+from requorum.evidence.journal import EvidenceError, Journal
 from requorum.evidence.redaction import LINE, redact, redacted_lines
 
 # Each is repeated behind nothing, and behind each word without which an expression is not tried.
@@ -89,6 +91,53 @@ class TestTheChain:
         assert [json.loads(line)["previous"] for line in lines[1:]] == [
             hashlib.sha256(line).hexdigest() for line in lines[:-1]
         ]
+
+
+class TestTheDisk:
+    @pytest.fixture
+    def flushed(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many records there were at each flush."""
+        found: list[int] = []
+        monkeypatch.setattr(os, "fdatasync", lambda file: found.append(len(records(journal))))
+        return found
+
+    def test_all_commands_of_a_trip_are_flushed_at_once_and_before_anything_else_is_done(
+        self, journal: Journal, flushed: list[int]
+    ) -> None:
+        for _ in range(5):
+            journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        assert flushed == []
+        journal.prove_kept()
+        assert flushed == [5]
+        journal.prove_kept()
+        assert flushed == [5], "nothing is left to be flushed"
+
+    def test_any_other_record_is_flushed_with_all_before_it(self, journal: Journal, flushed: list[int]) -> None:
+        journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        journal.record("note", text="x")
+        assert flushed == [2]
+
+    def test_what_hosts_are_told_of_and_what_is_closed_is_on_the_disk(
+        self, journal: Journal, flushed: list[int]
+    ) -> None:
+        journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        assert (journal.anchor()[1], flushed) == (1, [1])
+        journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        journal.close()
+        assert flushed == [1, 2]
+
+    def test_a_disk_that_does_not_take_it_is_told_and_no_record_follows(
+        self, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(file: int) -> None:
+            raise OSError(errno.EIO, "")
+
+        monkeypatch.setattr(os, "fdatasync", broken)
+        journal.command(Result(Command("h", ("a",), "w"), 0, "", "", 0))
+        for _ in range(2):
+            with pytest.raises(EvidenceError, match="Input/output error"):
+                journal.record("note", text="x")
+        assert len(records(journal)) == 2, "the second try added nothing"
 
 
 class TestWhatIsRecorded:
