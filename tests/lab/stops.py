@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 from tests.lab import launch
@@ -23,6 +24,14 @@ def choice(run: Run, word: str) -> str:
     found = re.search(rf"--accept=[^\s;]*{word}[^\s;]*", run.output.partition("→")[2])
     assert found, run.output
     return found[0]
+
+
+def paste_on_hosts(run: Run, words: str) -> None:
+    """Each line that this run's last lines hold to be run on a host with these words, as it stands."""
+    lines = [found[0] for line in run.output.splitlines() if (found := re.search(rf"ssh .*{words}.*$", line))]
+    assert lines, run.output
+    for line in dict.fromkeys(lines):
+        subprocess.run(line, shell=True, check=True, timeout=60)
 
 
 def paste(rehearsal: Rehearsal, run: Run, *words: str) -> Run:

@@ -13,7 +13,7 @@ from compose import cluster, poll
 from compose.faults import UNIT
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal, Run
-from tests.lab.stops import stops
+from tests.lab.stops import paste, stops
 from tests.lab.test_backup import back_up, into, names
 from tests.lab.test_stop_before_less import is_back, write_late
 
@@ -88,7 +88,7 @@ def test_an_empty_cluster_of_the_same_ids_is_told_everywhere_and_what_was_lost_i
     grow = f"for n in $(seq 200); do {PUT} /main/since/$n x >/dev/null; done"
     rehearsal.nodes.by_name("etcd-2").run(["sh", "-euc", grow])
 
-    run = rehearsal.run(inventory, "--rebuild")
+    run = paste(rehearsal, run, "--rebuild")
     assert run.recovered, run.output
     assert "the disk of etcd-3 was seen to have begun anew while it ran" in " ".join(run.output.split()), run.output
     assert run.summary["snapshot"]["source"] == "salvage"
@@ -105,7 +105,8 @@ def test_by_one_word_the_empty_cluster_is_kept_and_its_nights_are_ordinary(
     night = nightly(rehearsal, tmp_path / "nightly")
     begin_anew(rehearsal)
     assert night().code == 1
-    assert night("--accept=history").code == 0
+    stopped = rehearsal.run(rehearsal.inventory(into(tmp_path / "nightly", count=1, days=1)))
+    assert paste(rehearsal, stopped, "runbook/backup", "--accept=history").code == 0
     assert night().code == 0
     found = [(note["another"], note["history"]) for note in notes(tmp_path / "nightly")]
     assert found[-1] == (False, 1), "its nights rotate the others out as any"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from compose import layouts
 from compose.nodes import Node
+from requorum.hosts import systemd
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.stops import stops
 
@@ -51,3 +54,35 @@ def test_another_etcd_is_left_alone_only_where_its_data_lies_apart(rehearsal: Re
     finally:
         node.run(["sh", "-c", STOP])
     rehearsal.assert_recovered(run)
+
+
+AT, OF = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"), f"{layouts.UNIT}.d"
+DROPPED = (
+    f"{AT[2]}/{OF}/10.conf",
+    f"{AT[0]}/{OF}/50.conf",
+    f"{AT[2]}/{OF}/50.conf",  # hidden by the one above
+    f"{AT[1]}/{OF}/20.conf",
+    f"{AT[0]}/dh-.service.d/20.conf",  # hides the one above
+    f"{AT[1]}/dh-.service.d/60.conf",
+    f"{AT[0]}/service.d/05.conf",
+)
+
+
+@pytest.mark.matrix
+def test_drop_ins_are_read_in_the_order_in_which_systemd_applies_them(rehearsal: Rehearsal) -> None:
+    node = rehearsal.nodes.by_name("etcd-1")
+    (command,) = systemd.ask_drop_ins(node.name, layouts.UNIT).commands
+    try:
+        for path in DROPPED:
+            node.run(["mkdir", "-p", path.rpartition("/")[0]])
+            node.put(path, f"# {path}\n".encode(), 0o600)
+        node.run(["systemctl", "daemon-reload"])
+        told = node.run(["sh", "-c", f"cat $(systemctl show -p DropInPaths --value {layouts.UNIT})"]).stdout
+        ours = node.run(list(command.argv)).stdout
+    finally:
+        node.run(["rm", "-f", *DROPPED])
+        node.run(["systemctl", "daemon-reload"])
+    found = re.findall("^# (.*)", ours, re.M)
+    assert found == re.findall("^# (.*)", told, re.M)
+    assert len(found) == len(DROPPED) - 2, found
+    rehearsal.spoilt = False

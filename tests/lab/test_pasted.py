@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from compose import etcd_client
+from requorum.run import marker
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.stops import paste, stops
+from tests.lab.test_close import turn_deephaven_on
+from tests.lab.test_rollback import ETCDCTL, assert_equal, assert_rolled_back, cut, listing
 from tests.lab.test_salvage import ALL
 from tests.lab.test_sources import assert_recovered_with, back_up, into, late, of_another_cluster
 from tests.lab.writers import data_dir
@@ -111,3 +115,62 @@ def test_a_drop_in_and_a_copied_disk_stop_before_anything_is_touched_and_end_as_
     run = paste(rehearsal, stopped, "--accept=without:etcd-2")
     assert run.summary["snapshot"]["source"] == "salvage", run.output
     assert_recovered_with(rehearsal, run, {0})
+
+
+STARTED = "test_then_it_is_one_cluster_with_one_leader"  # the new etcd runs, and nothing of it is proven
+CLIENT = "/etc/sysconfig/deephaven/etcd/client/props-ro"
+
+
+def test_the_ways_back_and_anew_and_the_first_backup_end_as_printed(rehearsal: Rehearsal) -> None:
+    inventory, server = rehearsal.inventory(), rehearsal.nodes.configuration_server
+    intact = rehearsal.run(inventory)
+    looked = paste(rehearsal, intact, "runbook/troubleshoot/diagnose")
+    assert (looked.code, looked.summary["outcome"]) == (0, "diagnosed"), looked.output
+
+    rehearsal.lose("wipe")
+    before = listing(rehearsal)
+    cut(rehearsal, inventory, STARTED)
+    etcd_client.put(rehearsal.nodes, "/main/by/hand", "before anything was proven")
+    stopped = rehearsal.run(inventory)
+    stops(stopped, "test_given_no_other_run_is_under_way")
+    assert "was written to, and that its data is what was tried was never proven" in stopped.output, stopped.output
+    refused = paste(rehearsal, stopped, "runbook/rollback")
+    assert refused.code == 1, refused.output
+    back = paste(rehearsal, refused, "--discard-new-writes")
+    assert_rolled_back(back)
+    assert_equal(before, listing(rehearsal))
+
+    cut(rehearsal, inventory, STARTED)
+    user = server.get(f"{CLIENT}/user").decode().strip()
+    server.run([*ETCDCTL, "user", "passwd", user, "--interactive=false"], stdin=b"of-somebody-else\n")
+    stopped = rehearsal.run(inventory)
+    stops(stopped, "test_then_every_old_password_logs_in")
+    anew = paste(rehearsal, stopped, "runbook/retry")
+    backed_up = paste(rehearsal, anew, "runbook/backup")
+    assert (backed_up.code, backed_up.summary["outcome"]) == (0, "backed-up"), backed_up.output
+    rehearsal.assert_recovered(anew)
+
+
+def test_a_mark_that_the_configuration_server_lost_and_a_run_that_people_finished_end_as_printed(
+    rehearsal: Rehearsal,
+) -> None:
+    inventory, server = rehearsal.inventory(), rehearsal.nodes.configuration_server
+    rehearsal.lose("wipe")
+    cut(rehearsal, inventory, "test_when_the_old_passwords_are_backed_up")
+    server.run(["mv", f"{marker.directory('lab')}/run.json", "/root/lost.json"])
+    stopped = rehearsal.run(inventory)
+    stops(stopped, "test_given_no_other_run_is_under_way")
+    followed = paste(rehearsal, stopped, "--accept=mark:")
+    rehearsal.assert_recovered(followed)
+
+    rehearsal.lose("wipe")
+    cut(rehearsal, inventory, "test_then_no_old_member_serves_clients")
+    turn_deephaven_on(rehearsal, inventory)
+    rehearsal.assert_deephaven_works()
+    refused = procedures.run(rehearsal.scratch, "rollback", f"--hosts={inventory}", "--confirm=lab")
+    assert refused.code == 1 and "its cluster runs and was written to" in refused.output, refused.output
+    closed = paste(rehearsal, refused, "runbook/close")
+    assert (closed.code, closed.summary["outcome"]) == (0, "closed"), closed.output
+    rehearsal.assert_data_is_back()
+    rehearsal.assert_deephaven_works()
+    rehearsal.spoilt = False

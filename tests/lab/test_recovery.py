@@ -8,6 +8,7 @@ import pytest
 
 from compose import faults
 from tests.lab.rehearsal import Rehearsal, heal
+from tests.lab.stops import paste_on_hosts
 
 LOST = ("etcd-2", "etcd-3")
 
@@ -23,7 +24,8 @@ def test_members_that_only_need_starting_are_refused_and_the_named_command_bring
     start = "systemctl start --no-block dh-etcd.service"
     assert f"On etcd-2, etcd-3: {start}" in run.output
     for name in LOST:
-        rehearsal.nodes.by_name(name).run(["sh", "-c", f"systemctl unmask dh-etcd.service; {start}"])
+        rehearsal.nodes.by_name(name).run(["systemctl", "unmask", "dh-etcd.service"])
+    paste_on_hosts(run, start)
     faults.await_quorum(rehearsal.nodes)
     rehearsal.assert_data_is_back()
     rehearsal.spoilt = False
