@@ -165,9 +165,18 @@ def ask_free(host: str, *places: str) -> Question[Free | str]:
     return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
 
 
+# A host may ask its directory service before its own file, and wait for one that is down.
+_UID = """
+while IFS=: read -r name _ number _; do
+    [ "$name" != "$0" ] || { echo "$number"; exit; }
+done </etc/passwd
+exec id -u "$0"
+"""
+
+
 def ask_uid(host: str, account: str, why: str = "etcd's account") -> Question[int | None]:
-    """The user ID of an account; None where there is none."""
-    command = look(host, "id", "-u", account, why=why, root=False)
+    """The user ID of an account, the host's own ones first; None where there is none."""
+    command = look(host, "sh", "-c", _UID, account, why=why, root=False)
     return Question(command, lambda result: int(result.stdout) if complete(result).code == 0 else None)
 
 

@@ -208,6 +208,28 @@ class TestAccounts:
         assert understood(system.ask_uid("h", "etcd"), "998\n") == 998
         assert understood(system.ask_uid("h", "etcd"), "", code=1, stderr="id: 'etcd': no such user") is None
 
+    def test_its_own_accounts_a_host_is_asked_without_its_directory_service(self, tmp_path: Path) -> None:
+        """`id` may ask one first, and hang."""
+        (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\netcd:x:998:9:a b:/:\n")
+        (tmp_path / "id").write_text('#!/bin/sh\n[ "$1 $2" = "-u joe" ] || exec sleep 60\necho 4711\n')
+        (tmp_path / "id").chmod(0o755)
+
+        def asked(account: str) -> int | None:
+            (command,) = system.ask_uid("h", account).commands
+            argv = [word.replace("/etc/passwd", f"{tmp_path}/passwd") for word in command.argv]
+            path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+            done = subprocess.run(argv, env=path, capture_output=True, text=True, timeout=20, check=False)
+            return understood(system.ask_uid("h", account), done.stdout, code=done.returncode)
+
+        assert [asked("etcd"), asked("root"), asked("joe")] == [998, 0, 4711]
+
+    def test_one_that_does_not_answer_in_time_is_no_account_that_is_missing(self) -> None:
+        (command,) = system.ask_uid("etcd-2", "etcd").commands
+        late = replace(build.answered(command, ""), code=124, stderr="")
+        with pytest.raises(Refusal, match="etcd-2: could not be asked") as refused:
+            system.ask_uid("etcd-2", "etcd").understand([late])
+        assert "etcd's account" in refused.value.what
+
     def test_what_an_account_runs(self) -> None:
         tree = """\
             1     0     0 root      systemd

@@ -75,7 +75,7 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ("etcd-1", "commands", 'command -v "$tool"', (0, "curl\n"), "missing: curl"),
     ("etcd-2", "secure_path", "base64 cat", (0, "runuser\n"), "no runuser in the PATH of the login, where root looks"),
     ("etcd-1", "secure_path", "setpriv", (0, "etcd\n"), "where systemd's units look"),
-    ("etcd-1", "commands", "id -u etcd", (1, ""), "missing: the account etcd"),
+    ("etcd-1", "commands", "id -u", (1, ""), "missing: the account etcd"),
     ("etcd-1", "ports", "10.0.0.12 2380", (1, "", "Connection refused"), "10.0.0.12:2380 refuses"),
     ("query-1", "ports", "10.0.0.13 2379", (124, "", ""), "10.0.0.13:2379 gives no answer"),
     (

@@ -161,11 +161,12 @@ class Lacking(Hosts):
         return question.understand([self.say(command) for command in question.commands])
 
     def say(self, command: Command) -> Result:
-        lacks = command.argv[0] == self.tool and command.host == LACKING[self.tool][0]
+        asked = "id" if "exec id -u" in " ".join(command.argv) else command.argv[0]
+        lacks = asked == self.tool and command.host == LACKING[self.tool][0]
         if command.argv[0] == "stat":
             paths = [path for path in command.argv if path.startswith("/")]
             return build.answered(command, "".join(f"{path}\n" for path in (paths[:-1] if lacks else paths)))
-        if command.argv[0] == "id":
+        if asked == "id":
             return Result(command, 1 if lacks else 0, "" if lacks else "900\n", "", 0.0)
         return build.answered(command, "ss\n" if lacks else "")
 
