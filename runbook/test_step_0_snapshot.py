@@ -109,6 +109,7 @@ class TestStep0Snapshot:
 
     def test_given_there_is_room(self, run: Run, progress: Progress) -> None:
         """On each file system, for the most that this run puts there at any time; and etcd's quota for the data."""
+        run.note(f"time: {progress.foresee(run).told}")
         machines.there_is_room(run, progress.bytes, progress.copies(run), trials.put_down(run))
         old = progress.keep_settings(run)
         if progress.verdict:  # else the new configuration is installed, and has the quota that it has

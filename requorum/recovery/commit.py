@@ -127,6 +127,7 @@ def summary(run: Run, progress: Progress) -> list[str]:
         *_restores(run, progress),
         *([f"logins       {unusual}, and it will be so again"] if unusual else []),
         *([f"kept         {configuration.shown(kept)}"] if (kept := progress.settings) else []),
+        f"time         {progress.rest(run).told}",
         f"lost         writes: {_counted(missing)}; {missing['why']}",
         (
             f"no return    in Step 5, when Deephaven is turned on at {run.terms.configuration_server}; until then "

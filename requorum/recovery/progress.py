@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 from requorum.cluster import settings
 from requorum.cluster.authentication import Authentication
@@ -14,8 +15,9 @@ from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
 from requorum.recovery.trial import Trial
-from requorum.run import facts
+from requorum.run import estimate, facts, measured
 from requorum.run.dryrun import Planning
+from requorum.run.estimate import Estimate
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots.snapshot import Source
@@ -29,6 +31,7 @@ class Progress:
     sources: Sources = field(default_factory=Sources)
     verdict: Verdict | None = None  # Step 0; None while an unfinished run is carried on
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host
+    estimate: Estimate | None = None  # Step 0: how long all of it will take
     settings: dict[str, str] = field(default_factory=dict)  # Step 0: of the old configuration, to be kept
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
@@ -44,7 +47,7 @@ class Progress:
     def begin(cls, run: Run) -> Progress:
         """Nothing yet; hands its part of the summary in, and what a plan supposes where quorum is not lost."""
         progress = cls()
-        run.hand_in(Section(partial(progress.fields, run.inventory)))
+        run.hand_in(Section(partial(progress.fields, run.inventory), partial(progress.closing, run)))
         if isinstance(run, Planning) and not run.options.rebuild:
             run.suppose = progress.suppose_lost
         return progress
@@ -85,6 +88,21 @@ class Progress:
         self.settings = settings.kept(run.inventory.etcd.keep_settings, told)
         return told
 
+    def foresee(self, run: Run) -> Estimate:
+        """How long all of it will take, for this end's comparison too; a run that is carried on did some of it."""
+        found = estimate.whole(self.bytes, len(run.inventory.members), measured.known(*_evidence(run)))
+        self.estimate = None if run.carrying_on else found
+        return found
+
+    def rest(self, run: Run) -> Estimate:
+        """How long it will take from here on, at the commit prompt."""
+        return estimate.rest(self.sources.chosen.bytes, run.seconds, measured.known(*_evidence(run)))
+
+    def closing(self, run: Run) -> list[str]:
+        """Of a run that came to its end."""
+        done = run.acts and run.mark.phase is Phase.DONE
+        return [line for line in (estimate.compared(self.estimate, run.seconds),) if line and done]
+
     def bump(self, run: Run) -> int:
         """By how much a restore raises revisions: etcd can, or cannot, on all new members."""
         return run.inventory.etcd.revision_bump if all(tools.bumps for tools in self.tools.values()) else 0
@@ -106,7 +124,8 @@ class Progress:
 
     def fields(self, inventory: Inventory) -> dict[str, object]:
         """Of `summary.json`."""
-        return {**self.sources.fields(self.keys), "members": self._members(inventory)}
+        told = self.estimate.fields() if self.estimate else None
+        return {**self.sources.fields(self.keys), "members": self._members(inventory), "estimate": told}
 
     def _members(self, inventory: Inventory) -> list[dict[str, object]]:
         by_ip = {member.ip: member for member in inventory.members}
@@ -126,3 +145,8 @@ class Progress:
             )
         order = [member.name for member in inventory.members]
         return sorted(rows, key=lambda row: order.index(str(row["name"])) if row["name"] in order else len(order))
+
+
+def _evidence(run: Run) -> tuple[Path, Path]:
+    """Of all runs of this cluster, and this one's."""
+    return run.journal.directory.parent, run.journal.directory

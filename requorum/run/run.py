@@ -394,6 +394,7 @@ class Run:
             "unproven": [],
             "data_loss": {"certain": None, "possible": None, "why": "no snapshot was chosen"},
             "members": [],
+            "estimate": None,
             "gone": list(self.terms.gone),
             "accepted": list(self.options.accepted.words),
             "findings": [],

@@ -22,7 +22,7 @@ from requorum.hosts.fleet import Fleet, Machine
 from requorum.hosts.question import complete
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts, history, lock, marker
+from requorum.run import facts, history, lock, marker, measured
 from requorum.run.marker import Marker, MarkerError, Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots import proven
@@ -33,7 +33,7 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.vault import BackupError, UnderWayError, Vault
-from requorum.verify import extract, live, measured, newest, place, plan, proof
+from requorum.verify import extract, live, newest, place, plan, proof
 from requorum.verify.live import Behind, Live
 from requorum.verify.newest import Newest
 from requorum.verify.proof import Proof
@@ -467,7 +467,8 @@ def recovery(run: Run, night: Night) -> dict[str, object]:
     """How long a recovery would take by what was measured: copy, restore and boot; null where one never was."""
     rate = measured.last_rate(run.journal.directory.parent, run.journal.directory)
     size = night.row.bytes if night.newest else None
-    copying = round(size / rate.bytes_per_second, 2) if rate and size else None
+    carried = size * len(run.inventory.members) if size else 0
+    copying = round(carried / rate.bytes_per_second, 2) if rate and carried else None
     parts = (copying, night.restore_seconds, night.boot_seconds)
     known = [part for part in parts if part is not None]
     return {

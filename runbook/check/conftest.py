@@ -9,6 +9,7 @@ import pytest
 
 from requorum.diagnosis.check import running
 from requorum.diagnosis.check.check import Finding, Seen, Verdict, counted
+from requorum.run import estimate, measured
 from requorum.run.run import Run, Section
 
 
@@ -34,7 +35,12 @@ def inspection(_run: Run, pytestconfig: pytest.Config) -> Inspection:
         good = {Verdict.HOLDS.value, Verdict.TOLD.value}
         if seen is not None and findings and {finding.verdict for finding in findings} <= good:
             running.keep_what_is_up(_run, seen)
-        return [f"Checked in {_run.seconds:.1f} s. {counted(findings)}."] if findings else []
+        if not findings:
+            return []
+        size = (seen.backup.bytes if seen is not None and seen.backup is not None else None) or 0
+        place = _run.journal.directory
+        told = estimate.whole(size, len(_run.inventory.members), measured.known(place.parent, place)).told
+        return [f"Checked in {_run.seconds:.1f} s. {counted(findings)}.", f"A recovery from the newest backup: {told}."]
 
     _run.hand_in(Section(inspection.fields, closing))
     reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -90,7 +91,13 @@ class Runbook:
     command_seconds: float
     carried: float
     carried_bytes: int
+    estimated: float | None
     stages: dict[str, float]
+
+    @property
+    def estimate_ratio(self) -> float | None:
+        """None where it could not be estimated, as the first of them."""
+        return self.estimated / self.recovery_seconds if self.estimated else None
 
 
 @dataclass(frozen=True)
@@ -110,13 +117,13 @@ class Pair:
 # -- measuring ---------------------------------------------------------------------------------------------------
 
 
-def measure_pair(number: int, row: Row) -> Pair:
-    """Pair `number`, from 0: odd ones begin with the runbook."""
-    by_hand_first = number % 2 == 0
+def measure_pair(number: int, row: Row, evidence: Path) -> Pair:
+    """Pair `number`, from 0: odd ones begin with the runbook. `evidence`: of all pairs, which estimates rest on."""
+    by_hand_first, by_runbook = number % 2 == 0, partial(runbook, evidence=evidence)
     if by_hand_first:
-        hand, book = recover(by_hand, row), recover(runbook, row)
+        hand, book = recover(by_hand, row), recover(by_runbook, row)
     else:
-        book, hand = recover(runbook, row), recover(by_hand, row)
+        book, hand = recover(by_runbook, row), recover(by_hand, row)
     return Pair("by hand" if by_hand_first else "runbook", hand, book)
 
 
@@ -136,9 +143,9 @@ def recover(way: Callable[[Nodes, Path, Path], T], row: Row) -> T:
         snapshot.unlink()
     difference = load.check(nodes)
     if difference:
-        raise BenchError(f"{way.__name__}: not recovered: {difference}")
+        raise BenchError(f"not recovered: {difference}")
     if row.size and (wrong := bulk.check(nodes, row.size)):
-        raise BenchError(f"{way.__name__}: not recovered: {wrong} of the large values")
+        raise BenchError(f"not recovered: {wrong} of the large values")
     on_each(nodes.members, lambda node: node.run(["sh", "-euc", FORGET]))
     return outcome
 
@@ -150,12 +157,11 @@ def by_hand(nodes: Nodes, snapshot: Path, scratch: Path) -> Took:
     return timed(["sh", str(BY_HAND), str(state.SSH_CONFIG), str(snapshot), servers, deephaven], scratch)
 
 
-def runbook(nodes: Nodes, snapshot: Path, scratch: Path) -> Runbook:
+def runbook(nodes: Nodes, snapshot: Path, scratch: Path, evidence: Path) -> Runbook:
     """`pytest runbook` as the operator types it, which finds the backup by itself."""
-    words = ["runbook", "--hosts=lab", "--confirm=lab", f"--evidence={scratch}"]
+    words = ["runbook", f"--hosts={state.INVENTORY}", "--confirm=lab", f"--evidence={evidence}"]
     took = timed([sys.executable, "-m", "pytest", *words], scratch)
-    (evidence,) = (scratch / state.CLUSTER).glob("2*")  # beside a link to the latest
-    return from_evidence(took, evidence)
+    return from_evidence(took, max((evidence / state.CLUSTER).glob("2*")))  # beside a link to the latest
 
 
 def timed(command: Sequence[str], scratch: Path) -> Took:
@@ -186,6 +192,7 @@ def from_evidence(took: Took, evidence: Path) -> Runbook:
         command_seconds=sum(record["seconds"] for record in records if record["kind"] == "command"),
         carried=carried / summary["snapshot"]["bytes"],
         carried_bytes=carried,
+        estimated=(summary.get("estimate") or {}).get("seconds"),
         stages={record["stage"].split("::")[-1]: record["seconds"] for record in ended},
     )
 
@@ -206,13 +213,14 @@ def _carried(record: dict[str, Any]) -> int:
 
 # -- reporting ---------------------------------------------------------------------------------------------------
 
-ROWS: tuple[tuple[str, str, Callable[[Pair], float]], ...] = (
+ROWS: tuple[tuple[str, str, Callable[[Pair], float | None]], ...] = (
     ("by hand, s", ".1f", lambda pair: pair.by_hand.seconds),
     ("runbook, s", ".1f", lambda pair: pair.runbook.took.seconds),
     ("runbook / by hand", ".2f", lambda pair: pair.ratio),
     ("  runbook: recovery by its own clock, s", ".1f", lambda pair: pair.runbook.recovery_seconds),
     ("  runbook: acting, s", ".1f", lambda pair: pair.runbook.action_seconds),
     ("  runbook: proving, s", ".1f", lambda pair: pair.runbook.proof_seconds),
+    ("  runbook: estimated / real", ".2f", lambda pair: pair.runbook.estimate_ratio),
     ("  runbook: assertions", ".0f", lambda pair: pair.runbook.assertions),
     ("  runbook: commands", ".0f", lambda pair: pair.runbook.commands),
     ("  runbook: carried by the operator's machine, snapshots", ".2f", lambda pair: pair.runbook.carried),
@@ -228,9 +236,15 @@ def table(pairs: Sequence[Pair], row: Row) -> Table:
     for name in ("", "median", "min", "max"):
         shown.add_column(name, justify="right" if name else "left")
     for name, form, value in ROWS:
-        values = [value(pair) for pair in pairs]
-        shown.add_row(name, *(format(number, form) for number in (median(values), min(values), max(values))))
+        numbers = _spread([value(pair) for pair in pairs])
+        shown.add_row(name, *(format(number, form) for number in numbers or ()))
     return shown
+
+
+def _spread(values: Sequence[float | None]) -> tuple[float, float, float] | None:
+    """Median, least and most of what is known."""
+    known = [value for value in values if value is not None]
+    return (median(known), min(known), max(known)) if known else None
 
 
 def slowest(pairs: Sequence[Pair], count: int = 10) -> Table:
@@ -253,7 +267,7 @@ def write_json(path: Path, pairs: Sequence[Pair], row: Row) -> None:
         "row": asdict(row),
         "processors": os.cpu_count(),
         "memory_limit_mib": MEMORY_MIB,
-        "summary": {n: {"median": median(v), "min": min(v), "max": max(v)} for n, v in numbers.items()},
+        "summary": {n: dict(zip(("median", "min", "max"), _spread(v) or (), strict=False)) for n, v in numbers.items()},
         "pairs": [{**asdict(pair), "ratio": pair.ratio} for pair in pairs],
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -275,9 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--pairs must be at least 1")
     row, pairs = Row(given.size, given.hosts, given.loss == "all", given.line), list[Pair]()
     try:
-        for number in range(given.pairs):
-            pairs.append(measure_pair(number, row))
-            lab.say(f"pair {number + 1} of {given.pairs}: {pairs[-1].ratio:.2f} of the time by hand")
+        with tempfile.TemporaryDirectory(prefix="requorum-bench-") as evidence:
+            for number in range(given.pairs):
+                pairs.append(measure_pair(number, row, Path(evidence)))
+                lab.say(f"pair {number + 1} of {given.pairs}: {pairs[-1].ratio:.2f} of the time by hand")
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

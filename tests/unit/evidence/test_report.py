@@ -400,3 +400,17 @@ def test_names_are_sorted_by_their_numbers_whatever_a_journal_calls_them() -> No
     names = ["etcd-10", "etcd-2", "\u00b2", "\u0663", "9" * 5000, "", "etcd-"]
     assert sorted(["etcd-10", "etcd-2"], key=timeline._natural) == ["etcd-2", "etcd-10"]
     assert len(sorted(names, key=timeline._natural)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "told"),
+    [
+        ({"seconds": 2 * SUMMARY["recovery_seconds"]["total"], "told": "about", "by": None}, "2.0 times what it took"),
+        ({"seconds": None, "told": "unknown: nothing was measured", "by": None}, "unknown: nothing was measured"),
+        (None, ""),
+        ("odd", ""),
+    ],
+)
+def test_what_was_estimated_stands_below_what_it_took(estimate: object, told: str) -> None:
+    text = report.html({**SUMMARY, "outcome": "recovered", "estimate": estimate}, RECORDS)
+    assert ("Estimated: " in text) == bool(told) and told in text

@@ -53,6 +53,11 @@ def progress() -> Progress:
     return Progress(sources, trial=TRIAL, roles=("config", "root"))
 
 
+def test_it_says_how_long_the_rest_will_take_and_that_nobody_knows(run: Run, progress: Progress) -> None:
+    (line,) = (line for line in commit.summary(run, progress) if line.startswith("time "))
+    assert line.startswith("time         unknown: no recovery was finished from this machine; ")
+
+
 def typing(monkeypatch: pytest.MonkeyPatch, word: str | None) -> list[str]:
     """Somebody types `word`; gives what they were asked."""
     questions: list[str] = []

@@ -16,6 +16,7 @@ from requorum.hosts.fleet import Fleet
 from requorum.recovery.progress import Progress
 from requorum.refusal import Refusal
 from requorum.run.dryrun import Planning
+from requorum.run.estimate import Estimate
 from requorum.run.history import Birth
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
@@ -28,7 +29,7 @@ from tests.unit.run.test_dryrun import Hosts, planning
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230)
 FIELDS = [
     *("schema", "version", "cluster", "run", "outcome", "stopped_at", "started", "finished", "recovery_seconds"),
-    *("snapshot", "sources", "unproven", "data_loss", "members", "gone", "accepted", "findings", "causes"),
+    *("snapshot", "sources", "unproven", "data_loss", "members", "estimate", "gone", "accepted", "findings", "causes"),
     *("state", "steps"),
 ]
 
@@ -66,6 +67,28 @@ def test_what_was_established_stands_in_the_fields_own_places(run: Run) -> None:
         ("etcd-3", 230, None),
         (None, 230, None),
     ]
+
+
+def test_what_was_estimated_is_held_against_what_it_took(run: Run) -> None:
+    progress = Progress.begin(run)
+    assert (run.summary("recovered", None, "")["estimate"], progress.closing(run)) == (None, [])
+    progress.sources.source = SOURCE
+    told = progress.foresee(run).told
+    assert told == "unknown: nothing of it was measured from this machine yet"
+    assert run.summary("recovered", None, "")["estimate"] == {"seconds": None, "told": told, "by": None}
+    progress.estimate = Estimate(60.0, 10.0, "about 60 s", "evidence/lab/2026")
+    run.started -= 50
+    run.terms = replace(run.terms, mark=replace(run.mark, phase=Phase.STARTED))
+    assert progress.closing(run) == [], "it did not come to its end"
+    run.terms = replace(run.terms, mark=replace(run.mark, phase=Phase.DONE))
+    assert progress.closing(run) == ["Estimated: 60 s, 1.2 times what it took."]
+
+
+def test_of_a_run_that_is_carried_on_no_whole_is_estimated(run: Run) -> None:
+    progress = Progress.begin(run)
+    run.carrying_on = True
+    progress.foresee(run)
+    assert progress.estimate is None
 
 
 def test_a_section_may_name_no_field_that_the_summary_has_not(run: Run) -> None:
