@@ -258,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--etcd", default="3.5", metavar="3.4|3.5|testing|DIR")
     many = _count(*range(provision.MAX_HOSTS + 1))
     make.add_argument("--hosts", type=many, default=1, help="further Deephaven hosts")
-    make.add_argument("--line", type=line.parse, default="", metavar="50mbit", help="how thin the operator's line is")
+    make.add_argument("--line", type=line.parse, metavar="50mbit", help="how thin the operator's line is")
     make.add_argument("--bcrypt-cost", type=int, default=state.CHEAP, help="of etcd's passwords; its own default is 10")
     make.add_argument("--layout", choices=layouts.LAYOUTS, default="vendor", help="how etcd lies on its machines")
     make.add_argument("--hosts-like", choices=other_hosts.KINDS, default="debian", help="what its machines are like")
@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
                 certificates=given.certificates,
                 layout=given.layout,
                 hosts_like=given.hosts_like,
-                thin=given.line,
+                thin=given.line or "",
                 bcrypt_cost=given.bcrypt_cost,
             )
         elif given.command == "load":

@@ -282,12 +282,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--hosts", type=int, default=1, help="Deephaven hosts besides the configuration server")
     parser.add_argument("--loss", choices=["majority", "all"], default="majority", help="whose data is gone")
-    parser.add_argument("--line", type=line.parse, default="", metavar="50mbit", help="how thin the operator's line is")
+    parser.add_argument("--line", type=line.parse, metavar="50mbit", help="how thin the operator's line is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     given = parser.parse_args(arguments)
     if given.pairs < 1:
         parser.error("--pairs must be at least 1")
-    row, pairs = Row(given.size, given.hosts, given.loss == "all", given.line), list[Pair]()
+    row, pairs = Row(given.size, given.hosts, given.loss == "all", given.line or ""), list[Pair]()
     try:
         with tempfile.TemporaryDirectory(prefix="requorum-bench-") as evidence:
             for number in range(given.pairs):

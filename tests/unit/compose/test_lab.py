@@ -38,6 +38,16 @@ def test_a_line_or_a_number_of_hosts_that_cannot_be_is_refused(given: str, capsy
     assert f"argument {given.partition('=')[0]}: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "line"), [([], ""), (["--line=50mbit"], "50mbit")])
+def test_who_says_nothing_of_a_line_has_a_fast_one(
+    words: list[str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken once: a default of "" was no rate, and `up` was refused."""
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(lab, "up", lambda **given: asked.update(given))
+    assert lab.main(["up", *words]) == 0 and asked["thin"] == line
+
+
 def test_addresses_of_all_machines_stay_apart_also_after_a_readdress() -> None:
     machines = provision.machines(5, provision.MAX_EACH, provision.MAX_HOSTS, "10.89.7.0/24")
     addresses = [machine.ip for machine in machines]
