@@ -37,6 +37,7 @@ from compose.nodes import Nodes
 from compose.state import LabState, Role
 from requorum import inventory as inventories
 from requorum.troubleshoot import sudoers
+from requorum.verify import program
 
 
 def say(line: str) -> None:
@@ -89,7 +90,9 @@ def up(
             bcrypt_cost=bcrypt_cost,
         )
         lab_inventory.write(lab)
-        provision.give_limited_access(nodes, sudoers.file(inventories.load(state.INVENTORY), "limited"))
+        inventory = inventories.load(state.INVENTORY)
+        provision.give_limited_access(nodes, sudoers.file(inventory, "limited"))
+        provision.give_program(nodes, program.hosts(inventory), program.path(inventory), program.text(inventory))
         other_hosts.make(nodes, hosts_like)
         line.hold(lab, nodes)
     say(f"up after {time.monotonic() - began:.1f} s: etcd {choice.name}, {state.INVENTORY.name}")

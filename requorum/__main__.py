@@ -28,6 +28,7 @@ from requorum.refusal import Refusal
 from requorum.snapshots import listed
 from requorum.troubleshoot import sudoers
 from requorum.troubleshoot import vendor as vendor_command
+from requorum.verify import handed_over
 
 REFUSED = 4  # no such file, no such inventory, no host answered: nothing is said about the journal
 
@@ -94,6 +95,7 @@ PROGRAMS = {
     "inventory": inventory_command.main,
     "backups": backups,
     "vendor": vendor_command.main,
+    "hosts": handed_over.main,
 }
 
 

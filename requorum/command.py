@@ -41,10 +41,24 @@ SCOPE = (
 # What only tries something beside a living cluster: in a slice of its own below that one, so that a recovery ends it
 # with the rest and it ends nothing of a recovery's; a core, half of the memory, and the disk when nobody else wants it.
 BESIDE = "requorum-verify.slice"
-BESIDE_STOP = ("systemctl", "stop", BESIDE)
 LIMITS = ("CPUQuota=100%", "MemoryMax=50%", "IOWeight=10")
-_BESIDE_WORDS = (f"--slice={BESIDE}", *(f"--property={limit}" for limit in LIMITS))
-BESIDE_SCOPE = tuple(word for each in SCOPE for word in (_BESIDE_WORDS if each == f"--slice={SLICE}" else (each,)))
+
+
+def transient(unit: str, properties: Sequence[str], slice_: str = SLICE) -> tuple[str, ...]:
+    """What runs the words behind it as a unit of its own, and waits: stopping the unit ends every process of it. Its
+    streams are the caller's."""
+    own = ("--quiet", "--wait", "--pipe", "--collect", f"--slice={slice_}", f"--unit={unit}")
+    return ("systemd-run", *own, *(f"--property={one}" for one in properties))
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A file of this machine on its way into a command's standard input; its plain bytes are what arrives."""
+
+    path: str
+    bytes: int
+    packed: str = ""  # how it is compressed
+    rate: int = 0  # bytes a second that it is held to, 0 for as fast as it goes
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ class Command:
     """`argv` for `host`, run as root unless `root` is false; `deadline` in seconds, enforced on the host.
 
     `stdin` is never logged and never in argv: the way for secrets. `fed`: a command, maybe of another host, that is run
-    right before; what it prints becomes standard input, and is in memory alone. `stop` is an argv that ends on the
+    right before; what it prints becomes standard input, and is in memory alone. `brings`: a file that is streamed to
+    it, behind `stdin` and before what it is `fed`. `stop` is an argv that ends on the
     host what this command started there, since killing the local ssh does not; `act_long` gives it. `accept` lists the
     exit codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message
     and record. `makes` lists paths that it leaves behind and argv does not tell, so that a plan can go on after it.
@@ -68,6 +83,7 @@ class Command:
     deadline: int = SHORT
     stdin: bytes | None = field(default=None, repr=False)
     fed: Command | None = None
+    brings: Brought | None = None
     stop: tuple[str, ...] = ()
     accept: tuple[int, ...] | None = (0,)
     secret: bool = False
@@ -129,7 +145,7 @@ class Command:
 
     @property
     def takes_input(self) -> bool:
-        return self.stdin is not None or self.fed is not None
+        return self.stdin is not None or self.fed is not None or self.brings is not None
 
 
 def _transfer(size: int, scale: float) -> int:
@@ -397,16 +413,3 @@ def act_long(
 def stop_all(host: str, why: str) -> Command:
     """Ends whatever of this kind still runs on the host; nothing is an answer too."""
     return act(host, *STOP, why=why, accept=(0, 5))
-
-
-def beside(plan: Sequence[Command]) -> list[Command]:
-    """The same with limits, in `BESIDE`; without what would end the commands of a recovery."""
-    return [_beside(command) for command in plan if command.argv != STOP]
-
-
-def _beside(command: Command) -> Command:
-    if f"--slice={SLICE}" not in command.argv:
-        return command
-    words = (_BESIDE_WORDS if word == f"--slice={SLICE}" else (word,) for word in command.argv)
-    argv = tuple(word for each in words for word in each)
-    return replace(command, argv=argv, stop=BESIDE_STOP if command.stop == STOP else command.stop)

@@ -19,7 +19,7 @@ import yaml
 from requorum.cluster.archive import JUDGE
 from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
-from requorum.command import SLICE, Command, Result, act, act_long, look
+from requorum.command import Command, Result, act, act_long, look, transient
 from requorum.deadlines import LONG, by_bytes, rung, wait
 from requorum.hosts.question import PATH, Question, checked, plain
 from requorum.inventory import Inventory
@@ -30,6 +30,15 @@ ON_HOSTS = "isolation.sh"  # its name there: sudoers files out there allow it by
 SECRETS = "/tmp/requorum-secrets"  # of the unit too, and of its root: never on a disk, and gone with the unit
 ROOM = "/tmp/requorum"  # where the unit, and only the unit, sees `room/`: its /tmp is its own
 BOOT_SECONDS = 300  # beside what the data takes, which is read and written
+# Of the unit, whatever it boots; of systemd 239: an unknown one ends the unit. Copies need no farewell: a leader would
+# wait 7 s for another to take over.
+ALONE = (
+    "PrivateNetwork=yes",
+    "PrivateTmp=yes",
+    f"TemporaryFileSystem={SECRETS}:mode=0700,size=16m",
+    "KillSignal=SIGKILL",
+    "ProtectSystem=strict",
+)
 FAREWELL = 30  # seconds between the unit's own end and that of the command that waits for it
 FIRST_PORT = 20001  # where we are root at the first member, on loopback; nothing else is in the namespace
 FIRST_PLAIN_PORT = 30001  # where it takes passwords
@@ -155,14 +164,14 @@ def unseen(inventory: Inventory) -> tuple[str, ...]:
 
 
 # Where systemd's units look for what a boot runs.
-_TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcd", "etcdctl", "etcdutl"))
+TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in ("etcd", "etcdctl", "etcdutl"))
 
 
 def ask_unseen(host: str, inventory: Inventory, *places: str) -> Question[tuple[str, ...]]:
     """The same as far as it can be hidden on this host: what these `places`, where scratch is, or a tool lies in,
     behind whatever links, stays in sight, else the boot would not find them."""
     hidden = unseen(inventory)
-    asked = (*places, *_TOOLS, *hidden)
+    asked = (*places, *TOOLS, *hidden)
     command = look(host, "readlink", "-m", "--", *asked, why="where links lead to what a boot needs", root=False)
 
     def read(answer: Result) -> tuple[str, ...]:
@@ -247,28 +256,20 @@ def _run(
 ) -> Command:
     """The unit: alone with its scratch, without a network, for as long as `size` bytes take."""
     deadline = rung(by_bytes(2 * size, BOOT_SECONDS), LONG)
-    properties = (  # of systemd 239: an unknown one ends the unit, and so does a path that is missing, without the `-`
-        "PrivateNetwork=yes",
-        "PrivateTmp=yes",
-        f"BindPaths={scratch}/room:{ROOM}",
-        f"TemporaryFileSystem={SECRETS}:mode=0700,size=16m",
-        "KillSignal=SIGKILL",  # copies need no farewell: a leader would wait 7 s for another to take over
+    private_network, private_tmp, *others = ALONE
+    properties = (  # a path that is missing ends the unit, without the `-`
+        private_network,
+        private_tmp,
+        f"BindPaths={scratch}/room:{ROOM}",  # in this place: sudoers files out there have it
+        *others,
         f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
-        "ProtectSystem=strict",
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
         *(f"InaccessiblePaths=-{path}" for path in hidden),
     )
     return Command(
         host,
         (
-            "systemd-run",
-            "--quiet",
-            "--wait",
-            "--pipe",
-            "--collect",
-            f"--slice={SLICE}",
-            f"--unit={unit(kind, run)}",
-            *(f"--property={p}" for p in properties),
+            *transient(unit(kind, run), properties),
             wait(deadline - FAREWELL, "--property=RuntimeMaxSec={}"),
             "sh",
             f"{scratch}/{ON_HOSTS}",
@@ -308,7 +309,9 @@ class Answers:
     in the copy; `authentication`: whether it is on in the data; `logins`: role → "" or why it was refused, `wrong`:
     user → the same with a wrong password;
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
-    came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data."""
+    came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data.
+    Of a boot that restores by itself, `took`: milliseconds for the backup to arrive and to be restored, `weight`: the
+    scheduler of the disk that it lies on, "" where it lies on none."""
 
     failed: str = ""
     hindered: bool = False
@@ -326,6 +329,8 @@ class Answers:
     authentication: bool = True
     logins: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    took: tuple[int, int] = (0, 0)
+    weight: str = ""
 
 
 def _number(value: object, least: int = 0) -> int:
@@ -377,6 +382,10 @@ def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
         found["failed"] = f"the copy of {member} ended: {event['why']}"
     elif name == "failed":
         found["failed"], found["hindered"] = _word(event["why"]), event.get("hindered", False) is True
+    elif name == "restored":
+        found["took"] = (_number(answer[0]), _number(answer[1]))
+    elif name == "weight":
+        found[name] = _word(answer)
     elif name == "saved":
         found["saved"] = True
     elif name not in ("leader", "done"):

@@ -29,8 +29,12 @@ class Frame:
 
 def fits(command: Command) -> bool:
     """Alone goes what is stopped in a way of its own, what would not end a batch when stopped, and what is fed by
-    another command."""
-    return command.fed is None and (not command.stop or (command.stop == STOP and command.accept is not None))
+    another command or a file."""
+    return (
+        command.fed is None
+        and command.brings is None
+        and (not command.stop or (command.stop == STOP and command.accept is not None))
+    )
 
 
 def batches(commands: Sequence[Command]) -> Iterator[list[Command]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 BLOCK = 1 << 16
+NOTHING: Iterator[bytes] = iter(())
 LAST_WORDS = 1 << 16  # bytes of a standard error that are kept where only its end is shown
 
 
@@ -25,9 +26,20 @@ class Heard:
     ended: Literal["", "late", "much"] = ""
 
 
-def hear(process: subprocess.Popen[bytes], fed: bytes | None, most: int, seconds: float) -> Heard:
-    """Feeds a process and hears it to its end, at most `most` bytes on both pipes together, and for so many seconds."""
-    until = time.monotonic() + seconds
+def hear(
+    process: subprocess.Popen[bytes], fed: bytes | None, most: int, seconds: float, then: Iterator[bytes] = NOTHING
+) -> Heard:
+    """Feeds a process and hears it to its end, at most `most` bytes on both pipes together, and for so many seconds.
+    `then`: what it is fed afterwards, block by block; where that raises, the process is ended first."""
+    try:
+        return _heard(process, fed, most, time.monotonic() + seconds, then)
+    finally:
+        end(process)
+
+
+def _heard(
+    process: subprocess.Popen[bytes], fed: bytes | None, most: int, until: float, then: Iterator[bytes]
+) -> Heard:
     heard: dict[object, bytearray] = {pipe: bytearray() for pipe in (process.stdout, process.stderr) if pipe}
     ended: Literal["", "late", "much"] = ""
     with selectors.DefaultSelector() as selector:
@@ -39,11 +51,11 @@ def hear(process: subprocess.Popen[bytes], fed: bytes | None, most: int, seconds
             selector.register(process.stdin, selectors.EVENT_WRITE)
         while selector.get_map() and not ended:
             ready = selector.select(max(until - time.monotonic(), 0))
-            ended = "" if ready or time.monotonic() < until else "late"
+            ended = "" if time.monotonic() < until else "late"
             for key, _ in ready:
                 if key.fileobj is process.stdin:
-                    fed = _feed(process.stdin, fed or b"")
-                    if not fed:
+                    fed = _feed(process.stdin, fed or next(then, b""))
+                    if fed is None:
                         selector.unregister(process.stdin)
                 elif block := os.read(key.fd, BLOCK):
                     heard[key.fileobj] += block
@@ -54,23 +66,22 @@ def hear(process: subprocess.Popen[bytes], fed: bytes | None, most: int, seconds
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(until - time.monotonic(), 0))
         ended = "late" if process.poll() is None else ""
-    end(process)
     out, err = (bytes(heard[pipe]) if pipe else b"" for pipe in (process.stdout, process.stderr))
     return Heard(out, err, ended)
 
 
-def _feed(pipe: IO[bytes], left: bytes) -> bytes:
-    """Gives what the pipe takes, and closes it behind the last; who has ended reads nothing. What is left."""
-    try:
-        left = left[os.write(pipe.fileno(), left[:BLOCK]) :] if left else b""
-    except BlockingIOError:
-        return left
-    except BrokenPipeError:
-        left = b""
-    if not left:
-        with contextlib.suppress(OSError):
-            pipe.close()
-    return left
+def _feed(pipe: IO[bytes], left: bytes) -> bytes | None:
+    """Gives what the pipe takes, and closes it where nothing is left; who has ended reads nothing. What is left, None
+    where it was closed."""
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            if left:
+                return left[os.write(pipe.fileno(), left[:BLOCK]) :]
+        except BlockingIOError:
+            return left
+    with contextlib.suppress(OSError):
+        pipe.close()
+    return None
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ def _set(found: re.Match[str]) -> re.Pattern[str]:
 
 # -- globs -------------------------------------------------------------------------------------------------------
 
-MOST_OF_A_GLOB, MOST_SETS = 8192, 32
+MOST_OF_A_GLOB, MOST_SETS = 8192, 64
 
 
 class Glob:

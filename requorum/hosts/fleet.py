@@ -29,7 +29,7 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, bounded, interrupt, line, looks, shell, thin
+from requorum.hosts import batch, bounded, interrupt, line, looks, pour, shell, thin
 from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failure, is_failure
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
@@ -47,6 +47,11 @@ T = TypeVar("T")
 
 # What ssh and the way there may cost on top of a command's own deadline, in seconds.
 GRACE = 20
+
+
+def _queues(commands: Sequence[Command]) -> dict[str, list[Command]]:
+    """Each host's, in their order."""
+    return {host: [c for c in commands if c.host == host] for host in dict.fromkeys(c.host for c in commands)}
 
 
 @dataclass(frozen=True)
@@ -277,9 +282,7 @@ class Fleet:
 
     def glance(self, commands: Sequence[Command], seconds: float) -> dict[str, list[Result] | Exception]:
         """As `gather`, for so many seconds: who has not answered by then is let go, and nothing is run after it."""
-        queues: dict[str, list[Command]] = {}
-        for command in commands:
-            queues.setdefault(command.host, []).append(command)
+        queues = _queues(commands)
         pool = ThreadPoolExecutor(max_workers=max(len(queues), 1))
         futures = {host: pool.submit(self.gather, queue) for host, queue in queues.items()}
         if wait(futures.values(), timeout=seconds * self.scale).not_done:
@@ -292,9 +295,7 @@ class Fleet:
         }
 
     def _gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
-        queues: dict[str, list[Command]] = {}
-        for command in commands:
-            queues.setdefault(command.host, []).append(command)
+        queues = _queues(commands)
 
         def work(machine: Machine) -> list[Result]:
             done: list[Result] = []
@@ -333,7 +334,7 @@ class Fleet:
         return result.stdout.encode(errors="surrogateescape")
 
     def _execute(self, machine: Machine, command: Command, errors: str = "replace") -> Result:
-        given = self._printed(command.fed) if command.fed else command.stdin
+        given, then = pour.given(command, self._printed, self.inventory.snapshot.decrypt, self.watch)
         started = time.monotonic()
         with self._running_lock:  # so that an interrupt knows of it, or it is not started
             self._refuse_if_interrupted(machine)
@@ -342,7 +343,7 @@ class Fleet:
             entry = ((command,), process)
             self._running.add(entry)
         try:
-            heard = bounded.hear(process, given, command.most, self._late(machine, command.deadline))
+            heard = bounded.hear(process, given, command.most, self._late(machine, command.deadline), then)
         finally:
             with self._running_lock:
                 self._running.discard(entry)

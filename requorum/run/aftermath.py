@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
 from requorum.command import Action, Command, Copy
-from requorum.run.marker import BASE, RUN
+from requorum.run.marker import BASE, PROGRAMS, RUN
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,8 @@ def is_own(action: Action) -> bool:
         paths = paths[:1] if "-t" in words else paths[-1:]
     if name == "systemctl":
         return words[-1].startswith("requorum")
+    if name.startswith(f"{PROGRAMS}/"):
+        return True
     return bool(paths) and all(map(_is_ours, paths))
 
 

@@ -18,6 +18,7 @@ from requorum.hosts.question import NAME, checked, plain
 from requorum.refusal import Refusal
 
 BASE = "/var/lib/requorum"
+PROGRAMS = "/usr/libexec/requorum"  # what root keeps of ours on a host, beyond any run
 RUN = re.compile(r"[0-9]{8}t[0-9]{6}z-[0-9a-f]{1,32}")  # a run's name: its UTC start, then random digits
 SHA256 = re.compile(r"[0-9a-f]{0,64}")
 _WORDS = re.compile(r"[A-Za-z0-9 .:/=_-]*")  # the members as `run` spells them, a kind of data, a time

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.cluster import deephaven
-from requorum.command import BESIDE, BESIDE_SCOPE, LIMITS, REDACTED, SCOPE, Result, look
+from requorum.command import REDACTED, SCOPE, Result, look
 from requorum.deadlines import stretched
 from requorum.hosts import probe, shell, sudo, systemd
 from requorum.hosts.fleet import Machine
@@ -39,6 +39,10 @@ TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in 
 # Anything else in a word is spelled `?`, any one character: quotes, backslashes and # mean something to sudoers.
 _PLAIN = re.compile(r"[A-Za-z0-9 /._%+@{}()<>|$&;~^*-]")
 _ESCAPED = re.compile(r"[,:=]")
+# One character of a class: elsewhere a bracket is spelled `?`. Of two characters one is a digit, so that no option of a
+# program can stand among them.
+_HEX, _DIGIT = "⟦0-9a-f⟧?", "⟦0-9⟧"
+_CLASSES = str.maketrans("⟦⟧", "[]")
 _UNLIKELY = "any thing/at-all"  # stands for `*` when a needed pattern is held against a granted one
 
 
@@ -63,7 +67,10 @@ def spelled(arguments: str) -> str:
     """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`."""
     # An empty word, since sudoers would make one space of two; and a word that would begin a regular expression.
     one_space = re.sub("(?<= ) | $|^\\^", "?", arguments)
-    return "".join(c if c == "?" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?" for c in one_space)
+    return "".join(
+        c.translate(_CLASSES) if c in "?⟦⟧" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?"
+        for c in one_space
+    )
 
 
 PURPOSES = {"backup": "+", "verify": "v"}  # what may have a login of its own, and its mark in the list
@@ -97,9 +104,10 @@ def _values(inventory: Inventory) -> dict[str, str]:
     saver = deephaven.account(dh.commands.etcdctl, dh.admin_user)
     return {
         "SCOPE": " ".join(SCOPE),
-        "VERIFY_SCOPE": " ".join(BESIDE_SCOPE),
-        "VERIFY_SLICE": BESIDE,
-        "LIMITS": " ".join(f"--property={limit}" for limit in LIMITS),
+        "CLUSTER": inventory.cluster,
+        "HEX16": 8 * _HEX,
+        "HEX64": 32 * _HEX,
+        "VERIFY": f"{marker.PROGRAMS}/verify-{inventory.cluster}",
         "BASE": marker.BASE,
         "RUNS": marker.directory(inventory.cluster),
         "CONFIG": settings.config,
@@ -130,7 +138,8 @@ def _filled(values: Mapping[str, str], words: str) -> Iterable[str]:
     for name, value in values.items():
         words = words.replace(f"@{name}@", value)
     for tool in TOOLS if "@TOOL@" in words else ("",):
-        yield words.replace("@TOOL@", tool)
+        for digits in range(1, 6) if "@NUMBER@" in words else (0,):
+            yield words.replace("@TOOL@", tool).replace("@NUMBER@", digits * _DIGIT)
 
 
 def _vendor(inventory: Inventory, line: str) -> str:

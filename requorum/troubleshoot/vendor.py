@@ -16,7 +16,7 @@ from pathlib import Path
 
 from requorum import inventory as inventories
 from requorum.cluster.deephaven import vendor
-from requorum.command import MOST_OF_A_LIST, SLICE, Command, Result
+from requorum.command import MOST_OF_A_LIST, Command, Result, transient
 from requorum.deadlines import LONG, wait
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redact, shown
@@ -71,15 +71,8 @@ def ask_try(host: str, lines: Sequence[Sequence[str]], name: str) -> Question[Tr
     program = (PROGRAM.read_text(encoding="utf-8"), "sh", *words)
     argv = (
         *("sh", "-c", '"$@" || exit 1', "sh"),  # 255, of a unit that was killed, would be ssh's word for no answer
-        "systemd-run",
-        "--quiet",
-        "--wait",
-        "--pipe",
-        "--collect",
-        f"--slice={SLICE}",
-        f"--unit={name}",
+        *transient(name, _PROPERTIES),
         "--description=one of the vendor's lines, where nothing is real",
-        *(f"--property={one}" for one in _PROPERTIES),
         wait(LONG - _FAREWELL, "--property=RuntimeMaxSec={}"),
         "sh",
         "-c",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,10 +19,9 @@ from requorum.command import LIMITS, Result
 from requorum.evidence.journal import EvidenceError, now
 from requorum.evidence.redaction import redacted
 from requorum.hosts.fleet import Fleet, Machine
-from requorum.hosts.question import complete
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
-from requorum.run import facts, history, lock, marker, measured
+from requorum.run import facts, history, lock, measured
 from requorum.run.marker import Marker, MarkerError, Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots import proven
@@ -33,9 +32,10 @@ from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.vault import BackupError, UnderWayError, Vault
-from requorum.verify import extract, live, newest, place, plan, proof
+from requorum.verify import extract, live, newest, place, program, proof
 from requorum.verify.live import Behind, Live
 from requorum.verify.newest import Newest
+from requorum.verify.place import Scratch
 from requorum.verify.proof import Proof
 
 T = TypeVar("T")
@@ -48,7 +48,8 @@ LOSS = "what was written since this backup is not in it; nothing is restored ton
 @dataclass
 class Night:
     """What the stages have established so far. `busy`: who has the backup directory; `refused`: why it cannot be used;
-    `where`: role → the hosts that have its password, `silent`: host → why it does not tell."""
+    `where`: role → the hosts that have its password, `silent`: host → why it does not tell; `weight`: the
+    scheduler of the disk that scratch lies on."""
 
     held: ExitStack = field(default_factory=ExitStack)
     vault: Vault | None = None
@@ -57,6 +58,8 @@ class Night:
     live: Live | str = "it was not asked"
     newest: Newest | None = None
     host: str = ""
+    scratch: Scratch | None = None
+    weight: str = ""
     tools: Tools | None = None
     roles: tuple[str, ...] = ()
     answers: Answers | None = None
@@ -222,17 +225,12 @@ def a_host_can_boot_it(run: Run, night: Night) -> None:
     night.host = place.chosen(run.inventory)
     place.may_boot(run, night.host, night.live)
     night.tools = place.tools(run, night.host)
-    place.there_is_room(run, night.host, night.source.bytes)
-    run.note(f"{night.host}: etcd {night.tools.version}, {night.tools.restorer}")
+    place.installed(run, night.host)
+    night.scratch = place.scratch(run, night.host, night.source.bytes)
+    run.note(f"{night.host}: etcd {night.tools.version}, {night.tools.restorer}; restored {night.scratch.why}")
 
 
 # -- what is done ------------------------------------------------------------------------------------------------
-
-
-def _clear(results: Sequence[Result]) -> None:
-    """What found nothing to remove may fail, and so may not what was kept from looking. Raises `Refusal`."""
-    for result in results:
-        complete(result)
 
 
 def _gives_way(run: Run) -> None:
@@ -243,45 +241,40 @@ def _gives_way(run: Run) -> None:
         )
 
 
-def bring(run: Run, night: Night) -> None:
+def make_ready(run: Run, night: Night) -> None:
     server, client = run.terms.configuration_server, run.inventory.deephaven.client_config
     night.roles = tuple(sorted(facts.passwords(run, client, [server])[server]))
     night.placed = True
-    _clear(run.do(plan.clear(run.terms, night.host)))
-    run.do(plan.bring(run.terms, night.host, night.source))
+    run.do(program.clear(run.inventory))
 
 
-def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, float, float]:
-    """Restored and booted; what it said, and how many seconds each took."""
-    terms, host, size = run.terms, night.host, night.source.bytes
+def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, Result]:
+    """Restored and booted: what it said."""
+    inventory, host, token = run.inventory, night.host, f"{program.KIND}-{run.mark.run}"
     _gives_way(run)
-    restored = run.do(plan.restore(terms, host, _there(night.tools), bump))
-    _gives_way(run)
-    if live.is_a_members(run.inventory, host):  # as things are right now
-        place.may_boot(run, host, run.ask({"live": live.ask(run.inventory)})["live"])
-    seen = sandbox.ask_unseen(host, run.inventory, marker.directory(run.inventory.cluster))
-    hidden = run.ask({host: seen})[host]
-    booted = run.do(plan.boot(terms, host, night.note.revision + bump, size, night.roles, hidden))
-    answer = booted[-1]
-    return sandbox.parse(answer.stdout, answer.words, plan.boots(terms), host), _seconds(restored), _seconds(booted)
-
-
-def _seconds(results: Sequence[Result]) -> float:
-    return round(sum(result.seconds for result in results), 2)
+    if live.is_a_members(inventory, host):  # as things are right now
+        place.may_boot(run, host, run.ask({"live": live.ask(inventory)})["live"])
+    of = (night.source, night.note.revision, bump, night.roles, ("", *inventory.expect.prefixes))
+    in_memory, scale = _there(night.scratch).in_memory, run.options.timeout_scale
+    (answer,) = run.do([program.boot(inventory, host, token, *of, in_memory, scale)])
+    return sandbox.parse(answer.stdout, answer.words, program.boots(token), host), answer
 
 
 def boot_as_it_is(run: Run, night: Night) -> None:
     """Without bump or compaction mark, so that its hash and counts are those of the manifest's revision."""
-    answers, _, _ = _booted(run, night, 0)
-    night.answers = answers
-    wanted, expect = plan.prefixes(run.terms), run.inventory.expect
+    night.answers = answers = _booted(run, night, 0)[0]
+    night.weight = answers.weight
+    wanted, expect = ("", *run.inventory.expect.prefixes), run.inventory.expect
     night.proofs += proof.of_boot(answers, night.note, _there(night.tools).version, night.roles, wanted, expect)
 
 
 def boot_as_recovered(run: Run, night: Night) -> None:
     """With the recovery's own flags; in passing, how long that takes."""
     bump = run.inventory.etcd.revision_bump if _there(night.tools).bumps else 0
-    answers, night.restore_seconds, night.boot_seconds = _booted(run, night, bump)
+    answers, told = _booted(run, night, bump)
+    if any(answers.took):
+        arrived, restored = (round(part / 1000, 2) for part in answers.took)
+        night.restore_seconds, night.boot_seconds = restored, round(max(told.seconds - arrived - restored, 0), 2)
     night.proofs.append(proof.of_recovery(answers, night.note.revision + bump))
 
 
@@ -334,16 +327,15 @@ def it_is_not_old(run: Run, night: Night) -> None:
 
 
 def clear(run: Run, night: Night) -> None:
-    _clear(run.do(plan.tidy(run.terms, night.host)))
+    run.do(program.clear(run.inventory))
     night.cleared = True
 
 
 def nothing_is_left(run: Run, night: Night) -> None:
     def probe(machine: Machine) -> str | None:
-        return machine.ask(plan.ask_left(run.terms, machine.name))
+        return machine.ask(program.ask_left(run.inventory, machine.name))
 
-    hosts = plan.hosts(run.terms, night.host)
-    run.prove(hosts, "nothing of the proof is left", probe, "remove that directory there")
+    run.prove(program.hosts(run.inventory), "nothing of the proof is left", probe, "remove that directory there")
 
 
 def note_it(run: Run, night: Night) -> None:
@@ -379,7 +371,7 @@ def sweep(run: Run, night: Night) -> None:
     run.journal.ending = True
     try:
         with Fleet(run.inventory, run.journal, scale=run.options.timeout_scale, password=run.fleet.password) as fleet:
-            _clear(fleet.run(plan.tidy(run.terms, night.host)))
+            fleet.run(program.clear(run.inventory))
     except Refusal as refusal:
         run.journal.record("note", text=f"the next proof clears what is left: {refusal}")
 
@@ -422,9 +414,22 @@ def document(run: Run, night: Night) -> dict[str, object]:
         "logins": {"can": list(can), "cannot": cannot},
         "passwords": passwords(night),
         "limits": [*LIMITS, f"upload {run.inventory.verify.rate} MB/s"],
+        "scratch": scratch(night),
         "zombie_members": zombies(night),
         "proofs": [one.fields() for one in night.proofs],
     }
+
+
+HEED = ("bfq", "io.cost")  # IOWeight
+
+
+def scratch(night: Night) -> dict[str, object] | None:
+    """Where it was restored; and whether the disk's scheduler heeded its claim, null where no disk took part."""
+    if night.scratch is None:
+        return None
+    heeds = night.weight in HEED
+    told = f"{'heeded' if heeds else 'not heeded'}: the disk's scheduler is {night.weight}" if night.weight else None
+    return {"memory": night.scratch.in_memory, "why": night.scratch.why, "io_weight": told}
 
 
 def _snapshot(night: Night) -> dict[str, object] | None:

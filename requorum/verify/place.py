@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from requorum.cluster import etcd
 from requorum.cluster.etcd import Tools
+from requorum.cluster.sandbox import WAL_BYTES
+from requorum.command import Result, look
 from requorum.hosts import system
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
@@ -12,8 +17,20 @@ from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.marker import BASE
 from requorum.run.run import Run
-from requorum.verify import live, plan
+from requorum.snapshots.unpacked import SPARE_BYTES
+from requorum.verify import live, program
 from requorum.verify.live import Live
+
+NEEDED = ("openssl", "setpriv", "curl", "etcd", "etcdctl")
+SPARE_MEMORY = 256 * 1024 * 1024  # for etcd itself, beside its data
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Where a backup is restored: in memory alone, or on a disk. `why`: in a sentence."""
+
+    in_memory: bool
+    why: str
 
 
 def chosen(inventory: Inventory) -> str:
@@ -27,7 +44,7 @@ def _tools(machine: Machine, inventory: Inventory) -> Tools | str:
     if refused := machine.ask(system.ask_root(host, become)):
         return refused
     path = machine.ask(system.ask_root_path(host, become))
-    if missing := machine.ask(system.ask_missing(host, plan.NEEDED, path)):
+    if missing := machine.ask(system.ask_missing(host, NEEDED, path)):
         return f"root finds no {', '.join(missing)} there"
     if machine.ask(system.ask_uid(host, inventory.etcd.user)) is None:
         return f"there is no account {inventory.etcd.user}"
@@ -69,10 +86,45 @@ def ask_room(host: str) -> Question[system.Free | str]:
     return system.ask_free(host, *system.with_parents(BASE))
 
 
+def installed(run: Run, host: str) -> None:
+    """The program that root runs, there and where the passwords are."""
+    hosts = dict.fromkeys((host, *program.hosts(run.inventory)))
+    found = run.ask({each: program.ask_installed(each, run.inventory) for each in hosts})
+    run.settle("root keeps the proof's own program there", {**found}, program.REMEDY)
+
+
+def ask_memory(host: str) -> Question[int | None]:
+    """Bytes that new processes may take without anybody's loss; None where it does not tell."""
+    command = look(host, "cat", "/proc/meminfo", why="free memory", root=False)
+
+    def read(answer: Result) -> int | None:
+        found = re.search(r"^MemAvailable: +([0-9]{1,15}) kB$", answer.stdout, re.MULTILINE)
+        return 1024 * int(found[1]) if found else None
+
+    return Question(command, read)
+
+
+def bytes_needed(snapshot: int) -> int:
+    """The snapshot, and one restored member."""
+    return 2 * snapshot + WAL_BYTES
+
+
+def scratch(run: Run, host: str, size: int) -> Scratch:
+    """In memory where that fits in half of what is free, else on a disk that may take it."""
+    free, needed = run.ask({host: ask_memory(host)})[host], bytes_needed(size) + SPARE_MEMORY
+    if free is not None and needed <= free // 2:
+        return Scratch(True, f"in memory alone: {needed:,} of {free:,} free bytes")
+    there_is_room(run, host, size)
+    told = (
+        "its free memory is not told" if free is None else f"{needed:,} bytes are more than half of the {free:,} free"
+    )
+    return Scratch(False, f"on a disk, below {BASE}: {told}")
+
+
 def there_is_room(run: Run, host: str, size: int) -> None:
     """On a disk that no live log waits for, unless the inventory says that it may."""
     found = run.ask({host: ask_room(host)})[host]
-    needed = plan.bytes_needed(size)
+    needed = bytes_needed(size) + SPARE_BYTES
     if isinstance(found, str):
         wrong: str | None = found
     else:

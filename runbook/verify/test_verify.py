@@ -11,7 +11,7 @@ from requorum.verify.night import Night
 class TestVerify:
     """Verify. Boot the newest backup where nobody can see it, prove it, say what a recovery from it would be.
 
-    What is written on a host lies in one directory of this run, which is removed again; the cluster is only asked.
+    It lies in memory where it fits, else in one directory that is removed again; the cluster is only asked.
     """
 
     def test_given_nothing_else_is_under_way(self, run: Run, night: Night) -> None:
@@ -27,15 +27,17 @@ class TestVerify:
         nights.extract_prefix(run, night)
 
     def test_given_a_machine_can_boot_it(self, run: Run, night: Night) -> None:
-        """`verify.host`, else the configuration server: with etcd and room. No member's that is not named."""
+        """`verify.host`, else the configuration server: with etcd, root's program of the proof, and memory, or a
+        disk that takes it. No member's that is not named."""
         nights.a_host_can_boot_it(run, night)
 
-    def test_when_it_is_brought_there(self, run: Run, night: Night) -> None:
-        """Held to `verify.rate`, and proven by its SHA-256 where it arrives; with it every role's password."""
-        nights.bring(run, night)
+    def test_when_the_machine_is_made_ready(self, run: Run, night: Night) -> None:
+        """What a proof that was cut off left there ends, and goes."""
+        nights.make_ready(run, night)
 
     def test_when_it_is_booted_as_it_is(self, run: Run, night: Night) -> None:
-        """One member under a token of its own, in isolation, without bump or compaction mark."""
+        """Brought there, held to `verify.rate`, and proven by its SHA-256; with it every role's password. One member
+        under a token of its own, in isolation, without bump or compaction mark."""
         nights.boot_as_it_is(run, night)
 
     def test_then_it_starts(self, run: Run, night: Night) -> None:
@@ -67,11 +69,11 @@ class TestVerify:
         nights.where_passwords_are(run, night)
 
     def test_when_the_host_is_cleared(self, run: Run, night: Night) -> None:
-        """Snapshot, restored data and passwords are removed."""
+        """Where that was not gone with its unit already."""
         nights.clear(run, night)
 
     def test_then_nothing_is_left_on_it(self, run: Run, night: Night) -> None:
-        """Nor on the configuration server."""
+        """Nothing of it runs there, and no file of it lies there."""
         nights.nothing_is_left(run, night)
 
     def test_then_it_is_not_too_old(self, run: Run, night: Night) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
+import subprocess
 
 from compose.nodes import Node
 from requorum import inventory as inventories
 from requorum.hosts import sudo
 from requorum.troubleshoot import sudoers
+from requorum.verify import program
 from tests.lab import procedures, troubles
 from tests.lab.rehearsal import Rehearsal
 
@@ -54,6 +57,87 @@ def test_sudo_itself_agrees_with_the_list_word_for_word(rehearsal: Rehearsal) ->
     assert differ == []
     assert all(ours[: len(ours) // 3]) and not any(ours[-len(ours) // 3 :])
     rehearsal.spoilt = False
+
+
+# Of root, by a login that has the nightly proof's list alone: none of these may run.
+TRIES = (
+    "{program} inside memory",
+    "{program} boot memory 870 870",
+    "{program} boot memory 871",
+    "{program} boot memory 870;id",
+    "{program} logins --checkpoint-action=exec=sh",
+    "{program}x logins",
+    "/usr/libexec/requorum/../../bin/id",
+    "sh {program} logins",
+    "sh -c id",
+    "id",
+    "true id",
+    "cat /var/lib/requorum/lab/../../../../etc/shadow",
+    "cat /var/lib/requorum/lab/run.json /etc/shadow",
+    "cat /etc/etcd/dh/latest/config.yaml /etc/shadow",
+    "dd of=/var/lib/requorum/lab/x of=/etc/cron.d/x status=none",
+    "install -d -m 700 -o etcd -g etcd /var/lib/requorum/lab/x",
+    "rm -rf /var/lib/requorum/lab/x",
+    "tar --create --file=- --directory=/etc/sysconfig/deephaven/etcd/client ./x --checkpoint-action=exec=id",
+    "systemd-run --wait --pipe sh /var/lib/requorum/lab/verify-x/isolation.sh verify x",
+    "systemctl stop requorum.slice",
+    "/usr/illumon/latest/bin/etcdctl.sh endpoint status --cluster -w json --endpoints=https://10.0.0.1:1",
+    "/usr/illumon/latest/bin/etcdctl.sh snapshot save /etc/cron.d/x",
+    "logger -t requorum journal -f /etc/shadow",
+    f"logger -t requorum journal {'a' * 16} of lab: 1 records, {'a' * 60} -f /etc/shadow",
+)
+# What may be asked for by its standard input, and is nothing that the program does.
+ORDERS = (
+    "",
+    "x;id 1 0 9 ab 60 0 0\n",
+    "verify-x 1 0 9 $(id) 60 0 0\n",
+    "verify-x 1 0 9 ab 60 1 0\n../../../etc/shadow\n",
+    "verify-x 1 0 9 ab 60 0 1\n--cacert=/etc/shadow\n",
+    "verify-x 1 0 99999999999999999999 ab 60 0 0\n",
+    "verify-x 1 0 9 ab 60 0 0\nnot whole",
+    "verify-x 1 0 9 ab 60 0 0\nnine byte",
+)
+
+
+def test_the_proofs_login_cannot_make_root_run_anything_else_and_the_right_words_do_run(rehearsal: Rehearsal) -> None:
+    node, inventory = rehearsal.nodes.configuration_server, inventories.load(rehearsal.inventory())
+    rules, at = node.get(FILE).decode(), program.path(inventory)
+    decoy = (
+        "for at in /tmp/id /tmp/tar /tmp/etcdutl; do printf '#!/bin/sh\ntouch /tmp/chosen\n' >$at; chmod 755 $at; done"
+    )
+    node.run(["sh", "-c", decoy])
+
+    def told(words: str, stdin: str = "", of: str = "") -> tuple[int, str]:
+        line = f"export PATH=/tmp:$PATH ENV=/tmp/id BASH_ENV=/tmp/id; {of}sudo -n {of}timeout -k 5 {words}"
+        ended = node.run(["runuser", "-u", "limited", "--", "sh", "-c", line], stdin=stdin.encode(), check=False)
+        return ended.rc, ended.stdout + ended.stderr
+
+    try:
+        put(node, sudoers.file(inventory, "limited", purpose="verify"))
+        for words in TRIES:
+            for deadline in ("60", "900"):
+                filled = " ".join(map(shlex.quote, words.format(program=at).split(" ")))
+                code, said = told(f"{deadline} {filled}")
+                assert code == 1 and "a password is required" in said, (words, said)
+        assert "not allowed to set" in told(f"60 {at} left", of="TAR_OPTIONS=x ")[1]
+        for order in ORDERS:
+            for where in ("memory", "disk"):
+                code, said = told(f"900 {at} boot {where} 870", order)
+                assert code == 10 and '"event": "failed"' in said and "uid=" not in said, (order, said)
+        assert told(f"60 {at} clear")[0] == 0
+        names = subprocess.run(["tar", "-t"], input=_printed(node, f"60 {at} logins"), capture_output=True, check=True)
+        assert b"./root/user\n./root/password\n" in names.stdout
+    finally:
+        put(node, rules)
+    left = node.run(["find", "/tmp/chosen", "/etc/cron.d/x", "/var/lib/requorum/lab", "-name", "[cxv]*"], check=False)
+    assert left.stdout == ""
+    rehearsal.spoilt = False
+
+
+def _printed(node: Node, words: str) -> bytes:
+    """Byte for byte."""
+    line = f"sudo -n timeout -k 5 {words} | base64"
+    return base64.b64decode(node.run(["runuser", "-u", "limited", "--", "sh", "-c", line]).stdout)
 
 
 def put(node: Node, rules: str) -> None:

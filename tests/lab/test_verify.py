@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import pytest
 
 from compose import cluster, poll, provision
 from compose.nodes import Node, Nodes
+from compose.state import REPOSITORY
 from requorum.inventory import load
 from requorum.snapshots import manifest, proven
 from requorum.troubleshoot import sudoers
@@ -23,6 +25,7 @@ from tests.lab.test_backup import back_up, into
 from tests.lab.test_service import BACKUPS
 
 CLIENT = "/etc/sysconfig/deephaven/etcd/client"
+PROGRAM = "/usr/libexec/requorum/verify-lab"
 ETCDCTL = "/usr/illumon/latest/bin/etcdctl.sh"
 
 
@@ -38,6 +41,28 @@ def verify(rehearsal: Rehearsal, directory: Path, **of: str) -> tuple[Run, dict[
     run = procedures.finish(process, evidence)
     found = list(evidence.glob("*/*/proof.json"))
     return run, json.loads(found[0].read_text()) if found else {}
+
+
+def hand_over(rehearsal: Rehearsal, directory: Path, **of: str) -> str:
+    """What `./setup hosts` says, with an inventory as `verify` has it."""
+
+    def change(content: dict[str, Any]) -> None:
+        into(directory)(content)
+        content["verify"] = of
+
+    words = ["./setup", "hosts", str(rehearsal.inventory(change))]
+    return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def little_memory(node: Node) -> Iterator[None]:
+    """The machine says that it has no more than that free."""
+    said = "echo 'MemAvailable: 300000 kB' >/root/meminfo && mount --bind /root/meminfo /proc/meminfo"
+    node.run(["sh", "-c", said])
+    try:
+        yield
+    finally:
+        node.run(["umount", "/proc/meminfo"])
 
 
 def left(nodes: Nodes) -> dict[str, str]:
@@ -100,6 +125,7 @@ def test_a_good_backup_is_proven_on_the_configuration_server_and_nothing_stays(
     assert (told["snapshot"]["revision"], told["snapshot"]["bytes"]) == (note.revision, path.stat().st_size)
     age = (datetime.now(UTC) - datetime.fromisoformat(note.taken)).total_seconds() / 3600
     assert abs(age - told["behind"]["hours"]) < 0.1
+    assert told["scratch"]["memory"] is True and told["scratch"]["io_weight"] is None
     assert left(rehearsal.nodes) == {}
     rehearsal.spoilt = False
 
@@ -241,9 +267,22 @@ def test_where_there_is_no_etcd_the_machines_that_could_are_named_and_a_member_o
     assert run.code == 1 and "its member is the leader now" in run.output
     follower = next(node.name for node in nodes.members if node.name != leads)
     run, _ = verify(rehearsal, directory, host=follower)
-    assert run.code == 1 and "lies on another file system than etcd's own log" in run.output
-    run, told = verify(rehearsal, directory, host=follower, disk="shared")
-    assert run.code == 0 and told["host"] == follower, run.output
+    assert run.code == 1 and "is not there" in run.output and "./setup hosts" in run.output
+    assert (
+        hand_over(rehearsal, directory, host=follower)
+        == f"{follower}: {PROGRAM} is there now\ninfra-1: {PROGRAM} was there already\n"
+    )
+    run, told = verify(rehearsal, directory, host=follower)
+    assert run.code == 0 and told["host"] == follower and told["scratch"]["memory"] is True, run.output
+    nodes.by_name(follower).run(["sh", "-c", f"echo '#' >>{PROGRAM}"])
+    run, _ = verify(rehearsal, directory, host=follower)
+    assert run.code == 1 and "is another version's, or another inventory's" in run.output
+    assert "is there now" in hand_over(rehearsal, directory, host=follower)
+    with little_memory(nodes.by_name(follower)):
+        run, _ = verify(rehearsal, directory, host=follower)
+        assert run.code == 1 and "lies on another file system than etcd's own log" in run.output
+        run, told = verify(rehearsal, directory, host=follower, disk="shared")
+    assert run.code == 0 and told["scratch"]["memory"] is False and told["scratch"]["io_weight"], run.output
     assert left(nodes) == {}
     rehearsal.spoilt = False
 

@@ -28,7 +28,15 @@ ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
 
 # Who may wait, in Python: the fleet with what it is made of, and the one poll loop. Everybody else asks these.
-FLEET = {"hosts/fleet.py", "hosts/looks.py", "hosts/stream.py", "hosts/interrupt.py", "hosts/meeting.py", "run/run.py"}
+FLEET = {
+    "hosts/fleet.py",
+    "hosts/looks.py",
+    "hosts/stream.py",
+    "hosts/pour.py",
+    "hosts/interrupt.py",
+    "hosts/meeting.py",
+    "run/run.py",
+}
 HOOK = {"hosts/hook.py"}  # a line of the inventory on this machine, at the end of a run
 # On this machine alone: git, of whom what is late stays unknown, and ssh-keygen, whose time the run stretches.
 DOORS = FLEET | HOOK | {"version.py", "evidence/signature.py"}

@@ -17,7 +17,7 @@ from requorum.run import facts, history, state
 from requorum.run.marker import Phase
 from requorum.snapshots import backup, beginning, loss
 from requorum.troubleshoot import debug_logging
-from requorum.verify import plan as verify
+from requorum.verify import program
 from tests.unit import build
 
 ILL = "{tool}: '/var/lib/requorum/lab/x': Input/output error\n"
@@ -30,7 +30,7 @@ QUESTIONS: dict[str, Question[Any]] = {
     "beginning": beginning.ask(TERMS),
     "record": baseline.ask_record("etcd-1", TERMS),
     "left": backup.ask_left(TERMS),
-    "left of a proof": verify.ask_left(TERMS, "etcd-1"),
+    "left of a proof": program.ask_left(TERMS.inventory, "etcd-1"),
     "files": system.ask_files("etcd-1", "/etc/x"),
     "listing": system.ask_listing("etcd-1", "/var/lib/etcd/dh", build.UNIT, ["/etc/etcd/dh"]),
     "passwords": deephaven.ask_passwords("etcd-1", build.CLIENT),
@@ -54,8 +54,9 @@ def told(name: str, ill: int, words: str, tool: str = "") -> Any:
     """What a question makes of it where one of its commands ends so; the others find nothing."""
     question, results = QUESTIONS[name], []
     for number, command in enumerate(question.commands):
-        tool = tool or command.argv[0]
-        found = (1, words.format(tool=tool)) if number == ill else (1, GONE.format(tool=command.argv[0]))
+        own = "find" if name == "left of a proof" else command.argv[0]  # what the proof's program looks by
+        tool = tool or own
+        found = (1, words.format(tool=tool)) if number == ill else (1, GONE.format(tool=own))
         results.append(Result(command, found[0], "", found[1], 0.0))
     return question.understand(results)
 

@@ -63,6 +63,7 @@ KNOWN = {
     "requorum/hosts/sudo.py": {"ask_sudo"},
     "requorum/hosts/system.py": {"ask_root_path"},
     "requorum/troubleshoot/debug_logging.py": {"ask_version"},
+    "requorum/verify/program.py": {"logins", "ask_left"},
 }
 
 Words = list[str | None]

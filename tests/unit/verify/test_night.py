@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,10 +22,11 @@ from requorum.run.marker import MarkerError, Phase, Undone
 from requorum.snapshots import manifest, proven
 from requorum.snapshots.proven import Proven
 from requorum.snapshots.vault import BackupError, Vault
-from requorum.verify import newest, place, proof
+from requorum.verify import newest, place, program, proof
 from requorum.verify import night as nights
 from requorum.verify.newest import Newest
 from requorum.verify.night import Night
+from requorum.verify.place import Scratch
 from tests.unit import build
 from tests.unit.run.test_dryrun import Hosts, planning
 from tests.unit.verify import nights as backups
@@ -131,45 +131,40 @@ def test_a_mark_that_is_not_understood_is_not_nobodys(tmp_path: Path) -> None:
         nights.nothing_else_is_under_way(run, night)
 
 
-@pytest.mark.parametrize("begins", [0, 1], ids=["before the restore", "before the boot"])
 def test_beside_a_recovery_that_has_begun_meanwhile_nothing_more_is_booted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts = Busy()
-    run, night = tonight(tmp_path, hosts)
+    run, night = tonight(tmp_path, Busy(readlink=HOLDER.words()))
     done(run, night, tmp_path / "backups")
     plans: list[Any] = []
-
-    def do(commands: Any, bookkeeping: bool = False) -> list[Any]:
-        plans.append(commands)
-        hosts.says = {"readlink": HOLDER.words()}
-        return []
-
-    monkeypatch.setattr(run, "do", do)
-    hosts.says = {} if begins else {"readlink": HOLDER.words()}
-    with pytest.raises(Refusal, match="nothing more is booted beside that: the cluster is locked by ops on desk"):
-        nights.boot_as_it_is(run, night)
-    assert len(plans) == begins
+    monkeypatch.setattr(run, "do", plans.append)
+    for boot in (nights.boot_as_it_is, nights.boot_as_recovered):
+        with pytest.raises(Refusal, match="nothing more is booted beside that: the cluster is locked by ops on desk"):
+            boot(run, night)
+    assert plans == []
 
 
-@pytest.mark.parametrize("stage", [nights.clear, nights.bring])
-def test_what_was_kept_from_clearing_has_not_cleared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Callable[[Planning, Night], None]
+def test_how_long_a_restore_and_a_boot_take_is_told_without_the_way_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, night = tonight(tmp_path, Hosts())
+    run, night = tonight(tmp_path, Busy())
     done(run, night, tmp_path / "backups")
-    said = {"find": "sudo: a password is required\n"}
+    said = '{"event": "weight", "answer": "mq-deadline"}\n{"event": "restored", "answer": [4000, 1500]}\n'
 
-    def do(commands: list[Command], bookkeeping: bool = False) -> list[Result]:
-        return [Result(each, 1, "", said.get(each.argv[0], ""), 0.0) for each in commands]
+    def do(plan: list[Command], bookkeeping: bool = False) -> list[Result]:
+        return [Result(command, 10, said + '{"event": "failed", "why": "x"}\n', "", 8.0) for command in plan]
 
     monkeypatch.setattr(run, "do", do)
-    with pytest.raises(Refusal, match="could not be asked: nothing of it stays on the host"):
-        stage(run, night)
-    assert not night.cleared
-    said["find"] = "find: '/var/lib/requorum/lab': No such file or directory\n"
-    nights.clear(run, night)
-    assert night.cleared
+    night.scratch = Scratch(False, "on a disk")
+    nights.boot_as_it_is(run, night)
+    nights.boot_as_recovered(run, night)
+    assert (night.restore_seconds, night.boot_seconds) == (1.5, 2.5)
+    told: Any = nights.document(run, night)
+    assert told["scratch"] == {
+        "memory": False,
+        "why": "on a disk",
+        "io_weight": "not heeded: the disk's scheduler is mq-deadline",
+    }
 
 
 @pytest.mark.parametrize("says", [{}, {"run.json": marked(Phase.OPEN)}, {"run.json": marked(Phase.DONE)}])
@@ -186,6 +181,7 @@ def done(run: Planning, night: Night, directory: Path) -> None:
     night.newest, night.live, night.host = Newest(row, row), backups.live(), "infra-1"
     night.tools, night.roles, night.answers = Tools("3.5.16", "/usr/bin/etcdutl", True), backups.ROLES, backups.GOOD
     night.proofs = proof.of_boot(backups.GOOD, backups.NOTE, "3.5.16", backups.ROLES, ("",), run.inventory.expect)
+    night.scratch = Scratch(True, "in memory alone")
     night.restore_seconds, night.boot_seconds, night.where = 1.5, 2.5, {"root": ["infra-1"], "query": ["infra-1"]}
     night.ended = True
 
@@ -286,6 +282,54 @@ def test_on_a_members_machine_the_disk_of_its_log_is_not_used_unless_that_was_sa
     place.there_is_room(tonight(shared, Hosts(), verify={"host": "etcd-2", "disk": "shared"})[0], "etcd-2", 1000)
     with pytest.raises(Disproved, match="has room for the proof"):
         place.there_is_room(run, "infra-1", 10**18)
+
+
+class Remembers(Hosts):
+    """Hosts with so much free memory; whose program is there where it says so."""
+
+    def __init__(self, free: int | None = None, content: str = "") -> None:
+        super().__init__()
+        self.free, self.content = free, content
+
+    def answer(self, command: Command) -> tuple[int, str]:
+        if command.argv == ("cat", "/proc/meminfo"):
+            return 0, "MemTotal: 1 kB\n" + ("" if self.free is None else f"MemAvailable:   {self.free // 1024} kB\n")
+        if command.argv[0] == "stat" and "/usr/libexec/requorum" in command.argv:
+            return (0, "0 755\n" * 4) if self.content else (1, "")
+        return (
+            (0, self.content) if command.argv[0] == "cat" and "verify-" in command.argv[1] else super().answer(command)
+        )
+
+
+def test_what_fits_in_half_of_the_free_memory_is_on_no_disk_not_even_a_members(tmp_path: Path) -> None:
+    needed = 2 * 10_000_000 + (128 + 256) * 1024 * 1024
+    for name, free, fits in (
+        ("half", 2 * needed + 2048, True),
+        ("less", 2 * needed - 2048, False),
+        ("silent", None, False),
+    ):
+        (tmp_path / name).mkdir()
+        run, _ = tonight(tmp_path / name, Remembers(free), verify={"host": "etcd-2"})
+        if free and fits:
+            found = place.scratch(run, "etcd-2", 10_000_000)
+            assert found.in_memory and found.why == f"in memory alone: {needed:,} of {free // 1024 * 1024:,} free bytes"
+        else:
+            with pytest.raises(Disproved, match="both on /"):
+                place.scratch(run, "etcd-2", 10_000_000)
+        assert place.scratch(run, "infra-1", 10_000_000).in_memory is fits
+
+
+def test_without_the_program_that_root_keeps_nothing_is_booted_and_the_message_says_how_it_gets_there(
+    tmp_path: Path,
+) -> None:
+    run, _ = tonight(tmp_path, Remembers())
+    with pytest.raises(Disproved, match=r"verify-lab is not there") as refusal:
+        place.installed(run, "query-1")
+    assert "./setup hosts NAME" in str(refusal.value) and "query-1: found" in str(refusal.value)
+    there = tmp_path / "there"
+    there.mkdir()
+    run, _ = tonight(there, Remembers(content=program.text(run.inventory)))
+    place.installed(run, "query-1")
 
 
 @pytest.mark.parametrize(
