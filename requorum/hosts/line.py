@@ -6,19 +6,18 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from requorum.evidence.redaction import redact
+from requorum.hosts.bounded import LastWords
 from requorum.hosts.question import plain
 
 BLOCK = 1 << 20
-SAID = 4096  # bytes of what it said that are looked at
 LOOKS = 0.2  # seconds between two looks at how large a file has become
 
 
@@ -34,13 +33,17 @@ class LineError(Exception):
 class Line:
     """`words`: the program and its arguments; `seconds`: how long it may take; `most`: bytes that it may give;
     `grows`: a directory into which it writes in place of its standard output, and no more than `most` either;
-    `stalled`: seconds without a byte on its standard output after which it is late, 0 for as long as it may take."""
+    `stalled`: seconds without a byte on its standard output after which it is late, 0 for as long as it may take;
+    `environment`: beside this machine's own; `heard`: whether anybody reads its standard output, which what it leaves
+    running would keep open."""
 
     words: tuple[str, ...]
     seconds: float
     most: int
     grows: Path | None = None
     stalled: float = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    heard: bool = True
 
     def bounded(self, seconds: float, most: int) -> Line:
         return replace(self, seconds=seconds, most=most)
@@ -55,19 +58,24 @@ def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None
     """What it says on its standard output; memory stays at one block. With the end of this generator, whichever, its
     whole process group has ended. Raises `LineError`, or `OSError` where `stdin` cannot be read."""
     program, before = line.words[0], _size(line.grows)  # a quick one has ended before anybody looks
-    with tempfile.TemporaryFile() as errors, open(stdin or os.devnull, "rb") as source:
+    with open(stdin or os.devnull, "rb") as source:
         try:
             process = subprocess.Popen(
-                line.words, stdin=source, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                line.words,
+                env={**os.environ, **line.environment},
+                stdin=source,
+                stdout=subprocess.PIPE if line.heard else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError as error:
             raise LineError(f"{program} could not be started: {error.strerror}") from None
-        watchdog = _Watchdog(process, line, before)
+        assert process.stderr
+        last_words, watchdog = LastWords(process.stderr), _Watchdog(process, line, before)
         watchdog.start()
         size = 0
         try:
-            assert process.stdout
-            while block := process.stdout.read(BLOCK):
+            while block := process.stdout.read(BLOCK) if process.stdout else b"":
                 size += len(block)
                 watchdog.moved = time.monotonic()
                 if size > line.most:
@@ -83,9 +91,7 @@ def blocks(line: Line, stdin: Path | None = None) -> Generator[bytes, None, None
         if watchdog.is_too_large():
             raise LineError(f"{program} gives {_more(line.most)}")
         if process.returncode:
-            errors.seek(0, os.SEEK_END)
-            errors.seek(max(errors.tell() - SAID, 0))
-            said = errors.read().decode(errors="replace").strip().splitlines()
+            said = last_words.said().strip().splitlines()
             why = f": {plain(redact(said[-1]))}" if said else ", and said nothing"
             raise LineError(f"{program} ended with {process.returncode}{why}")
 
@@ -94,6 +100,19 @@ def run(line: Line, stdin: Path | None = None) -> bytes:
     """All that it says."""
     with closing(blocks(line, stdin)) as said:
         return b"".join(said)
+
+
+def attempt(text: str, environment: Mapping[str, str], seconds: float) -> str:
+    """One that is run for what it does: why it did not work, in a sentence; "" where it did. What it leaves running
+    must say what it says somewhere else."""
+    program, *others = shlex.split(text)
+    try:
+        run(Line((program, *others), seconds, 0, environment=environment, heard=False))
+    except LineError as error:
+        return str(error)
+    except KeyboardInterrupt:
+        return f"{program} was interrupted"
+    return ""
 
 
 def _size(directory: Path | None) -> int:

@@ -29,8 +29,8 @@ from requorum.diagnosis.check.check import Case
 from requorum.diagnosis.logs import collection
 from requorum.evidence.journal import EvidenceError, Journal, now
 from requorum.evidence.redaction import redact
-from requorum.hosts import hook
 from requorum.hosts.fleet import Fleet, Unreachable
+from requorum.hosts.line import attempt
 from requorum.hosts.password import Password
 from requorum.inventory import Inventory
 from requorum.plugin import metrics, options, programs
@@ -411,7 +411,7 @@ def _told_outside(config: pytest.Config, outcome: str, summary: Path | None, fai
         return []
     there = str(summary.absolute()) if summary and summary.exists() else ""
     environment = {"REQUORUM_OUTCOME": outcome, "REQUORUM_SUMMARY": there}
-    wrong = hook.run(line, environment, lines.seconds)
+    wrong = attempt(line, environment, lines.seconds)
     return [f"hooks.{'on_failure' if failed else 'on_success'} did not work: {wrong}."] if wrong else []
 
 

@@ -37,9 +37,8 @@ FLEET = {
     "hosts/meeting.py",
     "run/run.py",
 }
-HOOK = {"hosts/hook.py"}  # a line of the inventory on this machine, at the end of a run
 # On this machine alone: git, of whom what is late stays unknown, and ssh-keygen, whose time the run stretches.
-DOORS = FLEET | HOOK | {"version.py", "evidence/signature.py"}
+DOORS = FLEET | {"version.py", "evidence/signature.py"}
 _WAITS = {"sleep", "communicate", "Timer", "until_holds"}
 # A limit in a word of argv: what a program on a host calls it.
 _LIMIT = re.compile(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from compose import poll
 from requorum.hosts import line
 from requorum.hosts.line import Line, LineError
+from tests.unit import build
 
 
 def program(place: Path, text: str) -> str:
@@ -93,3 +95,65 @@ def test_a_program_that_has_written_too_much_before_anybody_looks_is_seen_too(
     (room := tmp_path / "room").mkdir()
     with pytest.raises(LineError, match="more than the 100 bytes"):
         line.run(Line(("sh", "-c", f"printf %0200d 1 >{room}/file"), 30, 100, room))
+
+
+def script(place: Path, text: str) -> str:
+    path = place / "a hook"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return f"'{path}'"
+
+
+def test_it_is_split_as_a_shell_would_and_no_shell_runs_it(tmp_path: Path) -> None:
+    text = script(tmp_path, f'printf "%s\\n" "$@" "$REQUORUM_OUTCOME" >{tmp_path}/said')
+    assert line.attempt(f"{text} 'two words' $HOME ;x", {"REQUORUM_OUTCOME": "verified"}, 30) == ""
+    assert (tmp_path / "said").read_text() == "two words\n$HOME\n;x\nverified\n"
+
+
+def test_what_goes_wrong_is_a_sentence(tmp_path: Path) -> None:
+    said = line.attempt(script(tmp_path, "echo first >&2; printf 'no\\033[2J' >&2; exit 3"), {}, 30)
+    assert said == f"{tmp_path}/a hook ended with 3: no\\x1b[2J"
+    assert "could not be started: No such file" in line.attempt("/nowhere/at-all x", {}, 30)
+
+
+def test_with_its_deadline_all_that_it_started_ends(tmp_path: Path) -> None:
+    text = script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait")
+    assert line.attempt(text, {}, 1).endswith("did not end within 1 s")
+    ends(int((tmp_path / "child").read_text()))
+
+
+def test_an_interrupt_ends_it_and_all_that_it_started_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, wait, child = (
+        script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait"),
+        subprocess.Popen.wait,
+        tmp_path / "child",
+    )
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        poll.until(lambda: child.exists() and child.read_text() != "", seconds=30, what="the child is there")
+        if interrupts:
+            raise interrupts.pop()
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert line.attempt(text, {}, 30) == f"{tmp_path}/a hook was interrupted"
+    ends(int(child.read_text()))
+
+
+def test_what_it_leaves_running_does_not_keep_the_run_and_what_it_says_without_an_end_fills_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert line.attempt(script(tmp_path, f"sleep 600 >/dev/null & echo $! >{tmp_path}/child"), {}, 30) == ""
+    os.kill(int((tmp_path / "child").read_text()), 9)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))  # it writes into no file of ours
+    said = line.attempt(script(tmp_path, "yes noise | head -c 9000000 >&2; echo password=hunter2 >&2; exit 3"), {}, 30)
+    assert said.startswith(f"{tmp_path}/a hook ended with 3: password=") and "hunter2" not in said
+
+
+@pytest.mark.parametrize("text", ["'", "  "])
+def test_a_line_that_is_none_is_refused_with_the_inventory(text: str) -> None:
+    with pytest.raises(ValidationError, match="is no command line"):
+        build.inventory(hooks={"on_failure": text})

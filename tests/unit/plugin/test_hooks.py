@@ -493,7 +493,7 @@ def test_a_failure_runs_its_line_and_one_that_fails_changes_no_exit_code(invento
     ended, summary, place = proof_of(inventory)
     assert ended.returncode == 1 and summary["outcome"] == "not-proven"
     assert told.read_text() == f"bad not-proven {place}/summary.json\n"
-    assert f"hooks.on_failure did not work: {script} ended with 7." in ended.stdout
+    assert f"hooks.on_failure did not work: {script} ended with 7, and said nothing." in ended.stdout
 
 
 def test_a_night_that_is_passed_over_runs_no_line(inventory: Path) -> None:
