@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from requorum.command import UNLOCK, Command, Copy, Fetch
 from requorum.evidence.redaction import shown
+from requorum.hosts import session
 from requorum.hosts.failure import FleetError
 from requorum.refusal import Refusal
 from requorum.transport import Transport
@@ -161,13 +162,7 @@ class Root:
         `fed`: more comes after that."""
         secret = self._password if any(command.unlocks for command in commands) else None
         stdin = subprocess.PIPE if fed or secret else subprocess.DEVNULL
-        process = subprocess.Popen(
-            argv,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,  # a Ctrl-C is ours to handle, not ssh's
-        )
+        process = session.start(argv, stdin, stderr)
         if secret:
             secret.give(process, more=fed)
         return process
