@@ -54,7 +54,7 @@ await() {
     until "$@"; do
         check_alive
         [ "$(date +%s)" -lt "$deadline" ] || return 1
-        sleep 0.2
+        sleep 0.1
     done
 }
 

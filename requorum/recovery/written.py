@@ -226,11 +226,11 @@ def note_living(run: Run, found: Mapping[str, Birth]) -> None:
             run.do([there, *history.write_birth(host, cluster, birth)])
 
 
-def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
+def since(run: Run, terms: Terms, began: Beginning, now: Keys, keys: int | None = None) -> Wrote | None:
     """What the running cluster, which holds `now`, shows to be somebody else's; None where there is none.
 
     What cannot be compared any more counts as written, unless the run has noted how far it was its own: then nothing
-    newer is there, and no key without a lease is missing.
+    newer is there, and no key without a lease is missing. `keys`: how many it began with, where that was counted.
     """
     own = probes.written(terms).encode()
     if others := began.restored_by_others(now.revision):
@@ -241,10 +241,12 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys) -> Wrote | None:
             lacking = began.proven.unleased - left
             found = f"{lacking:,} keys without a lease were deleted after revision {began.proven.reached:,}"
         return Wrote(found, runs=True) if found else None
+    found = movement.written(began.revision, now, own)
+    if found is None and keys is not None and movement.untouched(began.revision, now) == keys:
+        return None
     try:
         (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
     except movement.UNTOLD as error:
-        found = movement.written(began.revision, now, own)
         unknown = f"what it began with cannot be asked any more: {error.what}"
         return Wrote(found or unknown, runs=True, seen=found is not None)
     found = movement.changed(began.revision, before, now, own)
@@ -270,7 +272,8 @@ def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) ->
     except movement.UNTOLD as error:
         run.note(f"not noted: {error.what}")
         return
-    wrote = since(run, terms, began, now)
+    counted = trial.counts.get("") if compacted is not None and trial.revision == began.revision else None
+    wrote = since(run, terms, began, now, counted)
     if wrote:
         run.note(f"not noted: {wrote.words}")
         return

@@ -80,6 +80,11 @@ def changed(pinned: int, before: Keys, now: Keys, probes: bytes | None = None) -
     return None
 
 
+def untouched(pinned: int, now: Keys) -> int:
+    """How many keys are as they were at `pinned`: where as many were there then, none is missing either."""
+    return sum(modified <= pinned for modified, _ in now.held.values())
+
+
 def unleased(now: Keys, probes: bytes) -> int:
     """How many keys have no lease; of those below `probes` none counts."""
     return sum(not lease and not key.startswith(probes) for key, (_, lease) in now.held.items())

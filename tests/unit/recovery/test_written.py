@@ -84,6 +84,23 @@ def test_without_it_what_was_compacted_counts_as_written(tmp_path: Path) -> None
     assert seen == Wrote("'/main/config/new' was written after revision 100", runs=True)
 
 
+@pytest.mark.parametrize("rows", [RESTORED, {**RESTORED, PROBE: (103, 0)}])
+def test_where_as_many_keys_are_untouched_as_were_counted_what_was_before_is_not_asked_for(
+    tmp_path: Path, rows: Rows
+) -> None:
+    hosts = Running(rows, kept=False)
+    run = carried_on(tmp_path, hosts)
+    assert written.since(run, run.terms, Beginning(100), as_bytes(rows), len(RESTORED)) is None
+    assert hosts.asked == []
+
+
+@pytest.mark.parametrize("rows", [LEASE_RAN_OUT, WRITTEN, dict(list(RESTORED.items())[1:])])
+def test_where_the_count_does_not_tell_it_is_compared_as_without_it(tmp_path: Path, rows: Rows) -> None:
+    run = carried_on(tmp_path, Running(rows))
+    told = [written.since(run, run.terms, Beginning(100), as_bytes(rows), keys) for keys in (len(RESTORED), None)]
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("proven", [None, PROVEN])
 def test_what_is_behind_the_runs_beginning_was_restored_by_somebody_else(tmp_path: Path, proven: Proven | None) -> None:
     """A plain `snapshot restore` does not bump."""
@@ -136,7 +153,9 @@ def test_it_reaches_further_when_it_is_made_again_and_keeps_what_it_was_compared
 
 
 @pytest.mark.parametrize(
-    "hosts", [Acting(WRITTEN), Acting(WRITTEN, PROVEN), Acting(RESTORED, kept=False)], ids=["new", "again", "unknown"]
+    "hosts",
+    [Acting(WRITTEN), Acting(WRITTEN, PROVEN), Acting(LEASE_RAN_OUT, kept=False)],
+    ids=["new", "again", "unknown"],
 )
 def test_where_somebody_wrote_or_nobody_can_tell_nothing_is_noted(tmp_path: Path, hosts: Acting) -> None:
     assert noted(tmp_path, hosts) == []
@@ -146,7 +165,7 @@ class Endless(Acting):
     """More keys than an answer may hold; `then`: as of the beginning alone."""
 
     def __init__(self, then: bool = False) -> None:
-        super().__init__(RESTORED)
+        super().__init__(LEASE_RAN_OUT)  # so that what was before must be asked for
         self.then = then
 
     def answer(self, command: Command) -> tuple[int, str]:
