@@ -14,15 +14,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
+from requorum.cluster.sandbox import Answers
 from requorum.run.marker import SALVAGE
 from requorum.snapshots import attempts, choice, loss, ranking
+from requorum.snapshots.attempts import Attempt
 from requorum.snapshots.family import Family
 from requorum.snapshots.ranking import Candidate
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.survivors import Salvaged
 from tests.unit.snapshots.test_choice import LOST, disk
+from tests.unit.snapshots.test_survivors import known_members, survivor
 
 ANEW = "/anew"  # a save that holds nothing of the lost cluster
+ALARMS = NOSPACE, CORRUPT = "NOSPACE", "CORRUPT"
 WHOLE, NOTHING, COULD_NOT, GIVEN_UP = "whole", "nothing", "could not", "given up"
 
 
@@ -45,12 +49,18 @@ class Member:
 @dataclass(frozen=True)
 class World:
     """`backups`: (revision, whether the file is whole). `elected`: which of those that Raft may elect it elects.
-    `bump`: what our own runs added to every revision that can be seen."""
+    `bump`: what our own runs added to every revision that can be seen. `alarm`: etcd's, in the data of every disk."""
 
     members: tuple[Member, ...]
     backups: tuple[tuple[int, bool], ...] = ()
     elected: int = 0
     bump: int = 0
+    alarm: str = ""
+
+    @property
+    def taken(self) -> list[int]:
+        """Whose disks are salvaged."""
+        return [n for n, member in enumerate(self.members) if member.looks == WHOLE]
 
     @property
     def acknowledged(self) -> int:
@@ -73,10 +83,20 @@ def electable(world: World, taken: list[int]) -> list[int]:
     return [n for n in taken if sum(last <= world.members[n].last for last in lasts) >= quorum]
 
 
+def refused(world: World) -> str:
+    """Why the copies' equal answers are no proof, by the alarm in their data."""
+    size = len(world.members)
+    attempt = Attempt(tuple(survivor(n + 1, size) for n in world.taken), known_members(size))
+    hashes = dict.fromkeys(attempt.names, (7, 1))
+    return attempts.failure(
+        attempt, Answers(saved=True, hashes=hashes, alarms=(world.alarm,) * bool(world.alarm)), None
+    )
+
+
 def salvaged(world: World) -> Salvaged:
     """What a salvage of this world gives."""
     hosts = {n: f"etcd-{n + 1}" for n in range(len(world.members))}
-    taken = [n for n, member in enumerate(world.members) if member.looks == WHOLE]
+    taken = world.taken
     found = Salvaged(
         None,
         members=len(world.members),
@@ -87,6 +107,8 @@ def salvaged(world: World) -> Salvaged:
     )
     if not taken:
         return replace(found, lineage=None)
+    if why := refused(world):
+        return replace(found, failed=why)
     leaders = electable(world, taken)
     leader = leaders[world.elected % len(leaders)]
     path = ANEW if world.members[leader].anew else "/s"
@@ -137,7 +159,8 @@ def worlds(draw: st.DrawFn) -> World:
         acknowledged = further  # backups are of the lost history
     backup = st.tuples(st.integers(0, acknowledged), st.booleans())
     backups = draw(st.lists(backup, max_size=3)) if acknowledged else []
-    return World(tuple(members), tuple(backups), draw(st.integers(0, 4)), draw(st.sampled_from((0, 1_000_000_000))))
+    bump, alarm = draw(st.sampled_from((0, 1_000_000_000))), draw(st.sampled_from(("", "", *ALARMS)))
+    return World(tuple(members), tuple(backups), draw(st.integers(0, 4)), bump, alarm)
 
 
 def holds(world: World) -> None:
@@ -146,6 +169,8 @@ def holds(world: World) -> None:
     event("stopped" if decision is None else "went on")  # shown by --hypothesis-show-statistics
     if decision is None:
         return
+    if world.alarm == CORRUPT and decision.source.kind == SALVAGE:
+        assert 2 * len(world.taken) > len(world.members), "nobody tells whose data is right"
     revision = 0 if decision.source.path == ANEW else (decision.source.revision or 0) - world.bump
     assert revision >= world.there
     assert revision >= max((r for r, whole in world.backups if whole), default=0)
@@ -161,6 +186,7 @@ def goes_on_in_the_calm_one(world: World) -> None:
     """The same world without doubts, beginners and damaged files, where anything is left to restore."""
     members = tuple(replace(m, looks=NOTHING if m.looks == COULD_NOT else m.looks) for m in world.members)
     calm = replace(world, members=members, backups=tuple((revision, True) for revision, _ in world.backups))
+    calm = replace(calm, alarm="" if calm.alarm == CORRUPT else calm.alarm)
     if any(m.anew for m in members) or not (calm.backups or any(m.looks == WHOLE for m in members)):
         return
     assert restored(calm) is not None, "it stops on an ordinary night"
@@ -228,7 +254,20 @@ def nothing_is_ever_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "loss_of", lambda *_: loss.Loss(0, 0, "nothing is missing"))
 
 
+def copies_of_a_minority_are_believed_after_a_corruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_is_confirmed", lambda *_: True)
+
+
+def an_alarm_of_room_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = attempts.failure
+    monkeypatch.setattr(
+        attempts, "failure", lambda attempt, answers, told: ",".join(answers.alarms) or failure(attempt, answers, told)
+    )
+
+
 PLANTED = (
+    copies_of_a_minority_are_believed_after_a_corruption,
+    an_alarm_of_room_stops,
     always_a_majority,
     never_held_against_databases,
     a_failed_salvage_gives_way,
@@ -279,6 +318,8 @@ def test_the_share_of_worlds_that_stop_is_known() -> None:
         World((Member(9, 8), Member(9, 8), Member(8, 8))),
         World((Member(9, 8), Member(9, 9, NOTHING), Member(9, 9, NOTHING))),
         World((Member(9, 8, NOTHING),), ((9, True),)),
+        World((Member(9, 8), Member(9, 9, NOTHING), Member(9, 9, NOTHING)), ((5, True),), alarm=NOSPACE),
+        World((Member(9, 8), Member(9, 8), Member(9, 9, NOTHING)), ((5, True),), alarm=CORRUPT),
     ],
     ids=[
         "all wiped, a fresh backup",
@@ -290,6 +331,8 @@ def test_the_share_of_worlds_that_stop_is_known() -> None:
         "all whole but stopped",
         "no backup at all, a whole survivor",
         "one member, new machine",
+        "NOSPACE in the data",
+        "CORRUPT, and a majority is alike",
     ],
 )
 def test_on_ordinary_nights_it_does_not_stop(world: World) -> None:
