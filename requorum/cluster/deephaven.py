@@ -11,10 +11,11 @@ import posixpath
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, SHORT
-from requorum.hosts.question import NAME, OWNER, Question, checked, complete, parts, plain
+from requorum.hosts.question import NAME, OWNER, Question, checked, complete, in_time, parts, plain
 from requorum.hosts.system import Connection, Process
 from requorum.inventory import Inventory
 
@@ -211,11 +212,48 @@ def _canonical(address: str) -> str:
         return address
 
 
-def wrong_endpoints(endpoints: str, new_ips: tuple[str, ...]) -> str | None:
-    """What is wrong with a client's endpoints: exactly the new members must stand there."""
-    listed = set(re.findall(r"(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\]", endpoints))
-    listed = {address.strip("[]") for address in listed}
-    listed, wanted = {_canonical(address) for address in listed}, {_canonical(address) for address in new_ips}
+_LISTED = re.compile(r"(?:^|[\s,])(?:[a-z]+://)?(\[[0-9a-fA-F:]+\]|[^\s,:/\[\]]+)")
+_DIGITS = re.compile(r"[0-9.]+")
+
+
+def _split(endpoints: str) -> tuple[set[str], list[str]]:
+    """The addresses that stand there, and the names."""
+    hosts = list(dict.fromkeys(_LISTED.findall(endpoints)))
+    addresses = [host for host in hosts if host[0] == "[" or _DIGITS.fullmatch(host)]
+    return {_canonical(host.strip("[]")) for host in addresses}, [host for host in hosts if host not in addresses]
+
+
+def names_in(endpoints: str) -> list[str]:
+    """The names in endpoints that can be one."""
+    return [name for name in _split(endpoints)[1] if NAME.fullmatch(name)]
+
+
+def ask_resolved(host: str, name: str) -> Question[tuple[str, ...]]:
+    """The addresses that a host's clients find behind a name; () where it leads nowhere there."""
+
+    def read(answer: Result) -> tuple[str, ...]:
+        if in_time(answer).code:
+            return ()
+        found = (line.split()[0] for line in answer.stdout.splitlines() if line.strip())
+        return tuple(dict.fromkeys(_canonical(plain(address)) for address in found))
+
+    return Question(look(host, "getent", "ahosts", name, why="where a name of the endpoints leads", root=False), read)
+
+
+def wrong_endpoints(
+    endpoints: str, new_ips: tuple[str, ...], behind: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> str | None:
+    """What is wrong with a client's endpoints: exactly the new members must stand there, by address, or by a name that
+    leads to one. `behind`: name → its addresses, as that host has them."""
+    wanted = {_canonical(address) for address in new_ips}
+    listed, names = _split(endpoints)
+    for name in names:
+        found = set(behind.get(name, ()))
+        if not found:
+            return f"names {plain(name)}, which leads nowhere there"
+        if not found & wanted:
+            return f"names {plain(name)}, which leads to {', '.join(sorted(found))} there"
+        listed |= found & wanted
     lacking, stale = wanted - listed, listed - wanted
     if lacking:
         return f"lacks {', '.join(sorted(lacking))}"

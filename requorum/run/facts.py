@@ -341,6 +341,13 @@ def endpoints(run: Run, hosts: Iterable[str]) -> dict[str, dict[str, str]]:
     return run.ask({host: deephaven.ask_endpoints(host, client) for host in hosts})
 
 
+def resolved(run: Run, found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """host → name in its endpoints → the addresses that it finds there. `found`: as `endpoints` gives them."""
+    named = {(host, name) for host, roles in found.items() for of in roles.values() for name in deephaven.names_in(of)}
+    told = run.ask({(host, name): deephaven.ask_resolved(host, name) for host, name in sorted(named)})
+    return {host: {name: to for (where, name), to in told.items() if where == host} for host in found}
+
+
 def archives_to_read(run: Run) -> list[str]:
     """The server and the query archive: as generated, or as finished where a run was cut after its tidying."""
     there = staging(run)

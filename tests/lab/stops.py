@@ -37,10 +37,8 @@ def paste_on_hosts(run: Run, words: str) -> None:
 def paste(rehearsal: Rehearsal, run: Run, *words: str) -> Run:
     """The first command that this run's last lines hold with these words, run as it stands, from anywhere; the
     cluster's name is typed where the command does not say it."""
-    printed = [
-        line.strip() for line in run.output.splitlines() if re.match(r"(Go on|Go back|Do first|Or)?\s*cd /", line)
-    ]
-    lines = [f"cd /{line.partition('cd /')[2]}" for line in printed]
+    printed = (re.match(r"(?:[A-Z][a-z]+(?: [a-z]+)?)?\s*(cd /.*)", line) for line in run.output.splitlines())
+    lines = [found[1].strip() for found in printed if found]
     line = next((line for line in lines if all(word in line for word in words)), None)
     assert line, run.output
     (evidence,) = [word.partition("=")[2] for word in shlex.split(line) if word.startswith("--evidence=")]

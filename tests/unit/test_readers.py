@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 FILES = [path for place in ("requorum", "runbook") for path in sorted((ROOT / place).rglob("*.py"))]
 
 # Programs that can only read, as they are called here; of the others, the words that make them read.
-ONLY_READ = {"base64", "cat", "date", "df", "du", "find", "findmnt", "id", "ls", "pgrep", "printenv", "ps", "readlink"}
-ONLY_READ |= {"sha256sum", "ss", "stat", "test", "true"}
+ONLY_READ = {"base64", "cat", "date", "df", "du", "find", "findmnt", "getent", "id", "ls", "pgrep", "printenv", "ps"}
+ONLY_READ |= {"readlink", "sha256sum", "ss", "stat", "test", "true"}
 MADE_TO_READ = {
     "busctl": {"get-property"},
     "curl": {"-sSk", "-sSi", "-sSik"},

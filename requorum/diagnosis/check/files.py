@@ -116,7 +116,7 @@ def ask_client_files(seen: Seen, host: str) -> Questions:
 
 
 def judge_client_files(seen: Seen, host: str) -> Ruling:
-    """Every role's password for its owner alone and the same on all hosts; the endpoints are the members."""
+    """Every role's password for its owner alone and the same on all hosts."""
     values = seen.values("client files", host)
     roles, listed = values["owners"], values["endpoints"]
     dh = seen.terms.inventory.deephaven
@@ -126,14 +126,26 @@ def judge_client_files(seen: Seen, host: str) -> Ruling:
             problems.append(f"{role}/password belongs to {owner}, not to {dh.admin_user}")
         if mode & 0o077:
             problems.append(f"{role}/password has mode {mode:o}")
-    ips = tuple(member.ip for member in seen.terms.old_members)
-    for role in sorted({*roles, *listed}):
-        wrong = deephaven.wrong_endpoints(listed.get(role, ""), ips)
-        problems += [f"{role}/endpoints {wrong}"] if wrong else []
     known = {other: seen.known("client files", other).get("passwords") for other in seen.terms.deephaven_hosts}
     differing = deephaven.disagreements({other: found for other, found in known.items() if found is not None})
     problems += [text for text in differing if host in re.split(r"[ /]", text)]
-    return ruled(problems, f"{', '.join(sorted(roles))}: for their owner alone, of {len(ips)} members")
+    return ruled(problems, f"{', '.join(sorted(roles))}: for their owner alone")
+
+
+def ask_names(seen: Seen, host: str) -> Questions:
+    """Where the names lead that stand there instead of addresses."""
+    listed = seen.known("client files", host).get("endpoints", {})
+    return {name: deephaven.ask_resolved(host, name) for of in listed.values() for name in deephaven.names_in(of)}
+
+
+def judge_endpoints(seen: Seen, host: str) -> Ruling:
+    """They are the members."""
+    known, behind = seen.known("client files", host), seen.values("endpoints", host)
+    ips, roles = tuple(member.ip for member in seen.terms.old_members), {*known.get("owners", ())}
+    listed = known.get("endpoints", {})
+    wrong = {role: deephaven.wrong_endpoints(listed.get(role, ""), ips, behind) for role in sorted({*roles, *listed})}
+    by_name = f", {', '.join(behind)} by name" if behind else ""
+    return ruled((f"{role}/endpoints {why}" for role, why in wrong.items() if why), f"{len(ips)} members{by_name}")
 
 
 # -- certificates ------------------------------------------------------------------------------------------------
@@ -183,11 +195,20 @@ CHECKS = (
     ),
     Check(
         "client files",
-        "every role's endpoints are the members', its password is one everywhere, for its owner alone",
+        "every role's password is one everywhere, for its owner alone",
         "correct the files there, or run the vendor's unpack command for clients again",
         lambda terms: terms.deephaven_hosts,
         judge_client_files,
         ask_client_files,
+    ),
+    Check(
+        "endpoints",
+        "every role's endpoints are the members', by address or by a name that leads there",
+        "correct the files there, or what that host finds behind the names, or run the vendor's unpack command again",
+        lambda terms: terms.deephaven_hosts,
+        judge_endpoints,
+        ask_names,
+        round=2,
     ),
     Check(
         "certificates",

@@ -207,6 +207,7 @@ def clients_are_installed(run: Run) -> None:
     terms = run.terms
     client = run.inventory.deephaven.client_config
     endpoints = facts.endpoints(run, terms.deephaven_hosts)
+    behind = facts.resolved(run, endpoints)
     live = facts.client_files(run, client, terms.deephaven_hosts)
     packed = facts.packed_client_files(run)
     (backup,) = facts.passwords(run, terms.client_backup, [terms.configuration_server]).values()
@@ -215,7 +216,7 @@ def clients_are_installed(run: Run) -> None:
         found = live[machine.name]
         wrong = [f"{name} is not the archive's" for name, digest in packed.items() if found.get(name) != digest]
         for role, listed in endpoints[machine.name].items():
-            problem = deephaven.wrong_endpoints(listed, terms.new_ips)
+            problem = deephaven.wrong_endpoints(listed, terms.new_ips, behind[machine.name])
             if problem:
                 wrong.append(f"{role}/endpoints {problem}")
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}

@@ -159,6 +159,34 @@ class TestEndpoints:
     def test_exactly_the_new_members_must_stand_there(self, endpoints: str, wrong: str | None) -> None:
         assert deephaven.wrong_endpoints(endpoints, self.IPS) == wrong
 
+    @pytest.mark.parametrize(
+        ("behind", "wrong"),
+        [
+            ({"etcd-1.lab": ("10.0.0.11", "fd00::11"), "etcd-2.lab": ("10.0.0.12",)}, None),
+            (
+                {"etcd-1.lab": ("10.0.0.11",), "etcd-2.lab": ("10.0.0.99",)},
+                "names etcd-2.lab, which leads to 10.0.0.99",
+            ),
+            ({"etcd-1.lab": ("10.0.0.11",)}, "names etcd-2.lab, which leads nowhere there"),
+            ({"etcd-1.lab": ("10.0.0.11",), "etcd-2.lab": ("10.0.0.11",)}, "lacks 10.0.0.12"),
+        ],
+    )
+    def test_names_are_held_against_where_they_lead(self, behind: dict[str, Any], wrong: str | None) -> None:
+        written = "https://etcd-1.lab:2379,https://etcd-2.lab:2379"
+        assert deephaven.names_in(written) == ["etcd-1.lab", "etcd-2.lab"]
+        found = deephaven.wrong_endpoints(written, self.IPS, behind)
+        assert (found is None) == (wrong is None) and (wrong or "") in (found or "")
+
+    def test_what_can_be_no_name_is_asked_of_nobody_and_leads_nowhere(self) -> None:
+        for written in ("https://$(reboot):2379", "--service=x", "https://a;b:2379"):
+            assert not [name for name in deephaven.names_in(written) if not name.isalnum()]
+            assert "leads nowhere" in str(deephaven.wrong_endpoints(written, self.IPS))
+
+    def test_where_a_name_leads_is_each_address_once(self) -> None:
+        question = deephaven.ask_resolved("infra-1", "etcd-1.lab")
+        assert understood(question, "10.0.0.11 STREAM etcd-1.lab\n10.0.0.11 DGRAM\n") == ("10.0.0.11",)
+        assert understood(question, "", code=2) == ()
+
     def test_addresses_of_the_sixth_version_are_read_in_brackets(self) -> None:
         assert deephaven.wrong_endpoints("https://[fd00::2]:2379", ("fd00::2",)) is None
 

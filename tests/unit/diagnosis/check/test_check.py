@@ -132,7 +132,7 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ),
     (
         "infra-1",
-        "client files",
+        "endpoints",
         "-name endpoints",
         (0, f"{build.CLIENT}/root/endpoints:https://10.0.0.11:2379\n"),
         "root/endpoints lacks 10.0.0.12, 10.0.0.13",
@@ -211,6 +211,26 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
     (CLUSTER, "keys", "--keys-only", (0, json.dumps({"count": 0})), "0 in all, expected at least 1"),
     (CLUSTER, "keys", "--keys-only", (1, "", "Error: deadline"), "in all: Error: deadline"),
 ]
+
+
+BY_NAME = (0, f"{build.CLIENT}/root/endpoints:https://a.lab:2379,https://b.lab:2379,https://10.0.0.13:2379\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ({"a": "10.0.0.11", "b": "10.0.0.12"}, "3 members, a.lab, b.lab by name"),
+        ({"a": "10.0.0.11", "b": "10.9.9.9"}, "root/endpoints names b.lab, which leads to 10.9.9.9 there"),
+        ({"a": "10.0.0.11", "b": "10.0.0.11"}, "root/endpoints lacks 10.0.0.12"),
+        ({"a": "10.0.0.11"}, "root/endpoints names b.lab, which leads nowhere there"),
+    ],
+    ids=["the members", "another", "one of them twice", "nobody"],
+)
+def test_endpoints_may_be_names_that_lead_to_the_members_on_that_host(there: dict[str, str], found: str) -> None:
+    says: list[tuple[str, str, Answer]] = [("infra-1", "-name endpoints", BY_NAME), ("infra-1", "getent", (2, ""))]
+    says = [*[("infra-1", f"ahosts {n}.lab", (0, f"{ip} STREAM {n}\n{ip} DGRAM\n")) for n, ip in there.items()], *says]
+    finding = World(says=says).findings()["infra-1", "endpoints"]
+    assert (finding.found, finding.verdict) == (found, "holds" if found.endswith("by name") else "fails")
 
 
 @pytest.mark.parametrize(("host", "check", "part", "answer", "found"), FAULTS, ids=lambda v: str(v)[:40])
