@@ -12,7 +12,7 @@ from requorum.cluster.etcd import MemberConfig
 from requorum.recovery import trials
 from requorum.recovery.progress import Progress
 from requorum.recovery.proofs import configuration, machines
-from requorum.run import facts
+from requorum.run import estimate, facts
 from requorum.run.run import Run
 from requorum.snapshots.sources import Sources
 from runbook import test_step_0_snapshot, test_step_2_generate
@@ -87,6 +87,7 @@ def test_a_run_whose_configuration_is_installed_is_not_stopped_for_its_quota(mon
     monkeypatch.setattr(facts, "old_configs", lambda *_: RAISED)
     monkeypatch.setattr(Progress, "bytes", 3 * GIB)
     monkeypatch.setattr(Progress, "copies", lambda *_: {})
+    monkeypatch.setattr(Progress, "foresee", lambda *_: estimate.Estimate(None, None, "unknown"))
     new = {"etcd-1": build.config(1)}
     monkeypatch.setattr(configuration, "every_server_number_is_present", lambda run: new)
     for verdict, stops in ((None, False), (quorum.Verdict(quorum.Kind.LOST, ()), True)):
