@@ -18,6 +18,7 @@ import pytest
 
 from requorum.command import Collect, Command, Copy, Fetch, act, look
 from requorum.evidence.journal import Journal
+from requorum.hosts import thin
 from requorum.hosts.fleet import Fleet, FleetError
 from requorum.hosts.password import Password, prelude
 from requorum.hosts.sudo import ask_sudo
@@ -88,6 +89,21 @@ def test_a_commands_input_is_its_own_whether_sudo_asks_or_not(fleet: Fleet, tmp_
     results = fleet.run([writes(one), act("etcd-1", "cat", why="nothing to read"), writes(two)])
     assert [path.read_bytes() for path in (alone, one, two)] == [data] * 3
     assert results[1].stdout == ""
+
+
+def test_a_copy_over_a_thin_line_reads_the_password_before_all_else(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In front of the bytes, and of the word that tells how the rest of them goes."""
+    monkeypatch.setattr(Fleet, "_measures", lambda *_: True)
+    monkeypatch.setattr(thin, "choose", lambda *_: thin.GZ)
+    source, target, brought = (tmp_path / name for name in ("source", "target", "brought"))
+    source.write_bytes(os.urandom(1 << 20) * 20)
+    size, digest = source.stat().st_size, sha256(source.read_bytes()).hexdigest()
+    fleet.run([Copy(str(source), (("etcd-2", str(target)),), "test", "etcd-1", digest, bytes=size)])
+    fleet.run([Fetch("etcd-1", str(target), str(brought), "test", digest, size)])
+    assert brought.read_bytes() == source.read_bytes()
+    assert fleet.journal.path.read_text().count('"packed": "gz"') == 2
 
 
 def test_files_are_copied_fetched_and_collected_as_they_are(fleet: Fleet, tmp_path: Path) -> None:
