@@ -6,6 +6,7 @@ before any connection is made. `inventory/example.yaml` explains every field; `f
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import ipaddress
 import os
@@ -482,6 +483,13 @@ def _no_twice(field: str, values: Iterable[str], kind: str) -> None:
             raise ValueError(f"{field}: the {kind} {value} stands there {times} times; keep one")
 
 
+def _near(name: str, root: Path) -> str:
+    """Which inventories there are, the likeliest first."""
+    there = sorted(path.stem for path in (root / "inventory").glob("*.yaml") if path.stem != "example")
+    like = difflib.get_close_matches(name, there)
+    return f"; there are: {', '.join(dict.fromkeys([*like, *there]))}" if there else ""
+
+
 def find(name: str, root: Path) -> Path:
     """The file that `--hosts=NAME` means: a path, or a file's name in `inventory/` under `root`."""
     candidates = [Path(name), root / "inventory" / f"{name}.yaml", root / "inventory" / name]
@@ -491,7 +499,7 @@ def find(name: str, root: Path) -> Path:
     raise InventoryError(
         f"--hosts={name}",
         f"no such inventory: neither a file of that path nor {candidates[1].relative_to(root)}",
-        "copy inventory/example.yaml to inventory/NAME.yaml and fill it in, or correct the name",
+        f"make one: python -m requorum inventory new (docs/inventory.md), or correct the name{_near(name, root)}",
     )
 
 

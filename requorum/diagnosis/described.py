@@ -20,6 +20,7 @@ from requorum.refusal import Refusal
 
 UNITS = ("dh-etcd.service", "etcd.service")  # where nobody says how it is called
 ACCOUNTS = ("irisadmin", "dbquery", "dbmerge")
+ROOT = "root"  # etcd's, whose role only the configuration server must have
 
 
 @dataclass(frozen=True)
@@ -35,32 +36,35 @@ class OnMember:
 
 @dataclass(frozen=True)
 class Seen:
-    """`members` by host; `unread`: host → why nothing is known of its etcd; `keys` None where nobody can log in."""
+    """`members` by host; `unread`: host → why nothing is known of its etcd; `roles` of the configuration server, None
+    where it does not tell; `roots`: the Deephaven hosts that have root's; `keys` None where nobody can log in."""
 
     members: Mapping[str, OnMember] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] | None = None
+    roots: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     keys: int | None = None
 
 
 def look(fleet: Fleet, inventory: Inventory, units: Sequence[str] = ()) -> Seen:
-    """Asks the old members, the configuration server and the Deephaven hosts. `units`: what etcd's may be called."""
+    """Asks the old members, the configuration server and the Deephaven hosts. `units`: what etcd's may be called,
+    beside what the inventory says; the first counts that is there."""
     server, silent = inventory.deephaven.configuration_server, dict[str, str]()
     hosts = [member.host for member in inventory.old_members]
     asked = rounds.kinds(
         fleet,
         silent,
-        exec={(h, u): systemd.ask_exec(h, u) for h in hosts for u in (*units, inventory.etcd.unit)},
+        exec={(h, u): systemd.ask_exec(h, u) for h in hosts for u in dict.fromkeys((*units, inventory.etcd.unit))},
         addresses={h: system.ask_addresses(h) for h in hosts},
-        roles={server: deephaven.ask_passwords(server, inventory.deephaven.client_config)},
+        roles={h: deephaven.ask_passwords(h, inventory.deephaven.client_config) for h in inventory.deephaven.hosts},
         accounts={(server, a): system.ask_uid(server, a) for a in (*ACCOUNTS, *inventory.deephaven.accounts)},
         keys={server: etcdctl.ask_count(inventory, "")},
     )
     runs = {host: _unit(host, asked["exec"]) for host in hosts}
     paths = {host: _config(found, inventory) for host, found in runs.items()}
     configs = rounds.ask(fleet, silent, {host: etcd.ask_config(host, path) for host, path in paths.items()})
-    members, unread = {}, {host: silent[host] for host in hosts if host in silent}
+    members, unread = {}, {host: silent[host] for host in (*hosts, *inventory.deephaven.hosts) if host in silent}
     for host, config in configs.items():
         if isinstance(config, MemberConfig):
             unit, found = runs[host]
@@ -72,7 +76,8 @@ def look(fleet: Fleet, inventory: Inventory, units: Sequence[str] = ()) -> Seen:
     return Seen(
         members,
         unread,
-        tuple(sorted(roles)) if isinstance(roles, dict) else (),
+        tuple(sorted(roles)) if isinstance(roles, dict) else None,
+        tuple(host for host, found in asked["roles"].items() if isinstance(found, dict) and ROOT in found),
         tuple(dict.fromkeys(account for (_, account), uid in asked["accounts"].items() if isinstance(uid, int))),
         keys if isinstance(keys, int) else None,
     )
@@ -144,12 +149,31 @@ def differences(inventory: Inventory, seen: Seen) -> list[str]:
     """Each thing that file and hosts say otherwise, and each host that says nothing, in words."""
     told, file = fields(seen), written(inventory)
     lines = [f"{name}: the file says {file[name]}, the hosts {told[name]}" for name in told if told[name] != file[name]]
+    bare = [host for host, on in seen.members.items() if not on.unit]
+    if bare:
+        other = [unit for unit in UNITS if unit != inventory.etcd.unit]
+        nor = f", nor {' or '.join(other)}," if other else ""
+        lines.append(
+            f"etcd.unit: the file says {inventory.etcd.unit}, and no unit of that name{nor} starts etcd on "
+            f"{', '.join(bare)}"
+        )
     lines += [f"{host}: {why}" for host, why in seen.unread.items()]
     named = (inventory.deephaven.admin_user, *inventory.deephaven.accounts)
     server = inventory.deephaven.configuration_server
     lines += [f"deephaven.accounts: {name} is not on {server}" for name in named if name not in seen.accounts]
-    if not seen.roles:
-        lines.append(f"deephaven.client_config: no role has a password below {inventory.deephaven.client_config}")
+    if rootless := without_root(inventory, seen):
+        lines.append(rootless)
     if seen.keys is not None and seen.keys < inventory.expect.min_keys:
         lines.append(f"expect.min_keys: the file says {inventory.expect.min_keys:,}, the cluster has {seen.keys:,}")
     return lines
+
+
+def without_root(inventory: Inventory, seen: Seen) -> str:
+    """Why the configuration server cannot be it: etcd is asked there, as root, and it has no role of that name."""
+    dh, server = inventory.deephaven, inventory.deephaven.configuration_server
+    if seen.roles is None:
+        return f"deephaven.client_config: {server} does not tell which roles it has below {dh.client_config}"
+    if ROOT in seen.roles:
+        return ""
+    others = f"{', '.join(seen.roots)} has" if seen.roots else "nor has any Deephaven host: is client_config right"
+    return f"deephaven.configuration_server: {server} has no role {ROOT} below {dh.client_config}; {others}"

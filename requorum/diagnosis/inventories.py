@@ -23,12 +23,24 @@ from requorum.evidence.redaction import shown
 from requorum.hosts.fleet import Fleet
 from requorum.hosts.password import asked_for
 from requorum.hosts.question import plain
-from requorum.inventory import Inventory
+from requorum.inventory import PLACEHOLDERS, Inventory, InventoryError, VendorCommands
 from requorum.refusal import Refusal
 
 ROOT = Path(__file__).parents[2]
 REFUSED = 4
 DIFFERS = 1
+SEVERAL = ", commas or spaces between"
+# Which option told a field of a new inventory.
+OPTIONS = {
+    "cluster": "--cluster",
+    "members": "--members",
+    "hosts": "--members, --hosts, --configuration-server",
+    "deephaven.configuration_server": "--configuration-server",
+    "deephaven.hosts": "--hosts",
+    "transport.ssh_config": "--ssh-config",
+    "transport.user": "--user",
+    "transport.become": "--become",
+}
 PART = 0.9  # of the keys that are there, how many a restored cluster must have at least
 
 
@@ -75,9 +87,12 @@ def _schema(_: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     inventory = inventories.load(inventories.find(options.hosts, ROOT))
-    lines = described.differences(inventory, _seen(inventory, options.ask_become_pass))
+    seen = _seen(inventory, options.ask_become_pass, (inventory.etcd.unit, *described.UNITS))
+    lines = described.differences(inventory, seen)
     for line in lines or ["file and hosts say the same"]:
         print(shown(line))
+    if seen.keys is None:
+        print("expect.min_keys: not compared, since nobody could log in to count")
     return DIFFERS if lines else 0
 
 
@@ -103,13 +118,20 @@ def _new(options: argparse.Namespace) -> int:
     if path.exists():
         raise Refusal(str(path), "is there already, and is not written over", "name another: --output=FILE")
     seen = _seen(_valid(draft), options.ask_become_pass, (options.unit,) if options.unit else described.UNITS)
-    document = completed(draft, seen)
+    document = completed(draft, seen, path)
     inventory = _valid(document)
+    rootless = described.without_root(inventory, seen)
+    if rootless and seen.roots:
+        raise Refusal(path.name, f"is not written: {rootless}", f"--configuration-server={seen.roots[0]}")
     path.write_text(text(document, seen), encoding="utf-8")
     print(f"{path}: {len(inventory.members)} members, {len(inventory.deephaven.hosts)} Deephaven hosts")
     for host, why in seen.unread.items():
         print(shown(f"  not known: {host}: {why}"))
-    print("  check the vendor's commands in it against your release: inventory/example.yaml explains every field")
+    if rootless:
+        print(shown(f"  not as it must be: {rootless}"))
+    print("  check deephaven.commands in it against your release: inventory/example.yaml explains every field")
+    name = path.stem if path.parent == ROOT / "inventory" else path
+    print(shown(f"  then: pytest runbook --hosts={name} --check"))
     return 0
 
 
@@ -126,10 +148,10 @@ def begun(options: argparse.Namespace) -> dict[str, Any]:
         logins = {own["ansible_user"] for own in variables.values() if "ansible_user" in own}
         user = user or (logins.pop() if len(logins) == 1 else None)
     cluster = options.cluster or _asked("the cluster's name", "--cluster")
-    members = members or _listed(_asked("etcd's machines, in server-number order", "--members"))
+    members = members or _listed(_asked(f"etcd's machines, in server-number order{SEVERAL}", "--members"))
     server = options.configuration_server or (hosts[0] if options.from_ansible and hosts else "")
     server = server or _asked("the configuration server", "--configuration-server")
-    hosts = hosts or _listed(_asked("all machines with Deephaven processes", "--hosts"))
+    hosts = hosts or _listed(_asked(f"all machines with Deephaven processes{SEVERAL}", "--hosts"))
     hosts = list(dict.fromkeys((server, *hosts)))
     config = options.ssh_config and str(Path(options.ssh_config).absolute())
     transport = {"backend": "ssh", "ssh_config": config, "user": user, "become": options.become}
@@ -165,15 +187,21 @@ def _asked(what: str, option: str) -> str:
 
 
 def _valid(document: Mapping[str, Any]) -> Inventory:
-    """As it will be read. Raises `InventoryError` where that is no inventory yet."""
+    """As it will be read. Raises `Refusal` where that is no inventory, by the options: nobody knows of the file yet."""
     with tempfile.TemporaryDirectory(prefix="rq-") as scratch:
-        path = Path(scratch) / f"{document['cluster']}.yaml"
+        path = Path(scratch) / "new.yaml"
         path.write_text(yaml.safe_dump(dict(document), sort_keys=False), encoding="utf-8")
-        return inventories.load(path)
+        try:
+            return inventories.load(path)
+        except InventoryError as error:
+            what = re.sub(r"(^|; )line \d+: ", r"\1", error.what)
+            fields = [field for field in sorted(OPTIONS, key=len, reverse=True) if what.startswith(field)]
+            raise Refusal(OPTIONS[fields[0]] if fields else "the new inventory", what, "correct that option") from None
 
 
-def completed(draft: Mapping[str, Any], seen: Seen) -> dict[str, Any]:
-    """With what the hosts said in place of what nobody knew. Raises `Refusal` for a member whose address is unknown."""
+def completed(draft: Mapping[str, Any], seen: Seen, path: Path) -> dict[str, Any]:
+    """With what the hosts said in place of what nobody knew. `path`: where it will lie. Raises `Refusal` for a member
+    whose address is unknown."""
     members = []
     for row in draft["members"]:
         on = seen.members.get(row["host"])
@@ -184,9 +212,12 @@ def completed(draft: Mapping[str, Any], seen: Seen) -> dict[str, Any]:
     told = described.fields(seen)
     etcd = {name.removeprefix("etcd."): _value(word) for name, word in told.items() if name.startswith("etcd.")}
     accounts = [name for name in seen.accounts if name != "irisadmin"]
-    deephaven = {**draft["deephaven"], **({"accounts": accounts} if accounts else {})}
+    commands = VendorCommands().model_dump()
+    deephaven = {**draft["deephaven"], **({"accounts": accounts} if accounts else {}), "commands": commands}
     expect = {"expect": {"min_keys": int(seen.keys * PART)}} if seen.keys else {}
-    return {**draft, "members": members, "deephaven": deephaven, "etcd": etcd, **expect}
+    beside = Path("..") if path.parent.name == "inventory" else Path()
+    snapshot = {"directory": str(beside / "backups" / draft["cluster"])}
+    return {**draft, "members": members, "deephaven": deephaven, "etcd": etcd, "snapshot": snapshot, **expect}
 
 
 def _value(word: str) -> str | int:
@@ -194,16 +225,33 @@ def _value(word: str) -> str | int:
 
 
 def text(document: Mapping[str, Any], seen: Seen) -> str:
-    """The file, what was found above it."""
-    return "\n".join([*(f"# {line}" for line in found(seen)), yaml.safe_dump(dict(document), sort_keys=False)])
+    """The file, what was found above it, and above each of the vendor's lines what may stand in it."""
+    head = [f"# {line}" for line in found(seen)]
+    body = yaml.safe_dump(dict(document), sort_keys=False, width=1000).splitlines()
+    begins = next((n for n, line in enumerate(body) if line == "  commands:"), len(body))
+    for number, line in enumerate(body):
+        field = line.strip().partition(":")[0]
+        if number > begins and field in PLACEHOLDERS and line.startswith(f"    {field}:"):
+            body[number] = f"    # {_placeholders(field)}\n{line}"
+    return "\n".join([*head, *body, ""])
+
+
+def _placeholders(field: str) -> str:
+    needed, optional = PLACEHOLDERS[field]
+    if field == "generate":
+        needed, optional = (*needed, "ips} or {ips_comma"), tuple(name for name in optional if name[:3] != "ips")
+    must = f"must have {', '.join(f'{{{name}}}' for name in needed)}" if needed else ""
+    may = f"may have {', '.join(f'{{{name}}}' for name in optional)}" if optional else ""
+    return "; ".join(filter(None, (must, may)))
 
 
 def found(seen: Seen) -> Iterable[str]:
     tokens = sorted({on.told.token for on in seen.members.values()})
     yield "Written by `python -m requorum inventory new`. inventory/example.yaml explains every field; there are more."
-    yield "CHECK deephaven.commands AGAINST YOUR RELEASE: the vendor's arguments are not public, the defaults a guess."
+    yield "CHECK deephaven.commands AGAINST YOUR RELEASE: its arguments are not public, so that these are a guess."
+    yield "Each is run as root; `sudo -n -u {admin_user} LINE` runs it as the admin account."
     yield plain(f"Token of today's cluster: {', '.join(tokens)}")
-    yield f"Roles with a password: {', '.join(seen.roles) or 'none found below deephaven.client_config'}"
+    yield f"Roles with a password: {', '.join(seen.roles or ()) or 'none found below deephaven.client_config'}"
     yield (
         f"Keys: {seen.keys:,}"
         if seen.keys is not None
