@@ -101,7 +101,8 @@ def ask_processes(inventory: Inventory, host: str) -> Question[dict[str, str] | 
 
     def read(answer: Result) -> dict[str, str] | str:
         if silent(answer.code, answer.stdout + answer.stderr) if ours else answer.code != 0:
-            return f"monit cannot be understood: {answer.words}"
+            how = f"deephaven.commands.monit_status ended with {answer.code}: " if ours and answer.code else ""
+            return f"monit cannot be understood: {how}{answer.words}"
         return parse_monit(answer.stdout)
 
     return Question(ask_monit(inventory, host) if ours else ask_etcd_in_monit(host), read)

@@ -57,13 +57,19 @@ class UnderWayError(BackupError):
     """Another backup, or a proof of one, has the directory."""
 
 
+def name_a_directory(cluster: str, file: str = "the inventory") -> str:
+    """The line that an inventory without `snapshot.directory` needs."""
+    line = f"snapshot: {{directory: ../backups/{cluster}}}"
+    return f"add to {file} the line {line} (relative to that file), then pytest runbook/backup --hosts=NAME"
+
+
 class Vault:
     """The inventory's backup directory, or `below` it, where nothing is ever chosen by itself or rotated. Made 0700
     where it is not there; files are 0600; a lock keeps a second backup out."""
 
     def __init__(self, inventory: Inventory, below: str = "") -> None:
         if not inventory.snapshot.directory:
-            raise BackupError("snapshot.directory", "is not set in the inventory", "name a directory for backups there")
+            raise BackupError("snapshot.directory", "is not set", name_a_directory(inventory.cluster))
         self.inventory = inventory
         self.directory = Path(inventory.snapshot.directory, below)
 

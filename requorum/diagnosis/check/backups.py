@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Questions, Ruling, Seen, ruled, unknown
+from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Questions, Ruling, Seen, ruled, told, unknown
 from requorum.run.terms import Terms
 from requorum.snapshots import offsite
 from requorum.snapshots.offsite import There
@@ -22,7 +22,7 @@ def judge_members(seen: Seen, subject: str) -> Ruling:
     """By number: the same name and address may have come back as another member."""
     running = seen.values("zombie members", subject).get("members")
     if seen.backup is None or running is None:
-        return ruled([], "no backup whose members were read to hold them against")
+        return told("no backup whose members were read to hold them against")
     found = live.zombies(seen.backup, running)
     if isinstance(found, str):
         return unknown(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,8 @@ class Seen:
     off_site: There | str | None = None  # why it is not known; None where there is nothing to ask
     answers: Mapping[tuple[str, str], Values] = field(default_factory=dict)
     scale: float = 1.0  # of every deadline
+    hosts: str = "NAME"  # the inventory as it was named
+    file: str = "the inventory"  # as it lies on this machine
 
     def values(self, check: str, subject: str) -> Values:
         """What a check's questions gave, by their keys. Raises the `Refusal` of one that was not understood."""
@@ -166,16 +169,22 @@ def judge(case: Case, seen: Seen) -> Finding:
         ruling, remedy = Ruling(Verdict.FAILS, f"{refusal.where}: {refusal.what}"), refusal.remedy
     expected = check.claim.format(i=seen.terms.inventory)
     fails = ruling.verdict is Verdict.FAILS
-    return Finding(subject, check.name, ruling.verdict.value, expected, ruling.found, remedy if fails else "")
+    remedy = remedy.replace("--hosts=NAME", f"--hosts={shlex.quote(seen.hosts)}") if fails else ""
+    return Finding(subject, check.name, ruling.verdict.value, expected, ruling.found, remedy)
 
 
-WORDS = {"holds": "hold", "fails": "do not", "told": "are facts for you to judge", "unknown": "could not be asked"}
+WORDS = {  # of one, of several
+    "holds": ("holds", "hold"),
+    "fails": ("fails", "fail"),
+    "told": ("is a fact for you to judge", "are facts for you to judge"),
+    "unknown": ("could not be asked", "could not be asked"),
+}
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """`66 findings: 61 hold, 2 do not, 3 are facts for you to judge`."""
+    """`66 findings: 61 hold, 2 fail, 3 are facts for you to judge`."""
     counts = Counter(finding.verdict for finding in findings)
-    words = [f"{counts[verdict]} {word}" for verdict, word in WORDS.items() if counts[verdict]]
+    words = [f"{counts[verdict]} {word[counts[verdict] > 1]}" for verdict, word in WORDS.items() if counts[verdict]]
     return f"{len(findings)} findings: {', '.join(words)}"
 
 

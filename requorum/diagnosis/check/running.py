@@ -28,9 +28,14 @@ from requorum.run import held, history, marker
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import anew
-from requorum.snapshots.vault import Vault
+from requorum.snapshots.vault import Vault, name_a_directory
 
 NOBODY = "no member answers an authenticated user"
+_FIRST = "make one: pytest runbook/backup --hosts=NAME, and every night (docs/backup-and-drill.md#as-a-service)"
+_MONIT = (
+    "correct deephaven.commands.monit_status in the inventory, until that line prints monit's table there as root "
+    "(docs/inventory.md#which-account-runs-a-line)"
+)
 
 
 def cluster(terms: Terms) -> tuple[str]:
@@ -52,7 +57,7 @@ def judge_monit(seen: Seen, host: str) -> Ruling:
     """An etcd that monit brings back fails; processes that are expected up and are not are told."""
     processes = seen.values("monit", host)["processes"]
     if isinstance(processes, str):
-        return Ruling(Verdict.FAILS, processes)
+        return Ruling(Verdict.FAILS, processes, _MONIT if host in seen.terms.inventory.deephaven.hosts else "")
     wanted = deephaven.expected(processes, seen.last_up.get(host), seen.terms.inventory.expect.off)
     etcds, down = deephaven.supervised_etcd(processes), deephaven.not_up(wanted)
     if etcds:
@@ -144,10 +149,27 @@ def judge_health(seen: Seen, subject: str) -> Ruling:
     said = _said(seen)
     if not healthy(seen) and root_is_refused(seen):
         return unknown("etcd refuses root's password")
+    if not healthy(seen) and (wrong := _no_root(seen)):
+        return wrong
     if not said:
         return Ruling(Verdict.FAILS, f"{NOBODY}: {'; '.join(seen.refused('health', subject).values())}")
     sick = {host: said.get(endpoint, "no answer") for endpoint, host in _endpoints(seen).items()}
     return ruled([f"{host}: {error}" for host, error in sick.items() if error], ", ".join(sick))
+
+
+def _no_root(seen: Seen) -> Ruling | None:
+    """Where the machine that asks etcd as root cannot: then nothing is known of the members, whatever etcdctl says."""
+    dh = seen.terms.inventory.deephaven
+    server = dh.configuration_server
+    told = {host: seen.known("client files", host).get("passwords") for host in seen.terms.deephaven_hosts}
+    roles = told.get(server)
+    if roles is None or "root" in roles:
+        return None
+    others = [host for host, roles in told.items() if roles and "root" in roles]
+    has = f", {', '.join(others)} has" if others else ""
+    remedy = "correct deephaven.configuration_server in the inventory" + (f": {others[0]}" if others else "")
+    words = f"{server} has no role root below {dh.client_config}{has}: is deephaven.configuration_server right?"
+    return Ruling(Verdict.FAILS, words, remedy if others else f"{remedy}, or deephaven.client_config")
 
 
 def healthy(seen: Seen) -> list[str]:
@@ -195,7 +217,7 @@ def judge_history(seen: Seen, subject: str) -> Ruling:
     said = {host: metrics(seen, host) for host in old(seen.terms)}
     revisions = {host: one.revision for host, one in said.items() if one.has_leader and one.revision is not None}
     if not seen.backups:
-        return ruled([], "no manifest of a backup to hold it against")
+        return told("no manifest of a backup to hold it against")
     if not revisions:
         return unknown("no member that sees a leader says its revision")
     host = max(revisions, key=lambda host: revisions[host])
@@ -255,8 +277,10 @@ def judge_keys(seen: Seen, subject: str) -> Ruling:
 
 def judge_backup(seen: Seen, subject: str) -> Ruling:
     backup, limit = seen.backup, seen.terms.inventory.snapshot.max_age_hours
+    if backup is None and not (seen.terms.inventory.snapshot.directory or seen.terms.inventory.snapshot.file):
+        return Ruling(Verdict.FAILS, seen.no_backup, name_a_directory(seen.terms.inventory.cluster, seen.file))
     if backup is None:
-        return ruled([seen.no_backup], "")
+        return Ruling(Verdict.FAILS, seen.no_backup, _FIRST)
     if backup.problem:
         return ruled([f"{backup.path} {backup.problem}"], "")
     hours = (seen.now - datetime.fromisoformat(backup.taken)).total_seconds() / 3600

@@ -9,8 +9,10 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from requorum import inventory as inventories
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.diagnosis import rounds
@@ -18,6 +20,7 @@ from requorum.diagnosis.check.check import Case, Seen
 from requorum.hosts import clock, system
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import Machine, Unreachable
+from requorum.inventory import InventoryError
 from requorum.refusal import Refusal
 from requorum.run import facts
 from requorum.run.run import Run
@@ -25,12 +28,14 @@ from requorum.snapshots import processes
 from requorum.snapshots.files import newest_backup, noted
 from requorum.snapshots.offsite import OffsiteError, Store, There
 
+ROOT = Path(__file__).parents[3]
 SAMPLES = 3  # of each clock; the one with the shortest way there and back counts
 
 
 def take(run: Run, cases: Sequence[Case]) -> Seen:
     """Everything that the cases need: clocks, configurations, then the questions in their rounds."""
-    seen = Seen(run.terms, datetime.now(UTC), scale=run.options.timeout_scale)
+    hosts = run.options.hosts
+    seen = Seen(run.terms, datetime.now(UTC), scale=run.options.timeout_scale, hosts=hosts, file=_file(hosts))
     backup, no_backup = newest_backup(run.inventory, run.options.snapshot)
     seen = replace(seen, backups=noted(run.inventory), last_up=processes.last_up(run.inventory))
     seen = replace(seen, off_site=_off_site(run))
@@ -38,6 +43,12 @@ def take(run: Run, cases: Sequence[Case]) -> Seen:
     for number in sorted({case.check.round for case in cases}):
         seen = _ask(run, seen, [case for case in cases if case.check.round == number])
     return seen
+
+
+def _file(hosts: str) -> str:
+    with contextlib.suppress(InventoryError):
+        return str(inventories.find(hosts, ROOT))
+    return Seen.file
 
 
 def _off_site(run: Run) -> There | str | None:

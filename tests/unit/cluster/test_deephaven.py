@@ -38,7 +38,12 @@ class TestMonit:
         [
             ("infra-1", OLD_MONIT, 0, {"dh_config": "Running"}),
             ("infra-1", "monit: no daemon is not running", 1, {}),
-            ("infra-1", OLD_MONIT, 1, "monit cannot be understood: System 'vm'    Running"),
+            (
+                "infra-1",
+                OLD_MONIT,
+                1,
+                "monit cannot be understood: deephaven.commands.monit_status ended with 1: System 'vm'    Running",
+            ),
             ("infra-1", "", 0, "monit cannot be understood: (it printed nothing)"),
             ("etcd-1", "", 0, {}),
             ("etcd-1", "", 1, "monit cannot be understood: (it printed nothing)"),

@@ -42,7 +42,8 @@ def fails(of: World) -> dict[tuple[str, str], str]:
 def test_a_healthy_cluster_has_nothing_but_what_holds_and_the_fact_of_its_quorum() -> None:
     findings = World().findings()
     others = {key: f for key, f in findings.items() if f.verdict != "holds"}
-    assert list(others) == [(CLUSTER, "quorum")], others
+    assert list(others) == [(CLUSTER, "quorum"), (CLUSTER, "history"), (CLUSTER, "zombie members")], others
+    assert {finding.verdict for finding in others.values()} == {"told"}, "no backup is no proof"
     assert others[CLUSTER, "quorum"].found.startswith("quorum is intact; etcd-1: up, and sees a leader")
     assert all(finding.found and not finding.remedy for finding in findings.values())
 
@@ -168,7 +169,7 @@ FAULTS: list[tuple[str, str, str, Answer, str]] = [
         f"{CLIENT_CERT} ended on 2026-11-01",
     ),
     ("infra-1", "monit", "dh_monit summary", (0, "etcd OK Process\n"), "monit watches etcd (OK)"),
-    ("infra-1", "monit", "dh_monit summary", (1, "what?"), "monit cannot be understood: what?"),
+    ("infra-1", "monit", "dh_monit summary", (1, "what?"), "deephaven.commands.monit_status ended with 1: what?"),
     (
         CLUSTER,
         "health",
@@ -419,6 +420,39 @@ def test_a_backup_that_will_not_do_is_found(seen: dict[str, Any], found: str) ->
     assert fails(World(seen=seen)) == {(HERE, "backup"): found}
 
 
+def test_where_no_backup_was_ever_made_the_remedy_is_one_that_can_be_followed() -> None:
+    seen = {
+        "backup": None,
+        "no_backup": "the inventory names no snapshot.directory",
+        "hosts": "rd",
+        "file": "/x/rd.yaml",
+    }
+    finding = World(seen=seen).findings()[HERE, "backup"]
+    assert "add to /x/rd.yaml the line snapshot: {directory: ../backups/lab}" in finding.remedy
+    assert "nightly" not in finding.remedy and "pytest runbook/backup --hosts=rd" in finding.remedy
+    named = build.terms(of=build.inventory(snapshot={"directory": "/backups"}))
+    finding = World(named, seen={**seen, "no_backup": "no backup in /backups"}).findings()[HERE, "backup"]
+    assert finding.remedy.startswith("make one: pytest runbook/backup --hosts=rd, ")
+
+
+def test_a_configuration_server_without_root_is_said_where_etcd_would_be_asked_as_root() -> None:
+    other: Answer = (0, f"{'a' * 64}  {build.CLIENT}/query/password\n")
+    says: list[tuple[str, str, Answer]] = [
+        ("infra-1", "sha256sum", other),
+        ("infra-1", "endpoint health", (1, "", "no client configuration")),
+    ]
+    finding = World(says=says).findings()[CLUSTER, "health"]
+    assert finding.verdict == "fails" and "infra-1 has no role root below" in finding.found
+    assert "query-1 has" in finding.found and "pytest runbook" not in finding.remedy
+    assert finding.remedy == "correct deephaven.configuration_server in the inventory: query-1"
+
+
+def test_a_monit_line_that_fails_is_the_lines_fault() -> None:
+    says: list[tuple[str, str, Answer]] = [("infra-1", "dh_monit", (1, "", "sudo: unknown user irisadmn"))]
+    finding = World(says=says).findings()["infra-1", "monit"]
+    assert "correct deephaven.commands.monit_status" in finding.remedy and "unmonitor" not in finding.remedy
+
+
 def test_a_cluster_that_began_anew_is_found_by_the_member_that_is_furthest_on() -> None:
     page = "etcd_server_has_leader 1\netcd_debugging_mvcc_current_revision {}\n"
 
@@ -546,7 +580,7 @@ def test_a_way_that_is_too_slow_is_not_a_wrong_clock() -> None:
 def test_findings_are_counted_in_words() -> None:
     findings = list(World(seen={"silent": {"query-1": "x"}}).findings().values())
     assert counted(findings).startswith(f"{len(findings)} findings: ")
-    assert ", 1 do not, 1 are facts for you to judge, " in counted(findings)
+    assert ", 1 fails, 3 are facts for you to judge, " in counted(findings)
 
 
 HEALTHY = World().asked()
