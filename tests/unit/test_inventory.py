@@ -63,7 +63,8 @@ def test_a_file_that_is_no_inventory_is_named(tmp_path: Path, text: str, says: s
 
 
 def test_a_missing_inventory_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(InventoryError, match=r"--hosts=prod: .*inventory/prod\.yaml\n    → make one: python -m requorum inventory new"):
+    says = r"--hosts=prod: .*inventory/prod\.yaml\n    → make one: python -m requorum inventory new"
+    with pytest.raises(InventoryError, match=says):
         inventory.find("prod", tmp_path)
 
 
