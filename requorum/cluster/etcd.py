@@ -140,12 +140,15 @@ def _usable(where: str, data: dict[str, Any], wanted: Iterable[str]) -> MemberCo
         raise UnusableError(where, f"has a value that etcd would not take: {plain(str(error))}", "restore it") from None
 
 
+_NOTHING = re.compile(r"/(?:\.?/)+")  # in a path: etcd and the kernel pass over it
+
+
 def _member_config(where: str, data: dict[str, Any]) -> MemberConfig:
     def path(name: str, section: Mapping[str, object] = data) -> str:
         value = str(section.get(name) or "")
         if name in ("data-dir", "wal-dir") and value[:1] not in ("", "/") and not is_foreseen(value):
             raise EtcdError(where, f"its {name} {value[:200]!r} {RELATIVE}", "write the whole path")
-        return checked(where, name, value.rstrip("/") or value, PATH) if value else ""
+        return checked(where, name, _NOTHING.sub("/", f"{value}/").rstrip("/") or value, PATH) if value else ""
 
     def url(name: str, text: str) -> str:
         if not is_url(text):

@@ -351,7 +351,8 @@ peer-transport-security: {cert-file: /c/peer.crt, key-file: /c/peer.key, trusted
             etcd.parse_config(self.TEXT.replace("\n", "\n\t"), "x")
 
     def test_a_data_directory_has_one_spelling(self) -> None:
-        assert etcd.parse_config(self.TEXT.replace("dh/lab", "dh/lab//"), "x").data_dir == "/var/lib/etcd/dh/lab"
+        for spelled in ("dh/lab//", "dh/./lab", "/dh//lab/", "dh/.//lab", "dh/lab/."):
+            assert etcd.parse_config(self.TEXT.replace("dh/lab", spelled), "x").data_dir == "/var/lib/etcd/dh/lab"
 
     @pytest.mark.parametrize(
         "text",
