@@ -110,10 +110,9 @@ def installed_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig]
     return {host: config for host, config in found.items() if config is not None}
 
 
-def configs_or_why(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
-    """The same of machines that may be broken: why it cannot be read stands in its place."""
-    found = _configs(run, hosts).items()
-    return {host: f"{got.where} {got.what}" if isinstance(got, EtcdError) else got for host, got in found}
+def or_why(found: Mapping[str, MemberConfig | EtcdError | None]) -> dict[str, MemberConfig | str | None]:
+    """Why it cannot be read in the place of a configuration that is broken."""
+    return {host: f"{got.where} {got.what}" if isinstance(got, EtcdError) else got for host, got in found.items()}
 
 
 def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
 from requorum.cluster.quorum import Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, both
 from requorum.refusal import Refusal
 from requorum.run import facts, held, history
 from requorum.run.history import Birth
@@ -128,10 +129,12 @@ def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]
     configurations cannot be read."""
     members = {member.host: member for member in run.terms.old_members}
     path, name = run.inventory.etcd.config, run.inventory.cluster
-    files, told = facts.old_configs(run, members), facts.told(run, members)
+    asked = run.ask({h: both(etcd.ask_config(h, path), disks.ask_earlier(h, path, name)) for h in members})
+    files = facts.readable({host: config for host, (config, _) in asked.items()})
+    earlier = {host: there for host, (_, there) in asked.items()}
+    told = facts.told(run, members)
     sources.told = {host: one if isinstance(one, str) else "" for host, one in told.items() if one is not None}
     installed = {h: one if isinstance(one := told.get(h), MemberConfig) else config for h, config in files.items()}
-    earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in members})
     found = run.ask(
         {
             (host, config.data_dir): disks.ask_disk(member, config, config is installed[host])
@@ -190,7 +193,8 @@ def _places(
 ) -> dict[str, Place]:
     """Every old member's machine: what is known of where its etcd keeps data; `before`: had, when it was stopped."""
     settings, aside = run.inventory.etcd, run.terms.aside
-    units, configs = facts.units(run, on_host), facts.configs_or_why(run, on_host)
+    units, installed, _ = facts.installed(run, on_host)
+    configs = facts.or_why(installed)
     known = {h: Place(h, units[h], configs[h], earlier=unread[h], told=told.get(h)) for h in on_host}
     places = run.ask({host: emptiness.ask_place(place, settings, aside) for host, place in known.items()})
     root = settings.data_root
