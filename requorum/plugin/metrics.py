@@ -118,12 +118,14 @@ def of_run(cluster: str, ended: Ended) -> list[Sample]:
 
 
 def read(text: str, cluster: str) -> list[Sample]:
-    """What an earlier file of ours says of this cluster's runs; of any other line nothing."""
+    """What an earlier file of ours says of this cluster's runs, and all of other clusters, whose inventories name the
+    same file; of any other line nothing."""
     found = []
     for row in text.splitlines():
         if line := _LINE.fullmatch(row):
             labels = tuple((name, value) for name, value in re.findall(r'([a-z]+)="([^"]*)"', line[2]))
-            if line[1] in (*OF_RUNS, FINDINGS) and dict(labels).get("cluster") == cluster:
+            of = dict(labels).get("cluster")
+            if line[1] in HELP and of and (of != cluster or line[1] in (*OF_RUNS, FINDINGS)):
                 found.append(Sample(line[1], labels, float(line[3])))
     return found
 
@@ -147,7 +149,8 @@ def write(inventory: Inventory, ended: Ended, now: datetime) -> None:
     rows = files.noted(inventory)
     stays = read(before, inventory.cluster)
     if ended.procedure == "check":  # one that found nothing out leaves nothing of what an earlier one found
-        stays = [sample for sample in stays if sample.name != FINDINGS]
+        own = ("cluster", inventory.cluster)
+        stays = [sample for sample in stays if sample.name != FINDINGS or own not in sample.labels]
     samples = [*stays, *of_run(inventory.cluster, ended), *of_backups(inventory, rows, now)]
     with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
         try:

@@ -86,8 +86,20 @@ def test_what_other_procedures_said_stays_and_of_the_same_the_last_counts(tmp_pa
 
 @given(st.text(max_size=300))
 def test_whatever_the_earlier_file_holds_nothing_but_numbers_of_ours_come_of_it(text: str) -> None:
-    rows = f'requorum_run_success{{cluster="other",procedure="x"}} 1\n{text}\nrequorum_evil{{a="b"}} 1\n'
+    rows = f'requorum_backup_bytes{{cluster="lab"}} 1\n{text}\nrequorum_evil{{cluster="other"}} 1\n'
     assert metrics.text(metrics.read(rows, "lab")) == "\n"
+
+
+def test_two_inventories_that_name_one_file_keep_each_others_numbers(tmp_path: Path) -> None:
+    kept(tmp_path, 27)
+    findings = {"findings": [{"verdict": "fails"}]}
+    metrics.write(inventory(tmp_path), metrics.ended("check", False, NOW, 3, findings), NOW)
+    first = numbers(tmp_path)
+    other = inventory(tmp_path).model_copy(update={"cluster": "other"})
+    metrics.write(other, metrics.ended("check", False, NOW, 3, {}), NOW)
+    both = numbers(tmp_path)
+    assert {name: value for name, value in both.items() if 'cluster="lab"' in name} == first
+    assert len(first) == 12 and both['run_success{cluster="other",procedure="check"}'] == 0
 
 
 def test_a_place_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None:
