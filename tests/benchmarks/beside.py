@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
-from compose import bulk, etcd_client, lab
+from compose import bulk, etcd_client, lab, provision
 from compose.errors import LabError
 from compose.nodes import Nodes
+from requorum import inventory as inventories
+from requorum.verify import program
 from tests.lab import procedures
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.test_verify import leader
@@ -102,6 +104,8 @@ def main(arguments: Sequence[str]) -> int:
             print(lab.load_keys(7_200, size=given.bytes), flush=True)
         follower = next(node.name for node in rehearsal.nodes.members if node.name != leader(rehearsal.nodes))
         inventory = rehearsal.inventory(lambda content: content.update(verify={"host": follower, "disk": "shared"}))
+        of = inventories.load(inventory)
+        provision.give_program(rehearsal.nodes, (follower,), program.path(of), program.text(of))
         if procedures.run(rehearsal.scratch, "backup", f"--hosts={inventory}").code:
             raise BenchError("no backup could be made")
         ratios = []

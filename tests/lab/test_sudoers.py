@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shlex
 import subprocess
 
@@ -86,17 +87,19 @@ TRIES = (
     "logger -t requorum journal -f /etc/shadow",
     f"logger -t requorum journal {'a' * 16} of lab: 1 records, {'a' * 60} -f /etc/shadow",
 )
-# What may be asked for by its standard input, and is nothing that the program does.
-ORDERS = (
-    "",
-    "x;id 1 0 9 ab 60 0 0\n",
-    "verify-x 1 0 9 $(id) 60 0 0\n",
-    "verify-x 1 0 9 ab 60 1 0\n../../../etc/shadow\n",
-    "verify-x 1 0 9 ab 60 0 1\n--cacert=/etc/shadow\n",
-    "verify-x 1 0 99999999999999999999 ab 60 0 0\n",
-    "verify-x 1 0 9 ab 60 0 0\nnot whole",
-    "verify-x 1 0 9 ab 60 0 0\nnine byte",
-)
+# What may be asked for by its standard input, and is nothing that the program does; and why.
+NO_ORDER = "what was asked for is not understood"
+ORDERS = {
+    "": NO_ORDER,
+    "x;id 1 0 9 ab 60 0 0\n": NO_ORDER,
+    "verify-x 1 0 9 $(id) 60 0 0\n": NO_ORDER,
+    "verify-x 1 0 9 ab 60 1 0\n../../../etc/shadow\n": NO_ORDER,
+    "verify-x 1 0 9 ab 60 0 1\n--cacert=/etc/shadow\n": NO_ORDER,
+    "verify-x 1 0 99999999999999999999 ab 60 0 0\n": NO_ORDER,
+    "verify-x 1 0 9 ab 60 0 0\nhalf": "the backup did not arrive whole",
+    "verify-x 1 0 9 ab 60 0 0\nnine byte": "the backup arrived altered",
+    f"verify-x 1 0 9 {hashlib.sha256(b'nine byte').hexdigest()} 60 0 0\nnine byte": "the restore failed: ",
+}
 
 
 def test_the_proofs_login_cannot_make_root_run_anything_else_and_the_right_words_do_run(rehearsal: Rehearsal) -> None:
@@ -120,10 +123,10 @@ def test_the_proofs_login_cannot_make_root_run_anything_else_and_the_right_words
                 code, said = told(f"{deadline} {filled}")
                 assert code == 1 and "a password is required" in said, (words, said)
         assert "not allowed to set" in told(f"60 {at} left", of="TAR_OPTIONS=x ")[1]
-        for order in ORDERS:
+        for order, why in ORDERS.items():
             for where in ("memory", "disk"):
                 code, said = told(f"900 {at} boot {where} 870", order)
-                assert code == 10 and '"event": "failed"' in said and "uid=" not in said, (order, said)
+                assert code == 10 and f'"why": "{why}' in said and "uid=" not in said, (order, said)
         assert told(f"60 {at} clear")[0] == 0
         names = subprocess.run(["tar", "-t"], input=_printed(node, f"60 {at} logins"), capture_output=True, check=True)
         assert b"./root/user\n./root/password\n" in names.stdout

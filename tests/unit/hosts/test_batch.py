@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requorum.command import Command, look
+from requorum.command import Brought, Command, look
 from requorum.hosts import batch, shell
 from requorum.hosts.batch import Frame
 
@@ -36,6 +36,16 @@ def test_each_command_gives_its_own_code_output_and_errors() -> None:
         Frame(3, "", "oops\n"),
         Frame(0, "c", ""),
     ]
+
+
+def test_what_is_fed_by_a_file_or_another_command_goes_alone() -> None:
+    fed = (Command("h", ("cat",), "why", brings=Brought("/a", 1)), Command("h", ("cat",), "why", fed=command("true")))
+    for one in fed:
+        assert list(batch.batches([command("true"), one, command("true")])) == [
+            [command("true")],
+            [one],
+            [command("true")],
+        ]
 
 
 def test_nothing_runs_after_the_first_failure() -> None:
