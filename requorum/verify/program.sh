@@ -38,7 +38,10 @@ give_logins() {
         is_role "${file%/password}" && [ -f "$file" ] && [ -f "${file%/*}/user" ] || continue
         set -- "$@" "./${file%/*}/user" "./$file"
     done
-    [ $# -gt 0 ] || exec echo "no role has a password below $client" >&2
+    if [ $# = 0 ]; then
+        echo "no role has a password below $client" >&2
+        exit 1
+    fi
     exec tar --create --file=- --dereference --hard-dereference "$@"
 }
 
