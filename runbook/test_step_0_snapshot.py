@@ -129,8 +129,8 @@ class TestStep0Snapshot:
         """`snapshot status` gives the same revision on every new member, where it was copied there already."""
         data = progress.sources
         if data.source and data.brought:
-            revision, keys = machines.every_copy_is_readable(run, progress.tools, data.source)
-            data.source = replace(data.source, revision=revision, keys=keys)
+            revision = machines.every_copy_is_readable(run, progress.tools, data.source)
+            data.source = replace(data.source, revision=revision)
             run.note(f"the snapshot is at revision {revision:,}")
         elif data.source:
             at = (

@@ -50,8 +50,8 @@ class TestStep1Stop:
         held = facts.staged(run)
         run.do(plan.copy_snapshot(run.terms, source, held))
         progress.sources.brought = source.sha256
-        revision, keys = machines.every_copy_is_readable(run, progress.tools)
-        source = progress.sources.source = replace(source, revision=revision, keys=keys)
+        revision = machines.every_copy_is_readable(run, progress.tools)
+        source = progress.sources.source = replace(source, revision=revision)
         run.note(f"saved at revision {revision:,}")
         progress.advance(run, source=source)
 
@@ -113,5 +113,5 @@ class TestStep1Stop:
         """`snapshot status` gives the same revision on every new member."""
         data = progress.sources
         if data.copied:
-            revision, keys = machines.every_copy_is_readable(run, progress.tools, data.chosen)
-            data.source = replace(data.chosen, revision=revision, keys=keys)
+            revision = machines.every_copy_is_readable(run, progress.tools, data.chosen)
+            data.source = replace(data.chosen, revision=revision)

@@ -118,7 +118,7 @@ class Status:
 
 
 def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[int, int] | str]:
-    """Revision and number of keys of a snapshot as `tool`, etcdutl or etcdctl, reads it; why it cannot."""
+    """Revision and number of entries of a snapshot as `tool`, etcdutl or etcdctl, reads it; why it cannot."""
 
     def read(answer: Result) -> tuple[int, int] | str:
         try:
@@ -132,15 +132,15 @@ def ask_snapshot(host: str, tool: str, path: str, why: str) -> Question[tuple[in
 
 @dataclass(frozen=True)
 class Database:
-    """What `snapshot status` says of a database: a sum over all of it, its revision, the keys as that version counts
-    them."""
+    """What `snapshot status` says of a database: a sum over all of it, its revision, and the entries, which it
+    calls keys: in 3.4 and 3.5 all revisions of a key, and what is none."""
 
     hash: int
     revision: int
-    keys: int
+    entries: int
 
     def __str__(self) -> str:
-        return f"hash {self.hash:08x}, revision {self.revision:,}, {self.keys:,} keys"
+        return f"hash {self.hash:08x}, revision {self.revision:,}, {self.entries:,} entries"
 
 
 def ask_database(host: str, tool: str, account: str, path: str) -> Question[Database | str]:
@@ -284,7 +284,7 @@ def _covers(permission: Permission, key: bytes) -> bool:
 
 
 def parse_snapshot_status(text: str) -> tuple[int, int]:
-    """`snapshot status -w json` → (revision, total keys as that version counts them)."""
+    """`snapshot status -w json` → (revision, entries, which it calls keys: see `Database`)."""
     data = _json(text, "snapshot status")
     try:
         return int(data["revision"]), int(data["totalKey"])

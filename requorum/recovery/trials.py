@@ -167,7 +167,7 @@ def trial_is_good(run: Run, progress: Progress) -> None:
 
 
 def restored_alike(run: Run, progress: Progress) -> None:
-    """What lies beside the members' places is one and the same: hash, revision and number of keys, as each host's own
+    """What lies beside the members' places is one and the same: hash, revision and entries, as each host's own
     etcd reads it, as the account that etcd will run as. Raises what failed where one could not restore."""
     raise_all([*progress.unrestored.values()])
     if not progress.ahead:

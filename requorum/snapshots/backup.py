@@ -172,7 +172,7 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
     saved = run.ask({host: on_host.ask_source(origin, host, path, vendor=on_host.reader(terms))})[host]
     if isinstance(saved, Unread):
         raise BackupError(f"{host}:{path}", saved.why, "run again; if it stays so, look at that machine's disk")
-    assert saved.revision is not None and saved.keys is not None
+    assert saved.revision is not None and saved.entries is not None
     hosts = [m.host for m in (*inventory.members, *inventory.old_members) if m.ip == address(member.endpoint).host][:1]
     token = None
     try:
@@ -192,7 +192,8 @@ def describe(run: Run, member: Status, path: str | None = None) -> Manifest:
         lineage=Lineage(token, member.cluster_id),
         bumps=bumps,
         revision=saved.revision,
-        keys=saved.keys,
+        keys=_keys(run, member, saved.revision),
+        entries=saved.entries,
         etcd=member.version,
         taken=saved.taken,
         member=member.endpoint,
@@ -211,6 +212,16 @@ def places_of(run: Run) -> tuple[tuple[str, str, str], ...]:
                 (at,) = run.ask({host: system.ask_free(host, *system.with_parents(config.data_dir))}).values()
                 found += [(host, config.data_dir, at.mount)] if isinstance(at, system.Free) else []
     return tuple(found)
+
+
+def _keys(run: Run, member: Status, revision: int) -> int | None:
+    """How many keys the member has at the saved revision; None where it does not say."""
+    at = (f"--endpoints={member.endpoint}", f"--rev={revision}")
+    try:
+        return run.ask({member: etcdctl.ask_count(run.inventory, "", *at)})[member]
+    except EtcdError as error:
+        run.warn(f"its keys are not counted: {error.what}")
+        return None
 
 
 def _fingerprint(run: Run, member: Status, revision: int) -> Fingerprint | None:
@@ -295,7 +306,7 @@ class Tonight:
 
     def fields(self) -> dict[str, object]:
         """Of `summary.json`: the backup as it was read back is what a restore of it would give."""
-        return Sources(source=self.source).fields()
+        return Sources(source=self.source).fields(self.note.keys if self.note else None)
 
     @property
     def saved_from(self) -> Status:

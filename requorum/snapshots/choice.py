@@ -282,7 +282,7 @@ def decide(found: Found) -> Decision:
     if chosen is None or chosen.source is None:
         raise _nothing(found)
     new = found.held is None or found.held.sha256 != chosen.source.sha256
-    source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it: with its keys
+    source = chosen.source if new or found.held is None else found.held  # as Step 0 knows it
     lost = loss_of(chosen, found.salvaged, found.rows)
     less = source.kind != SALVAGE or lost.asks or bool(lost.certain or found.salvaged.could_not)
     return Decision(source, rows, lost, tuple(_notes(found, chosen)), new, less)

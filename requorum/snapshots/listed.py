@@ -112,6 +112,7 @@ def _lines(row: Listed) -> list[str]:
     age = "age not known" if row.hours is None else f"{row.hours:.1f} h old"
     numbers = [(row.bytes, "bytes"), (row.revision, "revision"), (row.keys, "keys")]
     known = [f"{n:,} {word}" if word != "revision" else f"{word} {n:,}" for n, word in numbers if n is not None]
+    known += ["keys not counted"] if row.keys is None else []
     seen = f"proven {row.proven} on {row.proven_on}" if row.proven else "never proven"
     away = f"off-site since {row.off_site}" if row.off_site else "not off-site"
     pinned = ["pinned"] if row.pinned else []

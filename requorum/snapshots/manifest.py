@@ -41,8 +41,10 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as `snapshot status` of
-    `etcd` counts them, `member` the endpoint that it was saved from, `bumps` what our own runs added to `revision`.
+    """One backup. `bytes` and `sha256` of the whole file, `taken` RFC 3339 in UTC, `keys` as the member counted them at
+    `revision`, None where it did not, as in older manifests; `entries`: what `snapshot status` of `etcd` calls keys, in
+    3.4 and 3.5 all revisions of each, and what is none. `member` the endpoint that it was saved from, `bumps` what our
+    own runs added to `revision`.
     `fingerprint`: what that member said of its data at that revision; None where it did not say. `number`: the how
     many-th backup of its directory, an order that no clock can change; 0 in manifests from before there was one.
     `another`: its data began anew, so it is of another history than the backups of its lineage before it. `history`:
@@ -58,7 +60,7 @@ class Manifest:
     lineage: Lineage
     bumps: int
     revision: int
-    keys: int
+    keys: int | None
     etcd: str
     taken: str
     member: str
@@ -72,6 +74,7 @@ class Manifest:
     places: tuple[tuple[str, str, str], ...] = ()
     sealed: Sealed | None = None
     also: Sealed | None = None
+    entries: int = 0
 
     def text(self) -> str:
         told = {name: value for name, value in asdict(self).items() if name not in ("sealed", "also") or value}
@@ -104,7 +107,10 @@ def read(snapshot: Path) -> Manifest | None:
         lineage = _lineage(**data["lineage"])
         if datetime.fromisoformat(data["taken"]).tzinfo is None:
             raise ValueError(f"taken {data['taken']}, without a time zone")
-        counts = (*(data[name] for name in ("bytes", "bumps", "revision", "keys")), data.get("history", 0), number)
+        if "entries" not in data:  # of before keys were counted: what was called so
+            data["entries"], data["keys"] = data["keys"], None
+        named = ("bytes", "bumps", "revision", "entries", *(() if data["keys"] is None else ("keys",)))
+        counts = (*(data[name] for name in named), data.get("history", 0), number)
         if not all(type(count) is int and 0 <= count <= MOST for count in counts) or (
             not all(isinstance(data[name], str) for name in ("cluster", "sha256", "etcd", "member"))
             or any(type(data.get(name, False)) is not bool for name in ("another", "lived", "alone"))

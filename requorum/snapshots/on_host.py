@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
@@ -89,7 +89,9 @@ def ask_source(
             return Unread("does not match the SHA-256 at its end")
         sha256, place = digest.stdout.split(" ")[0], named or path
         kind, taken, whose, bumps = origin.kind, origin.taken, origin.lineage, origin.bumps
-        return Source(kind, host, place, sha256, int(size.stdout), taken, *found, whose, bumps)
+        revision, entries = found
+        source = Source(kind, host, place, sha256, int(size.stdout), taken, revision, None, whose, bumps)
+        return replace(source, entries=entries)
 
     return Question(
         (
@@ -103,7 +105,7 @@ def ask_source(
 
 
 def ask_status(host: str, path: str, vendor: tuple[str, ...] = ()) -> Question[tuple[int, int] | Unread]:
-    """Revision and number of keys, and whether the pages hang together: by etcdutl where the host has it (3.6 leaves
+    """Revision and number of entries, and whether the pages hang together: by etcdutl where the host has it (3.6 leaves
     that to it alone), else by etcdctl. `vendor`: the etcdctl to use where there is none in the PATH."""
     script, words = '$(command -v etcdutl || command -v etcdctl) snapshot status -w json "$0"', ["env", "ETCDCTL_API=3"]
     deadline = HUGE

@@ -130,13 +130,21 @@ def _odd(before: Sequence[Backup], night: Backup) -> str:
     if night.note is None:
         return ""
     notes = [backup.note for backup in before if backup.note]
-    fewest = min((note.keys for note in notes[-AGREE:]), default=0)  # compaction alone makes single nights differ
-    if 2 * night.note.keys < fewest:
-        return f"has {night.note.keys:,} keys, and those before it {fewest:,} or more"
+    word, counts = _counted([*notes[-AGREE:], night.note])
+    *others, own = counts
+    fewest = min(others, default=0)  # compaction alone makes single nights differ
+    if 2 * own < fewest:
+        return f"has {own:,} {word}, and those before it {fewest:,} or more"
     same = next((note for note in reversed(notes) if note.lineage.agrees(night.note.lineage)), None)
     if same and _own(night.note) < _own(same):
         return f"is at revision {_own(night.note):,}, and the same cluster was at {_own(same):,} before"
     return ""
+
+
+def _counted(notes: Sequence[Manifest]) -> tuple[str, list[int]]:
+    """What can be compared of all of them: keys, or where one did not count those, entries."""
+    keys = [note.keys for note in notes if note.keys is not None]
+    return ("keys", keys) if len(keys) == len(notes) else ("entries", [note.entries for note in notes])
 
 
 def _own(note: Manifest) -> int:

@@ -49,10 +49,11 @@ class Source:
     """Data to restore. `kind`: "file"; "handover", saved from a healthy cluster that nobody wrote to; "survivor", saved
     from a member without quorum. `host` None: on the operator's machine. `sha256` of the whole file, `taken` RFC 3339.
 
-    `revision` and `keys` are `snapshot status`' words, known once a host has looked at it. `bumps` is what our own runs
-    added to the revision. `fingerprint` is the manifest's, where it has one. `packed`: how the file is compressed,
-    empty where it is not; `sha256` and `bytes` are those of the plain snapshot. `authentication` as it is in the data,
-    where a file on this machine tells.
+    `revision` and `entries` are `snapshot status`' words, known once a host has looked at it; `keys` were counted
+    by the member that it was saved from, where one was asked. `bumps` is what our own runs added to the revision.
+    `fingerprint` is the manifest's, where it has one. `packed`: how the file is compressed, empty where it is not;
+    `sha256` and `bytes` are those of the plain snapshot. `authentication` as it is in the data, where a file on
+    this machine tells.
     """
 
     kind: str
@@ -68,6 +69,7 @@ class Source:
     fingerprint: Fingerprint | None = None
     packed: str = ""
     authentication: Authentication | None = None
+    entries: int | None = field(default=None, compare=False)
     members: tuple[Member, ...] = field(default=(), compare=False)  # in its own bucket; none where nobody looked
 
 

@@ -38,7 +38,8 @@ class TestBackup:
         backup.place_in_history(run, tonight, backup.describe(run, tonight.saved_from))
         backup.note_whether_it_lives(run, tonight)
         backup.the_save_is_up_to_date(run, tonight)
-        run.note(f"revision {tonight.kept.revision:,}, {tonight.kept.keys:,} keys, {tonight.kept.bytes:,} bytes")
+        keys = "keys not counted" if tonight.kept.keys is None else f"{tonight.kept.keys:,} keys"
+        run.note(f"revision {tonight.kept.revision:,}, {keys}, {tonight.kept.bytes:,} bytes")
 
     def test_when_it_is_fetched(self, run: Run, tonight: Tonight) -> None:
         """Streamed beside its final name; that it gets only after its own SHA-256 has been found right here."""

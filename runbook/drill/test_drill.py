@@ -63,7 +63,7 @@ class TestDrill:
 
     def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
         """`snapshot status` on every member, and what this machine read from the file itself."""
-        revision, _ = machines.every_copy_is_readable(run, progress.tools)
+        revision = machines.every_copy_is_readable(run, progress.tools)
         drill.the_copies_are_at(run, exercise.contents.revision, revision)
         run.note(f"revision {revision:,}")
 

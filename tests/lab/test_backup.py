@@ -50,6 +50,8 @@ def test_a_backup_is_whole_described_private_and_leaves_nothing_on_the_hosts(
     assert note is not None
     assert (note.sha256, note.bytes) == (source.sha256, source.bytes)
     assert note.revision == bolt.read(path).revision
+    assert note.keys is not None and note.keys == len(list(bolt.entries(path.open("rb"), path, b"")))
+    assert run.summary["snapshot"]["keys"] == note.keys < note.entries, "what etcdutl calls keys are revisions of them"
     assert note.cluster == "lab"
     member = rehearsal.nodes.members[0]
     config = member.get("/etc/etcd/dh/latest/config.yaml").decode()

@@ -102,6 +102,10 @@ def test_the_manifest_of_a_backup_is_read(tmp_path: Path) -> None:
     shutil.copy(SAMPLES / "backup-manifest.json", manifest.path_of(snapshot))
     note = manifest.read(snapshot)
     assert note is not None
+    told = json.loads((SAMPLES / "backup-manifest.json").read_text())
+    assert (note.keys, note.entries) == (None, told["keys"]), "of before keys were counted: that was no number of keys"
+    manifest.path_of(snapshot).write_text(note.text())
+    assert manifest.read(snapshot) == note
     assert (note.revision, note.lineage.token, note.fingerprint is not None) == (229, "lab-20261126t140515", True)
 
 

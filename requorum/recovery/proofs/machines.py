@@ -207,8 +207,8 @@ def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str], old: Mappi
         )
 
 
-def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source | None = None) -> tuple[int, int]:
-    """`snapshot status` of the staged copy on each new member; returns (revision, keys), the same everywhere.
+def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source | None = None) -> int:
+    """`snapshot status` of the staged copy on each new member; returns its revision, the same everywhere.
 
     Of an encrypted `source` nobody has looked inside so far: it was chosen by what its manifest says."""
     path = run.terms.snapshot_path
@@ -234,7 +234,7 @@ def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source 
         run.settle(
             "the encrypted snapshot is at the revision that its manifest says", dict.fromkeys(hosts, wrong), what
         )
-    return first
+    return first[0]
 
 
 # -- Step 1 ------------------------------------------------------------------------------------------------------

@@ -42,6 +42,12 @@ def numbers(place: Path) -> dict[str, float]:
     return {row.rsplit(" ", 1)[0].removeprefix("requorum_"): float(row.rsplit(" ", 1)[1]) for row in rows}
 
 
+def test_keys_that_nobody_counted_are_no_number(tmp_path: Path) -> None:
+    kept(tmp_path, 27, keys=None, entries=22_028)
+    metrics.write(inventory(tmp_path), BACKUP, NOW)
+    assert not any("keys" in name for name in numbers(tmp_path))
+
+
 def test_it_says_what_the_newest_good_backup_is_like_and_how_the_run_ended(tmp_path: Path) -> None:
     path = kept(tmp_path, 27)
     kept(tmp_path, 28, size=4)  # cut off since

@@ -199,3 +199,19 @@ def test_tonights_backup_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run.begin("m.py::TestBackup::test_then_etcd_can_read_it")
     stages.TestBackup().test_then_etcd_can_read_it(run, tonight)
     assert tonight.kept.lived
+
+
+@pytest.mark.parametrize(
+    ("answer", "keys"), [((0, '{"count": 21642}'), 21_642), ((1, ""), None), ((0, "no JSON"), None)]
+)
+def test_keys_are_counted_by_the_member_at_the_saved_revision(
+    tmp_path: Path, answer: tuple[int, str], keys: int | None
+) -> None:
+    class Counting(Hosts):
+        def answer(self, command: Command) -> tuple[int, str]:
+            assert not command.changes and "--rev=110" in command.argv and "--endpoints=e" in command.argv
+            return answer
+
+    run = planning(tmp_path, Counting(), build.inventory())
+    run.begin("m.py::TestBackup::test_then_etcd_can_read_it")
+    assert backup._keys(run, Status("e", 7, 1, 1, 110, "3.5.16", ()), 110) == keys

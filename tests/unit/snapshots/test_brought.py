@@ -27,7 +27,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks and room are not what this is about; etcd reads revision 7 with 5 keys."""
     monkeypatch.setattr(Progress, "advance", lambda *_, **__: None)
     monkeypatch.setattr(machines, "there_is_room", lambda *_: None)
-    monkeypatch.setattr(machines, "every_copy_is_readable", lambda *_: (7, 5))
+    monkeypatch.setattr(machines, "every_copy_is_readable", lambda *_: 7)
 
 
 def copies(run: Planning) -> list[str]:
@@ -67,14 +67,14 @@ def test_where_a_disk_may_be_salvaged_nothing_is_copied_before_the_choice(tmp_pa
     progress.sources.salvaged = Salvaged(None)  # as if nothing had been there after all
     assert step_1(run, progress) == ALL
     source = progress.sources.chosen
-    assert (source.path, source.revision, source.keys) == (str(path), 7, 5)
+    assert (source.path, source.revision) == (str(path), 7)
 
 
 def test_where_no_disk_can_it_is_copied_in_step_0_and_not_again(tmp_path: Path) -> None:
     run, progress, path = at(tmp_path, 1, Wiped())
     from_files(run, progress)
     assert step_0(run, progress) == ALL
-    assert (progress.sources.chosen.revision, progress.sources.chosen.keys) == (7, 5)
+    assert progress.sources.chosen.revision == 7
     progress.sources.salvaged = Salvaged(None)
     assert step_1(run, progress) == [] and not progress.sources.copied
     assert progress.sources.chosen.path == str(path)

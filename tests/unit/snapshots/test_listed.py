@@ -90,6 +90,18 @@ def test_what_was_proven_pinned_and_will_go_is_told(tmp_path: Path) -> None:
     assert found["22"].rotation.startswith("stays: ") and found["23"].rotation.startswith("stays: ")
 
 
+def test_what_nobody_counted_is_called_no_number_of_keys(tmp_path: Path) -> None:
+    path, inventory = keep(tmp_path, 23), build.inventory(snapshot={"directory": str(tmp_path)})
+    note = json.loads(manifest.path_of(path).read_text())
+    note["keys"] = note["entries"] + 22_028
+    del note["entries"]  # as earlier versions wrote it
+    manifest.path_of(path).write_text(json.dumps(note))
+    said = listed.text(inventory, NOW, as_json=False)
+    assert "keys not counted" in said and "22,028" not in said
+    (told,) = json.loads(listed.text(inventory, NOW, as_json=True))["backups"]
+    assert told["keys"] is None
+
+
 def test_the_command_prints_them_also_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, inventory = keep(tmp_path, 23), tmp_path / "lab.yaml"
     inventory.write_text(yaml.safe_dump(build.document(snapshot={"directory": str(tmp_path)})))
@@ -106,5 +118,5 @@ def test_the_command_prints_them_also_as_json(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_without_a_directory_it_is_refused() -> None:
-    with pytest.raises(BackupError, match="is not set in the inventory"):
+    with pytest.raises(BackupError, match=r"snapshot\.directory: is not set"):
         listed.of(build.inventory(), NOW)

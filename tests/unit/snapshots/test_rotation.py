@@ -133,6 +133,10 @@ def test_what_is_ordinary_pauses_nothing() -> None:
     assert not odd(by_hand, NOW)
     weekend = [*nights(30), night(31, NOW + 3 * DAY), night(32, NOW + 4 * DAY)]
     assert not odd(weekend, NOW + 4 * DAY)
+    uncounted = [night(n, NOW - (30 - n) * DAY, keys=None, entries=1000) for n in range(1, 30)]
+    fewer = night(30, NOW, keys=499, entries=499)
+    assert "499 entries, and those before it 1,000" in rotation([*uncounted, fewer], NOW, 14, 30).paused
+    assert not rotation([*uncounted, night(30, NOW, keys=400, entries=600)], NOW, 14, 30).paused, "like with like"
     compacted = [night(n, NOW - (30 - n) * DAY, keys=100 if n % 3 else 1000) for n in range(1, 31)]
     for last in (28, 29, 30):
         assert not odd(compacted[:last], compacted[last - 1].taken), "the number counts history too"

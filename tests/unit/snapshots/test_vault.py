@@ -138,7 +138,13 @@ def test_a_manifest_from_before_numbers_is_read_and_a_wrong_one_is_none(vault: V
     del told["number"]
     manifest.path_of(path).write_text(json.dumps(told), encoding="utf-8")
     assert manifest.read(path) == NOTE
-    for wrong in ({"number": "x"}, {"taken": "2026-01-01T00:00:00"}, {"taken": "then"}, {"keys": "many"}):
+    for wrong in (
+        {"number": "x"},
+        {"taken": "2026-01-01T00:00:00"},
+        {"taken": "then"},
+        {"keys": "many"},
+        {"entries": "x"},
+    ):
         manifest.path_of(path).write_text(json.dumps({**told, **wrong}), encoding="utf-8")
         with pytest.raises(manifest.ManifestError):
             manifest.read(path)
