@@ -40,6 +40,7 @@ def test_an_inventory_is_made_from_what_the_hosts_say_and_a_check_can_use_it(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert not listing.changes(before, listing.taken(rehearsal.nodes))
     found = inventories.load(made)
+    assert found.deephaven.commands == known.deephaven.commands, "the lab's are the defaults"
     assert found.members == known.members and found.deephaven.hosts == known.deephaven.hosts
     assert found.etcd.model_copy(update={"keep_settings": known.etcd.keep_settings}) == known.etcd
     assert 0 < found.expect.min_keys < 30_000
@@ -55,7 +56,9 @@ def test_an_inventory_is_made_from_what_the_hosts_say_and_a_check_can_use_it(
 
 def test_what_differs_between_file_and_hosts_is_named(rehearsal: Rehearsal, tmp_path: Path) -> None:
     data = yaml.safe_load(rehearsal.inventory().read_text())
-    data["etcd"] = {**data.get("etcd", {}), "user": "nobody"}
+    data["etcd"] = {**data.get("etcd", {}), "user": "nobody", "unit": "quetcd.service"}
+    server = data["deephaven"]["configuration_server"]
+    data["deephaven"]["configuration_server"] = next(h for h in data["deephaven"]["hosts"] if h != server)
     data["old_members"] = [{**row} for row in data["members"]]
     data["old_members"][1]["ip"] = "10.99.99.99"
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(data))
@@ -63,3 +66,5 @@ def test_what_differs_between_file_and_hosts_is_named(rehearsal: Rehearsal, tmp_
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "etcd.user: the file says nobody, the hosts etcd" in ended.stdout
     assert "old_members on etcd-2: the file says etcd-2 10.99.99.99" in ended.stdout
+    assert "etcd.unit: the file says quetcd.service, the hosts dh-etcd.service" in ended.stdout
+    assert f"has no role root below {data['deephaven']['client_config']}; {server} has" in ended.stdout, ended.stdout
