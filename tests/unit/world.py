@@ -18,6 +18,7 @@ from requorum.hosts.clock import Reading
 from requorum.run.terms import Terms
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.ranking import Candidate
+from requorum.verify import program
 from tests.unit import build
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -150,6 +151,8 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "/dev/tcp/": lambda c: (0, ""),
     "/proc/mounts": lambda c: (0, "/dev/sda / ext4 rw,relatime 0 0\n/dev/sdb /ro ext4 ro 0 0\n"),
     "df -P": lambda c: (0, DF.format(free=10**12, on="/")),
+    "stat -L -c '%u %a' /usr/libexec/requorum/": lambda c: (0, "0 755\n" * len(c.argv[4:])),
+    "cat /usr/libexec/requorum/": lambda c: (0, program.text(build.inventory())),
     "stat -c '%u %a %F'": lambda c: (0, "0 755 directory\n" * len(c.argv[3:])),
     "stat -c %s": lambda c: (0, "20000000\n"),
     "ip -o addr": lambda c: (0, f"1: lo inet 127.0.0.1/8\n2: eth0    inet {_ip(c)}/24 brd\n"),

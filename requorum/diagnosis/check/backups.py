@@ -8,7 +8,7 @@ from requorum.diagnosis.check.check import CLUSTER, HERE, Check, Questions, Ruli
 from requorum.run.terms import Terms
 from requorum.snapshots import offsite
 from requorum.snapshots.offsite import There
-from requorum.verify import live
+from requorum.verify import live, program
 
 SHOWN = 3  # names of several
 
@@ -28,6 +28,23 @@ def judge_members(seen: Seen, subject: str) -> Ruling:
         return unknown(found)
     say = f"the backup of {seen.backup.taken} has {live.named(found)}: removed since then, or a zombie"
     return ruled([say] if found else [], "each of its members is in the running cluster's list")
+
+
+def ask_program(seen: Seen, subject: str) -> Questions:
+    return {"program": program.ask_installed(subject, seen.terms.inventory)}
+
+
+def judge_program(seen: Seen, subject: str) -> Ruling:
+    """Nobody has to prove backups here; whoever does hears that tonight's proof would refuse."""
+    asked = seen.values("proof's program", subject)
+    if "program" not in asked:
+        return unknown("it was not asked")
+    found = asked["program"]
+    return (
+        told(f"{found}: no proof runs until ./setup hosts {seen.hosts}")
+        if found
+        else ruled([], "as this version has it")
+    )
 
 
 def has_a_list(terms: Terms) -> Iterable[str]:
@@ -65,6 +82,14 @@ CHECKS = (
         lambda terms: (CLUSTER,),
         judge_members,
         ask_members,
+    ),
+    Check(
+        "proof's program",
+        "root keeps the program of the nightly proof there",
+        program.REMEDY,
+        lambda terms: program.hosts(terms.inventory),
+        judge_program,
+        ask_program,
     ),
     Check(
         "off-site",

@@ -55,6 +55,19 @@ def test_where_no_list_is_configured_nothing_is_said() -> None:
     assert (HERE, "off-site") not in World().findings()
 
 
+def test_where_the_proofs_program_is_not_there_or_another_it_is_told_since_nobody_has_to_prove_backups() -> None:
+    def said(*says: tuple[str, str, Answer]) -> Finding:
+        return World(says=list(says)).findings()["infra-1", "proof's program"]
+
+    assert said().verdict == "holds"
+    gone = said(("infra-1", "stat -L", (1, "", "stat: cannot statx '/usr/libexec/requorum/verify-lab'")))
+    assert gone.verdict == "told" and gone.found.endswith(
+        "verify-lab is not there: no proof runs until ./setup hosts NAME"
+    )
+    other = said(("infra-1", "cat /usr/libexec", (0, "#!/bin/sh\n")))
+    assert other.verdict == "told" and "is another version's" in other.found
+
+
 def zombie(*members: int, sick: dict[str, str] | None = None) -> Finding:
     found = tuple(Member(n, f"etcd-{n}", (f"https://10.0.0.{10 + n}:2380",)) for n in members)
     source = Source("file", None, "/b/lab.snap", "a" * 64, 1, "2026-11-23T02:30:00Z", members=found)
