@@ -58,3 +58,7 @@ class Disproved(Refusal):
         lines += [f"    {host}: found {found}" for host, found in sorted(findings.items())]
         lines.append(f"    → {remedy}")
         Exception.__init__(self, "\n".join(lines))
+
+
+class NotApproved(Disproved):
+    """Something is not as it was in the plan that was approved."""

@@ -86,6 +86,7 @@ def html(summary: Mapping[str, Any] | None, records: Sequence[Record], checked: 
         members=_members(content),
         retire=_retire(content, run),
         accepted=content.get("accepted") or [],
+        approved=content.get("approved"),
         drawing=_drawing(entries, steps, length),
         longest=max((step.seconds for step in steps), default=0) or 1,
         checked=checked,

@@ -38,7 +38,7 @@ from requorum.plugin.ending import block, ways
 from requorum.plugin.ending.standing import Did, standing
 from requorum.plugin.reporter import CheckReporter, PlanReporter, Reporter
 from requorum.recovery.commit import NotConfirmed
-from requorum.refusal import Refusal
+from requorum.refusal import NotApproved, Refusal
 from requorum.run import accepted, state, terms
 from requorum.run import lock as locks
 from requorum.run.dryrun import Planning
@@ -494,7 +494,10 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Sai
     given = accepted.split(config.getoption("accept"))
     options += [("--accept", ",".join(words))] if (words := dict.fromkeys((*given, *more))) else []
     run = config.stash.get(RUN, None)  # what the hosts are like after a change was never approved
-    options += [("--approved", config.getoption("approved"))] if run is None or run.mark.phase is Phase.OPEN else []
+    if isinstance(error, NotApproved):
+        options += [("--plan", True)]
+    elif run is None or run.mark.phase is Phase.OPEN:
+        options += [("--approved", config.getoption("approved"))]
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []
     options += [("--timeout-scale", scale)] if (scale := config.getoption("timeout_scale")) != 1 else []
     place = str(config.invocation_params.dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from requorum import version
 from requorum.cluster import quorum
 from requorum.cluster.etcd import Tools
 from requorum.cluster.quorum import Verdict
-from requorum.refusal import Disproved, Refusal
+from requorum.refusal import NotApproved, Refusal
 from requorum.run import facts
-from requorum.run.dryrun import Planning
+from requorum.run.dryrun import Planning, seal
 from requorum.run.run import Run
 from requorum.run.terms import Options
 from requorum.snapshots import directory, files, sources
@@ -30,23 +31,31 @@ _ANEW = "make the plan anew (--plan), and have that approved"
 
 @dataclass(frozen=True)
 class Approved:
-    """`made`: RFC 3339; `basis`: what the plan rests on, by name."""
+    """`made`: RFC 3339; `basis`: what the plan rests on, by name; `sha256`: of the file, by which people name it."""
 
     cluster: str
     made: datetime
     basis: Mapping[str, str]
+    sha256: str = ""
 
 
 def read(path: Path) -> Approved:
     """A `plan.json`. Raises `Refusal` for what is none, or rests on nothing."""
     where = f"--approved={path}"
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        told = json.loads(data)
+        is_sealed = told["seal"] == seal(told)
         basis = {str(name): str(value) for name, value in told["basis"].items()}
         made = datetime.fromisoformat(told["made"])
-        approved = Approved(str(told["cluster"]), made if made.tzinfo else made.replace(tzinfo=UTC), basis)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        made = made if made.tzinfo else made.replace(tzinfo=UTC)
+        approved = Approved(str(told["cluster"]), made, basis, hashlib.sha256(data).hexdigest())
+    except OSError as error:
+        raise Refusal(where, f"cannot be read: {error.strerror}", f"name a plan.json; or {_ANEW}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refusal(where, f"is no plan.json of --plan: {error!r}"[:300], f"name one; or {_ANEW}") from None
+    if not is_sealed:
+        raise Refusal(where, "is not as --plan wrote it: its seal does not fit what it says", _ANEW)
     if not basis:
         raise Refusal(where, "says not what it rests on, since that could not be looked at", _ANEW)
     return approved
@@ -62,7 +71,9 @@ def check(path: Path, cluster: str, now: datetime) -> None:
         hours = age.total_seconds() / 3600
         raise Refusal(where, f"was made {hours:.0f} hours ago, and counts for 24", _ANEW)
     if age < -AHEAD:
-        raise Refusal(where, f"was made at {approved.made.isoformat()}, which is to come", "set this machine's clock")
+        raise Refusal(
+            where, f"was made at {approved.made.isoformat()}, which is to come", f"set this machine's clock, or {_ANEW}"
+        )
     for what, told in (("it was made by", approved.basis.get("version", "no version")), ("this is", version.told())):
         if not version.is_known(told):
             raise Refusal(
@@ -77,22 +88,25 @@ def at_the_lock(run: Run) -> None:
             run.basis = basis(run)
         except Refusal as refusal:
             run.journal.record("note", text=f"the plan cannot be approved: {refusal}")
-        return
+            if run.options.approved is not None:
+                raise
     if run.options.approved is None:
         return
-    wrong, claim = differences(read(run.options.approved).basis, basis(run)), "all is as in the approved plan"
+    approved, claim = read(run.options.approved), "what the approved plan rests on is so"
+    wrong = differences(approved.basis, run.basis if isinstance(run, Planning) else basis(run))
     run.journal.assertion("this machine", claim, "; ".join(f"{name}: {found}" for name, found in wrong.items()) or None)
     if wrong:
-        remedy = f"{_ANEW}; a run that is carried on needs no plan: leave --approved out"
-        raise Disproved(claim, wrong, remedy)
-    run.note(f"{claim} {run.options.approved}")
+        carried_on = "; a run that is carried on needs no plan: leave --approved out" if run.carrying_on else ""
+        raise NotApproved(claim, wrong, f"{_ANEW}{carried_on}")
+    run.approved = {"path": str(run.options.approved), "made": approved.made.isoformat(), "sha256": approved.sha256}
+    run.note(f"{claim}: {run.options.approved}, of {approved.made:%Y-%m-%d %H:%M} UTC, SHA-256 {approved.sha256}")
 
 
 def differences(approved: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """By name, each thing that is not as approved, in words."""
-    none, names = "nothing", dict.fromkeys((*approved, *now))
-    pairs = {name: (now.get(name, none), approved.get(name, none)) for name in names}
-    return {name: f"{is_now}, approved was {was}" for name, (is_now, was) in pairs.items() if is_now != was}
+    names = dict.fromkeys((*approved, *now))
+    pairs = {name: (now.get(name, "nothing"), approved.get(name, "nothing")) for name in names}
+    return {name: f"“{is_now}”, approved was “{was}”" for name, (is_now, was) in pairs.items() if is_now != was}
 
 
 def basis(run: Run) -> dict[str, str]:
@@ -113,7 +127,7 @@ def of_command(options: Options) -> dict[str, str]:
         "--snapshot": options.snapshot,
         "--salvage": options.salvage,
         "--skip-hash": options.skip_hash,
-        "--rebuild": options.rebuild or None,
+        "--rebuild": "given" if options.rebuild else None,
         "--gone": ",".join(sorted(options.gone)),
         "--accept": ",".join(sorted(options.accepted.words)),
     }
@@ -131,13 +145,13 @@ def of_hosts(verdict: Verdict, disks: tuple[Disk, ...], tools: Mapping[str, Tool
     found = {"quorum": verdict.kind.value}
     for member in verdict.members:
         place = "" if member.address_in_place or member.gone else "; its address is not in place"
-        found[f"{member.member.host}, etcd"] = member.state.value + place
+        found[f"etcd on {member.member.host}"] = member.state.value + place
     for disk in disks:
         state = disk.problem or ("whole" if disk.whole else "no data")
         installed = "" if disk.installed else ", of an earlier configuration"
-        found[f"{disk.host}, data in {disk.config.data_dir}"] = f"{disk.lineage}, {state}{installed}"
+        found[f"{disk.config.data_dir} on {disk.host}"] = f"{disk.lineage}, {state}{installed}"
     for host, tool in tools.items():
-        found[f"{host}, tools"] = f"etcd {tool.version}, {tool.restorer}"
+        found[f"tools on {host}"] = f"etcd {tool.version}, {tool.restorer}"
     return found
 
 

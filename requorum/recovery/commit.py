@@ -102,7 +102,7 @@ def _not_confirmed(run: Run, progress: Progress, typed: str | None, words: tuple
         "the commit prompt",
         f"{what}. Nothing is committed: no machine has the new configuration. Deephaven and the old etcd are off"
         + (f"; {', '.join(progress.ahead)} hold restored data in {ahead.place(run.terms)}" if progress.ahead else ""),
-        f"{again}; pytest runbook/rollback puts the old state back"
+        f"{again}; or, to put the old state back, pytest runbook/rollback"
         + (", and removes what was restored" if progress.ahead else ""),
     )
     refusal.words = words if typed is None else ()

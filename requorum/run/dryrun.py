@@ -7,6 +7,7 @@ What the run executes is what the same stages hand to the same `do`, so the plan
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -42,6 +43,7 @@ class Planning(Run):
     def __init__(self, inventory: Inventory, options: Options, journal: Journal, fleet: Fleet) -> None:
         super().__init__(inventory, options, journal, fleet)
         self.acts = False
+        self.made = now()
         self.terms = replace(self.terms, mark=replace(self.mark, run=forecast.RUN, token=forecast.TOKEN))
         self.forecast = Forecast(inventory, lambda: self.mark.token)
         self.fleet = cast("Fleet", Looking(self, fleet))
@@ -176,6 +178,9 @@ class Planning(Run):
         for stage in self.stages:
             if stage.refusal:
                 lines.append(f"Today the runbook would stop at “{stage.word} {stage.text}”, and do none of this.")
+        if self.basis and self.options.approved is None:
+            told = hashlib.sha256(f"{self._kept(outcome)}\n".encode()).hexdigest()
+            lines.append(f"A second person may approve it (docs/programs.md#a-plan-that-was-approved): SHA-256 {told}")
         return lines
 
     @property
@@ -183,11 +188,15 @@ class Planning(Run):
         return (self.journal.directory / "plan.txt").absolute()
 
     def close(self, outcome: str, stopped_at: str | None, started: str) -> Path:
-        told = {"schema": 1, "cluster": self.inventory.cluster, "made": now(), "outcome": outcome}
-        told |= {"basis": redacted(dict(self.basis)) if outcome == "planned" else {}, "commands": self.rows()}
-        self.journal.keep("plan.json", json.dumps(told, indent=1, ensure_ascii=False))
+        self.journal.keep("plan.json", self._kept(outcome))
         self.journal.keep("plan.txt", "\n".join([*plan(self.stages), "", *self.closing(outcome)]))
         return super().close(outcome, stopped_at, started)
+
+    def _kept(self, outcome: str) -> str:
+        """The text of plan.json, once the last stage has ended."""
+        told = {"schema": 1, "cluster": self.inventory.cluster, "made": self.made, "outcome": outcome}
+        told |= {"basis": redacted(dict(self.basis)) if outcome == "planned" else {}, "commands": self.rows()}
+        return json.dumps({**told, "seal": seal(told)}, indent=1, ensure_ascii=False)
 
     def rows(self) -> list[dict[str, object]]:
         """The plan for machines: a row a command, in the order of each host. `copy`: the copy that it is a part of."""
@@ -204,6 +213,12 @@ class Planning(Run):
             for copy, wave in stage.waves()
             for command, _ in wave
         ]
+
+
+def seal(told: Mapping[str, object]) -> str:
+    """SHA-256 of a plan.json's contents, whatever its spaces: shows that it was edited, not by whom it was made."""
+    rest = {name: value for name, value in told.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 class Looking:

@@ -80,6 +80,7 @@ class Run:
         self.reached: dict[Phase, str] = {}  # when this process set which phase
         self.seen: Seen | None = None  # how things stand on the hosts at the end
         self.lost = ""  # the token of the cluster that was lost, once the hosts told
+        self.approved: dict[str, str] | None = None  # the plan that a second person approved, once it was found to hold
         self.started = time.monotonic()
         self.stage: str | None = None
         self.steps: list[Step] = []
@@ -397,6 +398,7 @@ class Run:
             "estimate": None,
             "gone": list(self.terms.gone),
             "accepted": list(self.options.accepted.words),
+            "approved": self.approved,
             "findings": [],
             "causes": [],
             "state": self.seen.fields() if self.seen else None,

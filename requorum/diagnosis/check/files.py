@@ -100,7 +100,7 @@ def judge_server_files(seen: Seen, host: str) -> Ruling:
         count = values["foreign"][1]
         more = f", and {count - 1} more" if count > 1 else ""
         problems.append(f"{stranger.path} belongs to {stranger.owner}, not to {user}{more}")
-    return ruled(problems, f"{len(config.keys)} keys, for {user} alone; data of token {config.token}")
+    return ruled(problems, f"{len(config.keys)} keys, for {user} alone; configured for {config.token}")
 
 
 # -- on the Deephaven hosts --------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def judge_certificates(seen: Seen, host: str) -> Ruling:
 CHECKS = (
     Check(
         "server files",
-        "etcd's configuration, keys and data are there, etcd's own, and the keys nobody else's",
+        "etcd's configuration and keys are there, with what data there is etcd's own, and the keys nobody else's",
         "give them back to {i.etcd.user}, or run the vendor's unpack command for this server again",
         old,
         judge_server_files,

@@ -15,7 +15,7 @@ from requorum.plugin.ending.remedies import by_hand_lines, pieces
 from requorum.plugin.ending.signs import DISK, Sign, sign
 from requorum.plugin.ending.standing import Did, named, standing
 from requorum.plugin.ending.ways import RIDDLES, Said, Way, ways
-from requorum.refusal import Disproved, NothingToDo, Refusal, Remedy
+from requorum.refusal import Disproved, NotApproved, NothingToDo, Refusal, Remedy
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
 from requorum.run.state import Seen
@@ -324,10 +324,12 @@ def _does(way: Way, ended: Ended) -> tuple[str, str]:
     if way is Way.ROLLBACK:
         return (
             "Go back",
-            "gives back what was before the run: Deephaven on where it was on, etcd as broken as it was",
+            "gives back what was before the run: Deephaven on where it was on, etcd as it was",
         )
     if ended.error is not None and not isinstance(ended.error, Refusal):
         return "Go on", "gives the same until that fault is mended"
+    if isinstance(ended.error, NotApproved):
+        return "Go on", "makes the plan anew: have it approved, then give it by --approved"
     if isinstance(ended.error, LockError):
         return "Go on", "refused for as long as somebody else holds the lock"
     if not ended.did.acts:

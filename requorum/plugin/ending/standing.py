@@ -138,7 +138,7 @@ def _aside(seen: Seen, did: Did) -> str:
 def _data(seen: Seen, did: Did, damaged: Collection[str]) -> str:
     """Where a database lies, and whose it is where its directory has that cluster's token for a name."""
     members = {host: one for host, one in seen.etcd.items() if isinstance(one, Member) and host not in damaged}
-    there = {host: set(one.data) for host, one in members.items() if one.data is not None}
+    there = {host: set(one.data) for host, one in members.items() if one.data is not None and not _lives(one, did)}
     if did.outcome in ("recovered", "closed") or not there:
         return ""
     lost = [host for host, data in there.items() if did.lost in data]
@@ -152,6 +152,11 @@ def _data(seen: Seen, did: Did, damaged: Collection[str]) -> str:
     if not any(there.values()):
         return f"No database was found{below} on {named(there)}."
     return f"A database lies{below} on {named(others)}." if others else ""
+
+
+def _lives(one: Member, did: Did) -> bool:
+    """It is not lost: it runs, and sees a leader."""
+    return bool(one.runs and one.leads and one.token and one.token == did.lost)
 
 
 def _configured(seen: Seen, did: Did) -> str:

@@ -7,13 +7,17 @@ import os
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from requorum import version
 from requorum.command import act
-from requorum.plugin import programs
-from requorum.run.dryrun import Planning, Stage
+from requorum.plugin import hooks, programs
+from requorum.procedures import PROCEDURES
+from requorum.refusal import NotApproved
+from requorum.run.dryrun import Planning, Stage, seal
 from tests.unit.plugin.test_hooks import inventory, refused, run
 
 __all__ = ["inventory"]
@@ -46,10 +50,18 @@ def test_a_refusal_before_any_host_leaves_standard_output_empty(inventory: Path)
     assert "is not the name of this cluster" in ended.stderr
 
 
+def test_a_plan_that_does_not_hold_any_more_is_not_given_again(tmp_path: Path) -> None:
+    said = {"approved": "/srv/plan.json", "hosts": "lab", "evidence": "evidence", "timeout_scale": 1}
+    ran = SimpleNamespace(dir=tmp_path)
+    config: Any = SimpleNamespace(getoption=said.get, stash={hooks.PROCEDURE: PROCEDURES[0]}, invocation_params=ran)
+    words = hooks._said(config, NotApproved("so", {"quorum": "lost"}, "make it anew")).words
+    assert "--plan" in words and not any(word.startswith("--approved") for word in words)
+
+
 def test_the_command_to_go_on_keeps_the_approved_plan_as_long_as_nothing_is_changed(inventory: Path) -> None:
     told = {"cluster": "lab", "made": datetime.now(UTC).isoformat(), "basis": {"version": version.told()}}
     plan = inventory.parent / "plan.json"
-    plan.write_text(json.dumps(told))
+    plan.write_text(json.dumps({**told, "seal": seal(told)}))
     words = (f"--hosts={inventory}", "--confirm=lab", f"--evidence={inventory.parent}/e", f"--approved={plan}")
     (line,) = [line for line in run("runbook", *words).stdout.splitlines() if line.startswith("Go on")]
     assert f"--approved={plan}" in line

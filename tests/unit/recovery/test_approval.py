@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,8 @@ from requorum import version
 from requorum.command import Command
 from requorum.recovery import approval
 from requorum.recovery.progress import Progress
-from requorum.refusal import Disproved, Refusal
-from requorum.run.dryrun import Planning
+from requorum.refusal import Disproved, NotApproved, Refusal
+from requorum.run.dryrun import Planning, seal
 from requorum.run.terms import Options
 from requorum.snapshots.ranking import Candidate
 from tests.unit import build
@@ -30,8 +31,8 @@ BASIS = {"quorum": "lost", "version": "0.1.0 (commit 3420568a9b1c)"}
 def plan(place: Path, **changed: Any) -> Path:
     """A plan.json that was made an hour ago."""
     told = {"schema": 1, "cluster": "lab", "made": (NOW - timedelta(hours=1)).isoformat(), "basis": BASIS}
-    path = place / "plan.json"
-    path.write_text(json.dumps({**told, **changed}))
+    path, told = place / "plan.json", {**told, **changed}
+    path.write_text(json.dumps({**told, "seal": seal(told)}))
     return path
 
 
@@ -64,9 +65,9 @@ def test_a_plan_holds_what_it_rests_on_and_nothing_that_is_measured(tmp_path: Pa
     assert (told["schema"], told["cluster"]) == (1, "lab") and told["commands"]
     basis = told["basis"]
     assert basis["inventory, SHA-256"] == SHA and basis["version"] == version.told()
-    assert basis["quorum"] == "quorum is lost" and basis["etcd-2, etcd"] == "up, without a leader"
-    assert basis["etcd-1, data in /var/lib/etcd/dh/old"] == "old, whole"
-    assert basis["etcd-3, tools"] == "etcd 3.5.16, /usr/bin/etcdutl"
+    assert basis["quorum"] == "quorum is lost" and basis["etcd on etcd-2"] == "up, without a leader"
+    assert basis["/var/lib/etcd/dh/old on etcd-1"] == "old, whole"
+    assert basis["tools on etcd-3"] == "etcd 3.5.16, /usr/bin/etcdutl"
     assert "16801792" not in json.dumps(basis) and "‹" not in json.dumps(basis)
 
 
@@ -114,7 +115,10 @@ def test_a_plan_whose_hosts_could_not_be_looked_at_rests_on_nothing(tmp_path: Pa
 def test_a_run_where_all_is_as_approved_goes_on_to_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = made(tmp_path / "plan", Hosts())
     run = approved_run(tmp_path / "run", Hosts(), path, monkeypatch)
-    assert run.notes[0].startswith("all is as in the approved plan")
+    assert run.notes[0].startswith(f"what the approved plan rests on is so: {path}, of 20")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert run.notes[0].endswith(sha256) and run.approved is not None
+    assert run.summary("recovered", None, "")["approved"] == {**run.approved, "path": str(path), "sha256": sha256}
     assert any("flock" in line or "lock" in line for line in build.lines(run.stages[-1].actions))
 
 
@@ -131,11 +135,13 @@ def test_a_run_stops_before_the_lock_and_names_each_thing_that_is_not(
     with pytest.raises(Disproved) as stop:
         approved_run(tmp_path / "run", Another(leader=1), path, monkeypatch, rebuild=True, sha256="cd" * 32)
     said = str(stop.value)
-    assert f"inventory, SHA-256: found {'cd' * 32}, approved was {SHA}" in said
-    assert "--rebuild: found True, approved was nothing" in said
-    assert "quorum: found quorum is intact, approved was quorum is lost" in said
-    assert "etcd-2, tools: found etcd 3.5.17, /usr/bin/etcdutl, approved was etcd 3.5.16, /usr/bin/etcdutl" in said
-    assert "etcd-1, tools" not in said and "--plan" in said
+    assert f"inventory, SHA-256: found “{'cd' * 32}”, approved was “{SHA}”" in said
+    assert "--rebuild: found “given”, approved was “nothing”" in said
+    assert "quorum: found “quorum is intact”, approved was “quorum is lost”" in said
+    assert (
+        "tools on etcd-2: found “etcd 3.5.17, /usr/bin/etcdutl”, approved was “etcd 3.5.16, /usr/bin/etcdutl”" in said
+    )
+    assert "tools on etcd-1" not in said and "--plan" in said and "carried on" not in said
     assert not (tmp_path / "run" / "evidence" / "journal.jsonl").read_text().count('"planned"')
 
 
@@ -143,7 +149,7 @@ def test_a_run_stops_before_the_lock_and_names_each_thing_that_is_not(
 def test_what_is_there_in_one_alone_differs(name: str) -> None:
     both = {"a": "1", "b": "2"}
     assert approval.differences(both, {k: v for k, v in both.items() if k != name}) == {
-        name: f"nothing, approved was {both[name]}"
+        name: f"“nothing”, approved was “{both[name]}”"
     }
     assert approval.differences(both, both) == {}
 
@@ -194,5 +200,29 @@ def test_of_a_changed_checkout_only_the_same_code_is_as_approved(tmp_path: Path)
 def test_a_fresh_plan_of_this_cluster_is_taken_and_no_file_is_refused(tmp_path: Path) -> None:
     approval.check(plan(tmp_path), "lab", NOW)
     approval.check(plan(tmp_path, made=(NOW - timedelta(hours=23, minutes=59)).isoformat()), "lab", NOW)
-    with pytest.raises(Refusal, match=r"is no plan\.json"):
+    with pytest.raises(Refusal, match="cannot be read: No such file or directory"):
         approval.check(tmp_path / "none", "lab", NOW)
+
+
+def test_a_plan_that_was_edited_is_refused_before_any_host_is_asked(tmp_path: Path) -> None:
+    told = json.loads(made(tmp_path / "plan", Hosts()).read_text())
+    for name in ("commands", "made", "outcome"):
+        (tmp_path / "edited.json").write_text(json.dumps({**told, name: told[name][:-1]}))
+        with pytest.raises(Refusal, match="is not as --plan wrote it"):
+            approval.read(tmp_path / "edited.json")
+    (tmp_path / "edited.json").write_text(json.dumps(told))  # other spaces are no other plan
+    assert approval.read(tmp_path / "edited.json").basis == told["basis"]
+
+
+def test_a_plan_says_its_sha256_to_whom_it_may_be_given(tmp_path: Path) -> None:
+    path = made(tmp_path / "plan", Hosts())
+    last = path.with_name("plan.txt").read_text().splitlines()[-1]
+    assert last.startswith("A second person may approve it") and hashlib.sha256(path.read_bytes()).hexdigest() in last
+
+
+def test_a_plan_with_an_approved_one_ends_where_that_does_not_hold(tmp_path: Path) -> None:
+    path = made(tmp_path / "plan", Hosts())
+    with pytest.raises(NotApproved, match="quorum: found “quorum is intact”"):
+        made(tmp_path / "other", Hosts(leader=1), approved=path)
+    told = made(tmp_path / "same", Hosts(), approved=path).with_name("plan.txt").read_text()
+    assert "A second person may" not in told

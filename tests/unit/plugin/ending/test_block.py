@@ -17,7 +17,7 @@ from requorum.plugin.ending.standing import Did
 from requorum.recovery import trial, trials
 from requorum.recovery.commit import NotConfirmed
 from requorum.recovery.undo import retry, rollback
-from requorum.refusal import Disproved, Refusal, remedy
+from requorum.refusal import Disproved, NotApproved, Refusal, remedy
 from requorum.run import lock
 from requorum.run.lock import LockError
 from requorum.run.marker import Phase
@@ -128,6 +128,12 @@ def test_an_interrupted_run_says_where_and_how_to_go_on_and_back() -> None:
     assert found["Ended"] == "Step 3, while “both archives are copied”: Ctrl-C, or a signal to this process"
     assert "Failed" not in found and "Do first" not in found
     assert "goes on at Step 3" in found["Go on"] and "runbook/rollback" in found["Go back"]
+
+
+def test_where_a_plan_does_not_hold_any_more_the_next_one_goes_on() -> None:
+    error = NotApproved("what the plan rests on is so", {"quorum": "“lost”, approved was “intact”"}, "make it anew")
+    found = block(ended(error, 0, "test_when_the_cluster_is_locked", did=did(Phase.OPEN)))
+    assert found["Go on"].endswith("makes the plan anew: have it approved, then give it by --approved")
 
 
 def test_a_fault_of_ours_says_so_and_that_a_rerun_gives_the_same() -> None:

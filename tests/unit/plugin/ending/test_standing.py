@@ -50,6 +50,14 @@ def test_off_is_said_only_where_no_process_of_its_accounts_runs() -> None:
     assert "On infra-1, query-1 monit supervises none of Deephaven; whether any still runs is not known." in said
 
 
+def test_the_data_of_a_cluster_that_runs_with_a_leader_is_not_called_lost() -> None:
+    lives = Member(True, True, "old", ("old",))
+    said = standing(seen(dict.fromkeys(("etcd-1", "etcd-2"), lives)), did(Phase.OPEN, lost="old"))
+    assert "etcd runs with a leader on etcd-1, etcd-2." in said and "lost cluster" not in said
+    torn = standing(seen({"etcd-1": Member(True, False, "old", ("old",))}), did(Phase.OPEN, lost="old"))
+    assert "A database of the lost cluster (old) lies on etcd-1." in torn
+
+
 def test_where_only_some_processes_are_up_they_are_counted() -> None:
     said = standing(seen(deephaven=Deephaven(9, 10, 10, ("java",))), did())
     assert "Deephaven is ON on infra-1, query-1 (18 of 20 processes are up)." in said
