@@ -9,13 +9,16 @@ _requorum_inventories() {
     done | sort -u
 }
 
-# _requorum_names NAME FIELD: members' or hosts' names, as they stand one a line below FIELD of the inventory.
+# _requorum_names NAME FIELD: members' or hosts' names, as they stand one a line below FIELD of the inventory: of a
+# list `- name: …` or `- {name: …`, of a mapping its own keys.
 _requorum_names() {
     local file
     for file in "$1" "inventory/$1.yaml" "$_requorum_root/inventory/$1.yaml"; do
         [ -f "$file" ] || continue
-        sed -n "/^$2:/,/^[a-z]/p" "$file" | sed -n \
-            -e 's/^ *- *{\{0,1\} *name: *\([A-Za-z0-9._-]*\).*/\1/p' -e 's/^  \([A-Za-z0-9._-]*\):.*/\1/p'
+        case $2 in
+            members) sed -n "/^$2:/,/^[a-z]/p" "$file" | sed -n 's/^ *- *{\{0,1\} *name: *\([A-Za-z0-9._-]*\).*/\1/p' ;;
+            *) sed -n "/^$2:/,/^[a-z]/p" "$file" | sed -n 's/^  \([A-Za-z0-9._-]*\):.*/\1/p' ;;
+        esac
         return
     done
 }
@@ -43,8 +46,12 @@ _requorum() {
                 --gone) own=($(_requorum_names "$hosts" hosts)) ;;
                 --snapshot | --evidence | --approved) COMPREPLY=($(compgen -f -- "$value")); return ;;
             esac
-            local before=''
-            case $value in *,*) before=${value%,*}, value=${value##*,} ;; esac
+            local before='' given=",${value%,*}," left=()
+            case $value in *,*) before=${value%,*}, value=${value##*,} ;; *) given= ;; esac
+            for i in "${own[@]}"; do
+                case $given in *",$i,"*) ;; *) left+=("$i") ;; esac
+            done
+            own=("${left[@]}")
             case $COMP_WORDBREAKS in *=*) ;; *) before="$option=$before" ;; esac
             COMPREPLY=($(compgen -P "$before" -W "${own[*]}" -- "$value"))
             ;;

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from requorum import __main__, commandline, manual, procedures, version
 from requorum.plugin import options
+from tests.unit import build
 
 ROOT = Path(__file__).parents[2]
 FILES = manual.files()
@@ -141,6 +143,16 @@ def test_bash_completes_inventories_and_their_names() -> None:
     assert completed("pytest runbook --hosts=exam") == ["example"]
     assert completed("pytest runbook --hosts=exam", breaks=" ") == ["--hosts=example"]
     assert completed("pytest runbook/x --hosts=example --members=etcd-1,etcd-") == [
-        f"etcd-1,etcd-{number}" for number in (1, 2, 3)
+        f"etcd-1,etcd-{number}" for number in (2, 3)
     ]
     assert completed("pytest runbook --hosts=example --gone=q") == ["query-1"]
+    assert "etcd-1" in completed("pytest runbook --hosts=example --gone=")
+    assert not {"etcd-1,etcd-1", "etcd-1,"} & set(completed("pytest runbook --hosts=example --gone=etcd-1,"))
+
+
+def test_bash_completes_the_names_of_an_inventory_from_the_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    path.write_text(yaml.safe_dump(build.document(), sort_keys=False))  # as `inventory new` writes it
+    assert completed(f"pytest runbook/x --hosts={path} --members=") == ["etcd-1", "etcd-2", "etcd-3"]
+    assert completed(f"pytest runbook/x --hosts={path} --members=etcd-1,") == ["etcd-1,etcd-2", "etcd-1,etcd-3"]
+    assert completed(f"pytest runbook --hosts={path} --gone=") == list(build.document()["hosts"])
