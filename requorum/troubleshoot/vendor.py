@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ PROGRAM = Path(__file__).with_suffix(".sh")
 ROOT = Path(__file__).parents[2]
 LINES = ("generate", "unpack_server", "unpack_client")  # what writes files; never one that turns something on or off
 FAILED, REFUSED = 1, 4
+_READ_ONLY = "Read-only file system"
+_REFUSES = "what can be written there, docs/inventory.md#the-vendors-lines says"
 _FAREWELL = 60  # seconds less for the unit than for the command that waits for it
 # Of systemd 239. What makes the namespace, and all of it read-only but what `vendor.sh` lays over.
 _PROPERTIES = (
@@ -168,10 +171,13 @@ def main(arguments: Sequence[str]) -> int:
         refusal = Refusal(options.on, f"nothing was run: {tried.refused}", "try it on another host, or in the lab")
         print(shown(str(refusal)), file=sys.stderr)
         return REFUSED
-    for code, words in tried.ended:
+    for line, (code, words) in zip(lines, tried.ended, strict=False):
+        print(shown(f"{options.on}: {shlex.join(line)}"))
         print(shown(f"{options.on}: ended with {code}{', and said:' if words else ''}"))
-        print("".join(f"    {shown(line)}\n" for line in words.splitlines()), end="")
-    print("What it wrote, of which nothing is left:")
+        print("".join(f"    {shown(said)}\n" for said in words.splitlines()), end="")
+        if code and _READ_ONLY in words:
+            print(f"    It is the try that refused that, and no word on the line: {_REFUSES}")
+    print(f"What {'both' if len(tried.ended) > 1 else 'it'} wrote, of which nothing is left:")
     print("\n".join(shown(line) for line in table(tried)))
     return FAILED if any(code for code, _ in tried.ended) else 0
 

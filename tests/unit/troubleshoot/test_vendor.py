@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from requorum.command import Result
 from requorum.refusal import Refusal
@@ -65,3 +67,21 @@ def test_where_no_overlay_can_be_made_nothing_is_run() -> None:
 def test_an_answer_that_is_cut_off_or_none_is_refused(said: str) -> None:
     with pytest.raises(Refusal):
         answered(said, 1, "Failed to start transient service unit")
+
+
+def test_the_line_is_said_and_what_the_try_refused_is_no_word_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prod.yaml"
+    path.write_text(yaml.safe_dump(build.document()))
+    words = "install: cannot create '/srv/x': Read-only file system"
+    tried = vendor.Tried(((0, ""), (1, words)), ())
+    monkeypatch.setattr(vendor, "_tried", lambda *_: tried)
+    assert vendor.main(["try", "unpack_server", f"--hosts={path}", "--on=infra-1"]) == 1
+    said = capsys.readouterr().out
+    assert "infra-1: /usr/illumon/latest/bin/config_generator.sh --cluster-id lab-try --ips " in said
+    assert "infra-1: /usr/illumon/latest/bin/unpack_etcd_server.sh " in said
+    assert "It is the try that refused that" in said and "What both wrote" in said
+    monkeypatch.setattr(vendor, "_tried", lambda *_: vendor.Tried(((1, "no such option"),), ()))
+    assert vendor.main(["try", "generate", f"--hosts={path}", "--on=infra-1"]) == 1
+    assert "the try that refused" not in capsys.readouterr().out
