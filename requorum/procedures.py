@@ -6,6 +6,7 @@ This one comparison takes the place of lists of forbidden options (-k, --lf, --d
 from __future__ import annotations
 
 import ast
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,21 @@ def named(arguments: Sequence[str], base: Path, root: Path) -> Procedure | None:
         directory = root / procedure.directory
         if any(path == directory or directory in path.parents for path in paths):
             return procedure
+    return None
+
+
+def mistyped(arguments: Sequence[str], base: Path, root: Path) -> tuple[str, tuple[str, ...]] | None:
+    """An argument that names nothing that is there, as `runbook/bakup`, and the procedures that were likely meant; None
+    where every one that is not there is no name of a procedure's kind."""
+    every = [procedure.directory for procedure in PROCEDURES]
+    for argument in arguments:
+        path = (base / argument.split("::")[0]).resolve()
+        if path.exists() or not path.is_relative_to(root):
+            continue
+        said = path.relative_to(root).as_posix()
+        if difflib.get_close_matches(said.split("/")[0], ["runbook"]):
+            last = [name for name in every if difflib.get_close_matches(path.name, [name.rsplit("/", 1)[-1]])]
+            return argument, tuple(last or difflib.get_close_matches(said, every) or every)
     return None
 
 

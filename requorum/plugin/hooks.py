@@ -49,6 +49,7 @@ from requorum.run.terms import Options, Terms
 ROOT = Path(__file__).parents[2]
 PROCEDURE = pytest.StashKey[procedures.Procedure]()
 SHA256 = pytest.StashKey[str]()  # of the inventory's file
+NAMELESS = "the runbook needs --hosts=NAME, a file in inventory/"
 INVENTORY = pytest.StashKey[Inventory]()
 RUN = pytest.StashKey[Run]()
 STARTED = pytest.StashKey[str]()
@@ -86,6 +87,8 @@ def _refused(text: str) -> pytest.UsageError:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
+    if wrong := procedures.mistyped(config.args, config.invocation_params.dir, ROOT):
+        raise _refused(f"{wrong[0]}: no such procedure\n    → did you mean {' or '.join(wrong[1])}")
     undecided = procedures.undecided(config.args, config.invocation_params.dir, ROOT)
     if undecided:
         raise _refused(f"several procedures are below that directory\n    → name one: {', '.join(undecided)}")
@@ -94,6 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
         procedure = _check_instead(config, procedure)
     hosts = config.getoption("hosts")
     if not hosts and (procedure is None or procedure.needs_hosts):
+        if procedure and not any(map(config.getoption, ("collectonly", "help", "version"))):
+            raise _refused(NAMELESS)
         return
     if config.getoption("numprocesses", None) or config.getoption("tx", None) or hasattr(config, "workerinput"):
         raise _refused("the stages run in their order, in one process\n    → leave out the options of pytest-xdist")
@@ -157,7 +162,7 @@ def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, N
     collected = [item.nodeid for item in session.items]
     if PROCEDURE not in config.stash:
         if any(nodeid.startswith("runbook/") for nodeid in collected):
-            raise _refused("the runbook needs --hosts=NAME, a file in inventory/")
+            raise _refused(NAMELESS)
         return
     if collected and not any(nodeid.startswith("runbook/") for nodeid in collected):
         raise _refused("--hosts is for the runbook\n    → name it: pytest runbook --hosts=NAME")

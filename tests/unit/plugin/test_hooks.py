@@ -92,6 +92,45 @@ def test_an_inventory_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("runbook/bakup", "runbook/backup"),
+        ("runbok", "runbook"),
+        ("runbook/sudoer", "runbook/troubleshoot/sudoers"),
+    ],
+)
+def test_a_procedure_that_is_mistyped_is_named_with_what_was_meant(tmp_path: Path, word: str, meant: str) -> None:
+    said = refused(tmp_path, word, "--hosts=example")
+    assert f"{word}: no such procedure\n    → did you mean {meant}" in said
+
+
+WITHOUT = """
+import sys
+class Without:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "hypothesis":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Without())
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["runbook/bakup", "--hosts=rd"], "did you mean runbook/backup"),
+        (["--hosts=rd", "--check"], "--check is for the recovery"),
+        ([], "the tests need packages that a runbook does not"),
+    ],
+)
+def test_where_the_packages_of_tests_are_not_there_it_is_one_message_all_the_same(words: list[str], says: str) -> None:
+    line = (sys.executable, "-c", WITHOUT, "-p", "no:hypothesispytest", *words)
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 4 and says in ended.stderr and "Traceback" not in ended.stdout + ended.stderr, ended
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--confirm=prod"], "--confirm: 'prod' is not the name of this cluster"),
