@@ -89,10 +89,10 @@ class Progress:
         return told
 
     def foresee(self, run: Run) -> Estimate:
-        """How long all of it will take, for this end's comparison too; a run that is carried on did some of it."""
+        """How long all of it will take, for the end's comparison too; not of a run that is carried on."""
         found = estimate.whole(self.bytes, len(run.inventory.members), measured.known(*_evidence(run)))
         self.estimate = None if run.carrying_on else found
-        return found
+        return replace(found, told=f"{found.told}; some of it is done already") if run.carrying_on else found
 
     def rest(self, run: Run) -> Estimate:
         """How long it will take from here on, at the commit prompt."""

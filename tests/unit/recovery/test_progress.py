@@ -29,7 +29,19 @@ from tests.unit.run.test_dryrun import Hosts, planning
 SOURCE = Source("file", None, "/backups/x.snap", "ab" * 32, 10_633_248, "2026-01-01T02:00:00Z", 230)
 FIELDS = [
     *("schema", "version", "cluster", "run", "outcome", "stopped_at", "started", "finished", "recovery_seconds"),
-    *("snapshot", "sources", "unproven", "data_loss", "members", "estimate", "gone", "accepted", "findings", "causes"),
+    *(
+        "snapshot",
+        "sources",
+        "unproven",
+        "data_loss",
+        "members",
+        "estimate",
+        "gone",
+        "accepted",
+        "approved",
+        "findings",
+        "causes",
+    ),
     *("state", "steps"),
 ]
 
@@ -87,7 +99,7 @@ def test_what_was_estimated_is_held_against_what_it_took(run: Run) -> None:
 def test_of_a_run_that_is_carried_on_no_whole_is_estimated(run: Run) -> None:
     progress = Progress.begin(run)
     run.carrying_on = True
-    progress.foresee(run)
+    assert progress.foresee(run).told.endswith("; some of it is done already")
     assert progress.estimate is None
 
 
