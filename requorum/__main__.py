@@ -99,6 +99,18 @@ PROGRAMS = {
 }
 
 
+ABOUT = {
+    "journal": "verify FILE: whether a journal is what was written",
+    "report": "a run's report.html anew, from its journal",
+    "sudoers": "the lines of sudo that a login with less needs",
+    "manual": "the man page",
+    "inventory": "new, check, schema: a first inventory from the hosts, and what differs from them",
+    "backups": "list, pin, unpin: what lies in snapshot.directory",
+    "hosts": "the nightly proof's program, put on the hosts that need it",
+    "vendor": "try LINE: one of the vendor's lines where nothing that it writes is real",
+}
+
+
 def main(words: Sequence[str] = ()) -> int:
     """`words` stand before those of the command line."""
     name, *others = [*words, *sys.argv[1:]] or [""]
@@ -106,8 +118,11 @@ def main(words: Sequence[str] = ()) -> int:
         print(f"requorum {version.told()}")
         return 0
     if name not in PROGRAMS:
-        print(f"usage: python -m requorum {' | '.join(PROGRAMS)} …", file=sys.stderr)
-        return REFUSED
+        rows = "".join(f"\n  {program:<11}{ABOUT[program]}" for program in PROGRAMS)
+        asked = name in ("-h", "--help")
+        usage = f"usage: python -m requorum PROGRAM …\n{rows}\n\nThe runbook itself: pytest runbook --help"
+        print(usage, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else REFUSED
     return PROGRAMS[name](others)
 
 

@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m requorum inventory", description="The inventory, helped.")
+    parser = argparse.ArgumentParser(
+        prog="python -m requorum inventory", description="A first inventory from the hosts, and what differs from them."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("schema", help="its JSON Schema, for an editor")
     check = commands.add_parser("check", help="what differs between the file and the hosts: 0 nothing, 1 something")

@@ -507,7 +507,8 @@ def good_backups_are_left(run: Run, tonight: Tonight) -> None:
     wrong += [f"{path.name} is half a file" for path in tonight.vault.parts()]
     for bad in (b for b in left if not b.good):
         run.note(f"{bad.name} is bad, and kept until it is past snapshot.keep.days")
-    run.note(f"{sum(b.good for b in left)} good backups are kept")
+    good = sum(b.good for b in left)
+    run.note(f"{good} good {'backup is' if good == 1 else 'backups are'} kept")
     run.settle(
         "tonight's backup is there, and no half file",
         {HERE: "; ".join(wrong) or None},

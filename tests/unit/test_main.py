@@ -31,3 +31,14 @@ def test_a_syslog_that_cannot_be_asked_is_no_empty_one() -> None:
 def test_any_answer_gives_anchors_or_a_refusal_that_names_the_host(code: int, stdout: str, stderr: str) -> None:
     with build.refused_by("etcd-1"):
         assert all(anchor.records > 0 for anchor in said(code, stdout, stderr))
+
+
+def test_every_program_is_explained_and_help_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.ABOUT.keys() == program.PROGRAMS.keys()
+    for words, code in ((["--help"], 0), ([], 4), (["nothing"], 4)):
+        monkeypatch.setattr("sys.argv", ["requorum", *words])
+        assert program.main() == code
+        said = capsys.readouterr()
+        assert all(about in (said.err if code else said.out) for about in program.ABOUT.values())

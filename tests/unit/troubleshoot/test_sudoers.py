@@ -280,3 +280,14 @@ def test_a_file_is_whole_lines_for_one_login_with_a_safe_path() -> None:
     lines = sudoers.file(INVENTORY, "ops").splitlines()
     assert lines[0] == "Defaults:ops !requiretty" and lines[1].startswith("Defaults:ops secure_path=")
     assert all(line.startswith("ops ALL=(root) NOPASSWD: /usr/bin/timeout -k 5 ") for line in lines[2:])
+
+
+def test_the_last_line_is_the_verdict_of_the_whole_list(tmp_path: Path) -> None:
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestSudoers::test_then_every_command_is_allowed")
+    sudoers.every_command_is_allowed(run, {"etcd-1": (), "infra-1": ()})
+    assert run.last_words == [f"All {len(run.table)} commands are allowed on etcd-1, infra-1."]
+    need = sudoers.needed(run.inventory)[0]
+    run.last_words.clear()
+    sudoers.every_command_is_allowed(run, {"etcd-1": (need,), "infra-1": ()})
+    assert not any(line.startswith("All ") for line in run.last_words)
