@@ -316,10 +316,13 @@ METRICS = "/var/lib/prometheus/node-exporter"
 
 
 def _with_credentials_and_metrics(node: Node) -> None:
-    """The units start with the drop-in, but ssh keeps to the account's file: systemd opens its directory of credentials
-    to an account by an ACL, which the kernel of the lab takes and does not obey."""
+    """ssh's key comes by the drop-in alone. systemd mounts credentials in a namespace of its own, with which a
+    machine's /run is shared, and a container's is not."""
     home = operator.HOME
+    node.run(["mount", "--make-shared", "/run"])
     node.run(["install", "-D", "-m", "600", f"{home}/.ssh/key", "/etc/requorum/prod.key"])
+    node.run(["rm", f"{home}/.ssh/key"])
+    node.run(["sed", "-i", "s#IdentityFile .*#IdentityFile ${CREDENTIALS_DIRECTORY}/ssh-key#", f"{home}/.ssh/config"])
     for unit in UNITS:
         at = f"/etc/systemd/system/requorum-{unit}@.service.d/credentials.conf"
         node.run(["install", "-D", "-m", "644", f"{home}/deploy/credentials.conf", at])
