@@ -143,6 +143,9 @@ def ask_drop_ins(host: str, unit: str) -> Question[str | None]:
 
 _OWN_START = "of-the-unit"
 _LAUNCHERS = ("chrt", "env", "ionice", "nice", "numactl", "taskset")  # they start what behind them is said, as it is
+# Their own words: options, but not that by which env splits a text, settings, numbers. Any other is what they start.
+_OF_LAUNCHERS = re.compile(r"(?!-\w*S|--s)-.*|[A-Za-z_]\w*=.*|0x[0-9a-f]+|\d[\da-f,:-]*")
+_COMMENT = re.compile(r"^[ \t]*[#;].*\n?", re.MULTILINE)
 
 
 def started_otherwise(said: str | None, config: str) -> str:
@@ -150,18 +153,23 @@ def started_otherwise(said: str | None, config: str) -> str:
     that to the unit, or say the same."""
     if said is None:
         return "cannot be read"
-    starts = _said(f"ExecStart={_OWN_START}\n{said}")["ExecStart"]
-    if starts == [_OWN_START]:
+    text = f"ExecStart={_OWN_START}\n{said}"
+    starts = _said(text)["ExecStart"]
+    is_plain = starts == _said(_COMMENT.sub("", text))["ExecStart"]  # a comment may go on: versions differ
+    if is_plain and starts == [_OWN_START]:
         return ""
-    found = _kept(f"ExecStart={_OWN_START}\n{said}")
-    if found is None:
+    found = _kept(text)
+    if found is None or not is_plain:
         return f"say what is started in a way that systemd refuses, or that is not understood: {starts}"[:300]
-    words = [posixpath.basename(word) for word in found.words]
-    launched = words.index("etcd") if words[0] in _LAUNCHERS and "etcd" in words else 0
+    own = (posixpath.basename(word) in _LAUNCHERS or _OF_LAUNCHERS.fullmatch(word) for word in found.words[1:])
+    by = posixpath.basename(found.words[0]) in _LAUNCHERS
+    launched = found.words[1 + len(list(itertools.takewhile(bool, own))) if by else 0 :]
     line = shlex.join(found.words)[:300]
-    if words[launched] != "etcd":
+    if not launched or posixpath.basename(launched[0]) != "etcd":
         return f"have it started by {found.words[0]}, and nobody tells what that starts: {line}"
-    if flags(found.words[launched:]).get("config-file") != config:
+    if unknown := [word for word in launched if word[:1] == "$"]:
+        return f"have it started with what {unknown[0]} says too, which may be another configuration: {line}"
+    if flags(launched).get("config-file") != config:
         return f"have it started in another way than with --config-file={config}: {line}"
     return ""
 
