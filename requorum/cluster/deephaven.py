@@ -242,11 +242,15 @@ def ask_resolved(host: str, name: str) -> Question[tuple[str, ...]]:
 
 
 def wrong_endpoints(
-    endpoints: str, new_ips: tuple[str, ...], behind: Mapping[str, Sequence[str]] = MappingProxyType({})
+    endpoints: str,
+    new_ips: tuple[str, ...],
+    behind: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    old_ips: Sequence[str] = (),
 ) -> str | None:
     """What is wrong with a client's endpoints: exactly the new members must stand there, by address, or by a name that
-    leads to one. `behind`: name → its addresses, as that host has them."""
+    leads to one, and to none that was lost. `behind`: name → its addresses, as that host has them."""
     wanted = {_canonical(address) for address in new_ips}
+    lost = {_canonical(address) for address in old_ips} - wanted
     listed, names = _split(endpoints)
     for name in names:
         found = set(behind.get(name, ()))
@@ -254,6 +258,8 @@ def wrong_endpoints(
             return f"names {plain(name)}, which leads nowhere there"
         if not found & wanted:
             return f"names {plain(name)}, which leads to {', '.join(sorted(found))} there"
+        if found & lost:
+            return f"names {plain(name)}, which still leads to {', '.join(sorted(found & lost))} too"
         listed |= found & wanted
     lacking, stale = wanted - listed, listed - wanted
     if lacking:

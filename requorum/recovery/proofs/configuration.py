@@ -208,6 +208,7 @@ def clients_are_installed(run: Run) -> None:
     client = run.inventory.deephaven.client_config
     endpoints = facts.endpoints(run, terms.deephaven_hosts)
     behind = facts.resolved(run, endpoints)
+    old_ips = tuple(member.ip for member in terms.old_members)
     live = facts.client_files(run, client, terms.deephaven_hosts)
     packed = facts.packed_client_files(run)
     (backup,) = facts.passwords(run, terms.client_backup, [terms.configuration_server]).values()
@@ -216,7 +217,7 @@ def clients_are_installed(run: Run) -> None:
         found = live[machine.name]
         wrong = [f"{name} is not the archive's" for name, digest in packed.items() if found.get(name) != digest]
         for role, listed in endpoints[machine.name].items():
-            problem = deephaven.wrong_endpoints(listed, terms.new_ips, behind[machine.name])
+            problem = deephaven.wrong_endpoints(listed, terms.new_ips, behind[machine.name], old_ips)
             if problem:
                 wrong.append(f"{role}/endpoints {problem}")
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}

@@ -182,6 +182,13 @@ class TestEndpoints:
         found = deephaven.wrong_endpoints(written, self.IPS, behind)
         assert (found is None) == (wrong is None) and (wrong or "") in (found or "")
 
+    def test_a_name_that_leads_to_a_lost_member_too_is_stale(self) -> None:
+        behind = {"etcd.lab": (*self.IPS, "10.0.0.1", "fd00::11")}
+        written = "https://etcd.lab:2379"
+        assert deephaven.wrong_endpoints(written, self.IPS, behind, ("10.0.0.11", "10.0.0.2")) is None
+        stale = deephaven.wrong_endpoints(written, self.IPS, behind, ("10.0.0.11", "10.0.0.1"))
+        assert stale == "names etcd.lab, which still leads to 10.0.0.1 too"
+
     def test_what_can_be_no_name_is_asked_of_nobody_and_leads_nowhere(self) -> None:
         for written in ("https://$(reboot):2379", "--service=x", "https://a;b:2379"):
             assert not [name for name in deephaven.names_in(written) if not name.isalnum()]
