@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from requorum.snapshots import files, offsite, proven
 from requorum.snapshots.ranking import Candidate
 
 MOST = 1 << 20  # bytes of an earlier file that are looked at
+TURN = 5  # seconds that a writer waits for another one
 PREFIX = "requorum_"
 HELP = {
     "backup_last_good_timestamp_seconds": "When the newest backup that is all there was taken.",
@@ -140,13 +143,41 @@ def text(samples: Iterable[Sample]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@contextmanager
+def _in_turn(directory: Path) -> Iterator[None]:
+    """Timers of several inventories end together, and each keeps the others' lines. Where no turn comes in time, or the
+    place knows no locks, it writes all the same."""
+    at = None
+    try:
+        with suppress(OSError):
+            at, until = os.open(directory, os.O_RDONLY | os.O_DIRECTORY), time.monotonic() + TURN
+            while not _has(at) and time.monotonic() < until:
+                time.sleep(0.02)
+        yield
+    finally:
+        if at is not None:
+            os.close(at)
+
+
+def _has(at: int) -> bool:
+    try:
+        fcntl.flock(at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def write(inventory: Inventory, ended: Ended, now: datetime) -> None:
     """The file anew, for everybody to read; what it says of other procedures stays. Raises `OSError`."""
-    path = Path(inventory.metrics or "")
+    path, rows = Path(inventory.metrics or ""), files.noted(inventory)
+    with _in_turn(path.parent):
+        _write(path, inventory, rows, ended, now)
+
+
+def _write(path: Path, inventory: Inventory, rows: Sequence[Candidate], ended: Ended, now: datetime) -> None:
     before = ""
     with suppress(OSError), path.open("rb") as file:
         before = file.read(MOST).decode(errors="replace")
-    rows = files.noted(inventory)
     stays = read(before, inventory.cluster)
     if ended.procedure == "check":  # one that found nothing out leaves nothing of what an earlier one found
         own = ("cluster", inventory.cluster)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 from dataclasses import replace
@@ -106,6 +108,37 @@ def test_two_inventories_that_name_one_file_keep_each_others_numbers(tmp_path: P
     both = numbers(tmp_path)
     assert {name: value for name, value in both.items() if 'cluster="lab"' in name} == first
     assert len(first) == 12 and both['run_success{cluster="other",procedure="check"}'] == 0
+
+
+def test_two_that_end_together_write_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first look at the file to the new one nobody else has its turn; who gets none writes all the same."""
+    turns, read, flock = [], metrics.read, fcntl.flock
+
+    def looked(text: str, cluster: str) -> list[metrics.Sample]:
+        beside = os.open(tmp_path, os.O_RDONLY)
+        try:
+            flock(beside, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            turns.append("free")
+        except BlockingIOError:
+            turns.append("taken")
+        finally:
+            os.close(beside)
+        return read(text, cluster)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(metrics, "read", looked)
+    metrics.write(inventory(tmp_path), BACKUP, NOW)
+    monkeypatch.setattr(metrics, "TURN", 0)
+    held = os.open(tmp_path, os.O_RDONLY)
+    flock(held, fcntl.LOCK_EX)
+    metrics.write(inventory(tmp_path).model_copy(update={"cluster": "second"}), BACKUP, NOW)
+    os.close(held)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    metrics.write(inventory(tmp_path).model_copy(update={"cluster": "third"}), BACKUP, NOW)
+    assert turns == ["taken", "taken", "free"]
+    assert {name.partition('"')[2].partition('"')[0] for name in numbers(tmp_path)} >= {"lab", "second", "third"}
 
 
 def test_a_place_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None:
