@@ -18,7 +18,7 @@ mount --rbind / $base/low || refuse "no view of what is there"
 # The directories, and every file system that is mounted below one, outermost first.
 findmnt -rno TARGET | sort >$base/mounts
 number=0
-for top in /etc /var /opt /usr/illumon /root /home; do
+for top in /etc /var /opt /usr/illumon /usr/lib/systemd /root /home; do
     top=$(readlink -f $top) && [ -d "$top" ] || continue
     { echo "$top" && grep "^$top/" $base/mounts; } | while IFS= read -r at; do
         [ ! -d "$base/low$at" ] || echo "$at"

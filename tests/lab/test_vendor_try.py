@@ -20,10 +20,11 @@ pytestmark = pytest.mark.matrix
 HOST = "infra-1"
 PROGRAM = "/usr/local/bin/rude"
 # What the real one does, and what nobody expects. The last line waits while /var/wait says so.
-RUDE = """#!/bin/sh
+RUDE = r"""#!/bin/sh
 /usr/illumon/latest/bin/config_generator.sh "$@"
 code=$?
-for at in /srv /usr/local /usr/bin /boot /mnt /sys /proc/sys/kernel /dev /dev/shm /run /root /home/ops /var/tmp; do
+for at in /usr/lib/systemd/system /srv /usr/local /usr/bin /boot /mnt /sys /proc/sys/kernel /dev /dev/shm /run /root \
+    /home/ops /var/tmp; do
     echo x >$at/rude
 done
 echo x >/proc/sys/kernel/hostname
@@ -108,9 +109,22 @@ def test_a_rude_generator_is_listed_and_the_host_is_as_it_was(rehearsal: Rehears
     assert "client/root/password" in out, "names in archives"
     assert changed(node, before) == SAME
 
+    code, out, err = said(start(inventory, "unpack_server"))
+    assert "Read-only file system" not in out, "the unit that it installs is looked for here too"
+    assert " /usr/lib/systemd/system/dh-etcd.service" in out, out + err
+    assert changed(node, before) == SAME
+
     code, out, err = said(start(rude))
     assert code == 0, out + err
-    for path in ("/etc/rude.pipe", "/root/rude", "/home/ops/rude", "/dev/shm/rude", "/run/rude", "/opt/fixed"):
+    for path in (
+        "/usr/lib/systemd/system/rude",
+        "/etc/rude.pipe",
+        "/root/rude",
+        "/home/ops/rude",
+        "/dev/shm/rude",
+        "/run/rude",
+        "/opt/fixed",
+    ):
         assert f" {path}\n" in out, out
     assert "gone" in out and "/srv/rude" not in out.partition("What it wrote")[2]
     assert changed(node, before) == SAME
