@@ -102,7 +102,7 @@ class Session(subprocess.Popen[bytes]):
                     code = struct.unpack(">4xI", body)[0]
                 elif kind in (DENIED, FAILURE):
                     break
-        if not heard or heard & {DENIED, FAILURE}:
+        if not heard & {OPENED, EXIT} and (not heard or heard & {DENIED, FAILURE}):
             code = self._by_ssh()
         elif code is None and not self._killed:
             with contextlib.suppress(OSError):
@@ -114,10 +114,14 @@ class Session(subprocess.Popen[bytes]):
         self._over.set()
 
     def _by_ssh(self) -> int | None:
-        """The same by a process of its own: nothing was started yet."""
+        """The same by a process of its own: nothing was started yet. Where none can be, it is a lost connection."""
         with self._changing:
-            if not self._killed:
-                self._instead = _process(self.args, *self._theirs)  # type: ignore[arg-type]
+            try:
+                if not self._killed:
+                    self._instead = _process(self.args, *self._theirs)  # type: ignore[arg-type]
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.write(self._theirs[-1], f"ssh cannot be started: {error.strerror}\n".encode())
             self._close_theirs()
         return self._instead.wait() if self._instead else None
 

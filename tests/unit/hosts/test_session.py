@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -82,6 +83,10 @@ class Master:
     def refuses(self, there: socket.socket, line: str, pipes: list[int]) -> None:
         there.sendall(message(session.FAILURE, 1, words=b"\0\0\0\7refused"))
 
+    def opens_and_refuses(self, there: socket.socket, line: str, pipes: list[int]) -> None:
+        there.sendall(message(session.OPENED, 1, 5))
+        self.refuses(there, line, pipes)
+
     def dies(self, there: socket.socket, line: str, pipes: list[int]) -> None:
         pass
 
@@ -145,7 +150,21 @@ def test_where_there_is_no_connection_ssh_makes_one(master: Master, tmp_path: Pa
     assert heard(master, "true") == (Heard(b"by ssh\n", b""), 0)
 
 
-@pytest.mark.parametrize("how", ["dies", "says_anything"])
+def test_where_no_ssh_can_be_started_either_it_has_ended_and_says_why(
+    master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken once: whoever waited for it did so for ever, past every deadline."""
+
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    master.behaves = master.refuses
+    monkeypatch.setattr(session, "_process", none_left)
+    said = b"ssh cannot be started: Resource temporarily unavailable\n"
+    assert heard(master, "true") == (Heard(b"", said), session.LOST)
+
+
+@pytest.mark.parametrize("how", ["dies", "says_anything", "opens_and_refuses"])
 def test_what_may_have_begun_is_not_begun_again_and_counts_as_a_lost_connection(master: Master, how: str) -> None:
     master.behaves = getattr(master, how)
     assert heard(master, "echo again") == (Heard(b"", session.ENDED), session.LOST)
