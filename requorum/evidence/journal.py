@@ -49,8 +49,8 @@ class Journal:
         self.path = directory / "journal.jsonl"
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._flushed = 0  # so many records are on the disk
         self._head = "0" * 64
+        self._flushed = (0, self._head)  # so many records are on the disk, and the newest one's SHA-256
         self._lacking = ""  # why a record could not be written: none is after it, so that no gap is hidden
         self.ending = False  # what a run does at its end, it does without evidence too
         self.name = ""  # the first 16 digits of the first line's SHA-256: what the hosts' syslogs know it by
@@ -117,9 +117,10 @@ class Journal:
     def _flush(self, wanted: int) -> None:
         """One flush for all who wait: what others appended meanwhile is on the disk with it."""
         with self._flushing:
-            if self._flushed >= wanted or self._lacking:
+            if self._flushed[0] >= wanted or self._lacking:
                 return
-            reached = self.records
+            with self._lock:
+                reached = self.records, self._head
             try:
                 os.fdatasync(self._file)
                 self._flushed = reached
@@ -135,10 +136,10 @@ class Journal:
         )
 
     def anchor(self) -> tuple[str, int, str]:
-        """This journal's name, how many records it holds, and the newest one's SHA-256: three that belong together."""
+        """This journal's name, how many of its records the disk has, and the newest one's SHA-256: three that belong
+        together, whatever other threads append meanwhile."""
         self._flush(self.records)
-        with self._lock:
-            return self.name, self.records, self._head
+        return self.name, *self._flushed
 
     def _count(self, commands: int = 0, assertions: int = 0) -> None:
         with self._lock:

@@ -223,6 +223,8 @@ class Run:
     def _anchor_end(self) -> str:
         """By connections of its own, since an interrupt ends the run's; nothing of it is recorded. What went wrong."""
         name, records, head = self.journal.anchor()
+        if not records:
+            return "The end is not anchored in any syslog: the disk here took no record of this run"
         plan = write(self.terms.everyone, self.inventory.cluster, Anchor(name, records, head))
         with (
             tempfile.TemporaryDirectory(prefix="rq-") as scratch,

@@ -138,6 +138,17 @@ class TestTheDisk:
             with pytest.raises(EvidenceError, match="Input/output error"):
                 journal.record("note", text="x")
         assert len(records(journal)) == 2, "the second try added nothing"
+        assert journal.anchor()[1:] == (0, "0" * 64), "no host is told of what the disk did not take"
+
+    def test_what_another_thread_appends_while_an_anchor_is_made_is_not_in_it(
+        self, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Broken once: a syslog was told of a record that was not on the disk."""
+        command = Result(Command("h", ("a",), "w"), 0, "", "", 0)
+        journal.command(command)
+        first = journal.head
+        monkeypatch.setattr(os, "fdatasync", lambda file: journal.command(command))
+        assert journal.anchor()[1:] == (1, first)
 
 
 class TestWhatIsRecorded:
