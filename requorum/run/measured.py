@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from requorum import procedures
 from requorum.deadlines import HUGE
-from requorum.evidence.timeline import instant
+from requorum.evidence.timeline import instant, lasted
 
 LEAST = 1_000_000  # bytes: fewer tell of the way there and back
 MOST_RUNS = 200  # that are looked at, the newest first
@@ -108,8 +107,8 @@ def rate(records: Iterable[Record], evidence: str) -> Rate | None:
     """Of the last copy that tells one."""
     found = None
     for record in records:
-        size, seconds = record.get("bytes"), record.get("seconds")
-        if not isinstance(size, int) or not isinstance(seconds, int | float) or record.get("held_to"):
+        size, seconds = record.get("bytes"), lasted(record.get("seconds"))
+        if not isinstance(size, int) or record.get("held_to"):
             continue
         times = ways(record)
         if size >= LEAST and seconds > 0 and times:
@@ -155,7 +154,7 @@ def past(summary: Record, records: Sequence[Record], evidence: str) -> Past | No
     """None for what was carried on, since only its end is in there, and for what tells not enough."""
     try:
         size, total = int(summary["snapshot"]["bytes"]), float(summary["recovery_seconds"]["total"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     stages = [record for record in records if record["kind"] == "stage"]
     prompt = next((record for record in stages if procedures.commits(str(record.get("stage")))), None)
@@ -163,7 +162,7 @@ def past(summary: Record, records: Sequence[Record], evidence: str) -> Past | No
     if size <= 0 or prompt is None or moved or (asked := instant(prompt.get("time"))) is None:
         return None
     ended = [record for record in records if record["kind"] == "stage ended"]
-    seconds = {str(record.get("stage")): float(record.get("seconds") or 0) for record in ended}
+    seconds = {str(record.get("stage")): lasted(record.get("seconds")) for record in ended}
     order = [str(record.get("stage")) for record in stages]
     after = order[order.index(str(prompt["stage"])) + 1 :]
     late = sum(seconds.get(name, 0) for name in after)
@@ -182,12 +181,12 @@ def _spans(records: Sequence[Record], kinds: Sequence[str]) -> list[Span]:
     """When what reads or writes all of the data was under way."""
     found = []
     for record in records:
-        at, lasted = instant(record.get("time")), record.get("seconds")
-        if record["kind"] not in kinds or not isinstance(at, datetime) or not isinstance(lasted, int | float):
+        at, seconds = instant(record.get("time")), lasted(record.get("seconds"))
+        if record["kind"] not in kinds or at is None:
             continue
         deadline = _DEADLINE.search(str(record.get("argv", "")))
         if record["kind"] != "command" or (deadline and int(deadline[1]) >= HUGE):
-            found.append((at.timestamp() - lasted, at.timestamp()))
+            found.append((at.timestamp() - seconds, at.timestamp()))
     return sorted(found)
 
 
@@ -205,6 +204,6 @@ def _booted(run: Path) -> Booted | None:
     try:
         seconds = float(proof["recovery"]["restore_seconds"]) + float(proof["recovery"]["boot_seconds"])
         size = int(proof["snapshot"]["bytes"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return Booted(size, seconds, str(run)) if size > 0 else None

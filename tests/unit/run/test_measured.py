@@ -109,6 +109,16 @@ def test_what_was_carried_on_or_never_asked_tells_nothing_of_a_whole_one() -> No
     assert measured.past({**SUMMARY, "snapshot": None}, recovery(), "e") is None
 
 
+@pytest.mark.parametrize("odd", ["39 s", [], -1, 1e400])
+def test_a_record_whose_seconds_are_none_ends_no_recovery(odd: object) -> None:
+    """Evidence is a file of this machine, and an estimate is no reason to stop at 3 a.m."""
+    records = [{**record, "seconds": odd} if "seconds" in record else record for record in recovery()]
+    assert measured.past(SUMMARY, records, "e") == measured.Past(
+        100_000_000, measured.Part(1060.0, 0.0, 0.0), measured.Part(0.0, 0.0, 0.0), None, "e"
+    )
+    assert measured.past({**SUMMARY, "snapshot": {"bytes": 1e400}}, records, "e") is None
+
+
 def test_the_newest_recovery_and_the_newest_proof_count_however_many_runs_tell_of_neither(tmp_path: Path) -> None:
     own = ran(tmp_path, "9", {**COPY, "seconds": 1.0})
     for name, seconds in (("1", 9.0), ("2", 2.0)):
