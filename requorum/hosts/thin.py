@@ -26,10 +26,13 @@ _SAMPLE = 4  # every so manieth block is compressed for trial
 _GZIP = 31  # of zlib: the format of gzip, with its checksum
 
 _TAKES = f"{{ head -c {MEASURED}; IFS= read -r how && case $how in {GZ}) gzip -dc;; *) cat;; esac; }} | "
-# 3: the word's way in, 4: the bytes' way out, 5: the line's own exit code, 6: the plain bytes once more, to be counted,
-# since the word is waited for only where there may be more.
-_FIRST = f"n=$({{ head -c {MEASURED} | tee /dev/fd/6 >&4; }} 6>&1 | wc -c)"
-_REST = f"[ $n -lt {MEASURED} ] || {{ IFS= read -r how <&3 && case $how in {GZ}) gzip -1c;; *) cat;; esac; }} >&4"
+# 3: the word's way in, 4: the bytes' way out, 5: the line's own exit code, and a word for each of what stands around it
+# that failed, 6: the plain bytes once more, to be counted, since the word is waited for only where there may be more.
+_FAILED = "|| echo 1 >&5"
+_FIRST = f"n=$({{ {{ head -c {MEASURED} {_FAILED}; }} | {{ tee /dev/fd/6 >&4 {_FAILED}; }}; }} 6>&1 | wc -c)"
+_REST = (
+    f"[ $n -lt {MEASURED} ] || {{ IFS= read -r how <&3 && case $how in {GZ}) gzip -1c;; *) cat;; esac; }} >&4 {_FAILED}"
+)
 
 
 def takes(line: str) -> str:
@@ -38,10 +41,12 @@ def takes(line: str) -> str:
 
 
 def gives(line: str) -> str:
-    """The same of its standard output. The exit code is the line's."""
+    """The same of its standard output. The exit code is the line's, or 1 where what stands around it failed: the last
+    of what the line gave would be missing, and it would know nothing of that."""
     return (
         f"exec 3<&0 4>&1; code=$({{ {{ {{ {line}; }} </dev/null 3<&- 4>&- 5>&-; echo $? >&5; }} | "
-        f"{{ {_FIRST}; {_REST}; }} >&2; }} 5>&1); exit ${{code:-1}}"
+        f"{{ {_FIRST}; {_REST}; }} >&2; }} 5>&1); "
+        "for one in ${code:-1}; do [ $one = 0 ] || exit $one; done; exit 0"
     )
 
 

@@ -111,6 +111,26 @@ def test_what_fails_at_the_host_is_no_end_of_the_file(tmp_path: Path, how: str, 
         fan_out(reader, {"here": ("cat",)}, 60, most=1 << 30, to_sinks=False, measured=True)
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("program", "size", "how"),
+    [("head", 7, PLAIN), ("tee", 7, PLAIN), ("cat", MEASURED + 7, PLAIN), ("gzip", MEASURED + 7, GZ)],
+    indirect=["how"],
+)
+def test_what_fails_around_the_line_is_no_end_of_the_file(
+    tmp_path: Path, how: str, program: str, size: int, shell: str
+) -> None:
+    """The line itself has given all that it had to a pipe, and ends well. Broken once: a shorter file counted as whole,
+    since the digest that copies are held against is of what came."""
+    (tmp_path / "source").write_bytes(data(size))
+    (tmp_path / program).write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / program).chmod(0o755)
+    path = f"PATH={tmp_path}:{os.environ['PATH']}"
+    reader = ("env", path, shell, "-c", "echo m; " + thin.gives(f"dd if={tmp_path}/source status=none"))
+    with pytest.raises(StreamError, match=r"exit code 1\b|ended before its end"):
+        fan_out(reader, {"here": ("dd", "status=none", "of=/dev/null")}, 60, mark="m", to_sinks=False, measured=True)
+
+
 def liar(rest: str) -> tuple[str, ...]:
     return ("sh", "-c", f"head -c {MEASURED} /dev/zero; read how; {rest}")
 
