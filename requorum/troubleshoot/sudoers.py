@@ -39,6 +39,7 @@ TOOLS = tuple(f"/usr/{place}bin/{tool}" for place in ("", "local/") for tool in 
 # Anything else in a word is spelled `?`, any one character: quotes, backslashes and # mean something to sudoers.
 _PLAIN = re.compile(r"[A-Za-z0-9 /._%+@{}()<>|$&;~^*-]")
 _ESCAPED = re.compile(r"[,:=]")
+_EXACT = {'"': '"', "'": "'", "!": "!", "[": r"\[", "]": r"\]"}
 # One character of a class: elsewhere a bracket is spelled `?`. Of two characters one is a digit, so that no option of a
 # program can stand among them.
 _HEX, _DIGIT = "⟦0-9a-f⟧?", "⟦0-9⟧"
@@ -49,26 +50,31 @@ _UNLIKELY = "any thing/at-all"  # stands for `*` when a needed pattern is held a
 @dataclass(frozen=True)
 class Need:
     """One command that the runbook runs as root: everything behind `sudo -n timeout`, `*` for what varies. `labels`:
-    only where files have SELinux's; `aside`: no recovery needs it, nor its rollback and retry."""
+    only where files have SELinux's; `aside`: no recovery needs it, nor its rollback and retry; `exact`: of a login that
+    may not choose what root runs."""
 
     arguments: str
     labels: bool = False
     aside: bool = False
+    exact: bool = False
 
     def line(self, login: str) -> str:
         """As it stands in a sudoers file."""
-        return f"{login} ALL=(root) NOPASSWD: {sudo.TIMEOUT} {spelled(self.arguments)}"
+        return f"{login} ALL=(root) NOPASSWD: {sudo.TIMEOUT} {spelled(self.arguments, self.exact)}"
 
     def covers(self, arguments: str) -> bool:
-        return bool(sudo.matches(spelled(self.arguments), arguments))
+        return bool(sudo.matches(spelled(self.arguments, self.exact), arguments))
 
 
-def spelled(arguments: str) -> str:
-    """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`."""
+def spelled(arguments: str, exact: bool = False) -> str:
+    """Words as sudoers wants them: `,:=` behind a backslash, what it could take for its own as `?`. `exact`: quotes and
+    brackets as themselves, since where any character may stand in their place a script is another one."""
     # An empty word, since sudoers would make one space of two; and a word that would begin a regular expression.
     one_space = re.sub("(?<= ) | $|^\\^", "?", arguments)
+    own = _EXACT if exact else {}
     return "".join(
-        c.translate(_CLASSES) if c in "?⟦⟧" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?"
+        own.get(c)
+        or (c.translate(_CLASSES) if c in "?⟦⟧" or _PLAIN.match(c) else f"\\{c}" if _ESCAPED.match(c) else "?")
         for c in one_space
     )
 
@@ -88,7 +94,7 @@ def needed(inventory: Inventory, *scales: float, purpose: str = "") -> tuple[Nee
             continue
         for deadline in deadlines.removesuffix(marks).split(","):
             for filled in _filled(values, _stretched(f"-k 5 @{deadline}@ {words}", scale)):
-                found.setdefault(Need(filled, "!" in marks, "-" in marks))
+                found.setdefault(Need(filled, "!" in marks, "-" in marks, purpose == "verify"))
     return tuple(found)
 
 

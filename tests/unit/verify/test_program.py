@@ -54,6 +54,26 @@ def test_nothing_that_its_list_allows_can_be_chosen_but_of_which_places_the_room
             assert not need.covers(f"{need.arguments} x") and not need.covers(need.arguments.replace("lab", "bal"))
 
 
+BIRTHS = '-k 5 60 sh -c for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done /var/lib/requorum/lab'
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BIRTHS.replace('in "$0"/*', "in .$0//x").replace("!", "x").replace('cat "$file";', "cat >$file ;"),
+        BIRTHS.replace('cat "$file";', "cat <$file ;"),
+        BIRTHS.replace('"$0"', ".$0/"),
+        BIRTHS.replace("[ !", ". x"),
+    ],
+    ids=["write what a link leads to", "read it", "from where the login is", "a file of the PATH"],
+)
+def test_no_character_of_the_one_script_that_its_list_spells_out_can_be_another(other: str) -> None:
+    """A link below where the login is, as `./var/lib/requorum/lab/x/birth.json`, would lead root anywhere."""
+    needs = sudoers.needed(INVENTORY, purpose="verify")
+    assert any(need.covers(BIRTHS) for need in needs) and not any(need.covers(other) for need in needs)
+    assert sum("sh -c" in need.arguments for need in needs) == 1 and other.count(" ") >= BIRTHS.count(" ")
+
+
 def test_what_it_may_tell_the_syslog_is_the_journals_head_and_no_option_of_logger() -> None:
     needs = [need for need in sudoers.needed(INVENTORY, purpose="verify") if "logger" in need.arguments]
     head, tail = "-k 5 60 logger -t requorum journal", f"records, {64 * 'b'}"
