@@ -1,4 +1,4 @@
-"""Evidence as it happens: one JSON record a line, flushed to the disk before the next thing is done.
+"""Evidence as it happens: one JSON record a line, flushed to the disk before the next trip or other thing is begun.
 
 Each record carries the SHA-256 of the line before it (`previous`) and of itself (`seal`, over all that stands before
 it in the line), so that a changed line shows. `audit` reads that back: `python -m requorum.journal verify FILE`;
