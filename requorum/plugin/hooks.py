@@ -500,7 +500,7 @@ def _said(config: pytest.Config, error: BaseException | None = None) -> ways.Sai
     options += [("--accept", ",".join(words))] if (words := dict.fromkeys((*given, *more))) else []
     run = config.stash.get(RUN, None)  # what the hosts are like after a change was never approved
     if isinstance(error, NotApproved):
-        options += [("--plan", True)]
+        options[0] = ("--plan", True)
     elif run is None or run.mark.phase is Phase.OPEN:
         options += [("--approved", config.getoption("approved"))]
     options += [("--evidence", e)] if (e := config.getoption("evidence")) != "evidence" else []

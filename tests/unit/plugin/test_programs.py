@@ -53,9 +53,11 @@ def test_a_refusal_before_any_host_leaves_standard_output_empty(inventory: Path)
 def test_a_plan_that_does_not_hold_any_more_is_not_given_again(tmp_path: Path) -> None:
     said = {"approved": "/srv/plan.json", "hosts": "lab", "evidence": "evidence", "timeout_scale": 1}
     ran = SimpleNamespace(dir=tmp_path)
-    config: Any = SimpleNamespace(getoption=said.get, stash={hooks.PROCEDURE: PROCEDURES[0]}, invocation_params=ran)
-    words = hooks._said(config, NotApproved("so", {"quorum": "lost"}, "make it anew")).words
-    assert "--plan" in words and not any(word.startswith("--approved") for word in words)
+    for plans in (False, True):
+        get = {**said, "--plan": plans, "plan": plans}.get
+        config: Any = SimpleNamespace(getoption=get, stash={hooks.PROCEDURE: PROCEDURES[0]}, invocation_params=ran)
+        words = hooks._said(config, NotApproved("so", {"quorum": "lost"}, "make it anew")).words
+        assert words.count("--plan") == 1 and not any(word.startswith("--approved") for word in words)
 
 
 def test_the_command_to_go_on_keeps_the_approved_plan_as_long_as_nothing_is_changed(inventory: Path) -> None:
