@@ -213,15 +213,20 @@ def _canonical(address: str) -> str:
         return address
 
 
-_LISTED = re.compile(r"(?:^|[\s,])(?:[a-z]+://)?(\[[0-9a-fA-F:]+\]|[^\s,:/\[\]]+)")
-_DIGITS = re.compile(r"[0-9.]+")
+_ADDRESS = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])|\[[0-9a-fA-F:]+\]")
+_WORD = re.compile(r"""[^\s,;|"'\[\]]+""")
 
 
 def _split(endpoints: str) -> tuple[set[str], list[str]]:
-    """The addresses that stand there, and the names."""
-    hosts = list(dict.fromkeys(_LISTED.findall(endpoints)))
-    addresses = [host for host in hosts if host[0] == "[" or _DIGITS.fullmatch(host)]
-    return {_canonical(host.strip("[]")) for host in addresses}, [host for host in hosts if host not in addresses]
+    """The addresses that stand there, in whatever a release writes around them, and the names: behind a scheme, or
+    before a port; any word where there is no scheme at all."""
+    names = []
+    for word in _WORD.findall(_ADDRESS.sub("", endpoints)):
+        _, scheme, host = word.rpartition("://")
+        name, *port = re.split("[:/]", host, maxsplit=1)
+        if name and (scheme or port or "://" not in endpoints):
+            names.append(name)
+    return {_canonical(found.strip("[]")) for found in _ADDRESS.findall(endpoints)}, list(dict.fromkeys(names))
 
 
 def names_in(endpoints: str) -> list[str]:

@@ -182,6 +182,26 @@ class TestEndpoints:
         found = deephaven.wrong_endpoints(written, self.IPS, behind)
         assert (found is None) == (wrong is None) and (wrong or "") in (found or "")
 
+    @pytest.mark.parametrize(
+        "written",
+        [
+            '"https://{}:2379","https://{}:2379"',
+            "https://{}:2379;https://{}:2379",
+            "ETCD_ENDPOINTS=https://{}:2379,https://{}:2379",
+            "# the members HTTPS://{}:2379 HTTPS://{}:2379/",
+            "[https://{}:2379, https://{}:2379]",
+            "{}:2379|{}:2379",
+        ],
+        ids=["quotes", "semicolons", "a setting", "a comment", "a list", "bars"],
+    )
+    @pytest.mark.parametrize("members", [IPS, ("a.lab", "ip-10.0.0.12.lab")], ids=["addresses", "names"])
+    def test_what_a_release_writes_around_them_is_no_name(self, written: str, members: tuple[str, str]) -> None:
+        behind = dict(zip(members, ((ip,) for ip in self.IPS), strict=True))
+        text = written.format(*members)
+        assert deephaven.names_in(text) == [name for name in members if name not in self.IPS]
+        assert deephaven.wrong_endpoints(text, self.IPS, behind) is None
+        assert deephaven.wrong_endpoints(text, (*self.IPS, "10.0.0.13"), behind) == "lacks 10.0.0.13"
+
     def test_a_name_that_leads_to_a_lost_member_too_is_stale(self) -> None:
         behind = {"etcd.lab": (*self.IPS, "10.0.0.1", "fd00::11")}
         written = "https://etcd.lab:2379"
