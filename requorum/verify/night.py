@@ -257,7 +257,12 @@ def _booted(run: Run, night: Night, bump: int) -> tuple[Answers, Result]:
     of = (night.source, night.note.revision, bump, night.roles, ("", *inventory.expect.prefixes))
     in_memory, scale = _there(night.scratch).in_memory, run.options.timeout_scale
     (answer,) = run.do([program.boot(inventory, host, token, *of, in_memory, scale)])
-    return sandbox.parse(answer.stdout, answer.words, program.boots(token), host), answer
+    answers = sandbox.parse(answer.stdout, answer.words, program.boots(token), host)
+    killed = bool(answers.died and answers.died[1] == sandbox.NO_REASON)  # as by a machine without memory
+    if (answers.hindered or killed) and not answers.logins:
+        what = f"could not boot it, which says nothing of the backup: {answers.failed}"
+        raise Refusal(host, what, HINDRANCE)
+    return answers, answer
 
 
 def boot_as_it_is(run: Run, night: Night) -> None:
@@ -290,6 +295,9 @@ def holds(run: Run, night: Night, *names: str, remedy: str = "") -> None:
         run.settle(one.expected, {night.host: one.found if one.held is False else None}, remedy or REMEDY)
 
 
+HINDRANCE = (
+    "see to that machine's memory and disk, or name another one as verify.host in the inventory; then verify again"
+)
 REMEDY = "do not rely on this backup: make another (pytest runbook/backup), and find out what happened to this one"
 PASSWORDS = (
     "a recovery from this backup would stop there: where the password was changed after the backup, make another one "

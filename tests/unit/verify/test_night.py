@@ -144,6 +144,35 @@ def test_beside_a_recovery_that_has_begun_meanwhile_nothing_more_is_booted(
     assert plans == []
 
 
+@pytest.mark.parametrize(
+    ("said", "backups"),
+    [
+        ('{"event": "failed", "hindered": true, "why": "the backup did not arrive whole"}', False),
+        ('{"event": "failed", "why": "the restore failed: no space left on device"}', False),
+        ('{"event": "died", "member": "1", "when": "first", "why": "no reason in its log"}', False),
+        ("", False),
+        ('{"event": "died", "member": "1", "when": "first", "why": "panic: freepages"}', True),
+        ('{"event": "failed", "why": "the restore failed: snapshot file hash mismatch"}', True),
+    ],
+    ids=["on the way", "no room", "killed", "cut short", "broken pages", "another hash"],
+)
+def test_what_a_machine_lacks_is_not_said_of_the_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, backups: bool
+) -> None:
+    run, night = tonight(tmp_path, Busy())
+    done(run, night, tmp_path / "backups")
+    night.scratch, night.proofs = Scratch(True, ""), []
+    monkeypatch.setattr(run, "do", lambda plan: [Result(plan[0], 10, said, "", 8.0)])
+    if backups:
+        nights.boot_as_it_is(run, night)
+        assert [one.held for one in night.proofs] == [False]
+        return
+    for boot in (nights.boot_as_it_is, nights.boot_as_recovered):
+        with pytest.raises(Refusal, match="which says nothing of the backup") as stop:
+            boot(run, night)
+        assert stop.value.remedy == nights.HINDRANCE and not night.proofs
+
+
 def test_how_long_a_restore_and_a_boot_take_is_told_without_the_way_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
