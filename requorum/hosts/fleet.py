@@ -63,9 +63,10 @@ class Machine:
     see: Seen
     lock: threading.Lock
     look: Callable[[Sequence[Command]], list[Result]]
+    lanes: bool = True  # several trips may go at once; not where each gives a password, and would try a wrong one
 
     def ask(self, question: Question[T]) -> T:
-        return question.understand((at_once if question.at_once else once)(self.look, question.commands))
+        return question.understand((at_once if question.at_once and self.lanes else once)(self.look, question.commands))
 
 
 class Fleet:
@@ -133,7 +134,8 @@ class Fleet:
             lambda line: self._carried(name, line, self._mark),
             self._mark,
         )
-        return Machine(name, prefix, seen, threading.Lock(), lambda asked: self._look(self.machines[name], asked))
+        lanes = self.password is None
+        return Machine(name, prefix, seen, threading.Lock(), lambda c: self._look(self.machines[name], c), lanes)
 
     def _ssh_option(self, text: str) -> str:
         return re.sub(r"{(\d+)}", lambda found: str(stretched(int(found[1]), self.scale)), text)
