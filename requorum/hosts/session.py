@@ -91,7 +91,19 @@ class Session(subprocess.Popen[bytes]):
             os.close(self._theirs.pop(0))
 
     def _attend(self) -> None:
-        """Hears the connection to the end of the session."""
+        """Whatever comes of it, nobody waits for it longer."""
+        code = None
+        try:
+            code = self._heard()
+        finally:
+            with self._changing:
+                self._socket.close()
+                self._close_theirs()
+                self.returncode = -self._killed if self._killed else LOST if code is None else code
+            self._over.set()
+
+    def _heard(self) -> int | None:
+        """Hears the connection to the end of the session. Its exit code, None where it was lost."""
         code, heard = None, set[int]()
         with contextlib.suppress(OSError, struct.error), self._socket.makefile("rb") as said:
             for kind, body in _messages(said.read):
@@ -103,15 +115,11 @@ class Session(subprocess.Popen[bytes]):
                 elif kind in (DENIED, FAILURE):
                     break
         if not heard & {OPENED, EXIT} and (not heard or heard & {DENIED, FAILURE}):
-            code = self._by_ssh()
-        elif code is None and not self._killed:
+            return self._by_ssh()
+        if code is None and not self._killed:
             with contextlib.suppress(OSError):
                 os.write(self._theirs[-1], ENDED)
-        with self._changing:
-            self._socket.close()
-            self._close_theirs()
-            self.returncode = -self._killed if self._killed else LOST if code is None else code
-        self._over.set()
+        return code
 
     def _by_ssh(self) -> int | None:
         """The same by a process of its own: nothing was started yet. Where none can be, it is a lost connection."""

@@ -164,6 +164,21 @@ def test_where_no_ssh_can_be_started_either_it_has_ended_and_says_why(
     assert heard(master, "true") == (Heard(b"", said), session.LOST)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_ends_whatever_happens_while_it_is_attended(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken once: as above."""
+
+    def unforeseen(*_: object) -> None:
+        raise RuntimeError
+
+    master.behaves = master.refuses
+    monkeypatch.setattr(session, "_process", unforeseen)
+    assert heard(master, "true") == (Heard(b"", b""), session.LOST)
+    for thread in threading.enumerate():
+        if thread.name == "session":
+            thread.join(10)  # so that its last words are this test's
+
+
 @pytest.mark.parametrize("how", ["dies", "says_anything", "opens_and_refuses"])
 def test_what_may_have_begun_is_not_begun_again_and_counts_as_a_lost_connection(master: Master, how: str) -> None:
     master.behaves = getattr(master, how)
