@@ -112,7 +112,7 @@ def rate(records: Iterable[Record], evidence: str) -> Rate | None:
             continue
         times = ways(record)
         if size >= LEAST and seconds > 0 and times:
-            found = Rate(round(times * size / seconds, 1), str(record.get("why")), evidence)
+            found = Rate(max(round(times * size / seconds, 1), 0.1), str(record.get("why")), evidence)
     return found
 
 

@@ -53,6 +53,11 @@ def test_what_goes_to_three_hosts_is_three_times_as_much_on_the_line(kind: str, 
     assert (found and found.bytes_per_second) == (ways * 10_000_000.0 or None)
 
 
+def test_the_slowest_line_has_a_rate_that_can_be_divided_by() -> None:
+    found = measured.rate([{**COPY, "bytes": 1_000_000, "seconds": 9e7}], "e")
+    assert found and found.bytes_per_second > 0
+
+
 # -- a recovery, record by record --------------------------------------------------------------------------------
 
 STAGES = "runbook/test_step_{}.py::TestStep{}::test_{}"
