@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from requorum.hosts.packed import ENC
-from requorum.inventory import Inventory
+from requorum.inventory import Inventory, Snapshot
 from requorum.refusal import Refusal
 from requorum.snapshots import files, manifest, processes, proven
 from requorum.snapshots.family import Family
@@ -57,10 +57,12 @@ class UnderWayError(BackupError):
     """Another backup, or a proof of one, has the directory."""
 
 
-def name_a_directory(cluster: str, file: str = "the inventory") -> str:
-    """The line that an inventory without `snapshot.directory` needs."""
-    line = f"snapshot: {{directory: ../backups/{cluster}}}"
-    return f"add to {file} the line {line} (relative to that file), then pytest runbook/backup --hosts=NAME"
+def name_a_directory(inventory: Inventory, file: str = "the inventory") -> str:
+    """What an inventory without `snapshot.directory` needs: the line, or the field where `snapshot` stands there."""
+    field = f"directory: ../backups/{inventory.cluster}"
+    has_others = inventory.snapshot.model_dump() != Snapshot().model_dump()
+    add = f"add to snapshot in {file} {field}" if has_others else f"add to {file} the line snapshot: {{{field}}}"
+    return f"{add} (relative to that file), then pytest runbook/backup --hosts=NAME"
 
 
 class Vault:
@@ -69,7 +71,7 @@ class Vault:
 
     def __init__(self, inventory: Inventory, below: str = "") -> None:
         if not inventory.snapshot.directory:
-            raise BackupError("snapshot.directory", "is not set", name_a_directory(inventory.cluster))
+            raise BackupError("snapshot.directory", "is not set", name_a_directory(inventory))
         self.inventory = inventory
         self.directory = Path(inventory.snapshot.directory, below)
 

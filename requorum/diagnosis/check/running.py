@@ -278,7 +278,7 @@ def judge_keys(seen: Seen, subject: str) -> Ruling:
 def judge_backup(seen: Seen, subject: str) -> Ruling:
     backup, limit = seen.backup, seen.terms.inventory.snapshot.max_age_hours
     if backup is None and not (seen.terms.inventory.snapshot.directory or seen.terms.inventory.snapshot.file):
-        return Ruling(Verdict.FAILS, seen.no_backup, name_a_directory(seen.terms.inventory.cluster, seen.file))
+        return Ruling(Verdict.FAILS, seen.no_backup, name_a_directory(seen.terms.inventory, seen.file))
     if backup is None:
         return Ruling(Verdict.FAILS, seen.no_backup, _FIRST)
     if backup.problem:

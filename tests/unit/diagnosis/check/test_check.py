@@ -431,6 +431,9 @@ def test_where_no_backup_was_ever_made_the_remedy_is_one_that_can_be_followed() 
     finding = World(seen=seen).findings()[HERE, "backup"]
     assert "add to /x/rd.yaml the line snapshot: {directory: ../backups/lab}" in finding.remedy
     assert "nightly" not in finding.remedy and "pytest runbook/backup --hosts=rd" in finding.remedy
+    others = build.terms(of=build.inventory(snapshot={"max_age_hours": 30}))  # a second line of that name is refused
+    finding = World(others, seen=seen).findings()[HERE, "backup"]
+    assert "add to snapshot in /x/rd.yaml directory: ../backups/lab (relative" in finding.remedy
     named = build.terms(of=build.inventory(snapshot={"directory": "/backups"}))
     finding = World(named, seen={**seen, "no_backup": "no backup in /backups"}).findings()[HERE, "backup"]
     assert finding.remedy.startswith("make one: pytest runbook/backup --hosts=rd, ")
