@@ -241,7 +241,7 @@ def test_what_every_member_restored_is_one_and_the_same(tmp_path: Path) -> None:
     made.ahead = HOSTS
     run = Site(tmp_path, told=dict.fromkeys(HOSTS, status()))
     trials.restored_alike(run, made)
-    said = "restored on etcd-1, etcd-2, etcd-3, alike: hash 00000007, revision 230, 9 keys; Step 4 only moves it"
+    said = "restored on etcd-1, etcd-2, etcd-3, alike: hash 00000007, revision 230, 9 entries; Step 4 only moves it"
     assert run.notes == [said]
 
 
