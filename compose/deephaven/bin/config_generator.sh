@@ -87,6 +87,8 @@ initial-advertise-peer-urls: https://$2:2380
 initial-cluster: $initial_cluster
 initial-cluster-token: $cluster_id
 initial-cluster-state: new
+# The stand-ins of processes log in over it; 3.4 turns it off where there is a configuration.
+enable-grpc-gateway: true
 client-transport-security:
   cert-file: $ETCD_CONFIG_ROOT/$cluster_id/server.crt
   key-file: $ETCD_CONFIG_ROOT/$cluster_id/server.key
