@@ -56,9 +56,8 @@ class TestStep0Snapshot:
         """etcd and its tools on every new member, the vendor's commands where they will be run, clocks that agree."""
         paths = facts.root_paths(run, run.terms.everyone)
         progress.tools = facts.tools(run, paths)
-        machines.root_finds_its_tools(run, paths)
+        machines.every_host_is_equipped(run, paths)
         machines.new_members_have_one_etcd(run, progress.tools)
-        machines.vendor_commands_are_there(run)
         if not run.carrying_on:
             machines.certificates_will_be_valid(run)
 

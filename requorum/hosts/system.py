@@ -33,14 +33,38 @@ def ask_root_path(host: str, become: Sequence[str] = BECOME) -> Question[str]:
 
 def ask_missing(host: str, tools: Sequence[str], path: str = "") -> Question[list[str]]:
     """Of these tools, those that are in no directory of `path`, or of the login's own."""
+    asked = ask_unfound(host, (path, tools))
+    return Question(asked.command, lambda answer: asked.understand([answer])[0])
 
-    def read(answer: Result) -> list[str]:
+
+def ask_unfound(host: str, *sought: tuple[str, Sequence[str]]) -> Question[list[list[str]]]:
+    """The same of several, each `path` with its tools, in one command."""
+
+    def read(answer: Result) -> list[list[str]]:
         if answer.code:
             raise Refusal(host, f"does not say which tools it has: {answer.words}", "look at that host")
-        return [tool for tool in tools if tool in answer.stdout.split()]
+        missing = [line.split(" ", 1) for line in answer.stdout.splitlines()]
+        named = {(int(words[0]), words[1]) for words in missing if len(words) == 2 and words[0].isdecimal()}
+        return [[tool for tool in tools if (number, tool) in named] for number, (_, tools) in enumerate(sought)]
 
-    script = 'PATH=${0:-$PATH}; for tool; do command -v "$tool" >/dev/null || printf "%s\\n" "$tool"; done'
-    return Question(look(host, "sh", "-c", script, path, *tools, why="which tools are missing", root=False), read)
+    words = [word for path, tools in sought for word in (f":{path}", *tools)]
+    return Question(look(host, "sh", "-c", _MISSING, *words, why="which tools are missing", root=False), read)
+
+
+# Its words are `:` and a PATH, or `:` alone for the login's own, then the tools that are looked for there.
+_MISSING = """
+own=$PATH
+number=-1
+for tool in "$0" "$@"; do
+    case $tool in
+    :*)
+        PATH=${tool#:}
+        PATH=${PATH:-$own}
+        number=$((number + 1)) ;;
+    *) command -v "$tool" >/dev/null || printf '%s %s\\n' "$number" "$tool" ;;
+    esac
+done
+"""
 
 
 def ask_files(host: str, *paths: str) -> Question[tuple[str, ...]]:

@@ -92,11 +92,12 @@ GIVEN: dict[str, Any] = {
 OWN: dict[str, dict[str, Any]] = {  # of a function whose parameter means something else
     "requorum.cluster.archive.ask_listing": {},
     "requorum.hosts.system.ask_missing": {"tools": ("etcdctl",), "path": "/usr/bin"},
+    "requorum.hosts.system.ask_unfound": {"sought": ("/usr/bin", ("etcdctl",))},
     "requorum.snapshots.disks.ask_earlier": {"config": "/etc/etcd/dh/latest/config.yaml"},
     "requorum.troubleshoot.debug_logging.ask_kept": {"kept": "/var/lib/requorum/kept"},
 }
 # They join questions that are made elsewhere, or are asked by a run that was begun.
-JOIN = {"every", "both", "or_refusal", "_ask", "ask_page", "_ask_as_it_is"}
+JOIN = {"every", "both", "or_refusal", "_ask", "ask_page", "_ask_as_it_is", "_ask_equipment"}
 
 
 def makers() -> Iterator[tuple[str, Callable[..., Question[Any]]]]:

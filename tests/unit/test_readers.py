@@ -41,7 +41,7 @@ SCRIPTS = {
     "requorum/diagnosis/questions.py": {"ask_disk", "ask_unusable"},
     "requorum/hosts/certificates.py": {"ask_certificate"},
     "requorum/hosts/probe.py": {"ask_host"},
-    "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_missing", "ask_open", "ask_reach", "ask_uid"},
+    "requorum/hosts/system.py": {"ask_connections", "ask_listing", "ask_open", "ask_reach", "ask_uid", "ask_unfound"},
     "requorum/hosts/systemd.py": {"ask_drop_ins", "ask_environment"},
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/bulk.py": {"ask_left"},

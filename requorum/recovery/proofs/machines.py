@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -12,12 +12,13 @@ from requorum.cluster import deephaven, etcdctl, others, settings
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.others import Running
 from requorum.cluster.quorum import Kind, Verdict
+from requorum.command import Result
 from requorum.hosts import clock, probe, system, systemd
 from requorum.hosts.clock import Reading
 from requorum.hosts.fleet import FleetError, Machine, Unreachable
 from requorum.hosts.packed import ENC
 from requorum.hosts.probe import Probed
-from requorum.hosts.question import both, every
+from requorum.hosts.question import Question, both, every
 from requorum.hosts.system import Free
 from requorum.inventory import Etcd
 from requorum.recovery import equipment, labels, probes, room
@@ -61,37 +62,14 @@ def _sets_labels(run: Run, host: str, probed: Probed) -> bool:
     return probed.labels and probed.sudo.allows(set_anew.stretched(run.options.timeout_scale))
 
 
-def vendor_commands_are_there(run: Run) -> None:
-    """Each vendor's command where it will run, the etcd account on new members, openssl and curl."""
-    needed = equipment.needed(run.terms)
-
-    def probe(machine: Machine) -> str | None:
-        host, mine = machine.name, needed[machine.name]
-        absent, accounts = system.ask_absent(host, mine.programs), [system.ask_uid(host, a) for a in mine.accounts]
-        programs = both(absent, system.ask_missing(host, mine.tools))
-        (files, tools), uids = machine.ask(both(programs, every(accounts)))
-        nobody = [f"the account {name}" for name, uid in zip(mine.accounts, uids, strict=True) if uid is None]
-        missing = [*files, *tools, *nobody]
-        return f"missing: {', '.join(missing)}" if missing else None
-
-    run.prove(
-        run.terms.everyone,
-        "has the vendor's commands and accounts that the runbook needs here",
-        probe,
-        "install Deephaven's tools there, or correct deephaven.commands in the inventory",
-    )
-
-
-def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
-    """By sudo, and those of the copies that are started unseen on new members by systemd. `paths`: root's, by host."""
-    needed = equipment.needed(run.terms)
+def every_host_is_equipped(run: Run, paths: Mapping[str, str]) -> None:
+    """What root finds by sudo, and units of systemd's on new members, where copies are started unseen; each vendor's
+    command where it will run, openssl and curl, the etcd account. All asked together. `paths`: root's, by host."""
+    found: dict[str, _Equipped] = {}
 
     def ask(machine: Machine) -> str | None:
-        host, path = machine.name, paths[machine.name]
-        roots = system.ask_missing(host, (*equipment.AS_ROOT, *needed[host].tools), path)
-        unit = equipment.IN_UNIT if host in run.terms.member_hosts else ()
-        as_root, in_unit = machine.ask(both(roots, system.ask_missing(host, unit, equipment.UNIT_PATH)))
-        return "; ".join(equipment.unfound(path, as_root, in_unit)) or None
+        found[machine.name] = one = machine.ask(_ask_equipment(run, machine.name, paths[machine.name]))
+        return one.unfound
 
     run.prove(
         run.terms.everyone,
@@ -99,6 +77,37 @@ def root_finds_its_tools(run: Run, paths: Mapping[str, str]) -> None:
         ask,
         "install them, or add their directory to secure_path in sudoers there (docs/preparing.md#sudo)",
     )
+    run.settle(
+        "has the vendor's commands and accounts that the runbook needs here",
+        {host: one.missing for host, one in found.items()},
+        "install Deephaven's tools there, or correct deephaven.commands in the inventory",
+    )
+
+
+@dataclass(frozen=True)
+class _Equipped:
+    """What is lacking, in words: `unfound` by root or by a unit, `missing` of all else; None where nothing is."""
+
+    unfound: str | None
+    missing: str | None
+
+
+def _ask_equipment(run: Run, host: str, path: str) -> Question[_Equipped]:
+    """`path`: root's."""
+    mine = equipment.needed(run.terms)[host]
+    places = [("", mine.tools), (path, (*equipment.AS_ROOT, *mine.tools))]
+    places += [(equipment.UNIT_PATH, equipment.IN_UNIT)] if host in run.terms.member_hosts else []
+    programs = both(system.ask_unfound(host, *places), system.ask_absent(host, mine.programs))
+    asked = both(programs, every([system.ask_uid(host, account) for account in mine.accounts]))
+
+    def read(*answers: Result) -> _Equipped:
+        ((tools, as_root, *in_unit), files), uids = asked.understand(answers)
+        nobody = [f"the account {name}" for name, uid in zip(mine.accounts, uids, strict=True) if uid is None]
+        missing = [*files, *tools, *nobody]
+        unfound = equipment.unfound(path, as_root, [tool for tools in in_unit for tool in tools])
+        return _Equipped("; ".join(unfound) or None, f"missing: {', '.join(missing)}" if missing else None)
+
+    return Question(asked.commands, read)
 
 
 def certificates_will_be_valid(run: Run) -> None:

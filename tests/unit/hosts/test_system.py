@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +18,8 @@ from requorum.hosts.system import Connection, Free, Reach
 from requorum.refusal import Refusal
 from tests.unit import build
 from tests.unit.build import refused_by, understood
+
+T = TypeVar("T")
 
 PATHS = ("/etc/a", "/etc/b", "/usr/lib/x.service", "/lib/x.service", "/var/lib/my etcd/member")
 
@@ -303,13 +305,17 @@ def test_a_secure_path_that_is_none_is_refused() -> None:
 def test_tools_are_looked_for_where_they_will_be(tmp_path: Path) -> None:
     (tmp_path / "ss").write_text("")
     (tmp_path / "ss").chmod(0o755)
+    tools = ("ss", "sh", "no-such")
+    sought = [("", tools), ("/nowhere", ("ss",)), (str(tmp_path), tools), ("", ("ss", "cat"))]
 
-    def found(path: str) -> str:
-        (command,) = system.ask_missing("h", ("ss", "sh", "no-such"), path).commands
+    def found(asked: Question[T]) -> T:
+        (command,) = asked.commands
         environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-        return subprocess.run(command.argv, env=environment, capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(command.argv, env=environment, capture_output=True, text=True, check=True).stdout
+        return asked.understand([Result(command, 0, said, "", 0.0)])
 
-    assert (found(""), found("/nowhere"), found(str(tmp_path))) == ("no-such\n", "ss\nsh\nno-such\n", "sh\nno-such\n")
+    assert found(system.ask_unfound("h", *sought)) == [["no-such"], ["ss"], ["sh", "no-such"], []]
+    assert [found(system.ask_missing("h", of, path)) for path, of in sought] == found(system.ask_unfound("h", *sought))
 
 
 def test_of_several_paths_those_where_nothing_is_are_told(tmp_path: Path) -> None:

@@ -73,9 +73,15 @@ LEFT = "/var/lib/etcd/requorum-20260101t000000z-a"
 REFUSED: Answer = (1, "", "Error: etcdserver: authentication failed, invalid user ID or password\n")
 FAULTS: list[tuple[str, str, str, Answer, str]] = [
     ("etcd-1", "commands", "-perm /111", (0, ""), "missing: /usr/illumon/latest/bin/unpack_etcd_server.sh"),
-    ("etcd-1", "commands", 'command -v "$tool"', (0, "curl\n"), "missing: curl"),
-    ("etcd-2", "secure_path", "base64 cat", (0, "runuser\n"), "no runuser in the PATH of the login, where root looks"),
-    ("etcd-1", "secure_path", "setpriv", (0, "etcd\n"), "where systemd's units look"),
+    ("etcd-1", "commands", 'command -v "$tool"', (0, "0 curl\n"), "missing: curl"),
+    (
+        "etcd-2",
+        "secure_path",
+        "base64 cat",
+        (0, "0 runuser\n"),
+        "no runuser in the PATH of the login, where root looks",
+    ),
+    ("etcd-1", "secure_path", "setpriv", (0, "0 etcd\n"), "where systemd's units look"),
     ("etcd-1", "commands", "id -u", (1, ""), "missing: the account etcd"),
     ("etcd-1", "ports", "10.0.0.12 2380", (1, "", "Connection refused"), "10.0.0.12:2380 refuses"),
     ("query-1", "ports", "10.0.0.13 2379", (124, "", ""), "10.0.0.13:2379 gives no answer"),
@@ -492,7 +498,7 @@ def test_etcds_tools_and_all_others_are_looked_for_where_sudo_has_root_look() ->
     says: list[tuple[str, str, Answer]] = [
         ("etcd-1", "sudo -n -l", (0, may.format(host="etcd-1", what="/usr/bin/timeout"))),
         ("etcd-1", "PATH=/opt:/bin; command -v etcdutl", (127, "")),
-        ("etcd-1", "/opt:/bin base64", (0, "ss\n")),
+        ("etcd-1", "/opt:/bin base64", (0, "0 ss\n")),
     ]
     findings = World(says=says).findings()
     assert findings["etcd-1", "version"].found.endswith("where root looks for them: sudo's secure_path is /opt:/bin")

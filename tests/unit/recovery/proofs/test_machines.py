@@ -19,7 +19,6 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.command import Command, Result, look
 from requorum.hosts.fleet import FleetError, Machine
 from requorum.hosts.question import Question
-from requorum.recovery import equipment
 from requorum.recovery.proofs import machines
 from requorum.recovery.proofs.cluster import not_one_cluster
 from requorum.recovery.proofs.machines import went_past_the_save
@@ -106,89 +105,67 @@ class TestNewMembersThatAreAClusterAlready:
         self.judge(monkeypatch, kind, moved)
 
 
-class Equipped(Hosts):
-    """Hosts whose root looks in /sbin, and which lack what `missing` says there, by the directories asked for."""
-
-    def __init__(self, missing: dict[str, str]) -> None:
-        super().__init__()
-        self.missing = missing
-
-    def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
-        return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
-
-    def tell(self, question: Question[Any]) -> Any:
-        return question.understand([build.answered(c, self.missing.get(c.argv[3], "")) for c in question.commands])
-
-
-@pytest.mark.parametrize(
-    ("missing", "found"),
-    [
-        ({"/sbin": "ss\n"}, "etcd-1: found no ss in /sbin"),
-        ({equipment.UNIT_PATH: "etcd\n"}, "etcd-1: found no etcd in"),
-    ],
-)
-def test_what_root_does_not_find_is_named_in_step_0_with_where_it_looks(
-    tmp_path: Path, missing: dict[str, str], found: str
-) -> None:
-    run = planning(tmp_path, Equipped(missing))
-    run.begin("m.py::TestX::test_given_the_tools_are_there")
-    run.stages[-1].looked = True
-    with pytest.raises(Disproved) as error:
-        machines.root_finds_its_tools(run, dict.fromkeys(run.terms.everyone, "/sbin"))
-    assert found in str(error.value) and "secure_path in sudoers" in error.value.remedy
-    assert ("query-1" in str(error.value)) == ("/sbin" in missing), "no copy is started on Deephaven's hosts"
-
-
 LACKING = {
     "stat": ("etcd-1", "/usr/illumon/latest/bin/unpack_etcd_server.sh"),
-    "sh": ("query-1", "ss"),
+    "0 ss": ("query-1", "ss"),
     "id": ("etcd-2", "the account etcd"),
 }
+UNFOUND = {"1 ss": ("etcd-1", "ss in /sbin"), "2 etcd": ("etcd-3", "etcd in /usr/local/sbin")}
 
 
 class Lacking(Hosts):
-    """Hosts that have all they need, but for one thing of the kind that `tool` looks for."""
+    """Hosts that have all they need, but for one thing: what `lacks` says, or what that tool looks for."""
 
-    def __init__(self, tool: str = "") -> None:
+    def __init__(self, lacks: str = "") -> None:
         super().__init__()
-        self.tool, self.trips = tool, list[str]()
+        self.lacks, self.looks = lacks, list[str]()
 
     def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
 
     def tell(self, question: Question[Any]) -> Any:
-        self.trips.append(question.host)
+        self.looks += [command.host for command in question.commands if "tools" in command.why]
         return question.understand([self.say(command) for command in question.commands])
 
     def say(self, command: Command) -> Result:
         asked = "id" if "exec id -u" in " ".join(command.argv) else command.argv[0]
-        lacks = asked == self.tool and command.host == LACKING[self.tool][0]
-        if command.argv[0] == "stat":
+        lacks = command.host == ({**LACKING, **UNFOUND}.get(self.lacks) or ("",))[0]
+        if asked == "stat":
             paths = [path for path in command.argv if path.startswith("/")]
-            return build.answered(command, "".join(f"{path}\n" for path in (paths[:-1] if lacks else paths)))
+            there = paths[:-1] if lacks and self.lacks == "stat" else paths
+            return build.answered(command, "".join(f"{path}\n" for path in there))
         if asked == "id":
-            return Result(command, 1 if lacks else 0, "" if lacks else "900\n", "", 0.0)
-        return build.answered(command, "ss\n" if lacks else "")
+            return Result(command, 1, "", "", 0.0) if lacks and self.lacks == "id" else build.answered(command, "900\n")
+        return build.answered(command, f"{self.lacks}\n" if lacks and " " in self.lacks else "")
 
 
-@pytest.mark.parametrize("tool", LACKING)
-def test_a_program_a_tool_or_an_account_that_is_not_there_is_named_by_its_host(tmp_path: Path, tool: str) -> None:
-    run = planning(tmp_path, Lacking(tool))
-    run.begin("m.py::TestX::test_given_the_tools_are_there")
-    run.stages[-1].looked = True
-    host, what = LACKING[tool]
-    with pytest.raises(Disproved, match=rf"{host}: found missing: {what}") as error:
-        machines.vendor_commands_are_there(run)
-    assert str(error.value).count("found missing") == 1
-
-
-def test_what_a_host_must_have_is_asked_in_one_trip(tmp_path: Path) -> None:
-    hosts = Lacking()
+def equipped(tmp_path: Path, hosts: Lacking) -> None:
     run = planning(tmp_path, hosts)
     run.begin("m.py::TestX::test_given_the_tools_are_there")
     run.stages[-1].looked = True
-    machines.vendor_commands_are_there(run)
-    assert sorted(hosts.trips) == sorted(run.terms.everyone)
+    machines.every_host_is_equipped(run, dict.fromkeys(run.terms.everyone, "/sbin"))
+
+
+@pytest.mark.parametrize("lacks", UNFOUND)
+def test_what_root_or_a_unit_does_not_find_is_named_with_where_it_looks(tmp_path: Path, lacks: str) -> None:
+    host, what = UNFOUND[lacks]
+    with pytest.raises(Disproved) as error:
+        equipped(tmp_path, Lacking(lacks))
+    assert f"{host}: found no {what}" in str(error.value) and "secure_path in sudoers" in error.value.remedy
+
+
+@pytest.mark.parametrize("lacks", LACKING)
+def test_a_program_a_tool_or_an_account_that_is_not_there_is_named_by_its_host(tmp_path: Path, lacks: str) -> None:
+    host, what = LACKING[lacks]
+    with pytest.raises(Disproved, match=rf"{host}: found missing: {what}") as error:
+        equipped(tmp_path, Lacking(lacks))
+    assert str(error.value).count("found missing") == 1
+
+
+def test_all_places_of_a_hosts_tools_are_looked_in_by_one_command(tmp_path: Path) -> None:
+    hosts = Lacking()
+    equipped(tmp_path, hosts)
+    assert sorted(hosts.looks) == ["etcd-1", "etcd-2", "etcd-3", "infra-1", "query-1"]
 
 
 class TestRevisionsAfterAHandover:
