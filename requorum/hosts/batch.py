@@ -16,6 +16,7 @@ from requorum.command import STOP, Command
 
 LONGEST = 100_000  # bytes of one script as it is carried: well below what one argument may hold (128 KiB on Linux)
 _MARK = "m" * 32  # as long as a real one
+_CODE = re.compile(r" ([0-9]{1,3})\n?")  # behind the mark, which is another one each trip
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def frames(lines: Iterable[str], mark: str) -> Iterator[Frame]:
     code: int | None = None
     errors: list[str] = []
     for line in lines:
-        if code is None and (found := re.match(rf"{mark} (\d{{1,3}})$", line)):
+        if code is None and line.startswith(mark) and (found := _CODE.fullmatch(line, len(mark))):
             code = int(found[1])
         elif code is None:
             output.append(line)
