@@ -35,7 +35,7 @@ class TestStep5PowerOn:
 
     def test_then_it_is_what_the_trial_found(self, run: Run, progress: Progress) -> None:
         """The same hash at the trial's revision, the same numbers of keys, the same users and roles."""
-        progress.compacted = trial.it_is_what_the_trial_found(run, progress.trial, progress.endpoint)
+        progress.compacted = trial.it_is_what_the_trial_found(run, progress.trial, progress.endpoint, progress.asked)
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
         """Every role; and none of them reads what it must not. Without authentication all are let in, as before."""

@@ -80,6 +80,13 @@ def ask_count(inventory: Inventory, prefix: str, *options: str) -> Question[int]
     return _ask(inventory, parse_count, *words, why=f"number of keys under {prefix or 'everything'}")
 
 
+def ask_counted(inventory: Inventory, prefix: str) -> Question[tuple[int, int]]:
+    """How many keys there are now, and the revision that they are of."""
+    words = ("get", prefix, "--prefix", "--keys-only", "--limit=1")
+    why = f"number of keys under {prefix or 'everything'}"
+    return _ask(inventory, lambda text: (parse_count(text), _revision(text)), *words, why=why)
+
+
 def ask_names(inventory: Inventory, what: str) -> Question[tuple[str, ...]]:
     """All names of a `what`, which is user or role."""
     return _ask(inventory, lambda text: _parse_names(text, f"{what}s"), what, "list", why=f"all {what}s")
@@ -239,6 +246,11 @@ def parse_count(text: str) -> int:
     """`get … --keys-only --limit=1 -w json`: how many keys match, limit or not. 3.4's etcdctl has no --count-only."""
     data = _json(text, "get")
     return int(data.get("count", 0))
+
+
+def _revision(text: str) -> int:
+    """The store's when it answered; 0 where it does not say."""
+    return int(_json(text, "get").get("header", {}).get("revision", 0))
 
 
 @dataclass(frozen=True)

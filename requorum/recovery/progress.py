@@ -14,7 +14,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
-from requorum.recovery.trial import Trial
+from requorum.recovery.trial import Asked, Trial
 from requorum.run import estimate, facts, measured
 from requorum.run.dryrun import Planning
 from requorum.run.estimate import Estimate
@@ -41,6 +41,7 @@ class Progress:
     status: list[Status] = field(default_factory=list)  # Step 5
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
     keys: int | None = None  # Step 5
+    asked: Asked = field(default_factory=Asked)  # Step 5: what the comparison with the trial need not ask again
     compacted: int | None = None  # Step 5: up to which revision, when the data was as the trial's
 
     @classmethod

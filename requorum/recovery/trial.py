@@ -52,6 +52,15 @@ class Trial:
     restored: str = ""
 
 
+@dataclass
+class Asked:
+    """What Step 5 was told before it compares the cluster with the trial. What was true at a revision stays so, however
+    much is written after it; each is taken for the first look alone, so that what does not hold is asked again."""
+
+    hashes: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)  # revision → `ask_fingerprints`
+    counts: dict[tuple[str, int], int] = field(default_factory=dict)  # (prefix, revision) → keys
+
+
 def scratch(terms: Terms) -> str:
     return terms.place(KIND)
 
@@ -207,9 +216,10 @@ def ask_note(terms: Terms, snapshot: str, wanted: Sequence[str], how: str = "") 
     )
 
 
-def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> int | None:
+def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str, asked: Asked) -> int | None:
     """All as of the trial's revision, so that later writes do not count; where that is compacted since, this run's own
-    note of the same proof stands for it. Nothing is asked once Deephaven may write: it may have changed users.
+    note of the same proof stands for it. Nothing is asked once Deephaven may write: it may have changed users. What the
+    stages before `asked` at this very revision is not asked twice.
 
     Returns up to which revision the members are compacted; None where that is not known.
     """
@@ -225,9 +235,9 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> 
     def probe(machine: Machine) -> str | None:
         seen.clear()
         try:
-            wrong = _other_data(run, machine, trial, endpoint, proven, seen)
-            asked = [etcdctl.ask_names(run.inventory, what) for what in ("user", "role")]
-            there = machine.ask(every(asked, at_once=True))
+            wrong = _other_data(run, machine, trial, endpoint, proven, seen, asked)
+            lists = [etcdctl.ask_names(run.inventory, what) for what in ("user", "role")]
+            there = machine.ask(every(lists, at_once=True))
             names = zip(("users", "roles"), (trial.users, trial.roles), there, strict=True)
             wrong += [f"{what} {', '.join(found)}" for what, expected, found in names if found != expected]
         except etcd.EtcdError as error:
@@ -247,12 +257,13 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str) -> 
 
 
 def _other_data(
-    run: Run, machine: Machine, trial: Trial, endpoint: str, proven: Proven | None, seen: set[int]
+    run: Run, machine: Machine, trial: Trial, endpoint: str, proven: Proven | None, seen: set[int], asked: Asked
 ) -> list[str]:
     """How the data at the trial's revision differs; nothing where it cannot be compared any more, and was as the trial
     when this run noted it. `seen` takes up to which revisions the members are compacted. Raises `EtcdError`."""
+    hashes = asked.hashes.pop(trial.revision, {})
     try:
-        hashes = machine.ask(etcdctl.ask_fingerprints(run.inventory, endpoint, trial.revision))
+        hashes = hashes or machine.ask(etcdctl.ask_fingerprints(run.inventory, endpoint, trial.revision))
     except etcd.EtcdError as error:
         if proven is None or "compacted" not in error.what:
             raise
@@ -262,7 +273,8 @@ def _other_data(
         run.note(f"compacted since; at revision {trial.revision:,} it was as the trial, as this run had noted")
         return []
     wrong = [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
-    asked = [etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}") for prefix in trial.counts]
-    there = machine.ask(every(asked, at_once=True))
-    counts = zip(trial.counts.items(), there, strict=True)
-    return wrong + [f"{found} keys under {prefix or 'everything'}" for (prefix, n), found in counts if found != n]
+    known = {prefix: asked.counts.pop((prefix, trial.revision), None) for prefix in trial.counts}
+    left = [prefix for prefix, count in known.items() if count is None]
+    counts = [etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}") for prefix in left]
+    there = {**known, **dict(zip(left, machine.ask(every(counts, at_once=True)) if left else (), strict=True))}
+    return wrong + [f"{there[p]} keys under {p or 'everything'}" for p, n in trial.counts.items() if there[p] != n]

@@ -248,6 +248,7 @@ def hashes_are_equal(run: Run, progress: Progress, living: bool = False) -> None
         except etcd.EtcdError as error:
             return error.what
         progress.hashes = {endpoint: (revision, digest) for endpoint, (digest, _) in found.items()}
+        progress.asked.hashes[revision] = found
         if len(found) == len(run.terms.new_ips) and len(set(found.values())) == 1:
             return None
         if len({compacted for _, compacted in found.values()}) > 1:  # one is a moment ahead; nothing can be compared
@@ -280,12 +281,14 @@ def keys_are_there(run: Run, progress: Progress) -> None:
 
     def probe(machine: Machine) -> str | None:
         wrong = []
-        counts = [or_refusal(etcdctl.ask_count(run.inventory, prefix)) for prefix in wanted]
+        counts = [or_refusal(etcdctl.ask_counted(run.inventory, prefix)) for prefix in wanted]
         told = machine.ask(every(counts, at_once=True))
-        for (prefix, (least, most)), count in zip(wanted.items(), told, strict=True):
-            if isinstance(count, Refusal):
-                wrong.append(f"{prefix or 'all keys'}: {count.what}")
+        for (prefix, (least, most)), counted in zip(wanted.items(), told, strict=True):
+            if isinstance(counted, Refusal):
+                wrong.append(f"{prefix or 'all keys'}: {counted.what}")
                 continue
+            count, revision = counted
+            progress.asked.counts[prefix, revision] = count
             if prefix == "":
                 progress.keys = count
             run.note(f"{count:,} keys{f' under {prefix}' if prefix else ' in all'}")

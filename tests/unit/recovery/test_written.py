@@ -584,6 +584,7 @@ class Asked(Hosts):
     def __init__(self, proven: Proven | None, compacted: int | None, digest: int, users: tuple[str, ...]) -> None:
         super().__init__()
         self.proven, self.compacted, self.digest, self.users = proven, compacted, digest, users
+        self.verbs = list[str]()
 
     def each(self, hosts: Iterable[str], work: Any) -> dict[str, Any]:
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
@@ -593,6 +594,7 @@ class Asked(Hosts):
 
     def say(self, command: Command) -> Result:
         argv = command.argv
+        self.verbs.append(next(word for word in ("hashkv", "list", "get") if word in argv))
         if "hashkv" in argv and self.compacted is None:
             return Result(command, 1, "", COMPACTED, 0.0)
         told: Any = {"count": 2}
@@ -621,11 +623,15 @@ def compared(
     users: tuple[str, ...] = BEGAN.users,
     tried: Trial = BEGAN,
 ) -> int | None:
-    run = carried_on(tmp_path, Asked(proven, compacted, digest, users))
+    return as_tried(tmp_path, Asked(proven, compacted, digest, users), tried, trial.Asked())
+
+
+def as_tried(tmp_path: Path, hosts: Asked, tried: Trial, asked: trial.Asked) -> int | None:
+    run = carried_on(tmp_path, hosts)
     run.begin("m.py::TestX::test_then_it_is_what_the_trial_found")
     run.stages[-1].looked = True
     run.options = replace(run.options, timeout_scale=0.0)
-    return trial.it_is_what_the_trial_found(run, tried, "https://10.0.0.11:2379")
+    return trial.it_is_what_the_trial_found(run, tried, "https://10.0.0.11:2379", asked)
 
 
 def test_as_the_trial_found_it(tmp_path: Path) -> None:
