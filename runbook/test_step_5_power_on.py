@@ -39,7 +39,7 @@ class TestStep5PowerOn:
 
     def test_then_every_old_password_logs_in(self, run: Run, progress: Progress) -> None:
         """Every role; and none of them reads what it must not. Without authentication all are let in, as before."""
-        cluster.old_passwords_log_in(run, progress.roles, progress.authentication)
+        cluster.old_passwords_log_in(run, progress.roles, progress.authentication, progress.outside(run))
 
     def test_then_a_wrong_password_does_not(self, run: Run, progress: Progress) -> None:
         """Authentication is on, or off as it was in the data."""

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from requorum.cluster import deephaven
 from requorum.cluster.authentication import NO_PASSWORD
@@ -268,6 +268,11 @@ def _parse_detail(text: str, user: str) -> list[Permission]:
     if f"User: {user}" not in lines:
         raise EtcdError("user get", "does not name the user", "run it by hand and look")
     roles = [found for line in lines if line.startswith("{") and not _is_logged(found := json.loads(line))]
+    return permissions(roles)
+
+
+def permissions(roles: list[Any]) -> list[Permission]:
+    """Of roles, each as `role get -w json` prints it. Raises what one that is none raises."""
     return [
         Permission(base64.b64decode(p.get("key", "")), base64.b64decode(p.get("range_end", "")))
         for role in roles
@@ -280,11 +285,14 @@ def _parse_names(text: str, key: str) -> tuple[str, ...]:
     return tuple(sorted(str(name) for name in _json(text, f"{key} list").get(key) or ()))
 
 
-def key_outside(permissions: list[Permission]) -> str | None:
+OUTSIDE = ("/requorum/outside", "requorum-outside", "~requorum", "!requorum")  # keys that nobody needs to read
+
+
+def key_outside(opens: list[Permission]) -> str | None:
     """A key that none of these permissions covers; None when they cover everything tried."""
-    for candidate in ("/requorum/outside", "requorum-outside", "~requorum", "!requorum"):
+    for candidate in OUTSIDE:
         key = candidate.encode()
-        if not any(_covers(permission, key) for permission in permissions):
+        if not any(_covers(permission, key) for permission in opens):
             return candidate
     return None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from requorum.cluster import etcdctl
 from requorum.cluster.archive import JUDGE
 from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
@@ -307,7 +308,8 @@ class Answers:
     """What an isolated boot said. `revision`: the one that all was asked at; `hashes`: endpoint → (hash at it,
     compacted up to), `then`: the same at the revision of a backup; `alarms` that lay in the data, by etcd's names, gone
     in the copy; `authentication`: whether it is on in the data; `logins`: role → "" or why it was refused, `wrong`:
-    user → the same with a wrong password;
+    user → the same with a wrong password; `outside`: user → a key that is closed to it, None where none that was tried
+    is, of those who were asked about;
     `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
     came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data.
     Of a boot that restores by itself, `took`: milliseconds for the backup to arrive and to be restored, `weight`: the
@@ -329,6 +331,7 @@ class Answers:
     authentication: bool = True
     logins: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, str | None] = field(default_factory=dict)
     took: tuple[int, int] = (0, 0)
     weight: str = ""
 
@@ -376,6 +379,8 @@ def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
         found["logins"][_word(event["role"])] = _word(event["why"])
     elif name == "wrong":
         found["wrong"][_word(event["user"])] = _word(event["why"])
+    elif name == "opens":
+        found["outside"][_word(event["user"])] = etcdctl.key_outside(etcdctl.permissions(answer))
     elif name == "died":
         member = {str(b.number): b.name for b in boots}[event["member"]]
         found["died"] = (member, _word(event["why"]))
@@ -397,7 +402,7 @@ def parse(stdout: str, words: str, boots: Sequence[Boot], host: str = "the isola
 
     Raises `IsolationError` that names the host for a line that is no answer.
     """
-    found: dict[str, Any] = {"hashes": {}, "logins": {}, "wrong": {}, "counts": ()}
+    found: dict[str, Any] = {"hashes": {}, "logins": {}, "wrong": {}, "outside": {}, "counts": ()}
     done = False
     for line in stdout.splitlines():
         try:

@@ -316,9 +316,20 @@ tell_authentication() {
 # One role's login, in a shell of its own. etcd's words of it are a file of its own too.
 try_login() { # ROLE
     log=$secrets/$1.log
-    as_user "$(cat "$secrets/logins/$1/user")" "$(cat "$secrets/logins/$1/password")"
+    user=$(cat "$secrets/logins/$1/user")
+    as_user "$user" "$(cat "$secrets/logins/$1/password")"
     let_in "$plain_first" || :
     say "{\"event\": \"login\", \"role\": \"$1\", \"why\": \"$why\"}"
+    case $kind:$user in trial:root) ;; trial:*) tell_opens "$user" ;; esac
+}
+
+# What a user may read, a document for each of his roles. Here root needs no password; what is not told is asked later.
+tell_opens() { # USER
+    as_root
+    [ "$1" = "$(printf '%s' "$1" | plain)" ] && asks "$first" user get "$1" --detail -w json || return 0
+    printf '%s\n' "$answer" | grep -Fqx "User: $1" || return 0
+    documents=$(printf '%s\n' "$answer" | grep '^{' | paste -s -d , -)
+    say "{\"event\": \"opens\", \"user\": \"$1\", \"answer\": [$documents]}"
 }
 
 # Every role by its old password, all at once. Then a wrong one, of root and of everybody whose own was not seen to be
@@ -340,7 +351,7 @@ try_passwords() {
         user=$(cat "$secrets/logins/$role/user")
         case $user:$(cat "$secrets/$role.said") in
             root:*) ;;
-            *'"why": ""}') known="$known$user " ;;
+            *'"why": ""}'*) known="$known$user " ;;
         esac
     done
     as_root

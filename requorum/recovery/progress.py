@@ -70,6 +70,10 @@ class Progress:
         """How the trial found it, so that it must be so in the new cluster."""
         return self.trial.authentication if self.trial else Authentication()
 
+    def outside(self, run: Run) -> dict[str, str | None]:
+        """User → a key that is closed to it, as the trial found it; of nobody once Deephaven may have changed users."""
+        return self.trial.outside if self.trial and run.mark.phase < Phase.POWERING_ON else {}
+
     def copies(self, run: Run) -> dict[str, int]:
         """host → about how many bytes of an old member's data will be copied for a salvage."""
         given_up = run.options.accepted.hosts("without")

@@ -38,7 +38,8 @@ class Trial:
     of keys by prefix ("" is all), users and roles by name, and the SHA-256 of the snapshot that was tried. `problem`:
     why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names.
     `authentication` as it is in the data: as it was is how it must be. `restored`: by which etcd, and with which bump,
-    since another one gives another revision and hash; "" in a note of an earlier version."""
+    since another one gives another revision and hash; "" in a note of an earlier version. `outside`: user → a key that
+    is closed to it, None where none that was tried is; of those alone who were asked about."""
 
     snapshot: str
     revision: int
@@ -50,6 +51,7 @@ class Trial:
     alarms: tuple[str, ...] = ()
     authentication: Authentication = field(default_factory=Authentication)
     restored: str = ""
+    outside: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -183,6 +185,7 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, how: str = ""
             answers.authentication, tuple(sorted(user for user, why in answers.wrong.items() if NO_PASSWORD in why))
         ),
         restored=how,
+        outside=answers.outside,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcd, etcdctl, settings
 from requorum.cluster.authentication import Authentication
@@ -309,10 +310,12 @@ def keys_are_there(run: Run, progress: Progress) -> None:
     )
 
 
-def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) -> None:
+def old_passwords_log_in(
+    run: Run, roles: Sequence[str], was: Authentication, closed: Mapping[str, str | None] = MappingProxyType({})
+) -> None:
     """Every role, with its own client configuration; a key outside its permissions stays closed to it. `roles` have a
     password; where etcd knows users without one, others have a certificate. Where authentication `was` off, every role
-    is let in as before, and no key is closed."""
+    is let in as before, and no key is closed. `closed`: user → such a key, of those who need not be asked about."""
     client = run.inventory.deephaven.client_config
 
     def probe(machine: Machine) -> str | None:
@@ -321,7 +324,7 @@ def old_passwords_log_in(run: Run, roles: Sequence[str], was: Authentication) ->
         users = _users(machine, client, sorted({*roles, *others}), roles)
         # One that has no password here, and no way in without one, had none before either.
         tried = {r: u for r, u in users.items() if r in roles or not was.on or not u or u in was.without_password}
-        outside = _keys_outside(run, machine, tried.values()) if was.on else {}
+        outside = _keys_outside(run, machine, tried.values(), closed) if was.on else {}
         reads = [_reads(run, f"{client}/{role}", role, outside.get(user)) for role, user in tried.items()]
         logins = machine.ask(every([etcdctl.ask_login(read) for read in reads], at_once=True)) if reads else []
         wrong = [
@@ -383,13 +386,17 @@ def _users(machine: Machine, client: str, roles: Sequence[str], needed: Sequence
     return users
 
 
-def _keys_outside(run: Run, machine: Machine, users: Iterable[str]) -> dict[str, str | None]:
+def _keys_outside(
+    run: Run, machine: Machine, users: Iterable[str], closed: Mapping[str, str | None]
+) -> dict[str, str | None]:
     """User → a key that it may not read; None for one that may read everything. Root is left out, and may."""
     names = [user for user in dict.fromkeys(users) if user and user != "root"]
-    if not names:
-        return {}
-    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, user) for user in names], at_once=True))
-    return {user: etcdctl.key_outside(opens) for user, opens in zip(names, told, strict=True)}
+    known = {user: closed[user] for user in names if user in closed and closed[user] in (None, *etcdctl.OUTSIDE)}
+    left = [user for user in names if user not in known]
+    if not left:
+        return known
+    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, user) for user in left], at_once=True))
+    return known | {user: etcdctl.key_outside(opens) for user, opens in zip(left, told, strict=True)}
 
 
 def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:

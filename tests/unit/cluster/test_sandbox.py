@@ -24,6 +24,11 @@ case "$*" in
     *) [ -z "${ETCDCTL_CERT:-}" ] || { echo "Error: a certificate at the plain port" >&2; exit 1; } ;;
 esac
 case "$*" in *'user list') printf 'root\nconfig\nviewer\nwith space\n'; exit ;; esac
+case "$*" in
+    *'user get config --detail'*) printf 'User: config\n\n{"perm": [{"key": "L21haW4="}]}\n\n{"perm": null}\n'; exit ;;
+    *'user get other --detail'*) printf 'User: config\n\n{}\n'; exit ;;
+    *'user get viewer --detail'*) echo "Error: user name not found" >&2; exit 1 ;;
+esac
 case "$*" in *--endpoints=https:*) exit ;; esac
 [ ! -e "$0.off" ] || exit 0
 case "${ETCDCTL_USER:-}:${ETCDCTL_PASSWORD:-}" in
@@ -43,6 +48,7 @@ def asked(
 ) -> list[dict[str, object]]:
     """What the program's own functions say, against that etcd. `logins`: role, which is its user too → password; `fed`
     is its standard input."""
+    place.mkdir(exist_ok=True)
     tool = place / "etcdctl"
     tool.write_text(ETCDCTL)
     tool.chmod(0o755)
@@ -81,6 +87,20 @@ def test_every_old_password_is_tried_and_a_wrong_one_of_root_and_of_all_who_were
     none = "Error: auth: authentication failed, password was given for no password user"
     assert logins == {"root": "", "config": "", "viewer": none, "other": refused}
     assert wrong == {"root": refused, "viewer": none, "with space": refused}
+
+
+def test_what_a_user_may_read_is_told_of_a_trial_by_root_and_of_nobody_whose_answer_is_another_ones(
+    tmp_path: Path,
+) -> None:
+    roles = {"root": "right", "config": "right", "viewer": "any", "other": "no"}
+    said = asked(tmp_path / "trial", "try_passwords", roles)
+    (opens,) = [event for event in said if event["event"] == "opens"]
+    assert opens == {"event": "opens", "user": "config", "answer": [{"perm": [{"key": "L21haW4="}]}, {"perm": None}]}
+    assert {"root", "with space", "viewer"} <= {event["user"] for event in said if event["event"] == "wrong"}
+    text = "".join(f"{json.dumps(event)}\n" for event in (*said, {"event": "done"}))
+    assert sandbox.parse(text, "", []).outside == {"config": "/requorum/outside"}
+    nightly = asked(tmp_path / "verify", "kind=verify; try_passwords", roles)
+    assert [event for event in nightly if event["event"] == "opens"] == [], "no proof of the night needs it"
 
 
 # Every login waits until all of them have begun.

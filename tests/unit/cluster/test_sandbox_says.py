@@ -21,6 +21,7 @@ GOOD: list[dict[str, Any]] = [
     {"event": "authentication", "answer": True},
     {"event": "login", "role": "root", "why": ""},
     {"event": "wrong", "user": "root", "why": "refused"},
+    {"event": "opens", "user": "dh", "answer": [{"perm": [{"key": "L21haW4=", "range_end": "L21haW8="}]}, {}]},
     {"event": "alarms", "answer": {"alarms": [{"alarm": 1}]}},
     {"event": "pinned", "answer": 7},
     {"event": "hashes", "answer": [{"Endpoint": "x", "HashKV": {"hash": 1, "compact_revision": -1}}]},

@@ -221,6 +221,18 @@ def test_a_good_trial_is_kept_and_holds_for_the_same_snapshot_alone() -> None:
         assert build.understood(of_it, text) is None
 
 
+def test_the_keys_that_are_closed_to_users_are_kept_with_it_and_an_older_note_told_of_none() -> None:
+    answers = Answers(revision=7, hashes=GOOD, counts=(20,), outside={"dh": "~requorum", "all": None}, **PROPER)
+    found = trial.result("sha", ("",), answers)
+    assert found.outside == {"dh": "~requorum", "all": None}
+    noted = (trial.note(terms(), "infra-1", found).stdin or b"").decode()
+    assert build.understood(trial.ask_note(terms(), "sha", ("",)), noted) == found
+    older = json.loads(noted)
+    older.pop("outside")
+    old = build.understood(trial.ask_note(terms(), "sha", ("",)), json.dumps(older))
+    assert old is not None and old.outside == {}
+
+
 def test_it_holds_for_the_same_bump_by_the_same_etcd_alone_until_the_new_etcd_was_started() -> None:
     """Step 5 would compare the new cluster with a revision and a hash that it cannot have."""
     answers, as_then = Answers(revision=7, hashes=GOOD, counts=(20,), **PROPER), trial.how(terms(), TOOLS)

@@ -1,4 +1,4 @@
-"""What one stage of Step 5 was told at a revision serves the next one too, and is asked again where it does not hold."""
+"""What one stage of Step 5 was told serves the next one too, and is asked again where it does not hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from requorum.cluster import etcdctl
 from requorum.recovery import trial
 from requorum.refusal import Disproved
 from tests.unit import build
-from tests.unit.recovery.test_written import BEGAN, PROVEN, Asked, as_tried
+from tests.unit.recovery.test_written import PROVEN, Asked, as_tried
+from tests.unit.recovery.undo.test_discard import BEGAN
 
 SAME = {f"https://10.0.0.1{n}:2379": (BEGAN.hash, 90) for n in (1, 2, 3)}
 OTHER = {**SAME, "https://10.0.0.12:2379": (8, 90)}
@@ -44,7 +45,7 @@ def test_what_was_asked_is_compared_as_what_is_asked_here(tmp_path: Path, wrong:
 
 def test_a_note_stands_only_for_what_is_compacted_since_also_where_it_was_asked_before(tmp_path: Path) -> None:
     hosts = Asked(PROVEN, None, 8, BEGAN.users)
-    at = {endpoint: (8, 118) for endpoint in SAME}
+    at = dict.fromkeys(SAME, (8, 118))
     assert as_tried(tmp_path / "since", hosts, BEGAN, told(BEGAN.revision, at)) == 118
     with pytest.raises(Disproved, match="hash 8"):
         as_tried(tmp_path / "not", Asked(PROVEN, 90, 8, BEGAN.users), BEGAN, told(BEGAN.revision, OTHER))

@@ -11,6 +11,7 @@ import pytest
 
 from requorum.cluster import deephaven
 from requorum.cluster.authentication import Authentication
+from requorum.cluster.etcdctl import OUTSIDE
 from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
@@ -110,6 +111,7 @@ class Asked(Hosts):
     def __init__(self, refused: str = "") -> None:
         super().__init__()
         self.refused, self.read, self.granted, self.trips = refused, list[str](), list[str](), 0
+        self.logins = list[tuple[str, ...]]()
 
     def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
@@ -131,12 +133,21 @@ class Asked(Hosts):
         if command.argv[0] == "cat":
             return build.answered(command, self.users[role])
         self.read.append(role)
+        self.logins.append(command.argv)
         said = (
             "Error: etcdserver: authentication failed"
             if role == self.refused
             else "Error: etcdserver: permission denied"
         )
         return Result(command, 1, "", said, 0.0)
+
+
+class Lax(Asked):
+    """Everybody reads everything."""
+
+    def say(self, command: Command) -> Result:
+        found = super().say(command)
+        return build.answered(command, "") if found.code else found
 
 
 @pytest.mark.parametrize(
@@ -150,12 +161,30 @@ class Asked(Hosts):
 def test_a_role_without_a_password_is_let_in_where_etcd_knows_its_user_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was: Authentication, roles: tuple[str, ...], read: list[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "_keys_outside", lambda run, machine, users: {})
+    monkeypatch.setattr(cluster, "_keys_outside", lambda *_: {})
     hosts = Asked()
     cluster.old_passwords_log_in(begun(tmp_path / "in", hosts), roles, was)
     assert hosts.read == read
     with pytest.raises(Disproved, match=f"{read[-1]} .*authentication failed"):
         cluster.old_passwords_log_in(begun(tmp_path / "out", Asked(read[-1])), roles, was)
+
+
+def test_whose_closed_key_the_trial_told_is_not_asked_about_and_the_key_stays_closed(tmp_path: Path) -> None:
+    hosts = Asked()
+    hosts.users = {"a": "one", "b": "two", "c": "three", "d": "four"}
+    told = {"one": "requorum-outside", "two": None, "three": "/a b; c"}  # what no trial says is not taken
+    cluster.old_passwords_log_in(begun(tmp_path, hosts), tuple(hosts.users), Authentication(), told)
+    assert hosts.granted == ["three", "four"]
+    assert [argv[argv.index("get") + 1] for argv in hosts.logins] == [
+        "requorum-outside",
+        "",
+        *2 * ["/requorum/outside"],
+    ]
+    hosts = Lax()
+    with pytest.raises(Disproved, match=r"config .* may read requorum-outside, outside its permissions"):
+        cluster.old_passwords_log_in(
+            begun(tmp_path / "lax", hosts), ("config",), Authentication(), {"config": OUTSIDE[1]}
+        )
 
 
 def test_all_roles_logins_take_three_rounds_however_many_roles_there_are(tmp_path: Path) -> None:
