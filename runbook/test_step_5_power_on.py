@@ -47,11 +47,11 @@ class TestStep5PowerOn:
 
     def test_then_a_write_through_each_member_is_read_from_all(self, run: Run, progress: Progress) -> None:
         """The probe's keys are removed again."""
-        cluster.writes_reach_everyone(run, progress.new_configs)
+        progress.reached = cluster.writes_reach_everyone(run, progress.new_configs)
 
     def test_when_what_was_proven_is_noted(self, run: Run, progress: Progress) -> None:
         """A run that is carried on may find it compacted: then this note stands for it."""
-        written.note_what_is_proven(run, progress.trial, progress.compacted)
+        written.note_what_is_proven(run, progress.trial, progress.compacted, progress.reached)
 
     def test_then_no_old_member_serves_clients(self, run: Run) -> None:
         """A stale member cannot join, but it could serve clients that still know its address."""

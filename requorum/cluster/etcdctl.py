@@ -250,7 +250,13 @@ def parse_count(text: str) -> int:
 
 def _revision(text: str) -> int:
     """The store's when it answered; 0 where it does not say."""
-    return int(_json(text, "get").get("header", {}).get("revision", 0))
+    return int(_json(text, "etcdctl").get("header", {}).get("revision", 0))
+
+
+def parse_deleted(text: str) -> tuple[int, int]:
+    """`del … -w json`: how many keys went, and the revision with which they did; (0, 0) where it does not say. Raises
+    what an answer that is none raises."""
+    return int(_json(text, "del").get("deleted", 0)), _revision(text)
 
 
 @dataclass(frozen=True)

@@ -310,8 +310,9 @@ class Answers:
     in the copy; `authentication`: whether it is on in the data; `logins`: role → "" or why it was refused, `wrong`:
     user → the same with a wrong password; `outside`: user → a key that is closed to it, None where none that was tried
     is, of those who were asked about;
-    `counts` in the order of the prefixes asked; `died`: (member, why) of an etcd that ended; `failed`: why the boot
-    came to no good end, "" when all was asked; `hindered`: that is the host's doing, and says nothing of the data.
+    `counts` in the order of the prefixes asked; `leased`: how many keys have a lease; `died`: (member, why) of an etcd
+    that ended; `failed`: why the boot came to no good end, "" when all was asked; `hindered`: that is the host's doing,
+    and says nothing of the data.
     Of a boot that restores by itself, `took`: milliseconds for the backup to arrive and to be restored, `weight`: the
     scheduler of the disk that it lies on, "" where it lies on none."""
 
@@ -328,6 +329,7 @@ class Answers:
     roles: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     leases: int | None = None
+    leased: int | None = None
     authentication: bool = True
     logins: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
@@ -365,6 +367,8 @@ def _take(found: dict[str, Any], event: Any, boots: Sequence[Boot]) -> None:
         found["alarms"] = tuple(sorted({ALARMS[a.get("alarm", 0)] for a in answer.get("alarms") or ()}))
     elif name == "pinned":
         found["revision"] = _number(answer)
+    elif name == "leased":
+        found[name] = _number(answer)
     elif name in ("hashes", "then"):
         found[name] = {_word(a["Endpoint"]): _hash(a["HashKV"]) for a in answer}
     elif name in ("users", "roles"):

@@ -367,6 +367,26 @@ END
     as_root
 }
 
+# Whether an answer is of the revision that all is asked at: no lease ran out since.
+at_it() { case $answer in *"\"revision\":$at_revision,"*) ;; *) return 1 ;; esac }
+
+# How many keys have a lease, by what each of the leases holds: a list of keys would read all data. Of many leases, and
+# where one runs out meanwhile, it is not told.
+tell_leased() {
+    asks "$first" lease list -w json && at_it || return 0
+    leases=$(printf '%s' "$answer" | grep -o '"id":[0-9]*' | cut -d : -f 2)
+    leased=0
+    # shellcheck disable=SC2086 # one word each
+    set -- $leases
+    [ $# -le 16 ] || return 0
+    for lease; do
+        asks "$first" lease timetolive "$(printf %x "$lease")" --keys -w json && at_it || return 0
+        held=${answer#*'"keys":['}
+        [ "$held" = "$answer" ] || leased=$((leased + $(printf '%s' "${held%%]*}" | grep -o '"[^"]*"' | wc -l)))
+    done
+    say "{\"event\": \"leased\", \"answer\": $leased}"
+}
+
 ask_trial() {
     follow 30
     tell_authentication
@@ -379,6 +399,7 @@ ask_trial() {
     while IFS= read -r prefix; do
         event count "$first" get "$prefix" --prefix --keys-only --limit=1 --rev="$at_revision" -w json
     done <"$scratch/prefixes"
+    [ "$kind" != trial ] || tell_leased
 }
 
 # A backup that is proven every night: all that a trial asks, and how many leases it brings back.

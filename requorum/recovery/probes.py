@@ -7,10 +7,10 @@ through each member. `proofs` runs these and judges what it sees.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from requorum.cluster import deephaven, etcdctl
-from requorum.cluster.etcd import MemberConfig, Tools
+from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.command import Command, Result, act, act_long
 from requorum.deadlines import HUGE
 from requorum.hosts.question import Question
@@ -126,7 +126,34 @@ def ask_written(terms: Terms, endpoint: str) -> Question[list[str] | str]:
 
 
 def remove_written(terms: Terms) -> list[Command]:
-    return [_etcdctl(terms, "del", written(terms), "--prefix", why="remove the probe's keys again")]
+    return [*ask_removed(terms).commands]
+
+
+def ask_removed(terms: Terms) -> Question[tuple[int, int]]:
+    """Of `remove_written`: how many keys went and with which revision; (0, 0) where its answer does not say."""
+
+    def read(answer: Result) -> tuple[int, int]:
+        try:
+            return etcdctl.parse_deleted(answer.stdout)
+        except (EtcdError, AttributeError, TypeError, ValueError, OverflowError):
+            return 0, 0
+
+    words = ("del", written(terms), "--prefix", "-w", "json")
+    return Question(_etcdctl(terms, *words, why="remove the probe's keys again"), read)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The store's `revision` once the probe's keys are gone; up to it `own` revisions are the probe's."""
+
+    revision: int
+    own: int
+
+
+def reached(terms: Terms, wrote: int, done: Sequence[Result]) -> Reached | None:
+    """What was said to `remove_written` after so many keys were written; None where not these went."""
+    deleted, revision = ask_removed(terms).understand(done)
+    return Reached(revision, wrote + 1) if deleted == wrote and revision else None
 
 
 def _etcdctl(terms: Terms, *arguments: str, why: str) -> Command:

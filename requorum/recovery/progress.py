@@ -14,6 +14,7 @@ from requorum.cluster.quorum import Kind, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
+from requorum.recovery.probes import Reached
 from requorum.recovery.trial import Asked, Trial
 from requorum.run import estimate, facts, measured
 from requorum.run.dryrun import Planning
@@ -43,6 +44,7 @@ class Progress:
     keys: int | None = None  # Step 5
     asked: Asked = field(default_factory=Asked)  # Step 5: what the comparison with the trial need not ask again
     compacted: int | None = None  # Step 5: up to which revision, when the data was as the trial's
+    reached: Reached | None = None  # Step 5: how far the probe's own writes brought the store
 
     @classmethod
     def begin(cls, run: Run) -> Progress:

@@ -39,7 +39,8 @@ class Trial:
     why it is not good and the rest is empty; "" if it is good. `alarms` that lie in the data, by etcd's names.
     `authentication` as it is in the data: as it was is how it must be. `restored`: by which etcd, and with which bump,
     since another one gives another revision and hash; "" in a note of an earlier version. `outside`: user → a key that
-    is closed to it, None where none that was tried is; of those alone who were asked about."""
+    is closed to it, None where none that was tried is; of those alone who were asked about. `leased`: how many keys
+    have a lease; None where that was not told."""
 
     snapshot: str
     revision: int
@@ -52,6 +53,12 @@ class Trial:
     authentication: Authentication = field(default_factory=Authentication)
     restored: str = ""
     outside: dict[str, str | None] = field(default_factory=dict)
+    leased: int | None = None
+
+    @property
+    def unleased(self) -> int | None:
+        """How many keys have no lease."""
+        return None if self.leased is None else self.counts[""] - self.leased
 
 
 @dataclass
@@ -186,6 +193,7 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, how: str = ""
         ),
         restored=how,
         outside=answers.outside,
+        leased=answers.leased,
     )
 
 

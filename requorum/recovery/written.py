@@ -12,6 +12,7 @@ from requorum.command import act
 from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
 from requorum.recovery.plan import is_new
+from requorum.recovery.probes import Reached
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
 from requorum.run import facts, held, history, marker
@@ -226,11 +227,14 @@ def note_living(run: Run, found: Mapping[str, Birth]) -> None:
             run.do([there, *history.write_birth(host, cluster, birth)])
 
 
-def since(run: Run, terms: Terms, began: Beginning, now: Keys, keys: int | None = None) -> Wrote | None:
+def since(
+    run: Run, terms: Terms, began: Beginning, now: Keys, keys: int | None = None, unleased: int | None = None
+) -> Wrote | None:
     """What the running cluster, which holds `now`, shows to be somebody else's; None where there is none.
 
     What cannot be compared any more counts as written, unless the run has noted how far it was its own: then nothing
-    newer is there, and no key without a lease is missing. `keys`: how many it began with, where that was counted.
+    newer is there, and no key without a lease is missing. `keys`: how many it began with, where that was counted, and
+    how many of these have no lease.
     """
     own = probes.written(terms).encode()
     if others := began.restored_by_others(now.revision):
@@ -242,21 +246,28 @@ def since(run: Run, terms: Terms, began: Beginning, now: Keys, keys: int | None 
             found = f"{lacking:,} keys without a lease were deleted after revision {began.proven.reached:,}"
         return Wrote(found, runs=True) if found else None
     found = movement.written(began.revision, now, own)
-    if found is None and keys is not None and movement.untouched(began.revision, now) == keys:
+    if found:
+        return Wrote(found, runs=True)
+    if keys is not None and movement.untouched(began.revision, now) == keys:
+        return None
+    if unleased is not None and movement.untouched(began.revision, now, leased=False) == unleased:
         return None
     try:
         (before,) = run.ask({"before": movement.ask_keys(run.inventory, began.revision)}).values()
     except movement.UNTOLD as error:
         unknown = f"what it began with cannot be asked any more: {error.what}"
-        return Wrote(found or unknown, runs=True, seen=found is not None)
+        return Wrote(unknown, runs=True, seen=False)
     found = movement.changed(began.revision, before, now, own)
     return Wrote(found, runs=True) if found else None
 
 
-def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) -> None:
+def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None, reached: Reached | None = None) -> None:
     """In Step 5, once its proofs of the data have held: a run that is carried on may not be able to hold them again.
 
     `compacted`: up to which revision, when they held; None where that is not known, or they were not held now.
+    `reached`: how far the probe's own writes brought the store. Every write of anybody is a revision of its own: where
+    they lead on from the trial's, nobody else wrote and no lease ran out, and the trial's counts are still right.
+    Else all keys are listed, for which etcd reads all data.
     """
     terms = run.terms
     if trial is None or run.mark.phase >= Phase.POWERING_ON:
@@ -267,17 +278,22 @@ def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None) ->
     (began,) = run.ask({"began": beginning.ask(terms)}).values()
     if began is None or (compacted is None and began.proven is None):
         return
+    at = began.proven.compacted if began.proven else compacted
+    assert at is not None
+    held = compacted is not None and trial.revision == began.revision
+    if held and reached and trial.unleased is not None and reached.revision == trial.revision + reached.own:
+        found = Proven(trial.snapshot, trial.revision, trial.hash, at, reached.revision, trial.unleased)
+        run.do([beginning.note(terms, found)])
+        return
     try:
         (now,) = run.ask({"now": movement.ask_keys(run.inventory)}).values()
     except movement.UNTOLD as error:
         run.note(f"not noted: {error.what}")
         return
-    counted = trial.counts.get("") if compacted is not None and trial.revision == began.revision else None
-    wrote = since(run, terms, began, now, counted)
+    counted = (trial.counts.get(""), trial.unleased) if held else (None, None)
+    wrote = since(run, terms, began, now, *counted)
     if wrote:
         run.note(f"not noted: {wrote.words}")
         return
-    at = began.proven.compacted if began.proven else compacted
-    assert at is not None
     left = movement.unleased(now, probes.written(terms).encode())
     run.do([beginning.note(terms, Proven(trial.snapshot, trial.revision, trial.hash, at, now.revision, left))])

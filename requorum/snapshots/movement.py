@@ -80,9 +80,10 @@ def changed(pinned: int, before: Keys, now: Keys, probes: bytes | None = None) -
     return None
 
 
-def untouched(pinned: int, now: Keys) -> int:
-    """How many keys are as they were at `pinned`: where as many were there then, none is missing either."""
-    return sum(modified <= pinned for modified, _ in now.held.values())
+def untouched(pinned: int, now: Keys, leased: bool = True) -> int:
+    """How many keys are as they were at `pinned`: where as many were there then, none is missing either. Without those
+    that have a lease where these are not `leased`, since they may run out."""
+    return sum(modified <= pinned and (leased or not lease) for modified, lease in now.held.values())
 
 
 def unleased(now: Keys, probes: bytes) -> int:

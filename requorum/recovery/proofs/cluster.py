@@ -19,6 +19,7 @@ from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question, both, complete, every, or_refusal
 from requorum.recovery import probes
+from requorum.recovery.probes import Reached
 from requorum.recovery.progress import Progress
 from requorum.refusal import Disproved, Refusal, remedy
 from requorum.run import facts
@@ -427,8 +428,9 @@ def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authenticatio
         run.probe(probes.remove_spoiled_login(run.terms))
 
 
-def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
-    """One key written through each member, all read from each; then removed."""
+def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> Reached | None:
+    """One key written through each member, all read from each; then removed. Returns how far that brought the store;
+    None where its answer does not say, or these were not the keys that went."""
     endpoints = _endpoints(run, new_configs).split(",")
     run.probe(probes.write_through(run.terms, endpoints))
 
@@ -446,7 +448,8 @@ def writes_reach_everyone(run: Run, new_configs: Mapping[str, MemberConfig]) -> 
             within=5,
         )
     finally:
-        run.probe(probes.remove_written(run.terms))
+        removed = run.probe(probes.remove_written(run.terms))
+    return probes.reached(run.terms, len(endpoints), removed)
 
 
 def no_old_member_answers(run: Run) -> None:

@@ -324,3 +324,35 @@ def test_a_proof_asks_what_a_trial_does_and_counts_the_leases(tmp_path: Path) ->
     assert sandbox.parse(text, "", []).leases == 2
     assert sandbox.parse('{"event": "leases", "answer": {}}\n{"event": "done"}\n', "", []).leases == 0
     assert sandbox.parse('{"event": "done"}', "", []).leases is None
+
+
+# Two leases, of which one holds two keys; `at`: the revision that the store is at when the second is asked for.
+LEASES = r"""asks() {
+    at=7
+    case "$*" in
+        *'lease list'*) answer='{"cluster_id":1,"member_id":2,"revision":7,"raft_term":3,"leases":[LIST]}' ;;
+        *'timetolive ff --keys'*) answer='{"revision":7,"raft_term":3,"id":255,"ttl":5,"keys":["L2E=","L2I="]}' ;;
+        *'timetolive 1 --keys'*) answer='{"revision":AT,"raft_term":3,"id":1,"ttl":5,"keys":null}' ;;
+        *) return 1 ;;
+    esac
+}
+at_revision=7; tell_leased
+"""
+
+
+@pytest.mark.parametrize(
+    ("leases", "at", "told"),
+    [
+        ((255, 1), 7, [{"event": "leased", "answer": 2}]),
+        ((), 7, [{"event": "leased", "answer": 0}]),
+        ((255, 1), 8, []),
+        ((255, 2), 7, []),
+        ((1,) * 17, 7, []),
+    ],
+    ids=["some", "none", "one ran out meanwhile", "no answer", "many"],
+)
+def test_how_many_keys_have_a_lease_is_told_by_the_leases_and_not_by_a_list_of_all_keys(
+    tmp_path: Path, leases: tuple[int, ...], at: int, told: list[dict[str, object]]
+) -> None:
+    listed = ",".join(f'{{"id":{lease}}}' for lease in leases)
+    assert asked(tmp_path, LEASES.replace("LIST", listed).replace("AT", str(at)), {}) == told

@@ -29,6 +29,7 @@ GOOD: list[dict[str, Any]] = [
     {"event": "roles", "answer": {"roles": ["root"]}},
     {"event": "count", "answer": {"count": 3}},
     {"event": "leases", "answer": {"leases": [{"ID": 1}]}},
+    {"event": "leased", "answer": 2},
     {"event": "died", "member": "1", "when": "first", "why": "panic"},
     {"event": "failed", "why": "x", "hindered": True},
     {"event": "saved"},

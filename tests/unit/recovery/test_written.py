@@ -18,6 +18,7 @@ from requorum.hosts import failure
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import trial, written
+from requorum.recovery.probes import Reached
 from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.recovery.written import Wrote
@@ -132,12 +133,19 @@ class Acting(Running):
         return super().run([a for a in actions if not a.changes])
 
 
-def noted(tmp_path: Path, hosts: Acting, compacted: int | None = 90, phase: Phase = Phase.STARTED) -> list[Proven]:
+def noted(
+    tmp_path: Path,
+    hosts: Acting,
+    compacted: int | None = 90,
+    phase: Phase = Phase.STARTED,
+    tried: Trial = BEGAN,
+    reached: Reached | None = None,
+) -> list[Proven]:
     run = carried_on(tmp_path, hosts, phase)
     run.acts = True
     run.stage = "runbook/test_step_5_power_on.py::TestStep5PowerOn::test_when_what_was_proven_is_noted"
     run.do = hosts.run  # type: ignore[method-assign,assignment]
-    written.note_what_is_proven(run, BEGAN, compacted)
+    written.note_what_is_proven(run, tried, compacted, reached)
     return hosts.wrote
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from requorum.cluster import etcdctl
-from requorum.recovery import trial
+from requorum.recovery import probes, trial
+from requorum.recovery.probes import Reached
+from requorum.recovery.progress import Progress
+from requorum.recovery.trial import Trial
 from requorum.refusal import Disproved
+from requorum.run.marker import Phase
+from requorum.snapshots.beginning import Proven
 from tests.unit import build
-from tests.unit.recovery.test_written import PROVEN, Asked, as_tried
-from tests.unit.recovery.undo.test_discard import BEGAN
+from tests.unit.recovery.test_written import PROVEN, Acting, Asked, as_tried, carried_on, noted
+from tests.unit.recovery.undo.test_discard import BEGAN, LEASE_RAN_OUT, MARK, RESTORED, WRITTEN
+from tests.unit.run.test_dryrun import Hosts
 
 SAME = {f"https://10.0.0.1{n}:2379": (BEGAN.hash, 90) for n in (1, 2, 3)}
 OTHER = {**SAME, "https://10.0.0.12:2379": (8, 90)}
@@ -55,3 +62,76 @@ def test_a_note_stands_only_for_what_is_compacted_since_also_where_it_was_asked_
 def test_a_count_says_of_which_revision_it_is(header: dict[str, Any], revision: int) -> None:
     text = json.dumps({"header": header, "kvs": [{"key": "L2E="}], "count": 20})
     assert build.understood(etcdctl.ask_counted(build.inventory(), "/main"), text) == (20, revision)
+
+
+# -- that nobody else wrote --------------------------------------------------------------------------------------
+
+TRIED = replace(BEGAN, leased=1)  # of its two keys
+OWN = Reached(BEGAN.revision + 4, 4)  # three keys, and their removal
+LISTS = "which keys have a lease"
+
+
+def listed(hosts: Acting) -> int:
+    return [command.why for command in hosts.asked].count(LISTS)
+
+
+def test_where_the_probes_own_writes_lead_on_from_the_trial_nobody_else_wrote_and_no_key_is_listed(
+    tmp_path: Path,
+) -> None:
+    hosts = Acting(RESTORED)
+    assert noted(tmp_path, hosts, tried=TRIED, reached=OWN) == [Proven(MARK.snapshot, 100, 7, 90, 104, 1)]
+    assert listed(hosts) == 0
+
+
+@pytest.mark.parametrize(
+    ("tried", "reached", "compacted"),
+    [
+        (TRIED, replace(OWN, revision=105), 90),
+        (TRIED, replace(OWN, own=3), 90),
+        (TRIED, None, 90),
+        (BEGAN, OWN, 90),
+        (replace(TRIED, revision=101), replace(OWN, revision=105), 90),
+        (TRIED, OWN, None),
+    ],
+    ids=["one more", "one less of ours", "not told", "an older note", "another trial", "not compared"],
+)
+def test_else_all_keys_are_listed_and_a_writer_is_noted_by_nobody(
+    tmp_path: Path, tried: Trial, reached: Reached | None, compacted: int | None
+) -> None:
+    earlier = None if compacted else PROVEN
+    hosts = Acting(WRITTEN, earlier)
+    assert noted(tmp_path, hosts, compacted, tried=tried, reached=reached) == []
+    assert listed(hosts) == 1
+
+
+def test_leases_that_ran_out_are_told_from_a_deletion_by_one_list(tmp_path: Path) -> None:
+    hosts = Acting(LEASE_RAN_OUT, kept=False)
+    assert noted(tmp_path, hosts, tried=TRIED, reached=replace(OWN, revision=105)) == [
+        Proven(MARK.snapshot, 100, 7, 90, 120, 1)
+    ]
+    assert listed(hosts) == 1
+    assert noted(tmp_path / "deleted", Acting({}, kept=False), tried=TRIED) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"header": {"revision": 104}, "deleted": 3}, OWN),
+        ({"header": {"revision": 104}, "deleted": 4}, None),
+        ({"header": {"revision": 104}}, None),
+        ({"deleted": 3}, None),
+        ([], None),
+    ],
+)
+def test_how_far_the_probe_came_is_known_where_exactly_its_keys_went(said: Any, found: Reached | None) -> None:
+    (command,) = probes.remove_written(build.terms())
+    assert command.changes and command.accept == (0,)
+    assert probes.reached(build.terms(), 3, [build.answered(command, json.dumps(said))]) == found
+
+
+@pytest.mark.parametrize(("phase", "found"), [(Phase.STARTED, {"dh": None}), (Phase.POWERING_ON, {})])
+def test_what_the_trial_says_of_users_holds_until_deephaven_may_have_changed_them(
+    tmp_path: Path, phase: Phase, found: dict[str, None]
+) -> None:
+    progress = Progress(trial=replace(BEGAN, outside={"dh": None}))
+    assert progress.outside(carried_on(tmp_path, Hosts(), phase)) == found
