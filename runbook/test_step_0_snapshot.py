@@ -125,7 +125,7 @@ class TestStep0Snapshot:
         _bring(run, progress)
 
     def test_then_etcd_can_read_every_copy(self, run: Run, progress: Progress) -> None:
-        """`snapshot status` gives the same revision on every new member, where it was copied there already."""
+        """`snapshot status`, by each new member's tools, where all copies, which are the same bytes, are there."""
         data = progress.sources
         if data.source and data.brought:
             revision = machines.every_copy_is_readable(run, progress.tools, data.source)

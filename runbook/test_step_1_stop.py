@@ -110,7 +110,7 @@ class TestStep1Stop:
             data.brought = decision.source.sha256
 
     def test_then_the_best_data_is_on_every_new_member(self, run: Run, progress: Progress) -> None:
-        """`snapshot status` gives the same revision on every new member."""
+        """`snapshot status`, by each new member's tools, gives one revision: all copies are the same bytes."""
         data = progress.sources
         if data.copied:
             revision = machines.every_copy_is_readable(run, progress.tools, data.chosen)

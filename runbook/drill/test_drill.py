@@ -62,7 +62,7 @@ class TestDrill:
         run.do(plan.copy_snapshot(run.terms, progress.sources.chosen, facts.staged(run)))
 
     def test_then_etcd_reads_the_same_revision(self, run: Run, progress: Progress, exercise: Drill) -> None:
-        """`snapshot status` on every member, and what this machine read from the file itself."""
+        """`snapshot status`, by each member's tools, and what this machine read from the file itself."""
         revision = machines.every_copy_is_readable(run, progress.tools)
         drill.the_copies_are_at(run, exercise.contents.revision, revision)
         run.note(f"revision {revision:,}")

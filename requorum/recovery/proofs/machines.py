@@ -217,14 +217,17 @@ def data_fits_its_quota(run: Run, size: int, kept: Mapping[str, str], old: Mappi
 
 
 def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source | None = None) -> int:
-    """`snapshot status` of the staged copy on each new member; returns its revision, the same everywhere.
+    """`snapshot status` of the staged copy, by each of the new members' tools; returns its revision.
 
+    All copies have one SHA-256, each proven before it got its name: what one host's tool reads of them every other
+    host's like it would. Each member's own restore reads its own copy again, and `restored_alike` what came of it.
     Of an encrypted `source` nobody has looked inside so far: it was chosen by what its manifest says."""
     path = run.terms.snapshot_path
-    hosts, why = run.terms.member_hosts, "etcd can read the snapshot"
+    by_tool = {tools[host]: host for host in reversed(run.terms.member_hosts)}
+    hosts, why = sorted(by_tool.values(), key=run.terms.member_hosts.index), "etcd can read the snapshot"
     found = run.ask({host: etcdctl.ask_snapshot(host, tools[host].restorer, path, why) for host in hosts})
     revisions = {value[0] for value in found.values() if isinstance(value, tuple)}
-    claim = "etcd reads the snapshot, at one revision on all members"
+    claim = "etcd reads the snapshot, at one revision by the tools of all members"
     run.settle(
         claim,
         {

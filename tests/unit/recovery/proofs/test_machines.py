@@ -250,7 +250,7 @@ def test_an_encrypted_snapshot_is_at_the_revision_that_it_was_chosen_by(monkeypa
     """Broken once: a manifest that says more than there is beat every other backup, and etcd's reading took its
     place without a word."""
     monkeypatch.setattr(etcdctl, "ask_snapshot", lambda *_: None)
-    tools = cast("dict[str, Tools]", {"etcd-1": SimpleNamespace(restorer="etcdutl")})
+    tools = {"etcd-1": Tools("3.5.16", "etcdutl", bumps=True)}
 
     def settle(claim: str, outcomes: dict[str, str | None], remedy: str) -> None:
         if wrong := {host: found for host, found in outcomes.items() if found}:
@@ -263,3 +263,30 @@ def test_an_encrypted_snapshot_is_at_the_revision_that_it_was_chosen_by(monkeypa
         machines.every_copy_is_readable(run, tools, source)
     for told in (replace(source, revision=10), replace(source, revision=None), replace(source, packed=""), None):
         assert machines.every_copy_is_readable(run, tools, told) == 10
+
+
+@pytest.mark.parametrize(
+    ("versions", "asked"),
+    [
+        (("3.5.16", "3.5.16", "3.5.16"), ["etcd-1"]),
+        (("3.5.16", "3.5.17", "3.5.16"), ["etcd-1", "etcd-2"]),
+    ],
+)
+def test_copies_of_one_sha_256_are_read_once_by_each_tool_that_will_restore_them(
+    tmp_path: Path, versions: tuple[str, ...], asked: list[str]
+) -> None:
+    told = {"etcd-2": (11, 3)}
+    questions: list[str] = []
+
+    def ask(asked: dict[str, object]) -> dict[str, tuple[int, int]]:
+        questions.extend(asked)
+        return {host: told.get(host, (10, 3)) for host in asked}
+
+    run = planning(tmp_path, Hosts())
+    run.begin("m.py::TestX::test_given_it_is_read")
+    run.ask = ask  # type: ignore[assignment,method-assign]
+    tools = {f"etcd-{n}": Tools(version, "etcdutl", bumps=True) for n, version in enumerate(versions, start=1)}
+    apart = pytest.raises(Disproved, match="revision 11") if len(asked) > 1 else nullcontext()
+    with apart:
+        assert machines.every_copy_is_readable(run, tools) == 10
+    assert questions == asked
