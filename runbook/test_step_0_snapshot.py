@@ -40,8 +40,9 @@ class TestStep0Snapshot:
         """An unfinished run is carried on, as the configuration server's mark says, unless its cluster lived and is
         lost since; one that only others have a mark of, or wrote to before it was proven, is a question for people."""
         held = facts.marks(run)
+        progress.runs = held.told
         if not run.carrying_on:  # a retry has looked, and set the data aside since
-            progress.sources.living = written.living(run, held.marks, held.outlived)
+            progress.sources.living = written.living(run, held.marks, held.outlived, held.told)
         outlived = history.with_births(held.outlived, progress.sources.living.values())
         unfinished = marker.to_carry_on(held.marks, run.options.hosts, outlived)
         if unfinished and facts.is_still_under_way(run, unfinished):
@@ -69,7 +70,8 @@ class TestStep0Snapshot:
             machines.no_old_member_leads_again(run)
             run.note("decided by the run that is carried on: its new configuration is installed")
             return
-        verdict = progress.verdict = quorum.decide(facts.diagnose(run))
+        progress.installed = facts.stand(run, [member.host for member in run.terms.old_members])
+        verdict = progress.verdict = quorum.decide(facts.diagnose(run, progress.installed))
         for host, found in verdict.found().items():
             run.note(f"{host}: {found}")
         machines.new_members_are_no_cluster_already(run, verdict)
@@ -88,9 +90,9 @@ class TestStep0Snapshot:
             anew.refuse_open_cluster(run, verdict)
         run.note(f"verdict: {verdict.kind.value}")
 
-    def test_given_the_new_members_reach_each_other(self, run: Run) -> None:
+    def test_given_the_new_members_reach_each_other(self, run: Run, progress: Progress) -> None:
         """A new cluster cannot form either where the network is what failed."""
-        machines.new_members_reach_each_other(run)
+        machines.new_members_reach_each_other(run, progress.verdict)
 
     def test_when_a_newer_backup_is_brought_from_off_site(self, run: Run, progress: Progress) -> None:
         """Where nobody named one, and `snapshot.directory` has none as new as lies off-site; it stays encrypted."""
@@ -98,7 +100,8 @@ class TestStep0Snapshot:
 
     def test_given_a_snapshot_is_whole(self, run: Run, progress: Progress) -> None:
         """--snapshot, the inventory's file, or the newest backup: size and SHA-256 are right, its age is allowed."""
-        found = progress.sources.source = choice.in_step_0(run, progress.sources, progress.verdict)
+        data, known = progress.sources, progress.installed
+        found = data.source = choice.in_step_0(run, data, progress.verdict, progress.runs, known)
         if found:
             run.note(f"{found.path}, {found.bytes:,} bytes, taken {found.taken}, SHA-256 is right")
             if found.authentication and found.authentication.words:

@@ -78,7 +78,7 @@ def sheet(run: Run, silent: dict[str, str], clocks: dict[str, Reading]) -> Sheet
     )
     with contextlib.suppress(Unreachable):  # it fell silent meanwhile: then what its file says stands
         bare = [host for host, config in first["configuration"].items() if not isinstance(config, MemberConfig)]
-        told = facts.told(run, bare)
+        told = facts.told(run, facts.starts(run, bare))
         first["configuration"] |= {host: config for host, config in told.items() if isinstance(config, MemberConfig)}
     configs = {host: config for host, config in first["configuration"].items() if isinstance(config, MemberConfig)}
     members = installed_members(inventory, configs.values())

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from requorum.command import Result, look
-from requorum.hosts.question import NAME, PATH, Question, checked
+from requorum.hosts.question import NAME, PATH, Question, checked, or_refusal
 from requorum.refusal import Refusal
 
 PROPERTIES = ("ExecStart", "Environment", "EnvironmentFiles", "User", "WorkingDirectory", "LimitNOFILE")
@@ -180,34 +180,36 @@ OTHERWISE = (
 )
 
 
-def ask_started(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
-    """The same, also of a unit that systemd does not know any more: what its file says among those `kept`, and its
-    drop-ins. None where nobody tells: it is masked, or starts several things."""
-    known, beside = ask_exec(host, unit), ask_drop_ins(host, unit)
+def ask_known(host: str, unit: str) -> Question[ExecStart | None]:
+    """The same; None where systemd does not tell: it knows no such unit any more, or one that starts several things."""
+    asked = or_refusal(ask_exec(host, unit))
 
-    def read(answer: Result, text: Result, more: Result) -> ExecStart | None:
-        try:
-            return known.understand([answer])
-        except Refusal:
-            said = beside.understand([more])
-            return None if said is None else _kept(f"{text.stdout}\n{said}")
-
-    return Question((*known.commands, look(host, "cat", *kept, why=f"what {unit} started"), *beside.commands), read)
-
-
-def ask_start(host: str, unit: str, kept: Sequence[str]) -> Question[tuple[str, ...] | None]:
-    """The words that a unit starts, with the values that it gives them itself."""
-    asked = ask_started(host, unit, kept)
-
-    def read(*answers: Result) -> tuple[str, ...] | None:
-        found = asked.understand(answers)
-        if found is None:
-            return None
-        words, values = filled(found, {})
-        settings = ((n[5:].lower().replace("_", "-"), value) for n, value in values.items() if n[:5] == "ETCD_")
-        return (*words[:1], *(f"--{name}={value}" for name, value in settings), *words[1:])
+    def read(answer: Result) -> ExecStart | None:
+        found = asked.understand([answer])
+        return None if isinstance(found, Refusal) else found
 
     return Question(asked.commands, read)
+
+
+def ask_kept(host: str, unit: str, kept: Sequence[str]) -> Question[ExecStart | None]:
+    """The same of a unit that systemd does not know any more: what its file says among those `kept`, and its drop-ins.
+    None where nobody tells."""
+    beside = ask_drop_ins(host, unit)
+
+    def read(text: Result, more: Result) -> ExecStart | None:
+        said = beside.understand([more])
+        return None if said is None else _kept(f"{text.stdout}\n{said}")
+
+    return Question((look(host, "cat", *kept, why=f"what {unit} started"), *beside.commands), read)
+
+
+def started(found: ExecStart | None) -> tuple[str, ...] | None:
+    """The words that a unit starts, with the values that it gives them itself."""
+    if found is None:
+        return None
+    words, values = filled(found, {})
+    settings = ((n[5:].lower().replace("_", "-"), value) for n, value in values.items() if n[:5] == "ETCD_")
+    return (*words[:1], *(f"--{name}={value}" for name, value in settings), *words[1:])
 
 
 # Of an environment's files only what etcd or the command line takes; the rest may be secret.

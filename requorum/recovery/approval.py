@@ -112,8 +112,9 @@ def differences(approved: Mapping[str, str], now: Mapping[str, str]) -> dict[str
 def basis(run: Run) -> dict[str, str]:
     """By name, what must be the same. Nothing that is measured: no bytes, times, room, tokens to come."""
     tools = facts.tools(run, facts.root_paths(run, run.terms.member_hosts))
-    verdict, data = quorum.decide(facts.diagnose(run)), Sources()
-    sources.recall(run, data)
+    known = facts.stand(run, [member.host for member in run.terms.old_members])
+    verdict, data = quorum.decide(facts.diagnose(run, known)), Sources()
+    sources.recall(run, data, known=known)
     return {
         **of_command(run.options),
         **of_hosts(verdict, data.disks, tools),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from requorum.cluster import settings
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools, address
 from requorum.cluster.etcdctl import Status
-from requorum.cluster.quorum import Kind, Verdict
+from requorum.cluster.quorum import Installed, Kind, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
@@ -19,6 +20,7 @@ from requorum.recovery.trial import Asked, Trial
 from requorum.run import estimate, facts, measured
 from requorum.run.dryrun import Planning
 from requorum.run.estimate import Estimate
+from requorum.run.history import Told
 from requorum.run.marker import Phase
 from requorum.run.run import Run, Section
 from requorum.snapshots.snapshot import Source
@@ -30,6 +32,8 @@ class Progress:
     """Each field by the step that its comment names."""
 
     sources: Sources = field(default_factory=Sources)
+    runs: Mapping[str, Told] | None = None  # Step 0, for its other Givens: what hosts said of runs; None: not asked
+    installed: dict[str, Installed] = field(default_factory=dict)  # the same of old members' units and configurations
     verdict: Verdict | None = None  # Step 0; None while an unfinished run is carried on
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host
     estimate: Estimate | None = None  # Step 0: how long all of it will take
@@ -91,7 +95,7 @@ class Progress:
         """What the inventory wants kept of the old configuration, wherever that is told; returns that, by host."""
         hosts = [member.host for member in run.terms.old_members]
         told = {disk.host: disk.config for disk in self.sources.disks if disk.installed}
-        told |= {host: config for host, config in facts.old_configs(run, hosts).items() if config}
+        told |= {host: config for host, config in facts.old_configs(run, hosts, self.installed).items() if config}
         self.settings = settings.kept(run.inventory.etcd.keep_settings, told)
         return told
 

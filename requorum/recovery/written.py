@@ -16,7 +16,7 @@ from requorum.recovery.probes import Reached
 from requorum.recovery.trial import Trial
 from requorum.refusal import Refusal
 from requorum.run import facts, held, history, marker
-from requorum.run.history import Birth
+from requorum.run.history import Birth, Told
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.run.run import Run
 from requorum.run.terms import Terms
@@ -172,14 +172,16 @@ def _backups(run: Run, terms: Terms) -> list[Manifest]:
 # -- in Step 0 ---------------------------------------------------------------------------------------------------
 
 
-def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived) -> dict[str, Birth]:
+def living(run: Run, marks: dict[str, Marker | None], outlived: Outlived, told: Mapping[str, Told]) -> dict[str, Birth]:
     """Token → the birth, as one that Deephaven has written into, of each cluster whose run never came so far, and into
-    which somebody wrote nevertheless: people finished it, so that its disks and backups count."""
-    told = run.ask({host: history.ask_births(host, run.inventory.cluster) for host in run.terms.everyone})
-    births = held.births(told, run.terms.configuration_server)
+    which somebody wrote nevertheless: people finished it, so that its disks and backups count. `told`: what hosts say
+    of runs."""
+    births = held.births({host: one.births for host, one in told.items()}, run.terms.configuration_server)
     under_way = {mark.token: mark for mark in marker.known_runs(marks, outlived).values()}
     for mark in under_way.values():
         births.setdefault(mark.token, Birth(mark.token, mark.run, mark.phase, mark.snapshot, None, 0))
+    if not births:
+        return {}
     installed = {c.token for c in facts.old_configs(run, run.terms.etcd_hosts).values() if c}
     known = installed | {row.lineage.token for row in files.noted(run.inventory) if row.lineage}
     found = {}

@@ -8,30 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from requorum.cluster import archive, deephaven, etcd, peers, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
-from requorum.cluster.quorum import Kind, MemberFacts, State, Verdict
+from requorum.cluster.quorum import Installed, Kind, MemberFacts, State, Verdict
 from requorum.command import Command, Result, look
 from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, both, checked, complete, every
-from requorum.hosts.systemd import Unit
+from requorum.hosts.systemd import ExecStart, Unit
 from requorum.inventory import Member
 from requorum.run import held, history, marker
 from requorum.run.held import Held
+from requorum.run.history import Told
 from requorum.run.marker import SHA256, Marker, Phase
 from requorum.run.run import Run
 
+NOTHING: Mapping[str, Installed] = MappingProxyType({})  # is known
 ELECTION_TIMEOUTS = 3  # a member without a leader for so long is leaderless, not electing
+
+
+def runs(run: Run) -> dict[str, Told]:
+    """What every host says of runs."""
+    return run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
 
 
 def marks(run: Run) -> Held:
     """Every host's mark, and what its runs' own directories know besides, held against the configuration server's.
 
     Raises `MarkerError` for one that nobody may follow unasked."""
-    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    accepted = run.options.accepted
+    told, accepted = runs(run), run.options.accepted
     if unread := held.unread(told, run.inventory, accepted):
         raise unread
     found = held.hold(told, run.terms.configuration_server, accepted)
@@ -115,17 +122,36 @@ def or_why(found: Mapping[str, MemberConfig | EtcdError | None]) -> dict[str, Me
     return {host: f"{got.where} {got.what}" if isinstance(got, EtcdError) else got for host, got in found.items()}
 
 
-def old_configs(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | None]:
-    """The same as far as it can be read."""
-    return readable(_configs(run, hosts))
+def old_configs(
+    run: Run, hosts: Iterable[str], known: Mapping[str, Installed] = NOTHING
+) -> dict[str, MemberConfig | None]:
+    """The same as far as it can be read; `known`: what was read already, and is not asked again."""
+    hosts = tuple(hosts)
+    found = _configs(run, [host for host in hosts if host not in known])
+    return readable({host: known[host].config if host in known else found[host] for host in hosts})
 
 
-def told(run: Run, hosts: Iterable[str]) -> dict[str, MemberConfig | str | None]:
-    """What units say by flags and environment where they start etcd without a configuration file, or why that is not
-    all of it; a host is left out where nobody tells."""
+def stand(run: Run, hosts: Iterable[str], known: Mapping[str, Installed] = NOTHING) -> dict[str, Installed]:
+    """What stands on each host, whether etcd runs there or not; of one that is `known` nothing is asked."""
+    hosts = tuple(hosts)
+    asked = {host: quorum.ask_installed(host, run.inventory.etcd) for host in hosts if host not in known}
+    found = {**known, **run.ask(asked)}
+    return {host: found[host] for host in hosts}
+
+
+def starts(run: Run, hosts: Iterable[str]) -> dict[str, ExecStart | None]:
+    """What each host's unit starts, or started before it was set aside; None where nobody tells."""
     unit, aside = run.inventory.etcd.unit, run.terms.aside
-    started = run.ask({host: systemd.ask_started(host, unit, systemd.kept(aside, unit)) for host in hosts})
-    starts = {host: start for host, start in started.items() if start is not None}
+    found = run.ask({host: systemd.ask_known(host, unit) for host in hosts})
+    unknown = [host for host, start in found.items() if start is None]
+    return found | run.ask({host: systemd.ask_kept(host, unit, systemd.kept(aside, unit)) for host in unknown})
+
+
+def told(run: Run, found: Mapping[str, ExecStart | None]) -> dict[str, MemberConfig | str | None]:
+    """What units say by flags and environment where they start etcd without a configuration file, or why that is not
+    all of it; a host is left out where nobody tells. `found`: as `starts` gives it."""
+    unit = run.inventory.etcd.unit
+    starts = {host: start for host, start in found.items() if start is not None}
     asked = {host: systemd.ask_environment(host, start) for host, start in starts.items() if start.environment_files}
     files = run.ask(asked)
     known = {host: files.get(host, {}) for host in starts}
@@ -181,16 +207,16 @@ def digest(line: str) -> str:
     return line.split(" ")[0].lstrip("\\").strip()
 
 
-def diagnose(run: Run) -> list[MemberFacts]:
-    """One fact sheet for each old member, watched for three election timeouts where one sees no leader."""
-    return _diagnose(run, run.inventory.old_members)
+def diagnose(run: Run, known: Mapping[str, Installed] = NOTHING) -> list[MemberFacts]:
+    """One fact sheet for each old member, watched for three election timeouts where one sees no leader. `known`: what
+    `stand` told of their machines."""
+    return _diagnose(run, run.inventory.old_members, known)
 
 
-def _diagnose(run: Run, members: tuple[Member, ...]) -> list[MemberFacts]:
-    hosts = [member.host for member in members if member.host not in run.terms.gone]
-    installed = run.ask({host: quorum.ask_installed(host, run.inventory.etcd) for host in hosts})
+def _diagnose(run: Run, members: tuple[Member, ...], known: Mapping[str, Installed] = NOTHING) -> list[MemberFacts]:
+    installed = stand(run, [member.host for member in members if member.host not in run.terms.gone], known)
     bare = [h for h, on in installed.items() if not isinstance(on.config, MemberConfig) and on.unit.installed]
-    installed |= {host: quorum.as_told(installed[host], said) for host, said in told(run, bare).items()}
+    installed |= {host: quorum.as_told(installed[host], said) for host, said in told(run, starts(run, bare)).items()}
     configured = {h: found.config for h, found in installed.items() if isinstance(found.config, MemberConfig)}
     running = run.ask({host: quorum.ask_running(host, config) for host, config in configured.items()})
     leaders = {host: found.has_leader for host, found in running.items()}
@@ -297,8 +323,10 @@ def _cut_off(
     return found
 
 
-def cut_off_new_members(run: Run) -> dict[str, tuple[str, ...]]:
-    """The same for the cluster to build."""
+def cut_off_new_members(run: Run, verdict: Verdict | None = None) -> dict[str, tuple[str, ...]]:
+    """The same for the cluster to build. `verdict`: of the old members, who are asked once where they are the same."""
+    if verdict and run.inventory.members == run.inventory.old_members and not run.terms.gone:
+        return {facts.member.host: facts.cut_off_from for facts in verdict.members if facts.cut_off_from}
     found = {h: c for h, c in old_configs(run, run.terms.member_hosts).items() if c is not None}
     return _cut_off(run, run.inventory.members, found, _leaders(run, found))
 
@@ -307,7 +335,7 @@ def earlier_backups(run: Run) -> dict[str, str]:
     """host → the passwords that an earlier run of this incident backed up there."""
     name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
     found = {}
-    for host, told in run.ask({host: history.ask_runs(host, name) for host in hosts}).items():
+    for host, told in run.ask({host: history.ask_left(host, name) for host in hosts}).items():
         if first := history.first_backup(run.mark.run, told.kept, told.undone, told.births):
             found[host] = f"{marker.directory(name, first)}/{history.BACKUP}"
     return found

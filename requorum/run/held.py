@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from requorum.inventory import Inventory
@@ -32,6 +32,7 @@ class Held:
     old: dict[str, Marker]
     foreign: dict[str, Marker]
     newest: str
+    told: Mapping[str, Told] = field(default_factory=dict)  # what hosts said, of which all of this was made
 
     def notes(self) -> list[str]:
         return [f"{h}: its mark of run {m.run} ({_got(m)}) is old, and is ignored" for h, m in self.old.items()]
@@ -74,7 +75,7 @@ def hold(told: Mapping[str, Told], server: str, accepted: Accepted = NO_WORD) ->
     if own and own.phase > Phase.OPEN and not own.closed and own.run not in over:
         kept = {host: mark if mark and mark.run == own.run else None for host, mark in kept.items()}
         lived = replace(lived, own=own.run)
-    return Held(kept, lived, old, foreign, newest)
+    return Held(kept, lived, old, foreign, newest, told)
 
 
 def refusal(held: Held, inventory: Inventory, accepted: Accepted = NO_WORD) -> MarkerError | None:

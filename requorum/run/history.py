@@ -29,8 +29,8 @@ UNDONE = "rolled-back"  # an empty file in a run's directory: what it changed is
 
 @dataclass(frozen=True)
 class Told:
-    """What one host says of runs: its mark, the runs with a backup of the passwords on it, those that were rolled back
-    on it, and the clusters that were made."""
+    """What one host says of runs: its mark, None where it has none or was not asked for it, the runs with a backup of
+    the passwords on it, those that were rolled back on it, and the clusters that were made."""
 
     mark: Marker | MarkerError | None
     kept: frozenset[str]
@@ -39,23 +39,28 @@ class Told:
 
 
 def ask_runs(host: str, cluster: str) -> Question[Told]:
+    mark, left = look(host, "cat", marker.path(cluster), why="mark of a run"), ask_left(host, cluster)
+    return Question((mark, *left.commands), lambda said, *found: replace(left.understand(found), mark=_read_mark(said)))
+
+
+def ask_left(host: str, cluster: str) -> Question[Told]:
+    """The same without the mark."""
     directory = marker.directory(cluster)
     names = ("(", "-name", BACKUP, "-o", "-name", UNDONE, ")")
     depth = ("-mindepth", "2", "-maxdepth", "2")
     why = "which passwords earlier runs kept"
-    mark = look(host, "cat", marker.path(cluster), why="mark of a run")
     kept = look(host, "find", directory, *depth, *names, "-printf", r"%P\n", why=why)
     births = ask_births(host, cluster)
-    return Question((mark, kept, *births.commands), _read_runs)
+    return Question((kept, *births.commands), _read_left)
 
 
-def _read_runs(mark: Result, kept: Result, births: Result) -> Told:
-    host = mark.command.host
+def _read_left(kept: Result, births: Result) -> Told:
+    host = kept.command.host
     rows = [line.partition("/") for line in complete(kept).stdout.splitlines()]
     backed_up, undone = (
         frozenset(run for run, _, name in rows if name == wanted and _is_run(host, run)) for wanted in (BACKUP, UNDONE)
     )
-    return Told(_read_mark(mark), backed_up, undone, _read_births(births))
+    return Told(None, backed_up, undone, _read_births(births))
 
 
 def _read_mark(answer: Result) -> Marker | MarkerError | None:

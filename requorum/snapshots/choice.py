@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from requorum.cluster import etcd
-from requorum.cluster.quorum import Kind, State, Verdict
+from requorum.cluster.quorum import Installed, Kind, State, Verdict
 from requorum.command import Result
 from requorum.evidence.journal import now
+from requorum.run import facts
 from requorum.run.accepted import Accepted, option
+from requorum.run.history import Told
 from requorum.run.marker import ON_DISK, SALVAGE, Phase
 from requorum.run.run import Run
 from requorum.snapshots import age, anew, disks, files, price, ranking
@@ -34,13 +36,20 @@ def is_handover(run: Run, verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.kind is Kind.INTACT and not run.options.names_data
 
 
-def in_step_0(run: Run, sources: Sources, verdict: Verdict | None) -> Source | None:
-    """The verified file to restore; None in a handover, where the healthy cluster itself will be saved.
+def in_step_0(
+    run: Run,
+    sources: Sources,
+    verdict: Verdict | None,
+    runs: Mapping[str, Told] | None = None,
+    known: Mapping[str, Installed] = facts.NOTHING,
+) -> Source | None:
+    """The verified file to restore; None in a handover, where the healthy cluster itself will be saved. `runs`, `known`
+    as `sources.recall` takes them.
 
     A run that is carried on keeps to its data once that could be restored somewhere, or when it is a healthy cluster's
     save, which cannot be made again; before that the choice is made anew. Raises `SnapshotError` when there is none.
     """
-    recall(run, sources)
+    there = recall(run, sources, runs, known)
     if is_handover(run, verdict):
         return None
     if run.mark.snapshot and verdict is None:
@@ -51,7 +60,7 @@ def in_step_0(run: Run, sources: Sources, verdict: Verdict | None) -> Source | N
     refused = disks.refusal(sources.disks, sources.family, run.options.salvage, run.options.skip_hash)
     if refused:
         raise SnapshotError(*refused)
-    doubt(run, sources)
+    doubt(run, sources, there)
     chosen = _choose_file(run, sources)
     _refuse_what_is_not_understood(run, sources)
     alive = (State.LEADERLESS, State.HEALTHY)

@@ -70,16 +70,16 @@ class Place:
 # -- questions ---------------------------------------------------------------------------------------------------
 
 
-def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
-    """What the unit starts, or started before this run set it `aside`; where its configuration really lies; whether an
-    etcd runs whatever its unit; which file systems are mounted and should be; and what lies in `data_root`.
+def ask_place(known: Place, settings: Etcd) -> Question[Place]:
+    """Whether its unit runs now; where its configuration really lies; whether an etcd runs whatever its unit; which
+    file systems are mounted and should be; and what lies in `data_root`.
 
     `ways` and `strays` are asked next, since they follow from that.
     """
-    host, unit = known.host, settings.unit
-    starts, root = systemd.ask_start(host, unit, systemd.kept(aside, unit)), ask_layout(host, settings.data_root, 1)
+    host = known.host
+    unit, root = systemd.ask_unit(host, settings.unit), ask_layout(host, settings.data_root, 1)
     commands = (
-        *starts.commands,
+        *unit.commands,
         look(host, "readlink", "-f", settings.config, why="where the configuration really lies"),
         look(host, "pgrep", "-x", "etcd", why="whether any etcd runs", root=False),
         look(host, "findmnt", "-rno", "TARGET", "--fstab", why="file systems that belong there", root=False),
@@ -89,9 +89,7 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     )
 
     def read(
-        now: Result,
-        before: Result,
-        beside: Result,
+        state: Result,
         real: Result,
         etcds: Result,
         fstab: Result,
@@ -101,8 +99,8 @@ def ask_place(known: Place, settings: Etcd, aside: str) -> Question[Place]:
     ) -> Place:
         return replace(
             known,
+            unit=unit.understand([state]),
             real=real.stdout.strip(),
-            runs=starts.understand([now, before, beside]),
             processes=_processes(etcds),
             root=root.understand([lies]),
             unmounted=_unmounted(fstab, units, mounted),

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.lineage import Lineage
-from requorum.cluster.quorum import Verdict
+from requorum.cluster.quorum import Installed, Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
-from requorum.hosts.question import Question, both
+from requorum.hosts import systemd
+from requorum.hosts.question import Question
+from requorum.hosts.systemd import ExecStart
 from requorum.refusal import Refusal
-from requorum.run import facts, held, history
-from requorum.run.history import Birth
+from requorum.run import facts, held
+from requorum.run.history import Birth, Told
 from requorum.run.marker import ON_DISK, SALVAGE, Marker
 from requorum.run.run import Run
 from requorum.snapshots import disks, emptiness, files, on_host, ondisk, opened, survivors
@@ -109,32 +110,51 @@ def _snapshot(source: Source, keys: int | None) -> dict[str, object]:
     }
 
 
-def recall(run: Run, sources: Sources) -> None:
-    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`."""
-    told = run.ask({host: history.ask_runs(host, run.inventory.cluster) for host in run.terms.everyone})
-    server = run.terms.configuration_server
+@dataclass(frozen=True)
+class Machines:
+    """Old members' machines, by host: what stands there, what its unit starts, None where nobody tells, and what that
+    tells of the configuration, as `facts.told` has it."""
+
+    installed: Mapping[str, Installed]
+    starts: Mapping[str, ExecStart | None]
+    told: Mapping[str, MemberConfig | str | None]
+
+
+def recall(
+    run: Run, sources: Sources, runs: Mapping[str, Told] | None = None, known: Mapping[str, Installed] = facts.NOTHING
+) -> Machines:
+    """Learns from the hosts which cluster was lost, and what earlier runs have made; keeps it in `sources`. What it has
+    learnt of old members' machines is returned. `runs`, `known`: what hosts said of both before, where nothing acted
+    since; what is missing is asked."""
+    told = facts.runs(run) if runs is None else runs
+    server, there = run.terms.configuration_server, _machines(run, known)
     births = held.births({host: one.births for host, one in told.items()}, server) | sources.living
     own = {birth.token for birth in told[server].births} if server in told else set()
     unheld = births.keys() - own - ({run.mark.token} if run.carrying_on else set())
     undone = held.outlived(told, server).rolled_back
-    sources.disks, sources.unread = _disks(run, sources)
+    sources.told = {host: one if isinstance(one, str) else "" for host, one in there.told.items() if one is not None}
+    sources.disks, sources.unread = _disks(run, there)
     on_disk = {disk.host: disk.lineage for disk in sources.disks if disk.installed}
     sources.family = family_of(on_disk, births, undone, unheld)
     sources.birth = births.get(run.mark.token)
     run.lost = (sources.family.lost.token or "") if sources.family.lost else ""
+    return there
 
 
-def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]]:
+def _machines(run: Run, known: Mapping[str, Installed]) -> Machines:
+    hosts = [member.host for member in run.terms.old_members]
+    installed, starts = facts.stand(run, hosts, known), facts.starts(run, hosts)
+    return Machines(installed, starts, facts.told(run, starts))
+
+
+def _disks(run: Run, there: Machines) -> tuple[tuple[Disk, ...], dict[str, str]]:
     """Every cluster's data on every old member, the installed configuration's first; and host → why its earlier
     configurations cannot be read."""
     members = {member.host: member for member in run.terms.old_members}
     path, name = run.inventory.etcd.config, run.inventory.cluster
-    asked = run.ask({h: both(etcd.ask_config(h, path), disks.ask_earlier(h, path, name)) for h in members})
-    files = facts.readable({host: config for host, (config, _) in asked.items()})
-    earlier = {host: there for host, (_, there) in asked.items()}
-    told = facts.told(run, members)
-    sources.told = {host: one if isinstance(one, str) else "" for host, one in told.items() if one is not None}
-    installed = {h: one if isinstance(one := told.get(h), MemberConfig) else config for h, config in files.items()}
+    earlier = run.ask({host: disks.ask_earlier(host, path, name) for host in members})
+    files = facts.readable({host: one.config for host, one in there.installed.items()})
+    installed = {h: c if isinstance(c := there.told.get(h), MemberConfig) else config for h, config in files.items()}
     found = run.ask(
         {
             (host, config.data_dir): disks.ask_disk(member, config, config is installed[host])
@@ -142,12 +162,12 @@ def _disks(run: Run, sources: Sources) -> tuple[tuple[Disk, ...], dict[str, str]
             for config in disks.clusters(installed[host], filter(None, (files[host], *earlier[host].configs)))
         }
     )
-    return tuple(found.values()), {host: there.unread for host, there in earlier.items()}
+    return tuple(found.values()), {host: one.unread for host, one in earlier.items()}
 
 
-def doubt(run: Run, sources: Sources) -> None:
+def doubt(run: Run, sources: Sources, there: Machines) -> None:
     """What is not understood of old members' disks; what the operator's word covers is said, and no doubt any more."""
-    found, accepted = _doubts(run, sources), run.options.accepted
+    found, accepted = _doubts(run, sources, there), run.options.accepted
     covered = {kind: [host for host in accepted.hosts(kind) if host in found] for kind in ("without", "nothing")}
     for kind, hosts in covered.items():
         for host in hosts:
@@ -157,7 +177,7 @@ def doubt(run: Run, sources: Sources) -> None:
     sources.doubts = {h: why for h, why in found.items() if h not in sources.given_up and h not in sources.empty}
 
 
-def _doubts(run: Run, sources: Sources) -> dict[str, str]:
+def _doubts(run: Run, sources: Sources, there: Machines) -> dict[str, str]:
     """host → why its disk may hold data of the lost run that is not salvaged from it; of all old members."""
     settings = run.inventory.etcd
     salvageable = disks.salvageable(sources.disks, sources.family, None)
@@ -167,7 +187,7 @@ def _doubts(run: Run, sources: Sources) -> dict[str, str]:
     names = (opened.OPENED, opened.ANEW) if run.carrying_on else ()
     before = run.ask({name: opened.ask(run.terms, name) for name in names})
     sources.anew = sources.anew or tuple(before.get(opened.ANEW, ()))
-    places = _places(run, sources.unread, sources.told, on_host, noted, before.get(opened.OPENED, {}))
+    places = _places(run, sources, there, on_host, noted, before.get(opened.OPENED, {}))
     sources.opened = {host: place.opened for host, place in places.items() if place.opened}
     found = {
         host: emptiness.doubt(place, on_host[host], host in picked, sources.family, settings)
@@ -185,18 +205,21 @@ def _noted(run: Run, lost: Lineage | None) -> dict[str, tuple[str, str, str]]:
 
 def _places(
     run: Run,
-    unread: Mapping[str, str],
-    told: Mapping[str, str],
+    sources: Sources,
+    there: Machines,
     on_host: Mapping[str, Sequence[Disk]],
     noted: Mapping[str, tuple[str, str, str]],
     before: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Place]:
     """Every old member's machine: what is known of where its etcd keeps data; `before`: had, when it was stopped."""
-    settings, aside = run.inventory.etcd, run.terms.aside
-    units, installed, _ = facts.installed(run, on_host)
-    configs = facts.or_why(installed)
-    known = {h: Place(h, units[h], configs[h], earlier=unread[h], told=told.get(h)) for h in on_host}
-    places = run.ask({host: emptiness.ask_place(place, settings, aside) for host, place in known.items()})
+    settings, unread, told = run.inventory.etcd, sources.unread, sources.told
+    configs = facts.or_why({host: one.config for host, one in there.installed.items()})
+    runs = {host: systemd.started(start) for host, start in there.starts.items()}
+    known = {
+        host: Place(host, one.unit, configs[host], earlier=unread[host], runs=runs[host], told=told.get(host))
+        for host, one in there.installed.items()
+    }
+    places = run.ask({host: emptiness.ask_place(place, settings) for host, place in known.items()})
     root = settings.data_root
     ways = run.ask(
         {
@@ -212,10 +235,10 @@ def _places(
             for path in emptiness.strays(place.root, root, on_host[host])
         }
     )
-    up = [host for host, unit in units.items() if unit.running]
+    up = [host for host, place in places.items() if place.unit.running]
     open_now = run.ask({h: emptiness.ask_opened(h, settings.unit, [d.database for d in on_host[h]]) for h in up})
-    for host, there in open_now.items():
-        if there is None:
+    for host, databases in open_now.items():
+        if databases is None:
             run.note(f"{host}: nobody tells which database its running etcd has open; its configuration is believed")
     return {
         host: replace(

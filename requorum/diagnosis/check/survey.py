@@ -93,7 +93,9 @@ def _configs(run: Run, seen: Seen) -> Seen:
     bare = [host for host, config in read.items() if not isinstance(config, MemberConfig) and host not in locked]
     told: dict[str, MemberConfig] = {}
     with contextlib.suppress(Unreachable):  # it fell silent meanwhile: then what its file says stands
-        told = {host: one for host, one in facts.told(run, bare).items() if isinstance(one, MemberConfig)}
+        told = {
+            host: one for host, one in facts.told(run, facts.starts(run, bare)).items() if isinstance(one, MemberConfig)
+        }
     read |= told
     return replace(
         seen,

@@ -157,8 +157,9 @@ def no_old_member_leads_again(run: Run) -> None:
     )
 
 
-def new_members_reach_each_other(run: Run) -> None:
-    found = facts.cut_off_new_members(run)
+def new_members_reach_each_other(run: Run, verdict: Verdict | None) -> None:
+    """`verdict`: for which old members were asked the same, None where nobody was."""
+    found = facts.cut_off_new_members(run, verdict)
     run.settle(
         "reaches every other new member's address",
         {host: f"no way to {', '.join(found[host])}" if host in found else None for host in run.terms.member_hosts},

@@ -108,10 +108,10 @@ LIKELY = (
     "as 1\n",
     "t x\n",
 )
-QUESTIONS = [ASK, systemd.ask_unit("etcd-2", UNIT), systemd.ask_start("etcd-2", UNIT, ["/x"])]
+QUESTIONS = [ASK, systemd.ask_unit("etcd-2", UNIT), systemd.ask_kept("etcd-2", UNIT, ["/x"])]
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=["exec", "unit", "start"])
+@pytest.mark.parametrize("question", QUESTIONS, ids=["exec", "unit", "kept"])
 @settings(max_examples=50, deadline=None)
 @given(
     text=st.text(max_size=2000)
@@ -159,14 +159,20 @@ def test_a_file_that_may_be_missing_says_nothing_and_any_other_that_cannot_be_re
     assert environment("", name="-/etc/*.env") is None
 
 
+def test_what_systemd_tells_is_believed_and_of_what_it_does_not_know_nothing() -> None:
+    asked = systemd.ask_known("etcd-2", UNIT)
+    assert understood(asked, ANSWER) == understood(ASK, ANSWER)
+    assert understood(asked, "") is None
+
+
 def test_a_unit_that_was_set_aside_tells_by_its_file() -> None:
     kept = (
         "[Service]\nEnvironment=ETCD_NAME=a 'B=c d'\nEnvironmentFile=-/e\nWorkingDirectory=/w\n"
         "ExecStart=/usr/bin/etcd \\\n  --data-dir=/d\n"
     )
-    asked = systemd.ask_started("h", UNIT, ("/aside",))
-    unknown, file, none = (Result(c, 1, text, "", 0.0) for c, text in zip(asked.commands, ("", kept, ""), strict=True))
-    found = asked.understand([unknown, file, replace(none, code=0)])
+    asked = systemd.ask_kept("h", UNIT, ("/aside",))
+    file, none = (Result(c, 1, text, "", 0.0) for c, text in zip(asked.commands, (kept, ""), strict=True))
+    found = asked.understand([file, replace(none, code=0)])
     assert found == ExecStart(("/usr/bin/etcd", "--data-dir=/d"), ("ETCD_NAME=a", "B=c d"), ("-/e",), "", "/w", 0)
 
 
@@ -185,10 +191,10 @@ def test_a_unit_that_was_set_aside_tells_by_its_file() -> None:
 def test_drop_ins_stay_when_the_file_is_set_aside_and_are_read_with_it(
     drop_ins: str | None, words: tuple[str, ...] | None
 ) -> None:
-    asked = systemd.ask_started("h", UNIT, ("/aside",))
-    unknown, kept, beside = asked.commands
+    asked = systemd.ask_kept("h", UNIT, ("/aside",))
+    kept, beside = asked.commands
     file = "[Service]\nExecStart=/usr/bin/etcd --config-file=/c\n"
-    answers = [(unknown, 1, ""), (kept, 1, file), (beside, int(drop_ins is None), drop_ins or "")]
+    answers = [(kept, 1, file), (beside, int(drop_ins is None), drop_ins or "")]
     found = asked.understand([Result(command, code, text, "", 0.0) for command, code, text in answers])
     assert (found and found.words) == words
 

@@ -529,10 +529,11 @@ def test_what_was_rolled_back_lives_no_more(tmp_path: Path) -> None:
     hosts = Down(100, 100, 140)
     run = planning(tmp_path, hosts)
     run.acts, run.probe = True, hosts.run  # type: ignore[method-assign,assignment]
-    assert written.living(run, {}, Outlived(undone={"etcd-1": frozenset({build.RUN})})) == {}
+    told = facts.runs(run)
+    assert written.living(run, {}, Outlived(undone={"etcd-1": frozenset({build.RUN})}), told) == {}
     undone: dict[str, Marker | None] = {"etcd-1": replace(MARK, undone=Undone.BEGUN), "etcd-2": MARK}
-    assert written.living(run, undone, Outlived()) == {}
-    assert written.living(run, {}, Outlived()) == {build.TOKEN: LIVED}, "its mark was moved away"
+    assert written.living(run, undone, Outlived(), told) == {}
+    assert written.living(run, {}, Outlived(), told) == {build.TOKEN: LIVED}, "its mark was moved away"
 
 
 def test_one_that_others_restored_lacks_the_bump_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

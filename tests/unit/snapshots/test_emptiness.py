@@ -40,7 +40,8 @@ def disk(lineage: Lineage = LOST, **fields: Any) -> Disk:
 
 
 def runs(now: Result, before: Result, drop_ins: str = "") -> tuple[str, ...] | None:
-    return systemd.ask_start("h", "u", ()).understand([now, before, replace(before, code=0, stdout=drop_ins)])
+    known, kept = systemd.ask_known("h", "u").understand([now]), systemd.ask_kept("h", "u", ())
+    return systemd.started(known or kept.understand([before, replace(before, code=0, stdout=drop_ins)]))
 
 
 def doubt(place: Place, *found: Disk, family: Family = FAMILY, picked: bool = False) -> str:

@@ -22,7 +22,7 @@ DISK = disks.Disk(MEMBER, build.config(), Lineage("old"), installed=True)
 NEVER_REFUSE = [  # one broken host must not stop the others
     disks.ask_disk(MEMBER, build.config(), True),
     disks.ask_earlier("etcd-1", "/etc/etcd/dh/latest/config.yaml", "lab"),
-    emptiness.ask_place(Place("etcd-1", build.ABSENT, None), build.inventory().etcd, "/aside"),
+    emptiness.ask_place(Place("etcd-1", build.ABSENT, None), build.inventory().etcd),
     emptiness.ask_stray("etcd-1", DATA),
     emptiness.ask_way("etcd-1", DATA),
     layout.ask_data("etcd-1", build.config(wal_dir="/srv/wal")),

@@ -132,7 +132,8 @@ def test_behind_the_power_off_every_etcd_counts_that_is_not_surely_anothers(
 def test_step_0_looks_for_it_before_anything_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = SimpleNamespace(found=dict, kind=SimpleNamespace(value="lost"))
     monkeypatch.setattr(facts, "new_configuration_is_installed", lambda run: False)
-    monkeypatch.setattr(facts, "diagnose", lambda run: None)
+    monkeypatch.setattr(facts, "stand", lambda run, hosts: {})
+    monkeypatch.setattr(facts, "diagnose", lambda run, known: None)
     monkeypatch.setattr(quorum, "decide", lambda facts: verdict)
     monkeypatch.setattr(quorum, "refusal", lambda *_: None)
     monkeypatch.setattr(anew, "of_the_running", lambda run, verdict: None)

@@ -120,7 +120,7 @@ def test_what_is_kept_is_read_from_files_and_from_what_units_say(monkeypatch: py
     run = Settled(keep_settings=["quota-backend-bytes"])
     by_flags = SimpleNamespace(host="etcd-2", installed=True, config=build.config(2, settings=EIGHT))
     earlier = SimpleNamespace(host="etcd-3", installed=False, config=build.config(3, settings=((*EIGHT[0][:1], "1"),)))
-    monkeypatch.setattr(facts, "old_configs", lambda run, hosts: {"etcd-1": build.config(1), "etcd-2": None})
+    monkeypatch.setattr(facts, "old_configs", lambda *_: {"etcd-1": build.config(1), "etcd-2": None})
     progress = Progress(cast(Sources, SimpleNamespace(disks=(by_flags, earlier))))
     assert set(progress.keep_settings(cast(Run, run))) == {"etcd-1", "etcd-2"}
     assert progress.settings == dict(EIGHT)
