@@ -9,6 +9,7 @@ it is `sandbox.sh`.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -221,41 +222,68 @@ def boot(
     roles: Sequence[str] = (),
     logins: Command | None = None,
 ) -> list[Command]:
-    """Writes program and configurations into `scratch` and runs the unit. The last command's output is for `parse`;
-    its exit code is not a failure here, since a copy that does not start is an answer. `size`: of one member's data.
+    """Writes the program, with all that it puts down itself, into `scratch` and runs the unit. The last command's
+    output is for `parse`; its exit code is not a failure here, since a copy that does not start is an answer. `size`:
+    of one member's data.
     `hidden`: as `ask_unseen` found it, `unseen` where nobody asked. `roles` that log in, and what prints `logins`."""
-    account = inventory.etcd.user
     members = [
         f"{b.number} {b.address} {FIRST_PORT + number} {FIRST_PLAIN_PORT + number} {b.turn}"
         for number, b in enumerate(boots)
     ]
     names = [f"{b.address} {b.host_name}" for b in boots if b.host_name and b.host_name != b.address]
     files = {
-        ON_HOSTS: PROGRAM.read_text(encoding="utf-8"),
         "members": _lines(members),
-        "hosts": _lines(["127.0.0.1 localhost", *names]),
         "prefixes": _lines(prefixes),
         "roles": _lines(roles),
         "judge.sh": JUDGE,
         "revision": str(revision or ""),
         "ids": _lines([str(number) for number in next((b.ids for b in boots if b.ahead), ())]),
-        **{f"room/{b.number}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
+        "hosts": _lines(["127.0.0.1 localhost", *names]),
+        **{f"{ROOM}/{b.number}.yaml": b.config(FIRST_PORT + number) for number, b in enumerate(boots)},
     }
+    before = {"hosts": files.pop("hosts")} if names else {}  # what the unit itself is made with must be there
     plan = [
         Command(host, ("dd", f"of={scratch}/{name}", "status=none"), f"write the {kind}'s {name}", stdin=text.encode())
-        for name, text in files.items()
+        for name, text in {**before, ON_HOSTS: _with_files(files)}.items()
     ]
-    configs = [f"{scratch}/room/{b.number}.yaml" for b in boots]
-    plan.append(act(host, "chown", f"{account}:", *configs, why=f"{account} reads its configuration"))
     hidden = hidden or unseen(inventory)
-    unit = _run(host, kind, run, scratch, inventory.etcd.user, boots, size * len(boots), hidden)
+    unit = _run(host, kind, run, scratch, inventory.etcd.user, boots, size * len(boots), hidden, bool(names))
     return [*plan, replace(unit, fed=logins)]
 
 
+def _with_files(files: Mapping[str, str]) -> str:
+    """The program, after lines by which it first puts down what it needs: as root, inside the unit."""
+    paths = (name if name.startswith("/") else f"$2/{name}" for name in files)
+    put = [f'printf %s {shlex.quote(text)} >"{path}"' for path, text in zip(paths, files.values(), strict=True)]
+    say = json.dumps({"event": "failed", "hindered": True, "why": "what the boot needs cannot be written"})
+    ends = f"{{\n    printf '%s\\n' {shlex.quote(say)}\n    exit 10\n}}"
+    return "\n".join(("#!/bin/sh", "umask 077", " &&\n".join(put) + f" || {ends}", _program()))
+
+
+def _program() -> str:
+    return PROGRAM.read_text(encoding="utf-8")
+
+
+def files_of(text: str) -> dict[str, str]:
+    """Name → content of what such a program puts down."""
+    words = shlex.split(text.removesuffix(_program()), comments=True)
+    found = [(at.removeprefix(">").removeprefix("$2/"), words[n - 1]) for n, at in enumerate(words) if at[:1] == ">"]
+    return dict(found)
+
+
 def _run(
-    host: str, kind: str, run: str, scratch: str, account: str, boots: Sequence[Boot], size: int, hidden: Sequence[str]
+    host: str,
+    kind: str,
+    run: str,
+    scratch: str,
+    account: str,
+    boots: Sequence[Boot],
+    size: int,
+    hidden: Sequence[str],
+    named: bool,
 ) -> Command:
-    """The unit: alone with its scratch, without a network, for as long as `size` bytes take."""
+    """The unit: alone with its scratch, without a network, for as long as `size` bytes take. `named`: members are known
+    by names that `hosts` in the scratch tells."""
     deadline = rung(by_bytes(2 * size, BOOT_SECONDS), LONG)
     private_network, private_tmp, *others = ALONE
     properties = (  # a path that is missing ends the unit, without the `-`
@@ -263,7 +291,7 @@ def _run(
         private_tmp,
         f"BindPaths={scratch}/room:{ROOM}",  # in this place: sudoers files out there have it
         *others,
-        f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts",
+        *([f"BindReadOnlyPaths={scratch}/hosts:/etc/hosts"] if named else []),
         f"ReadWritePaths={scratch}",  # whatever a copy leads to, no original can be written
         *(f"InaccessiblePaths=-{path}" for path in hidden),
     )

@@ -13,6 +13,7 @@
 #                judge.sh    what an archive must be, requorum/cluster/archive.py's
 #                prefixes    (trial) a prefix of keys a line, the empty line is all keys
 #                revision    (salvage) the revision of a backup, or nothing; (trial) what was restored, or nothing
+# All but the data is put there by lines that stand before these, once the unit runs; ACCOUNT gets its room from here.
 # Standard input is an archive with ROLE/user and ROLE/password of all roles. They are never on a disk here.
 # Standard output is one JSON document a line, an "event" each. Exit codes: 0 all was asked, 10 it was not, and the
 # last event says why.
@@ -54,7 +55,7 @@ await() {
     until "$@"; do
         check_alive
         [ "$(date +%s)" -lt "$deadline" ] || return 1
-        sleep 0.1
+        sleep 0.05
     done
 }
 
@@ -96,8 +97,31 @@ take_logins() {
     done <"$scratch/roles"
 }
 
+# beside COMMAND…: in a shell of its own, what etcd says of it in a file of its own; `gather` waits for all that were
+# begun so, says what they said in their order, and ends as the first that ended this.
+begun=
+count=0
+beside() {
+    count=$((count + 1))
+    (
+        log=$scratch/beside.$count.log
+        "$@"
+    ) >"$scratch/beside.$count" &
+    begun="$begun $!:$count"
+}
+gather() {
+    for one in $begun; do
+        ended=0
+        wait "${one%%:*}" || ended=$?
+        cat "$scratch/beside.${one#*:}"
+        [ "$ended" = 0 ] || exit "$ended"
+    done
+    begun=
+}
+
 # make_certificate CN KEY CERTIFICATE: a throw-away one that is its own authority, for the peers' addresses and names.
 make_certificate() {
+    settings=${3##*/}.cnf
     {
         printf '[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = all\n[name]\nCN = %s\n' "$1"
         printf '[all]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, digitalSignature, keyCertSign\n'
@@ -107,20 +131,22 @@ make_certificate() {
         done <"$scratch/members"
         awk 'NF > 1 && $2 != "localhost" { printf ", DNS:%s", $2 }' "$scratch/hosts"
         printf '\n'
-    } >"$scratch/openssl.cnf"
-    openssl ecparam -name prime256v1 -genkey -noout -out "$2" 2>"$scratch/openssl.log" &&
-        openssl req -x509 -new -key "$2" -sha256 -days 2 -config "$scratch/openssl.cnf" -out "$3" \
-            2>"$scratch/openssl.log" ||
-        hindered "openssl made no certificate: $(cat "$scratch/openssl.log")"
+    } >"$scratch/$settings"
+    openssl ecparam -name prime256v1 -genkey -noout -out "$2" 2>"$log" &&
+        openssl req -x509 -new -key "$2" -sha256 -days 2 -config "$scratch/$settings" -out "$3" 2>"$log" ||
+        hindered "openssl made no certificate: $(cat "$log")"
 }
 
 # The peers' and servers' own, and one that etcd takes for the user root. The key of that stays with us.
 make_certificates() {
     mkdir -p "$room/tls"
-    make_certificate "requorum $kind" "$room/tls/peer.key" "$room/tls/peer.crt"
-    make_certificate root "$secrets/root.key" "$room/tls/root.crt"
-    chown -R "$account:" "$room/tls"
+    beside make_certificate "requorum $kind" "$room/tls/peer.key" "$room/tls/peer.crt"
+    beside make_certificate root "$secrets/root.key" "$room/tls/root.crt"
+    gather
 }
+
+# Until here it was root's: the data, the configurations and the keys of peers.
+give_room() { chown -R "$account:" "$room" 2>"$log" || hindered "$account cannot be given its data: $(cat "$log")"; }
 
 start() {
     setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups --no-new-privs \
@@ -393,12 +419,14 @@ ask_trial() {
     [ "$guarded" = false ] || try_passwords
     disarm "$first"
     pin "$first" "$(cat "$scratch/revision")"
-    event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
-    event users "$first" user list -w json
-    event roles "$first" role list -w json
+    beside event hashes "$all" endpoint hashkv --rev="$at_revision" -w json
+    beside event users "$first" user list -w json
+    beside event roles "$first" role list -w json
     while IFS= read -r prefix; do
-        event count "$first" get "$prefix" --prefix --keys-only --limit=1 --rev="$at_revision" -w json
+        beside event count "$first" get "$prefix" --prefix --keys-only --limit=1 --rev="$at_revision" -w json
+        [ $((count % 16)) != 0 ] || gather
     done <"$scratch/prefixes"
+    gather
     [ "$kind" != trial ] || tell_leased
 }
 
@@ -412,6 +440,7 @@ make_network
 check_tools
 take_logins
 make_certificates
+give_room
 limit=60
 if [ -s "$scratch/ids" ]; then
     limit=20 # the other way remains

@@ -66,12 +66,12 @@ class Forecast:
         return Result(action, 0, self._boot(action), "", 0.0)
 
     def _boot(self, command: Command) -> str:
-        """A boot in isolation, by the files that were written for it."""
+        """A boot in isolation, by the files that its program puts down."""
         name, *words = program(command.argv)
         if name != "sh" or posixpath.basename(words[0]) != sandbox.ON_HOSTS:
             return ""
-        files = (f"{posixpath.dirname(words[0])}/{file}" for file in ("members", "prefixes"))
-        members, prefixes = (self.after.at(command.host, file).content.decode().splitlines() for file in files)
+        files = sandbox.files_of(self.after.at(command.host, words[0]).content.decode())
+        members, prefixes = (files[name].splitlines() for name in ("members", "prefixes"))
         return sandbox.good_end(members, prefixes, REVISION, HASH, NUMBER)
 
     def foresee(self, question: Command) -> Result | tuple[Command, Read]:

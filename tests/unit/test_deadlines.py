@@ -108,7 +108,7 @@ def test_what_waits_in_the_isolated_boot_follows_from_the_one_number_that_it_is_
     calls = re.findall(r"(?:--max-time |-timeout=|timeout -k 2 )(\S+)", text)
     assert calls and all(call.startswith(('"$(long', '"${long')) for call in calls)
     assert 'deadline=$(($(date +%s) + $(long "$1")))' in text
-    assert re.findall(r"sleep (\S+)", text) == ["0.1"]
+    assert re.findall(r"sleep (\S+)", text) == ["0.05"]
     assert set(re.findall(r'await "\$seconds"', text)) == set(), "seconds is what 60 became"
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from requorum.cluster import archive, logins, sandbox
+from requorum.cluster.sandbox import Boot
+from tests.unit import build
 
 # An etcd at its plain port, as far as names and passwords go. Whoever comes with two proofs of who he is is a mistake.
 ETCDCTL = r"""#!/bin/sh
@@ -304,6 +306,65 @@ def test_stand_ins_that_only_vote_are_started_as_those_and_asked_for_no_data(tmp
 def test_without_such_stand_ins_the_copies_come_first(tmp_path: Path) -> None:
     order, _ = started(tmp_path, "")
     assert order == ["start_all first", "told_members", "start_all later", "led"]
+
+
+def put_down(place: Path, boots: list[Boot], prefixes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """What the whole program says that is written for a boot, up to its network; and the files that it put down."""
+    plan = sandbox.boot("h", "trial", "r", "/s", build.inventory(), boots, prefixes, roles=("a'b",))
+    text = next(c.stdin for c in plan if f"of=/s/{sandbox.ON_HOSTS}" in c.argv and c.stdin).decode()
+    whole = text.split("\nmake_network\n")[0].replace(sandbox.ROOM, str(place / "room"))
+    argv = ["sh", "-c", f"{whole}\nsay '{{}}'", "isolation.sh", "trial", str(place), "nobody", "5"]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert [json.loads(line) for line in said.splitlines()] == [{}]
+    return text, {str(p.relative_to(place)): p.read_text() for p in place.rglob("*") if p.is_file()}
+
+
+def test_a_boot_is_written_as_one_file_that_puts_down_the_others_whatever_they_hold(tmp_path: Path) -> None:
+    """As root inside the unit: nothing is written beside the program before anything of it runs."""
+    one = Boot(1, "it's $(x)\n", "https://10.0.0.1:2380", "10.0.0.1", 'a="b"', "`t`")
+    (tmp_path / "room").mkdir()
+    prefixes = ("", "/main/it's", '$HOME `id` \\ "x"')
+    text, found = put_down(tmp_path, [one], prefixes)
+    config = one.config(sandbox.FIRST_PORT)
+    assert found.pop("room/1.yaml") == config.replace(sandbox.ROOM, str(tmp_path / "room"))
+    members = "1 10.0.0.1 20001 30001 first\n"
+    assert found == {
+        "members": members,
+        "prefixes": "".join(f"{prefix}\n" for prefix in prefixes),
+        "roles": "a'b\n",
+        "judge.sh": archive.JUDGE,
+        "revision": "",
+        "ids": "",
+        "hosts": "127.0.0.1 localhost\n",
+    }
+    assert sandbox.files_of(text)["prefixes"] == found["prefixes"], "a plan reads it as the shell does"
+    assert sandbox.files_of(text)[f"{sandbox.ROOM}/1.yaml"] == config
+
+
+def test_a_file_that_cannot_be_put_down_ends_the_boot_and_says_nothing_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "ids").mkdir()
+    plan = sandbox.boot("h", "trial", "r", "/s", build.inventory(), [])
+    text = next(c.stdin for c in plan if c.stdin).decode().split("\nmake_network\n")[0]
+    argv = ["sh", "-c", f"{text}\nsay '{{}}'", "isolation.sh", "trial", str(tmp_path), "nobody", "5"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    found = sandbox.parse(ended.stdout, "", [])
+    assert (ended.returncode, found.hindered, found.failed) == (10, True, "what the boot needs cannot be written")
+
+
+def test_what_is_asked_at_once_is_said_in_order_and_one_that_ends_the_boot_ends_it(tmp_path: Path) -> None:
+    """As many prefixes as an inventory may have."""
+    (tmp_path / "prefixes").write_text("".join(f"/{n}\n" for n in range(40)))
+    (tmp_path / "revision").write_text("7")
+    play = """
+        for f in follow tell_authentication disarm; do eval "$f() { guarded=false; }"; done
+        all=all
+        asks() { answer="{\\"count\\": \\"$*\\"}"; }
+        event() { case "$*" in *"$bad "*) fail "bad" ;; esac; say "{\\"event\\": \\"$1 $4\\"}"; }
+    """
+    said = [str(event["event"]) for event in asked(tmp_path, f"{play} bad=none; ask_trial", {})]
+    assert said == ["pinned", "hashes hashkv", "users list", "roles list", *(f"count /{n}" for n in range(40))]
+    said = [str(event["event"]) for event in asked(tmp_path, f"{play} bad=/20; ask_trial; say '{{}}'", {})]
+    assert said[-2:] == ["count /19", "failed"], "and nothing is asked after it"
 
 
 def test_what_it_says_of_authentication_is_read() -> None:

@@ -108,7 +108,8 @@ def test_the_boot_is_fed_every_roles_old_login_by_the_configuration_server() -> 
     assert boot.fed.argv[-4:] == tuple(
         f"./{role}/{name}" for role in ("config", "root") for name in ("user", "password")
     )
-    assert b"config\nroot\n" in build.stdins(written), "so that one that does not arrive is missed"
+    (program,) = build.stdins(written)
+    assert sandbox.files_of(program.decode())["roles"] == "config\nroot\n", "so that one that does not arrive is missed"
 
 
 def test_of_all_that_is_done_the_boots_word_is_read() -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import yaml
 from requorum.cluster import lineage, sandbox
 from requorum.cluster.etcd import MemberConfig
 from requorum.cluster.sandbox import Boot
-from requorum.command import Command, Copy, Result
+from requorum.command import Action, Command, Copy, Result
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
 from requorum.run.marker import Marker, Phase
@@ -121,6 +122,12 @@ def test_a_copy_keeps_its_peer_url_and_clients_reach_it_on_loopback_alone() -> N
 FORMED = lineage.cluster_id(lineage.member_id([url], "lost") for url in known_members(5).values())
 
 
+def put_down(plan: Sequence[Action]) -> dict[str, str]:
+    """What a boot's own program puts down, by name."""
+    written = next(c for c in plan if isinstance(c, Command) and f"of=/s/{sandbox.ON_HOSTS}" in c.argv)
+    return sandbox.files_of((written.stdin or b"").decode())
+
+
 def begun(number: int, *snapshots: str, formed: int | None = FORMED, token: str = "lost") -> Survivor:
     """One of five members, whose log begins with these snapshots."""
     one = survivor(number, 5, token)
@@ -144,9 +151,9 @@ def test_stand_ins_of_a_cluster_that_is_as_it_began_wait_for_nobody(found: list[
     states = {b.name: yaml.safe_load(b.config(1))["initial-cluster-state"] for b in boots if b.stand_in}
     assert set(states.values()) == {"new"}
     assert [b.turn for b in boots] == ["first"] * len(found) + ["ahead"] * len(states)
-    files = {c.argv[1]: c.stdin for c in sandbox.boot("h", "salvage", "r", "/s", build.inventory(), boots)}
+    files = put_down(sandbox.boot("h", "salvage", "r", "/s", build.inventory(), boots))
     ids = [lineage.member_id([url], "lost") for url in known_members(5).values()]
-    assert files["of=/s/ids"] == "".join(f"{number}\n" for number in ids).encode()
+    assert files["ids"] == "".join(f"{number}\n" for number in ids)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +253,10 @@ def test_no_name_of_a_survivor_or_of_a_member_becomes_a_path() -> None:
     paths = [word for a in plan if isinstance(a, Command) for word in a.argv]
     paths += [path for a in plan if isinstance(a, Copy) for path in (a.source, *(at for _, at in a.targets))]
     assert not [word for word in paths if ".." in word]
-    members = next(c.stdin for c in plan if isinstance(c, Command) and "of=/s/members" in c.argv)
+    members = put_down(plan)["members"]
     copied = next(action for action in plan if isinstance(action, Copy))
     assert copied.most == 2 * two[0].size + (64 << 20), "no more than it was said to have, on another host's disk"
-    assert members == b"2 10.0.0.12 20001 30001 first\n3 10.0.0.11 20002 30002 later\n"
+    assert members == "2 10.0.0.12 20001 30001 first\n3 10.0.0.11 20002 30002 later\n"
 
 
 def test_no_word_of_the_data_adds_a_line_to_a_configuration_or_a_hosts_file() -> None:
