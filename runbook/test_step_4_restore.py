@@ -25,8 +25,7 @@ class TestStep4Restore:
     def test_when_the_snapshot_is_restored_on_every_member(self, run: Run, progress: Progress) -> None:
         """In parallel, into the new token's directory; what was restored there before the commit is moved in place."""
         terms, configs = run.terms, facts.new_configs(run)
-        root = plan.data_root(terms)
-        there = facts.files(run, {host: (f"{c.data_dir}/member", root) for host, c in configs.items()})
+        there = facts.files(run, plan.restore_looks_at(terms, configs))
         made = run.ask({host: ahead.ask(terms, host, c) for host, c in configs.items()})
         run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256, made))
         if not all(tools.bumps for tools in progress.tools.values()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from requorum import yaml_text
-from requorum.command import Command, Result, act, act_long, look, stop_all
+from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, RESTORE, wait
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.question import NAME, NOT_THERE, PATH, Question, checked, in_time, is_foreseen, plain
@@ -450,6 +450,21 @@ def restore_words(tools: Tools, config: MemberConfig, bump: int, skip_hash: bool
     )
 
 
+def restore_into(
+    host: str, tools: Tools, config: MemberConfig, place: str, snapshot: str, bump: int, skip_hash: bool = False
+) -> Command:
+    """Restores `snapshot` as the member's data, by flags from its own `config.yaml`, into a directory that is not there
+    yet. `skip_hash`: it is a database from a disk, which carries none."""
+    words = ("env", "ETCDCTL_API=3", tools.restorer, "snapshot", "restore", snapshot, f"--data-dir={place}")
+    why = "restore the snapshot" + (", whose hash is not checked" if skip_hash else "")
+    return act_long(host, *words, *restore_words(tools, config, bump, skip_hash), why=why, deadline=RESTORE)
+
+
+def half(config: MemberConfig) -> str:
+    """Where a member's data lies until it is whole."""
+    return f"{config.data_dir}.restoring"
+
+
 def restore(
     host: str,
     tools: Tools,
@@ -463,26 +478,11 @@ def restore(
     """Restores `snapshot` into the member's data directory, which exists only once it is whole.
 
     The work is done beside it and moved into place, so that an interruption leaves no half directory under the
-    final name. Flags come from the member's own `config.yaml`. `note` is (path, text): which snapshot it was.
-    `skip_hash`: it is a database from a disk, which carries none.
+    final name. `note` is (path, text): which snapshot it was. `skip_hash` as `restore_into` has it.
     """
-    part = f"{config.data_dir}.restoring"
+    part = half(config)
     return [
-        stop_all(host, "end what an interrupted restore left running"),
-        act_long(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
-        act_long(
-            host,
-            "env",
-            "ETCDCTL_API=3",
-            tools.restorer,
-            "snapshot",
-            "restore",
-            snapshot,
-            f"--data-dir={part}",
-            *restore_words(tools, config, bump, skip_hash),
-            why="restore the snapshot" + (", whose hash is not checked" if skip_hash else ""),
-            deadline=RESTORE,
-        ),
+        restore_into(host, tools, config, part, snapshot, bump, skip_hash),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
         Command(

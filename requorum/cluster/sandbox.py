@@ -21,7 +21,7 @@ from requorum.cluster import etcdctl
 from requorum.cluster.archive import JUDGE
 from requorum.cluster.etcd import Address, address, is_url
 from requorum.cluster.lineage import member_id
-from requorum.command import Command, Result, act, act_long, look, transient
+from requorum.command import Command, Result, look, transient
 from requorum.deadlines import LONG, by_bytes, rung, wait
 from requorum.hosts.question import PATH, Question, checked, plain
 from requorum.inventory import Inventory
@@ -58,6 +58,7 @@ LACKS = (
 )
 ALARMS = {0: "NONE", 1: "NOSPACE", 2: "CORRUPT"}  # etcd's own numbers and names
 NO_REASON = "no reason in its log"  # as the program says it
+OVER = (0, 10)  # the program's own exit codes
 NO_QUOTA = -1  # a copy must not refuse what its own log holds
 NEVER = 1 << 40  # entries of a log
 
@@ -150,14 +151,6 @@ def stop(kind: str, run: str) -> tuple[str, ...]:
     return ("systemctl", "stop", unit(kind, run))
 
 
-def clear(host: str, kind: str, run: str, *scratch: str) -> list[Command]:
-    """Ends what an interrupted boot left running and removes its scratch; the same two commands tidy up afterwards."""
-    return [
-        Command(host, stop(kind, run), f"end the isolated {kind}, if one runs", accept=(0, 5)),
-        act_long(host, "rm", "-rf", *scratch, why=f"remove the {kind}'s scratch"),
-    ]
-
-
 def unseen(inventory: Inventory) -> tuple[str, ...]:
     """What nobody can read in an isolated boot: the live passwords, keys and data too, of which it has copies."""
     config = PurePosixPath(inventory.etcd.config).parent.parent
@@ -186,26 +179,6 @@ def ask_unseen(host: str, inventory: Inventory, *places: str) -> Question[tuple[
         return tuple(path for path, place in found if not any(need.startswith(place) for need in needed))
 
     return Question(command, read)
-
-
-def make_room(host: str, scratch: str, account: str) -> list[Command]:
-    """Scratch that root reads, with a room in it that the etcd account will see."""
-    return [
-        act(host, "install", "-d", "-m", "700", scratch, why="scratch for root alone"),
-        act(
-            host,
-            "install",
-            "-d",
-            "-m",
-            "700",
-            "-o",
-            account,
-            "-g",
-            account,
-            f"{scratch}/room",
-            why="what etcd will see of it",
-        ),
-    ]
 
 
 def boot(

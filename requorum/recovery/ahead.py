@@ -58,11 +58,10 @@ def note(terms: Terms, tools: Tools, config: MemberConfig, sha256: str) -> str:
 
 
 def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig, sha256: str) -> list[Command]:
-    """As Step 4 does it; only the place differs."""
+    """As Step 4 does it; only the place differs. What an earlier try left there is gone."""
     settings = terms.inventory.etcd
     owner = ("-o", settings.user, "-g", settings.user)
     return [
-        *forget(terms, [host]),
         act(host, "install", "-d", "-m", "700", *owner, place(terms), why="a place of this run beside the data"),
         *etcd.restore(
             host,
@@ -77,9 +76,9 @@ def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig, sha256:
     ]
 
 
-def put_in_place(terms: Terms, host: str, config: MemberConfig, sha256: str) -> list[Command]:
+def put_in_place(terms: Terms, host: str, config: MemberConfig, sha256: str, half: Sequence[Command]) -> list[Command]:
     """Gives it its name as the member's data. By way of two others: where a bind mount lies between, `mv` copies, and
-    what was cut in the middle must look like neither a whole restore nor a member's data."""
+    what was cut in the middle must look like neither a whole restore nor a member's data. `half` removes what was."""
     leaving, part = f"{place(terms)}/leaving", f"{config.data_dir}.restoring"
     return [
         Command(
@@ -88,7 +87,7 @@ def put_in_place(terms: Terms, host: str, config: MemberConfig, sha256: str) -> 
             "note which snapshot was restored",
             stdin=f"{sha256}\n".encode(),
         ),
-        act_long(host, "rm", "-rf", part, why="clear what an interrupted restore left unfinished"),
+        *half,
         act(host, "mv", "-T", data(terms), leaving, why="it is moved from here on, or restored anew"),
         act(host, "mv", "-T", leaving, part, why="the restored data goes to where data is"),
         act(host, "mv", "-T", part, config.data_dir, why="the restored data gets its name"),

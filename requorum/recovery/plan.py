@@ -15,7 +15,7 @@ from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.quorum import Kind, State, Verdict
 from requorum.cluster.settings import with_settings
-from requorum.command import LOGINS, Action, Command, Copy, act
+from requorum.command import LOGINS, Action, Command, Copy, act, act_long
 from requorum.hosts.systemd import Unit
 from requorum.recovery import ahead, labels
 from requorum.recovery.ahead import Ahead
@@ -273,6 +273,11 @@ def install_clients(terms: Terms, packed: Mapping[str, str], live: Mapping[str, 
 # -- Step 4 ------------------------------------------------------------------------------------------------------
 
 
+def restore_looks_at(terms: Terms, configs: Mapping[str, MemberConfig]) -> dict[str, tuple[str, ...]]:
+    """Host → its data's `member` directory, what a restore that was cut left of it, and `data_root`."""
+    return {h: (f"{c.data_dir}/member", etcd.half(c), data_root(terms)) for h, c in configs.items()}
+
+
 def restore(
     terms: Terms,
     tools: Mapping[str, Tools],
@@ -281,8 +286,8 @@ def restore(
     sha256: str,
     restored: Mapping[str, Ahead] = MappingProxyType({}),
 ) -> list[Command]:
-    """On every new member without its restored data. `existing`: host → which of its `member` directory and `data_root`
-    are there; on a machine that never was a member etcd must be able to reach what lies below the root, so it owns it.
+    """On every new member without its restored data. `existing`: host → which of the paths that `restore_looks_at` are
+    there; on a machine that never was a member etcd must be able to reach what lies below the root, so it owns it.
     `restored`: host → what was restored before the commit, which is moved where it is what would be restored now.
 
     Never once the new etcd was started: its other members may hold newer writes then.
@@ -298,10 +303,13 @@ def restore(
         if f"{configs[host].data_dir}/member" in existing[host]:
             plan += [*left, *relabel]  # a run may have been cut right before it
             continue
+        half = etcd.half(configs[host])
+        why = "clear what an interrupted restore left unfinished"
+        cut = [act_long(host, "rm", "-rf", half, why=why)] if half in existing[host] else []
         if host in waits:
-            plan += [*ahead.put_in_place(terms, host, configs[host], sha256), *relabel]
+            plan += [*ahead.put_in_place(terms, host, configs[host], sha256, cut), *relabel]
             continue
-        plan += left
+        plan += [*left, *cut]
         if data_root(terms) not in existing[host]:
             owner = ("-o", settings.user, "-g", settings.user)
             plan.append(

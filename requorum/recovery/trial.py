@@ -83,6 +83,11 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [command for host in hosts for command in bulk.clear(terms, host, KIND)]
 
 
+def tidy(terms: Terms, host: str, answer: Result) -> list[Command]:
+    """After a boot that gave this `answer`: its unit is over where the program came to its own end."""
+    return [bulk.remove(terms, host, KIND)] if answer.code in sandbox.OVER else clear(terms, [host])
+
+
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """What a trial that was cut off left on these hosts goes; of one that an earlier version held, every role's old
     login too. And so do copies that a salvage that was cut off left, which no later one clears where none is held."""
@@ -103,27 +108,17 @@ def alone(terms: Terms, config: MemberConfig) -> MemberConfig:
     )
 
 
-def prepare(terms: Terms, host: str, apart: bool = False) -> list[Command]:
-    """A room for the member on one host. `apart`: it lies beside the data."""
-    return [
-        *clear(terms, [host]),
-        *bulk.make_room(terms, host, KIND, apart),
-    ]
+def prepare(terms: Terms, host: str, apart: bool = False, again: bool = False) -> list[Command]:
+    """A room for the member on one host. `apart`: it lies beside the data; `again`: an earlier try may have left some
+    of it."""
+    return [*(clear(terms, [host]) if again else ()), *bulk.make(terms, host, KIND, apart, bulk.ROOM)]
 
 
 def restore(terms: Terms, host: str, tools: Tools, config: MemberConfig) -> list[Command]:
-    """As Step 4 will do it but for whose data it becomes."""
-    settings = terms.inventory.etcd
-    return etcd.restore(
-        host,
-        tools,
-        alone(terms, config),
-        terms.snapshot_path,
-        settings.user,
-        settings.revision_bump,
-        (f"{scratch(terms)}/restored", "for the trial"),
-        terms.skips_hash,
-    )
+    """As Step 4 will do it but for whose data it becomes. Nobody takes a half one for the data: a try that was cut
+    begins anew."""
+    one, bump = alone(terms, config), terms.inventory.etcd.revision_bump
+    return [etcd.restore_into(host, tools, one, one.data_dir, terms.snapshot_path, bump, terms.skips_hash)]
 
 
 def how(terms: Terms, tools: Tools) -> str:

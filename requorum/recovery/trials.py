@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from requorum.cluster import etcdctl, sandbox
-from requorum.command import Command
+from requorum.cluster.sandbox import Boot
+from requorum.command import Command, Result
 from requorum.hosts.failure import raise_all
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial
@@ -43,7 +44,7 @@ def hold(run: Run, progress: Progress) -> Trial:
         boots = [trial.boot(terms, configs[host])]
         restored = None if source.revision is None else source.revision + progress.bump(run)
         apart = rooms[host].apart
-        plan += trial.prepare(terms, host, apart)
+        plan += trial.prepare(terms, host, apart, again=run.carrying_on)
         plan += trial.restore(terms, host, tools[host], configs[host])
         hidden = run.ask({host: sandbox.ask_unseen(host, run.inventory, *bulk.seen_from(terms, apart))})[host]
         place, of = trial.scratch(terms), (boots, wanted, restored, source.bytes, hidden)
@@ -67,10 +68,19 @@ def hold(run: Run, progress: Progress) -> Trial:
     if held is not None:
         return held
     assert answer is not None
-    run.do(trial.clear(terms, [host]))
-    found = trial.result(source.sha256, wanted, sandbox.parse(answer.stdout, answer.words, boots, host), how)
-    if not found.problem:
-        run.do([trial.note(terms, server, found)])
+    return _found(run, answer, boots, source.sha256, how)
+
+
+def _found(run: Run, answer: Result, boots: Sequence[Boot], snapshot: str, how: str) -> Trial:
+    """What a boot's answer says of the snapshot, noted where it is good; its scratch goes whatever it says."""
+    terms, cleared = run.terms, trial.tidy(run.terms, answer.command.host, answer)
+    try:
+        answers = sandbox.parse(answer.stdout, answer.words, boots, answer.command.host)
+        found = trial.result(snapshot, trial.prefixes(terms), answers, how)
+    except Refusal:
+        run.do(cleared)
+        raise
+    run.do([*cleared, *([] if found.problem else [trial.note(terms, terms.configuration_server, found)])])
     return found
 
 

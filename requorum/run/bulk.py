@@ -27,6 +27,7 @@ from requorum.run.marker import BASE, RUN, SALVAGE
 from requorum.run.terms import Terms
 
 PACKED = "packed"  # copies as archives, for root alone
+ROOM = "room"  # what an isolated boot sees of its scratch
 TRIAL = "trial"
 WHOSE = "%u %a %F"  # of stat
 
@@ -113,14 +114,20 @@ def seen_from(terms: Terms, apart: bool) -> tuple[str, ...]:
 
 def clear(terms: Terms, host: str, kind: str) -> list[Command]:
     """What an interrupted boot left running ends, and its scratch goes, wherever an earlier run had it."""
-    return sandbox.clear(host, kind, terms.mark.run, terms.place(kind), beside(terms))
+    stop = Command(host, sandbox.stop(kind, terms.mark.run), f"end the isolated {kind}, if one runs", accept=(0, 5))
+    return [stop, remove(terms, host, kind)]
+
+
+def remove(terms: Terms, host: str, kind: str) -> Command:
+    """The scratch of boots that have ended."""
+    return act_long(host, "rm", "-rf", terms.place(kind), beside(terms), why=f"remove the {kind}'s scratch")
 
 
 def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     """What takes room goes, wherever a salvage that was cut off had it: copies, none of which is the only one of its
     kind. A finished save stays."""
     stop, scratch = sandbox.stop(SALVAGE, terms.mark.run), terms.place(SALVAGE)
-    gone = (f"{scratch}/room", f"{scratch}/{PACKED}", beside(terms))
+    gone = (f"{scratch}/{ROOM}", f"{scratch}/{PACKED}", beside(terms))
     return [
         command
         for host in hosts
@@ -132,35 +139,22 @@ def forget(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     ]
 
 
-def make_packed(terms: Terms, host: str, kind: str, apart: bool) -> list[Command]:
-    """A place for archives, for root alone."""
-    place, real = f"{terms.place(kind)}/{PACKED}", f"{beside(terms)}/{PACKED}"
-    if not apart:
-        return [act(host, "install", "-d", "-m", "700", terms.place(kind), place, why="scratch for root alone")]
+def make(terms: Terms, host: str, kind: str, apart: bool, *below: str) -> list[Command]:
+    """Scratch for root alone, with these directories, each after the one that it lies in: `PACKED`, a place for
+    archives; `ROOM`, which etcd will see once a boot gives it to its account; and what is in them."""
+    scratch = terms.place(kind)
+    above = (scratch, beside(terms)) if apart else (scratch,)
+    places = (*above, *(f"{above[-1]}/{path}" for path in below))
+    links = [path for path in below if apart and "/" not in path]
     return [
-        act(host, "install", "-d", "-m", "700", terms.place(kind), why="scratch for root alone"),
-        act(host, "install", "-d", "-m", "700", beside(terms), real, why="on the data's file system"),
-        _link(host, real, place),
-    ]
-
-
-def make_room(terms: Terms, host: str, kind: str, apart: bool) -> list[Command]:
-    """Scratch that root reads, with a room in it that the etcd account will see."""
-    scratch, account = terms.place(kind), terms.inventory.etcd.user
-    if not apart:
-        return sandbox.make_room(host, scratch, account)
-    real, owner = f"{beside(terms)}/room", ("-o", account, "-g", account)
-    return [
-        act(host, "install", "-d", "-m", "700", scratch, why="scratch for root alone"),
-        act(host, "install", "-d", "-m", "700", beside(terms), why="on the data's file system"),
-        act(host, "install", "-d", "-m", "700", *owner, real, why="what etcd will see of it"),
-        _link(host, real, f"{scratch}/room"),
+        act(host, "install", "-d", "-m", "700", *places, why="scratch for root alone"),
+        *(_link(host, f"{beside(terms)}/{path}", f"{scratch}/{path}") for path in links),
     ]
 
 
 def clear_room(terms: Terms, host: str, kind: str, *others: str) -> Command:
     """The room goes with its link, before another is made; and these `others`."""
-    paths = (f"{terms.place(kind)}/room", f"{beside(terms)}/room", *others)
+    paths = (f"{terms.place(kind)}/{ROOM}", f"{beside(terms)}/{ROOM}", *others)
     return act_long(host, "rm", "-rf", *paths, why="clear an attempt before")
 
 

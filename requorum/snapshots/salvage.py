@@ -85,8 +85,8 @@ def hold(run: Run, sources: Sources) -> Salvaged:
         first, outcome = outcome, _without(accepted, _tried(run, sources.rows, others, left, again=True))
         known = dict(first.databases) | dict(outcome.databases)  # also of what was given up: the loss is told by it
         outcome = replace(outcome, databases=tuple(known.items()))
-    if not outcome.failed:
-        run.do(survivors.clear(run.terms, outcome.hosts))
+    if not outcome.failed:  # its boot came to its end, and so did all before it
+        run.do(survivors.remove(run.terms, outcome.hosts))
         return outcome
     return _with_what_was_saved(run, outcome)
 
@@ -116,10 +116,11 @@ def _tried(
     """A salvage; what stands in its way is an outcome too. `again`: one was tried before."""
     try:
         _set_saves_aside(run, nothing.hosts)  # of this run, where it was cut: gathering begins with a clean scratch
+        uncleared = {}
         if again or run.carrying_on:  # before room is measured: what copies of before take is no lack of it
-            run.attempt(survivors.clear(run.terms, nothing.hosts))
+            uncleared = run.attempt(survivors.clear(run.terms, nothing.hosts))
         found = run.ask({d.host: survivors.ask_survivor(n, d, run.terms) for n, d in enumerate(picked, 1)})
-        return _salvage(run, rows, list(found.values()), nothing)
+        return _salvage(run, rows, list(found.values()), nothing, uncleared)
     except Unreachable:
         raise
     except Refusal as error:
@@ -150,11 +151,18 @@ def _with_what_was_saved(run: Run, outcome: Salvaged) -> Salvaged:
     return replace(outcome, failed=f"{outcome.failed}; what was saved stays at {places}") if places else outcome
 
 
-def _salvage(run: Run, rows: tuple[Candidate, ...], found: list[Survivor], nothing: Salvaged) -> Salvaged:
+def _salvage(
+    run: Run,
+    rows: tuple[Candidate, ...],
+    found: list[Survivor],
+    nothing: Salvaged,
+    uncleared: Mapping[str, Refusal],
+) -> Salvaged:
+    """`uncleared`: hosts whose scratch of before stays, and takes no copy."""
     terms, configured = run.terms, dict(reversed(found[0].config.peers))
     roomy = [one for one in found if one.free >= one.size]
     gathers = survivors.gathering_host(roomy or found, len(configured))  # before anything is copied
-    failed: dict[str, Refusal] = {}
+    failed = dict(uncleared)
     for one in found:
         if one.odd:
             failed[one.host] = survivors.SalvageError(one.host, one.odd, attempts.MEND)

@@ -25,7 +25,7 @@ from requorum.hosts.system import Free
 from requorum.inventory import Member
 from requorum.refusal import Refusal
 from requorum.run import bulk
-from requorum.run.bulk import PACKED
+from requorum.run.bulk import PACKED, ROOM
 from requorum.run.marker import SALVAGE
 from requorum.run.terms import Terms
 from requorum.snapshots import layout
@@ -217,6 +217,11 @@ def clear(terms: Terms, hosts: Sequence[str]) -> list[Command]:
     return [command for host in hosts for command in bulk.clear(terms, host, KIND)]
 
 
+def remove(terms: Terms, hosts: Sequence[str]) -> list[Command]:
+    """The same once the boots have ended by themselves."""
+    return [bulk.remove(terms, host, KIND) for host in hosts]
+
+
 def packed(terms: Terms, survivor: Survivor) -> str:
     """Its copy, as an archive."""
     return f"{scratch(terms)}/{PACKED}/{survivor.number}.tar"
@@ -232,8 +237,7 @@ def copy(terms: Terms, survivor: Survivor) -> list[Command]:
     """Copies one survivor's data from wherever it lies: database, snapshots and log, named as in a plain directory."""
     data = survivor.data
     return [
-        *clear(terms, [survivor.host]),
-        *bulk.make_packed(terms, survivor.host, KIND, survivor.apart),
+        *bulk.make(terms, survivor.host, KIND, survivor.apart, PACKED),
         act_long(
             survivor.host,
             "tar",
@@ -261,46 +265,32 @@ def may_be_cloned(terms: Terms, survivor: Survivor) -> bool:
 
 def clone(terms: Terms, survivor: Survivor) -> list[Command]:
     """The same where all copies will be gathered: into the room at once, sharing its bytes where files clone."""
-    host, apart = survivor.host, survivor.apart
-    return [
-        *clear(terms, [host]),
-        *bulk.make_packed(terms, host, KIND, apart),  # for the others'
-        *bulk.make_room(terms, host, KIND, apart),
-        *_clone(terms, survivor),
-    ]
+    places = (PACKED, ROOM, *_places(survivor))  # archives are the others'
+    return [*bulk.make(terms, survivor.host, KIND, survivor.apart, *places), *_clone(terms, survivor)]
 
 
 def _clone(terms: Terms, survivor: Survivor) -> list[Command]:
     data = survivor.data
     pairs = ((data.snap, data.snaps, "snap"), (data.wal, data.logs, "wal"))
     return [
-        _make_place(terms, survivor.host, survivor),
-        *(
-            act_long(
-                survivor.host,
-                *("cp", "--reflink=auto", "-P", "-t", f"{_room_of(terms, survivor)}/member/{below}", "--"),
-                *(f"{directory}/{name}" for name in names),
-                why=f"copy what is in {below}; the original is only read",
-                deadline=HUGE,
-            )
-            for directory, names, below in pairs
-        ),
-        _give(terms, survivor.host, survivor),
+        act_long(
+            survivor.host,
+            *("cp", "--reflink=auto", "-P", "-t", f"{_room_of(terms, survivor)}/member/{below}", "--"),
+            *(f"{directory}/{name}" for name in names),
+            why=f"copy what is in {below}; the original is only read",
+            deadline=HUGE,
+        )
+        for directory, names, below in pairs
     ]
 
 
 def _room_of(terms: Terms, survivor: Survivor) -> str:
-    return f"{scratch(terms)}/room/{survivor.number}"
+    return f"{scratch(terms)}/{ROOM}/{survivor.number}"
 
 
-def _make_place(terms: Terms, host: str, survivor: Survivor) -> Command:
-    rooms = [f"{_room_of(terms, survivor)}{below}" for below in ("", "/member", "/member/snap", "/member/wal")]
-    return act(host, "mkdir", "-m", "700", *rooms, why=f"a place for the copy of {survivor.name}")
-
-
-def _give(terms: Terms, host: str, survivor: Survivor) -> Command:
-    account, room = terms.inventory.etcd.user, _room_of(terms, survivor)
-    return act_long(host, "chown", "-R", f"{account}:", room, why=f"{account} owns it", deadline=HUGE)
+def _places(survivor: Survivor) -> tuple[str, ...]:
+    """Of its copy in the scratch, each after the one that it lies in."""
+    return tuple(f"{ROOM}/{survivor.number}{below}" for below in ("", "/member", "/member/snap", "/member/wal"))
 
 
 def gather(terms: Terms, survivors: Sequence[Survivor], host: str, cloned: bool = False) -> list[Action]:
@@ -332,19 +322,22 @@ def unpack(
     host, as the survivor there has it; `cloned`: that one is copied from its disk. `first`: nothing was there before,
     but what was cloned."""
     place = scratch(terms)
-    room = bulk.make_room(terms, host, KIND, apart)
+    ordered = sorted(survivors, key=lambda survivor: survivor.number)
+    lying = [survivor for survivor in ordered if first and cloned and survivor.host == host]
+    made_anew = [path for survivor in ordered if survivor not in lying for path in _places(survivor)]
     before = [
         act(host, *sandbox.stop(KIND, terms.mark.run), why="end what an attempt left running", accept=(0, 5)),
         act(host, "find", place, "-name", "*.pid", "-delete", why="forget the processes of an attempt"),
         bulk.clear_room(terms, host, KIND, made(terms)),
     ]
-    plan = [*(() if first else before), *(() if first and cloned else room)]
-    for survivor in sorted(survivors, key=lambda survivor: survivor.number):
+    plan = [] if first else before
+    if made_anew:
+        plan += bulk.make(terms, host, KIND, apart, *(() if lying else (ROOM,)), *made_anew)
+    for survivor in ordered:
         if cloned and survivor.host == host:
             plan += [] if first else _clone(terms, survivor)
             continue
-        plan += [
-            _make_place(terms, host, survivor),
+        plan.append(
             act_long(
                 host,
                 "tar",
@@ -353,9 +346,8 @@ def unpack(
                 f"--directory={_room_of(terms, survivor)}",
                 why=f"unpack the copy of {survivor.name}",
                 deadline=HUGE,
-            ),
-            _give(terms, host, survivor),
-        ]
+            )
+        )
     return plan
 
 
@@ -461,21 +453,15 @@ def unproven(terms: Terms) -> str:
 
 
 def made(terms: Terms) -> str:
-    """Where the isolated boot saves; etcdctl gives it this name when it is whole."""
+    """Where the isolated boot saves, for root alone; etcdctl gives it this name when it is whole."""
     return f"{scratch(terms)}/salvage.snap"
 
 
 def keep(terms: Terms, host: str) -> list[Command]:
     """Gives the saved snapshot its name."""
-    return [
-        act(host, "chmod", "600", made(terms), why="for root only"),
-        act(host, "mv", "-fT", made(terms), kept(terms), why="the salvaged snapshot gets its name"),
-    ]
+    return [act(host, "mv", "-fT", made(terms), kept(terms), why="the salvaged snapshot gets its name")]
 
 
 def keep_unproven(terms: Terms, host: str) -> list[Command]:
     """Sets a finished save aside, beside any that is there already: it may be all that there is of the newest data."""
-    return [
-        act(host, "chmod", "600", made(terms), why="for root only"),
-        act(host, "mv", "--backup=numbered", "-T", made(terms), unproven(terms), why="what was saved stays"),
-    ]
+    return [act(host, "mv", "--backup=numbered", "-T", made(terms), unproven(terms), why="what was saved stays")]

@@ -7,6 +7,7 @@ import pytest
 from compose.nodes import Node
 from requorum.cluster import sandbox
 from requorum.cluster.sandbox import Boot
+from requorum.command import act
 from requorum.inventory import load
 from tests.lab.rehearsal import Rehearsal
 from tests.lab.test_rollback import assert_equal, listing
@@ -65,10 +66,9 @@ def test_an_isolated_boot_writes_nowhere_else_and_reads_no_key_password_or_origi
     """H4: as the etcd account, under the real program, and as root in its place."""
     node, scratch = rehearsal.nodes.by_name("etcd-1"), "/var/lib/requorum/lab/tried-inside"
     inventory = load(rehearsal.inventory())
-    account = inventory.etcd.user
     one = Boot(1, "etcd-1", "https://10.0.0.11:2380", "10.0.0.11", "etcd-1=https://10.0.0.11:2380", "token")
     plan = [
-        *sandbox.make_room("etcd-1", scratch, account),
+        act("etcd-1", "install", "-d", "-m", "700", scratch, f"{scratch}/room", why=""),
         *sandbox.boot("etcd-1", "trial", "tried-inside", scratch, inventory, [one]),
     ]
 

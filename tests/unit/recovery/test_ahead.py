@@ -52,10 +52,7 @@ def test_it_lies_beside_the_data_gets_its_name_only_when_it_is_whole_and_is_the_
     made = ahead.restore(build.terms(), "etcd-2", build.BUMPING, CONFIGS["etcd-2"], SHA)
     words = next(c.argv for c in made if "restore" in c.argv)
     assert of(made, "etcd-2") == [
-        f"{LONG} {SCOPE} rm -rf {BESIDE}",
         f"{SHORT} install -d -m 700 -o etcd -g etcd {BESIDE}",
-        f"{SHORT} systemctl stop requorum.slice",
-        f"{LONG} {SCOPE} rm -rf {BESIDE}/data.restoring",
         f"{HUGE} {' '.join(words)}",
         f"{SHORT} chown -R etcd:etcd {BESIDE}/data.restoring",
         f"{SHORT} chmod 700 {BESIDE}/data.restoring",
@@ -73,11 +70,12 @@ def test_it_is_the_very_restore_of_step_4_in_another_place() -> None:
     assert len(words(early)) == 3 and words(early) == words(step_4({}))
 
 
-def test_what_was_restored_is_only_moved() -> None:
-    moved = step_4({host: whole(host) for host in HOSTS})
+def test_what_was_restored_is_only_moved_and_what_was_cut_on_its_way_there_is_gone() -> None:
+    moved = step_4({host: whole(host) for host in HOSTS}, {"etcd-2": (f"{DATA}.restoring",)})
+    halves = [line for line in lines(moved) if line.endswith(f"rm -rf {DATA}.restoring")]
+    assert halves == [f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring"] and of(moved, "etcd-2")[1] in halves[0]
     assert of(moved, "etcd-3") == [
         f"{SHORT} dd of={PLACE}/restored conv=fsync status=none",
-        f"{LONG} {SCOPE} rm -rf {DATA}.restoring",
         f"{SHORT} mv -T {BESIDE}/data {BESIDE}/leaving",
         f"{SHORT} mv -T {BESIDE}/leaving {DATA}.restoring",
         f"{SHORT} mv -T {DATA}.restoring {DATA}",

@@ -36,9 +36,7 @@ class TestRestoring:
         return self.restore({"etcd-1": (MEMBER,), "etcd-3": (MEMBER,)}, tools, terms)
 
     def test_the_data_directory_gets_its_name_only_when_it_is_whole(self) -> None:
-        assert lines(self.only_etcd_2()) == [
-            f"etcd-2: {SHORT} systemctl stop requorum.slice",
-            f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring",
+        whole = [
             (
                 f"etcd-2: {HUGE} {SCOPE} env ETCDCTL_API=3 /usr/bin/etcdutl snapshot restore {PLACE}/snapshot.db"
                 f" --data-dir={DATA}.restoring --name=etcd-2 --initial-cluster={PEERS} --initial-cluster-token={TOKEN}"
@@ -49,6 +47,13 @@ class TestRestoring:
             f"etcd-2: {SHORT} dd of={PLACE}/restored conv=fsync status=none",
             f"etcd-2: {SHORT} mv -T {DATA}.restoring {DATA}",
         ]
+        assert lines(self.only_etcd_2()) == whole
+        cut = self.restore({"etcd-1": (MEMBER,), "etcd-2": (f"{DATA}.restoring",), "etcd-3": (MEMBER,)})
+        assert lines(cut) == [f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring", *whole]
+
+    def test_it_looks_for_all_that_decides_what_it_does(self) -> None:
+        asked = plan.restore_looks_at(build.terms(), {"etcd-2": build.config(2, TOKEN)})
+        assert asked == {"etcd-2": (MEMBER, f"{DATA}.restoring", f"{ROOT}/.")}
 
     def test_on_a_machine_that_never_was_a_member_etcd_can_reach_its_data(self) -> None:
         configs: dict[str, MemberConfig] = {h: build.config(n, TOKEN) for n, h in enumerate(HOSTS, start=1)}

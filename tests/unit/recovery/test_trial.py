@@ -85,7 +85,7 @@ def test_one_member_is_restored_alone_with_the_bump_of_step_4_and_as_nobody_else
     assert alone["--initial-cluster"] == "etcd-1=https://127.0.0.1:2380"
     assert alone["--initial-cluster-token"] == "prod-r1-trial"
     one = trial.boot(terms(), configs()["etcd-1"])
-    assert f"{SCRATCH}/room/{one.number}.restoring" == alone["--data-dir"]
+    assert f"{SCRATCH}/room/{one.number}" == alone["--data-dir"]
     assert (one.initial_cluster, one.token, one.peer_url) == (
         alone["--initial-cluster"],
         alone["--initial-cluster-token"],

@@ -154,7 +154,10 @@ def test_the_bytes_lie_where_they_belong_and_nothing_of_it_stays(tmp_path: Path,
         assert ((beside if apart else place) / "packed/1.tar").read_text() == "a copy"
     for _ in range(2):  # an attempt after another begins with an empty room
         (place / "room/x").write_text("what an attempt changed")
-        again = [bulk.clear_room(build.terms(), "etcd-1", kind), *bulk.make_room(build.terms(), "etcd-1", kind, apart)]
+        again = [
+            bulk.clear_room(build.terms(), "etcd-1", kind),
+            *bulk.make(build.terms(), "etcd-1", kind, apart, bulk.ROOM),
+        ]
         for command in again:
             _run(command, tmp_path)
         assert list((place / "room").iterdir()) == []

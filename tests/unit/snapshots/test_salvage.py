@@ -407,7 +407,7 @@ def test_what_copies_of_before_take_is_cleared_before_room_is_measured(
         happened.extend(f"clear {host}" for host in hosts)
         return cleared(terms, hosts)
 
-    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged) -> Salvaged:
+    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged, _: object) -> Salvaged:
         return replace(nothing, failed="torn" if len(disks) == 3 else "")
 
     monkeypatch.setattr(survivors, "ask_survivor", measure)
@@ -429,7 +429,7 @@ def test_a_disk_that_was_given_up_and_cannot_be_cleared_stops_nothing(
     def sick(*_: object) -> Salvaged:
         raise Refusal("etcd-1", "find: Input/output error", "look at that disk")
 
-    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged) -> Salvaged:
+    def torn(_run: Planning, _rows: object, disks: list[Survivor], nothing: Salvaged, _: object) -> Salvaged:
         return replace(nothing, failed="torn" if len(disks) == 3 else "")
 
     monkeypatch.setattr(salvage, "_with_what_was_saved", sick)

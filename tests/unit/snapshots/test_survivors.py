@@ -354,15 +354,15 @@ def test_the_copy_is_a_plain_data_directory_however_the_original_lies(
     assert found.odd == ""
 
     if cloned:
-        steps = [c for c in salvage.clone(terms(), found) if c.argv[0] == "mkdir" or "cp" in c.argv]
+        steps = [c for c in salvage.clone(terms(), found) if c.argv[0] == "install" or "cp" in c.argv]
         assert sum("cp" in c.argv for c in steps) == 2
     else:
-        (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "mkdir"]
+        (*_, copied), (made,) = salvage.copy(terms(), found), [c for c in unpacked(found) if c.argv[0] == "install"]
         steps = [copied, made, *(c for c in unpacked(found) if "--extract" in c.argv)]
     for name in ("room", "packed"):
         (scratch / name).mkdir(parents=True)
     for command in steps:
-        words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "mkdir", "cp")) :]
+        words = command.argv[next(n for n, word in enumerate(command.argv) if word in ("tar", "install", "cp")) :]
         subprocess.run([w.replace(salvage.scratch(terms()), str(scratch)) for w in words], check=True)
 
     room = scratch / "room/1"
