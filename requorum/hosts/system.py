@@ -176,17 +176,43 @@ def with_parents(path: str) -> list[str]:
 
 def ask_free(host: str, *places: str) -> Question[Free | str]:
     """Room at the last of these places that exists; why that cannot be told where df tells of none of them."""
+    question = ask_free_of(host, places)
+    return Question(question.command, lambda result: question.understand([result])[0])
 
-    def read(result: Result) -> Free | str:
-        rows = [line.split() for line in result.stdout.splitlines()[1:] if line.strip()]
-        if not rows:
-            return f"no answer from df: {result.words}"
-        if len(rows[-1]) < 6 or not _BYTES.fullmatch(rows[-1][-3]) or not PATH.fullmatch(rows[-1][-1]):
-            return f"df is not understood: {' '.join(rows[-1])[:200]!r}"
-        device = rows[-1][0] if rows[-1][0].startswith("/dev/") else ""
-        return Free(int(rows[-1][-3]), rows[-1][-1], device)
 
-    return Question(look(host, "df", "-P", "-B1", *places, why="free disk"), read)
+def ask_free_of(host: str, *groups: Sequence[str]) -> Question[list[Free | str]]:
+    """The same for each of several, in one command."""
+    asked = dict.fromkeys(place for places in groups for place in places)
+
+    def read(result: Result) -> list[Free | str]:
+        try:
+            rows = df_rows(result)
+        except ValueError as error:
+            return [str(error) for _ in groups]
+        return [_free(next((rows[p] for p in reversed(places) if p in rows), ""), result) for places in groups]
+
+    return Question(look(host, "df", "-P", "-B1", *asked, why="free disk"), read)
+
+
+def df_rows(result: Result) -> dict[str, str]:
+    """Path → df's row. It prints one for each in their order, but for those that it complains of. Raises `ValueError`
+    where these are not all."""
+    rows = [line for line in result.stdout.splitlines()[1:] if line.strip()]
+    complaints = [line.partition("df: ")[2].lstrip("'‘") for line in result.stderr.splitlines()]
+    paths = [word for word in result.command.argv if word.startswith("/")]
+    told = [path for path in paths if not any(re.match(rf"{re.escape(path)}['’]?: ", line) for line in complaints)]
+    if rows and len(rows) != len(told):
+        raise ValueError(f"df is not understood: {len(rows)} rows for {' '.join(told)}")
+    return dict(zip(told, rows, strict=False))
+
+
+def _free(line: str, result: Result) -> Free | str:
+    row = line.split()
+    if not row:
+        return f"no answer from df: {result.words}"
+    if len(row) < 6 or not _BYTES.fullmatch(row[-3]) or not PATH.fullmatch(row[-1]):
+        return f"df is not understood: {' '.join(row)[:200]!r}"
+    return Free(int(row[-3]), row[-1], row[0] if row[0].startswith("/dev/") else "")
 
 
 # A host may ask its directory service before its own file, and wait for one that is down.

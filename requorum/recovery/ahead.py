@@ -109,12 +109,12 @@ def ask(terms: Terms, host: str, config: MemberConfig | None = None) -> Question
     above = f"{posixpath.dirname(beside).rstrip('/')}/."
     inodes = system.ask_inodes(host, root, above, beside, made)
     told = look(host, "cat", note_path(terms), why="what was restored before the commit")
-    mounts = [system.ask_free(host, path) for path in (root, above)] if config is not None else []
+    mounts = [system.ask_free_of(host, (root,), (above,))] if config is not None else []
 
     def read(which: Result, said: Result, *rooms: Result) -> Ahead:
         there = inodes.understand([which])
         devices = {there[path].partition(":")[0] if path in there else path for path in (root, above)}
-        free = [mount.understand([answer]) for mount, answer in zip(mounts, rooms, strict=True)]
+        free = [one for mount in mounts for one in mount.understand(rooms)]
         mounted = {one.mount if isinstance(one, Free) else n for n, one in enumerate(free)}
         one_mount = len(devices) == 1 and len(mounted) == 1
         movable = one_mount and config is not None and _is_below_the_root(terms, config)

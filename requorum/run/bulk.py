@@ -72,21 +72,20 @@ def beside(terms: Terms) -> str:
 def ask_rooms(host: str, terms: Terms, cleared: bool = False) -> Question[Rooms]:
     """`cleared`: as it will be once this run's own scratch of before is gone, as far as it is told what that takes."""
     root = terms.inventory.etcd.data_root
-    base, data = (system.ask_free(host, *system.with_parents(path)) for path in (BASE, root))
-    there, above = (system.ask_free(host, f"{path}/.") for path in (root, posixpath.dirname(root).rstrip("/")))
-    dfs, left = (base, data, there, above), or_refusal(ask_left(host, terms.inventory))
+    themselves = ((f"{path}/.",) for path in (root, posixpath.dirname(root).rstrip("/")))
+    dfs = system.ask_free_of(host, system.with_parents(BASE), system.with_parents(root), *themselves)
+    left = or_refusal(ask_left(host, terms.inventory))
     held = _ask_held(host, posixpath.dirname(root))
 
-    def read(by: Result, *answers: Result) -> Rooms:
-        free = [one.understand([answer]) for one, answer in zip(dfs, answers[: len(dfs)], strict=True)]
+    def read(by: Result, df: Result, *answers: Result) -> Rooms:
+        free = dfs.understand([df])
         mounts = [one.mount if isinstance(one, Free) else None for one in free]
         apart = all(mounts) and mounts[1] == mounts[2] == mounts[3] and _system(free[0]) != _system(free[1])
         found = Rooms(free[0], free[1], apart and held.understand([by]))
-        told = left.understand(answers[len(dfs) :]) if cleared else []
+        told = left.understand(answers) if cleared else []
         return found.freed(terms, [] if isinstance(told, Refusal) else told)
 
-    rooms = [command for one in dfs for command in one.commands]
-    return Question((*held.commands, *rooms, *(left.commands if cleared else ())), read)
+    return Question((*held.commands, *dfs.commands, *(left.commands if cleared else ())), read)
 
 
 def _ask_held(host: str, directory: str) -> Question[bool]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -85,8 +85,11 @@ class Forecast:
             return question, lambda result: replace(result, stdout=_with(result.stdout, changed))
         if host in self._on and question.argv == deephaven.ask_monit(self.inventory, host).argv:
             return question, self._supervised
-        if name == "df":  # of the deepest parent that is there already
-            return replace(question, argv=(name, *words[:-1], *_parents(words[-1]))), _same
+        if name == "df":
+            above = dict.fromkeys(parent for path in paths for parent in system.with_parents(path))
+            return replace(question, argv=(name, *(w for w in words if w not in paths), *above)), _deepest(
+                question, paths
+            )
         if name == "stat" and bulk.WHOSE in words:  # no command changes whose the directories above the data are
             return question, _same
         if system.is_listing(question):
@@ -201,8 +204,19 @@ def config_text(member: Member, inventory: Inventory, token: str) -> str:
     )
 
 
-def _parents(path: str) -> list[str]:
-    return list(dict.fromkeys(path.rsplit("/", n)[0] or "/" for n in range(path.count("/"), -1, -1)))
+def _deepest(question: Command, paths: Sequence[str]) -> Read:
+    """Of an answer for paths and all above them: for each path what is told of the deepest that is there already."""
+
+    def read(result: Result) -> Result:
+        try:
+            rows = system.df_rows(result)
+        except ValueError:
+            return result
+        told = [next((rows[p] for p in reversed(system.with_parents(path)) if p in rows), "") for path in paths]
+        lines = [*result.stdout.splitlines()[:1], *told]
+        return replace(result, command=question, stdout="\n".join(lines), stderr="") if rows else result
+
+    return read
 
 
 def _same(result: Result) -> Result:

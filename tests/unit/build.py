@@ -162,3 +162,8 @@ def understood(question: Question[T], *texts: str, code: int = 0, stderr: str = 
     return question.understand(
         [Result(c, code, text, stderr, 0.0) for c, text in zip(question.commands, said, strict=True)]
     )
+
+
+def df(command: Command, row: str, head: str = "Filesystem Size Used Available Use% On") -> str:
+    """What df says where all that it is asked for lies on one file system."""
+    return f"{head}\n" + f"{row}\n" * sum(word.startswith("/") for word in command.argv)

@@ -15,6 +15,7 @@ from requorum.diagnosis.check.check import Finding, Seen, judge
 from requorum.diagnosis.rounds import understood
 from requorum.hosts.certificates import Certificate
 from requorum.hosts.clock import Reading
+from requorum.run import bulk
 from requorum.run.terms import Terms
 from requorum.snapshots.manifest import Manifest
 from requorum.snapshots.ranking import Candidate
@@ -26,7 +27,7 @@ KEYS = f"/etc/etcd/dh/{build.TOKEN}"
 UNIT_UP = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath=/x\n"
 MONIT = " configuration_server  OK  Process\n"
 ENDS = "notAfter=Nov 20 07:40:04 2036 GMT\n"
-DF = "Filesystem 1-blocks Used Available Capacity Mounted on\n/dev/sda 9 9 {free} 1% {on}\n"
+DF = "/dev/sda 9 9 {free} 1% {on}"
 
 
 def member_config(number: int) -> Any:
@@ -139,6 +140,12 @@ def _find_programs(command: Command) -> str:
 MAY = "User ops may run the following commands on {host}:\n    (root) NOPASSWD: {what}\n"
 
 
+def df(free: int, on: str) -> str:
+    """What a host says of all that is asked for its room."""
+    (command,) = (c for c in bulk.ask_rooms("etcd-1", build.terms()).commands if c.argv[0] == "df")
+    return build.df(command, DF.format(free=free, on=on))
+
+
 HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "sudo -n -l": lambda c: (0, MAY.format(host=c.host, what="/usr/bin/timeout")),
     "command -v restorecon": lambda c: (0, "1795744800.5\n"),
@@ -150,7 +157,7 @@ HEALTHY: dict[str, Callable[[Command], Answer]] = {
     "id -u": lambda c: (0, "111\n"),
     "/dev/tcp/": lambda c: (0, ""),
     "/proc/mounts": lambda c: (0, "/dev/sda / ext4 rw,relatime 0 0\n/dev/sdb /ro ext4 ro 0 0\n"),
-    "df -P": lambda c: (0, DF.format(free=10**12, on="/")),
+    "df -P": lambda c: (0, build.df(c, DF.format(free=10**12, on="/"))),
     "stat -L -c '%u %a' /usr/libexec/requorum/": lambda c: (0, "0 755\n" * len(c.argv[4:])),
     "cat /usr/libexec/requorum/": lambda c: (0, program.text(build.inventory())),
     "stat -c '%u %a %F'": lambda c: (0, "0 755 directory\n" * len(c.argv[3:])),

@@ -180,13 +180,14 @@ def there_is_room(
         run.note(room.NO_RATIO)
     # Of a run that is carried on, its own scratch of before goes before anything is put down again.
     asked = partial(bulk.ask_rooms, terms=run.terms, cleared=run.carrying_on)
-    rooms = run.ask({host: asked(host) for host in copies})
+    hosts = dict.fromkeys((*run.terms.member_hosts, *copies))
+    rooms = run.ask({host: asked(host) for host in hosts})
     members = len(run.terms.old_members)
     copies = room.copied(copies, members, rooms)
     gathers = room.gathering(copies, members, rooms)
 
     def probe(machine: Machine) -> str | None:
-        told = room.places(run.terms, machine.name, machine.ask(asked(machine.name)))
+        told = room.places(run.terms, machine.name, rooms[machine.name])
         if why := next((found for found in told.values() if isinstance(found, str)), None):
             return why
         found = {place: free for place, free in told.items() if isinstance(free, Free)}
@@ -198,7 +199,7 @@ def there_is_room(
         return room.lacking(turns, found, spares=not run.carrying_on)
 
     run.prove(
-        dict.fromkeys((*run.terms.member_hosts, *copies)),
+        hosts,
         "each file system has the room that this run needs",
         probe,
         "make room there; the copy of one survivor's disk is not needed where you give that up: --accept=without:HOST",

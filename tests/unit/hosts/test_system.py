@@ -92,10 +92,28 @@ class TestRoom:
     HEAD = "Filesystem 1-blocks Used Available Capacity Mounted on\n"
 
     def test_the_deepest_place_that_exists_counts(self) -> None:
-        said = f"{self.HEAD}/dev/a 9 1 8 1% /\n/dev/b 7 1 6 1% /var/lib\n"
-        assert understood(system.ask_free("h", *system.with_parents("/var/lib/etcd")), said, code=1) == Free(
-            6, "/var/lib", "/dev/b"
-        )
+        said = f"{self.HEAD}/dev/a 9 1 8 1% /\n/dev/a 9 1 8 1% /\n/dev/b 7 1 6 1% /var/lib\n"
+        gone = "df: /var/lib/etcd: No such file or directory\n"
+        question = system.ask_free("h", *system.with_parents("/var/lib/etcd"))
+        assert understood(question, said, code=1, stderr=gone) == Free(6, "/var/lib", "/dev/b")
+
+    @pytest.mark.parametrize("quotes", ["", "''", "‘’"])
+    def test_a_path_that_is_not_there_loses_no_others_answer(self, quotes: str) -> None:
+        """df leaves its row out, and says so: the rows after it are the next ones'."""
+        question = system.ask_free_of("h", ["/a", "/a/b"], ["/a/b"], ["/c d", "/e"], ["/a/bc"])
+        gone = "/a/b".join(quotes or ("", ""))
+        rows = f"{self.HEAD}/dev/a 9 1 1 1% /a\n/dev/c 9 1 2 1% /c\n/dev/e 9 1 3 1% /e\n/dev/a 9 1 4 1% /a\n"
+        told = understood(question, rows, code=1, stderr=f"a banner\ndf: {gone}: No such file or directory\n")
+        here, missing, last, like = told
+        assert (here, last, like) == (Free(1, "/a", "/dev/a"), Free(3, "/e", "/dev/e"), Free(4, "/a", "/dev/a"))
+        assert str(missing).startswith("no answer from df")
+        assert question.commands[0].argv[3:] == ("/a", "/a/b", "/c d", "/e", "/a/bc"), "each once"
+
+    def test_rows_that_are_not_one_for_each_path_are_nobodys(self) -> None:
+        question = system.ask_free_of("h", ["/a"], ["/b"])
+        for rows in (1, 3):
+            told = understood(question, self.HEAD + rows * "/dev/a 9 1 1 1% /a\n", code=1)
+            assert told == [f"df is not understood: {rows} rows for /a /b"] * 2
 
     def test_where_df_tells_nothing_its_own_words_stand_for_it(self) -> None:
         assert (

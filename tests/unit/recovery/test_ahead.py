@@ -136,8 +136,11 @@ def asked(
     host: str, question: Question[Ahead], there: dict[str, str], said: str, mounts: tuple[str, str] = ("/", "/")
 ) -> Ahead:
     rows = "".join(f"{inode} {path}\n" for path, inode in there.items())
-    rooms = [f"Filesystem Size Used Available Use% On\n/x 9 9 9 9% {mount}\n" if mount else "" for mount in mounts]
-    return build.understood(question, rows, said, *rooms[: len(question.commands) - 2])
+    lacks = [path for path, mount in zip((f"{ROOT}/.", "/var/lib/etcd/."), mounts, strict=True) if not mount]
+    room = "".join(["Filesystem\n", *(f"/x 9 9 9 9% {mount}\n" for mount in mounts if mount)])
+    told = [build.answered(c, text) for c, text in zip(question.commands, (rows, said, room), strict=False)]
+    complaints = "".join(f"df: {path}: No such file or directory\n" for path in lacks)
+    return question.understand([*told[:2], *(replace(one, stderr=complaints) for one in told[2:])])
 
 
 ON_ONE = {f"{ROOT}/.": "7:1", "/var/lib/etcd/.": "7:2"}

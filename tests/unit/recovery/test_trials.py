@@ -59,7 +59,7 @@ class Site(Run):
         if command.argv[0] == "readlink":
             return "".join(f"{path}\n" for path in command.argv[3:])
         if command.argv[0] == "df":
-            return f"Filesystem Size Used Available Use% On\n/x 9 9 {self.free} 9% /\n"
+            return build.df(command, f"/x 9 9 {self.free} 9% /")
         if "status" in line:
             return str(self.told[command.host])
         paths = {**ON_ONE, **self.there.get(command.host, {})}

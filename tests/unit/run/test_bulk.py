@@ -25,8 +25,30 @@ ROOTS = "0 755 directory\n" * 4  # whose each directory above the data is
 BESIDE = f"/var/lib/etcd/requorum-{RUN}.scratch"
 
 
-def df(mount: str, free: int = 9) -> str:
-    return f"Filesystem Size Used Available Use% On\n/x 9 9 {free} 9% {mount}\n" if mount else ""
+ABOVE_BASE = ("/", "/var", "/var/lib", "/var/lib/requorum")
+
+
+def rooms(
+    base: tuple[str, int],
+    there: tuple[str, int],
+    above: tuple[str, int],
+    roots: str = ROOTS,
+    cleared: str | None = None,
+    devices: tuple[str, str] = ("/x", "/x"),
+) -> Rooms:
+    """As told where the run's own directory, `data_root` and the directory above it are so mounted, with so much free;
+    "" is not there. `cleared`: what a run has left."""
+    at = {**dict.fromkeys(ABOVE_BASE, (*base, devices[0])), "/var/lib/etcd": (*above, devices[1])}
+    at |= {"/var/lib/etcd/dh": (*there, devices[1])}
+    question = bulk.ask_rooms("etcd-1", build.terms(), cleared=cleared is not None)
+    _, command = question.commands[:2]
+    rows = {path: at[path.removesuffix("/.") or "/"] for path in command.argv[3:]}
+    said = "".join(f"{device} 9 9 {free} 9% {mount}\n" for mount, free, device in rows.values() if mount)
+    gone = "".join(f"df: {path}: No such file or directory\n" for path, (mount, *_) in rows.items() if not mount)
+    texts = (roots, f"Filesystem\n{said}", *([] if cleared is None else [cleared]))
+    told = [build.answered(c, text) for c, text in zip(question.commands, texts, strict=True)]
+    told[1] = replace(told[1], code=bool(gone), stderr=gone)
+    return question.understand(told)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +66,7 @@ def df(mount: str, free: int = 9) -> str:
 def test_it_lies_beside_the_data_where_the_runs_own_directory_is_on_another_mount(
     base: str, there: str, above: str, apart: bool
 ) -> None:
-    said = (ROOTS, df(base, 1), df(there or above or "/", 2), df(there, 2), df(above, 2))
-    found = build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said)
+    found = rooms((base, 1), (there, 2), (above, 2))
     assert found.apart == apart
     assert found.scratch == (Free(2, there) if apart else found.base)
     assert isinstance(found.base, Free) == bool(base)
@@ -65,26 +86,21 @@ def test_it_lies_beside_the_data_where_the_runs_own_directory_is_on_another_moun
 )
 def test_where_another_account_may_write_beside_the_data_nothing_of_roots_lies_there(rows: str) -> None:
     """It would be exchanged for a link while root works in it."""
-    said = (rows, df("/var", 1), df("/data", 2), df("/data", 2), df("/data", 2))
-    assert not build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said).apart
+    assert rooms(("/var", 1), ("/data", 2), ("/data", 2)).apart
+    assert not rooms(("/var", 1), ("/data", 2), ("/data", 2), rows).apart
 
 
 @pytest.mark.parametrize(("device", "apart"), [("/dev/sda1", False), ("/dev/sdb1", True), ("tmpfs", True)])
 def test_two_mounts_of_one_file_system_are_one(device: str, apart: bool) -> None:
     """Bind mounts, or subvolumes that share their room: nothing is won beside the data."""
-    base, data = df("/var", 1).replace("/x", device), df("/data", 2).replace("/x", "/dev/sda1")
-    assert build.understood(bulk.ask_rooms("etcd-1", build.terms()), ROOTS, base, data, data, data).apart == apart
+    assert rooms(("/var", 1), ("/data", 2), ("/data", 2), devices=(device, "/dev/sda1")).apart == apart
 
 
 def test_its_own_directory_is_asked_for_by_what_is_there_already_and_the_datas_by_itself() -> None:
     commands = bulk.ask_rooms("etcd-1", build.terms()).commands
     assert commands[0].argv[3:] == ("/var/lib/etcd", "/var/lib", "/var", "/") and not commands[0].root
-    assert [c.argv[3:] for c in commands[1:]] == [
-        ("/", "/var", "/var/lib", "/var/lib/requorum"),
-        ("/", "/var", "/var/lib", "/var/lib/etcd", "/var/lib/etcd/dh"),
-        ("/var/lib/etcd/dh/.",),
-        ("/var/lib/etcd/.",),
-    ]
+    data = ("/var/lib/etcd", "/var/lib/etcd/dh", "/var/lib/etcd/dh/.", "/var/lib/etcd/.")
+    assert [c.argv for c in commands[1:]] == [("df", "-P", "-B1", *ABOVE_BASE, *data)], "all in one"
 
 
 def own(number: int) -> survivors.Survivor:
@@ -207,9 +223,9 @@ def test_what_it_lies_in_stays_in_sight_of_a_boot_only_where_it_is_used() -> Non
 @pytest.mark.parametrize(
     ("mounts", "base", "data"),
     [
-        (("/var", "/data", "/data", "/data"), 3, 1 + 50),  # it lies beside the data now
-        (("/", "/", "/", "/"), 3, 3),  # all on one: nothing lies beside the data but of another decision
-        (("/", "/data", "/data", "/"), 3, 1),  # what lies beside a mount of its own frees nothing on it
+        (("/var", "/data", "/data"), 3, 1 + 50),  # it lies beside the data now
+        (("/", "/", "/"), 3, 3),  # all on one: nothing lies beside the data but of another decision
+        (("/", "/data", "/"), 3, 1),  # what lies beside a mount of its own frees nothing on it
     ],
 )
 def test_scratch_of_before_is_no_lack_of_room_for_a_run_that_is_carried_on(
@@ -219,9 +235,7 @@ def test_scratch_of_before_is_no_lack_of_room_for_a_run_that_is_carried_on(
     rows = {"/trial": 2, "/salvage": 0, "": 99, "/restored": 99}
     left = "".join(f"{size}\t{PLACE}{path}\n" for path, size in rows.items())
     left += f"50\t{BESIDE}\n99\t{BESIDE.removesuffix('.scratch')}\n99\t{BESIDE.replace(RUN, RUN[:-1])}\n"
-    asked = bulk.ask_rooms("etcd-1", build.terms(), cleared=True)
-    said = [ROOTS, *(df(mount, 1) for mount in mounts)]
-    found = build.understood(asked, *said, left)
+    one, there, above = ((mount, 1) for mount in mounts)
+    found = rooms(one, there, above, cleared=left)
     assert (found.base, found.data) == (Free(base, mounts[0]), Free(data, mounts[1]))
-    untold = build.understood(asked, *said, "")
-    assert untold == build.understood(bulk.ask_rooms("etcd-1", build.terms()), *said)
+    assert rooms(one, there, above, cleared="") == rooms(one, there, above)

@@ -117,7 +117,7 @@ class Hosts:
             "stat -c %s": "16801792\n",
             "stat -c %Y": f"1700000000 16801792 {DATA}/member/snap/db\n",
             "du -sB1": f"150000000 {DATA}\n",
-            "df -P": "Filesystem\n/dev/sda 1 1 900000000000 1% /\n",
+            "df -P": build.df(command, "/dev/sda 1 1 900000000000 1% /"),
             "/dev/tcp/": "",
             "findmnt": "/\n",
             "base64 -w 0": "",
@@ -270,8 +270,13 @@ class Apart(Placed):
 
     def answer(self, command: Command) -> tuple[int, str]:
         if command.argv[0] == "df":
-            mount = "sdb 1 1 99999999999 1% /var/lib/etcd" if command.argv[-1].startswith("/var/lib/etcd") else ""
-            return 0, f"Filesystem\n/dev/{mount or 'sda 1 1 99999999999 1% /'}\n"
+            rows = (
+                "/dev/sdb 1 1 99999999999 1% /var/lib/etcd"
+                if path.startswith("/var/lib/etcd")
+                else "/dev/sda 1 1 99999999999 1% /"
+                for path in command.argv[3:]
+            )
+            return 0, "\n".join(("Filesystem", *rows, ""))
         return super().answer(command)
 
 

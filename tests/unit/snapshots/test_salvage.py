@@ -26,6 +26,7 @@ from requorum.snapshots.disks import Disk
 from requorum.snapshots.snapshot import SnapshotError, Source
 from requorum.snapshots.sources import Sources
 from requorum.snapshots.survivors import Salvaged, Survivor
+from tests.unit import build
 from tests.unit.run.test_dryrun import DATA, Hosts, config
 from tests.unit.snapshots.test_sources import at, carried_on, from_files
 
@@ -35,7 +36,7 @@ class Full(Hosts):
 
     def answer(self, command: Command) -> tuple[int, str]:
         if command.argv[0] == "df":
-            return 0, "Filesystem\n/dev/sda 1 1 9 1% /\n"
+            return 0, build.df(command, "/dev/sda 1 1 9 1% /")
         return super().answer(command)
 
 
@@ -171,7 +172,7 @@ class Tight(Hosts):
 
     def answer(self, command: Command) -> tuple[int, str]:
         if command.argv[0] == "df" and command.host == "etcd-3":
-            return 0, "Filesystem\n/dev/sda 1 1 9 1% /\n"
+            return 0, build.df(command, "/dev/sda 1 1 9 1% /")
         return super().answer(command)
 
 

@@ -375,7 +375,7 @@ def test_the_disk_of_a_live_log_is_told_by_its_file_system_and_not_by_the_name_o
     class Mounted(Hosts):
         def answer(self, command: Command) -> tuple[int, str]:
             if command.argv[0] == "df" and command.argv[-1].startswith("/var/lib/etcd"):
-                return 0, f"Filesystem\n{log}\n"
+                return 0, build.df(command, log)
             return super().answer(command)
 
     run, _ = tonight(tmp_path, Mounted(), verify={"host": "etcd-2"})
