@@ -94,6 +94,11 @@ class Boot:
         return self.stand_in and not self.existing
 
     @property
+    def alone(self) -> bool:
+        """The only member of its cluster: nobody's silence can cost it the leadership."""
+        return "," not in self.initial_cluster
+
+    @property
     def turn(self) -> str:
         if self.ahead:
             return "votes" if self.votes else "ahead"
@@ -122,8 +127,8 @@ class Boot:
             "initial-cluster-token": self.token,
             "initial-cluster-state": "existing" if self.existing else "new",
             "quota-backend-bytes": NO_QUOTA,
-            "heartbeat-interval": 50,
-            "election-timeout": 500,  # loopback alone lies between them
+            "heartbeat-interval": 10 if self.alone else 50,
+            "election-timeout": 100 if self.alone else 500,  # loopback alone lies between them, or nobody is there
             "unsafe-no-fsync": True,  # a copy is thrown away; versions that do not know it ignore it
         }
         if self.force:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from requorum.cluster import archive, logins, sandbox
 from requorum.cluster.sandbox import Boot
@@ -306,6 +307,13 @@ def test_stand_ins_that_only_vote_are_started_as_those_and_asked_for_no_data(tmp
 def test_without_such_stand_ins_the_copies_come_first(tmp_path: Path) -> None:
     order, _ = started(tmp_path, "")
     assert order == ["start_all first", "told_members", "start_all later", "led"]
+
+
+def test_a_member_alone_waits_a_tenth_of_a_second_to_lead_and_others_as_long_as_a_busy_machine_needs() -> None:
+    """etcd takes an election timeout of five heartbeats or more."""
+    one, many = (Boot(1, "a", "http://127.0.0.1:2380", "127.0.0.1", of, "t") for of in ("a=x", "a=x,b=y"))
+    times = [[yaml.safe_load(b.config(1))[k] for k in ("heartbeat-interval", "election-timeout")] for b in (one, many)]
+    assert times == [[10, 100], [50, 500]]
 
 
 def put_down(place: Path, boots: list[Boot], prefixes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
