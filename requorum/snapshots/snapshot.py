@@ -121,22 +121,24 @@ def _refuse_a_size(path: Path, size: int) -> None:
 
 
 def _sums(path: Path, blocks: Iterator[bytes], into: Sink | None) -> tuple[str, bytes, bytes, int]:
-    """SHA-256 of the whole, SHA-256 of the database in it, the sum that it carries itself, and its size."""
-    whole, database = hashlib.sha256(), hashlib.sha256()
+    """SHA-256 of the whole, SHA-256 of the database in it, the sum that it carries itself, and its size. In one pass:
+    the whole is the database, and then that sum."""
+    summed = hashlib.sha256()
     size, head, tail = 0, b"", b""
     for block in blocks:
         if len(head) < HEAD:
             head += block[:HEAD]
             if not is_database(head) and len(head) >= HEAD:
                 raise _refused(path, "is not an etcd database")
-        whole.update(block)
         size += len(block)
         held = tail + block
-        database.update(held[:-TRAILER])
+        summed.update(held[:-TRAILER])
         tail = held[-TRAILER:]
         if into:
             into.write(block)
-    return whole.hexdigest(), database.digest(), tail, size
+    database = summed.digest()
+    summed.update(tail)
+    return summed.hexdigest(), database, tail, size
 
 
 def is_database(head: bytes) -> bool:
