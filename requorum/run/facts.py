@@ -13,7 +13,7 @@ from types import MappingProxyType
 from requorum.cluster import archive, deephaven, etcd, peers, quorum
 from requorum.cluster.etcd import EtcdError, MemberConfig, Tools
 from requorum.cluster.quorum import Installed, Kind, MemberFacts, State, Verdict
-from requorum.command import Command, Result, look
+from requorum.command import SUM, Command, Result, look
 from requorum.deadlines import HUGE
 from requorum.hosts import system, systemd
 from requorum.hosts.question import PATH, Question, both, checked, complete, every
@@ -198,12 +198,12 @@ def digests(run: Run, paths: dict[str, str]) -> dict[str, str]:
 
 
 def ask_digest(host: str, path: str) -> Question[str]:
-    command = look(host, "sha256sum", path, why=f"SHA-256 of {path}", deadline=HUGE)
+    command = look(host, "sh", "-c", SUM, path, why=f"SHA-256 of {path}", deadline=HUGE)
     return Question(command, lambda answer: checked(host, "SHA-256", digest(complete(answer).stdout), SHA256))
 
 
 def digest(line: str) -> str:
-    """The first word of what `sha256sum` prints, "" of nothing."""
+    """The first word of what that prints, "" of nothing."""
     return line.split(" ")[0].lstrip("\\").strip()
 
 

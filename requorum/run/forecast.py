@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from requorum.cluster import deephaven, sandbox
-from requorum.command import Action, Command, Result
+from requorum.command import SUM, Action, Command, Result
 from requorum.hosts import system
 from requorum.inventory import Inventory, Member
 from requorum.refusal import Refusal
@@ -159,7 +159,7 @@ class Forecast:
     def _content(self, host: str, path: str, thing: Thing, question: Command) -> str | None:
         """What a question will be told about something that is made on the way; None where nobody knows."""
         name, *words = question.argv
-        if name == "sha256sum":
+        if name == "sha256sum" or SUM in words:
             return f"{digest(thing, path)}  {path}\n"
         if name == "sh" and "tail -c" in words[1]:  # a snapshot carries the hash of all that stands before it
             return f"{digest(thing, path)}\n{digest(thing, path)}  -\n"

@@ -8,7 +8,7 @@ from requorum.cluster import deephaven
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.etcdctl import parse_snapshot_status
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command, Result, act_long, look
+from requorum.command import SUM, Command, Result, act_long, look
 from requorum.deadlines import HUGE, LONG, wait
 from requorum.hosts.question import Question
 from requorum.run.marker import ON_DISK
@@ -77,7 +77,10 @@ def ask_source(
     """What etcd reads in it, its SHA-256 and size, and that the hash at its end is that of all before it; a database
     from a disk carries none. `named`: where it will lie; `vendor` as `ask_status` has it."""
     name = path.rsplit("/", 1)[-1]
-    ends = f'tail -c {TRAILER} "$0" | od -An -v -tx1 | tr -d " \\n"; echo; head -c -{TRAILER} "$0" | sha256sum'
+    ends = (
+        f'tail -c {TRAILER} "$0" | od -An -v -tx1 | tr -d " \\n"; echo; head -c -{TRAILER} "$0" | '
+        "if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi"
+    )
     status = ask_status(host, path, vendor)
 
     def read(digest: Result, size: Result, reading: Result, ends: Result) -> Source | Unread:
@@ -95,7 +98,7 @@ def ask_source(
 
     return Question(
         (
-            look(host, "sha256sum", path, why=f"SHA-256 of {name}", accept=(0,), deadline=HUGE),
+            look(host, "sh", "-c", SUM, path, why=f"SHA-256 of {name}", accept=(0,), deadline=HUGE),
             look(host, "stat", "-c", "%s", path, why="its size", accept=(0,)),
             *status.commands,
             look(host, "sh", "-c", ends, path, why="the hash that it carries", accept=(0,), deadline=HUGE),

@@ -33,6 +33,7 @@ CHANGES_ETCD |= {"member", "remove", "restore", "save", "txn", "update"}
 
 # `sh -c` and `bash -c`, by the function that asks with it: each was read, and changes nothing.
 SCRIPTS = {
+    "requorum/command.py": {"checks"},
     "requorum/cluster/deephaven.py": {"ask_etcd_in_monit"},
     "requorum/cluster/etcd.py": {"ask_tools"},
     "requorum/cluster/lineage.py": {"ask_wal"},
@@ -45,6 +46,7 @@ SCRIPTS = {
     "requorum/hosts/systemd.py": {"ask_drop_ins", "ask_environment"},
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/bulk.py": {"ask_left"},
+    "requorum/run/facts.py": {"ask_digest"},
     "requorum/run/history.py": {"ask_births"},
     "requorum/snapshots/disks.py": {"ask_earlier"},
     "requorum/snapshots/emptiness.py": {"ask_opened", "ask_way"},

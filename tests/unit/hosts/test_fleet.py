@@ -170,7 +170,7 @@ def test_a_copy_that_was_cut_off_says_nothing_about_the_file(
 def test_of_a_copied_password_neither_digest_nor_length_is_kept(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, altered: bool
 ) -> None:
-    tools = {"sudo": 'shift; exec "$@"', "sha256sum": "echo 0" if altered else 'exec /usr/bin/sha256sum "$@"'}
+    tools = {"sudo": 'shift; exec "$@"', "openssl": "echo 0" if altered else 'exec /usr/bin/openssl "$@"'}
     for tool, script in tools.items():
         (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / tool).chmod(0o700)
@@ -219,7 +219,7 @@ def test_what_lies_on_a_host_gets_to_its_place_there_without_leaving_it_and_is_p
 def test_in_its_own_directory_it_gets_another_name_and_is_proven(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, altered: bool
 ) -> None:
-    tools = {"sudo": 'shift; exec "$@"', "sha256sum": "echo 0" if altered else 'exec /usr/bin/sha256sum "$@"'}
+    tools = {"sudo": 'shift; exec "$@"', "openssl": "echo 0" if altered else 'exec /usr/bin/openssl "$@"'}
     for tool, script in tools.items():
         (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / tool).chmod(0o700)

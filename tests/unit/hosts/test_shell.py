@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from requorum.command import Collect, Copy, Fetch, look
+from requorum.command import SUM, Collect, Copy, Fetch, look
 from requorum.evidence.journal import Journal
 from requorum.hosts import shell
 from requorum.hosts.fleet import Fleet, FleetError, Unreachable
+from requorum.hosts.question import NOT_THERE
 from requorum.hosts.shell import Login
+from requorum.run import facts
 from tests.unit import build
 
 SHELLS = [name for name in ("sh", "bash", "zsh", "tcsh", "fish") if shutil.which(name)]
@@ -123,3 +126,24 @@ def test_a_login_that_runs_no_command_is_named_with_what_it_says(hosts: Fleet) -
         fleet.run([look("etcd-1", "true", why="", root=False)])
     assert "It is yours" in error.value.what and not isinstance(error.value, Unreachable)
     assert "docs/preparing.md#the-login" in error.value.remedy and "--gone" not in error.value.remedy
+
+
+@pytest.mark.parametrize("openssl", ["there", "not there", "failing"])
+def test_the_sha_256_of_a_file_is_told_by_openssl_or_else_by_sha256sum(tmp_path: Path, openssl: str) -> None:
+    (tmp_path / "bin").mkdir()
+    for tool in ("cat", "sh", "sha256sum", *(["openssl"] if openssl == "there" else [])):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    if openssl == "failing":
+        (tmp_path / "bin/openssl").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "bin/openssl").chmod(0o755)
+    (tmp_path / "a file").write_text("data")
+
+    def told(name: str) -> subprocess.CompletedProcess[str]:
+        argv = ["sh", "-c", SUM, str(tmp_path / name)]
+        return subprocess.run(argv, env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False)
+
+    said = told("a file")
+    assert (said.returncode, facts.digest(said.stdout)) == (0, hashlib.sha256(b"data").hexdigest())
+    assert ("*" in said.stdout) is (openssl == "there"), "whichever is quicker"
+    gone = told("gone")
+    assert gone.returncode != 0 and "sha256sum: " in gone.stderr and gone.stderr.strip().endswith(NOT_THERE)

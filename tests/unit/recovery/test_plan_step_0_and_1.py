@@ -141,7 +141,7 @@ class TestCopyingTheSnapshot:
     def test_from_elsewhere_on_its_host_it_is_copied_in_the_time_of_its_bytes_and_can_be_stopped(self) -> None:
         copy = Copy("/x/a", (("etcd-1", "/y/b"),), "why", "etcd-1", SHA, bytes=8_000_000_000)
         ((line, stop),) = [(c.line(), c.stop) for c in copy.copies()]
-        assert line == f"sudo -n timeout -k 5 7200 {SCOPE} dd if=/x/a of=/y/b.part bs=1M conv=fsync status=none"
+        assert line == f"sudo -n timeout -k 5 7200 {SCOPE} dd if=/x/a of=/y/b.part bs=1M status=none"
         assert stop == STOP
 
     def test_a_spare_gets_it_and_the_destroyed_machine_does_not(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from requorum.command import Action, Command, Copy, Fetch, look
+import shlex
+
+from requorum.command import SUM, Action, Command, Copy, Fetch, look
 from requorum.run import dryrun
 from requorum.run.dryrun import Stage
 
@@ -51,8 +53,8 @@ def test_a_copy_is_drawn_with_every_command_that_it_is_made_of_in_order() -> Non
         "      the file: streamed from a",
         "      b, c",
         "60 install -D -m 600 /dev/null /to.part",
-        "7200 dd of=/to.part bs=1M conv=fsync status=none",
-        "7200 sha256sum /to.part",
+        "7200 dd of=/to.part bs=1M status=none",
+        f"7200 sh -c {shlex.quote(SUM)} /to.part",
         "60 mv -fT /to.part /to",
         "      a",
         "7200 cat /from",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from requorum.cluster import archive, deephaven, etcd, etcdctl, sandbox
-from requorum.command import Command, Copy, Result, act, look
+from requorum.command import SUM, Command, Copy, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.run import lock
 from requorum.run.forecast import NUMBER, REVISION, Forecast, Unforeseen, shown
@@ -42,7 +42,7 @@ def asked(forecast: Forecast, question: Command) -> tuple[str, ...] | None:
 
 
 def digest(path: str) -> Command:
-    return look(HOST, "sha256sum", path, why="digest")
+    return look(HOST, "sh", "-c", SUM, path, why="digest")
 
 
 def there(*paths: str) -> Command:
@@ -104,7 +104,7 @@ def test_a_streamed_file_has_the_digest_that_is_known_of_it(forecast: Forecast) 
 
 def test_a_command_of_an_unknown_kind_changes_what_it_names_or_says_that_it_makes(forecast: Forecast) -> None:
     plan(forecast, Command(HOST, ("systemd-run", "--scope", "--slice=x", "vendor", "/named"), "", makes=("/made",)))
-    assert asked(forecast, digest("/named")) == ("sha256sum", "/named"), "what it makes was told"
+    assert asked(forecast, digest("/named")) == ("sh", "-c", SUM, "/named"), "what it makes was told"
     assert told(forecast, digest("/made")).stdout.startswith("‹SHA-256-of-made›")
     plan(forecast, Command(HOST, ("vendor", "/named"), ""))
     assert told(forecast, digest("/named")).stdout.startswith("‹SHA-256-of-named›")
