@@ -29,7 +29,7 @@ from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, R
 from requorum.deadlines import SHORT, STALLED, stretched
 from requorum.evidence.journal import Journal
 from requorum.evidence.redaction import redacted_lines
-from requorum.hosts import batch, bounded, interrupt, line, looks, pour, shell, thin
+from requorum.hosts import batch, bounded, cipher, interrupt, line, looks, pour, shell, thin
 from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failure, is_failure
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
@@ -161,7 +161,7 @@ class Fleet:
         if self.inventory.transport.backend != "ssh" or (used and time.monotonic() - used < PERSIST):
             return
         self._refuse_if_interrupted(machine)
-        met = self._doorkeeper.greet(machine.prefix)
+        met = self._doorkeeper.greet(cipher.quicker(self.inventory, machine.name, machine.prefix, self._grace))
         if isinstance(met, NoLogin):
             self._refuse_if_interrupted(machine)
             raise (FleetError if met.kind == "no shell" else Unreachable)(machine.name, met.why, NO_LOGIN[met.kind])

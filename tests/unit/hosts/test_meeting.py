@@ -8,7 +8,7 @@ import pytest
 
 from requorum.command import look
 from requorum.evidence.journal import Journal
-from requorum.hosts import meeting
+from requorum.hosts import cipher, meeting
 from requorum.hosts.fleet import Fleet, FleetError, Unreachable, raise_all
 from requorum.hosts.meeting import AT_ONCE, PAUSES, NoLogin
 from requorum.plugin.ending.signs import sign
@@ -38,6 +38,7 @@ def bastion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPat
     (tmp_path / "bin" / "ssh").chmod(0o755)
     (tmp_path / "room").mkdir()
     monkeypatch.setattr(meeting, "PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(cipher, "_FLAGS", tmp_path / "none")  # else each is asked for its ciphers by ssh too
     monkeypatch.setenv("ROOM", str(tmp_path / "room"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     return monkeypatch
