@@ -10,7 +10,7 @@ import pytest
 
 from requorum.cluster import etcdctl, sandbox
 from requorum.cluster.etcdctl import Database
-from requorum.command import Command, Result
+from requorum.command import Command, Result, look
 from requorum.hosts.failure import FleetError, raise_all
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial, trials
@@ -166,6 +166,28 @@ def test_what_lies_there_of_an_earlier_try_is_removed_before_room_is_asked_for(t
     with pytest.raises(Disproved):
         trials.hold(run, progress())
     assert [(c.host, *c.argv[-3:]) for c in run.done] == [("etcd-2", "rm", "-rf", BESIDE)]
+
+
+@pytest.mark.parametrize("carrying_on", [False, True])
+def test_only_a_run_that_is_carried_on_has_anything_to_end_and_clear_before_its_trial(
+    carrying_on: bool, tmp_path: Path
+) -> None:
+    """What ended by itself is not ended again."""
+    run = Site(tmp_path)
+    run.carrying_on = carrying_on
+    trials.hold(run, progress())
+    there = [c.argv for c in run.done if c.host == "etcd-1"]
+    stop, own = sandbox.stop("trial", build.RUN), trial.scratch(build.terms())
+    clears = [argv == stop or ("rm" in argv and own in argv) for argv in there]
+    assert clears[:2] == [carrying_on, carrying_on] and there.count(stop) == int(carrying_on)
+    assert clears[-1] and sum(clears) == 1 + 2 * carrying_on, "and it goes afterwards"
+
+
+@pytest.mark.parametrize(("code", "ended"), [(0, True), (10, True), (1, False), (124, False), (255, False)])
+def test_a_boot_that_did_not_come_to_its_own_end_is_ended_before_its_scratch_goes(code: int, ended: bool) -> None:
+    answer = Result(look("etcd-1", "x", why=""), code, "", "", 0.0)
+    stops = [c.argv == sandbox.stop("trial", build.RUN) for c in trial.tidy(build.terms(), "etcd-1", answer)]
+    assert stops == ([False] if ended else [True, False])
 
 
 def test_no_login_stays_where_the_trial_gives_no_answer(tmp_path: Path) -> None:

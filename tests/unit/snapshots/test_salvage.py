@@ -186,6 +186,32 @@ def test_one_host_without_room_for_its_copy_does_not_spoil_the_others(
     assert [host for host, _ in outcome.could_not] == ["etcd-3"] and "has room for 9 bytes" in outcome.could_not[0][1]
 
 
+def test_where_scratch_of_before_cannot_be_cleared_nothing_is_copied_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boot that was cut off might still run there. A run of a new name has nothing to clear."""
+    run, found, _ = prepared(tmp_path, Hosts())
+    started = apart(monkeypatch, run)
+    plans: list[list[Command]] = []
+
+    def attempt(plan: list[Command]) -> dict[str, FleetError]:
+        plans.append(plan)
+        clears = any(command.argv[0] == "systemctl" for command in plan)
+        return {"etcd-3": FleetError("etcd-3", "Input/output error", "mend it")} if clears else {}
+
+    monkeypatch.setattr(run, "attempt", attempt)
+    run.carrying_on = True
+    outcome = salvage.hold(run, found)
+    cleared, copied = plans
+    assert {c.host for c in cleared} == {"etcd-1", "etcd-2", "etcd-3"}
+    assert {c.host for c in copied} == set(started) == {"etcd-1", "etcd-2"}
+    assert [host for host, _ in outcome.could_not] == ["etcd-3"]
+    run.carrying_on = False
+    plans.clear()
+    salvage.hold(run, found)
+    assert len(plans) == 1 and not any("rm" in c.argv or c.argv[0] == "systemctl" for c in plans[0])
+
+
 def test_two_bad_disks_of_three_stop_the_run_and_the_word_for_both_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
