@@ -51,7 +51,8 @@ class TestStep5PowerOn:
 
     def test_when_what_was_proven_is_noted(self, run: Run, progress: Progress) -> None:
         """A run that is carried on may find it compacted: then this note stands for it."""
-        written.note_what_is_proven(run, progress.trial, progress.compacted, progress.reached)
+        told = progress.asked.began
+        written.note_what_is_proven(run, progress.trial, progress.compacted, progress.reached, told)
 
     def test_then_no_old_member_serves_clients(self, run: Run) -> None:
         """A stale member cannot join, but it could serve clients that still know its address."""

@@ -18,6 +18,7 @@ from requorum.deadlines import LONG, SHORT
 from requorum.hosts.question import NAME, OWNER, Question, checked, complete, in_time, parts, plain
 from requorum.hosts.system import Connection, Process
 from requorum.inventory import Inventory
+from requorum.refusal import Refusal
 
 
 def vendor(line: str, **values: str) -> tuple[str, ...]:
@@ -56,10 +57,24 @@ def etcdctl_as(inventory: Inventory, client: str, *arguments: str, why: str, hos
 ACCOUNT = re.compile(r"[A-Za-z0-9][\w .@+-]{0,127}", re.A)  # a user or a role, as a word of etcdctl
 
 
-def ask_user(host: str, client: str, role: str) -> Question[str]:
-    """As whom a role logs in."""
-    command = look(host, "cat", f"{client}/{role}/user", why=f"the user of {role}")
-    return Question(command, lambda result: checked(host, f"user of {role}", result.stdout.strip(), ACCOUNT))
+def ask_users(host: str, client: str, roles: Sequence[str]) -> Question[dict[str, str | Refusal]]:
+    """Role → as whom it logs in, or that this is not said, or no name; of these `roles`."""
+    argv = ("-mindepth", "2", "-maxdepth", "2", "-name", "user", "-exec", "grep", "-H", "", "{}", "+")
+
+    def read(answer: Result) -> dict[str, str | Refusal]:
+        said: dict[str, list[str]] = {}
+        for line in complete(answer).stdout.splitlines():
+            path, _, user = line.partition(":")
+            said.setdefault(posixpath.basename(posixpath.dirname(path)), []).append(user.strip())
+        return {role: user_of(role, said.get(role, [])) for role in roles}
+
+    def user_of(role: str, lines: Sequence[str]) -> str | Refusal:
+        try:
+            return checked(host, f"user of {role}", "\n".join(lines), ACCOUNT)
+        except Refusal as refusal:
+            return refusal
+
+    return Question(look(host, "find", client, *argv, why="as whom roles log in"), read)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------

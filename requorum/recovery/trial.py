@@ -25,7 +25,7 @@ from requorum.run.marker import Phase
 from requorum.run.run import Run
 from requorum.run.terms import Terms
 from requorum.snapshots import beginning
-from requorum.snapshots.beginning import Proven
+from requorum.snapshots.beginning import Beginning, Proven
 
 KIND = bulk.TRIAL
 NUMBER = 1  # of the one member: its name in the room
@@ -68,6 +68,7 @@ class Asked:
 
     hashes: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)  # revision → `ask_fingerprints`
     counts: dict[tuple[str, int], int] = field(default_factory=dict)  # (prefix, revision) → keys
+    began: Beginning | None = None  # what the run's own notes say, which only the run writes
 
 
 def scratch(terms: Terms) -> str:
@@ -233,6 +234,7 @@ def it_is_what_the_trial_found(run: Run, trial: Trial | None, endpoint: str, ask
         run.note("proven before Deephaven was turned on, by the run that is carried on")
         return None
     (began,) = run.ask({"began": beginning.ask(run.terms)}).values()
+    asked.began = began
     proven = began.proven if began else None
     if proven and (proven.revision, proven.hash) != (trial.revision, trial.hash):
         proven = None

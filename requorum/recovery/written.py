@@ -263,13 +263,19 @@ def since(
     return Wrote(found, runs=True) if found else None
 
 
-def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None, reached: Reached | None = None) -> None:
+def note_what_is_proven(
+    run: Run,
+    trial: Trial | None,
+    compacted: int | None,
+    reached: Reached | None = None,
+    began: Beginning | None = None,
+) -> None:
     """In Step 5, once its proofs of the data have held: a run that is carried on may not be able to hold them again.
 
     `compacted`: up to which revision, when they held; None where that is not known, or they were not held now.
     `reached`: how far the probe's own writes brought the store. Every write of anybody is a revision of its own: where
     they lead on from the trial's, nobody else wrote and no lease ran out, and the trial's counts are still right.
-    Else all keys are listed, for which etcd reads all data.
+    Else all keys are listed, for which etcd reads all data. `began`: as the run's notes told it before.
     """
     terms = run.terms
     if trial is None or run.mark.phase >= Phase.POWERING_ON:
@@ -277,7 +283,7 @@ def note_what_is_proven(run: Run, trial: Trial | None, compacted: int | None, re
     if not run.acts:
         run.do([beginning.note(terms, None)])
         return
-    (began,) = run.ask({"began": beginning.ask(terms)}).values()
+    began = began or run.ask({"began": beginning.ask(terms)})["began"]
     if began is None or (compacted is None and began.proven is None):
         return
     at = began.proven.compacted if began.proven else compacted

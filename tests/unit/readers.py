@@ -75,6 +75,7 @@ GIVEN: dict[str, Any] = {
     "read": lambda text: text,
     "revision": 7,
     "role": "irisadmin",
+    "roles": ("irisadmin",),
     "place": "/var/lib/requorum/lab",
     "settings": build.inventory().etcd,
     "snapshot": "a" * 64,

@@ -377,10 +377,9 @@ def _reads(run: Run, client: str, role: str, outside: str | None) -> Command:
 
 def _users(machine: Machine, client: str, roles: Sequence[str], needed: Sequence[str]) -> dict[str, str]:
     """Role → as whom it logs in; "" where only its certificate says so, unless it is `needed`, for its password."""
-    asked = [deephaven.ask_user(machine.name, client, role) for role in roles]
-    told = machine.ask(every([or_refusal(question) for question in asked])) if asked else []
+    told = machine.ask(deephaven.ask_users(machine.name, client, roles)) if roles else {}
     users: dict[str, str] = {}
-    for role, user in zip(roles, told, strict=True):
+    for role, user in told.items():
         if isinstance(user, Refusal) and role in needed:
             raise user
         users[role] = "" if isinstance(user, Refusal) else user

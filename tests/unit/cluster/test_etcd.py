@@ -158,10 +158,14 @@ def test_no_answer_is_told_in_the_words_of_the_tool() -> None:
     assert (refused.value.where, refused.value.what) == ("infra-1", "Error: context deadline exceeded")
 
 
-@pytest.mark.parametrize("name", ["--user=eve", "a\nb", "", "-", "\x1b[2J"])
+@pytest.mark.parametrize("name", ["--user=eve", "a\n/x/config/user:b", "", "-", "\x1b[2J"])
 def test_a_user_that_is_an_option_goes_no_further(name: str) -> None:
-    with pytest.raises(Refusal, match="infra-1: its user of config"):
-        understood(deephaven.ask_user("infra-1", "/x", "config"), name)
+    said = f"/x/config/user:{name}\n/x/my role/user:eve\n/x/root/user:root\n"
+    told = understood(deephaven.ask_users("infra-1", "/x", ["config", "root", "other"]), said)
+    assert told["root"] == "root" and set(told) == {"config", "root", "other"}
+    for role in ("config", "other"):
+        refused = told[role]
+        assert isinstance(refused, Refusal) and str(refused).startswith(f"infra-1: its user of {role}")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_a_user_that_is_an_option_goes_no_further(name: str) -> None:
         etcdctl.ask_names(LAB, "user"),
         PERMISSIONS,
         etcdctl.ask_login(READ),
-        deephaven.ask_user("infra-1", "/x", "config"),
+        deephaven.ask_users("infra-1", "/x", ["config"]),
     ],
     ids=lambda question: question.commands[0].why,
 )

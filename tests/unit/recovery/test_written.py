@@ -140,12 +140,13 @@ def noted(
     phase: Phase = Phase.STARTED,
     tried: Trial = BEGAN,
     reached: Reached | None = None,
+    began: Beginning | None = None,
 ) -> list[Proven]:
     run = carried_on(tmp_path, hosts, phase)
     run.acts = True
     run.stage = "runbook/test_step_5_power_on.py::TestStep5PowerOn::test_when_what_was_proven_is_noted"
     run.do = hosts.run  # type: ignore[method-assign,assignment]
-    written.note_what_is_proven(run, tried, compacted, reached)
+    written.note_what_is_proven(run, tried, compacted, reached, began)
     return hosts.wrote
 
 

@@ -16,7 +16,7 @@ from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.refusal import Disproved
 from requorum.run.marker import Phase
-from requorum.snapshots.beginning import Proven
+from requorum.snapshots.beginning import Beginning, Proven
 from tests.unit import build
 from tests.unit.recovery.test_written import PROVEN, Acting, Asked, as_tried, carried_on, noted
 from tests.unit.recovery.undo.test_discard import BEGAN, LEASE_RAN_OUT, MARK, RESTORED, WRITTEN
@@ -135,3 +135,12 @@ def test_what_the_trial_says_of_users_holds_until_deephaven_may_have_changed_the
 ) -> None:
     progress = Progress(trial=replace(BEGAN, outside={"dh": None}))
     assert progress.outside(carried_on(tmp_path, Hosts(), phase)) == found
+
+
+def test_the_runs_own_notes_are_read_once(tmp_path: Path) -> None:
+    asked, read = trial.Asked(), Asked(PROVEN, 90, BEGAN.hash, BEGAN.users)
+    as_tried(tmp_path / "compared", read, BEGAN, asked)
+    assert asked.began == Beginning(BEGAN.revision, PROVEN, True)
+    hosts = Acting(RESTORED, PROVEN)
+    assert noted(tmp_path / "noted", hosts, tried=TRIED, began=asked.began) == [replace(PROVEN, reached=120)]
+    assert [command.why for command in hosts.asked] == [LISTS]

@@ -125,13 +125,15 @@ class Asked(Hosts):
         if "-name endpoints" in line:
             text = "".join(f"{build.CLIENT}/{role}/endpoints:https://10.0.0.11:2379\n" for role in self.users)
             return build.answered(command, text)
+        if "-name user" in line:
+            return build.answered(
+                command, "".join(f"{build.CLIENT}/{r}/user:{u}\n" for r, u in self.users.items() if u)
+            )
         if " user get " in line:
             self.granted.append(command.argv[command.argv.index("get") + 1])
             detail = '\n{"perm": [{"key": "L21haW4=", "range_end": "L21haW8="}]}\n\n{"perm": []}\n'
             return build.answered(command, f"User: {self.granted[-1]}\n{detail}")
         role = next(role for role in self.users if f"{build.CLIENT}/{role}" in line)
-        if command.argv[0] == "cat":
-            return build.answered(command, self.users[role])
         self.read.append(role)
         self.logins.append(command.argv)
         said = (
