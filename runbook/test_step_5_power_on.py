@@ -19,7 +19,7 @@ class TestStep5PowerOn:
 
     def test_then_every_member_is_healthy(self, run: Run, progress: Progress) -> None:
         """Asked through the vendor's etcdctl as an authenticated user."""
-        cluster.every_member_is_healthy(run, progress.new_configs)
+        cluster.every_member_is_healthy(run, progress.new_configs, progress)
 
     def test_then_it_is_one_cluster_with_one_leader(self, run: Run, progress: Progress) -> None:
         """One cluster ID, one leader, one revision, one version, no alarm."""

@@ -44,6 +44,7 @@ class Progress:
     ahead: tuple[str, ...] = ()  # Step 2: new members whose data is restored already, beside its place
     unrestored: dict[str, FleetError] = field(default_factory=dict)  # Step 2: why one of them has none, by host
     status: list[Status] = field(default_factory=list)  # Step 5
+    beside: list[Status] = field(default_factory=list)  # Step 5: the same, asked with the members' health
     hashes: dict[str, tuple[int, int]] = field(default_factory=dict)  # Step 5: endpoint → (revision, hash)
     keys: int | None = None  # Step 5
     asked: Asked = field(default_factory=Asked)  # Step 5: what the comparison with the trial need not ask again

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from requorum.cluster import deephaven, etcd, etcdctl, settings
@@ -154,12 +155,21 @@ def _endpoints(run: Run, new_configs: Mapping[str, MemberConfig]) -> str:
     return ",".join(Address(scheme, ip, port).url for ip in run.terms.new_ips)
 
 
-def every_member_is_healthy(run: Run, new_configs: Mapping[str, MemberConfig]) -> None:
-    """The guide's health check, as an authenticated user, member by member."""
+def every_member_is_healthy(
+    run: Run, new_configs: Mapping[str, MemberConfig], progress: Progress | None = None
+) -> None:
+    """The guide's health check, as an authenticated user, member by member. With `progress` their status is asked
+    beside it, which the next stage looks at first."""
 
     def probe(machine: Machine) -> str | None:
+        asked = etcdctl.ask_health(run.inventory, _endpoints(run, new_configs))
         try:
-            health = machine.ask(etcdctl.ask_health(run.inventory, _endpoints(run, new_configs)))
+            if progress is None:
+                health = machine.ask(asked)
+            else:
+                beside = replace(both(asked, or_refusal(etcdctl.ask_status(run.inventory))), at_once=True)
+                health, status = machine.ask(beside)
+                progress.beside = [] if isinstance(status, Refusal) else status
         except etcd.EtcdError as error:
             return error.what
         sick = [f"{endpoint}: {error}" for endpoint, error in health.items() if error]
@@ -188,10 +198,10 @@ def it_is_one_cluster(run: Run, progress: Progress, living: bool = False) -> Non
 
     def probe(machine: Machine) -> str | None:
         try:
-            found = machine.ask(etcdctl.ask_status(run.inventory))
+            found = progress.beside or machine.ask(etcdctl.ask_status(run.inventory))
         except etcd.EtcdError as error:
             return error.what
-        progress.status = found
+        progress.status, progress.beside = found, []  # asked again where it does not hold
         wrong = not_one_cluster(found, run.terms.new_ips)
         return wrong if wrong or living else _not_of_this_snapshot(run, progress, machine)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from requorum.cluster import etcdctl
+from requorum.command import Command, Result
+from requorum.hosts.fleet import Machine
+from requorum.hosts.question import Question
 from requorum.recovery import probes, trial
 from requorum.recovery.probes import Reached
 from requorum.recovery.progress import Progress
+from requorum.recovery.proofs import cluster
 from requorum.recovery.trial import Trial
 from requorum.refusal import Disproved
 from requorum.run.marker import Phase
@@ -144,3 +150,73 @@ def test_the_runs_own_notes_are_read_once(tmp_path: Path) -> None:
     hosts = Acting(RESTORED, PROVEN)
     assert noted(tmp_path / "noted", hosts, tried=TRIED, began=asked.began) == [replace(PROVEN, reached=120)]
     assert [command.why for command in hosts.asked] == [LISTS]
+
+
+class Healthy(Hosts):
+    """Three members, of which `sick` is no health; as `status` tells them, one answer after the other."""
+
+    def __init__(self, status: list[list[int]], sick: str = "") -> None:
+        super().__init__()
+        self.status, self.sick, self.words = status, sick, list[str]()
+
+    def each(self, hosts: Iterable[str], work: Any) -> dict[str, Any]:
+        return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
+
+    def tell(self, question: Question[Any]) -> Any:
+        return question.understand([self.say(command) for command in question.commands])
+
+    def say(self, command: Command) -> Result:
+        self.words.append(next(word for word in ("health", "status") if word in command.argv))
+        at = [f"https://10.0.0.1{n}:2379" for n in (1, 2, 3)]
+        if self.words[-1] == "health":
+            return build.answered(command, json.dumps([{"endpoint": e, "health": e != self.sick} for e in at]))
+        leaders = self.status.pop(0)
+        rows = [
+            {
+                "Endpoint": e,
+                "Status": {
+                    "header": {"cluster_id": 1, "member_id": n, "revision": 7},
+                    "leader": leader,
+                    "version": "3.5.16",
+                },
+            }
+            for n, (e, leader) in enumerate(zip(at, leaders, strict=False), start=1)
+        ]
+        return build.answered(command, json.dumps(rows) if rows else "{")
+
+
+def stages(tmp_path: Path, hosts: Healthy) -> Progress:
+    progress = Progress()
+    run = carried_on(tmp_path, hosts)
+    run.begin("m.py::TestX::test_then_every_member_is_healthy")
+    run.stages[-1].looked = True
+    cluster.every_member_is_healthy(run, {}, progress)
+    cluster.it_is_one_cluster(run, progress, living=True)
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ([[1, 1, 1]], ["health", "status"]),
+        ([[1, 2, 1], [1, 1, 1]], ["health", "status", "status"]),
+        ([[], [1, 1, 1]], ["health", "status", "status"]),
+    ],
+    ids=["good", "two leaders at first", "no answer at first"],
+)
+def test_the_status_is_asked_with_the_health_and_again_where_it_does_not_hold(
+    tmp_path: Path, status: list[list[int]], words: list[str]
+) -> None:
+    hosts = Healthy(status)
+    assert [found.leader for found in stages(tmp_path, hosts).status] == [1, 1, 1]
+    assert hosts.words == words
+
+
+def test_who_is_not_healthy_stops_the_stage_of_health_whatever_the_status_is(tmp_path: Path) -> None:
+    hosts = Healthy([[1, 1, 1]] * 99, "https://10.0.0.12:2379")
+    run = carried_on(tmp_path, hosts)
+    run.begin("m.py::TestX::test_then_every_member_is_healthy")
+    run.stages[-1].looked = True
+    run.options = replace(run.options, timeout_scale=0.0)
+    with pytest.raises(Disproved, match="all 3 members are healthy"):
+        cluster.every_member_is_healthy(run, {}, Progress())
