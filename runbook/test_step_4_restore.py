@@ -20,11 +20,11 @@ class TestStep4Restore:
 
     def test_given_no_data_is_in_the_way(self, run: Run, progress: Progress) -> None:
         """The new token's data directory does not exist, or this run restored it from this snapshot."""
-        cluster.no_data_is_in_the_way(run, progress.sources.chosen)
+        progress.installed_new = cluster.no_data_is_in_the_way(run, progress.sources.chosen)
 
     def test_when_the_snapshot_is_restored_on_every_member(self, run: Run, progress: Progress) -> None:
         """In parallel, into the new token's directory; what was restored there before the commit is moved in place."""
-        terms, configs = run.terms, facts.new_configs(run)
+        terms, configs = run.terms, progress.installed_new
         there = facts.files(run, plan.restore_looks_at(terms, configs))
         made = run.ask({host: ahead.ask(terms, host, c) for host, c in configs.items()})
         run.do(plan.restore(terms, progress.tools, configs, there, progress.sources.chosen.sha256, made))

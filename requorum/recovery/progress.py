@@ -40,6 +40,7 @@ class Progress:
     settings: dict[str, str] = field(default_factory=dict)  # Step 0: of the old configuration, to be kept
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
+    installed_new: dict[str, MemberConfig] = field(default_factory=dict)  # Step 4, by host: as its Given found them
     trial: Trial | None = None  # Step 2
     ahead: tuple[str, ...] = ()  # Step 2: new members whose data is restored already, beside its place
     unrestored: dict[str, FleetError] = field(default_factory=dict)  # Step 2: why one of them has none, by host

@@ -5,7 +5,7 @@ Nothing here decides and nothing changes a host. Questions and parsers are `etcd
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -218,9 +218,14 @@ def _diagnose(run: Run, members: tuple[Member, ...], known: Mapping[str, Install
     bare = [h for h, on in installed.items() if not isinstance(on.config, MemberConfig) and on.unit.installed]
     installed |= {host: quorum.as_told(installed[host], said) for host, said in told(run, starts(run, bare)).items()}
     configured = {h: found.config for h, found in installed.items() if isinstance(found.config, MemberConfig)}
-    running = run.ask({host: quorum.ask_running(host, config) for host, config in configured.items()})
-    leaders = {host: found.has_leader for host, found in running.items()}
-    cut_off = _cut_off(run, members, configured, leaders)
+    asked = {
+        host: both(every([quorum.ask_running(host, configured[host])] if host in configured else []), reaches)
+        for host, reaches in _ask_reaches(run, members).items()
+    }
+    found = run.ask(asked)
+    running = {host: of[0] for host, (of, _) in found.items() if of}
+    leaders = {host: of.has_leader for host, of in running.items()}
+    cut_off = _cut_off(run, members, {host: reaches for host, (_, reaches) in found.items()}, configured, leaders)
 
     now = [
         quorum.sheet(
@@ -305,21 +310,33 @@ def _has_client_key(run: Run) -> bool:
     return run.ask({host: Question(find, lambda answer: bool(complete(answer).stdout.strip()))})[host]
 
 
+def _peers(run: Run, members: Iterable[Member]) -> dict[str, list[Member]]:
+    """host → the other members."""
+    there = [member for member in members if member.host not in run.terms.gone]
+    return {one.host: [other for other in there if other is not one] for one in there}
+
+
+def _ask_reaches(run: Run, members: Iterable[Member]) -> dict[str, Question[list[system.Reach]]]:
+    """Of each host, in the order of its peers."""
+    port, others = run.inventory.etcd.peer_port, _peers(run, members)
+    return {host: every([system.ask_reach(host, peer.ip, port) for peer in of]) for host, of in others.items()}
+
+
 def _cut_off(
     run: Run,
     members: Iterable[Member],
-    configured: dict[str, MemberConfig],
-    leaders: dict[str, bool | None],
+    reaches: Mapping[str, Sequence[system.Reach]],
+    configured: Mapping[str, MemberConfig],
+    leaders: Mapping[str, bool | None],
 ) -> dict[str, tuple[str, ...]]:
-    """host → other members' hosts that it cannot reach at all."""
+    """host → other members' hosts that it cannot reach at all. `reaches`: as `_ask_reaches` has it."""
     port = run.inventory.etcd.peer_port
-    there = [member for member in members if member.host not in run.terms.gone]
-    ways = {(a.host, b): system.ask_reach(a.host, b.ip, port) for a in there for b in there if a is not b}
     found: dict[str, tuple[str, ...]] = {}
-    for (host, peer), reach in run.ask(ways).items():
-        listens = quorum.listens(configured.get(peer.host), leaders.get(peer.host), peer.ip, port)
-        if quorum.is_cut_off(reach, listens):
-            found[host] = (*found.get(host, ()), peer.host)
+    for host, others in _peers(run, members).items():
+        for peer, reach in zip(others, reaches[host], strict=True):
+            listens = quorum.listens(configured.get(peer.host), leaders.get(peer.host), peer.ip, port)
+            if quorum.is_cut_off(reach, listens):
+                found[host] = (*found.get(host, ()), peer.host)
     return found
 
 
@@ -328,7 +345,8 @@ def cut_off_new_members(run: Run, verdict: Verdict | None = None) -> dict[str, t
     if verdict and run.inventory.members == run.inventory.old_members and not run.terms.gone:
         return {facts.member.host: facts.cut_off_from for facts in verdict.members if facts.cut_off_from}
     found = {h: c for h, c in old_configs(run, run.terms.member_hosts).items() if c is not None}
-    return _cut_off(run, run.inventory.members, found, _leaders(run, found))
+    reaches = run.ask(_ask_reaches(run, run.inventory.members))
+    return _cut_off(run, run.inventory.members, reaches, found, _leaders(run, found))
 
 
 def earlier_backups(run: Run) -> dict[str, str]:

@@ -12,7 +12,7 @@ from requorum.cluster.quorum import Installed, Verdict
 from requorum.command import Result, look
 from requorum.evidence.journal import now
 from requorum.hosts import systemd
-from requorum.hosts.question import Question
+from requorum.hosts.question import Question, both, every
 from requorum.hosts.systemd import ExecStart
 from requorum.refusal import Refusal
 from requorum.run import facts, held
@@ -221,32 +221,33 @@ def _places(
     }
     places = run.ask({host: emptiness.ask_place(place, settings) for host, place in known.items()})
     root = settings.data_root
-    ways = run.ask(
+    leads = {host: emptiness.ways(place.root, root, on_host[host]) for host, place in places.items()}
+    lie = {host: emptiness.strays(place.root, root, on_host[host]) for host, place in places.items()}
+    up = {host for host, place in places.items() if place.unit.running}
+    databases = {host: [disk.database for disk in of] for host, of in on_host.items()}
+    next_to_that = run.ask(
         {
-            (host, directory): emptiness.ask_way(host, directory, link)
-            for host, place in places.items()
-            for directory, link in emptiness.ways(place.root, root, on_host[host]).items()
+            host: both(
+                both(
+                    every([emptiness.ask_way(host, directory, link) for directory, link in leads[host].items()]),
+                    every([emptiness.ask_stray(host, path) for path in lie[host]]),
+                ),
+                every([emptiness.ask_opened(host, settings.unit, databases[host])] if host in up else []),
+            )
+            for host in places
         }
     )
-    strays = run.ask(
-        {
-            (host, path): emptiness.ask_stray(host, path)
-            for host, place in places.items()
-            for path in emptiness.strays(place.root, root, on_host[host])
-        }
-    )
-    up = [host for host, place in places.items() if place.unit.running]
-    open_now = run.ask({h: emptiness.ask_opened(h, settings.unit, [d.database for d in on_host[h]]) for h in up})
-    for host, databases in open_now.items():
-        if databases is None:
+    open_now = {host: of[0] for host, (_, of) in next_to_that.items() if of}
+    for host, others in open_now.items():
+        if others is None:
             run.note(f"{host}: nobody tells which database its running etcd has open; its configuration is believed")
     return {
         host: replace(
             place,
             opened=before.get(host, open_now.get(host, ())) if open_now.get(host) is None else open_now[host],
             noted=noted.get(host),
-            ways={path: way for (where, path), way in ways.items() if where == host},
-            strays={path: stray for (where, path), stray in strays.items() if where == host},
+            ways=dict(zip(leads[host], next_to_that[host][0][0], strict=True)),
+            strays=dict(zip(lie[host], next_to_that[host][0][1], strict=True)),
         )
         for host, place in places.items()
     }

@@ -31,8 +31,9 @@ from requorum.snapshots import movement, processes
 from requorum.snapshots.snapshot import Source
 
 
-def no_data_is_in_the_way(run: Run, source: Source) -> None:
-    """A data directory of the new token may only be one that this run restored, from this very snapshot."""
+def no_data_is_in_the_way(run: Run, source: Source) -> dict[str, MemberConfig]:
+    """A data directory of the new token may only be one that this run restored, from this very snapshot. Returns every
+    new member's configuration, by which that was proven."""
     configs = facts.configs(run, run.terms.member_hosts)
     started = run.mark.phase >= Phase.STARTED
 
@@ -60,6 +61,7 @@ def no_data_is_in_the_way(run: Run, source: Source) -> None:
         else "it bears this run's name, so a try of this run left it; this sets it aside in order, and restores again: "
         f"pytest runbook/retry --hosts={run.options.hosts}",
     )
+    return {host: config for host, config in configs.items() if config is not None}
 
 
 def _ask_restored(terms: Terms, host: str) -> Question[str]:
