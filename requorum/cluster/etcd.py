@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 from requorum import yaml_text
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, RESTORE, wait
+from requorum.hosts import kept
 from requorum.hosts.certificates import Certificate
+from requorum.hosts.kept import File
 from requorum.hosts.question import NAME, NOT_THERE, PATH, Question, checked, in_time, is_foreseen, plain
 from requorum.hosts.systemd import ExecStart, Unit, filled, flags
 from requorum.refusal import Refusal
@@ -485,12 +487,7 @@ def restore(
         restore_into(host, tools, config, part, snapshot, bump, skip_hash),
         act(host, "chown", "-R", f"{owner}:{owner}", part, why=f"{owner} owns its data"),
         act(host, "chmod", "700", part, why="and nobody else reads it"),
-        Command(
-            host,
-            ("dd", f"of={note[0]}", "conv=fsync", "status=none"),
-            "note which snapshot was restored",
-            stdin=f"{note[1]}\n".encode(),
-        ),
+        kept.write(host, File(note[0], f"{note[1]}\n"), "note which snapshot was restored"),
         act(host, "mv", "-T", part, config.data_dir, why="the restored data gets its name"),
     ]
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Command, Result, act, act_long, look
-from requorum.hosts import system
+from requorum.hosts import kept, system
+from requorum.hosts.kept import File
 from requorum.hosts.question import Question, complete
 from requorum.hosts.system import Free
 from requorum.run.terms import Terms
@@ -81,12 +82,7 @@ def put_in_place(terms: Terms, host: str, config: MemberConfig, sha256: str, hal
     what was cut in the middle must look like neither a whole restore nor a member's data. `half` removes what was."""
     leaving, part = f"{place(terms)}/leaving", f"{config.data_dir}.restoring"
     return [
-        Command(
-            host,
-            ("dd", f"of={terms.place('restored')}", "conv=fsync", "status=none"),
-            "note which snapshot was restored",
-            stdin=f"{sha256}\n".encode(),
-        ),
+        kept.write(host, File(terms.place("restored"), f"{sha256}\n"), "note which snapshot was restored"),
         *half,
         act(host, "mv", "-T", data(terms), leaving, why="it is moved from here on, or restored anew"),
         act(host, "mv", "-T", leaving, part, why="the restored data goes to where data is"),

@@ -18,7 +18,9 @@ from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.cluster.logins import packed
 from requorum.cluster.sandbox import WAL_BYTES, Answers, Boot
 from requorum.command import LOGINS, Command, Result, act, look
+from requorum.hosts import kept
 from requorum.hosts.fleet import Machine
+from requorum.hosts.kept import File
 from requorum.hosts.question import Question, complete, every
 from requorum.run import bulk
 from requorum.run.marker import Phase
@@ -195,11 +197,8 @@ def result(snapshot: str, wanted: Sequence[str], answers: Answers, how: str = ""
 
 def note(terms: Terms, host: str, trial: Trial) -> Command:
     """Kept on a host, so that a run which is carried on need not hold it again."""
-    content = json.dumps(asdict(trial)) + "\n"
-    path = terms.place("trial.json")
-    return Command(
-        host, ("dd", f"of={path}", "conv=fsync", "status=none"), "note what the trial found", stdin=content.encode()
-    )
+    file = File(terms.place("trial.json"), json.dumps(asdict(trial)) + "\n")
+    return kept.write(host, file, "note what the trial found")
 
 
 _NOTE = TypeAdapter(Trial)

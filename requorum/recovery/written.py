@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import etcd
 from requorum.cluster.etcd import MemberConfig
-from requorum.command import act
 from requorum.hosts.systemd import Unit
 from requorum.recovery import probes
 from requorum.recovery.plan import is_new
@@ -223,10 +222,10 @@ def note_living(run: Run, found: Mapping[str, Birth]) -> None:
     """So that whoever asks next knows: a mark, a retry, the passwords of which incident are the old ones."""
     cluster = run.inventory.cluster
     for birth in found.values():
-        place = marker.directory(cluster, birth.run)
-        for host in sorted(run.terms.everyone, key=lambda name: name != run.terms.configuration_server):
-            there = act(host, "install", "-d", "-m", "700", place, why="the place of that run")
-            run.do([there, *history.write_birth(host, cluster, birth)])
+        server = run.terms.configuration_server
+        others = [host for host in run.terms.everyone if host != server]
+        for hosts in ([server], others):
+            run.do([history.write_birth(host, cluster, birth) for host in hosts])
 
 
 def since(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from requorum.cluster import sandbox
 from requorum.command import Action, Command, Copy
+from requorum.hosts import kept
 from requorum.run.marker import BASE, PROGRAMS, RUN
 
 
@@ -92,6 +93,11 @@ class Aftermath:
         """The effect of one command, by its name. One of an unknown kind is taken to change what it names."""
         name, *words = program(command.argv)
         host, paths = command.host, [word for word in words if is_path(word)]
+        if written := kept.targets(command.argv):
+            self._make(host, kept.places(command.argv))
+            for path, line in zip(written, (command.stdin or b"").splitlines(keepends=True), strict=True):
+                self._put(host, path, Thing("bytes", content=line))
+            return
         options = dict(word.split("=", 1) for word in words if word.startswith("-") and "=" in word)
         pair = len(paths) == 2
         if name == "mv" and pair:
@@ -105,9 +111,7 @@ class Aftermath:
         elif name in ("cp", "install") and pair and "-d" not in words:
             self._copy(host, *paths)
         elif name == "mkdir" or (name == "install" and "-d" in words):
-            for path in paths:
-                if self.at(host, path).lacking:
-                    self._put(host, path, EMPTY)
+            self._make(host, paths)
         elif name == "flock":  # of the directory: one in it goes
             self._remove(host, paths[-1])
         elif name == "rm":
@@ -150,6 +154,11 @@ class Aftermath:
     def _unit(self, host: str, path: str, **properties: str) -> None:
         if path.endswith((".service", ".timer", ".socket")):
             self._units.setdefault((host, posixpath.basename(path)), {}).update(properties)
+
+    def _make(self, host: str, directories: Sequence[str]) -> None:
+        for path in directories:
+            if self.at(host, path).lacking:
+                self._put(host, path, EMPTY)
 
     def _put(self, host: str, path: str, thing: Thing) -> None:
         path = path.rstrip("/")

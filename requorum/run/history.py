@@ -17,7 +17,9 @@ from typing import Any
 
 from requorum.cluster.etcd import is_not_there
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command, Result, act, look
+from requorum.command import Command, Result, look
+from requorum.hosts import kept
+from requorum.hosts.kept import File
 from requorum.hosts.question import NAME, Question, checked, complete, in_time
 from requorum.refusal import Refusal
 from requorum.run import marker
@@ -133,19 +135,16 @@ def as_it_is(birth: Birth, revision: int, bump: int) -> Birth:
     return replace(birth, bumps=max(birth.bumps - bump, 0)) if revision < birth.bumps else birth
 
 
-def write_birth(host: str, cluster: str, birth: Birth) -> list[Command]:
-    """Notes the birth in the run's own directory, in one step; it stays there when the run is long over."""
-    final = f"{marker.directory(cluster, birth.run)}/birth.json"
-    content = json.dumps({**asdict(birth), "phase": birth.phase.name}) + "\n"
-    return [
-        Command(
-            host,
-            ("dd", f"of={final}.part", "conv=fsync", "status=none"),
-            "note from which data the new cluster comes",
-            stdin=content.encode(),
-        ),
-        act(host, "mv", "-fT", f"{final}.part", final, why="the note takes effect"),
-    ]
+def birth_file(cluster: str, birth: Birth) -> File:
+    """Its note in the run's own directory; it stays there when the run is long over."""
+    line = json.dumps({**asdict(birth), "phase": birth.phase.name}) + "\n"
+    return File(f"{marker.directory(cluster, birth.run)}/birth.json", line)
+
+
+def write_birth(host: str, cluster: str, birth: Birth) -> Command:
+    """Notes it apart from any mark, on a host that may not know its run."""
+    why, places = "note from which data the new cluster comes", marker.places(cluster, birth.run)
+    return kept.write(host, birth_file(cluster, birth), why, places=places)
 
 
 def ask_births(host: str, cluster: str) -> Question[tuple[Birth, ...]]:

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 
-from requorum.command import Command, act
+from requorum.command import Command
+from requorum.hosts import kept
+from requorum.hosts.kept import File, Lock, Places
 from requorum.hosts.question import NAME, checked, plain
 from requorum.refusal import Refusal
 
@@ -114,37 +116,32 @@ def path(cluster: str) -> str:
     return f"{directory(cluster)}/run.json"
 
 
-def write(host: str, cluster: str, marker: Marker) -> list[Command]:
-    """Writes the mark in one step: a reader sees the old one or the new one, never half of one."""
-    part = f"{path(cluster)}.part"
-    content = json.dumps({**asdict(marker), "phase": marker.phase.name, "undone": marker.undone.name}) + "\n"
-    return [
-        act(
-            host,
-            "install",
-            "-d",
-            "-m",
-            "700",
-            BASE,
-            directory(cluster),
-            directory(cluster, marker.run),
-            why="a place for this run, for root only",
-        ),
-        Command(
-            host,
-            ("dd", f"of={part}", "conv=fsync", "status=none"),
-            f"mark the host: {marker.phase.name.lower().replace('_', ' ')}",
-            stdin=content.encode(),
-        ),
-        act(host, "mv", "-fT", part, path(cluster), why="the mark takes effect"),
-    ]
+def places(cluster: str, run: str) -> Places:
+    """A run's own directory, and those above it that are ours."""
+    return Places(BASE, directory(cluster), directory(cluster, run))
 
 
-def settle(host: str, cluster: str, marker: Marker) -> Command:
-    """Flushes the mark that took effect, its new name with it: after a loss of power it is not the one before."""
-    (content,) = [command.stdin for command in write(host, cluster, marker) if command.stdin]
-    argv = ("dd", f"of={path(cluster)}", "conv=notrunc,fsync", "status=none")
-    return Command(host, argv, "the mark is on disk", stdin=content)
+def write(host: str, cluster: str, marker: Marker, also: File | None = None, placed: bool = False) -> Command:
+    """Writes the mark and, behind it, what is noted `also`; the run's own directory too, unless it is `placed`."""
+    where = None if placed else places(cluster, marker.run)
+    return kept.write(host, _file(cluster, marker), _why(marker, also), also, where)
+
+
+def write_first(host: str, cluster: str, marker: Marker, lock: Lock | None, also: File | None = None) -> Command:
+    """The same on the configuration server, which is on disk before any other host is told: after a loss of power it is
+    not the one before. `lock`: what this run holds there."""
+    why = f"{_why(marker, also)}; on disk{', if the lock is still held' if lock else ''}"
+    return kept.write_flushed(host, _file(cluster, marker), why, also, places(cluster, marker.run), lock)
+
+
+def _why(marker: Marker, also: File | None) -> str:
+    noted = ", and note from which data the new cluster comes" if also else ""
+    return f"mark the host: {marker.phase.name.lower().replace('_', ' ')}{noted}"
+
+
+def _file(cluster: str, marker: Marker) -> File:
+    content = {**asdict(marker), "phase": marker.phase.name, "undone": marker.undone.name}
+    return File(path(cluster), json.dumps(content) + "\n")
 
 
 def run_name(host: str, text: str) -> str:

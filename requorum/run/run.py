@@ -25,6 +25,7 @@ from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
 from requorum.hosts.fleet import Fleet, FleetError, Machine, raise_all
+from requorum.hosts.kept import Lock
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
 from requorum.hosts.watch import Watch
@@ -92,6 +93,8 @@ class Run:
         self.failed = ""  # what the first stage that failed said
         self.touched: list[str] = []
         self.probed: dict[str, Probed] = {}  # what hosts are like, of those that were asked
+        self._placed: set[tuple[str, str]] = set()  # host and run whose directory this process has made there
+        self._noted: dict[str, Birth] = {}  # what this process has noted on each host
         self._acted = 0.0  # the journal's action_seconds when the stage began
         self.watch = Watch()  # what the operator sees meanwhile
         self.last_words: list[str] = []  # what a procedure wants to say at its end
@@ -141,19 +144,39 @@ class Run:
         self._mark(mark, self.terms.everyone if hosts is None else hosts)
 
     def _mark(self, mark: Marker, hosts: Sequence[str], birth: Birth | None = None) -> None:
-        """On the configuration server first, and flushed: no host is ever further on than that."""
-        self.prove_lock()
+        """On the configuration server first, and flushed: no host is ever further on than that. Where the lock lies
+        there too, that mark is what proves it."""
+        server, held = self.terms.configuration_server, self._lock_beside_the_mark()
+        if held is None or server not in hosts:
+            self.prove_lock()
         self.terms = replace(self.terms, mark=mark)
         self.reached.setdefault(mark.phase, now())
-        cluster, server = self.inventory.cluster, self.terms.configuration_server
-        plan = {host: marker.write(host, cluster, mark) for host in hosts}
-        for host, commands in plan.items():
-            commands += [marker.settle(host, cluster, mark)] if host == server else []
-            commands += history.write_birth(host, cluster, birth) if birth else []
-        first = plan.pop(server, [])
-        for commands in (first, [command for each in plan.values() for command in each]):
-            if commands:
-                self.do(commands, bookkeeping=True)
+        plan = {host: self._note_mark(host, mark, birth, held) for host in hosts}
+        first = [plan.pop(server)] if server in plan else []
+        try:
+            for commands in (first, list(plan.values())):
+                if commands:
+                    self.do(commands, bookkeeping=True)
+        except FleetError:
+            self.prove_lock()  # says who has it, where that is why
+            raise
+        self._placed |= {(host, mark.run) for host in hosts}
+        self._noted |= dict.fromkeys(hosts, birth) if birth else {}
+
+    def _lock_beside_the_mark(self) -> Lock | None:
+        """What the mark on the configuration server is held against."""
+        words = self.lock.words() if self.lock else PLANNED if self.shown else ""
+        if words and lock.place(self.terms) == self.terms.configuration_server:
+            return Lock(lock.path(self.inventory.cluster), words)
+        return None
+
+    def _note_mark(self, host: str, mark: Marker, birth: Birth | None, held: Lock | None) -> Command:
+        """A host's mark, and the birth where it is another one than this process has noted there."""
+        cluster = self.inventory.cluster
+        also = history.birth_file(cluster, birth) if birth and birth != self._noted.get(host) else None
+        if host == self.terms.configuration_server:
+            return marker.write_first(host, cluster, mark, held, also)
+        return marker.write(host, cluster, mark, also, placed=(host, mark.run) in self._placed)
 
     def prove_lock(self) -> None:
         """Raises `LockError` when somebody cleared this run's lock while it was at work."""

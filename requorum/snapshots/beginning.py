@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 
 from requorum.command import Command, Result, act, look
+from requorum.hosts import kept
+from requorum.hosts.kept import File
 from requorum.hosts.question import Question, complete
 from requorum.run.history import Birth
 from requorum.run.marker import Marker, Phase
@@ -68,13 +70,8 @@ def path(terms: Terms) -> str:
 
 def note(terms: Terms, found: Proven | None) -> Command:
     """Beside the trial's note. `found`: None in a plan, where nobody knows it yet."""
-    content = json.dumps(asdict(found)) + "\n" if found else ""
-    return Command(
-        terms.configuration_server,
-        ("dd", f"of={path(terms)}", "conv=fsync", "status=none"),
-        "note what was proven",
-        stdin=content.encode(),
-    )
+    content = json.dumps(asdict(found)) if found else ""
+    return kept.write(terms.configuration_server, File(path(terms), f"{content}\n"), "note what was proven")
 
 
 def forget(terms: Terms, there: bool) -> list[Command]:

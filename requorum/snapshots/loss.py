@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from requorum.command import Command, look
+from requorum.hosts import kept
+from requorum.hosts.kept import File
 from requorum.hosts.question import Question, complete
 from requorum.run.marker import ON_DISK, SALVAGE
 from requorum.run.terms import Options, Terms
@@ -58,13 +60,8 @@ def words(
 
 def note_loss(terms: Terms, found: Loss) -> Command:
     """Kept on the configuration server for the report of a run that is carried on."""
-    content = json.dumps(asdict(found)) + "\n"
-    return Command(
-        terms.configuration_server,
-        ("dd", f"of={terms.place('loss.json')}", "status=none"),
-        "note what is lost",
-        stdin=content.encode(),
-    )
+    file = File(terms.place("loss.json"), json.dumps(asdict(found)) + "\n")
+    return kept.write(terms.configuration_server, file, "note what is lost")
 
 
 def ask_loss(terms: Terms) -> Question[Loss | None]:

@@ -7,7 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 
 from requorum.cluster import etcd
-from requorum.command import Command, Result, act, look
+from requorum.command import Command, Result, look
+from requorum.hosts import kept
+from requorum.hosts.kept import File
 from requorum.hosts.question import Question
 from requorum.refusal import Refusal
 from requorum.run.terms import Terms
@@ -22,15 +24,13 @@ def note(terms: Terms, opened: Mapping[str, tuple[str, ...]], anew: Collection[s
         OPENED: {host: list(paths) for host, paths in opened.items() if paths},
         ANEW: {host: [] for host in anew},
     }
-    return [command for name, found in told.items() if found for command in _write(terms, name, found)]
+    return [_write(terms, name, found) for name, found in told.items() if found]
 
 
-def _write(terms: Terms, name: str, found: Mapping[str, list[str]]) -> list[Command]:
-    """Whole: where that is cut off there is no note, and a rerun makes it."""
-    server, path, why = terms.configuration_server, terms.place(name), f"note {_WHY[name]}"
-    content = (json.dumps(found) + "\n").encode()
-    draft = Command(server, ("dd", f"of={path}.part", "status=none"), why, stdin=content)
-    return [draft, act(server, "mv", "-fT", f"{path}.part", path, why=why)]
+def _write(terms: Terms, name: str, found: Mapping[str, list[str]]) -> Command:
+    """Where that is cut off there is no note, and a rerun makes it."""
+    file = File(terms.place(name), json.dumps(found) + "\n")
+    return kept.write(terms.configuration_server, file, f"note {_WHY[name]}")
 
 
 def ask(terms: Terms, name: str = OPENED) -> Question[dict[str, tuple[str, ...]]]:

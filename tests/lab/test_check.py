@@ -67,8 +67,8 @@ def broken(rehearsal: Rehearsal) -> Iterator[None]:
     nodes = rehearsal.nodes
     stop = faults.by_name("stop")
     member, first, infra, query = (nodes.by_name(name) for name in ("etcd-3", "etcd-1", "infra-1", "query-1"))
-    unfinished = marker.write("etcd-1", "lab", Marker("20990101t000000z-a", "t", Phase.STOPPING, "eve@desk"))
-    mark = next(command.stdin for command in unfinished if command.stdin)
+    mark = marker.write("etcd-1", "lab", Marker("20990101t000000z-a", "t", Phase.STOPPING, "eve@desk")).stdin
+    assert mark
     stop.inject(nodes, [member])
     try:
         faults.await_members_down(nodes, [member])

@@ -26,7 +26,7 @@ def test_a_healthy_cluster_is_not_rebuilt_whatever_run_a_host_has_a_mark_of(rehe
     lie = Marker("29991231t235959z-abcdef", token, Phase.STOPPING, "eve@desk", members=spelled)
     query = rehearsal.nodes.by_name("query-1")
     query.run(["mkdir", "-p", "/var/lib/requorum/lab"])
-    query.put("/var/lib/requorum/lab/run.json", marker.settle("query-1", "lab", lie).stdin or b"")
+    query.put("/var/lib/requorum/lab/run.json", marker.write("query-1", "lab", lie).stdin or b"")
     lied = rehearsal.run(inventory)
     rehearsal.assert_untouched(lied)
     assert lied.summary["stopped_at"].endswith("test_given_no_other_run_is_under_way")

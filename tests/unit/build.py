@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from requorum.cluster.etcd import MemberConfig, Tools
 from requorum.command import Action, Command, Result
+from requorum.hosts import kept
 from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
@@ -118,6 +120,12 @@ def config(number: int = 1, token: str = "old", **fields: Any) -> MemberConfig:
 def lines(plan: Sequence[Action]) -> list[str]:
     """A plan as the operator reads it, `host: exact shell line`, without sudo where the command has none."""
     return [f"{action.host}: {action.line()}" if isinstance(action, Command) else action.shown() for action in plan]
+
+
+def written(path: str, *places: str) -> str:
+    """How a small file of ours is written, as the operator reads it."""
+    text = (kept.PLACED if places else kept.PLAIN).one
+    return f"sudo -n timeout -k 5 60 {shlex.join(('sh', '-c', text, path, *places))}"
 
 
 def stdins(plan: Sequence[Action]) -> list[bytes]:

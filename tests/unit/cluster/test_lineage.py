@@ -98,7 +98,7 @@ def test_one_member_that_was_replaced_since_changes_nothing() -> None:
 def test_a_birth_survives_being_written_and_read() -> None:
     parent = Lineage("ours\x1b[2J of old", 161)  # somebody else's token is compared and shown, and no more
     born = replace(birth("prod-2", Phase.POWERING_ON, parent), run="20260101t000000z-abcdef")
-    content = history.write_birth("etcd-1", "prod", born)[0].stdin
+    content = history.write_birth("etcd-1", "prod", born).stdin
     assert content is not None
     said = content.decode()
     others = said.replace("abcdef", "../../etc") + said.replace("prod-2", "prod 2") + said.replace('"00"', '"/x"')

@@ -56,7 +56,7 @@ def test_it_lies_beside_the_data_gets_its_name_only_when_it_is_whole_and_is_the_
         f"{HUGE} {' '.join(words)}",
         f"{SHORT} chown -R etcd:etcd {BESIDE}/data.restoring",
         f"{SHORT} chmod 700 {BESIDE}/data.restoring",
-        f"{SHORT} dd of={PLACE}/restored.ahead conv=fsync status=none",
+        build.written(f"{PLACE}/restored.ahead"),
         f"{SHORT} mv -T {BESIDE}/data.restoring {BESIDE}/data",
     ]
     assert all(map(is_own, made)), "nothing but what is ours"
@@ -75,7 +75,7 @@ def test_what_was_restored_is_only_moved_and_what_was_cut_on_its_way_there_is_go
     halves = [line for line in lines(moved) if line.endswith(f"rm -rf {DATA}.restoring")]
     assert halves == [f"etcd-2: {LONG} {SCOPE} rm -rf {DATA}.restoring"] and of(moved, "etcd-2")[1] in halves[0]
     assert of(moved, "etcd-3") == [
-        f"{SHORT} dd of={PLACE}/restored conv=fsync status=none",
+        build.written(f"{PLACE}/restored"),
         f"{SHORT} mv -T {BESIDE}/data {BESIDE}/leaving",
         f"{SHORT} mv -T {BESIDE}/leaving {DATA}.restoring",
         f"{SHORT} mv -T {DATA}.restoring {DATA}",

@@ -274,16 +274,13 @@ class TestStoppingEtcd:
 
 
 class TestMarkingTheRun:
-    def test_the_mark_is_written_beside_and_moved_into_place(self) -> None:
-        base = "/var/lib/requorum"
-        assert lines(marker.write("etcd-1", "lab", build.mark())) == [
-            f"etcd-1: {SHORT} install -d -m 700 {base} {base}/lab {PLACE}",
-            f"etcd-1: {SHORT} dd of={base}/lab/run.json.part conv=fsync status=none",
-            f"etcd-1: {SHORT} mv -fT {base}/lab/run.json.part {base}/lab/run.json",
-        ]
+    def test_it_is_one_command_that_makes_the_runs_own_directory_once(self) -> None:
+        path, places = "/var/lib/requorum/lab/run.json", ("/var/lib/requorum", "/var/lib/requorum/lab", PLACE)
+        made = [marker.write("etcd-1", "lab", build.mark(), placed=placed) for placed in (False, True)]
+        assert lines(made) == [f"etcd-1: {build.written(path, *places)}", f"etcd-1: {build.written(path)}"]
 
     def test_its_content_goes_by_stdin(self) -> None:
-        (content,) = build.stdins(marker.write("etcd-1", "lab", build.mark(Phase.STOPPING)))
+        (content,) = build.stdins([marker.write("etcd-1", "lab", build.mark(Phase.STOPPING))])
         assert json.loads(content) == {
             "run": build.RUN,
             "token": build.TOKEN,

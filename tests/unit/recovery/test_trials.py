@@ -11,6 +11,7 @@ import pytest
 from requorum.cluster import etcdctl, sandbox
 from requorum.cluster.etcdctl import Database
 from requorum.command import Command, Result, look
+from requorum.hosts import kept
 from requorum.hosts.failure import FleetError, raise_all
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial, trials
@@ -128,7 +129,7 @@ def test_one_member_is_tried_and_every_member_restores(tmp_path: Path) -> None:
     assert (found.hash, found.revision, made.ahead) == (7, 5, HOSTS)
     booted = [c for c in run.done if c.stop == sandbox.stop("trial", build.RUN)]
     assert [c.host for c in booted] == ["etcd-1"]
-    assert [c.argv[-1] for c in run.done if c.stdin and c.argv[1].endswith("trial.json")], "the trial is noted"
+    assert (f"{build.PLACE}/trial.json",) in [kept.targets(c.argv) for c in run.done], "the trial is noted"
 
 
 def test_carried_on_only_what_does_not_lie_whole_is_restored_and_the_trial_is_not_held_again(tmp_path: Path) -> None:
@@ -203,7 +204,8 @@ def test_a_restore_that_fails_hides_no_trial_and_is_told_by_its_own_name(tmp_pat
     run, made = Site(tmp_path, broken={"etcd-2": f"--data-dir={BESIDE}"}), progress()
     made.trial = trials.hold(run, made)
     assert made.trial.hash == 7 and list(made.unrestored) == ["etcd-2"]
-    assert any(c.stdin and c.argv[1].endswith("trial.json") for c in run.done), "a rerun need not hold it again"
+    noted = [kept.targets(c.argv) for c in run.done]
+    assert (f"{build.PLACE}/trial.json",) in noted, "a rerun need not hold it again"
     assert [(c.host, *c.argv[-3:]) for c in run.attempted] == [("etcd-2", "rm", "-rf", BESIDE)], "it filled the disk"
     with pytest.raises(FleetError, match="no space left on etcd-2"):
         trials.restored_alike(run, made)

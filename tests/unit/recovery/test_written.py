@@ -14,7 +14,7 @@ import pytest
 
 from requorum.cluster.lineage import Lineage
 from requorum.command import Command, Result
-from requorum.hosts import failure
+from requorum.hosts import failure, kept
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
 from requorum.recovery import trial, written
@@ -23,7 +23,7 @@ from requorum.recovery.progress import Progress
 from requorum.recovery.trial import Trial
 from requorum.recovery.written import Wrote
 from requorum.refusal import Disproved
-from requorum.run import facts, history
+from requorum.run import facts, history, marker
 from requorum.run.dryrun import Planning
 from requorum.run.history import Birth
 from requorum.run.marker import Marker, Outlived, Phase, Undone
@@ -128,7 +128,7 @@ class Acting(Running):
 
     def run(self, actions: Any) -> list[Result]:
         for action in [a for a in actions if a.changes]:
-            assert action.host == "infra-1" and f"of={build.PLACE}/proven.json" in action.argv
+            assert action.host == "infra-1" and kept.targets(action.argv) == (f"{build.PLACE}/proven.json",)
             self.wrote.append(Proven(**json.loads(action.stdin)))
         return super().run([a for a in actions if not a.changes])
 
@@ -214,7 +214,7 @@ def test_a_note_of_an_earlier_try_is_gone_before_its_data_is_started_anew(tmp_pa
         planned = [c.argv for stage in run.stages for c in stage.commands()]
         assert planned.count(("rm", "-f", f"{build.PLACE}/proven.json")) == gone
         if gone:
-            marked = next(n for n, argv in enumerate(planned) if argv[0] == "mv" and argv[-1].endswith("run.json"))
+            marked = next(n for n, argv in enumerate(planned) if marker.path("lab") in kept.targets(argv))
             assert planned.index(("rm", "-f", f"{build.PLACE}/proven.json")) < marked
 
 
@@ -247,7 +247,7 @@ class Down(Acting):
         self.mute = mute
         self.disks, self.up, self.tried, self.beside, self.disabled = disks, up, tried, beside, disabled
         self.done: list[Command] = []
-        self.born = build.stdins(history.write_birth("etcd-1", "lab", BORN))[0].decode()
+        self.born = build.stdins([history.write_birth("etcd-1", "lab", BORN)])[0].decode()
 
     def shows(self, host: str) -> int | str | None:
         return self.disks[int(host[-1]) - 1]
@@ -573,9 +573,9 @@ def test_they_are_told_before_the_new_run_marks_them(tmp_path: Path) -> None:
     progress.sources.living = {build.TOKEN: LIVED}
     run.begin("m.py::TestX::test_when_the_snapshot_is_copied_to_every_new_member")
     snapshot_step.TestStep0Snapshot().test_when_the_snapshot_is_copied_to_every_new_member(run, progress)
-    renamed = [c.argv[-1] for stage in run.stages for c in stage.commands() if c.argv[0] == "mv"]
-    assert f"{build.PLACE}/birth.json" in renamed
-    assert renamed.index("/var/lib/requorum/lab/run.json") > renamed.index(f"{build.PLACE}/birth.json")
+    made = [path for stage in run.stages for command in stage.commands() for path in kept.targets(command.argv)]
+    assert f"{build.PLACE}/birth.json" in made
+    assert made.index("/var/lib/requorum/lab/run.json") > made.index(f"{build.PLACE}/birth.json")
 
 
 def test_what_is_seen_of_one_run_takes_nothing_from_what_is_known_of_others() -> None:

@@ -53,7 +53,7 @@ class Changed(Hosts):
         argv = command.argv
         if argv[0] == "cat" and argv[1].endswith("/run.json"):
             mark = build.mark(Phase.STARTED, members=MEMBERS)
-            return 0, next(c.stdin.decode() for c in marker.write(command.host, "lab", mark) if c.stdin)
+            return 0, build.stdins([marker.write(command.host, "lab", mark)])[0].decode()
         if argv[0] == "cat" and argv[1].endswith("/record.json"):
             return 0, json.dumps(asdict(Record(WAS, "enabled", True, True)))
         if "sha256sum -z" in " ".join(argv):
@@ -108,7 +108,7 @@ class Discarded(Changed):
         line = " ".join(command.argv)
         if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
             mark = build.mark(Phase.DONE, members=MEMBERS)
-            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+            return 0, build.stdins([marker.write(command.host, "lab", mark)])[0].decode()
         if command.argv[0] == "cat" and command.argv[1].endswith("config.yaml"):
             return 0, config(int(command.host[-1])).replace("token: old", f"token: {build.TOKEN}")
         if "endpoint health" in line:
@@ -138,7 +138,7 @@ class Left(Changed):
             undone = Undone.NO if command.host == "query-1" else Undone.ROLLED_BACK
             mark = build.mark(Phase.STARTED, members=MEMBERS, undone=undone)
             mark = build.mark(run="20260202t000000z-012345") if command.host == "etcd-1" else mark
-            return 0, build.stdins(marker.write(command.host, "lab", mark))[0].decode()
+            return 0, build.stdins([marker.write(command.host, "lab", mark)])[0].decode()
         if "rolled-back" in command.argv and command.host != "query-1":
             return 0, f"{build.RUN}/rolled-back\n"
         return super().answer(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 from typing import cast
@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from requorum.cluster.lineage import Lineage
-from requorum.command import Command
+from requorum.command import Command, Result
 from requorum.evidence.journal import Journal
-from requorum.hosts.fleet import Fleet
-from requorum.run import held, lock, marker
+from requorum.hosts import kept
+from requorum.hosts.fleet import Fleet, FleetError
+from requorum.run import held, history, lock, marker
 from requorum.run.accepted import Accepted
 from requorum.run.held import Held
 from requorum.run.history import Birth, Told
@@ -284,12 +285,6 @@ def test_a_birth_is_what_the_configuration_server_or_a_majority_has_noted() -> N
 # -- how it is written -------------------------------------------------------------------------------------------
 
 
-def test_the_mark_that_took_effect_is_flushed_with_what_sudo_allows() -> None:
-    command = marker.settle("infra-1", "lab", build.mark())
-    assert isinstance(command, Command) and "conv=notrunc,fsync" in command.argv
-    assert command.stdin in build.stdins(marker.write("infra-1", "lab", build.mark()))
-
-
 def unstarted(monkeypatch: pytest.MonkeyPatch) -> tuple[Run, list[list[Command]]]:
     """A run that is asked nothing, and the plans that it is told to carry out."""
     run = Run(build.inventory(), Options(operator="ops@desk"), cast(Journal, None), cast(Fleet, None))
@@ -304,11 +299,41 @@ def test_it_is_written_on_the_configuration_server_before_any_other_host(monkeyp
     run.advance(replace(run.mark, phase=Phase.STOPPING), born(run.mark.run, Phase.STOPPING))
     run.remark(run.mark)
     run.remark(run.mark, ["query-1"])
-    for first, others in (done[:2], done[2:4]):
-        assert {command.host for command in first} == {"infra-1"}
-        assert first[3] == marker.settle("infra-1", "lab", run.mark)
+    for (first,), others in (done[:2], done[2:4]):
+        assert first.host == "infra-1" and first.argv[2] in kept.FLUSHED
         assert {command.host for command in others} == set(run.terms.everyone) - {"infra-1"}
-    assert [{command.host for command in plan} for plan in done[4:]] == [{"query-1"}]
+        assert {command.stdin for command in others} == {first.stdin}
+    assert [[command.host for command in plan] for plan in done[4:]] == [["query-1"]]
+
+
+def test_what_this_process_has_made_and_noted_already_it_does_not_make_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, done = unstarted(monkeypatch)
+    birth = born(run.mark.run, Phase.STOPPING)
+    for phase, noted in ((Phase.STOPPING, birth), (Phase.STOPPING, birth), (Phase.STARTED, replace(birth, bumps=9))):
+        run.advance(replace(run.mark, phase=phase), noted)
+    texts = [command.argv[2] for plan in done for command in plan if command.host == "query-1"]
+    assert texts == [kept.PLACED.two, kept.PLAIN.one, kept.PLAIN.two]
+    mark, note = marker.path("lab"), f"{marker.directory('lab', run.mark.run)}/birth.json"
+    assert [kept.targets(first.argv) for (first,) in done[::2]] == [(mark, note), (mark,), (mark, note)]
+    (last,) = done[4]
+    assert build.understood(history.ask_births("infra-1", "lab"), (last.stdin or b"").decode()) == (
+        replace(birth, bumps=9),
+    ), "a mark's line is no birth"
+
+
+def test_what_could_not_be_noted_is_noted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, done = unstarted(monkeypatch)
+    birth, do = born(run.mark.run, Phase.STOPPING), run.do
+
+    def fails(plan: Sequence[Command], bookkeeping: bool) -> list[Result]:
+        raise FleetError("query-1", "failed", "look there")
+
+    monkeypatch.setattr(run, "do", fails)
+    with pytest.raises(FleetError):
+        run.advance(run.mark, birth)
+    monkeypatch.setattr(run, "do", do)
+    run.advance(run.mark, birth)
+    assert [c.argv[2] for c in done[1] if c.host == "query-1"] == [kept.PLACED.two]
 
 
 def test_a_new_runs_name_comes_behind_the_last_one_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from requorum import procedures
 from requorum.command import STOP, Action, Command, Result
 from requorum.evidence.journal import Journal
+from requorum.hosts import kept
+from requorum.hosts.failure import failure, raise_all
 from requorum.hosts.fleet import Fleet, Unreachable
 from requorum.refusal import Refusal
 from requorum.run import lock
@@ -44,6 +46,7 @@ class Directory:
         return [
             subprocess.run(
                 [word.replace("/var/lib/requorum", str(self.path)) for word in command.argv],
+                input=(command.stdin or b"").decode(),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -232,12 +235,14 @@ class TestARun:
         def carry_out(plan: Sequence[Action]) -> list[Result]:
             commands = [action for action in plan if isinstance(action, Command)]
             self.done += commands
-            return [
+            results = [
                 Result(c, r.returncode, r.stdout, r.stderr, 0.0)
                 for c in commands
                 if "systemctl" not in c.argv
                 for r in host.run(c)
             ]
+            raise_all([failure(result) for result in results if not result.ok])
+            return results
 
         self.done: list[Command] = []
         inventory, journal = build.inventory(transport={"backend": "local"}), Journal(tmp_path / "evidence")
@@ -295,9 +300,23 @@ class TestARun:
         done = len(self.done)
         with pytest.raises(LockError, match="this run's lock is held by bob"):
             run.advance(replace(run.mark, phase=Phase.STOPPING))
-        assert [c.argv[0] for c in self.done[done:]] == ["readlink"], "nothing was written"
+        assert [(c.host, c.argv[0]) for c in self.done[done:]] == [("infra-1", "sh"), ("infra-1", "readlink")]
+        assert not list(host.path.rglob("run.json*")), "nothing was written"
         locking.release_lock(run)
         assert host.take(MINE) == OTHER
+
+    def test_the_mark_is_what_proves_that_it_is_held_still(self, run: Run, host: Directory) -> None:
+        locking.take_lock(run)
+        done = len(self.done)
+        run.advance(replace(run.mark, phase=Phase.STOPPING))
+        assert {c.argv[0] for c in self.done[done:]} == {"sh"}, "nothing is asked besides"
+        assert self.done[done].argv[2] == kept.GUARDED.one and (host.path / "lab" / "run.json").exists()
+
+    def test_a_mark_elsewhere_than_the_lock_asks_for_it(self, run: Run, host: Directory) -> None:
+        locking.take_lock(run)
+        done = len(self.done)
+        run.remark(run.mark, ["query-1"])
+        assert [(c.host, c.argv[0]) for c in self.done[done:]] == [("infra-1", "readlink"), ("query-1", "sh")]
 
     def test_where_it_cannot_be_let_go_the_operator_hears_how_to_clear_it(
         self, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,7 @@ OTHER = "20260202t000000z-012345"
 
 
 def written(mark: Marker) -> str:
-    (content,) = build.stdins(marker.write("etcd-1", "lab", mark))
+    (content,) = build.stdins([marker.write("etcd-1", "lab", mark)])
     return content.decode()
 
 

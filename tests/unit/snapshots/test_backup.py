@@ -124,7 +124,7 @@ class Unclosed(Running):
     def answer(self, command: Command) -> tuple[int, str]:
         argv = command.argv
         if "birth.json" in " ".join(argv):
-            return 0, build.stdins(history.write_birth(command.host, "lab", self.born))[0].decode()
+            return 0, build.stdins([history.write_birth(command.host, "lab", self.born)])[0].decode()
         if argv[0] == "cat" and argv[1].endswith("/proven.json") and self.proven:
             found = Proven(MARK.snapshot, 100, 7, 90, 117, 1)
             return 0, build.stdins([beginning.note(build.terms(), found)])[0].decode()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requorum.hosts import kept
 from requorum.refusal import Refusal
 from requorum.snapshots import opened
 from tests.unit import build
@@ -18,17 +19,16 @@ ELSEWHERE = {"etcd-1": ("/srv/new/member/snap/db",), "etcd-2": ("/old/member/sna
 
 def test_what_was_noted_before_the_stop_is_told_after_it() -> None:
     terms = build.terms()
-    command, named = opened.note(terms, {**ELSEWHERE, "etcd-3": ()})
-    assert command.host == named.host == terms.configuration_server and command.stdin is not None
-    draft = f"{OPENED}.part"  # whole, or not there
-    assert (command.argv[1], named.argv) == (f"of={draft}", ("mv", "-fT", draft, OPENED))
+    (command,) = opened.note(terms, {**ELSEWHERE, "etcd-3": ()})
+    assert command.host == terms.configuration_server and command.stdin is not None
+    assert kept.targets(command.argv) == (OPENED,), "whole, or not there"
     assert build.understood(opened.ask(terms), command.stdin.decode()) == ELSEWHERE
 
 
 def test_members_that_were_seen_to_begin_anew_are_told_after_their_stop() -> None:
     terms = build.terms()
-    command, named = opened.note(terms, {"etcd-1": ()}, ("etcd-2", "etcd-3"))
-    assert command.stdin is not None and named.argv[-1] == terms.place("anew.json")
+    (command,) = opened.note(terms, {"etcd-1": ()}, ("etcd-2", "etcd-3"))
+    assert command.stdin is not None and kept.targets(command.argv) == (terms.place("anew.json"),)
     told = build.understood(opened.ask(terms, opened.ANEW), command.stdin.decode())
     assert tuple(told) == ("etcd-2", "etcd-3")
 

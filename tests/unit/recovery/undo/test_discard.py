@@ -53,7 +53,7 @@ class Running(Hosts):
     def answer(self, command: Command) -> tuple[int, str]:
         argv, host = command.argv, command.host
         if argv[0] == "cat" and argv[1].endswith("/run.json"):
-            return 0, build.stdins(marker.write(host, "lab", MARK))[0].decode()
+            return 0, build.stdins([marker.write(host, "lab", MARK)])[0].decode()
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             token = build.TOKEN if int(host[-1]) <= self.ours else "old"
             return 0, config(int(host[-1])).replace("token: old", f"token: {token}")
