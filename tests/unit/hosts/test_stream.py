@@ -66,6 +66,17 @@ def test_many_sinks_all_get_all_of_it(source: Path, tmp_path: Path) -> None:
     assert {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in sinks} == {SHA}
 
 
+def test_where_the_kernel_gives_no_wide_pipes_it_arrives_all_the_same(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("the account's pipes are full")
+
+    monkeypatch.setattr("fcntl.fcntl", refused)
+    assert fan_out(source, {"a": into(tmp_path / "a")}, timeout=10).sha256 == SHA
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
 def test_an_empty_file_is_a_file_too(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert fan_out(tmp_path / "empty", {"a": into(tmp_path / "a")}, 30)[:2] == (hashlib.sha256().hexdigest(), 0)
@@ -104,7 +115,7 @@ def test_what_hangs_is_ended_at_the_deadline(source: Path, stuck: str) -> None:
 
 @pytest.mark.parametrize("stuck", ["source", "sink"])
 def test_what_stands_still_is_ended_long_before_its_deadline(tmp_path: Path, stuck: str) -> None:
-    (tmp_path / "large").write_bytes(b"x" * (1 << 20))
+    (tmp_path / "large").write_bytes(b"x" * (3 * BLOCK))
     reader = ("sh", "-c", "echo begun; exec sleep 60") if stuck == "source" else tmp_path / "large"
     with pytest.raises(StreamError) as error:
         fan_out(reader, {"a": ("cat",) if stuck == "source" else ("sleep", "60")}, 60, 0.3)
