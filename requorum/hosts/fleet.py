@@ -18,12 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import testinfra
-from testinfra.host import Host as Seen
 
 from requorum.command import Action, Collect, Collected, Command, Copy, Fetch, Result, look
 from requorum.deadlines import SHORT, STALLED, stretched
@@ -34,10 +33,9 @@ from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failu
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
-from requorum.hosts.lanes import at_once, once
+from requorum.hosts.machine import Machine as Machine
 from requorum.hosts.meeting import PERSIST, SSH, Doorkeeper, NoLogin, last_line
 from requorum.hosts.password import Password, Root
-from requorum.hosts.question import Question
 from requorum.hosts.shell import Login
 from requorum.hosts.stream import StreamError, Went, fan_out, lines_of
 from requorum.hosts.watch import Watch
@@ -52,21 +50,6 @@ GRACE = 20
 def _queues(commands: Sequence[Command]) -> dict[str, list[Command]]:
     """Each host's, in their order."""
     return {host: [c for c in commands if c.host == host] for host in dict.fromkeys(c.host for c in commands)}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One host. `see` is testinfra's view of it; `look` runs commands that change nothing, in one trip."""
-
-    name: str
-    prefix: tuple[str, ...]
-    see: Seen
-    lock: threading.Lock
-    look: Callable[[Sequence[Command]], list[Result]]
-    lanes: bool = True  # several trips may go at once; not where each gives a password, and would try a wrong one
-
-    def ask(self, question: Question[T]) -> T:
-        return question.understand((at_once if question.at_once and self.lanes else once)(self.look, question.commands))
 
 
 class Fleet:
@@ -99,6 +82,7 @@ class Fleet:
         self._running: set[interrupt.Running] = set()
         self._running_lock = threading.Lock()
         self._interrupted = threading.Event()
+        self.let_go = False  # its connections are, by an interrupt or its end
         self._doorkeeper = Doorkeeper(self._mark, SHORT * scale + self._grace, self._interrupted.wait)
         self.watch = Watch()
 
@@ -185,6 +169,7 @@ class Fleet:
 
     def close(self) -> None:
         """Ends the shared ssh connections and the threads. Nothing of ours stays on this machine."""
+        self.let_go = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self.inventory.transport.backend == "ssh" and any(self._sockets.iterdir()):
             enders = [
@@ -428,6 +413,7 @@ class Fleet:
         """Stops what was started on the hosts, then lets go of the connections. For Ctrl-C."""
         with self._running_lock:
             self._interrupted.set()
+            self.let_go = True
             running = list(self._running)
         interrupt.end(running, self._root.fit_untried, self._stopping, self._stopped, self.scale)
 

@@ -252,20 +252,21 @@ def opened(config: pytest.Config, inventory: Inventory, name: str | None = None)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     named = inventory is config.stash.get(INVENTORY, None)
     password = config.stash.get(PASSWORD, None) if named else None  # a lab's hosts never see it
-    with Fleet(inventory, journal, options.concurrency, options.timeout_scale, password) as fleet:
-        kind = Planning if config.getoption("plan") else Run
-        run = kind(inventory, options, journal, fleet)
-        if isinstance(reporter, Reporter):
-            run.watch = fleet.watch = reporter.watch
-        config.stash[RUN] = run
-        journal.record("run", **terms.opening(run.terms, options.operator))
-        yield run
-        journal.ending = True
-        release_lock(run)
-        if run.acts and run.steps and config.stash[PROCEDURE].confirms:
-            run.seen = _how_things_stand(run, config.stash.get(FAILURE, None))
-        run.anchor()
-        journal.ending = False
+    fleet = Fleet(inventory, journal, options.concurrency, options.timeout_scale, password)
+    config.add_cleanup(fleet.close)  # the end of the evidence is told by its connections too
+    kind = Planning if config.getoption("plan") else Run
+    run = kind(inventory, options, journal, fleet)
+    if isinstance(reporter, Reporter):
+        run.watch = fleet.watch = reporter.watch
+    config.stash[RUN] = run
+    journal.record("run", **terms.opening(run.terms, options.operator))
+    yield run
+    journal.ending = True
+    release_lock(run)
+    if run.acts and run.steps and config.stash[PROCEDURE].confirms:
+        run.seen = _how_things_stand(run, config.stash.get(FAILURE, None))
+    run.anchor()
+    journal.ending = False
 
 
 def _how_things_stand(run: Run, error: BaseException | None) -> state.Seen | None:

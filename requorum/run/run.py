@@ -244,22 +244,19 @@ class Run:
         return path
 
     def _anchor_end(self) -> str:
-        """By connections of its own, since an interrupt ends the run's; nothing of it is recorded. What went wrong."""
+        """By connections of its own where the run's have ended; nothing of it is recorded. What went wrong."""
         name, records, head = self.journal.anchor()
         if not records:
             return "The end is not anchored in any syslog: the disk here took no record of this run"
         plan = write(self.terms.everyone, self.inventory.cluster, Anchor(name, records, head))
-        with (
-            tempfile.TemporaryDirectory(prefix="rq-") as scratch,
-            Fleet(
-                self.inventory,
-                Journal(Path(scratch)),
-                self.options.concurrency,
-                self.options.timeout_scale,
-                self.fleet.password,
-            ) as fleet,
-        ):
-            answers = fleet.gather(plan)
+        with tempfile.TemporaryDirectory(prefix="rq-") as scratch:
+            unrecorded, scale = Journal(Path(scratch)), self.options.timeout_scale
+            if self.fleet.let_go:
+                with Fleet(self.inventory, unrecorded, self.options.concurrency, scale, self.fleet.password) as fleet:
+                    answers = fleet.gather(plan)
+            else:
+                self.fleet.journal = unrecorded
+                answers = self.fleet.gather(plan)
         untold: dict[str, list[str]] = {}
         for host, of in answers.items():
             if not _told(of):
