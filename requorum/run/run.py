@@ -40,6 +40,7 @@ from requorum.run.state import Seen
 from requorum.run.terms import Options, Terms
 
 INTERVAL = 0.1  # seconds between two looks; one look over multiplexed ssh costs about a third of it
+PATIENCE = 8  # of the time that was waited, this part is waited until the next look
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -490,16 +491,19 @@ def until_holds(
 ) -> str | None:
     """`look` gives None when it holds, else what was found. Returns the last finding, None on success.
 
-    `within` in seconds; 0 looks once. At least one look is made after the deadline, so that a slow look is not
-    taken for a failure.
+    `within` in seconds; 0 looks once. `every` is the least pause: it grows with the time, since looks take a processor
+    from what is waited for. At least one look is made after the deadline, so that a slow look is not taken for a
+    failure.
     """
-    deadline = clock() + within
+    began = clock()
+    deadline = began + within
     while True:
         last = clock() >= deadline
         found = look()
         if found is None or last:
             return found
-        time.sleep(min(every, max(deadline - clock(), 0)))
+        pause = max(every, (clock() - began) / PATIENCE)
+        time.sleep(min(pause, max(deadline - clock(), 0)))
 
 
 _ENDED = "the holder's process has ended"

@@ -67,3 +67,14 @@ def test_a_look_slower_than_the_deadline_is_followed_by_one_more(clock: Clock) -
 def test_it_never_sleeps_past_the_deadline(clock: Clock) -> None:
     until_holds(answers("no"), 0.3, clock)
     assert sum(clock.slept) == pytest.approx(0.3)
+
+
+def test_the_longer_it_takes_the_longer_is_a_pause_and_never_more_than_an_eighth(clock: Clock) -> None:
+    """Looks take a processor from what is waited for."""
+    began = clock.now
+    assert until_holds(answers("no"), 60, clock) == "no"
+    assert clock.now == pytest.approx(began + 60) and len(clock.slept) < 50
+    passed = 0.0
+    for pause in clock.slept:
+        assert pause <= max(INTERVAL, passed / 8) + 1e-6
+        passed += pause
