@@ -78,6 +78,7 @@ class Command:
     exit codes that are not a failure (None: any, the caller reads it). `secret` keeps the output out of every message
     and record. `makes` lists paths that it leaves behind and argv does not tell, so that a plan can go on after it.
     `most`: bytes that it may print; it is ended where it prints more, and nothing of it is read.
+    `lane`: commands of another lane on its host are not waited for; all of one lane go in their order.
     `become`: what makes root of the login, and `asked`, whether that wants a password: the fleet's to say (`for_root`).
     """
 
@@ -95,6 +96,7 @@ class Command:
     secret: bool = False
     makes: tuple[str, ...] = ()
     most: int = field(default=MOST, compare=False)
+    lane: str = field(default="", compare=False)
     become: tuple[str, ...] = field(default=BECOME, compare=False)
     asked: bool = field(default=False, compare=False)
 

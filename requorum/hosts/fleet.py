@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ from requorum.hosts.failure import AGAIN, NO_LOGIN, REACH, SHELL, endless, failu
 from requorum.hosts.failure import FleetError as FleetError
 from requorum.hosts.failure import Unreachable as Unreachable
 from requorum.hosts.failure import raise_all as raise_all
+from requorum.hosts.lanes import side_by_side
 from requorum.hosts.machine import Machine as Machine
 from requorum.hosts.meeting import PERSIST, SSH, Doorkeeper, NoLogin, last_line
 from requorum.hosts.password import Password, Root
@@ -259,8 +261,8 @@ class Fleet:
         for host, outcome in outcomes.items():
             if isinstance(outcome, FleetError):
                 failed[host] = outcome
-            elif isinstance(outcome, list) and outcome and not outcome[-1].ok:
-                failed[host] = failure(outcome[-1])
+            elif isinstance(outcome, list) and (ill := [result for result in outcome if not result.ok]):
+                failed[host] = failure(ill[0])
         return [r for outcome in outcomes.values() if isinstance(outcome, list) for r in outcome], failed
 
     def gather(self, commands: Sequence[Command]) -> dict[str, list[Result] | Exception]:
@@ -285,14 +287,19 @@ class Fleet:
         queues = _queues(commands)
 
         def work(machine: Machine) -> list[Result]:
-            done: list[Result] = []
-            for group in batch.batches(queues[machine.name]):
-                done += self._one_trip(machine, group)
-                if not done[-1].ok:
-                    break
-            return done
+            run = partial(self._in_order, machine)
+            return side_by_side(run, queues[machine.name]) if machine.lanes else run(queues[machine.name])
 
         return self.each(queues, work)
+
+    def _in_order(self, machine: Machine, commands: Sequence[Command]) -> list[Result]:
+        """Up to the first that fails."""
+        done: list[Result] = []
+        for group in batch.batches(commands):
+            done += self._one_trip(machine, group)
+            if not done[-1].ok:
+                break
+        return done
 
     def _look(self, machine: Machine, commands: Sequence[Command]) -> list[Result]:
         """All of them, whatever each says."""

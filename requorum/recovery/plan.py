@@ -140,12 +140,14 @@ def put_old_passwords(
     for name, entries in (("server", server), ("query", query)):
         final, work = terms.place(f"{name}.tgz"), terms.place(f"patch/{name}")
         generated = terms.place(f"{name}.generated.tgz")
+        made: list[Command] = []
         if final not in existing or (uninstalled and generated in existing):
-            plan += archive.unpack(host, generated, work)
-            plan += _put_passwords(terms, roles, work)
-            plan += archive.repack(host, work, archive.top_level(entries), final)
-        plan += archive.unpack(host, final, terms.place(f"read/{name}"))
-    return [*plan, _at_the_vendors_place(terms)]
+            made += archive.unpack(host, generated, work)
+            made += _put_passwords(terms, roles, work)
+            made += archive.repack(host, work, archive.top_level(entries), final)
+        made += archive.unpack(host, final, terms.place(f"read/{name}"))
+        plan += [replace(command, lane=name) for command in made]  # neither archive waits for the other
+    return [*plan, replace(_at_the_vendors_place(terms), lane="server")]
 
 
 def keep_settings(

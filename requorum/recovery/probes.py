@@ -104,8 +104,8 @@ def written(terms: Terms) -> str:
 
 
 def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:
-    """One key through each member; its value is the endpoint."""
-    return [
+    """One key through each member; its value is the endpoint. None waits for another."""
+    puts = [
         _etcdctl(
             terms,
             f"--endpoints={endpoint}",
@@ -116,6 +116,7 @@ def write_through(terms: Terms, endpoints: Sequence[str]) -> list[Command]:
         )
         for number, endpoint in enumerate(endpoints, start=1)
     ]
+    return [replace(put, lane=str(number)) for number, put in enumerate(puts)]
 
 
 def ask_written(terms: Terms, endpoint: str) -> Question[list[str] | str]:

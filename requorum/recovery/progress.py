@@ -10,7 +10,7 @@ from pathlib import Path
 from requorum.cluster import settings
 from requorum.cluster.authentication import Authentication
 from requorum.cluster.etcd import MemberConfig, Tools, address
-from requorum.cluster.etcdctl import Status
+from requorum.cluster.etcdctl import Database, Status
 from requorum.cluster.quorum import Installed, Kind, Verdict
 from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
@@ -43,6 +43,7 @@ class Progress:
     installed_new: dict[str, MemberConfig] = field(default_factory=dict)  # Step 4, by host: as its Given found them
     trial: Trial | None = None  # Step 2
     ahead: tuple[str, ...] = ()  # Step 2: new members whose data is restored already, beside its place
+    restored: dict[str, Database | str] = field(default_factory=dict)  # Step 2: what was restored just now, by host
     unrestored: dict[str, FleetError] = field(default_factory=dict)  # Step 2: why one of them has none, by host
     status: list[Status] = field(default_factory=list)  # Step 5
     beside: list[Status] = field(default_factory=list)  # Step 5: the same, asked with the members' health

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from requorum.cluster import etcdctl, sandbox
+from requorum.cluster.etcdctl import Database
 from requorum.cluster.sandbox import Boot
 from requorum.command import Command, Result
 from requorum.hosts.failure import raise_all
+from requorum.hosts.question import Question
 from requorum.hosts.system import Free
 from requorum.recovery import ahead, room, trial
 from requorum.recovery.progress import Progress
@@ -52,10 +55,13 @@ def hold(run: Run, progress: Progress) -> Trial:
         plan += sandbox.boot(
             host, trial.KIND, terms.mark.run, place, run.inventory, *of, roles=roles, logins=trial.logins(terms, roles)
         )
-    for member in restores:
-        plan += ahead.restore(terms, member, tools[member], configs[member], source.sha256)
+        plan = [replace(command, lane=trial.KIND) for command in plan]
+    told = {member: _ask_database(run, progress, member) for member in restores}
+    for member, asked in told.items():
+        plan += [*ahead.restore(terms, member, tools[member], configs[member], source.sha256), *asked.commands]
     try:
         done, progress.unrestored = run.severally(plan)
+        progress.restored = {h: told[h].understand([r]) for r in done if (h := _whose(r, told))}
         answer = trial.said(terms, done)
         if held is None and answer is None:
             raise_all([*progress.unrestored.values()])
@@ -114,10 +120,20 @@ def put_down(run: Run) -> dict[str, frozenset[str]]:
     }
 
 
-def _databases(run: Run, progress: Progress, hosts: Sequence[str]) -> dict[str, etcdctl.Database | str]:
-    """What each host's own etcd, as the account that it will run as, reads of what was restored there."""
+def _ask_database(run: Run, progress: Progress, host: str) -> Question[Database | str]:
+    """What a host's own etcd, as the account that it will run as, reads of what was restored there."""
     path, account = ahead.database(run.terms), run.inventory.etcd.user
-    return run.ask({h: etcdctl.ask_database(h, progress.tools[h].restorer, account, path) for h in hosts})
+    return etcdctl.ask_database(host, progress.tools[host].restorer, account, path)
+
+
+def _databases(run: Run, progress: Progress, hosts: Sequence[str]) -> dict[str, Database | str]:
+    return run.ask({host: _ask_database(run, progress, host) for host in hosts})
+
+
+def _whose(result: Result, told: Mapping[str, Question[Database | str]]) -> str:
+    """The host whose restored data an answer tells of, "" where it is another answer."""
+    asked, host = told.get(result.command.host), result.command.host
+    return host if asked and result.command.why == asked.commands[0].why else ""
 
 
 def _there_is_room(
@@ -178,11 +194,13 @@ def trial_is_good(run: Run, progress: Progress) -> None:
 
 def restored_alike(run: Run, progress: Progress) -> None:
     """What lies beside the members' places is one and the same: hash, revision and entries, as each host's own
-    etcd reads it, as the account that etcd will run as. Raises what failed where one could not restore."""
+    etcd reads it right behind its restore, as the account that etcd will run as. Raises what failed where one could not
+    restore."""
     raise_all([*progress.unrestored.values()])
     if not progress.ahead:
         return
-    found = _databases(run, progress, progress.ahead)
+    asked = _databases(run, progress, [host for host in progress.ahead if host not in progress.restored])
+    found = {host: asked.get(host) or progress.restored[host] for host in progress.ahead}
     told = {value for value in found.values() if not isinstance(value, str)}
     run.settle(
         "the data that this member restored is the same as every other's, by its own etcd",

@@ -37,6 +37,16 @@ def command(host: str, line: str, stdin: bytes | None = None, accept: tuple[int,
     return Command(host, ("sh", "-c", line), "test", root=False, stdin=stdin, accept=accept, deadline=60)
 
 
+def test_a_lane_that_fails_stops_no_other_and_is_what_failed(fleet: Fleet, tmp_path: Path) -> None:
+    ill = [replace(command("etcd-1", line), lane="a") for line in ("exit 3", f"touch {tmp_path}/behind")]
+    well = [command("etcd-1", f"sleep 0.2; echo {n} >>{tmp_path}/well") for n in range(2)]
+    results, failed = fleet.severally([*ill, *well])
+    assert (tmp_path / "well").read_text() == "0\n1\n" and not (tmp_path / "behind").exists()
+    assert "etcd-1" in failed and sorted(result.code for result in results) == [0, 0, 3]
+    with pytest.raises(FleetError):
+        fleet.run([*ill, *well])
+
+
 def test_each_hosts_commands_run_in_their_order(fleet: Fleet, tmp_path: Path) -> None:
     plan = [command(host, f"echo {n} >> {tmp_path}/{host}") for n in range(3) for host in HOSTS]
     fleet.run(plan)

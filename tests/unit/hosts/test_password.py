@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,15 @@ def test_questions_that_wait_for_none_try_it_once_too(fleet: Fleet, sudo: Path, 
     many = every([Question(look("etcd-1", "true", why="test"), lambda answer: answer.code)] * 8, at_once=True)
     outcomes = fleet.each(["etcd-1"], lambda machine: machine.ask(many))
     assert "does not take the password" in str(outcomes["etcd-1"]) and asks(sudo) == before + 1
+
+
+def test_acts_of_several_lanes_try_it_once_too(fleet: Fleet, sudo: Path, tmp_path: Path) -> None:
+    fleet.run([act("etcd-1", "true", why="test")])
+    (tmp_path / "right").write_text("another since")
+    before = asks(sudo)
+    with pytest.raises(FleetError, match="does not take the password"):
+        fleet.run([replace(act("etcd-1", "true", why="test"), lane=lane) for lane in "abcd"])
+    assert asks(sudo) == before + 1
 
 
 def test_what_is_collected_tries_it_once_too(fleet: Fleet, sudo: Path, tmp_path: Path) -> None:

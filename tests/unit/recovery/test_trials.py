@@ -86,7 +86,8 @@ class Site(Run):
                 continue
             self.done.append(command)
             boots = command.argv[0] == "systemd-run" and "--wait" in command.argv
-            results.append(build.answered(command, self.says if boots else ""))
+            said = self.answer(command) if "status" in command.argv else ""
+            results.append(build.answered(command, self.says if boots else said))
         return results, failed
 
     def do(self, plan: Any, bookkeeping: bool = False) -> list[Result]:
@@ -267,6 +268,27 @@ def test_what_every_member_restored_is_one_and_the_same(tmp_path: Path) -> None:
     trials.restored_alike(run, made)
     said = "restored on etcd-1, etcd-2, etcd-3, alike: hash 00000007, revision 230, 9 entries; Step 4 only moves it"
     assert run.notes == [said]
+
+
+def test_what_a_member_restored_is_told_right_behind_and_not_asked_again(tmp_path: Path) -> None:
+    run, made = Site(tmp_path, told={"etcd-3": status(hash=8)}), progress()
+    trials.hold(run, made)
+    told = [command.host for command in run.done if "status" in command.argv]
+    assert sorted(told) == list(HOSTS) == sorted(made.restored)
+    run.told = {}
+    with pytest.raises(Disproved) as error:
+        trials.restored_alike(run, made)
+    assert "hash 00000008" in error.value.findings["etcd-3"]
+
+
+def test_the_trial_s_host_does_its_own_restore_beside_the_trial(tmp_path: Path) -> None:
+    """Neither waits for the other."""
+    run = Site(tmp_path)
+    trials.hold(run, progress())
+    here = [(" ".join(c.argv), c.lane) for c in run.done if c.host == "etcd-1"]
+    own = {lane for line, lane in here if f"{BESIDE}/data" in line}
+    tried = {lane for line, lane in here if "restore" in line and f"{trial.scratch(build.terms())}/room" in line}
+    assert (own, tried) == ({""}, {trial.KIND})
 
 
 @pytest.mark.parametrize(
