@@ -25,6 +25,7 @@ class TestStep1Stop:
     def test_when_deephaven_is_turned_off(self, run: Run, progress: Progress) -> None:
         """What every host is now is recorded for a rollback; then the vendor's monit command, until all has ended."""
         held = facts.marks(run)
+        progress.runs = held.told
         marker.refuse_others(held.marks, run.mark, run.options.hosts, held.outlived)
         run.do(baseline.record(run.terms, state.as_it_is(run)))
         progress.advance(run, Phase.STOPPING)

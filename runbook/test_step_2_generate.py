@@ -16,11 +16,11 @@ class TestStep2Generate:
     new ones: they are backed up once before it runs, and put back after it.
     """
 
-    def test_when_the_old_passwords_are_backed_up(self, run: Run) -> None:
+    def test_when_the_old_passwords_are_backed_up(self, run: Run, progress: Progress) -> None:
         """Once per incident, on each Deephaven host; what an earlier run of it backed up there is taken over."""
         wanted = (run.inventory.deephaven.client_config, run.terms.client_backup)
         there = facts.files(run, dict.fromkeys(run.terms.deephaven_hosts, wanted))
-        earlier = facts.earlier_backups(run)
+        earlier = facts.earlier_backups(run, progress.runs)
         run.do(plan.back_up_passwords(run.terms, there, earlier))
         for path in dict.fromkeys(earlier.values()):
             run.note(f"taken over from a run that did not come to its end: {path}")

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from requorum.command import Command, Result, act, act_long, look
 from requorum.deadlines import LONG, SHORT
+from requorum.hosts import kept
 from requorum.hosts.question import NAME, OWNER, Question, checked, complete, in_time, parts, plain
 from requorum.hosts.system import Connection, Process
 from requorum.inventory import Inventory
@@ -319,14 +320,10 @@ def _read_client_files(answer: Result) -> dict[str, str]:
     return {plain(name): digest for name, digest in found.items() if name.split("/")[0] in roles}
 
 
-def back_up_client(host: str, client: str, backup: str) -> list[Command]:
+def back_up_client(host: str, client: str, backup: str) -> Command:
     """Copies the whole client configuration once; the copy gets its name only when it is whole."""
-    part = f"{backup}.part"
-    return [
-        act(host, "rm", "-rf", part, why="clear what an interrupted backup left unfinished"),
-        act(host, "cp", "-a", client, part, why="back up the client configuration and passwords"),
-        act(host, "mv", "-T", part, backup, why="the backup gets its name; it is never written again"),
-    ]
+    why = "back up the client configuration and passwords, never to be written again"
+    return kept.whole(host, client, backup, why)
 
 
 def disagreements(found: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -398,10 +395,10 @@ def generate(
             makes=made,
         )
     )
-    for path, kept in zip(made, staged, strict=True):
+    for path, place in zip(made, staged, strict=True):
         plan += [
             act(host, "chmod", "600", path, why="for root only"),
-            act(host, "mv", "-fT", path, kept, why="take it into staging"),
+            act(host, "mv", "-fT", path, place, why="take it into staging"),
         ]
     return plan
 

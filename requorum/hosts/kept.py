@@ -1,4 +1,4 @@
-"""Small files of ours on a host, written by one command: a reader sees the old one or the new one, never half of one.
+"""What is ours on a host, written by one command: a reader sees the old or the new, never half of it.
 
 The command is a fixed text of `sh`. Nothing in it is a pattern to sudoers, and no word is quoted: paths are our own and
 have no blanks, and the lock's words are compared while nothing is split.
@@ -7,9 +7,10 @@ have no blanks, and the lock's words are compared while nothing is split.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from requorum.command import Command
+from requorum.command import Command, act, act_long
 
 # `read` fails where the last line has no end: then the connection was cut in it, and every file keeps its content.
 _ONE = "dd of=$0.part conv=fsync status=none && read -r whole <$0.part && mv -fT $0.part $0"
@@ -38,6 +39,18 @@ def _texts(before: str, words: int, behind: str = "") -> Texts:
     two = _TWO.replace("$N", f"${words + 1}")
     return Texts(*(f"{_ROOTS_OWN}{before}{text}{behind}" for text in (_ONE, two)))
 
+
+# A directory with copies, each at its own path below `tree`, and a record, whose last byte ends its line: what was cut
+# off on its way gets no name. Not `cp --parents`: coreutils 9.1 fails on a second absolute path. Nothing is split or
+# taken for a pattern, so a path may be any.
+RECORD = "record.json"
+TREE = (
+    "set -f; IFS=; to=$1; rm -rf $0 && install -d -m 700 $0 $0/tree && shift || exit; "
+    "for path; do mkdir -p $0/tree$(dirname $path) && cp -a -T $path $0/tree$path || exit; done; "
+    f"dd of=$0/{RECORD} conv=fsync status=none && test $(tail -c 1 $0/{RECORD} | wc -l) = 1 && mv -T $0 $to"
+)
+# A directory as it is, under another name.
+WHOLE = "rm -rf $0 && cp -a $2 $0 && mv -T $0 $1"
 
 PLAIN, PLACED = _texts("", 0), _texts(_MAKE, 3)
 FLUSHED, GUARDED = _texts(_MAKE, 3, _FLUSH), _texts(_HELD + _MAKE, 5, _FLUSH)
@@ -78,6 +91,28 @@ def write_flushed(
     """The same, and the first one's name is on disk too when the command ends. `lock`: what this run must hold."""
     assert lock is None or lock.words, "an empty word would be none"
     return _command(host, GUARDED if lock else FLUSHED, (*places, *(lock or ())), file, also, why)
+
+
+def tree(host: str, place: str, paths: Sequence[str], record: str, why: str) -> Command:
+    """A directory with copies of these paths and `record.json`, whole or not there; `place` must not be there. What an
+    interrupted command left is cleared. `record`: one line and its end."""
+    assert record.endswith("\n") and record.count("\n") == 1, "what is cut off must show"
+    return replace(act_long(host, "sh", "-c", TREE, f"{place}.part", place, *paths, why=why), stdin=record.encode())
+
+
+def whole(host: str, source: str, place: str, why: str) -> Command:
+    """A directory's copy, whole or not there, likewise."""
+    return act(host, "sh", "-c", WHOLE, f"{place}.part", place, source, why=why)
+
+
+def place_of(argv: Sequence[str]) -> str:
+    """The directory that such a command makes; "" where it is another command."""
+    return argv[4] if tuple(argv[:2]) == ("sh", "-c") and argv[2] in (TREE, WHOLE) else ""
+
+
+def copied(argv: Sequence[str]) -> dict[str, str]:
+    """What such a command copies: source → where it will lie."""
+    return {path: f"{argv[4]}/tree{path}" if argv[2] == TREE else argv[4] for path in argv[5:]}
 
 
 def _command(host: str, texts: Texts, words: Sequence[str], file: File, also: File | None, why: str) -> Command:

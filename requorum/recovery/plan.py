@@ -95,10 +95,9 @@ def back_up_passwords(
     """
     client = terms.inventory.deephaven.client_config
     return [
-        command
+        deephaven.back_up_client(host, earlier.get(host, client), terms.client_backup)
         for host in terms.deephaven_hosts
         if client in existing[host] and terms.client_backup not in existing[host]
-        for command in deephaven.back_up_client(host, earlier.get(host, client), terms.client_backup)
     ]
 
 

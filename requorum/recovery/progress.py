@@ -32,7 +32,7 @@ class Progress:
     """Each field by the step that its comment names."""
 
     sources: Sources = field(default_factory=Sources)
-    runs: Mapping[str, Told] | None = None  # Step 0, for its other Givens: what hosts said of runs; None: not asked
+    runs: Mapping[str, Told] | None = None  # Step 0, and anew Step 1: what hosts said of runs; None: not asked
     installed: dict[str, Installed] = field(default_factory=dict)  # the same of old members' units and configurations
     verdict: Verdict | None = None  # Step 0; None while an unfinished run is carried on
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host

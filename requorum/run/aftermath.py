@@ -93,10 +93,7 @@ class Aftermath:
         """The effect of one command, by its name. One of an unknown kind is taken to change what it names."""
         name, *words = program(command.argv)
         host, paths = command.host, [word for word in words if is_path(word)]
-        if written := kept.targets(command.argv):
-            self._make(host, kept.places(command.argv))
-            for path, line in zip(written, (command.stdin or b"").splitlines(keepends=True), strict=True):
-                self._put(host, path, Thing("bytes", content=line))
+        if self._keep(command, [name, *words]):
             return
         options = dict(word.split("=", 1) for word in words if word.startswith("-") and "=" in word)
         pair = len(paths) == 2
@@ -139,6 +136,22 @@ class Aftermath:
         elif name not in ("chown", "chmod", "chcon", "restorecon", "find", "rmdir") and not command.makes:
             for path in paths:
                 self._put(host, path, MADE)
+
+    def _keep(self, command: Command, argv: Sequence[str]) -> bool:
+        """The effect of one of `kept`'s; whether it is one."""
+        host, place, content = command.host, kept.place_of(argv), command.stdin
+        written = kept.targets(argv)
+        if written:
+            self._make(host, kept.places(argv))
+            for path, line in zip(written, (content or b"").splitlines(keepends=True), strict=True):
+                self._put(host, path, Thing("bytes", content=line))
+        if place:
+            self._make(host, [place])
+            for path, copy in kept.copied(argv).items():
+                self._copy(host, path, copy)
+            if content is not None:
+                self._put(host, f"{place}/{kept.RECORD}", Thing("bytes", content=content))
+        return bool(written or place)
 
     def _systemctl(self, host: str, words: Sequence[str]) -> None:
         verb, unit = words[0], words[-1]
@@ -194,6 +207,8 @@ def is_own(action: Action) -> bool:
         paths = paths[:1] if "-t" in words else paths[-1:]
     if name == "systemctl":
         return words[-1].startswith("requorum")
+    if kept.place_of([name, *words]):
+        paths = paths[:2]
     if name.startswith(f"{PROGRAMS}/"):
         return True
     return bool(paths) and all(map(_is_ours, paths))

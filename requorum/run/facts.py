@@ -349,13 +349,14 @@ def cut_off_new_members(run: Run, verdict: Verdict | None = None) -> dict[str, t
     return _cut_off(run, run.inventory.members, reaches, found, _leaders(run, found))
 
 
-def earlier_backups(run: Run) -> dict[str, str]:
-    """host → the passwords that an earlier run of this incident backed up there."""
-    name, hosts = run.inventory.cluster, run.terms.deephaven_hosts
+def earlier_backups(run: Run, told: Mapping[str, Told] | None) -> dict[str, str]:
+    """host → the passwords that an earlier run of this incident backed up there. `told`: what hosts said of runs since
+    this one holds the lock; None: they are asked."""
+    of = runs(run) if told is None else told
     found = {}
-    for host, told in run.ask({host: history.ask_left(host, name) for host in hosts}).items():
-        if first := history.first_backup(run.mark.run, told.kept, told.undone, told.births):
-            found[host] = f"{marker.directory(name, first)}/{history.BACKUP}"
+    for host in run.terms.deephaven_hosts:
+        if first := history.first_backup(run.mark.run, of[host].kept, of[host].undone, of[host].births):
+            found[host] = f"{marker.directory(run.inventory.cluster, first)}/{history.BACKUP}"
     return found
 
 

@@ -41,28 +41,24 @@ class Told:
 
 
 def ask_runs(host: str, cluster: str) -> Question[Told]:
-    mark, left = look(host, "cat", marker.path(cluster), why="mark of a run"), ask_left(host, cluster)
-    return Question((mark, *left.commands), lambda said, *found: replace(left.understand(found), mark=_read_mark(said)))
+    mark = look(host, "cat", marker.path(cluster), why="mark of a run")
+    left = look(host, "sh", "-c", _LEFT, marker.directory(cluster), why="what earlier runs kept, undid and made")
+    return Question((mark, left), lambda said, left: replace(_read_left(left, cluster), mark=_read_mark(said)))
 
 
-def ask_left(host: str, cluster: str) -> Question[Told]:
-    """The same without the mark."""
-    directory = marker.directory(cluster)
-    names = ("(", "-name", BACKUP, "-o", "-name", UNDONE, ")")
-    depth = ("-mindepth", "2", "-maxdepth", "2")
-    why = "which passwords earlier runs kept"
-    kept = look(host, "find", directory, *depth, *names, "-printf", r"%P\n", why=why)
-    births = ask_births(host, cluster)
-    return Question((kept, *births.commands), _read_left)
+# What a note says stands behind the first `=`, and is no name.
+_BIRTHS = 'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done'
+_LEFT = f"""find "$0" -mindepth 2 -maxdepth 2 '(' -name {BACKUP} -o -name {UNDONE} ')'; echo =; {_BIRTHS}"""
 
 
-def _read_left(kept: Result, births: Result) -> Told:
-    host = kept.command.host
-    rows = [line.partition("/") for line in complete(kept).stdout.splitlines()]
+def _read_left(answer: Result, cluster: str) -> Told:
+    host = answer.command.host
+    names, _, births = f"\n{complete(answer).stdout}".partition("\n=\n")
+    rows = [line.removeprefix(f"{marker.directory(cluster)}/").partition("/") for line in names.splitlines()]
     backed_up, undone = (
         frozenset(run for run, _, name in rows if name == wanted and _is_run(host, run)) for wanted in (BACKUP, UNDONE)
     )
-    return Told(None, backed_up, undone, _read_births(births))
+    return Told(None, backed_up, undone, _births(host, births))
 
 
 def _read_mark(answer: Result) -> Marker | MarkerError | None:
@@ -149,16 +145,15 @@ def write_birth(host: str, cluster: str, birth: Birth) -> Command:
 
 def ask_births(host: str, cluster: str) -> Question[tuple[Birth, ...]]:
     """Every run's birth record, one line each; a line that cannot be read is as good as none."""
-    directory = marker.directory(cluster)
-    script = 'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done'
-    return Question(look(host, "sh", "-c", script, directory, why="clusters that earlier runs made"), _read_births)
+    question = look(host, "sh", "-c", _BIRTHS, marker.directory(cluster), why="clusters that earlier runs made")
+    return Question(question, lambda answer: _births(host, complete(answer).stdout))
 
 
-def _read_births(answer: Result) -> tuple[Birth, ...]:
+def _births(host: str, text: str) -> tuple[Birth, ...]:
     found = []
-    for line in filter(None, complete(answer).stdout.splitlines()):
+    for line in filter(None, text.splitlines()):
         with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError, Refusal):
-            found.append(_birth(answer.command.host, json.loads(line)))
+            found.append(_birth(host, json.loads(line)))
     return tuple(found)
 
 

@@ -70,7 +70,7 @@ class TestDrill:
     def test_when_a_configuration_is_generated_and_installed(self, run: Run, progress: Progress) -> None:
         """Steps 2 and 3, with the lab's own passwords in it."""
         second, third = Step2(), Step3()
-        second.test_when_the_old_passwords_are_backed_up(run)
+        second.test_when_the_old_passwords_are_backed_up(run, progress)
         second.test_then_every_host_holds_the_same_passwords(run, progress)
         second.test_when_the_new_configuration_is_generated(run)
         second.test_when_the_old_passwords_are_put_into_the_archives(run, progress)

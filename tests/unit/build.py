@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,8 @@ from requorum.hosts.question import Question
 from requorum.hosts.systemd import Unit
 from requorum.inventory import Inventory
 from requorum.refusal import Refusal
+from requorum.run import history, marker
+from requorum.run.history import Told
 from requorum.run.marker import Marker, Phase
 from requorum.run.terms import Terms
 
@@ -170,6 +172,12 @@ def understood(question: Question[T], *texts: str, code: int = 0, stderr: str = 
     return question.understand(
         [Result(c, code, text, stderr, 0.0) for c, text in zip(question.commands, said, strict=True)]
     )
+
+
+def runs(host: str, mark: str = "", names: Iterable[str] = (), births: str = "") -> Told:
+    """What a host says of runs. `names`: paths below the cluster's directory."""
+    kept = "".join(f"{marker.directory('lab', name)}\n" for name in names)
+    return understood(history.ask_runs(host, "lab"), mark, f"{kept}=\n{births}")
 
 
 def df(command: Command, row: str, head: str = "Filesystem Size Used Available Use% On") -> str:

@@ -47,7 +47,7 @@ SCRIPTS = {
     "requorum/recovery/undo/rollback.py": {"ask_disk"},
     "requorum/run/bulk.py": {"ask_left"},
     "requorum/run/facts.py": {"ask_digest"},
-    "requorum/run/history.py": {"ask_births"},
+    "requorum/run/history.py": {"ask_births", "ask_runs"},
     "requorum/snapshots/disks.py": {"ask_earlier"},
     "requorum/snapshots/emptiness.py": {"ask_opened", "ask_way"},
     "requorum/snapshots/on_host.py": {"ask_source", "ask_status"},

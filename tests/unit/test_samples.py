@@ -15,10 +15,11 @@ import pytest
 from requorum.recovery import trial
 from requorum.recovery.undo import baseline
 from requorum.run import held, history, marker
-from requorum.run.history import ask_births, ask_runs
+from requorum.run.history import ask_births
 from requorum.run.marker import Marker, Outlived, Phase, Undone
 from requorum.snapshots import manifest
 from requorum.snapshots.loss import ask_loss
+from tests.unit import build
 from tests.unit.build import terms, understood
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "9c571ea"
@@ -37,8 +38,8 @@ def read(files: Files) -> tuple[dict[str, Marker | None], Outlived]:
     told = {}
     for host, of in files.items():
         births = "\n".join(text.strip() for path, text in sorted(of.items()) if path.endswith("/birth.json"))
-        undone = "\n".join(path for path in of if path.endswith(f"/{history.UNDONE}"))
-        told[host] = understood(ask_runs(host, "lab"), of.get("run.json", ""), undone, births)
+        undone = [path for path in of if path.endswith(f"/{history.UNDONE}")]
+        told[host] = build.runs(host, of.get("run.json", ""), undone, births)
     found = held.hold(told, "infra-1")
     assert not found.foreign
     return found.marks, found.outlived

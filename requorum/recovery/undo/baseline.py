@@ -17,8 +17,8 @@ from pathlib import PurePosixPath
 from pydantic import TypeAdapter
 
 from requorum.cluster import deephaven, etcd
-from requorum.command import MOST_OF_A_LIST, Command, Result, act, act_long, look
-from requorum.hosts import system
+from requorum.command import MOST_OF_A_LIST, Command, Result, look
+from requorum.hosts import kept, system
 from requorum.hosts.question import OWNER, Question, complete
 from requorum.hosts.system import Entry, RecordError, topmost
 from requorum.inventory import Inventory, is_of_the_system
@@ -129,28 +129,12 @@ def is_touched(found: Record, token: str, traces: Sequence[str]) -> bool:
 
 def record(terms: Terms, records: Mapping[str, Record]) -> list[Command]:
     """Keeps each host's record and a copy of what was listed, data excepted, on that host, once, for root alone."""
-    part, data = f"{place(terms)}.part", terms.inventory.etcd.data_root
+    data = terms.inventory.etcd.data_root
     plan: list[Command] = []
     for host, found in records.items():
         paths = topmost(e.path for e in found.entries if not is_data(e.path, data))
-        plan.append(act(host, "rm", "-rf", part, why="clear what an interrupted run left unfinished"))
-        plan.append(act(host, "install", "-d", "-m", "700", part, f"{part}/tree", why="where the state before is kept"))
-        # Not `cp --parents`: coreutils 9.1 fails on a second absolute path.
-        parents = dict.fromkeys(f"{part}/tree{path.rsplit('/', 1)[0]}" for path in paths)
-        if parents:
-            plan.append(act(host, "mkdir", "-p", *parents, why="as on the host itself"))
-        plan += [
-            act_long(host, "cp", "-a", "-T", path, f"{part}/tree{path}", why=f"keep {path} as it is") for path in paths
-        ]
-        plan += [
-            Command(
-                host,
-                ("dd", f"of={part}/record.json", "conv=fsync", "status=none"),
-                "and a record of it",
-                stdin=(json.dumps(asdict(found)) + "\n").encode(),
-            ),
-            act(host, "mv", "-T", part, place(terms), why="the record gets its name; it is never written again"),
-        ]
+        why = f"record what the host is, never to be written again; kept as it is: {', '.join(paths) or 'nothing'}"
+        plan.append(kept.tree(host, place(terms), paths, json.dumps(asdict(found)) + "\n", why))
     return plan
 
 
@@ -161,7 +145,7 @@ def is_data(path: str, data_root: str) -> bool:
 
 def ask_record(host: str, terms: Terms) -> Question[Record | None]:
     """None where nothing was recorded. Raises `RecordError` for a record that cannot be read or names other places."""
-    argv = ("cat", place(terms, "record.json"))
+    argv = ("cat", place(terms, kept.RECORD))
     command = Command(host, argv, "what the host was before the run", changes=False, accept=None, secret=True)
     return Question(command, lambda result: _read_record(host, terms, complete(result).stdout))
 

@@ -22,7 +22,9 @@ WORDS = json.dumps({"user": "* ann  of", "key": "a1"})
 
 def run(shell: str, command: Command, content: bytes | None = None) -> int:
     given = command.stdin if content is None else content
-    return subprocess.run((shell, *command.argv[1:]), input=given, capture_output=True, check=False).returncode
+    return subprocess.run(
+        (shell, *command.argv[command.argv.index("-c") :]), input=given, capture_output=True, check=False
+    ).returncode
 
 
 @pytest.fixture(params=SHELLS)
@@ -118,7 +120,93 @@ def test_it_goes_in_one_trip_with_others_and_a_plan_knows_its_content() -> None:
 
 def test_sudoers_spells_each_text_as_it_is_with_no_pattern_in_it() -> None:
     words = [need.arguments for need in sudoers.needed(build.inventory())]
-    for text in kept.TEXTS:
+    for text in (*kept.TEXTS, kept.TREE, kept.WHOLE):
         assert any(f"sh -c {text} /var/lib/requorum/lab/" in line for line in words), text
         assert sudoers.spelled(text).replace("\\=", "=") == text
         assert not set("*?[]!\"'\\#\n") & set(text)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """With a name that a shell would split or take for a pattern, a link, and modes of its own."""
+    at = tmp_path / "of the * host\nand $(more)" / "client"
+    (at / "root").mkdir(parents=True)
+    (at / "root").chmod(0o750)
+    (at / "root" / "password").write_text("x\n")
+    (at / "root" / "password").chmod(0o640)
+    (at / "latest").symlink_to("root")
+    return at
+
+
+def same(copy: Path, source: Path) -> bool:
+    def listed(at: Path) -> list[tuple[str, int, float, str]]:
+        each = [(path, path.lstat()) for path in sorted(at.rglob("*"))]
+        return [(str(p.relative_to(at)), s.st_mode, s.st_mtime, p.resolve().name) for p, s in each]
+
+    return listed(copy) == listed(source) and (copy / "root" / "password").read_text() == "x\n"
+
+
+RECORD = json.dumps({"entries": "\u00e9 * \\n"}) + "\n"
+
+
+def test_a_record_and_its_copies_are_as_on_the_host(shell: str, tmp_path: Path, source: Path) -> None:
+    place, file = tmp_path / "before", source.parent.parent / "a unit"
+    file.write_text("[Unit]\n")
+    assert run(shell, kept.tree("h", str(place), [str(source), str(file)], RECORD, "why")) == 0
+    assert (place / kept.RECORD).read_text() == RECORD and same(Path(f"{place}/tree{source}"), source)
+    assert Path(f"{place}/tree{file}").read_text() == "[Unit]\n"
+    assert oct(place.stat().st_mode)[-3:] == "700" and not Path(f"{place}.part").exists()
+    empty = tmp_path / "empty"
+    assert run(shell, kept.tree("h", str(empty), [], RECORD, "why")) == 0
+    assert sorted(p.name for p in empty.iterdir()) == [kept.RECORD, "tree"]
+
+
+@pytest.mark.parametrize("lacking", [1, 5, 1000], ids=["its end", "more", "all"])
+def test_a_record_that_is_cut_off_gets_no_name_and_is_made_anew(
+    shell: str, tmp_path: Path, source: Path, lacking: int
+) -> None:
+    place = tmp_path / "before"
+    command = kept.tree("h", str(place), [str(source)], RECORD, "why")
+    assert command.stdin and run(shell, command, command.stdin[:-lacking]) != 0 and not place.exists()
+    (tmp_path / "before.part" / "tree" / "stale").write_text("of another time")
+    assert run(shell, command) == 0 and not (place / "tree" / "stale").exists()
+
+
+def test_what_cannot_be_copied_gets_no_name(shell: str, tmp_path: Path, source: Path) -> None:
+    place = tmp_path / "before"
+    for paths in ([str(source), "/not there", str(source / "root")], ["/not there"]):
+        assert run(shell, kept.tree("h", str(place), paths, RECORD, "why")) != 0 and not place.exists()
+    assert run(shell, kept.whole("h", "/not-there", str(place), "why")) != 0 and not place.exists()
+
+
+def test_a_record_is_never_written_again(shell: str, tmp_path: Path, source: Path) -> None:
+    place = tmp_path / "before"
+    assert run(shell, kept.tree("h", str(place), [], RECORD, "why")) == 0
+    assert run(shell, kept.tree("h", str(place), [str(source)], "{}\n", "why")) != 0
+    assert (place / kept.RECORD).read_text() == RECORD
+
+
+def test_a_directory_is_copied_whole_and_what_was_left_is_cleared(shell: str, tmp_path: Path) -> None:
+    source, place = tmp_path / "client", tmp_path / "client.before"
+    for at in (source, tmp_path / "client.before.part"):
+        (at / "root").mkdir(parents=True)
+        (at / "root" / "password").write_text("x\n")
+    (tmp_path / "client.before.part" / "stale").write_text("of another time")
+    assert run(shell, kept.whole("h", str(source), str(place), "why")) == 0
+    assert same(place, source) and sorted(p.name for p in tmp_path.iterdir()) == ["client", "client.before"]
+    (source / "root" / "password").write_text("new\n")
+    assert run(shell, kept.whole("h", str(source), str(place), "why")) != 0, "it is there"
+    assert (place / "root" / "password").read_text() == "x\n"
+
+
+def test_a_plan_knows_what_they_leave() -> None:
+    base = "/var/lib/requorum/lab/r"
+    made, copy = kept.tree("h", f"{base}/before", ["/etc/x"], RECORD, "why"), kept.whole("h", "/etc/c", f"{base}/c", "")
+    after = Aftermath()
+    for command in (made, copy):
+        after.note(command)
+        assert batch.fits(command) and is_own(command)
+    assert after.at("h", f"{base}/before/record.json") == Thing("bytes", content=RECORD.encode())
+    assert after.at("h", f"{base}/before/tree/etc/x/y") == Thing("real", "/etc/x/y")
+    assert after.at("h", f"{base}/c/root") == Thing("real", "/etc/c/root") and after.at("h", "/etc/x").kind == "real"
+    assert not is_own(kept.whole("h", "/etc/c", "/etc/d", ""))

@@ -83,7 +83,7 @@ def test_what_is_written_ends_the_run_and_makes_its_cluster_live(tmp_path: Path,
     for host in run.terms.everyone:
         (both,) = (c.stdin.decode() for c in written if c.host == host and c.stdin)
         mark, birth = both.splitlines(keepends=True)
-        told[host] = build.understood(history.ask_runs(host, "lab"), mark, f"{build.RUN}/client.before\n", birth)
+        told[host] = build.runs(host, mark, [f"{build.RUN}/client.before"], birth)
     known = held.hold(told, "infra-1")
     assert marker.to_carry_on(known.marks, "prod", known.outlived) is None
     assert known.outlived.reached == {build.RUN: Phase.DONE}
@@ -184,15 +184,15 @@ def test_no_role_at_all_is_no_proof_and_roles_without_a_password_are_in_order(tm
 
 def test_a_host_that_was_not_told_is_found() -> None:
     """The probe reads what lies there, not what was written."""
-    told = build.understood(history.ask_runs("etcd-1", "lab"), *_files(stopped(), BORN))
+    told = build.runs("etcd-1", *_files(stopped(), BORN))
     assert "the mark" in (close.unaware(told, stopped(Phase.DONE)) or "")
-    told = build.understood(history.ask_runs("etcd-1", "lab"), *_files(stopped(Phase.DONE), BORN))
+    told = build.runs("etcd-1", *_files(stopped(Phase.DONE), BORN))
     assert close.unaware(told, stopped(Phase.DONE)) == "no record that its cluster lives"
-    told = build.understood(history.ask_runs("etcd-1", "lab"), *_files(stopped(Phase.DONE), close.alive(stopped(), {})))
+    told = build.runs("etcd-1", *_files(stopped(Phase.DONE), close.alive(stopped(), {})))
     assert close.unaware(told, stopped(Phase.DONE)) is None
 
 
-def _files(mark: Marker, birth: Birth) -> tuple[str, str, str]:
+def _files(mark: Marker, birth: Birth) -> tuple[str, tuple[()], str]:
     written = (marker.write("etcd-1", "lab", mark), history.write_birth("etcd-1", "lab", birth))
     one, other = (text.decode() for text in build.stdins(written))
-    return one, "", other
+    return one, (), other

@@ -11,6 +11,7 @@ from requorum.cluster import archive, deephaven
 from requorum.cluster.archive import Entry
 from requorum.cluster.etcd import MemberConfig
 from requorum.command import Action, Copy
+from requorum.hosts import kept
 from requorum.hosts.systemd import Unit
 from requorum.recovery import plan
 from requorum.run import history
@@ -43,9 +44,7 @@ def put(directory: str, *roles: str) -> str:
 class TestBackingUpPasswords:
     def test_each_deephaven_host_copies_its_client_configuration_once(self) -> None:
         assert lines(plan.back_up_passwords(build.terms(), {"infra-1": (CLIENT,), "query-1": ()}, {})) == [
-            f"infra-1: {SHORT} rm -rf {BACKUP}.part",
-            f"infra-1: {SHORT} cp -a {CLIENT} {BACKUP}.part",
-            f"infra-1: {SHORT} mv -T {BACKUP}.part {BACKUP}",
+            f"infra-1: {SHORT} sh -c '{kept.WHOLE}' {BACKUP}.part {BACKUP} {CLIENT}",
         ]
 
     def test_a_rerun_never_overwrites_the_backup(self) -> None:
@@ -60,8 +59,9 @@ class TestBackingUpPasswords:
         there = dict.fromkeys(("infra-1", "query-1"), (CLIENT,))
         earlier = f"/var/lib/requorum/lab/{EARLIER}/client.before"
         said = lines(plan.back_up_passwords(build.terms(), there, {"infra-1": earlier}))
-        assert f"infra-1: {SHORT} cp -a {earlier} {BACKUP}.part" in said
-        assert f"query-1: {SHORT} cp -a {CLIENT} {BACKUP}.part" in said
+        assert [line.rpartition("$1'")[2] for line in said] == [
+            f" {BACKUP}.part {BACKUP} {path}" for path in (earlier, CLIENT)
+        ]
 
 
 EARLIER, MIDDLE, NOW = "20260101t000000z-aaaaaa", "20260102t000000z-bbbbbb", "20260103t000000z-cccccc"
@@ -90,8 +90,8 @@ class TestOneBackupForAnIncident:
         assert history.first_backup(NOW, [EARLIER], [EARLIER], []) is None
 
     def test_the_answer_of_a_host_tells_both(self) -> None:
-        text = f"{EARLIER}/client.before\n{EARLIER}/rolled-back\n{MIDDLE}/client.before\n"
-        told = build.understood(history.ask_runs("infra-1", "lab"), "", f"{text}../client.before\n", "")
+        names = [f"{EARLIER}/client.before", f"{EARLIER}/rolled-back", f"{MIDDLE}/client.before", "../client.before"]
+        told = build.runs("infra-1", names=names, births=f"=\n/var/lib/requorum/lab/{NOW}/client.before\n")
         assert (told.kept, told.undone) == (frozenset({EARLIER, MIDDLE}), frozenset({EARLIER}))
 
 

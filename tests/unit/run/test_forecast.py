@@ -82,7 +82,7 @@ def test_data_that_was_set_aside_is_not_on_the_disk_any_more(forecast: Forecast)
 
 
 def test_a_copy_is_asked_for_at_what_it_is_a_copy_of(forecast: Forecast) -> None:
-    plan(forecast, *deephaven.back_up_client(HOST, CLIENT, "/b/client.before"))
+    plan(forecast, deephaven.back_up_client(HOST, CLIENT, "/b/client.before"))
     (question,) = deephaven.ask_passwords(HOST, "/b/client.before").commands
     assert asked(forecast, question) == deephaven.ask_passwords(HOST, CLIENT).commands[0].argv
     answer = told(forecast, question, text=f"d1  {CLIENT}/root/password\n")

@@ -71,7 +71,7 @@ def test_a_mark_that_is_there_and_says_nothing_is_not_taken_for_none(code: int, 
 
 
 @pytest.mark.parametrize("code", [124, 137, 126, 127])
-@pytest.mark.parametrize("which", [0, 1, 2], ids=["mark", "passwords", "clusters"])
+@pytest.mark.parametrize("which", [0, 1], ids=["mark", "others"])
 @pytest.mark.parametrize("stderr", ["", "cat: /x/run.json: No such file or directory\n"])
 def test_a_host_that_is_not_asked_in_time_is_never_taken_for_one_without_runs(
     code: int, which: int, stderr: str
@@ -251,10 +251,10 @@ class TestAMachineThatComesBack:
             for run, phase in ((OLD, Phase.POWERING_ON), (OLD, Phase.DONE), (OTHER, Phase.STARTED))
         ]
         lines = [json.dumps({**asdict(birth), "phase": birth.phase.name}) for birth in births]
-        kept = f"{OLD}/rolled-back\n{NEW}/client.before\n"
+        kept = [f"{OLD}/rolled-back", f"{NEW}/client.before"]
         told = {
-            "etcd-1": build.understood(history.ask_runs("etcd-1", "lab"), "", "", f"{lines[1]}\n{lines[2]}\n"),
-            "etcd-2": build.understood(history.ask_runs("etcd-2", "lab"), "", kept, f"{lines[0]}\n"),
+            "etcd-1": build.runs("etcd-1", births=f"{lines[1]}\n{lines[2]}\n"),
+            "etcd-2": build.runs("etcd-2", names=kept, births=f"{lines[0]}\n"),
         }
         assert told["etcd-2"].kept == {NEW}
         found = held.outlived(told, "etcd-1")

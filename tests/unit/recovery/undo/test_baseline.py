@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requorum.hosts import system
+from requorum.hosts import kept, system
 from requorum.hosts.question import Question
 from requorum.hosts.system import Entry, RecordError
 from requorum.recovery.undo import baseline
 from requorum.recovery.undo.baseline import Record
 from tests.unit import build
-from tests.unit.build import CLIENT, LONG, PLACE, SCOPE, SHORT, UNIT, lines, refused_by, understood
+from tests.unit.build import CLIENT, LONG, PLACE, SCOPE, UNIT, lines, refused_by, understood
 
 DIRECTORY = Entry("/etc/etcd/dh", "d", "755", "root:root")
 LATEST = Entry("/etc/etcd/dh/latest", "l", "", "root:root", "old")
@@ -143,20 +143,14 @@ class TestTheListing:
 class TestTheRecord:
     def test_all_but_data_is_copied_with_the_record_and_gets_its_name_last(self) -> None:
         plan = baseline.record(build.terms(), {"etcd-1": Record(HOST, "enabled", True, None)})
-        part = f"{PLACE}/before.part"
+        part, copied = f"{PLACE}/before.part", ("/etc/etcd/dh", f"/usr/lib/systemd/system/{UNIT}")
         assert lines(plan) == [
-            f"etcd-1: {SHORT} rm -rf {part}",
-            f"etcd-1: {SHORT} install -d -m 700 {part} {part}/tree",
-            f"etcd-1: {SHORT} mkdir -p {part}/tree/etc/etcd {part}/tree/usr/lib/systemd/system",
-            f"etcd-1: {LONG} {SCOPE} cp -a -T /etc/etcd/dh {part}/tree/etc/etcd/dh",
-            f"etcd-1: {LONG} {SCOPE} cp -a -T /usr/lib/systemd/system/{UNIT} {part}/tree/usr/lib/systemd/system/{UNIT}",
-            f"etcd-1: {SHORT} dd of={part}/record.json conv=fsync status=none",
-            f"etcd-1: {SHORT} mv -T {part} {PLACE}/before",
+            f"etcd-1: {LONG} {SCOPE} sh -c '{kept.TREE}' {part} {PLACE}/before {' '.join(copied)}",
         ]
 
     def test_a_host_with_nothing_of_it_is_recorded_too(self) -> None:
         plan = baseline.record(build.terms(), {"query-1": Record((), "", False, True)})
-        assert not any(" cp " in line for line in lines(plan))
+        assert plan[0].argv[-2:] == (f"{PLACE}/before.part", f"{PLACE}/before")
         assert len(build.stdins(plan)) == 1
 
     @pytest.mark.parametrize("deephaven", [True, False, None])
