@@ -31,13 +31,13 @@ class TestStep1Stop:
         progress.advance(run, Phase.STOPPING)
         run.do(plan.turn_deephaven_off(run.terms))
 
-    def test_then_no_deephaven_process_runs(self, run: Run) -> None:
+    def test_then_no_deephaven_process_runs(self, run: Run, progress: Progress) -> None:
         """monit supervises none, and the admin account runs none."""
-        machines.deephaven_is_off(run)
+        progress.supervised = machines.deephaven_is_off(run)
 
-    def test_then_monit_brings_no_etcd_back(self, run: Run) -> None:
+    def test_then_monit_brings_no_etcd_back(self, run: Run, progress: Progress) -> None:
         """A monit that supervises etcd would restart what is stopped next."""
-        machines.monit_supervises_no_etcd(run)
+        machines.monit_supervises_no_etcd(run, progress.supervised)
 
     def test_then_only_known_machines_are_connected(self, run: Run, progress: Progress) -> None:
         """Whoever still talks to etcd belongs to the inventory; in a handover nobody does."""

@@ -11,6 +11,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from requorum.command import Command, Result, act, act_long, look
@@ -290,16 +291,35 @@ def wrong_endpoints(
     return None
 
 
-def ask_owners(host: str, directory: str) -> Question[dict[str, tuple[str, int]]]:
-    """role → (user:group, mode) of its password below `directory`."""
-    argv = ("-mindepth", "2", "-maxdepth", "2", "-name", "password", "-printf", r"%P %u:%g %m\n")
-    return Question(look(host, "find", directory, *argv, why="who owns and reads the passwords"), _read_owners)
+Owners = dict[str, tuple[str, int]]  # role → (user:group, mode) of its password
+_PASSWORDS = ("-mindepth", "2", "-maxdepth", "2", "-name", "password", "-printf")
+
+
+def ask_owners(host: str, directory: str) -> Question[Owners]:
+    """Of the passwords below `directory`."""
+    why = "who owns and reads the passwords"
+    return Question(look(host, "find", directory, *_PASSWORDS, r"%P %u:%g %m\n", why=why), _read_owners)
 
 
 _OWNED = re.compile(rf"(\S+) ({OWNER.pattern}) ([0-7]+)")
 
 
-def _read_owners(answer: Result) -> dict[str, tuple[str, int]]:
+def ask_owners_now_and_before(host: str, directory: str, before: str) -> Question[tuple[Owners, Owners]]:
+    """The same of two directories."""
+    why = "who owns and reads the passwords, now and before"
+
+    def read(answer: Result) -> tuple[Owners, Owners]:
+        rows = answer.stdout.splitlines()
+        now, was = ([row[len(at) + 1 :] for row in rows if row.startswith(f"{at}/")] for at in (directory, before))
+        if len(now) + len(was) != len(rows):
+            raise Refusal(host, "tells of passwords where none were looked for", "look at that host")
+        one, other = (_read_owners(replace(answer, stdout="\n".join(of))) for of in (now, was))
+        return one, other
+
+    return Question(look(host, "find", directory, before, *_PASSWORDS, r"%H/%P %u:%g %m\n", why=why), read)
+
+
+def _read_owners(answer: Result) -> Owners:
     rows = (parts(answer.command.host, "owner", line, _OWNED) for line in complete(answer).stdout.splitlines())
     return {_role(answer, name): (plain(owner), int(mode, 8)) for name, owner, mode in rows}
 

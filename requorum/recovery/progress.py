@@ -16,6 +16,7 @@ from requorum.cluster.sandbox import WAL_BYTES
 from requorum.hosts.failure import FleetError
 from requorum.inventory import Inventory
 from requorum.recovery.probes import Reached
+from requorum.recovery.proofs.machines import Supervised
 from requorum.recovery.trial import Asked, Trial
 from requorum.run import estimate, facts, measured
 from requorum.run.dryrun import Planning
@@ -38,6 +39,7 @@ class Progress:
     tools: dict[str, Tools] = field(default_factory=dict)  # Step 0, by host
     estimate: Estimate | None = None  # Step 0: how long all of it will take
     settings: dict[str, str] = field(default_factory=dict)  # Step 0: of the old configuration, to be kept
+    supervised: Supervised = field(default_factory=dict)  # Step 1: with Deephaven off
     new_configs: dict[str, MemberConfig] = field(default_factory=dict)  # Step 2, by host
     roles: tuple[str, ...] = ()  # Step 2
     installed_new: dict[str, MemberConfig] = field(default_factory=dict)  # Step 4, by host: as its Given found them

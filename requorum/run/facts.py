@@ -454,10 +454,12 @@ def staging(run: Run) -> tuple[str, ...]:
     return files(run, {terms.configuration_server: wanted})[terms.configuration_server]
 
 
-def archives(run: Run) -> dict[str, dict[str, str]]:
-    """Both archives as every machine that needs them holds them. Shape: archive → host → SHA-256."""
+def archives(run: Run, made: bool = False) -> dict[str, dict[str, str]]:
+    """Both archives as every machine that needs them holds them. Shape: archive → host → SHA-256. `made`: only as the
+    configuration server made them."""
     terms = run.terms
     needs = {"server.tgz": terms.member_hosts, "query.tgz": terms.deephaven_hosts}
+    needs = dict.fromkeys(needs, ()) if made else needs
     asked = {
         (name, host): ask_digest(host, terms.place(name))
         for name, hosts in needs.items()

@@ -36,6 +36,7 @@ GIVEN: dict[str, Any] = {
     "address": "10.0.0.11",
     "archive": "/var/lib/requorum/server.tgz",
     "aside": "/var/lib/requorum/aside",
+    "before": "/var/lib/requorum/lab/client.before",
     "bumps": 0,
     "certificate": CERTIFICATE,
     "client": build.CLIENT,

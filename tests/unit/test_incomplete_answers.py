@@ -37,6 +37,7 @@ QUESTIONS: dict[str, Question[Any]] = {
     "all passwords": deephaven.ask_all_passwords("etcd-1", build.CLIENT),
     "endpoints": deephaven.ask_endpoints("etcd-1", build.CLIENT),
     "owners": deephaven.ask_owners("etcd-1", build.CLIENT),
+    "owners now and before": deephaven.ask_owners_now_and_before("etcd-1", build.CLIENT, "/before"),
     "client files": deephaven.ask_client_files("etcd-1", build.CLIENT),
     "trial": trial.ask_note(TERMS, "ab" * 32, [""]),
     "digest": facts.ask_digest("etcd-1", "/x"),

@@ -9,7 +9,7 @@ from requorum.cluster.etcd import MemberConfig, address
 from requorum.command import Result, look
 from requorum.hosts import certificates
 from requorum.hosts.fleet import Machine
-from requorum.hosts.question import Question, both, every, in_time
+from requorum.hosts.question import Question, both, in_time
 from requorum.recovery.plan import is_new
 from requorum.run import facts
 from requorum.run.run import Run
@@ -222,8 +222,7 @@ def clients_are_installed(run: Run) -> None:
                 wrong.append(f"{role}/endpoints {problem}")
         passwords = {n.split("/")[0]: d for n, d in found.items() if n.endswith("/password")}
         wrong += [f"{role}: not the old password" for role, d in passwords.items() if backup.get(role) != d]
-        places = (client, terms.client_backup)
-        now, before = machine.ask(every([deephaven.ask_owners(machine.name, place) for place in places]))
+        now, before = machine.ask(deephaven.ask_owners_now_and_before(machine.name, client, terms.client_backup))
         return "; ".join([*wrong, *wrong_owners(now, before)]) or None
 
     run.prove(

@@ -254,24 +254,28 @@ def every_copy_is_readable(run: Run, tools: Mapping[str, Tools], source: Source 
 # -- Step 1 ------------------------------------------------------------------------------------------------------
 
 
-def deephaven_is_off(run: Run) -> None:
-    """Unless the run is past the point of no return: then it is being turned on."""
-    if run.mark.phase < Phase.POWERING_ON:
-        no_deephaven_process_runs(run)
+Supervised = Mapping[str, Mapping[str, str]]  # host → process → its status, by monit's word
 
 
-def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> None:
+def deephaven_is_off(run: Run) -> Supervised:
+    """Unless the run is past the point of no return: then it is being turned on. Returns what monit says now."""
+    return no_deephaven_process_runs(run) if run.mark.phase < Phase.POWERING_ON else {}
+
+
+def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> Supervised:
     """monit supervises no running process, and Deephaven's accounts run none. `hosts`: all of Deephaven's if not said.
 
     What an administrator started below a login counts only where it is connected to etcd.
     """
     dh, port = run.inventory.deephaven, run.inventory.etcd.client_port
+    told: dict[str, Mapping[str, str]] = {}
 
     def probe(machine: Machine) -> str | None:
         accounts = system.ask_processes(machine.name, dh.admin_user, dh.accounts)
         found, running = machine.ask(both(deephaven.ask_processes(run.inventory, machine.name), accounts))
         if isinstance(found, str):
             return found
+        told[machine.name] = found
         left = deephaven.not_off(found)
         connections = machine.ask(system.ask_connections(machine.name, port)) if running else ()
         left += [str(process) for process in deephaven.still_running(running, connections)]
@@ -284,10 +288,15 @@ def no_deephaven_process_runs(run: Run, hosts: Sequence[str] | None = None) -> N
         "stop it there by the vendor's means, then run again",
         within=30,
     )
+    return told
 
 
-def monit_supervises_no_etcd(run: Run) -> None:
+def monit_supervises_no_etcd(run: Run, told: Supervised = MappingProxyType({})) -> None:
+    """`told`: what was asked already; where that does not hold, it is asked again."""
+
     def probe(machine: Machine) -> str | None:
+        if machine.name in told and not deephaven.supervised_etcd(told[machine.name]):
+            return None
         found = machine.ask(deephaven.ask_processes(run.inventory, machine.name))
         if isinstance(found, str):
             return found

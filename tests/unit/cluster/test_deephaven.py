@@ -133,6 +133,22 @@ class TestPasswords:
             with refused_by("infra-1"):
                 understood(ask("infra-1", "/etc/x"), text)
 
+    def test_owners_now_and_before_are_told_apart_by_where_they_lie(self) -> None:
+        question = deephaven.ask_owners_now_and_before("infra-1", "/etc/x", "/before")
+        text = "/etc/x/root/password ann:dh 600\n/before/root/password root:root 640\n/before/a/password a:b 600\n"
+        assert understood(question, text) == (
+            {"root": ("ann:dh", 0o600)},
+            {"root": ("root:root", 0o640), "a": ("a:b", 0o600)},
+        )
+        gone = "find: '/before': No such file or directory\n"
+        assert understood(question, text.splitlines()[0], code=1, stderr=gone) == (
+            {"root": ("ann:dh", 0o600)},
+            {},
+        )
+        for row in ("/etc/xy/root/password a:b 600", "/etc/x/../password a:b 600", "root/password a:b 600"):
+            with pytest.raises(Refusal, match="infra-1: "):
+                understood(question, row)
+
     def test_a_role_that_differs_between_hosts_is_named_with_them(self) -> None:
         found = {"a": {"root": "1", "dh": "3"}, "b": {"root": "2", "dh": "3"}, "c": {"root": "1"}}
         assert deephaven.disagreements(found) == ["root: a/c differs from b"]

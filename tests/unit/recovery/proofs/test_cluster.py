@@ -11,7 +11,7 @@ import pytest
 
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
-from requorum.recovery.proofs import cluster
+from requorum.recovery.proofs import cluster, machines
 from requorum.refusal import Disproved
 from requorum.run.dryrun import Planning
 from requorum.snapshots.vault import Vault
@@ -28,12 +28,14 @@ class Answering(Hosts):
 
     def __init__(self, monit: str, connections: str = CONNECTED) -> None:
         super().__init__()
-        self.says = {"ss -Htne": connections, "id -u": "900\n", "dh_monit": monit}
+        self.says = {"ss -Htne": connections, "id -u": "900\n", "dh_monit": monit, "pgrep -x monit": ""}
+        self.monit = set[str]()  # who was asked for its word
 
     def each(self, hosts: Iterable[str], work: Callable[[Machine], Any]) -> dict[str, Any]:
         return {host: work(cast(Machine, SimpleNamespace(name=host, ask=self.tell))) for host in hosts}
 
     def tell(self, question: Question[Any]) -> Any:
+        self.monit |= {c.host for c in question.commands if "monit" in c.line()}
         said = [next(t for part, t in self.says.items() if part in c.line()) for c in question.commands]
         return question.understand([build.answered(c, text) for c, text in zip(question.commands, said, strict=True)])
 
@@ -89,3 +91,23 @@ def test_a_configuration_server_on_which_nothing_works_stops_the_rest(
 ) -> None:
     with pytest.raises(Disproved, match=f"infra-1: .*{says}"):
         cluster.deephaven_has_begun(running(tmp_path, hosts), "infra-1")
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ({}, ["infra-1", "query-1"]),
+        ({"infra-1": {"cs": "Not monitored"}, "query-1": {}}, []),
+        ({"infra-1": {"cs": "OK", "etcd": "not monitored"}}, ["query-1"]),
+        ({"infra-1": {"dh-etcd": "OK"}, "query-1": {"dh-etcd": "stopped"}}, ["infra-1", "query-1"]),
+    ],
+    ids=["nothing told", "all told", "one told", "told otherwise"],
+)
+def test_what_monit_said_of_etcd_is_asked_again_only_where_it_would_bring_one_back(
+    tmp_path: Path, told: dict[str, dict[str, str]], asked: list[str]
+) -> None:
+    hosts = Answering(ALL_OFF)
+    run = running(tmp_path, hosts)
+    machines.monit_supervises_no_etcd(run, told)
+    assert sorted(hosts.monit & {"infra-1", "query-1"}) == asked
+    assert "etcd-1" in hosts.monit
