@@ -39,8 +39,9 @@ class TestStep3Distribute:
     def test_when_the_client_configuration_is_installed(self, run: Run) -> None:
         """On all Deephaven hosts."""
         client, hosts = run.inventory.deephaven.client_config, run.terms.deephaven_hosts
-        live = facts.client_files(run, client, hosts)
-        run.do(plan.install_clients(run.terms, facts.packed_client_files(run), live))
+        live = facts.client_files(run, client, hosts) if run.carrying_on else None
+        packed = facts.packed_client_files(run) if live else {}
+        run.do(plan.install_clients(run.terms, packed, live))
 
     def test_then_every_member_has_its_configuration(self, run: Run, progress: Progress) -> None:
         """Name, address, token are new, what is kept is there; etcd can read its files, and nobody else the keys."""

@@ -254,16 +254,19 @@ def latest_link(terms: Terms) -> tuple[str, str]:
     return latest, f"{terms.aside}/{latest.strip('/').replace('/', '_')}"
 
 
-def install_clients(terms: Terms, packed: Mapping[str, str], live: Mapping[str, Mapping[str, str]]) -> list[Command]:
+def install_clients(
+    terms: Terms, packed: Mapping[str, str], live: Mapping[str, Mapping[str, str]] | None
+) -> list[Command]:
     """The vendor's unpack on each Deephaven host that lacks a file of the archive. Shape: `role/file` → SHA-256.
 
-    Endpoints alone do not tell: where the addresses stay, the CA is still another one.
+    Endpoints alone do not tell: where the addresses stay, the CA is still another one. `live`: None in a run of a new
+    name, whose certificates nobody has yet.
     """
     client = terms.inventory.deephaven.client_config
     return [
         command
         for host in terms.deephaven_hosts
-        if not packed.items() <= live[host].items()
+        if live is None or not packed.items() <= live[host].items()
         for command in (
             deephaven.unpack_client(terms.inventory, host, terms.place("query.tgz")),
             *labels.anew(terms, host, client),

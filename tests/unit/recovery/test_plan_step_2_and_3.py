@@ -339,6 +339,9 @@ class TestInstallingClients:
     def test_nothing_is_done_where_every_file_of_the_archive_is_installed(self) -> None:
         assert self.install(self.PACKED, self.PACKED) == []
 
+    def test_a_run_of_a_new_name_asks_nobody_for_what_it_has_brought_to_nobody(self) -> None:
+        assert lines(plan.install_clients(build.terms(), {}, None)) == self.install({}, {})
+
     def test_files_of_other_roles_beside_them_are_no_reason_to_unpack(self) -> None:
         assert self.install({**self.PACKED, "root/password": "9"}, self.PACKED) == []
 
