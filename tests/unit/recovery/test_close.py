@@ -43,7 +43,9 @@ class ByHand(Hosts):
                 return 1, ""
             return 0, build.stdins([marker.write(host, "lab", self.mark)])[0].decode()
         if argv[0] == "sh" and "birth.json" in " ".join(argv):
-            return 0, build.stdins([history.write_birth(host, "lab", BORN)])[0].decode() if self.births else ""
+            return 0, "=\n" + (
+                build.stdins([history.write_birth(host, "lab", BORN)])[0].decode() if self.births else ""
+            )
         if argv[0] == "cat" and argv[1].endswith("config.yaml"):
             token = self.others.get(host, build.TOKEN)
             return (0, config(int(host[-1])).replace("token: old", f"token: {token}")) if token else (1, "")

@@ -247,7 +247,7 @@ class Down(Acting):
         self.mute = mute
         self.disks, self.up, self.tried, self.beside, self.disabled = disks, up, tried, beside, disabled
         self.done: list[Command] = []
-        self.born = build.stdins([history.write_birth("etcd-1", "lab", BORN)])[0].decode()
+        self.born = "=\n" + build.stdins([history.write_birth("etcd-1", "lab", BORN)])[0].decode()
 
     def shows(self, host: str) -> int | str | None:
         return self.disks[int(host[-1]) - 1]

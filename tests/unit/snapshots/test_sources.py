@@ -287,7 +287,7 @@ class Planted(Hosts):
     def answer(self, command: Command) -> tuple[int, str]:
         if command.host == self.host and "birth.json" in command.line():
             birth = Birth("child", build.RUN, Phase.DONE, "ab", Lineage("old"), 7)
-            return 0, build.stdins([history.write_birth(command.host, "lab", birth)])[0].decode()
+            return 0, "=\n" + build.stdins([history.write_birth(command.host, "lab", birth)])[0].decode()
         return super().answer(command)
 
 
@@ -311,7 +311,7 @@ class Failed(Hosts):
     def answer(self, command: Command) -> tuple[int, str]:
         if command.host in self.hosts and "birth.json" in command.line():
             birth = Birth("old", build.RUN, Phase.STARTED, "ab", Lineage("parent"), 7)
-            return 0, build.stdins([history.write_birth(command.host, "lab", birth)])[0].decode()
+            return 0, "=\n" + build.stdins([history.write_birth(command.host, "lab", birth)])[0].decode()
         return super().answer(command)
 
 

@@ -54,7 +54,10 @@ def test_nothing_that_its_list_allows_can_be_chosen_but_of_which_places_the_room
             assert not need.covers(f"{need.arguments} x") and not need.covers(need.arguments.replace("lab", "bal"))
 
 
-BIRTHS = '-k 5 60 sh -c for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done /var/lib/requorum/lab'
+BIRTHS = (
+    "-k 5 60 sh -c find \"$0\" -mindepth 2 -maxdepth 2 '(' -name client.before -o -name rolled-back ')'; echo =; "
+    'for file in "$0"/*/birth.json; do [ ! -f "$file" ] || cat "$file"; done /var/lib/requorum/lab'
+)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,9 @@ BIRTHS = '-k 5 60 sh -c for file in "$0"/*/birth.json; do [ ! -f "$file" ] || ca
         BIRTHS.replace('cat "$file";', "cat <$file ;"),
         BIRTHS.replace('"$0"', ".$0/"),
         BIRTHS.replace("[ !", ". x"),
+        BIRTHS.replace("'(' -name", ">( -name").replace("')'", ">)"),
     ],
-    ids=["write what a link leads to", "read it", "from where the login is", "a file of the PATH"],
+    ids=["write what a link leads to", "read it", "from where the login is", "a file of the PATH", "write names"],
 )
 def test_no_character_of_the_one_script_that_its_list_spells_out_can_be_another(other: str) -> None:
     """A link below where the login is, as `./var/lib/requorum/lab/x/birth.json`, would lead root anywhere."""
