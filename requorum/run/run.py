@@ -24,7 +24,7 @@ from requorum.evidence import report, signature
 from requorum.evidence.journal import Journal, now
 from requorum.evidence.redaction import redact
 from requorum.evidence.syslog import Anchor, write
-from requorum.hosts.fleet import Fleet, FleetError, Machine, raise_all
+from requorum.hosts.fleet import Fleet, FleetError, Machine, Unreachable, raise_all
 from requorum.hosts.kept import Lock
 from requorum.hosts.probe import Probed
 from requorum.hosts.question import Question
@@ -150,6 +150,7 @@ class Run:
         server, held = self.terms.configuration_server, self._lock_beside_the_mark()
         if held is None or server not in hosts:
             self.prove_lock()
+        before = self.terms, dict(self.reached)
         self.terms = replace(self.terms, mark=mark)
         self.reached.setdefault(mark.phase, now())
         plan = {host: self._note_mark(host, mark, birth, held) for host in hosts}
@@ -158,8 +159,13 @@ class Run:
             for commands in (first, list(plan.values())):
                 if commands:
                     self.do(commands, bookkeeping=True)
-        except FleetError:
-            self.prove_lock()  # says who has it, where that is why
+        except FleetError as error:
+            try:
+                self.prove_lock()  # says who has it, where that is why
+            except lock.LockError:
+                if held and commands is first and not isinstance(error, Unreachable):  # nothing is marked
+                    self.terms, self.reached = before
+                raise
             raise
         self._placed |= {(host, mark.run) for host in hosts}
         self._noted |= dict.fromkeys(hosts, birth) if birth else {}

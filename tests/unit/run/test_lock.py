@@ -302,6 +302,7 @@ class TestARun:
             run.advance(replace(run.mark, phase=Phase.STOPPING))
         assert [(c.host, c.argv[0]) for c in self.done[done:]] == [("infra-1", "sh"), ("infra-1", "readlink")]
         assert not list(host.path.rglob("run.json*")), "nothing was written"
+        assert (run.mark.phase, run.reached) == (Phase.OPEN, {}), "and the end of the run says no other phase"
         locking.release_lock(run)
         assert host.take(MINE) == OTHER
 
