@@ -61,7 +61,7 @@ def hold(run: Run, progress: Progress) -> Trial:
         plan += [*ahead.restore(terms, member, tools[member], configs[member], source.sha256), *asked.commands]
     try:
         done, progress.unrestored = run.severally(plan)
-        progress.restored = {h: told[h].understand([r]) for r in done if (h := _whose(r, told))}
+        progress.restored = _told(told, done)
         answer = trial.said(terms, done)
         if held is None and answer is None:
             raise_all([*progress.unrestored.values()])
@@ -128,6 +128,16 @@ def _ask_database(run: Run, progress: Progress, host: str) -> Question[Database 
 
 def _databases(run: Run, progress: Progress, hosts: Sequence[str]) -> dict[str, Database | str]:
     return run.ask({host: _ask_database(run, progress, host) for host in hosts})
+
+
+def _told(asked: Mapping[str, Question[Database | str]], done: Sequence[Result]) -> dict[str, Database | str]:
+    """What hosts told behind their restore; who did not tell in time is asked again where all are compared."""
+    found: dict[str, Database | str] = {}
+    for result in done:
+        if host := _whose(result, asked):
+            with suppress(Refusal):
+                found[host] = asked[host].understand([result])
+    return found
 
 
 def _whose(result: Result, told: Mapping[str, Question[Database | str]]) -> str:

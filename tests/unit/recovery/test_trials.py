@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,23 @@ def test_what_a_member_restored_is_told_right_behind_and_not_asked_again(tmp_pat
     with pytest.raises(Disproved) as error:
         trials.restored_alike(run, made)
     assert "hash 00000008" in error.value.findings["etcd-3"]
+
+
+def test_one_that_does_not_tell_in_time_hides_no_trial_and_is_asked_again(tmp_path: Path) -> None:
+    class Slow(Site):
+        def severally(self, plan: Any) -> tuple[list[Result], dict[str, FleetError]]:
+            results, failed = super().severally(plan)
+            slow = [r.command.host == "etcd-2" and "status" in r.command.argv for r in results]
+            return [replace(r, code=124, stdout="") if of else r for r, of in zip(results, slow, strict=True)], failed
+
+    run, made = Slow(tmp_path), progress()
+    made.trial = trials.hold(run, made)
+    assert made.trial.hash == 7 and sorted(made.restored) == ["etcd-1", "etcd-3"] and not run.attempted
+    assert (f"{build.PLACE}/trial.json",) in [kept.targets(c.argv) for c in run.done], "a rerun need not hold it again"
+    run.told["etcd-2"] = status(hash=8)
+    with pytest.raises(Disproved) as error:
+        trials.restored_alike(run, made)
+    assert "hash 00000008" in error.value.findings["etcd-2"], "by what it tells then"
 
 
 def test_the_trial_s_host_does_its_own_restore_beside_the_trial(tmp_path: Path) -> None:
