@@ -412,7 +412,7 @@ class Returned(Hosts):
         if command.argv[0] == "cat" and command.argv[1].endswith("/run.json"):
             stale = build.mark(Phase.STOPPING, members=members)
             mark = stale if command.host == "query-1" else build.mark(run="20260202t000000z-012345")
-            return 0, "=\n" + build.stdins([marker.write(command.host, "lab", mark)])[0].decode()
+            return 0, build.stdins([marker.write(command.host, "lab", mark)])[0].decode()
         if self.over and command.host == "infra-1" and "birth.json" in command.line():
             birth = Birth(build.TOKEN, build.RUN, Phase.DONE, "ab", None, 0)
             return 0, "=\n" + build.stdins([history.write_birth(command.host, "lab", birth)])[0].decode()
