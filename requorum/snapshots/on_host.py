@@ -79,7 +79,7 @@ def ask_source(
     name = path.rsplit("/", 1)[-1]
     ends = (
         f'tail -c {TRAILER} "$0" | od -An -v -tx1 | tr -d " \\n"; echo; head -c -{TRAILER} "$0" | '
-        "if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi"
+        "if openssl dgst -sha256 </dev/null >/dev/null 2>&1; then openssl dgst -sha256 -r; else sha256sum; fi"
     )
     status = ask_status(host, path, vendor)
 

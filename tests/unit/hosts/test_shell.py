@@ -17,6 +17,7 @@ from requorum.hosts.fleet import Fleet, FleetError, Unreachable
 from requorum.hosts.question import NOT_THERE
 from requorum.hosts.shell import Login
 from requorum.run import facts
+from requorum.snapshots.on_host import Origin, ask_source
 from tests.unit import build
 
 SHELLS = [name for name in ("sh", "bash", "zsh", "tcsh", "fish") if shutil.which(name)]
@@ -147,3 +148,21 @@ def test_the_sha_256_of_a_file_is_told_by_openssl_or_else_by_sha256sum(tmp_path:
     assert ("*" in said.stdout) is (openssl == "there"), "whichever is quicker"
     gone = told("gone")
     assert gone.returncode != 0 and "sha256sum: " in gone.stderr and gone.stderr.strip().endswith(NOT_THERE)
+
+
+@pytest.mark.parametrize("openssl", ["there", "not there", "failing"])
+def test_and_so_is_that_of_all_before_a_snapshot_s_end(tmp_path: Path, openssl: str) -> None:
+    """What is in a pipe cannot be read again by another."""
+    (tmp_path / "bin").mkdir()
+    tools = ("sh", "sha256sum", "tail", "head", "od", "tr", *(["openssl"] if openssl == "there" else []))
+    for tool in tools:
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    if openssl == "failing":
+        (tmp_path / "bin/openssl").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "bin/openssl").chmod(0o755)
+    data = hashlib.sha256(b"data")
+    (tmp_path / "snapshot.db").write_bytes(b"data" + data.digest())
+    *_, ends = ask_source(Origin("file", None, 0, "now"), "h", str(tmp_path / "snapshot.db")).commands
+    said = subprocess.run(ends.argv, env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False)
+    carried, computed = said.stdout.splitlines()
+    assert (said.returncode, carried, computed.split(" ")[0]) == (0, data.hexdigest(), data.hexdigest())
