@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from requorum.command import Command, Result
 from requorum.evidence.journal import EvidenceError
@@ -96,17 +96,17 @@ def raise_all(errors: Sequence[Exception]) -> None:
             raise error
     kind = Unreachable if any(isinstance(e, Unreachable) for e in foreseen) else FleetError  # what is unknown wins
     joined = kind(
-        ", ".join(e.where for e in foreseen),
+        ", ".join(dict.fromkeys(e.where for e in foreseen)),
         "; ".join(f"{e.where}: {e.what}" for e in foreseen),
-        _joined({e.where: e.remedy for e in foreseen}),
+        _joined([(e.where, e.remedy) for e in foreseen]),
     )
     joined.parts = tuple(foreseen)
     raise joined
 
 
-def _joined(remedies: Mapping[str, str]) -> str:
-    """One remedy for all, or each with those that it is for."""
-    hosts: dict[str, list[str]] = {}
-    for host, remedy in remedies.items():
-        hosts.setdefault(remedy, []).append(host)
+def _joined(remedies: Sequence[tuple[str, str]]) -> str:
+    """One remedy for all, or each with those that it is for; all that a host has, whose lanes may fail at once."""
+    hosts: dict[str, dict[str, None]] = {}
+    for host, remedy in remedies:
+        hosts.setdefault(remedy, {})[host] = None
     return next(iter(hosts)) if len(hosts) == 1 else "; ".join(f"{', '.join(on)}: {what}" for what, on in hosts.items())

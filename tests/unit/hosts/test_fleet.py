@@ -244,6 +244,15 @@ def test_in_its_own_directory_it_gets_another_name_and_is_proven(
     assert altered or named.samefile(made)
 
 
+def test_two_failures_of_one_host_name_it_once_and_keep_both_remedies() -> None:
+    """Of two lanes that fail at once."""
+    one, other = FleetError("etcd-1", "disk full", "make room"), FleetError("etcd-1", "no sudo", "give it")
+    with pytest.raises(FleetError) as error:
+        raise_all([one, other])
+    assert error.value.where == "etcd-1" and error.value.what == "etcd-1: disk full; etcd-1: no sudo"
+    assert error.value.remedy == "etcd-1: make room; etcd-1: give it"
+
+
 def test_where_one_host_was_cut_off_all_is_unknown_whatever_failed_elsewhere() -> None:
     with pytest.raises(Unreachable, match="etcd-1: disk full; etcd-2: did not answer"):
         raise_all([FleetError("etcd-1", "disk full", "mend it"), Unreachable("etcd-2", "did not answer", "look")])
