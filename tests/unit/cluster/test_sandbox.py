@@ -417,11 +417,29 @@ at_revision=7; tell_leased
         ((255, 1), 8, []),
         ((255, 2), 7, []),
         ((1,) * 17, 7, []),
+        ((255, -1), 7, []),
     ],
-    ids=["some", "none", "one ran out meanwhile", "no answer", "many"],
+    ids=["some", "none", "one ran out meanwhile", "no answer", "many", "of a client's own number"],
 )
 def test_how_many_keys_have_a_lease_is_told_by_the_leases_and_not_by_a_list_of_all_keys(
     tmp_path: Path, leases: tuple[int, ...], at: int, told: list[dict[str, object]]
 ) -> None:
     listed = ",".join(f'{{"id":{lease}}}' for lease in leases)
     assert asked(tmp_path, LEASES.replace("LIST", listed).replace("AT", str(at)), {}) == told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"level":"error","msg":"failed to attach a lease","lease-id":"ff","error":"lease not found"}',
+        "2026-11-28 03:10:18.422827 E | mvcc: unexpected Attach error: lease not found",
+    ],
+    ids=["3.5", "3.4"],
+)
+def test_where_a_key_names_a_lease_that_is_not_there_nobody_tells_how_many_have_one(tmp_path: Path, said: str) -> None:
+    """No lease holds it, and a list of keys shows its lease: seen with etcd 3.5.16."""
+    play = LEASES.replace("LIST", '{"id":255}').replace("AT", "7")
+    (tmp_path / "1.log").write_text('{"level":"info","msg":"restored last compact revision"}\n')
+    assert asked(tmp_path, play, {}) == [{"event": "leased", "answer": 2}]
+    (tmp_path / "1.log").write_text(f"{said}\n")
+    assert asked(tmp_path, play, {}) == []
