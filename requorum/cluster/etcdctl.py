@@ -106,6 +106,11 @@ def ask_permissions(inventory: Inventory, user: str) -> Question[list[Permission
     return Question(command, read)
 
 
+def ask_roles(inventory: Inventory, user: str) -> Question[tuple[str, ...]]:
+    """The roles of a user: etcd shows the permissions of `root`, which has all, as none."""
+    return _ask(inventory, lambda text: _parse_names(text, "roles"), "user", "get", user, why=f"roles of {user}")
+
+
 def _none(answer: Result) -> NoReturn:
     """Raises `EtcdError` with the tool's last words."""
     raise EtcdError(answer.command.host, answer.words, "run it by hand and look") from None

@@ -355,6 +355,11 @@ tell_opens() { # USER
     [ "$1" = "$(printf '%s' "$1" | plain)" ] && asks "$first" user get "$1" --detail -w json || return 0
     printf '%s\n' "$answer" | grep -Fqx "User: $1" || return 0
     documents=$(printf '%s\n' "$answer" | grep '^{' | paste -s -d , -)
+    # etcd shows the role root, which opens everything, as one that opens nothing.
+    if printf '%s\n' "$answer" | grep '^{' | grep -Fqv '"perm":['; then
+        asks "$first" user get "$1" -w json || return 0
+        case $answer in *'"root"'*) documents='{"perm":[{"range_end":"AA=="}]}' ;; esac
+    fi
     say "{\"event\": \"opens\", \"user\": \"$1\", \"answer\": [$documents]}"
 }
 

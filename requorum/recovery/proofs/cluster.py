@@ -401,14 +401,17 @@ def _users(machine: Machine, client: str, roles: Sequence[str], needed: Sequence
 def _keys_outside(
     run: Run, machine: Machine, users: Iterable[str], closed: Mapping[str, str | None]
 ) -> dict[str, str | None]:
-    """User → a key that it may not read; None for one that may read everything. Root is left out, and may."""
+    """User → a key that it may not read; None for one that may read everything, as whoever has the role root does.
+    Root itself is left out."""
     names = [user for user in dict.fromkeys(users) if user and user != "root"]
     known = {user: closed[user] for user in names if user in closed and closed[user] in (None, *etcdctl.OUTSIDE)}
     left = [user for user in names if user not in known]
     if not left:
         return known
-    told = machine.ask(every([etcdctl.ask_permissions(run.inventory, user) for user in left], at_once=True))
-    return known | {user: etcdctl.key_outside(opens) for user, opens in zip(left, told, strict=True)}
+    asked = [both(etcdctl.ask_permissions(run.inventory, u), etcdctl.ask_roles(run.inventory, u)) for u in left]
+    told = machine.ask(every(asked, at_once=True))
+    found = zip(left, told, strict=True)
+    return known | {u: None if "root" in roles else etcdctl.key_outside(opens) for u, (opens, roles) in found}
 
 
 def wrong_password_is_refused(run: Run, roles: Sequence[str], was: Authentication) -> None:
