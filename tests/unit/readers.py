@@ -99,7 +99,7 @@ OWN: dict[str, dict[str, Any]] = {  # of a function whose parameter means someth
     "requorum.troubleshoot.debug_logging.ask_kept": {"kept": "/var/lib/requorum/kept"},
 }
 # They join questions that are made elsewhere, or are asked by a run that was begun.
-JOIN = {"every", "both", "or_refusal", "_ask", "ask_page", "_ask_as_it_is", "_ask_equipment"}
+JOIN = {"every", "both", "or_refusal", "_ask", "ask_page", "_ask_as_it_is", "_ask_equipment", "_ask_database"}
 
 
 def makers() -> Iterator[tuple[str, Callable[..., Question[Any]]]]:
