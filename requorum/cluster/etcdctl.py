@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, TypeVar
 
 from requorum.cluster import deephaven
@@ -70,9 +70,17 @@ def _only(found: list[T]) -> T:
 
 def ask_fingerprints(inventory: Inventory, endpoint: str, revision: int) -> Question[dict[str, tuple[int, int]]]:
     """Endpoint → (hash, up to which revision the data is compacted) of every member, at one revision; `endpoint` names
-    one of them, which tells of the others."""
+    one of them, which tells of the others. Raises `EtcdError` where none tells."""
     words = (f"--endpoints={endpoint}", *HASHING, "endpoint", "hashkv", "--cluster", f"--rev={revision}")
-    return _ask(inventory, parse_fingerprints, *words, why="hash of every member's data", deadline=LONG)
+    asked = _ask(inventory, parse_fingerprints, *words, why="hash of every member's data", deadline=LONG)
+
+    def read(answer: Result) -> dict[str, tuple[int, int]]:
+        found = asked.understand([answer])
+        if not found:  # it prints an empty list where no member tells, and why on the other stream
+            _none(replace(answer, stdout=""))
+        return found
+
+    return Question(asked.command, read)
 
 
 def ask_count(inventory: Inventory, prefix: str, *options: str) -> Question[int]:

@@ -280,6 +280,8 @@ def _other_data(
         run.note(f"compacted since; at revision {trial.revision:,} it was as the trial, as this run had noted")
         return []
     wrong = [f"{e}: hash {h}" for e, (h, _) in sorted(hashes.items()) if h != trial.hash]
+    if len(hashes) != len(run.terms.new_ips):
+        wrong.append(f"{len(hashes)} members told the hash of their data")
     known = {prefix: asked.counts.pop((prefix, trial.revision), None) for prefix in trial.counts}
     left = [prefix for prefix, count in known.items() if count is None]
     counts = [etcdctl.ask_count(run.inventory, prefix, f"--rev={trial.revision}") for prefix in left]

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from requorum.cluster import etcdctl
+from requorum.cluster.etcd import EtcdError
 from requorum.command import Command, Result
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import Question
@@ -62,6 +63,22 @@ def test_a_note_stands_only_for_what_is_compacted_since_also_where_it_was_asked_
     assert as_tried(tmp_path / "since", hosts, BEGAN, told(BEGAN.revision, at)) == 118
     with pytest.raises(Disproved, match="hash 8"):
         as_tried(tmp_path / "not", Asked(PROVEN, 90, 8, BEGAN.users), BEGAN, told(BEGAN.revision, OTHER))
+
+
+@pytest.mark.parametrize("why", ["context deadline exceeded", "etcdserver: mvcc: required revision has been compacted"])
+def test_an_empty_list_of_hashes_is_no_answer_and_says_why(why: str) -> None:
+    """As etcdctl prints it, with exit code 1, where no member tells: seen with 3.5.16."""
+    asked = etcdctl.ask_fingerprints(build.inventory(), "https://10.0.0.11:2379", 7)
+    with pytest.raises(EtcdError, match=why):
+        asked.understand([Result(asked.commands[0], 1, "[]\n", f"Error: {why}\n", 0.0)])
+
+
+def test_a_member_that_does_not_tell_its_hash_is_not_as_the_trial(tmp_path: Path) -> None:
+    run, nobody = carried_on(tmp_path, Asked(None, 90, BEGAN.hash, BEGAN.users)), cast(Machine, None)
+    less = told(BEGAN.revision, dict(list(SAME.items())[1:]))
+    assert trial._other_data(run, nobody, BEGAN, "", None, set(), told(BEGAN.revision)) == []
+    wrong = trial._other_data(run, nobody, BEGAN, "", None, set(), less)
+    assert wrong == ["2 members told the hash of their data"]
 
 
 @pytest.mark.parametrize(("header", "revision"), [({"revision": 7}, 7), ({}, 0)])
