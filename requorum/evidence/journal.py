@@ -158,6 +158,7 @@ class Journal:
             "exit_code": result.code,
             "seconds": round(result.seconds, 3),
         }
+        fields |= {"lane": result.command.lane} if result.command.lane else {}
         self._write("command", fields if result.ok else {**fields, "said": result.words})
 
     def planned(self, plan: Sequence[Action]) -> None:

@@ -199,7 +199,8 @@ class Planning(Run):
         return json.dumps({**told, "seal": seal(told)}, indent=1, ensure_ascii=False)
 
     def rows(self) -> list[dict[str, object]]:
-        """The plan for machines: a row a command, in the order of each host. `copy`: the copy that it is a part of."""
+        """The plan for machines: a row a command, in the order of each host; none waits for another `lane` of its host.
+        `copy`: the copy that it is a part of."""
         return [
             {
                 "stage": stage.nodeid,
@@ -207,6 +208,7 @@ class Planning(Run):
                 "line": redact(command.shown()),
                 "why": command.why,
                 "changes": command.changes,
+                "lane": command.lane,
                 "copy": copy.shown() if copy else None,
             }
             for stage in self.stages

@@ -32,17 +32,18 @@ def made(rehearsal: Rehearsal, inventory: Path, *arguments: str, of: str = "") -
 
 
 def assert_it_was_run(plan: Plan, evidence: Path) -> None:
-    """What the newest run in `evidence` changed is what was planned, command by command on every host; copies too."""
+    """What the newest run in `evidence` changed is what was planned, command by command on every host, in each of its
+    lanes; copies too."""
     journal = max(evidence.glob("2*/journal.jsonl"), key=lambda path: path.stat().st_mtime)
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     planned: dict[str, list[str]] = {}
     ran: dict[str, list[str]] = {}
     for row in plan.rows:
         if (row["changes"] or " logger -t " in row["line"]) and not _is_streamed(row):
-            planned.setdefault(row["host"], []).append(row["line"])
+            planned.setdefault(_place(row), []).append(row["line"])
     for record in records:
         if record["kind"] == "command" and (record["changes"] or " logger -t " in record["argv"]):
-            ran.setdefault(record["host"], []).append(record["argv"])
+            ran.setdefault(_place(record), []).append(record["argv"])
     bound: dict[str, str] = {}
     found = differences(planned, ran, bound)
     assert not found, "\n".join(found)
@@ -53,6 +54,10 @@ def assert_it_was_run(plan: Plan, evidence: Path) -> None:
     assert len(copies) == len(done), (copies, done)
     wrong = [(copy, action) for copy, action in zip(copies, done, strict=True) if not matches(copy, action, bound)]
     assert not wrong, wrong
+
+
+def _place(command: dict[str, Any]) -> str:
+    return " ".join(filter(None, (command["host"], command.get("lane"))))
 
 
 def _is_streamed(row: dict[str, Any]) -> bool:
