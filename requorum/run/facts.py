@@ -226,6 +226,8 @@ def _diagnose(run: Run, members: tuple[Member, ...], known: Mapping[str, Install
     running = {host: of[0] for host, (of, _) in found.items() if of}
     leaders = {host: of.has_leader for host, of in running.items()}
     cut_off = _cut_off(run, members, {host: reaches for host, (_, reaches) in found.items()}, configured, leaders)
+    if any("refused" in found[host][1] for host in cut_off):
+        cut_off = _still_cut_off(run, members, cut_off, configured)
 
     now = [
         quorum.sheet(
@@ -241,6 +243,20 @@ def _diagnose(run: Run, members: tuple[Member, ...], known: Mapping[str, Install
     }
     watched = watch_leaders(run, configured, leaders)
     return quorum.with_leaders(now, {h: sees for h, sees in watched.items() if sees is not None or h not in waiting})
+
+
+def _still_cut_off(
+    run: Run,
+    members: tuple[Member, ...],
+    cut_off: Mapping[str, tuple[str, ...]],
+    configured: Mapping[str, MemberConfig],
+) -> dict[str, tuple[str, ...]]:
+    """Of these those that a second look finds too: an etcd that is started again and again listens now and then, and a
+    peer that asks a moment later is refused."""
+    reaches = run.ask(_ask_reaches(run, members))
+    again = _cut_off(run, members, reaches, configured, _leaders(run, dict(configured)))
+    both_times = {host: tuple(peer for peer in of if peer in again.get(host, ())) for host, of in cut_off.items()}
+    return {host: peers for host, peers in both_times.items() if peers}
 
 
 LOOP_SECONDS = 20  # an etcd that ends as soon as it has started is seen in that time, by systemd's usual pauses

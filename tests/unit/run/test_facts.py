@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from requorum.cluster import quorum
 from requorum.cluster.quorum import Kind, State
 from requorum.command import Command
 from requorum.run import facts
+from tests.unit import build
 from tests.unit.run.test_dryrun import SHOW, Hosts, planning
 from tests.unit.snapshots.test_salvage import Flags
 
@@ -86,3 +89,20 @@ class RestartedOnce(Looping):
 def test_an_answer_after_one_restart_wins(tmp_path: Path) -> None:
     found = facts.diagnose(planning(tmp_path, RestartedOnce()))
     assert {one.state for one in found} == {State.HEALTHY}
+
+
+@pytest.mark.parametrize(("again", "expected"), [("refused", {"etcd-2": ("etcd-3",)}), ("open", {})])
+def test_a_peer_that_refused_once_and_not_again_was_only_being_started(
+    again: str, expected: dict[str, tuple[str, ...]]
+) -> None:
+    """Its etcd, which ends as soon as it has started, answered its own host a moment before."""
+    configured = {member.host: build.config(n) for n, member in enumerate(build.inventory().members, start=1)}
+    looks: list[Any] = [
+        {"etcd-1": ["open", "open"], "etcd-2": ["open", again], "etcd-3": ["open", "open"]},
+        dict.fromkeys(configured, False),
+    ]
+    run: Any = SimpleNamespace(
+        inventory=build.inventory(), terms=build.terms(), ask=lambda questions: looks.pop(0), acts=True
+    )
+    members = build.inventory().members
+    assert facts._still_cut_off(run, members, {"etcd-2": ("etcd-3",)}, configured) == expected
