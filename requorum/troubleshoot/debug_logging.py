@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from requorum import yaml_text
 from requorum.cluster.etcd import EtcdError
 from requorum.cluster.quorum import MemberFacts
-from requorum.command import MOST_OF_A_LIST, Command, Result, act, look
+from requorum.command import MOST_OF_A_LIST, SUM, Command, Result, act, look
 from requorum.hosts import system, systemd
 from requorum.hosts.fleet import Machine
 from requorum.hosts.question import PATH, Question, checked, complete, plain
@@ -188,7 +188,7 @@ def ask_kept(host: str, kept: str) -> Question[str]:
         said = complete(result)
         return "" if said.code else checked(host, "SHA-256", facts.digest(said.stdout), _SHA256)
 
-    return Question(look(host, "sha256sum", kept, why="the original that is kept"), read)
+    return Question(look(host, "sh", "-c", SUM, kept, why="the original that is kept"), read)
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -51,6 +51,7 @@ SCRIPTS = {
     "requorum/snapshots/disks.py": {"ask_earlier"},
     "requorum/snapshots/emptiness.py": {"ask_opened", "ask_way"},
     "requorum/snapshots/on_host.py": {"ask_source", "ask_status"},
+    "requorum/troubleshoot/debug_logging.py": {"ask_kept"},
     "requorum/troubleshoot/vendor.py": {"ask_try"},  # where nothing that is written is real
 }
 # Whose program no reader of the code can tell: the vendor's lines of the inventory, the program of a unit, the tool
