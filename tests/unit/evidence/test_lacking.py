@@ -144,8 +144,12 @@ def test_a_run_whose_disk_fills_up_lets_its_lock_go_and_looks_once_more(
     """`opened`, as the front door does it: neither the lock nor the closing look needs the journal."""
     given = Options(evidence=tmp_path / "evidence")
     stash: dict[Any, Any] = {hooks.PROCEDURE: SimpleNamespace(confirms=True)}
+    at_the_end: list[Any] = []
     config: Any = SimpleNamespace(
-        stash=stash, getoption=lambda name: False, pluginmanager=SimpleNamespace(getplugin=lambda name: None)
+        stash=stash,
+        getoption=lambda name: False,
+        pluginmanager=SimpleNamespace(getplugin=lambda name: None),
+        add_cleanup=at_the_end.append,
     )
     looked: list[str] = []
     monkeypatch.setattr(hooks, "options_of", lambda *_: given)
